@@ -1,0 +1,225 @@
+package subjects
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// A State is what a member says of itself, or what the manager says of it.
+type State string
+
+// The states of members. An Announcement may carry up, down, draining or leave;
+// a Member of the Status is up, suspect or draining.
+const (
+	Up       State = "up"
+	Down     State = "down"     // its own check fails: a failure, not a wish
+	Draining State = "draining" // an operator wants no new work for it
+	Leave    State = "leave"    // it goes on purpose
+	Suspect  State = "suspect"  // probably failed, still served because removing it would do harm
+)
+
+// A Mark orders statuses: by epoch, the term of the active manager, then by
+// generation, which also rises across epochs. On the wire it is [epoch, generation].
+type Mark struct {
+	Epoch, Generation uint64
+}
+
+// After reports whether m is newer than o.
+func (m Mark) After(o Mark) bool {
+	return m.Epoch > o.Epoch || m.Epoch == o.Epoch && m.Generation > o.Generation
+}
+
+// IsZero reports whether m marks nothing yet.
+func (m Mark) IsZero() bool { return m == Mark{} }
+
+// Sane reports whether both numbers are at most MaxNumber.
+func (m Mark) Sane() bool { return m.Epoch <= MaxNumber && m.Generation <= MaxNumber }
+
+// MarshalJSON writes [epoch, generation].
+func (m Mark) MarshalJSON() ([]byte, error) { return json.Marshal([2]uint64{m.Epoch, m.Generation}) }
+
+// UnmarshalJSON reads [epoch, generation].
+func (m *Mark) UnmarshalJSON(b []byte) error {
+	var p []uint64
+	if err := json.Unmarshal(b, &p); err != nil || len(p) != 2 {
+		return bad(CodeType, "a mark is [epoch, generation]")
+	}
+	m.Epoch, m.Generation = p[0], p[1]
+	return nil
+}
+
+// Attrs are a member's further properties, such as "control_port". On the wire a
+// value may be a string, a number or a boolean; here it is its text.
+type Attrs map[string]string
+
+// UnmarshalJSON turns scalar values into their text and refuses the rest.
+func (a *Attrs) UnmarshalJSON(b []byte) error {
+	var raw map[string]any
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err := d.Decode(&raw); err != nil {
+		return bad(CodeType, "attrs is not an object")
+	}
+	if raw == nil {
+		*a = nil
+		return nil
+	}
+	m := make(Attrs, len(raw))
+	for k, v := range raw {
+		switch v := v.(type) {
+		case string:
+			m[k] = v
+		case json.Number:
+			m[k] = v.String()
+		case bool:
+			m[k] = "false"
+			if v {
+				m[k] = "true"
+			}
+		case nil:
+		default:
+			return bad(CodeType, "attribute %q is not a plain value", clip(k))
+		}
+	}
+	*a = m
+	return nil
+}
+
+func (a Attrs) check() error {
+	if len(a) > MaxAttrs {
+		return bad(CodeRange, "%d attributes, %d allowed", len(a), MaxAttrs)
+	}
+	for _, k := range slices.Sorted(maps.Keys(a)) {
+		if !attrName(k) {
+			return bad(CodeText, "attribute name %q", clip(k))
+		}
+		if err := text("attribute "+k, a[k], MaxAttrValue); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func attrName(k string) bool {
+	if len(k) == 0 || len(k) > 32 || k[0] < 'a' || k[0] > 'z' {
+		return false
+	}
+	for i := range len(k) {
+		if c := k[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// An Announcement is what a member says of itself on its presence subject, as a
+// beat (regularly) and at each change. Required of any client, in any language,
+// are v, node, role and addresses.
+//
+// A member instance is (node, role, boot). Within a boot, seq must rise; a new
+// boot replaces the old one, which stays dead. Without boot and seq each
+// message counts as a beat when it arrives, and the member is shown as plain.
+type Announcement struct {
+	V         int          `json:"v"`
+	Node      NodeID       `json:"node"`
+	Role      Role         `json:"role"`
+	Boot      string       `json:"boot,omitempty"` // opaque random token of the process's start, also its NATS client name
+	Seq       uint64       `json:"seq,omitempty"`
+	Addresses []netip.Addr `json:"addresses"`       // the first is the one to show; each must be in the certificate
+	State     State        `json:"state,omitempty"` // empty counts as up
+	Reason    string       `json:"reason,omitempty"`
+	Priority  int          `json:"priority,omitempty"` // 1 to 65535, lower is preferred; 0 is none
+	Weight    int          `json:"weight,omitempty"`   // 1 to 65535; 0 is the default, 100
+	Version   string       `json:"version,omitempty"`  // of the software, for show
+	Seen      *Mark        `json:"seen,omitempty"`     // the newest status this member holds
+	Via       string       `json:"via,omitempty"`      // "<broker>#<connection>" it is sent through
+	Attrs     Attrs        `json:"attrs,omitempty"`
+}
+
+// DefaultWeight is the weight of a member that names none.
+const DefaultWeight = 100
+
+// Plain reports whether the announcement has no replay discipline.
+func (a *Announcement) Plain() bool { return a.Boot == "" || a.Seq == 0 }
+
+// Encode returns the wire form. It does not check a.
+func (a *Announcement) Encode() []byte { return encode(a) }
+
+// Check returns a BadMessage if a breaks a rule of the wire.
+func (a *Announcement) Check() error {
+	if err := checkVersion(a.V); err != nil {
+		return err
+	}
+	if _, err := ParseNodeID(string(a.Node)); err != nil {
+		return bad(CodeName, "%v", err)
+	}
+	if _, err := ParseRole(string(a.Role)); err != nil {
+		return bad(CodeName, "%v", err)
+	}
+	if a.Role == Operator {
+		return bad(CodeName, "%s is a permission, not a service to announce", Operator)
+	}
+	if err := checkAddresses(a.Addresses); err != nil {
+		return err
+	}
+	switch a.State {
+	case "", Up, Down, Draining, Leave:
+	default:
+		return bad(CodeState, "state %q", clip(string(a.State)))
+	}
+	if a.Priority < 0 || a.Priority > 65535 || a.Weight < 0 || a.Weight > 65535 {
+		return bad(CodeRange, "priority and weight are 0 to 65535")
+	}
+	if a.Seq > MaxNumber || a.Seen != nil && !a.Seen.Sane() {
+		return bad(CodeRange, "a number above 2^53")
+	}
+	for _, f := range []struct {
+		name, s string
+		max     int
+	}{{"boot", a.Boot, 64}, {"reason", a.Reason, MaxReason}, {"version", a.Version, 64}, {"via", a.Via, 128}} {
+		if err := text(f.name, f.s, f.max); err != nil {
+			return err
+		}
+	}
+	return a.Attrs.check()
+}
+
+func checkAddresses(as []netip.Addr) error {
+	if len(as) == 0 || len(as) > MaxAddresses {
+		return bad(CodeAddress, "%d addresses, 1 to %d allowed", len(as), MaxAddresses)
+	}
+	for i, a := range as {
+		switch {
+		case !a.IsValid(), a.IsUnspecified(), a.IsMulticast(), a.Is4In6(), a.Zone() != "",
+			a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+			return bad(CodeAddress, "%q cannot be a member's address", a)
+		case slices.Contains(as[:i], a):
+			return bad(CodeAddress, "%s twice", a)
+		}
+	}
+	return nil
+}
+
+// ParseAnnouncement decodes and checks a payload that came on subject. The
+// subject's tokens are the truth, since the broker enforced them: a body that
+// disagrees is refused.
+func ParseAnnouncement(subject string, b []byte) (*Announcement, error) {
+	role, node, err := ParsePresence(subject)
+	if err != nil {
+		return nil, bad(CodeName, "%v", err)
+	}
+	var a Announcement
+	if err := decode(b, MaxAnnouncement, &a); err != nil {
+		return nil, err
+	}
+	if err := a.Check(); err != nil {
+		return nil, err
+	}
+	if a.Role != role || a.Node != node {
+		return nil, bad(CodeForeign, "%s as %s said on the subject of %s as %s", a.Node, a.Role, node, role)
+	}
+	return &a, nil
+}

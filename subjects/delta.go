@@ -1,0 +1,182 @@
+package subjects
+
+import (
+	"slices"
+	"time"
+)
+
+// A Change is one difference between two statuses.
+type Change struct {
+	Op     Op      `json:"op"`
+	Role   Role    `json:"role"`
+	Node   NodeID  `json:"node"`
+	Member *Member `json:"member,omitempty"` // absent when it left
+}
+
+// An Op is what happened to a member.
+type Op string
+
+// The operations of a Change.
+const (
+	Joined  Op = "join"
+	Left    Op = "leave"
+	Updated Op = "update"
+)
+
+// A Delta leads from the status at Prev to the one at (Epoch, Generation),
+// whose encoding has Digest. Reload set means that the change is too big to
+// tell: fetch the snapshot.
+type Delta struct {
+	V          int        `json:"v"`
+	Epoch      uint64     `json:"epoch"`
+	Generation uint64     `json:"generation"`
+	Prev       Mark       `json:"prev"`
+	Digest     string     `json:"digest"`
+	Manager    NodeID     `json:"manager"`
+	Time       time.Time  `json:"time"`
+	Changes    []Change   `json:"changes,omitempty"`
+	Gone       []Departed `json:"departed,omitempty"` // newly departed, or with a new end
+	Forgotten  []NodeID   `json:"forgotten,omitempty"`
+	Reload     bool       `json:"reload,omitempty"`
+}
+
+// Mark is the mark of the status the delta leads to.
+func (d *Delta) Mark() Mark { return Mark{d.Epoch, d.Generation} }
+
+// Diff is the delta from a to b.
+func Diff(a, b *Status) *Delta {
+	enc := b.Encode()
+	d := &Delta{
+		V: Version, Epoch: b.Epoch, Generation: b.Generation, Prev: a.Mark(), Digest: Digest(enc),
+		Manager: b.Manager, Time: b.Time, Changes: Changes(a, b),
+	}
+	for _, n := range b.Departed {
+		i := slices.IndexFunc(a.Departed, func(o Departed) bool { return o.Node == n.Node })
+		if i < 0 || !a.Departed[i].Until.Equal(n.Until) || !slices.Equal(a.Departed[i].Addresses, n.Addresses) {
+			d.Gone = append(d.Gone, n)
+		}
+	}
+	for _, o := range a.Departed {
+		if !slices.ContainsFunc(b.Departed, func(n Departed) bool { return o.Node == n.Node }) {
+			d.Forgotten = append(d.Forgotten, o.Node)
+		}
+	}
+	return d
+}
+
+// Changes lists the members that differ from a to b, by role and node.
+func Changes(a, b *Status) []Change {
+	var out []Change
+	roles := append(a.RoleNames(), b.RoleNames()...)
+	slices.Sort(roles)
+	for _, r := range slices.Compact(roles) {
+		as, bs := a.Roles[r], b.Roles[r]
+		for len(as) > 0 || len(bs) > 0 {
+			switch {
+			case len(bs) == 0 || len(as) > 0 && as[0].Node < bs[0].Node:
+				out = append(out, Change{Op: Left, Role: r, Node: as[0].Node})
+				as = as[1:]
+			case len(as) == 0 || bs[0].Node < as[0].Node:
+				m := bs[0]
+				out = append(out, Change{Op: Joined, Role: r, Node: m.Node, Member: &m})
+				bs = bs[1:]
+			default:
+				if !as[0].Equal(&bs[0]) {
+					m := bs[0]
+					out = append(out, Change{Op: Updated, Role: r, Node: m.Node, Member: &m})
+				}
+				as, bs = as[1:], bs[1:]
+			}
+		}
+	}
+	return out
+}
+
+// Encode returns the wire form: at most MaxDelta bytes, by asking receivers to
+// reload when the changes do not fit.
+func (d *Delta) Encode() []byte {
+	c := *d
+	c.Changes = slices.Clone(d.Changes)
+	for i := range c.Changes {
+		if m := c.Changes[i].Member; m != nil {
+			n := *m
+			n.normalise()
+			c.Changes[i].Member = &n
+		}
+	}
+	b := encode(&c)
+	if len(b) > MaxDelta {
+		c.Changes, c.Gone, c.Forgotten, c.Reload = nil, nil, nil, true
+		b = encode(&c)
+	}
+	return b
+}
+
+// ParseDelta decodes and checks a delta.
+func ParseDelta(b []byte) (*Delta, error) {
+	var d Delta
+	if err := decode(b, MaxDelta, &d); err != nil {
+		return nil, err
+	}
+	if err := checkVersion(d.V); err != nil {
+		return nil, err
+	}
+	if !d.Mark().Sane() || !d.Prev.Sane() {
+		return nil, bad(CodeRange, "epoch or generation above 2^53")
+	}
+	for _, c := range d.Changes {
+		if c.Op != Left && (c.Member == nil || c.Member.Node != c.Node) {
+			return nil, bad(CodeType, "change of %s without its member", clip(string(c.Node)))
+		}
+		if c.Member != nil {
+			if err := checkMembers(c.Role, []Member{*c.Member}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for i := range d.Gone {
+		if err := d.Gone[i].check(); err != nil {
+			return nil, err
+		}
+	}
+	return &d, nil
+}
+
+// Apply makes the status that d leads to from s, with its encoding. ok is false
+// if d does not start at s, asks for a reload, or the result does not have the
+// digest that d promises: then only the snapshot helps.
+func (s *Status) Apply(d *Delta) (next *Status, encoded []byte, ok bool) {
+	if d.Reload || d.Prev != s.Mark() {
+		return nil, nil, false
+	}
+	n := s.Clone()
+	n.V, n.Epoch, n.Generation, n.Manager, n.Time = Version, d.Epoch, d.Generation, d.Manager, d.Time
+	for _, c := range d.Changes {
+		if c.Op == Left {
+			n.Remove(c.Role, c.Node)
+		} else {
+			n.Put(c.Role, *c.Member)
+		}
+	}
+	n.Departed = slices.DeleteFunc(n.Departed, func(x Departed) bool {
+		return slices.Contains(d.Forgotten, x.Node) ||
+			slices.ContainsFunc(d.Gone, func(g Departed) bool { return g.Node == x.Node })
+	})
+	n.Departed = append(n.Departed, d.Gone...)
+	slices.SortFunc(n.Departed, func(a, b Departed) int { return cmpNode(a.Node, b.Node) })
+	encoded = n.Encode()
+	if Digest(encoded) != d.Digest {
+		return nil, nil, false
+	}
+	return n, encoded, true
+}
+
+func cmpNode(a, b NodeID) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}

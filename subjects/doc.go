@@ -1,0 +1,34 @@
+// Package subjects is the vocabulary of thor's wire: the subjects, the
+// messages that travel on them, their limits, and nothing else. It imports the
+// standard library only, so that a program in Go that wants to speak thor
+// without its SDK can.
+//
+// # The subject tree
+//
+//	subject                             published by        read by              payload         when
+//	thor.role.<role>.<node>             that member         managers             Announcement    each beat and change
+//	thor.role.<role>                    active manager      everybody            RoleView        each change, and regularly
+//	thor.status                         active manager      everybody            Tick            every second
+//	thor.status.delta                   active manager      everybody            Delta           each change
+//	thor.status.get                     everybody           managers (queue)     SnapshotRequest on demand, answered by a snapshot
+//	thor.event                          active manager      monitors, operators  Event           each change and guard
+//	thor.node.<node>.<role>.<verb>      operators           that member          per verb        on demand
+//	thor.node.<n>.thor_database.credentials.<role>.<node>
+//	                                    that role and node  that locator         none            on demand
+//	thor.crl, thor.crl.get              operators, brokers  brokers              DER CRL         on revocation
+//	thor.sys.disconnect                 broker (system)     managers             NATS event      a client connection ended
+//	thor.sys.revoked                    brokers             managers             Revoked         a certificate was revoked
+//
+// thor.role.* is the manager's voice and thor.role.*.* the members': a broker
+// decides by subject alone who may say what, and on a bare role subject it
+// could not tell two nodes apart.
+//
+// # Rules of the vocabulary
+//
+// A [Role] or [NodeID] is a valid subject token once it has been parsed, and
+// only these types go into subjects: no name can ever rewrite the tree.
+// Receivers ignore fields they do not know, drop what breaks a limit with a
+// [*BadMessage] that names the reason, and never act on a (epoch, generation)
+// that is not newer than what they hold. Lower priority numbers are preferred:
+// of two databases at priority 10 and 50, 10 is used.
+package subjects

@@ -1,0 +1,132 @@
+package subjects
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// A Lease is the value of the election key: who is the active manager. Only the
+// compare-and-set that wrote it decides; reading it proves nothing.
+type Lease struct {
+	V       int       `json:"v"`
+	Manager NodeID    `json:"manager"`
+	Boot    string    `json:"boot"`    // of the manager's process, its NATS client name
+	Epoch   uint64    `json:"epoch"`   // of its term; takes effect when the write is acknowledged
+	Ceiling uint64    `json:"ceiling"` // it publishes no generation above; a successor starts above
+	Time    time.Time `json:"time"`    // for show
+}
+
+// Encode returns the wire form.
+func (l *Lease) Encode() []byte { return encode(l) }
+
+// ParseLease decodes and checks a lease.
+func ParseLease(b []byte) (*Lease, error) {
+	var l Lease
+	if err := decode(b, MaxAnnouncement, &l); err != nil {
+		return nil, err
+	}
+	if err := checkVersion(l.V); err != nil {
+		return nil, err
+	}
+	if l.Epoch > MaxNumber || l.Ceiling > MaxNumber {
+		return nil, bad(CodeRange, "epoch or ceiling above 2^53")
+	}
+	if _, err := ParseNodeID(string(l.Manager)); err != nil {
+		return nil, bad(CodeName, "%v", err)
+	}
+	return &l, text("boot", l.Boot, 64)
+}
+
+// An Event is one line of the network's history.
+type Event struct {
+	V          int       `json:"v"`
+	Time       time.Time `json:"time"`
+	Kind       EventKind `json:"event"`
+	Role       Role      `json:"role,omitempty"`
+	Node       NodeID    `json:"node,omitempty"`
+	Detail     string    `json:"detail,omitempty"`
+	Epoch      uint64    `json:"epoch"`
+	Generation uint64    `json:"generation"`
+}
+
+// An EventKind is a stable word to search for.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventJoin      EventKind = "join"
+	EventLeave     EventKind = "leave"    // left the status; Detail says why
+	EventUpdate    EventKind = "update"   // changed state, addresses or attributes
+	EventElected   EventKind = "elected"  // a manager became active
+	EventResigned  EventKind = "resigned" // the active manager stepped down on purpose
+	EventGuard     EventKind = "guard"    // a guard holds removals back; Detail names it
+	EventGuardEnd  EventKind = "guard_end"
+	EventDuplicate EventKind = "duplicate" // two boots of one (node, role) both announce
+	EventRejected  EventKind = "rejected"  // a message was dropped; Detail has code and reason
+	EventRevoked   EventKind = "revoked"
+	EventZone      EventKind = "zone" // two name servers differ in zone configuration
+)
+
+// Encode returns the wire form.
+func (e *Event) Encode() []byte { return encode(e) }
+
+// ParseEvent decodes an event.
+func ParseEvent(b []byte) (*Event, error) {
+	var e Event
+	if err := decode(b, MaxAnnouncement, &e); err != nil {
+		return nil, err
+	}
+	if err := checkVersion(e.V); err != nil {
+		return nil, err
+	}
+	e.Detail = Printable(e.Detail, 512)
+	return &e, text("event", string(e.Kind), 32)
+}
+
+// Revoked is what a broker tells the managers when it ends a connection because
+// its certificate was revoked: the node goes at once, even as the last of a role.
+type Revoked struct {
+	V      int    `json:"v"`
+	Node   NodeID `json:"node"`
+	Boot   string `json:"boot,omitempty"`
+	Serial string `json:"serial"` // hex
+}
+
+// Encode returns the wire form.
+func (r *Revoked) Encode() []byte { return encode(r) }
+
+// ParseRevoked decodes and checks a revocation notice.
+func ParseRevoked(b []byte) (*Revoked, error) {
+	var r Revoked
+	if err := decode(b, MaxAnnouncement, &r); err != nil {
+		return nil, err
+	}
+	if err := checkVersion(r.V); err != nil {
+		return nil, err
+	}
+	if _, err := ParseNodeID(string(r.Node)); err != nil {
+		return nil, bad(CodeName, "%v", err)
+	}
+	return &r, nil
+}
+
+// A Reply answers a request to a member. Code is empty when it succeeded.
+type Reply struct {
+	V    int             `json:"v"`
+	Code ErrorCode       `json:"code,omitempty"`
+	Text string          `json:"text,omitempty"`
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// Encode returns the wire form.
+func (r *Reply) Encode() []byte { return encode(r) }
+
+// ParseReply decodes a reply of at most 1 MiB.
+func ParseReply(b []byte) (*Reply, error) {
+	var r Reply
+	if err := decode(b, 1<<20, &r); err != nil {
+		return nil, err
+	}
+	r.Text = Printable(r.Text, 512)
+	return &r, checkVersion(r.V)
+}

@@ -1,0 +1,147 @@
+package subjects
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// Headers of the messages that carry a snapshot.
+const (
+	HeaderChunk    = "Thor-Chunk"    // "<n>/<of>", counted from 1; absent for a single message
+	HeaderEncoding = "Thor-Encoding" // "gzip", or absent: plain JSON
+	HeaderDigest   = "Thor-Digest"   // Digest of the plain snapshot
+	HeaderError    = "Thor-Error"    // an ErrorCode; the payload is its text
+)
+
+// Sizes of snapshot replies.
+const (
+	PlainSnapshot = 48 << 10  // bytes up to which a snapshot travels as it is, in one message
+	SnapshotChunk = 192 << 10 // bytes of one compressed chunk
+)
+
+// An ErrorCode is how a request fails. The set is closed.
+type ErrorCode string
+
+// The codes of failed requests.
+const (
+	ErrorBehind    ErrorCode = "behind"    // this manager does not hold the asked-for status yet; ask again
+	ErrorBad       ErrorCode = "bad"       // the request is malformed
+	ErrorForbidden ErrorCode = "forbidden" // the asker may not have this
+	ErrorFailed    ErrorCode = "failed"    // the member tried and could not
+)
+
+// A SnapshotRequest asks for a status at least as new as AtLeast. An empty
+// payload asks for any.
+type SnapshotRequest struct {
+	V       int   `json:"v"`
+	AtLeast *Mark `json:"at_least,omitempty"`
+}
+
+// Encode returns the wire form.
+func (r *SnapshotRequest) Encode() []byte { return encode(r) }
+
+// ParseSnapshotRequest decodes a request for the snapshot.
+func ParseSnapshotRequest(b []byte) (*SnapshotRequest, error) {
+	r := &SnapshotRequest{V: Version}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return r, nil
+	}
+	if err := decode(b, MaxAnnouncement, r); err != nil {
+		return nil, err
+	}
+	return r, checkVersion(r.V)
+}
+
+// A Chunk is one message of a snapshot reply.
+type Chunk struct {
+	Header map[string]string
+	Data   []byte
+}
+
+// Chunks cuts an encoded status into the messages of a reply.
+func Chunks(encoded []byte) []Chunk {
+	digest := Digest(encoded)
+	if len(encoded) <= PlainSnapshot {
+		return []Chunk{{Header: map[string]string{HeaderDigest: digest}, Data: encoded}}
+	}
+	var z bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&z, gzip.BestSpeed) // the level is valid
+	_, _ = w.Write(encoded)                         // a bytes.Buffer takes everything
+	_ = w.Close()
+	rest := z.Bytes()
+	of := (len(rest) + SnapshotChunk - 1) / SnapshotChunk
+	out := make([]Chunk, 0, of)
+	for n := 1; n <= of; n++ {
+		part := rest[:min(SnapshotChunk, len(rest))]
+		rest = rest[len(part):]
+		out = append(out, Chunk{Data: part, Header: map[string]string{
+			HeaderDigest: digest, HeaderEncoding: "gzip", HeaderChunk: fmt.Sprintf("%d/%d", n, of),
+		}})
+	}
+	return out
+}
+
+// An Assembly puts the chunks of one reply together. The zero value is ready.
+type Assembly struct {
+	parts [][]byte
+	have  int
+	of    int
+	gzip  bool
+	sum   string
+}
+
+// Add takes one message. done is true when the snapshot is whole; then plain is
+// its encoding, verified against the digest that came with it.
+func (a *Assembly) Add(header func(string) string, data []byte) (plain []byte, done bool, err error) {
+	n, of := 1, 1
+	if c := header(HeaderChunk); c != "" {
+		x, y, ok := bytes.Cut([]byte(c), []byte("/"))
+		n, _ = strconv.Atoi(string(x))
+		of, _ = strconv.Atoi(string(y))
+		if !ok || n < 1 || of < n || of > MaxStatus/SnapshotChunk {
+			return nil, false, bad(CodeRange, "chunk %q", clip(c))
+		}
+	}
+	if a.of == 0 {
+		a.of, a.parts = of, make([][]byte, of)
+		a.gzip, a.sum = header(HeaderEncoding) == "gzip", header(HeaderDigest)
+	}
+	if of != a.of || header(HeaderDigest) != a.sum {
+		return nil, false, bad(CodeForeign, "chunks of two snapshots")
+	}
+	if a.parts[n-1] == nil {
+		a.parts[n-1] = data
+		a.have++
+	}
+	if a.have < a.of {
+		return nil, false, nil
+	}
+	plain = bytes.Join(a.parts, nil)
+	if a.gzip {
+		if plain, err = gunzip(plain); err != nil {
+			return nil, false, err
+		}
+	}
+	if a.sum != "" && Digest(plain) != a.sum {
+		return nil, false, bad(CodeForeign, "snapshot does not have its digest")
+	}
+	return plain, true, nil
+}
+
+func gunzip(b []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, bad(CodeType, "snapshot: %v", err)
+	}
+	out, err := io.ReadAll(io.LimitReader(r, MaxStatus+1))
+	if err != nil {
+		return nil, bad(CodeType, "snapshot: %v", err)
+	}
+	if len(out) > MaxStatus {
+		return nil, bad(CodeTooLarge, "snapshot of more than %d bytes", MaxStatus)
+	}
+	return out, nil
+}

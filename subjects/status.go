@@ -1,0 +1,314 @@
+package subjects
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// A Member is one (node, role) of the Status.
+type Member struct {
+	Node      NodeID       `json:"node"`
+	Addresses []netip.Addr `json:"addresses"`
+	State     State        `json:"state"`  // Up, Suspect or Draining
+	Reason    string       `json:"reason"` // why it is not up
+	Priority  int          `json:"priority"`
+	Weight    int          `json:"weight"`
+	Since     time.Time    `json:"since"` // of this state, by the manager's clock; for show
+	Version   string       `json:"version,omitempty"`
+	Plain     bool         `json:"plain,omitempty"` // announces without boot and seq
+	Attrs     Attrs        `json:"attrs"`
+}
+
+// Address is the address to show for m.
+func (m *Member) Address() netip.Addr {
+	if len(m.Addresses) == 0 {
+		return netip.Addr{}
+	}
+	return m.Addresses[0]
+}
+
+// Serves reports whether m is to get new work: it is up or suspect.
+func (m *Member) Serves() bool { return m.State != Draining }
+
+// Equal reports whether m and o say the same.
+func (m *Member) Equal(o *Member) bool {
+	return m.Node == o.Node && m.State == o.State && m.Reason == o.Reason && m.Priority == o.Priority &&
+		m.Weight == o.Weight && m.Since.Equal(o.Since) && m.Version == o.Version && m.Plain == o.Plain &&
+		slices.Equal(m.Addresses, o.Addresses) && maps.Equal(m.Attrs, o.Attrs)
+}
+
+// A Departed node is no member of anything any more, but its host name is still
+// answered until Until: clients hold dialogs with it.
+type Departed struct {
+	Node      NodeID       `json:"node"`
+	Addresses []netip.Addr `json:"addresses"`
+	Until     time.Time    `json:"until"`
+}
+
+// A Status is the whole view of the network that the active manager publishes:
+// the one truth for everybody who reads it. Two statuses with the same Mark are
+// the same. A Status that has been published or received is never written to
+// again; change a Clone.
+type Status struct {
+	V          int               `json:"v"`
+	Domain     string            `json:"domain"`
+	Epoch      uint64            `json:"epoch"`
+	Generation uint64            `json:"generation"`
+	Manager    NodeID            `json:"manager"`
+	Time       time.Time         `json:"time"`  // of this generation, by the manager's clock; for show
+	Roles      map[Role][]Member `json:"roles"` // a role without members is absent
+	Departed   []Departed        `json:"departed"`
+}
+
+// Mark is the status's place in the order of statuses.
+func (s *Status) Mark() Mark { return Mark{s.Epoch, s.Generation} }
+
+// Member finds (node, role), or returns nil.
+func (s *Status) Member(role Role, node NodeID) *Member {
+	ms := s.Roles[role]
+	i, ok := slices.BinarySearchFunc(ms, node, func(m Member, n NodeID) int { return cmp.Compare(m.Node, n) })
+	if !ok {
+		return nil
+	}
+	return &ms[i]
+}
+
+// RoleNames lists the roles that have members, sorted.
+func (s *Status) RoleNames() []Role { return slices.Sorted(maps.Keys(s.Roles)) }
+
+// Counts is the number of members of each role that serve.
+func (s *Status) Counts() map[Role]int {
+	c := make(map[Role]int, len(s.Roles))
+	for r, ms := range s.Roles {
+		n := 0
+		for i := range ms {
+			if ms[i].Serves() {
+				n++
+			}
+		}
+		c[r] = n
+	}
+	return c
+}
+
+// Clone is a copy whose maps and lists may be changed. Members' addresses and
+// attributes stay shared: they are replaced, never written.
+func (s *Status) Clone() *Status {
+	c := *s
+	c.Roles = make(map[Role][]Member, len(s.Roles))
+	for r, ms := range s.Roles {
+		c.Roles[r] = slices.Clone(ms)
+	}
+	c.Departed = slices.Clone(s.Departed)
+	return &c
+}
+
+// Put inserts or replaces a member at its sorted place.
+func (s *Status) Put(role Role, m Member) {
+	ms := s.Roles[role]
+	i, ok := slices.BinarySearchFunc(ms, m.Node, func(m Member, n NodeID) int { return cmp.Compare(m.Node, n) })
+	if ok {
+		ms[i] = m
+		return
+	}
+	if s.Roles == nil {
+		s.Roles = make(map[Role][]Member)
+	}
+	s.Roles[role] = slices.Insert(ms, i, m)
+}
+
+// Remove takes a member out; the role vanishes with its last member.
+func (s *Status) Remove(role Role, node NodeID) {
+	ms := slices.DeleteFunc(s.Roles[role], func(m Member) bool { return m.Node == node })
+	if len(ms) == 0 {
+		delete(s.Roles, role)
+		return
+	}
+	s.Roles[role] = ms
+}
+
+// Encode returns the canonical wire form: the same status gives the same bytes
+// everywhere. Absent lists are written as empty ones, so that scripts need no
+// special case.
+func (s *Status) Encode() []byte {
+	c := s.Clone()
+	if c.Departed == nil {
+		c.Departed = []Departed{}
+	}
+	for _, ms := range c.Roles {
+		for i := range ms {
+			ms[i].normalise()
+		}
+	}
+	return encode(c)
+}
+
+func (m *Member) normalise() {
+	if m.Attrs == nil {
+		m.Attrs = Attrs{}
+	}
+	if m.Addresses == nil {
+		m.Addresses = []netip.Addr{}
+	}
+}
+
+// Digest names the content of an encoded status: 32 hex digits of its SHA-256.
+func Digest(encoded []byte) string {
+	h := sha256.Sum256(encoded)
+	return hex.EncodeToString(h[:16])
+}
+
+// ParseStatus decodes and checks an encoded status.
+func ParseStatus(b []byte) (*Status, error) {
+	var s Status
+	if err := decode(b, MaxStatus, &s); err != nil {
+		return nil, err
+	}
+	return &s, s.Check()
+}
+
+// Check returns a BadMessage if s breaks a rule of the wire, order included.
+func (s *Status) Check() error {
+	if err := checkVersion(s.V); err != nil {
+		return err
+	}
+	if !s.Mark().Sane() {
+		return bad(CodeRange, "epoch or generation above 2^53")
+	}
+	if err := text("domain", s.Domain, 253); err != nil {
+		return err
+	}
+	for _, r := range s.RoleNames() {
+		if err := checkMembers(r, s.Roles[r]); err != nil {
+			return err
+		}
+	}
+	for i := range s.Departed {
+		if err := s.Departed[i].check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Departed) check() error {
+	if _, err := ParseNodeID(string(d.Node)); err != nil {
+		return bad(CodeName, "%v", err)
+	}
+	return checkAddresses(d.Addresses)
+}
+
+func checkMembers(r Role, ms []Member) error {
+	// Not ParseRole: a newer manager may know thor_ roles that we do not.
+	if len(r) == 0 || len(r) > 63 || text("role", string(r), 63) != nil {
+		return bad(CodeName, "role %q", clip(string(r)))
+	}
+	for i := range ms {
+		if err := ms[i].check(); err != nil {
+			return err
+		}
+		if i > 0 && ms[i-1].Node >= ms[i].Node {
+			return bad(CodeJSON, "members of %s are not sorted by node", r)
+		}
+	}
+	return nil
+}
+
+func (m *Member) check() error {
+	if _, err := ParseNodeID(string(m.Node)); err != nil {
+		return bad(CodeName, "%v", err)
+	}
+	if err := checkAddresses(m.Addresses); err != nil {
+		return err
+	}
+	switch m.State {
+	case Up, Suspect, Draining:
+	default:
+		return bad(CodeState, "state %q", clip(string(m.State)))
+	}
+	if m.Priority < 0 || m.Priority > 65535 || m.Weight < 0 || m.Weight > 65535 {
+		return bad(CodeRange, "priority and weight are 0 to 65535")
+	}
+	if err := text("reason", m.Reason, MaxReason); err != nil {
+		return err
+	}
+	if err := text("version", m.Version, 64); err != nil {
+		return err
+	}
+	return m.Attrs.check()
+}
+
+// A Tick says once a second which status is current. Digest is the Digest of
+// the encoded status; Counts are the serving members of each role.
+type Tick struct {
+	V          int          `json:"v"`
+	Epoch      uint64       `json:"epoch"`
+	Generation uint64       `json:"generation"`
+	Digest     string       `json:"digest"`
+	Manager    NodeID       `json:"manager"`
+	Time       time.Time    `json:"time"`
+	Counts     map[Role]int `json:"counts"`
+}
+
+// Mark is the mark of the status the tick speaks of.
+func (t *Tick) Mark() Mark { return Mark{t.Epoch, t.Generation} }
+
+// Encode returns the wire form.
+func (t *Tick) Encode() []byte { return encode(t) }
+
+// ParseTick decodes and checks a tick.
+func ParseTick(b []byte) (*Tick, error) {
+	var t Tick
+	if err := decode(b, MaxView, &t); err != nil {
+		return nil, err
+	}
+	if err := checkVersion(t.V); err != nil {
+		return nil, err
+	}
+	if !t.Mark().Sane() {
+		return nil, bad(CodeRange, "epoch or generation above 2^53")
+	}
+	return &t, text("digest", t.Digest, 64)
+}
+
+// A RoleView is one role's whole member list, as its bare subject shows it.
+type RoleView struct {
+	V          int      `json:"v"`
+	Domain     string   `json:"domain"`
+	Epoch      uint64   `json:"epoch"`
+	Generation uint64   `json:"generation"`
+	Role       Role     `json:"role"`
+	Members    []Member `json:"members"`
+}
+
+// View is the RoleView of role in s; Members is empty for an absent role.
+func (s *Status) View(role Role) *RoleView {
+	ms := slices.Clone(s.Roles[role])
+	if ms == nil {
+		ms = []Member{}
+	}
+	for i := range ms {
+		ms[i].normalise()
+	}
+	return &RoleView{V: Version, Domain: s.Domain, Epoch: s.Epoch, Generation: s.Generation, Role: role, Members: ms}
+}
+
+// Encode returns the wire form.
+func (v *RoleView) Encode() []byte { return encode(v) }
+
+// ParseRoleView decodes and checks a role view.
+func ParseRoleView(b []byte) (*RoleView, error) {
+	var v RoleView
+	if err := decode(b, MaxView, &v); err != nil {
+		return nil, err
+	}
+	if err := checkVersion(v.V); err != nil {
+		return nil, err
+	}
+	return &v, checkMembers(v.Role, v.Members)
+}

@@ -1,0 +1,176 @@
+package subjects
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Role is a service a node offers, such as "sip_proxy": 1 to 63 characters of
+// a-z, 0-9 and underscore, the first a letter. Role names are open, but the
+// prefix "thor_" belongs to thor. The zero value is not a valid role.
+type Role string
+
+// The roles of thor's own parts. All other names pass through everywhere.
+const (
+	EventServer Role = "thor_eventserver"
+	Manager     Role = "thor_manager"
+	DNSManager  Role = "thor_dnsmanager"
+	Database    Role = "thor_database"
+	Monitor     Role = "thor_monitor"
+	Operator    Role = "thor_operator" // never announced; a permission class only
+)
+
+// The roles of the SIP Thor description, for defaults and documentation.
+const (
+	SIPProxy           Role = "sip_proxy"
+	MediaRelay         Role = "media_relay"
+	VoicemailServer    Role = "voicemail_server"
+	XCAPServer         Role = "xcap_server"
+	ProvisioningServer Role = "provisioning_server"
+	MSRPRelayServer    Role = "msrprelay_server"
+)
+
+// Agent stands where a subject wants a role and the node agent itself is meant:
+// thor.node.<node>._.drain.
+const Agent = "_"
+
+var infrastructure = []Role{EventServer, Manager, DNSManager, Database, Monitor, Operator}
+
+// ErrBadRole and ErrBadNode are what ParseRole and ParseNodeID wrap.
+var (
+	ErrBadRole = errors.New("not a role name")
+	ErrBadNode = errors.New("not a node name")
+)
+
+// ParseRole accepts a role name. An unknown name under the prefix "thor_" is
+// refused: a certificate must not carry a role that a later thor may give power.
+func ParseRole(s string) (Role, error) {
+	if len(s) == 0 || len(s) > 63 {
+		return "", fmt.Errorf("%w: %q must be 1 to 63 characters", ErrBadRole, clip(s))
+	}
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || i > 0 && (c >= '0' && c <= '9' || c == '_') {
+			continue
+		}
+		return "", fmt.Errorf("%w: %q may hold a-z, 0-9 and _ only and starts with a letter", ErrBadRole, clip(s))
+	}
+	if r := Role(s); strings.HasPrefix(s, "thor_") && !slices.Contains(infrastructure, r) {
+		return "", fmt.Errorf("%w: %q (the prefix thor_ is reserved)", ErrBadRole, s)
+	}
+	return Role(s), nil
+}
+
+// Infrastructure reports whether r is one of thor's own roles.
+func (r Role) Infrastructure() bool { return slices.Contains(infrastructure, r) }
+
+// HostLabel is the DNS label at which a role answers unless configured
+// otherwise: its name with "_" written "-", since "_" is no host character.
+func (r Role) HostLabel() string { return strings.ReplaceAll(string(r), "_", "-") }
+
+// A NodeID names a node: one host label (RFC 1123), lower case. It is also the
+// node's host name below the domain, so names that the zone uses for services
+// are refused. The zero value is not a valid node.
+type NodeID string
+
+// reserved are the host labels of the zone that no node may take: the services
+// of the original's zone, the lookup tree, and the labels of the known roles.
+var reserved = []string{
+	"proxy", "xcap", "ngnpro", "msrprelay", "voicemail", "relay", "lookup", "eventserver",
+	"sip-proxy", "media-relay", "voicemail-server", "xcap-server", "provisioning-server", "msrprelay-server",
+	"thor-eventserver", "thor-manager", "thor-dnsmanager", "thor-database", "thor-monitor", "thor-operator",
+}
+
+// ParseNodeID accepts a node name.
+func ParseNodeID(s string) (NodeID, error) {
+	if len(s) == 0 || len(s) > 63 {
+		return "", fmt.Errorf("%w: %q must be 1 to 63 characters", ErrBadNode, clip(s))
+	}
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' && i > 0 && i < len(s)-1 {
+			continue
+		}
+		return "", fmt.Errorf("%w: %q must be a host label (a-z, 0-9 and inner hyphens)", ErrBadNode, clip(s))
+	}
+	if slices.Contains(reserved, s) {
+		return "", fmt.Errorf("%w: %q is the name of a service in the zone", ErrBadNode, s)
+	}
+	return NodeID(s), nil
+}
+
+func clip(s string) string {
+	if len(s) > 70 {
+		return s[:70] + "…"
+	}
+	return s
+}
+
+// Subjects without parameters, and the patterns receivers subscribe to.
+const (
+	AllViews     = "thor.role.*"   // every RoleView
+	AllPresences = "thor.role.*.*" // every Announcement; managers and operators only
+	StatusTick   = "thor.status"
+	StatusDelta  = "thor.status.delta"
+	StatusGet    = "thor.status.get"
+	Events       = "thor.event"
+	CRL          = "thor.crl"
+	CRLGet       = "thor.crl.get"
+	Disconnect   = "thor.sys.disconnect" // server.DisconnectEventMsg of the members' account
+	RevokedNode  = "thor.sys.revoked"
+)
+
+// View is the subject on which the active manager publishes role's member list.
+func View(role Role) string { return "thor.role." + string(role) }
+
+// Presence is the subject on which node announces itself under role.
+func Presence(role Role, node NodeID) string { return "thor.role." + string(role) + "." + string(node) }
+
+// ParsePresence takes role and node out of a presence subject.
+func ParsePresence(subject string) (Role, NodeID, error) {
+	rest, ok := strings.CutPrefix(subject, "thor.role.")
+	if !ok {
+		return "", "", fmt.Errorf("%q is not a presence subject", clip(subject))
+	}
+	r, n, ok := strings.Cut(rest, ".")
+	if !ok {
+		return "", "", fmt.Errorf("%q is not a presence subject", clip(subject))
+	}
+	role, err := ParseRole(r)
+	if err != nil {
+		return "", "", err
+	}
+	node, err := ParseNodeID(n)
+	return role, node, err
+}
+
+// Request is the subject of a request to one member of a role on a node.
+func Request(node NodeID, role Role, verb string) string {
+	return "thor.node." + string(node) + "." + string(role) + "." + verb
+}
+
+// AgentRequest is the subject of a request to the node agent itself.
+func AgentRequest(node NodeID, verb string) string { return Request(node, Agent, verb) }
+
+// Requests is the pattern on which a node receives all its requests.
+func Requests(node NodeID) string { return "thor.node." + string(node) + ".>" }
+
+// Credentials is the subject on which asker, in role, asks the locator on node
+// for the database credentials. The broker lets only that asker publish it, so
+// the locator may trust the last two tokens.
+func Credentials(node NodeID, role Role, asker NodeID) string {
+	return Request(node, Database, "credentials") + "." + string(role) + "." + string(asker)
+}
+
+// InboxPrefix is the prefix of node's reply subjects; only node may subscribe below it.
+func InboxPrefix(node NodeID) string { return "_INBOX." + string(node) }
+
+// The key-value buckets of JetStream, and their keys.
+const (
+	ElectionBucket = "thor_election"
+	ElectionKey    = "manager" // a Lease
+	StatusBucket   = "thor_status"
+	StatusKey      = "snapshot" // a Status, as in a snapshot reply; above MaxStatusKey: role.<role> keys and a head
+)

@@ -1,0 +1,214 @@
+package subjects
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Version is the protocol version, the "v" of every payload.
+const Version = 1
+
+// Limits that senders keep and receivers enforce.
+const (
+	MaxAnnouncement = 8 << 10   // bytes of an Announcement
+	MaxDelta        = 8 << 10   // bytes of a Delta; a bigger change tells receivers to fetch the snapshot
+	MaxView         = 512 << 10 // bytes of a RoleView
+	MaxStatus       = 64 << 20  // bytes of a Status: far above 10,000 members
+	MaxStatusKey    = 512 << 10 // bytes of a Status kept in one KV key
+	MaxAddresses    = 8
+	MaxAttrs        = 16
+	MaxAttrValue    = 512 // bytes
+	MaxReason       = 200 // bytes
+	MaxRoles        = 16  // roles of one certificate
+	maxDepth        = 16
+	// MaxNumber is the greatest epoch or generation: beyond it a JSON reader in
+	// another language would lose precision, so it is taken for a lie.
+	MaxNumber = 1 << 53
+)
+
+// A Code classifies what is wrong with a message. The set is closed: codes are
+// metric labels.
+type Code string
+
+// The codes, in the order in which a decoder checks.
+const (
+	CodeEmpty    Code = "empty"
+	CodeTooLarge Code = "too_large"
+	CodeUTF8     Code = "not_utf8"
+	CodeJSON     Code = "not_json"   // not one JSON object, duplicate keys, nested too deep
+	CodeType     Code = "wrong_type" // a known field holds the wrong kind of value
+	CodeVersion  Code = "version"
+	CodeName     Code = "name"    // a role or node that is not one
+	CodeForeign  Code = "foreign" // body and subject disagree
+	CodeAddress  Code = "address"
+	CodeState    Code = "state"
+	CodeRange    Code = "range" // a number outside its range
+	CodeText     Code = "text"  // too long, or control characters in it
+	CodeReplay   Code = "replay"
+	CodeAbsurd   Code = "absurd" // a claim about epoch or generation far above the rest
+)
+
+// A BadMessage is why a message was dropped.
+type BadMessage struct {
+	Code   Code
+	Detail string // one line, safe to print
+}
+
+func (e *BadMessage) Error() string { return "bad message (" + string(e.Code) + "): " + e.Detail }
+
+func bad(c Code, format string, args ...any) error {
+	return &BadMessage{c, Printable(fmt.Sprintf(format, args...), 200)}
+}
+
+// CodeOf is the code of a BadMessage anywhere in err's chain, "" otherwise.
+func CodeOf(err error) Code {
+	var b *BadMessage
+	if errors.As(err, &b) {
+		return b.Code
+	}
+	return ""
+}
+
+// Printable makes foreign text safe for a terminal or a log: control and
+// non-graphic characters become U+FFFD, and it is cut to max bytes.
+func Printable(s string, max int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+	for len(s) > max {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
+}
+
+func text(field, s string, max int) error {
+	if len(s) > max {
+		return bad(CodeText, "%s is longer than %d bytes", field, max)
+	}
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
+			return bad(CodeText, "%s holds a control character", field)
+		}
+	}
+	return nil
+}
+
+// decode reads one JSON object of at most max bytes into v. encoding/json would
+// let the last of two equal keys win, so the text is scanned first.
+func decode(b []byte, max int, v any) error {
+	switch {
+	case len(b) == 0:
+		return bad(CodeEmpty, "no payload")
+	case len(b) > max:
+		return bad(CodeTooLarge, "%d bytes, %d allowed", len(b), max)
+	case !utf8.Valid(b):
+		return bad(CodeUTF8, "payload is not UTF-8")
+	}
+	if err := scan(b); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		var b *BadMessage
+		if errors.As(err, &b) {
+			return b
+		}
+		return bad(CodeType, "%v", err)
+	}
+	return nil
+}
+
+func scan(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	t, err := d.Token()
+	if err != nil || t != json.Delim('{') {
+		return bad(CodeJSON, "not a JSON object")
+	}
+	if err := scanObject(d, 1); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return bad(CodeJSON, "something follows the JSON object")
+	}
+	return nil
+}
+
+func scanObject(d *json.Decoder, depth int) error {
+	seen := make(map[string]struct{})
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return bad(CodeJSON, "%v", err)
+		}
+		k, _ := t.(string)
+		if _, dup := seen[k]; dup {
+			return bad(CodeJSON, "key %q twice", clip(k))
+		}
+		seen[k] = struct{}{}
+		if err := scanValue(d, depth); err != nil {
+			return err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return bad(CodeJSON, "%v", err)
+	}
+	return nil
+}
+
+func scanValue(d *json.Decoder, depth int) error {
+	t, err := d.Token()
+	if err != nil {
+		return bad(CodeJSON, "%v", err)
+	}
+	delim, ok := t.(json.Delim)
+	if !ok {
+		return nil
+	}
+	if depth++; depth > maxDepth {
+		return bad(CodeJSON, "nested deeper than %d", maxDepth)
+	}
+	if delim == '{' {
+		return scanObject(d, depth)
+	}
+	for d.More() {
+		if err := scanValue(d, depth); err != nil {
+			return err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return bad(CodeJSON, "%v", err)
+	}
+	return nil
+}
+
+// encode never fails on the types of this package: they hold no channels,
+// functions or non-finite numbers.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic("subjects: encode: " + err.Error())
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// checkVersion accepts only the major version this package speaks; additions
+// do not raise it.
+func checkVersion(v int) error {
+	if v != Version {
+		return bad(CodeVersion, "v is %d, not %d", v, Version)
+	}
+	return nil
+}
