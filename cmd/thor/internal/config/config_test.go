@@ -1,0 +1,176 @@
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"thor/cmd/thor/internal/config"
+)
+
+const network = `[network]
+domain = "example.net"
+brokers = ["tls://192.0.2.1:4222"]
+certificate = "n.crt"
+key = "n.key"
+ca = "ca.crt"
+state = "state"
+`
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), "thor.toml")
+	if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestDefaultsAndRelativePaths(t *testing.T) {
+	p := write(t, network+`
+[[node.role]]
+role = "sip_proxy"
+attrs = { control_port = 25061, site = "ams" }
+[[node.role.check]]
+kind = "sip"
+target = "192.0.2.1:5060"
+interval = "500ms"
+`)
+	f, err := config.Load(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := f.Node.Roles[0].Checks[0]
+	if c.Timeout != 500*time.Millisecond || c.Rise != 2 || c.Fall != 2 {
+		t.Errorf("check defaults: %+v", c)
+	}
+	if f.Network.Certificate != filepath.Join(filepath.Dir(p), "n.crt") {
+		t.Errorf("certificate %q", f.Network.Certificate)
+	}
+	if f.Node.Roles[0].Attrs["control_port"] != "25061" {
+		t.Errorf("attrs %v", f.Node.Roles[0].Attrs)
+	}
+}
+
+func TestAllProblemsAreReportedAtOnceWithTheirLine(t *testing.T) {
+	p := write(t, network+`http = "127.0.0.1:70000"
+colour = "blue"
+
+[[node.role]]
+role = "sip_proxy"
+priority = "ten"
+
+[[node.role]]
+role = "Sip Proxy"
+weight = -1
+  [[node.role.check]]
+  kind = "sip"
+  target = "192.0.2.1"
+  interval = 2
+  [[node.role.check]]
+  kind = "snmp"
+
+[dns]
+listen = ["127.0.0.1:0"]
+slice = 9
+addresses = ["nowhere"]
+[manager]
+dead = "-3s"
+grace = "5 parsecs"
+`)
+	_, err := config.Load(p)
+	var ps config.Problems
+	if !errors.As(err, &ps) {
+		t.Fatalf("got %v", err)
+	}
+	got := make(map[string]int)
+	for _, x := range ps {
+		got[x.Key] = x.Line
+	}
+	for key, line := range map[string]int{
+		"network.http": 8, "network.colour": 9,
+		"node.role[0].priority":          13,
+		"node.role[1].role":              16,
+		"node.role[1].weight":            17,
+		"node.role[1].check[0].target":   20,
+		"node.role[1].check[0].interval": 21,
+		"node.role[1].check[1].kind":     23,
+		"dns.listen[0]":                  26,
+		"dns.slice":                      27,
+		"dns.addresses[0]":               28,
+		"manager.dead":                   30,
+		"manager.grace":                  31,
+	} {
+		if got[key] != line {
+			t.Errorf("%s: line %d, want %d", key, got[key], line)
+		}
+	}
+	if len(ps) != 13 {
+		t.Errorf("%d problems:\n%v", len(ps), err)
+	}
+	for l := range strings.SplitSeq(err.Error(), "\n") {
+		if !strings.HasPrefix(l, p+":") {
+			t.Errorf("line without a place: %s", l)
+		}
+	}
+}
+
+func TestFilesThatCannotBeReadSayWhy(t *testing.T) {
+	dir := t.TempDir()
+	loop := filepath.Join(dir, "loop")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	big := filepath.Join(dir, "big")
+	if err := os.WriteFile(big, make([]byte, config.MaxSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(dir, "absent"):      "no such file",
+		dir:                               "is a directory",
+		loop:                              "symbolic links",
+		big:                               "larger than",
+		write(t, "  \n"):                  "is empty",
+		write(t, "\xef\xbb\xbf[network]"): "byte order mark",
+		write(t, "[network\n"):            ":1: ",
+		write(t, "[network]\ndomain = \"a\"\ndomain = \"b\"\n"): ":3",
+		write(t, network): "no daemon's section",
+	} {
+		_, err := config.Load(path)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", filepath.Base(path), err, want)
+		}
+	}
+}
+
+func TestTypoGetsASuggestion(t *testing.T) {
+	_, err := config.Load(write(t, strings.Replace(network, "domain", "domian", 1)+"[manager]\n"))
+	if err == nil || !strings.Contains(err.Error(), `did you mean "domain"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEnvironmentOverridesTheFile(t *testing.T) {
+	t.Setenv("THOR_BROKERS", "tls://192.0.2.7:4222,tls://192.0.2.8:4222")
+	f, err := config.Load(write(t, network+"[manager]\n"))
+	if err != nil || len(f.Network.Brokers) != 2 {
+		t.Fatalf("%v %v", f, err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(network + "[manager]\n")
+	f.Add("[[node.role]]\nrole='x'\n[[node.role.check]]\nkind='sip'\n[node.role.attrs]\na=1")
+	f.Fuzz(func(t *testing.T, s string) {
+		p := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(p, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := config.Load(p); (c == nil) == (err == nil) {
+			t.Errorf("config %v, error %v", c, err)
+		}
+	})
+}

@@ -1,0 +1,321 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// A Problem is one thing wrong with a configuration, at its place.
+type Problem struct {
+	File string
+	Line int    // 1-based; 0 when there is no line to point at
+	Key  string // dotted path, such as "node.role[0].check[1].kind"
+	Text string // what is wrong and what to do
+}
+
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.File)
+	if p.Line > 0 {
+		fmt.Fprintf(&b, ":%d", p.Line)
+	}
+	b.WriteString(": ")
+	if p.Key != "" {
+		b.WriteString(p.Key + ": ")
+	}
+	b.WriteString(p.Text)
+	return b.String()
+}
+
+// Problems is an error that lists every problem of a configuration, one a line.
+type Problems []Problem
+
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// decoder turns the generic tree of a TOML document into a File, and goes on
+// after a mistake: no TOML library reports more than the first wrong type.
+type decoder struct {
+	file     string
+	lines    map[string]int
+	problems Problems
+}
+
+func (d *decoder) add(key, format string, args ...any) {
+	d.problems = append(d.problems, Problem{d.file, d.line(key), key, fmt.Sprintf(format, args...)})
+}
+
+// line is that of key or of the nearest table around it.
+func (d *decoder) line(key string) int {
+	for {
+		if n, ok := d.lines[key]; ok {
+			return n
+		}
+		i := strings.LastIndexAny(key, ".[")
+		if i < 0 {
+			return 0
+		}
+		key = key[:i]
+	}
+}
+
+// parse reads a document into out, a pointer to a struct.
+func (d *decoder) parse(doc []byte, out any) {
+	var tree map[string]any
+	if err := toml.Unmarshal(doc, &tree); err != nil {
+		p := Problem{File: d.file, Text: strings.TrimPrefix(err.Error(), "toml: ")}
+		if de := (*toml.DecodeError)(nil); errors.As(err, &de) {
+			p.Line, _ = de.Position()
+		}
+		d.problems = append(d.problems, p)
+		return
+	}
+	d.lines = positions(doc)
+	d.value("", tree, reflect.ValueOf(out).Elem())
+}
+
+// positions maps every key path of a valid document to its line.
+func positions(doc []byte) map[string]int {
+	lines := make(map[string]int)
+	var p unstable.Parser
+	p.Reset(doc)
+	table, counts := "", make(map[string]int)
+	for p.NextExpression() {
+		e := p.Expression()
+		path, line := "", 0
+		if e.Kind == unstable.KeyValue {
+			path = table
+		}
+		for it := e.Key(); it.Next(); {
+			k := it.Node()
+			path = join(path, string(k.Data))
+			line = p.Shape(k.Raw).Start.Line
+			// A later [a.b] below [[a]] belongs to the newest element of a.
+			if n := counts[path]; n > 0 && (!it.IsLast() || e.Kind == unstable.KeyValue) {
+				path = fmt.Sprintf("%s[%d]", path, n-1)
+			}
+		}
+		switch e.Kind {
+		case unstable.ArrayTable:
+			n := counts[path]
+			counts[path]++
+			for k := range counts { // a new element starts its own lists
+				if strings.HasPrefix(k, fmt.Sprintf("%s[%d]", path, n)) {
+					delete(counts, k)
+				}
+			}
+			path = fmt.Sprintf("%s[%d]", path, n)
+			table = path
+		case unstable.Table:
+			table = path
+		}
+		if _, ok := lines[path]; !ok {
+			lines[path] = line
+		}
+	}
+	return lines
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	addrType     = reflect.TypeFor[netip.Addr]()
+)
+
+func (d *decoder) value(key string, in any, out reflect.Value) {
+	switch out.Type() {
+	case durationType:
+		d.duration(key, in, out)
+		return
+	case addrType:
+		s, _ := in.(string)
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			d.add(key, "%s is not an IP address, write it like \"192.0.2.1\"", show(in))
+			return
+		}
+		out.Set(reflect.ValueOf(a))
+		return
+	}
+	switch out.Kind() {
+	case reflect.Pointer:
+		out.Set(reflect.New(out.Type().Elem()))
+		d.value(key, in, out.Elem())
+	case reflect.Struct:
+		d.table(key, in, out)
+	case reflect.Map:
+		d.dict(key, in, out)
+	case reflect.Slice:
+		d.list(key, in, out)
+	default:
+		d.scalar(key, in, out)
+	}
+}
+
+func (d *decoder) duration(key string, in any, out reflect.Value) {
+	s, ok := in.(string)
+	v, err := time.ParseDuration(s)
+	switch {
+	case !ok:
+		d.add(key, "%s has no unit, write a duration like \"2s\" or \"500ms\"", show(in))
+	case err != nil:
+		d.add(key, "%q is not a duration, write it like \"2s\" or \"500ms\"", s)
+	case v < 0:
+		d.add(key, "%s is negative", s)
+	default:
+		out.SetInt(int64(v))
+	}
+}
+
+func (d *decoder) scalar(key string, in any, out reflect.Value) {
+	switch v := in.(type) {
+	case string:
+		if out.Kind() == reflect.String {
+			out.SetString(v)
+			return
+		}
+	case bool:
+		if out.Kind() == reflect.Bool {
+			out.SetBool(v)
+			return
+		}
+	case int64:
+		if out.CanInt() {
+			if out.OverflowInt(v) {
+				d.add(key, "%d is out of range", v)
+				return
+			}
+			out.SetInt(v)
+			return
+		}
+	}
+	d.add(key, "%s is no %s", show(in), wanted(out))
+}
+
+func wanted(v reflect.Value) string {
+	switch {
+	case v.Kind() == reflect.String:
+		return "text in quotes"
+	case v.Kind() == reflect.Bool:
+		return "true or false"
+	case v.CanInt():
+		return "whole number"
+	}
+	return v.Kind().String()
+}
+
+func (d *decoder) table(key string, in any, out reflect.Value) {
+	m, ok := in.(map[string]any)
+	if !ok {
+		d.add(key, "%s is no table, write [%s]", show(in), key)
+		return
+	}
+	fields := make(map[string]reflect.Value)
+	for i := range out.NumField() {
+		if tag := out.Type().Field(i).Tag.Get("toml"); tag != "" {
+			fields[tag] = out.Field(i)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		f, ok := fields[k]
+		if !ok {
+			d.add(join(key, k), "unknown key%s", suggestion(k, slices.Sorted(maps.Keys(fields))))
+			continue
+		}
+		d.value(join(key, k), m[k], f)
+	}
+}
+
+func (d *decoder) dict(key string, in any, out reflect.Value) {
+	m, ok := in.(map[string]any)
+	if !ok {
+		d.add(key, "%s is no table", show(in))
+		return
+	}
+	out.Set(reflect.MakeMap(out.Type()))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		e := reflect.New(out.Type().Elem()).Elem()
+		v := m[k]
+		if n, ok := v.(int64); ok && e.Kind() == reflect.String { // attributes may be numbers
+			v = strconv.FormatInt(n, 10)
+		}
+		d.value(join(key, k), v, e)
+		out.SetMapIndex(reflect.ValueOf(k), e)
+	}
+}
+
+func (d *decoder) list(key string, in any, out reflect.Value) {
+	l, ok := in.([]any)
+	if !ok {
+		d.add(key, "%s is no list, write [%s]", show(in), show(in))
+		return
+	}
+	out.Set(reflect.MakeSlice(out.Type(), len(l), len(l)))
+	for i, v := range l {
+		d.value(fmt.Sprintf("%s[%d]", key, i), v, out.Index(i))
+	}
+}
+
+func show(v any) string {
+	switch v := v.(type) {
+	case string:
+		return strconv.Quote(v)
+	case map[string]any:
+		return "a table"
+	case []any:
+		return "a list"
+	}
+	return fmt.Sprint(v)
+}
+
+// suggestion names the known key that is one slip away from k.
+func suggestion(k string, known []string) string {
+	for _, s := range known {
+		if distance(k, s) <= 2 {
+			return fmt.Sprintf(", did you mean %q?", s)
+		}
+	}
+	return ", known here: " + strings.Join(known, ", ")
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diag
+			if a[i] != b[j] {
+				cost++
+			}
+			diag = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diag+1)
+		}
+	}
+	return row[len(b)]
+}
