@@ -518,3 +518,23 @@ func set[T comparable](p *T, v T) {
 		*p = v
 	}
 }
+
+// Has reports whether the file has the section of a daemon's subcommand.
+func (f *File) Has(section string) bool {
+	switch section {
+	case "broker":
+		return f.Broker != nil
+	case "manager":
+		return f.Manager != nil
+	case "node":
+		return f.Node != nil
+	case "dns":
+		return f.DNS != nil
+	case "database":
+		return f.Database != nil
+	}
+	return false
+}
+
+// Line is the line at which key, or the nearest table around it, stands; 0 when nowhere.
+func (f *File) Line(key string) int { return f.d.line(key) }

@@ -1,0 +1,345 @@
+package up
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"thor/identity"
+	"thor/subjects"
+)
+
+// layout makes the directories, certificates and configurations of a network,
+// and the list of children that run it.
+type layout struct {
+	Options
+	ca       *identity.Authority
+	children []*child
+	net      *Network
+
+	urls   []string // of the brokers
+	routes []string
+}
+
+// certificates live as long as anybody will try a network.
+const validity = 30 * 24 * time.Hour
+
+func (l *layout) prepare() error {
+	dir := filepath.Join(l.Dir, "ca")
+	var err error
+	if l.ca, err = identity.Open(dir); errors.Is(err, os.ErrNotExist) {
+		l.ca, err = identity.Init(dir, l.Domain, identity.InitOptions{})
+	}
+	if err != nil {
+		return err
+	}
+	if l.ca.Domain() != l.Domain {
+		return fmt.Errorf("%s holds a network of %s: choose another --dir, or --domain %s", l.Dir, l.ca.Domain(), l.ca.Domain())
+	}
+	l.net = &Network{Domain: l.Domain, HTTP: make(map[string]string)}
+	for _, step := range []func() error{l.operator, l.brokers, l.managers, l.nameServers, l.database, l.nodes} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *layout) addr(group, i int) netip.Addr {
+	return netip.MustParseAddr(fmt.Sprintf("%s.%d.%d", l.Loopback, group, i))
+}
+
+// freePort asks the system for a port on which nobody listens.
+func freePort(addr netip.Addr) (int, error) {
+	ln, err := net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
+	if err != nil {
+		return 0, err
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port, nil
+}
+
+// home makes a child's directory with its certificate, and returns the [network] section.
+func (l *layout) home(node string, addr netip.Addr, roles ...subjects.Role) (string, error) {
+	dir := filepath.Join(l.Dir, node)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	if err := l.certificate(dir, node, addr, roles...); err != nil {
+		return "", err
+	}
+	port, err := freePort(netip.MustParseAddr("127.0.0.1"))
+	if err != nil {
+		return "", err
+	}
+	http := fmt.Sprintf("127.0.0.1:%d", port)
+	l.net.HTTP[node] = "http://" + http
+	return fmt.Sprintf("[network]\ndomain = %q\nbrokers = [%s]\ncertificate = \"node.crt\"\nkey = \"node.key\"\nca = \"ca.crt\"\nstate = \"state\"\nhttp = %q\n\n[log]\nformat = \"console\"\n\n",
+		l.Domain, quoted(l.urls), http), nil
+}
+
+func (l *layout) certificate(dir, node string, addr netip.Addr, roles ...subjects.Role) error {
+	req := identity.Request{Node: subjects.NodeID(node), Roles: roles, Validity: validity}
+	if addr.IsValid() {
+		req.Addresses = []netip.Addr{addr}
+	}
+	cert, key, err := l.ca.Issue(req)
+	if err != nil {
+		return fmt.Errorf("certificate of %s: %w", node, err)
+	}
+	return errors.Join(
+		writeFile(filepath.Join(dir, "node.key"), key, 0o600),
+		writeFile(filepath.Join(dir, "node.crt"), cert, 0o644),
+		writeFile(filepath.Join(dir, "ca.crt"), l.ca.CertificatePEM(), 0o644))
+}
+
+func quoted(ss []string) string {
+	q := make([]string, len(ss))
+	for i, s := range ss {
+		q[i] = strconv.Quote(s)
+	}
+	return strings.Join(q, ", ")
+}
+
+// daemon adds a child that runs a subcommand of thor.
+func (l *layout) daemon(rank int, name, command string, role subjects.Role, toml string) error {
+	cfg := filepath.Join(l.Dir, name, "thor.toml")
+	if err := writeFile(cfg, []byte(toml), 0o600); err != nil {
+		return err
+	}
+	l.children = append(l.children, &child{
+		Process: Process{Name: name, Command: command, Role: string(role), Node: name, State: stopped, Config: cfg},
+		argv:    []string{l.Binary, command, "--config", cfg}, stop: syscall.SIGTERM, rank: rank,
+	})
+	return nil
+}
+
+// service adds a child that is no daemon of thor's: what a node checks.
+func (l *layout) service(name, node string, role subjects.Role, stop syscall.Signal, argv ...string) error {
+	if err := os.MkdirAll(filepath.Join(l.Dir, name), 0o700); err != nil {
+		return err
+	}
+	l.children = append(l.children, &child{
+		Process: Process{Name: name, Command: filepath.Base(argv[0]), Role: string(role), Node: node, State: stopped},
+		argv:    argv, stop: stop, rank: 3,
+	})
+	return nil
+}
+
+func (l *layout) operator() error {
+	dir := filepath.Join(l.Dir, "operator")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := l.certificate(dir, "operator", netip.MustParseAddr("127.0.0.1"), subjects.Operator, subjects.Monitor); err != nil {
+		return err
+	}
+	l.net.Operator = Operator{
+		Cert: filepath.Join(dir, "node.crt"), Key: filepath.Join(dir, "node.key"), CA: filepath.Join(dir, "ca.crt"),
+	}
+	return nil
+}
+
+func (l *layout) brokers() error {
+	var listen, cluster []string
+	for i := 1; i <= brokers; i++ {
+		a := l.addr(10, i)
+		p, err := freePort(a)
+		if err != nil {
+			return err
+		}
+		q, err := freePort(a)
+		if err != nil {
+			return err
+		}
+		listen = append(listen, fmt.Sprintf("%s:%d", a, p))
+		cluster = append(cluster, fmt.Sprintf("%s:%d", a, q))
+		l.urls = append(l.urls, "tls://"+listen[i-1])
+		l.routes = append(l.routes, "tls://"+cluster[i-1])
+	}
+	l.net.Brokers = l.urls
+	for i := 1; i <= brokers; i++ {
+		name := fmt.Sprintf("broker%d", i)
+		head, err := l.home(name, l.addr(10, i), subjects.EventServer)
+		if err != nil {
+			return err
+		}
+		toml := head + fmt.Sprintf("[broker]\nlisten = %q\ncluster_listen = %q\nroutes = [%s]\n", listen[i-1], cluster[i-1], quoted(l.routes))
+		if err := l.daemon(0, name, "broker", subjects.EventServer, toml); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *layout) managers() error {
+	for i := 1; i <= managers; i++ {
+		name := fmt.Sprintf("manager%d", i)
+		head, err := l.home(name, l.addr(11, i), subjects.Manager)
+		if err != nil {
+			return err
+		}
+		if err := l.daemon(1, name, "manager", subjects.Manager, head+"[manager]\npriority = 50\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *layout) nameServers() error {
+	host, port, _ := net.SplitHostPort(l.DNS) // checked by Options.defaults
+	first, err := strconv.Atoi(port)
+	if err != nil || first < 1 || first+nameServers-1 > 65535 {
+		return fmt.Errorf("%q is no port for the name servers", port)
+	}
+	for i := 1; i <= nameServers; i++ {
+		name := fmt.Sprintf("dns%d", i)
+		head, err := l.home(name, l.addr(12, i), subjects.DNSManager)
+		if err != nil {
+			return err
+		}
+		listen := net.JoinHostPort(host, strconv.Itoa(first+i-1))
+		l.net.DNS = append(l.net.DNS, listen)
+		if err := l.daemon(1, name, "dns", subjects.DNSManager, head+fmt.Sprintf("[dns]\nlisten = [%q]\n", listen)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *layout) nodes() error {
+	kamailio, err := exec.LookPath("kamailio")
+	if err != nil {
+		l.Say("Kamailio is not installed (Debian package kamailio): each node runs a small SIP responder instead")
+	}
+	for i := 1; i <= l.Nodes; i++ {
+		name := fmt.Sprintf("node%d", i)
+		a := l.addr(20, i)
+		head, err := l.home(name, a, subjects.SIPProxy)
+		if err != nil {
+			return err
+		}
+		toml := head + fmt.Sprintf("[[node.role]]\nrole = \"sip_proxy\"\naddresses = [%q]\n\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\n", a, a)
+		if err := l.daemon(2, name, "node", subjects.SIPProxy, toml); err != nil {
+			return err
+		}
+		if err := l.sip(name+"-sip", name, kamailio, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sip adds the SIP server beside a node.
+func (l *layout) sip(name, node, kamailio string, a netip.Addr) error {
+	if kamailio == "" {
+		return l.service(name, node, subjects.SIPProxy, syscall.SIGTERM, l.Binary, "sip-responder", "--listen", fmt.Sprintf("%s:5060", a))
+	}
+	dir := filepath.Join(l.Dir, name)
+	cfg := filepath.Join(dir, "kamailio.cfg")
+	if err := l.service(name, node, subjects.SIPProxy, syscall.SIGTERM, kamailio,
+		"-DD", "-E", "-f", cfg, "-P", filepath.Join(dir, "kamailio.pid"), "-Y", dir, "-w", dir, "-m", "16", "-M", "4"); err != nil {
+		return err
+	}
+	return writeFile(cfg, []byte(fmt.Sprintf(kamailioConfig, a, a)), 0o600)
+}
+
+// kamailioConfig answers OPTIONS, and 404 to the rest: enough to be checked and to be called.
+const kamailioConfig = `#!KAMAILIO
+debug=1
+log_stderror=yes
+children=1
+tcp_children=1
+auto_aliases=no
+listen=udp:%s:5060
+listen=tcp:%s:5060
+loadmodule "sl.so"
+request_route {
+	if (is_method("OPTIONS")) {
+		sl_send_reply("200", "OK");
+		exit;
+	}
+	if (is_method("ACK")) {
+		exit;
+	}
+	sl_send_reply("404", "Not Found");
+}
+`
+
+// database adds a MariaDB with its locator if a server program is installed.
+func (l *layout) database() error {
+	server, err1 := exec.LookPath("mariadbd")
+	install, err2 := exec.LookPath("mariadb-install-db")
+	if err1 != nil || err2 != nil {
+		l.Say("MariaDB is not installed (Debian package mariadb-server): the network runs without thor_database")
+		return nil
+	}
+	a := l.addr(13, 1)
+	port, err := freePort(a)
+	if err != nil {
+		return err
+	}
+	password := rand.Text()
+	if err := l.mariadb(server, install, a, port, password); err != nil {
+		return err
+	}
+	head, err := l.home("database1", a, subjects.Database)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(l.Dir, "database1", "password"), []byte(password+"\n"), 0o600); err != nil {
+		return err
+	}
+	uri := fmt.Sprintf("mysql://thor@%s:%d/thor", a, port)
+	dsn := fmt.Sprintf("thor@tcp(%s:%d)/thor", a, port)
+	l.net.Database = &dsn
+	return l.daemon(1, "database1", "database", subjects.Database,
+		head+fmt.Sprintf("[database]\nuri = %q\npassword_file = \"password\"\npriority = 10\ncleared = [\"provisioning_server\"]\ninterval = \"500ms\"\n", uri))
+}
+
+func (l *layout) mariadb(server, install string, a netip.Addr, port int, password string) error {
+	dir := filepath.Join(l.Dir, "mariadb")
+	data := filepath.Join(dir, "data")
+	me := "--user=" + userName()
+	if _, err := os.Stat(filepath.Join(data, "mysql")); err != nil {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		out, err := exec.Command(install, "--no-defaults", me, "--datadir="+data,
+			"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("mariadb-install-db: %w: %s", err, lastLine(out))
+		}
+	}
+	// The server runs these at each start: the password is new each time.
+	sql := fmt.Sprintf("CREATE DATABASE IF NOT EXISTS thor;\nCREATE OR REPLACE USER 'thor'@'%%' IDENTIFIED BY '%s';\nGRANT ALL ON thor.* TO 'thor'@'%%';\n", password)
+	init := filepath.Join(dir, "init.sql")
+	if err := writeFile(init, []byte(sql), 0o600); err != nil {
+		return err
+	}
+	return l.service("mariadb", "database1", subjects.Database, syscall.SIGTERM, server, "--no-defaults", me, "--datadir="+data,
+		"--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"), "--init-file="+init,
+		fmt.Sprintf("--port=%d", port), "--bind-address="+a.String(), "--skip-name-resolve", "--skip-log-bin",
+		"--performance-schema=OFF", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=1")
+}
+
+func userName() string {
+	if os.Getuid() == 0 {
+		return "root"
+	}
+	return os.Getenv("USER")
+}
+
+func lastLine(b []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return lines[len(lines)-1]
+}

@@ -1,0 +1,92 @@
+// Package up runs a whole thor network on one machine: real child processes of
+// the thor binary, each with a directory of its own in which everything it
+// needs lies and besides which it reads nothing. The supervisor starts a child
+// again that dies, leaves alone one that left gracefully, and writes
+// network.json for whoever wants to look or to script against it.
+//
+// It is a supervisor for trying and testing. In production systemd does this.
+package up
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// NetworkFile is the name of the description below the directory of a network.
+const NetworkFile = "network.json"
+
+// A Network describes a running thor up for other programs.
+type Network struct {
+	Domain    string            `json:"domain"`
+	Brokers   []string          `json:"brokers"`
+	DNS       []string          `json:"dns"`
+	HTTP      map[string]string `json:"http"`
+	SOAP      *struct{}         `json:"soap"` // null until there is a provisioning server
+	Database  *string           `json:"database"`
+	Operator  Operator          `json:"operator"`
+	Processes []Process         `json:"processes"`
+}
+
+// Operator is the operator's certificate of the network.
+type Operator struct {
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
+	CA   string `json:"ca"`
+}
+
+// A Process is one child.
+type Process struct {
+	Name    string `json:"name"`
+	Command string `json:"command"` // the subcommand, or the program's name for a service
+	Role    string `json:"role"`
+	Node    string `json:"node"`
+	PID     int    `json:"pid"`   // 0 while it does not run
+	State   string `json:"state"` // running, stopped, waiting (to be started again), left
+	Config  string `json:"config"`
+}
+
+// DefaultDir is where thor up puts a network unless told otherwise.
+func DefaultDir() string {
+	if d := os.Getenv("THOR_DIR"); d != "" {
+		return d
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("thor-up-%d", os.Getuid()))
+}
+
+// ReadNetwork reads a description.
+func ReadNetwork(path string) (*Network, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var n Network
+	if err := json.Unmarshal(b, &n); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &n, nil
+}
+
+func (n *Network) write(path string) error {
+	b, err := json.MarshalIndent(n, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(b, '\n'), 0o600)
+}
+
+// writeFile replaces a file as a whole or not at all.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Chmod(mode), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,209 @@
+package up
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A child is one process to keep alive.
+type child struct {
+	Process
+	argv []string
+	stop syscall.Signal // that ends it gracefully
+	rank int            // children of a lower rank start first and end last
+
+	want bool // it is to run
+	cmd  *exec.Cmd
+	done chan struct{} // closed when cmd has ended
+}
+
+// supervisor keeps children alive. All fields below mu are guarded by it.
+type supervisor struct {
+	dir          string
+	restartAfter time.Duration // 0: never
+	say          func(format string, args ...any)
+
+	mu       sync.Mutex
+	children []*child
+	net      *Network
+	ending   bool
+	wg       sync.WaitGroup
+}
+
+const (
+	running = "running"
+	stopped = "stopped"
+	waiting = "waiting"
+	left    = "left"
+)
+
+func (s *supervisor) find(name string) *child {
+	i := slices.IndexFunc(s.children, func(c *child) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return s.children[i]
+}
+
+// save rewrites network.json; s.mu is held.
+func (s *supervisor) save() {
+	s.net.Processes = s.net.Processes[:0]
+	for _, c := range s.children {
+		s.net.Processes = append(s.net.Processes, c.Process)
+	}
+	if err := s.net.write(filepath.Join(s.dir, NetworkFile)); err != nil {
+		s.say("cannot write %s: %v", NetworkFile, err)
+	}
+}
+
+// start starts a child that does not run.
+func (s *supervisor) start(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.find(name)
+	switch {
+	case c == nil:
+		return fmt.Errorf("no process is called %q", name)
+	case c.cmd != nil:
+		return nil
+	case s.ending:
+		return errors.New("the network is ending")
+	}
+	c.want = true
+	return s.spawn(c)
+}
+
+// spawn starts c; s.mu is held.
+func (s *supervisor) spawn(c *child) error {
+	log, err := os.OpenFile(filepath.Join(s.dir, c.Name, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(c.argv[0], c.argv[1:]...)
+	cmd.Dir = filepath.Join(s.dir, c.Name)
+	cmd.Stdout, cmd.Stderr = log, log
+	// The child gets no terminal signals (Ctrl-C is ours to pass on), and none outlives us.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", c.Name, err)
+	}
+	c.cmd, c.done = cmd, make(chan struct{})
+	c.PID, c.State = cmd.Process.Pid, running
+	s.save()
+	s.wg.Add(1)
+	go s.reap(c, cmd, c.done)
+	return nil
+}
+
+// reap waits for the end of one process and decides what follows.
+func (s *supervisor) reap(c *child, cmd *exec.Cmd, done chan struct{}) {
+	defer s.wg.Done()
+	err := cmd.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(done)
+	c.cmd, c.PID = nil, 0
+	switch {
+	case !c.want || s.ending:
+		c.State = stopped
+	case err == nil:
+		c.State, c.want = left, false
+		s.say("%s left", c.Name)
+	case s.restartAfter == 0:
+		c.State = stopped
+		s.say("%s ended: %v (thor up start %s)", c.Name, err, c.Name)
+	default:
+		c.State = waiting
+		s.say("%s ended: %v; starting it again in %s (log: %s)", c.Name, err, s.restartAfter, filepath.Join(s.dir, c.Name, "log"))
+		time.AfterFunc(s.restartAfter, func() { s.restart(c) })
+	}
+	s.save()
+}
+
+func (s *supervisor) restart(c *child) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || !c.want || c.cmd != nil {
+		return
+	}
+	if err := s.spawn(c); err != nil {
+		s.say("%v", err)
+	}
+}
+
+// halt ends a child gracefully, and by force after 10 s.
+func (s *supervisor) halt(name string) error {
+	s.mu.Lock()
+	c := s.find(name)
+	if c == nil {
+		s.mu.Unlock()
+		return fmt.Errorf("no process is called %q", name)
+	}
+	c.want = false
+	cmd, done := c.cmd, c.done
+	if cmd == nil {
+		c.State = stopped
+		s.save()
+	}
+	s.mu.Unlock()
+	if cmd != nil {
+		end(cmd, c.stop, done)
+	}
+	return nil
+}
+
+func end(cmd *exec.Cmd, sig syscall.Signal, done <-chan struct{}) {
+	_ = cmd.Process.Signal(sig)
+	_ = cmd.Process.Signal(syscall.SIGCONT) // a frozen one would not hear it
+	t := time.NewTimer(10 * time.Second)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+		_ = cmd.Process.Kill()
+		<-done
+	}
+}
+
+// haltAll ends everything, the highest rank first.
+func (s *supervisor) haltAll() {
+	s.mu.Lock()
+	s.ending = true
+	byRank := make(map[int][]string)
+	var ranks []int
+	for _, c := range s.children {
+		if _, ok := byRank[c.rank]; !ok {
+			ranks = append(ranks, c.rank)
+		}
+		byRank[c.rank] = append(byRank[c.rank], c.Name)
+	}
+	s.mu.Unlock()
+	slices.Sort(ranks)
+	slices.Reverse(ranks)
+	for _, r := range ranks {
+		var wg sync.WaitGroup
+		for _, name := range byRank[r] {
+			wg.Go(func() { _ = s.halt(name) })
+		}
+		wg.Wait()
+	}
+	s.wg.Wait()
+}
+
+// startAll starts every child. They need no order: whoever is early tries again.
+func (s *supervisor) startAll() error {
+	for _, c := range s.children {
+		if err := s.start(c.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

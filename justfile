@@ -1,0 +1,43 @@
+# thor: one verb a recipe. `.ci/run` calls `just ci`.
+
+go_tools := env("HOME") / "go/bin"
+
+# list the recipes
+default:
+    @just --list
+
+# a whole network on this machine
+up *ARGS:
+    go run ./cmd/thor up {{ ARGS }}
+
+# build the binary
+build:
+    go build -trimpath -o dist/thor ./cmd/thor
+
+# unit and loopback tests
+test:
+    go test ./...
+
+# formatting, vet, staticcheck, and the justfile itself
+lint:
+    test -z "$(gofmt -l .)"
+    {{ go_tools }}/gofumpt -l . | (! grep .)
+    go vet ./...
+    {{ go_tools }}/staticcheck ./...
+    just --fmt --check
+    shellcheck .ci/run
+
+# the main job on real Kamailio, rtpengine, SIPp and MariaDB
+e2e:
+    go test -tags e2e -count=1 -timeout 20m -v ./cmd/thor/e2e/...
+
+# the race detector, slow
+race:
+    go test -race ./subjects ./overlay/... ./manager/... ./dnsagent/... ./nodeagent/... ./monitor/...
+
+# time to detection and their kin, as a table and as JSON
+bench *ARGS:
+    go run ./cmd/thor/internal/bench {{ ARGS }}
+
+# what CI runs
+ci: test lint e2e
