@@ -35,9 +35,11 @@ const validity = 30 * 24 * time.Hour
 
 func (l *layout) prepare() error {
 	dir := filepath.Join(l.Dir, "ca")
-	var err error
-	if l.ca, err = identity.Open(dir); errors.Is(err, os.ErrNotExist) {
+	_, err := os.Stat(filepath.Join(dir, "ca.crt"))
+	if errors.Is(err, os.ErrNotExist) {
 		l.ca, err = identity.Init(dir, l.Domain, identity.InitOptions{})
+	} else if err == nil {
+		l.ca, err = identity.Open(dir)
 	}
 	if err != nil {
 		return err
@@ -264,11 +266,11 @@ listen=udp:%s:5060
 listen=tcp:%s:5060
 loadmodule "sl.so"
 request_route {
-	if (is_method("OPTIONS")) {
+	if (method == "OPTIONS") {
 		sl_send_reply("200", "OK");
 		exit;
 	}
-	if (is_method("ACK")) {
+	if (method == "ACK") {
 		exit;
 	}
 	sl_send_reply("404", "Not Found");

@@ -1,0 +1,224 @@
+package broker
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rs/zerolog"
+
+	"thor/identity"
+	"thor/subjects"
+)
+
+var (
+	errKind   = errors.New("not a client connection")
+	errToken  = errors.New("unknown token")
+	errClosed = errors.New("the broker is not ready")
+)
+
+// insider is who holds a token of the in-process connections.
+type insider struct {
+	id   *identity.Identity
+	self bool // the broker's own connection
+}
+
+// A gate decides who may connect: it turns a verified certificate into an
+// account and permissions. nats-server calls it from one goroutine per
+// connection.
+type gate struct {
+	creds *identity.Credentials // nil: in-process connections only
+	log   zerolog.Logger
+	m     *metrics
+
+	open  chan struct{}   // closed when account may be used
+	thor  *server.Account // the running server's account of all members; set before open is closed
+	limit time.Duration   // how long a connection waits for open
+
+	mu     sync.Mutex
+	tokens map[string]insider
+	peers  map[uint64]peer  // live clients by connection id
+	routes map[string]*peer // brokers seen on routes, by serial, until their certificate ends
+}
+
+// A peer is somebody at the other end of a TLS connection.
+type peer struct {
+	chain []*x509.Certificate // as it was sent, leaf first
+	id    *identity.Identity
+	boot  string // of a client: its name
+	told  bool   // of a broker: known to be bad
+}
+
+func newGate(creds *identity.Credentials, log zerolog.Logger, m *metrics) *gate {
+	return &gate{
+		creds: creds, m: m,
+		log:    log.Sample(&zerolog.BurstSampler{Burst: 10, Period: 10 * time.Second}),
+		open:   make(chan struct{}),
+		limit:  5 * time.Second,
+		tokens: make(map[string]insider),
+		peers:  make(map[uint64]peer),
+		routes: make(map[string]*peer),
+	}
+}
+
+// admit makes a token that stands for id on in-process connections.
+func (g *gate) admit(id *identity.Identity, self bool) string {
+	token := rand.Text()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tokens[token] = insider{id, self}
+	return token
+}
+
+// Check implements server.Authentication for clients.
+func (g *gate) Check(c server.ClientAuthentication) bool {
+	id, self, err := g.client(c)
+	if err != nil {
+		g.refuse(c, "client", err)
+		return false
+	}
+	// A connection that comes between the opening of the port and the end of
+	// the start waits: refusing it would count as a refused certificate there.
+	select {
+	case <-g.open:
+	case <-time.After(g.limit):
+		g.refuse(c, "client", errClosed)
+		return false
+	}
+	u := &server.User{
+		Username:    string(id.Node), // what events, Connz and logs show
+		Account:     g.thor,
+		Permissions: permissions(id, self),
+	}
+	if !self {
+		u.ConnectionDeadline = id.NotAfter // TLS looks at the date only once; zero in-process
+	}
+	c.RegisterUser(u)
+	g.m.accept()
+	return true
+}
+
+func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, self bool, err error) {
+	if c.Kind() != server.CLIENT {
+		return nil, false, errKind
+	}
+	state := c.GetTLSConnectionState()
+	if state == nil {
+		// Only in-process connections come without TLS: the port demands it.
+		g.mu.Lock()
+		in, ok := g.tokens[c.GetOpts().Token]
+		g.mu.Unlock()
+		if !ok {
+			return nil, false, errToken
+		}
+		return in.id, in.self, nil
+	}
+	// The handshake verified it already. Once more, and remembered first, so
+	// that a revocation that came in between finds either the fault or the peer.
+	if id, err = identity.FromCertificate(state.PeerCertificates[0]); err != nil {
+		return nil, false, err
+	}
+	g.mu.Lock()
+	g.peers[c.GetID()] = peer{chain: state.PeerCertificates, id: id, boot: c.GetOpts().Name}
+	g.mu.Unlock()
+	id, err = g.creds.Verify(*state)
+	return id, false, err
+}
+
+// broker checks the certificate of another broker, after the handshake and
+// before anything is said. What passes is a server: no permission applies to
+// it, so this is the check all others rest on. verify is that of the handshake.
+func (g *gate) broker(cs tls.ConnectionState, verify func(tls.ConnectionState) error) error {
+	if len(cs.PeerCertificates) == 0 {
+		return identity.ErrNoCertificate
+	}
+	leaf := cs.PeerCertificates[0]
+	if id, err := identity.FromCertificate(leaf); err == nil && id.Has(subjects.EventServer) && id.ValidAt(time.Now()) == nil {
+		g.mu.Lock()
+		if g.routes[id.Serial] == nil {
+			g.routes[id.Serial] = &peer{chain: cs.PeerCertificates, id: id}
+		}
+		g.mu.Unlock()
+	}
+	if err := verify(cs); err != nil {
+		g.m.refuse("route")
+		g.log.Info().Str("kind", "route").Err(err).Msg("connection refused")
+		return err
+	}
+	return nil
+}
+
+// routeGate implements server.Authentication for accepted routes. The TLS
+// handshake has made the same check before, on either side.
+type routeGate struct{ *gate }
+
+func (g routeGate) Check(c server.ClientAuthentication) bool {
+	err := errKind
+	if state := c.GetTLSConnectionState(); c.Kind() == server.ROUTER && state != nil {
+		_, err = g.creds.VerifyBroker(*state)
+	}
+	if err != nil {
+		g.refuse(c, "route", err)
+	}
+	return err == nil
+}
+
+func (g *gate) refuse(c server.ClientAuthentication, what string, err error) {
+	g.m.refuse(what)
+	g.log.Info().Stringer("addr", c.RemoteAddress()).Str("kind", what).Err(err).Msg("connection refused")
+}
+
+// badClients are the live clients whose certificate is good no more, by id,
+// with the reason.
+func (g *gate) badClients() map[uint64]badPeer {
+	g.mu.Lock()
+	peers := maps.Clone(g.peers)
+	g.mu.Unlock()
+	bad := make(map[uint64]badPeer)
+	for cid, p := range peers {
+		if _, err := g.creds.Check(p.chain, x509.ExtKeyUsageClientAuth); err != nil {
+			bad[cid] = badPeer{p, err}
+		}
+	}
+	return bad
+}
+
+// badPeer is a peer and why it may not stay.
+type badPeer struct {
+	peer
+	err error
+}
+
+// badRoutes are the brokers whose certificate is good no more, each once.
+func (g *gate) badRoutes() []badPeer {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var bad []badPeer
+	for serial, p := range g.routes {
+		_, err := g.creds.Check(p.chain, x509.ExtKeyUsageServerAuth)
+		if err != nil && !p.told {
+			bad = append(bad, badPeer{*p, err})
+		}
+		// Kept, for a revoked broker knocks again and again.
+		if p.told = err != nil; errors.Is(err, identity.ErrExpired) {
+			delete(g.routes, serial)
+		}
+	}
+	return bad
+}
+
+// prune forgets clients that are gone.
+func (g *gate) prune(live func(cid uint64) bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for cid := range g.peers {
+		if !live(cid) {
+			delete(g.peers, cid)
+		}
+	}
+}

@@ -1,0 +1,292 @@
+// Package broker is thor's event server: a nats-server inside the process that
+// turns a certificate into permissions.
+//
+// The invariant: nobody publishes under a name or a role that his certificate
+// does not hold, and no certificate opens the cluster port but one with the
+// role thor_eventserver. What each role may do stands in one table, from which
+// come the enforcement, the documentation and the tests. A revoked or expired
+// certificate ends the connections it opened.
+//
+// Certificates are exchanged while it runs by the callbacks of crypto/tls. The
+// server's own way to reload its options is never used: it would end every
+// connection that a custom authenticator has let in.
+//
+// It is not a manager: it knows no members and no status, and announces itself
+// as any member does. Nothing in its store is the only copy of anything: the
+// buckets are soft state that managers rebuild.
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"thor/identity"
+)
+
+// A Broker is one event server. Its methods may be called concurrently.
+type Broker struct {
+	cfg   Config
+	id    *identity.Identity // of the start; only the node name and domain stay for good
+	boot  string
+	log   zerolog.Logger
+	m     *metrics
+	gate  *gate
+	ready chan struct{}
+	ran   atomic.Bool
+	srv   atomic.Pointer[server.Server] // nil before Run and after it
+
+	lists     sync.Mutex                // orders what is taken and what is stored
+	cutBefore atomic.Pointer[time.Time] // no route may be older: a broker was revoked then
+}
+
+// New checks the configuration. It touches neither disk nor network.
+func New(cfg Config) (*Broker, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		cfg: cfg, id: cfg.Identity, boot: rand.Text(), ready: make(chan struct{}),
+		log: cfg.Log.With().Str("comp", "broker").Str("node", string(cfg.Identity.Node)).Logger(),
+		m:   newMetrics(),
+	}
+	b.gate = newGate(cfg.Credentials, b.log, b.m)
+	if err := b.m.register(cfg.Metrics, b); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Ready is closed when clients can connect. A broker of a cluster is ready
+// before it has a quorum: JetStream says whether its buckets can be used.
+func (b *Broker) Ready() <-chan struct{} { return b.ready }
+
+func (b *Broker) identity() *identity.Identity {
+	if b.cfg.Credentials != nil {
+		return b.cfg.Credentials.Identity()
+	}
+	return b.id
+}
+
+// ClientURL is where clients dial, "tls://host:port" as advertised; empty
+// before Ready and without a client port.
+func (b *Broker) ClientURL() string {
+	s := b.srv.Load()
+	if s == nil || b.cfg.Listen == "" || s.Addr() == nil {
+		return ""
+	}
+	return b.url(s.Addr(), b.cfg.Listen, b.cfg.Advertise)
+}
+
+// ClusterURL is where other brokers dial; empty before Ready and standalone.
+func (b *Broker) ClusterURL() string {
+	s := b.srv.Load()
+	if s == nil || b.cfg.ClusterListen == "" || s.ClusterAddr() == nil {
+		return ""
+	}
+	return b.url(s.ClusterAddr(), b.cfg.ClusterListen, b.cfg.ClusterAdvertise)
+}
+
+func (b *Broker) url(bound net.Addr, listen, advertise string) string {
+	host, _, _ := splitPort(listen)
+	a, err := advertised(advertise, host, bound.(*net.TCPAddr).Port)
+	if err != nil {
+		return ""
+	}
+	return "tls://" + a
+}
+
+// InProcess returns the option with which a connection of nats.go reaches b
+// inside this process, with the permissions of id but without TLS. It holds a
+// token that only this process knows. Connections fail until Ready.
+func (b *Broker) InProcess(id *identity.Identity) nats.Option { return b.inProcess(id, false) }
+
+func (b *Broker) inProcess(id *identity.Identity, self bool) nats.Option {
+	token := b.gate.admit(id, self)
+	return func(o *nats.Options) error {
+		o.InProcessServer = pipe{b}
+		o.Token = token
+		if o.InboxPrefix == "" {
+			o.InboxPrefix = "_INBOX." + string(id.Node)
+		}
+		return nil
+	}
+}
+
+// pipe lets nats.go dial a broker that may not run yet.
+type pipe struct{ b *Broker }
+
+func (p pipe) InProcessConn() (net.Conn, error) {
+	s := p.b.srv.Load()
+	if s == nil {
+		return nil, errors.New("broker: not running")
+	}
+	return s.InProcessConn()
+}
+
+const startTime = 30 * time.Second // of nats-server; a few ms unless the disk is full of streams
+
+// Run serves until ctx ends, then says that it leaves, gives clients the time
+// of Config.LameDuck to move to other brokers, and stops. It returns nil then;
+// an error, soon, if it cannot start or cannot go on. It may be called once.
+func (b *Broker) Run(ctx context.Context) error {
+	if b.ran.Swap(true) {
+		return errors.New("broker: Run was called twice")
+	}
+	if err := b.cfg.probe(); err != nil {
+		return err
+	}
+	if b.cfg.Credentials != nil {
+		b.loadLists()
+	}
+	fatal := make(chan error, 1)
+	s, err := b.start(ctx, fatal)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer b.srv.Store(nil)
+	defer s.WaitForShutdown()
+	defer s.Shutdown()
+
+	own, err := b.connect()
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	b.log.Info().Str("addr", b.ClientURL()).Str("peer", b.ClusterURL()).Msg("broker ready")
+	close(b.ready)
+
+	err = b.work(ctx, s, own, fatal)
+	if err == nil {
+		b.log.Info().Msg("broker leaves")
+		own.Close() // or the lame duck would wait for it
+		if b.cfg.LameDuck > 0 && b.cfg.Listen != "" {
+			s.LameDuckShutdown()
+		}
+	}
+	return err
+}
+
+// start brings nats-server up, or returns what it failed at.
+func (b *Broker) start(ctx context.Context, fatal chan error) (*server.Server, error) {
+	o, err := b.options()
+	if err != nil {
+		return nil, err
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
+	if err := checkServer(o); err != nil {
+		return nil, err
+	}
+	s.SetLoggerV2(newNATSLog(b.cfg.Log, fatal), b.cfg.Log.Trace().Enabled(), false, false)
+	s.Start() // returns once the client port is open, or after a fatal line
+	err = b.awaitStart(ctx, s, fatal)
+	if err == nil {
+		err = b.openAccount(s)
+	}
+	if err != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, err
+	}
+	b.srv.Store(s)
+	close(b.gate.open)
+	return s, nil
+}
+
+func (b *Broker) awaitStart(ctx context.Context, s *server.Server, fatal <-chan error) error {
+	for end := time.Now().Add(startTime); ; {
+		up := s.ReadyForConnections(100 * time.Millisecond)
+		select {
+		case err := <-fatal:
+			return fmt.Errorf("broker: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		default:
+		}
+		if up {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("broker: nats-server did not start in %v", startTime)
+		}
+	}
+}
+
+// openAccount gives the members' account JetStream, on this server, which
+// nats-server allows only while it runs.
+func (b *Broker) openAccount(s *server.Server) error {
+	// The account of the options was copied; only the server's own counts.
+	acc, err := s.LookupAccount(AccountMembers)
+	if err != nil {
+		return fmt.Errorf("broker: members' account: %w", err)
+	}
+	limits := map[string]server.JetStreamAccountLimits{"": {
+		MaxMemory: b.cfg.MemoryLimit, MaxStore: b.cfg.DiskLimit, MaxStreams: maxStreams, MaxConsumers: -1, MaxAckPending: -1,
+	}}
+	if err := acc.EnableJetStream(limits, nil); err != nil {
+		return fmt.Errorf("broker: JetStream for members: %w", err)
+	}
+	b.gate.thor = acc
+	return nil
+}
+
+// connect makes the broker's own connection.
+func (b *Broker) connect() (*nats.Conn, error) {
+	own, err := nats.Connect("", b.inProcess(b.id, true), nats.Name(b.boot), nats.NoReconnect(),
+		nats.ReconnectBufSize(-1), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			b.log.Error().Err(err).Msg("own connection")
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("broker: own connection: %w", err)
+	}
+	return own, nil
+}
+
+// state is what a broker can tell of itself at once.
+type state struct {
+	clients, peers int
+	slow           uint64
+	jetstream      JetStreamState
+}
+
+func (b *Broker) state() state {
+	s := b.srv.Load()
+	if s == nil {
+		return state{jetstream: JetStreamOff}
+	}
+	return state{
+		clients: s.NumClients(), peers: len(remoteNames(s)),
+		slow: s.NumSlowConsumersClients(), jetstream: jetStreamState(s),
+	}
+}
+
+// remoteNames are the names of the brokers that routes lead to; a pair of
+// brokers has several routes.
+func remoteNames(s *server.Server) map[string]bool {
+	rz, err := s.Routez(nil)
+	if err != nil {
+		return nil
+	}
+	names := make(map[string]bool)
+	for _, r := range rz.Routes {
+		names[strings.ToLower(r.RemoteName)] = true
+	}
+	return names
+}

@@ -1,0 +1,42 @@
+package broker
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"thor/identity"
+)
+
+// Server is the embedded nats-server of a running broker.
+func (b *Broker) Server() *server.Server { return b.srv.Load() }
+
+// Allowed are the patterns that id may publish and subscribe to.
+func Allowed(id *identity.Identity) (pub, sub []string) {
+	for _, g := range grants() {
+		if g.act == publish {
+			pub = append(pub, g.expand(id, false)...)
+		} else {
+			sub = append(sub, g.expand(id, false)...)
+		}
+	}
+	return pub, sub
+}
+
+// Templates are the subjects of the table, with <node> and <role> in them.
+func Templates() []string {
+	var out []string
+	for _, g := range grants() {
+		if !slices.Contains(out, g.subject) {
+			out = append(out, g.subject)
+		}
+	}
+	return out
+}
+
+// Permissions is what nats-server gets to enforce.
+func Permissions(id *identity.Identity) *server.Permissions { return permissions(id, false) }
+
+// Peers are the brokers that routes lead to, sorted.
+func (b *Broker) Peers() []string { return slices.Sorted(maps.Keys(remoteNames(b.srv.Load()))) }

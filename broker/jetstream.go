@@ -1,0 +1,98 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// JetStreamState says whether the buckets can be used.
+type JetStreamState string
+
+// The states of JetStream on a broker.
+const (
+	JetStreamOK       JetStreamState = "ok"
+	JetStreamNoLeader JetStreamState = "no_leader" // too few brokers of the cluster are connected
+	JetStreamOff      JetStreamState = "off"       // switched off: nats-server does so when its disk is full
+)
+
+// JetStream is the state of JetStream now. Without it there are no elections,
+// but members, managers and the status go on.
+func (b *Broker) JetStream() JetStreamState {
+	s := b.srv.Load()
+	if s == nil {
+		return JetStreamOff
+	}
+	return jetStreamState(s)
+}
+
+func jetStreamState(s *server.Server) JetStreamState {
+	if !s.JetStreamEnabled() {
+		return JetStreamOff
+	}
+	if !s.JetStreamIsClustered() {
+		return JetStreamOK
+	}
+	js, err := s.Jsz(nil)
+	switch {
+	case err != nil || js.Disabled:
+		return JetStreamOff
+	case js.Meta == nil || js.Meta.Leader == "":
+		return JetStreamNoLeader
+	}
+	return JetStreamOK
+}
+
+// minFree is how much of the disk must be free before JetStream is tried again.
+const minFree = 32 << 20
+
+// guardJetStream tells when JetStream fails and starts it again when it can.
+// The process would look alive without it.
+func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) error {
+	was := JetStreamOK
+	if b.cfg.ClusterListen != "" {
+		was = JetStreamNoLeader // until the first others come
+	}
+	tries := 0
+	return every(ctx, jetStreamTick, func() error {
+		is := jetStreamState(s)
+		if is != was {
+			l := b.log.Info()
+			if is != JetStreamOK {
+				l = b.log.Error()
+			}
+			l.Str("state", string(is)).Msg("JetStream")
+			was, tries = is, 0
+		}
+		if is != JetStreamOff {
+			return nil
+		}
+		err := b.restartJetStream(s)
+		if err != nil && tries == 0 {
+			b.log.Error().Err(err).Msg("JetStream cannot be started again; trying on")
+		}
+		tries++
+		return nil
+	})
+}
+
+func (b *Broker) restartJetStream(s *server.Server) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(b.cfg.StoreDir, &fs); err != nil {
+		return fmt.Errorf("look at store directory: %w", err)
+	}
+	if free := int64(fs.Bavail) * int64(fs.Bsize); free < minFree {
+		return fmt.Errorf("%d bytes free in the store directory, %d wanted", free, minFree)
+	}
+	err := s.EnableJetStream(&server.JetStreamConfig{
+		StoreDir: b.cfg.StoreDir, MaxMemory: b.cfg.MemoryLimit, MaxStore: b.cfg.DiskLimit, Strict: true, CompressOK: true,
+	})
+	if err != nil {
+		_ = s.ShutdownJetStream() // what it left half started
+		return fmt.Errorf("start JetStream: %w", err)
+	}
+	b.m.restartedJetStream()
+	return nil
+}

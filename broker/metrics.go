@@ -1,0 +1,65 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics is what a broker counts. Its methods are for concurrent use.
+type metrics struct {
+	accepted prometheus.Counter
+	refused  *prometheus.CounterVec
+	revoked  *prometheus.CounterVec
+	crls     *prometheus.CounterVec
+	restarts prometheus.Counter
+}
+
+func newMetrics() *metrics {
+	counter := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Namespace: "thor", Subsystem: "broker", Name: name, Help: help}
+	}
+	return &metrics{
+		accepted: prometheus.NewCounter(counter("clients_accepted_total", "Client connections let in.")),
+		refused:  prometheus.NewCounterVec(counter("refused_total", "Connections refused after the TLS handshake, by kind (client, route)."), []string{"kind"}),
+		revoked:  prometheus.NewCounterVec(counter("revoked_total", "Live connections ended because of a revoked certificate, by kind."), []string{"kind"}),
+		crls:     prometheus.NewCounterVec(counter("crl_total", "Revocation lists received, by result (new, known, refused)."), []string{"result"}),
+		restarts: prometheus.NewCounter(counter("jetstream_restarts_total", "Times JetStream was started again after it had switched itself off.")),
+	}
+}
+
+func (m *metrics) accept()             { m.accepted.Inc() }
+func (m *metrics) refuse(kind string)  { m.refused.WithLabelValues(kind).Inc() }
+func (m *metrics) revoke(kind string)  { m.revoked.WithLabelValues(kind).Inc() }
+func (m *metrics) crl(result string)   { m.crls.WithLabelValues(result).Inc() }
+func (m *metrics) restartedJetStream() { m.restarts.Inc() }
+
+// register adds the counters and gauges that read b's state when scraped.
+func (m *metrics) register(r prometheus.Registerer, b *Broker) error {
+	if r == nil {
+		return nil
+	}
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "thor", Subsystem: "broker", Name: name, Help: help}, f)
+	}
+	for _, c := range []prometheus.Collector{
+		m.accepted, m.refused, m.revoked, m.crls, m.restarts,
+		gauge("clients", "Client connections now.", func() float64 { return float64(b.state().clients) }),
+		gauge("routes", "Other brokers connected now.", func() float64 { return float64(b.state().peers) }),
+		gauge("slow_consumers", "Clients ended because they did not read, since the start.", func() float64 { return float64(b.state().slow) }),
+		gauge("jetstream_up", "1 if JetStream can be used, else 0.", func() float64 {
+			if b.state().jetstream == JetStreamOK {
+				return 1
+			}
+			return 0
+		}),
+		gauge("certificate_expiry_timestamp_seconds", "When the broker's certificate ends, in Unix time.", func() float64 {
+			return float64(b.identity().NotAfter.Unix())
+		}),
+	} {
+		if err := r.Register(c); err != nil {
+			return fmt.Errorf("broker: register metrics: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"thor/subjects"
+)
+
+// options are those of a nats-server that speaks to clients and to other
+// brokers with certificates, and to nobody else: no monitoring port, no leaf
+// nodes, gateways, websockets or MQTT.
+func (b *Broker) options() (*server.Options, error) {
+	c := &b.cfg
+	o := &server.Options{
+		// JetStream knows its peers by the hash of this name: a name that changed
+		// with each start would add a dead peer and raise the quorum.
+		ServerName:                 string(b.id.Node),
+		NoSigs:                     true, // signals belong to the program
+		DisableJetStreamBanner:     true,
+		DontListen:                 c.Listen == "",
+		SystemAccount:              AccountSystem,
+		Accounts:                   accounts(),
+		CustomClientAuthentication: b.gate,
+		CustomRouterAuthentication: routeGate{b.gate},
+		MaxConn:                    c.MaxConnections,
+		MaxSubs:                    c.MaxSubscriptions,
+		MaxPayload:                 maxPayload,
+		PingInterval:               c.PingInterval,
+		MaxPingsOut:                maxPings,
+		AuthTimeout:                authTimeout,
+		WriteDeadline:              clientWriteTime,
+		LameDuckDuration:           max(c.LameDuck, 2),
+		LameDuckGracePeriod:        max(c.LameDuck, 2) / 2,
+		JetStream:                  true,
+		StoreDir:                   c.StoreDir,
+		JetStreamMaxMemory:         c.MemoryLimit,
+		JetStreamMaxStore:          c.DiskLimit,
+		JetStreamLimits:            server.JSLimitOpts{DefaultMaxConsumers: maxConsumers},
+	}
+	if c.Listen != "" {
+		if err := b.listenClients(o); err != nil {
+			return nil, err
+		}
+	}
+	if c.ClusterListen != "" {
+		if err := b.listenRoutes(o); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+func (b *Broker) listenClients(o *server.Options) (err error) {
+	c := &b.cfg
+	if o.Host, o.Port, err = splitPort(c.Listen); err != nil {
+		return fmt.Errorf("broker: listen address: %w", err)
+	}
+	if o.ClientAdvertise, err = advertised(c.Advertise, o.Host, o.Port); err != nil {
+		return fmt.Errorf("broker: advertised address: %w", err)
+	}
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	o.TLSConfig = b.clientTLS()
+	o.TLSTimeout = tlsTimeout
+	o.TLSHandshakeFirst = true // says nothing in clear, not even its version
+	return nil
+}
+
+func (b *Broker) listenRoutes(o *server.Options) (err error) {
+	c := &b.cfg
+	r := &o.Cluster
+	if r.Host, r.Port, err = splitPort(c.ClusterListen); err != nil {
+		return fmt.Errorf("broker: cluster listen address: %w", err)
+	}
+	if r.Advertise, err = advertised(c.ClusterAdvertise, r.Host, r.Port); err != nil {
+		return fmt.Errorf("broker: advertised cluster address: %w", err)
+	}
+	if r.Port == 0 {
+		r.Port = server.RANDOM_PORT
+	}
+	if o.Routes, err = routeURLs(c.Routes); err != nil {
+		return err
+	}
+	r.Name = b.id.Domain
+	r.TLSConfig = b.routeTLS()
+	r.TLSTimeout = tlsTimeout
+	r.AuthTimeout = authTimeout
+	r.PingInterval = c.PingInterval
+	r.MaxPingsOut = maxPings
+	r.WriteDeadline = routeWriteTime
+	r.ConnectRetries = 10 // of brokers known by hearsay; those of Routes are tried for ever
+	r.ConnectBackoff = true
+	return nil
+}
+
+// advertised is never empty: nats-server would tell clients of every address it
+// can find on the machine.
+func advertised(configured, host string, port int) (string, error) {
+	if configured != "" {
+		var err error
+		if host, port, err = splitAdvertise(configured, port); err != nil {
+			return "", err
+		}
+	}
+	if port == 0 {
+		return host, nil // nats-server adds the port it was given
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port)), nil
+}
+
+// accounts makes the account of all members and the system account, and lets
+// out of the latter: the ends of the members' connections, and, for operators,
+// the request that lists the servers.
+func accounts() []*server.Account {
+	sys, thor := server.NewAccount(AccountSystem), server.NewAccount(AccountMembers)
+	const disconnects = "$SYS.ACCOUNT." + AccountMembers + ".DISCONNECT"
+	const servers = "$SYS.REQ.SERVER.PING"
+	err := errors.Join(
+		sys.AddStreamExport(disconnects, []*server.Account{thor}),
+		thor.AddMappedStreamImport(sys, disconnects, subjects.Disconnect),
+		sys.AddServiceExportWithResponse(servers, server.Streamed, []*server.Account{thor}),
+		thor.AddServiceImport(sys, servers, servers),
+	)
+	if err != nil {
+		panic("broker: accounts: " + err.Error()) // constants only: they are right or wrong for good
+	}
+	return []*server.Account{sys, thor}
+}
+
+// checkServer refuses to run a server on which somebody could connect without
+// being asked who he is. nats-server adds such a user by itself in some setups.
+func checkServer(o *server.Options) error {
+	switch {
+	case o.NoAuthUser != "" || len(o.Users) > 0 || len(o.Nkeys) > 0 || o.AuthCallout != nil:
+		return errors.New("broker: nats-server has users of its own")
+	case o.HTTPPort != 0 || o.HTTPSPort != 0 || o.ProfPort != 0:
+		return errors.New("broker: nats-server has a monitoring port")
+	case o.LeafNode.Port != 0 || o.Gateway.Port != 0 || o.Websocket.Port != 0 || o.MQTT.Port != 0:
+		return errors.New("broker: nats-server has a port that is not for clients or brokers")
+	case !o.DontListen && (o.TLSConfig == nil || o.AllowNonTLS || !o.TLSHandshakeFirst || o.TLSHandshakeFirstFallback != 0):
+		return errors.New("broker: nats-server would talk without TLS")
+	case o.Cluster.Port != 0 && o.Cluster.TLSConfig == nil:
+		return errors.New("broker: nats-server would accept routes without TLS")
+	}
+	return nil
+}

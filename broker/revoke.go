@@ -1,0 +1,278 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"thor/identity"
+	"thor/subjects"
+)
+
+// The store keeps the newest list of each authority in one PEM file.
+func (b *Broker) listFile() string { return filepath.Join(b.cfg.StoreDir, "revocations.pem") }
+
+// loadLists reads what was known at the last end and the configured file,
+// before anybody may connect. A broker whose store is damaged starts all the
+// same, and asks the others.
+func (b *Broker) loadLists() {
+	data, err := os.ReadFile(b.listFile())
+	if err == nil {
+		_, err = b.takeList(data)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		b.log.Error().Err(err).Msg("stored revocation lists are unusable")
+	}
+	if b.cfg.CRLFile == "" {
+		return
+	}
+	if data, err = os.ReadFile(b.cfg.CRLFile); err == nil {
+		_, err = b.takeList(data)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, identity.ErrCRLRollback) {
+		b.log.Error().Err(err).Msg("revocation list file is unusable")
+	}
+}
+
+// takeList adds a list to those in force and stores them. changed is true if it
+// was new.
+func (b *Broker) takeList(data []byte) (changed bool, err error) {
+	b.lists.Lock()
+	defer b.lists.Unlock()
+	creds := b.cfg.Credentials
+	changed, err = creds.Revocations().Update(data, creds.Authorities())
+	switch {
+	case changed:
+		b.m.crl("new")
+	case err != nil && !errors.Is(err, identity.ErrCRLRollback):
+		b.m.crl("refused")
+	default:
+		b.m.crl("known")
+	}
+	if !changed {
+		return false, err
+	}
+	held := creds.Revocations().PEM()
+	if old, rerr := os.ReadFile(b.listFile()); rerr != nil || !bytes.Equal(old, held) {
+		// In force it is already; a failure to store costs only after a restart.
+		err = errors.Join(err, replaceFile(b.listFile(), held))
+	}
+	for _, l := range creds.Revocations().Lists() {
+		b.log.Info().Str("issuer", l.Issuer).Str("number", l.Number).Int("revoked", l.Entries).Msg("revocation list in force")
+	}
+	return true, err
+}
+
+// replaceFile writes a file that is, after a crash, either the old or the new one.
+func replaceFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("store %s: %w", filepath.Base(path), err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("store %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// listFromWire handles thor.crl. Who published it does not matter: the
+// authority's signature and the rising number do. An operator who asks for a
+// reply learns what became of it.
+func (b *Broker) listFromWire(s *server.Server, own *nats.Conn, m *nats.Msg) {
+	changed, err := b.takeList(m.Data)
+	if changed {
+		b.endInvalid(s, own)
+	}
+	r := &subjects.Reply{V: subjects.Version}
+	if err != nil {
+		r.Code, r.Text = subjects.ErrorFailed, subjects.Printable(err.Error(), 512)
+		if errors.Is(err, identity.ErrCRL) || errors.Is(err, identity.ErrCRLUnknown) {
+			r.Code = subjects.ErrorBad
+		}
+		if !errors.Is(err, identity.ErrCRLRollback) {
+			b.log.Error().Err(err).Msg("revocation list received")
+		}
+	}
+	if m.Reply != "" {
+		_ = m.Respond(r.Encode())
+	}
+}
+
+// listsAsked answers thor.crl.get with one message per list.
+func (b *Broker) listsAsked(m *nats.Msg) {
+	if m.Reply == "" {
+		return
+	}
+	for _, der := range b.cfg.Credentials.Revocations().DER() {
+		if len(der) > maxPayload {
+			b.log.Error().Int("bytes", len(der)).Msg("revocation list is too big to be sent: give each broker the file")
+			continue
+		}
+		if err := m.Respond(der); err != nil {
+			return
+		}
+	}
+}
+
+// shareLists publishes all lists, for brokers that do not have them.
+func (b *Broker) shareLists(own *nats.Conn) {
+	for _, der := range b.cfg.Credentials.Revocations().DER() {
+		if len(der) <= maxPayload {
+			_ = own.Publish(subjects.CRL, der)
+		}
+	}
+}
+
+// askPeers asks the other brokers for their lists; answers come to inbox.
+func (b *Broker) askPeers(own *nats.Conn, inbox string) {
+	_ = own.PublishRequest(subjects.CRLGet, inbox, nil)
+}
+
+// followLists subscribes to what concerns revocations.
+func (b *Broker) followLists(s *server.Server, own *nats.Conn) (inbox string, err error) {
+	inbox = own.NewInbox()
+	take := func(m *nats.Msg) { b.listFromWire(s, own, m) }
+	for _, f := range []struct {
+		subject string
+		h       nats.MsgHandler
+	}{
+		{subjects.CRL, take},
+		{inbox, func(m *nats.Msg) { m.Reply = ""; take(m) }},
+		{subjects.CRLGet, b.listsAsked},
+	} {
+		if _, err := own.Subscribe(f.subject, f.h); err != nil {
+			return "", fmt.Errorf("broker: subscribe %s: %w", f.subject, err)
+		}
+	}
+	return inbox, nil
+}
+
+// watchFile reads Config.CRLFile when it has changed.
+func (b *Broker) watchFile(seen *os.FileInfo, s *server.Server, own *nats.Conn) {
+	if b.cfg.CRLFile == "" {
+		return
+	}
+	st, err := os.Stat(b.cfg.CRLFile)
+	if err != nil {
+		if *seen != nil {
+			b.log.Error().Err(err).Msg("revocation list file is gone; its content stays in force")
+			*seen = nil
+		}
+		return
+	}
+	if old := *seen; old != nil && os.SameFile(old, st) && old.ModTime().Equal(st.ModTime()) && old.Size() == st.Size() {
+		return
+	}
+	*seen = st
+	data, err := os.ReadFile(b.cfg.CRLFile)
+	changed := false
+	if err == nil {
+		changed, err = b.takeList(data)
+	}
+	if err != nil {
+		b.log.Error().Err(err).Msg("revocation list file")
+	}
+	if changed {
+		b.endInvalid(s, own)
+		b.shareLists(own)
+	}
+}
+
+// endInvalid ends the connections whose certificate is good no more: revoked,
+// or of an authority that was taken out of the bundle.
+func (b *Broker) endInvalid(s *server.Server, own *nats.Conn) {
+	for cid, p := range b.gate.badClients() {
+		if s.DisconnectClientByID(cid) == nil { // else gone by itself
+			b.ended("client", p, own)
+		}
+	}
+	b.endBadRoutes(s, own)
+}
+
+// endBadRoutes is endInvalid for routes, which nats-server, unlike clients, also
+// lets outlive their certificate. What a broker calls itself on a route is not
+// bound to its certificate: after a revocation all routes end, also one that was
+// between its handshake and its registration then, and the good ones come back.
+func (b *Broker) endBadRoutes(s *server.Server, own *nats.Conn) {
+	now := time.Now()
+	for _, p := range b.gate.badRoutes() {
+		if errors.Is(p.err, identity.ErrExpired) {
+			b.cutRoutes(s, string(p.id.Node), now)
+			continue
+		}
+		b.cutBefore.Store(&now)
+		b.ended("route", p, own)
+	}
+	if t := b.cutBefore.Load(); t != nil {
+		b.cutRoutes(s, "", *t)
+	}
+}
+
+func (b *Broker) cutRoutes(s *server.Server, name string, before time.Time) {
+	if err := endRoutes(s, name, before); err != nil {
+		b.log.Error().Err(err).Msg("end routes")
+	}
+}
+
+func (b *Broker) ended(kind string, p badPeer, own *nats.Conn) {
+	b.m.revoke(kind)
+	b.log.Info().Str("kind", kind).Str("peer", string(p.id.Node)).Err(p.err).Msg("connection ended")
+	if errors.Is(p.err, identity.ErrRevoked) {
+		r := subjects.Revoked{V: subjects.Version, Node: p.id.Node, Boot: p.boot, Serial: p.id.Serial}
+		_ = own.Publish(subjects.RevokedNode, r.Encode())
+	}
+}
+
+// validity is a fingerprint of all that decides whether a certificate is good.
+// It changes when something did, also if somebody else in this process did it.
+func (b *Broker) validity() string {
+	c := b.cfg.Credentials
+	return fmt.Sprintf("%p %v", c.Roots(), c.Revocations().Lists())
+}
+
+// guardLists keeps the revocation lists in force until ctx ends.
+func (b *Broker) guardLists(ctx context.Context, s *server.Server, own *nats.Conn) error {
+	if b.cfg.Credentials == nil {
+		return nil
+	}
+	inbox, err := b.followLists(s, own)
+	if err != nil {
+		return err
+	}
+	b.askPeers(own, inbox)
+	var file os.FileInfo
+	var valid string
+	var known map[string]bool
+	return every(ctx, listTick, func() error {
+		b.watchFile(&file, s, own)
+		if v := b.validity(); v != valid {
+			valid = v
+			b.endInvalid(s, own)
+		} else {
+			b.endBadRoutes(s, own)
+		}
+		now := remoteNames(s)
+		for name := range now {
+			if !known[name] {
+				b.askPeers(own, inbox) // it may know more, or come back from a partition
+				break
+			}
+		}
+		known = now
+		b.gate.prune(func(cid uint64) bool { return s.GetClient(cid) != nil })
+		return nil
+	})
+}

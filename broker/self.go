@@ -1,0 +1,131 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"thor/subjects"
+)
+
+const (
+	beatTime      = time.Second     // between announcements, give or take a tenth
+	listTick      = 2 * time.Second // a revocation list in a file is in force this soon
+	jetStreamTick = 2 * time.Second
+)
+
+// every calls f now and at each tick, until ctx ends.
+func every(ctx context.Context, tick time.Duration, f func() error) error {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		if err := f(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// work does what a broker does beside nats-server, until ctx ends (nil) or it
+// cannot go on.
+func (b *Broker) work(ctx context.Context, s *server.Server, own *nats.Conn, fatal <-chan error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	closed := own.StatusChanged(nats.CLOSED)
+	g.Go(func() error {
+		select {
+		case err := <-fatal:
+			return fmt.Errorf("broker: %w", err)
+		case <-closed:
+			return fmt.Errorf("broker: own connection ended: %w", own.LastError())
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	g.Go(func() error { return b.announce(ctx, own) })
+	g.Go(func() error { return b.guardLists(ctx, s, own) })
+	g.Go(func() error { return b.guardJetStream(ctx, s) })
+	return g.Wait()
+}
+
+// announce says that the broker lives, as a member of thor_eventserver, and at
+// the end that it leaves. A frozen or dead broker falls silent: that, and not
+// the end of its own connection, is how managers notice.
+func (b *Broker) announce(ctx context.Context, own *nats.Conn) error {
+	if len(b.cfg.Addresses) == 0 {
+		return nil
+	}
+	var seen atomic.Pointer[subjects.Mark]
+	sub, err := own.Subscribe(subjects.StatusTick, func(m *nats.Msg) {
+		if t, err := subjects.ParseTick(m.Data); err == nil {
+			mark := t.Mark()
+			if old := seen.Load(); old == nil || mark.After(*old) {
+				seen.Store(&mark)
+			}
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("broker: subscribe %s: %w", subjects.StatusTick, err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+
+	a := b.announcement(own)
+	say := func(s subjects.State) {
+		a.Seq++
+		a.State, a.Seen, a.Attrs = s, seen.Load(), b.attrs()
+		_ = own.Publish(subjects.Presence(a.Role, a.Node), a.Encode())
+	}
+	for {
+		say(subjects.Up)
+		beat := time.NewTimer(beatTime - beatTime/10 + rand.N(beatTime/5))
+		select {
+		case <-beat.C:
+		case <-ctx.Done():
+			beat.Stop()
+			say(subjects.Leave)
+			_ = own.FlushTimeout(time.Second)
+			return nil
+		}
+	}
+}
+
+func (b *Broker) announcement(own *nats.Conn) *subjects.Announcement {
+	a := &subjects.Announcement{
+		V: subjects.Version, Node: b.id.Node, Role: subjects.EventServer, Boot: b.boot,
+		Addresses: b.cfg.Addresses, Priority: b.cfg.Priority, Weight: subjects.DefaultWeight, Version: b.cfg.Version,
+	}
+	if cid, err := own.GetClientID(); err == nil {
+		a.Via = own.ConnectedServerName() + "#" + strconv.FormatUint(cid, 10)
+	}
+	return a
+}
+
+// attrs tells of the broker what an operator wants to see. What changes makes a
+// new status for everybody, so numbers are coarse: clients to a power of two.
+func (b *Broker) attrs() subjects.Attrs {
+	s := b.state()
+	return subjects.Attrs{
+		"clients":   strconv.Itoa(coarse(s.clients)),
+		"routes":    strconv.Itoa(s.peers),
+		"jetstream": string(s.jetstream),
+	}
+}
+
+// coarse rounds n down to a power of two.
+func coarse(n int) int {
+	p := 1
+	for p*2 <= n {
+		p *= 2
+	}
+	return min(n, p)
+}

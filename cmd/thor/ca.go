@@ -1,0 +1,285 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"thor/identity"
+	"thor/subjects"
+)
+
+func newCA() *cobra.Command {
+	c := &cobra.Command{
+		Use: "ca", Short: "Make, renew, revoke and show certificates",
+		Long: "The built-in certificate authority. Any other that can set O, OU and SANs will do too:\n" +
+			"the README has the recipe for openssl.",
+		Example: "  thor ca init --ca-dir ca --domain example.net\n  thor ca issue --ca-dir ca --node n1 --role sip_proxy --ip 192.0.2.1 --out n1",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { _ = cmd.Usage(); return usagef("name what to do") },
+	}
+	c.AddCommand(newCAInit(), newCAIssue(), newCARenew(), newCARevoke(), newCAShow())
+	return c
+}
+
+func caDirFlag(c *cobra.Command, dir *string) {
+	c.Flags().StringVar(dir, "ca-dir", cmp.Or(os.Getenv("THOR_CA_DIR"), "ca"), "`directory` of the authority (THOR_CA_DIR)")
+}
+
+func newCAInit() *cobra.Command {
+	var dir, domain string
+	var ed bool
+	c := &cobra.Command{
+		Use: "init --domain D", Short: "Make a new authority for a domain",
+		Example: "  thor ca init --ca-dir ca --domain example.net", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if domain == "" {
+				return usagef("--domain is missing")
+			}
+			key := identity.P256
+			if ed {
+				key = identity.Ed25519
+			}
+			if _, err := identity.Init(dir, domain, identity.InitOptions{Key: key}); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", filepath.Join(dir, "ca.crt"))
+			return err
+		},
+	}
+	caDirFlag(c, &dir)
+	c.Flags().StringVar(&domain, "domain", "", "`domain` of the network")
+	c.Flags().BoolVar(&ed, "ed25519", false, "Ed25519 keys instead of P-256")
+	return c
+}
+
+func newCAIssue() *cobra.Command {
+	var dir, node, out string
+	var roles, ips, hosts []string
+	var days int
+	c := &cobra.Command{
+		Use: "issue --node N --role R … --ip A …", Short: "Issue a node's certificate",
+		Example: "  thor ca issue --node n1 --role sip_proxy --role media_relay --ip 192.0.2.1 --days 30 --out /etc/thor/pki/n1",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			req, err := caRequest(node, roles, ips, hosts, days)
+			if err != nil {
+				return err
+			}
+			a, err := identity.Open(dir)
+			if err != nil {
+				return err
+			}
+			cert, key, err := a.Issue(req)
+			if err != nil {
+				return err
+			}
+			return writePair(cmd, cmp.Or(out, node), cert, key)
+		},
+	}
+	caDirFlag(c, &dir)
+	f := c.Flags()
+	f.StringVar(&node, "node", "", "`name` of the node")
+	f.StringArrayVar(&roles, "role", nil, "`role` it may carry; repeat for more")
+	f.StringArrayVar(&ips, "ip", nil, "`address` it may announce; repeat for more")
+	f.StringArrayVar(&hosts, "host", nil, "host `name` of a broker, where clients dial names; repeat for more")
+	f.IntVar(&days, "days", 30, "validity in `days`")
+	f.StringVar(&out, "out", "", "`path` without suffix: .crt and .key are written; default: the node's name")
+	return c
+}
+
+func caRequest(node string, roles, ips, hosts []string, days int) (identity.Request, error) {
+	n, err := subjects.ParseNodeID(node)
+	if err != nil {
+		return identity.Request{}, usagef("--node: %w", err)
+	}
+	if days < 1 || days > 3650 {
+		return identity.Request{}, usagef("--days %d is not 1 to 3650", days)
+	}
+	req := identity.Request{Node: n, Hosts: hosts, Validity: time.Duration(days) * 24 * time.Hour}
+	for _, r := range roles {
+		role, err := subjects.ParseRole(r)
+		if err != nil {
+			return req, usagef("--role: %w", err)
+		}
+		req.Roles = append(req.Roles, role)
+	}
+	if len(req.Roles) == 0 {
+		return req, usagef("--role is missing: a certificate without a role opens nothing")
+	}
+	for _, s := range ips {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return req, usagef("--ip %q is not an IP address", s)
+		}
+		req.Addresses = append(req.Addresses, a)
+	}
+	return req, nil
+}
+
+func writePair(cmd *cobra.Command, path string, cert, key []byte) error {
+	if err := writeFile(path+".key", key, 0o600); err != nil {
+		return err
+	}
+	if err := writeFile(path+".crt", cert, 0o644); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s.crt\n%s.key\n", path, path)
+	return err
+}
+
+// writeFile replaces a file as a whole or not at all.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func newCARenew() *cobra.Command {
+	var dir, out string
+	var days int
+	c := &cobra.Command{
+		Use: "renew CERTIFICATE", Short: "Issue a certificate for the same node, roles and addresses again, with a new key",
+		Long: "Issue a certificate for the same node, roles and addresses again, with a new key.\n\n" +
+			"Write over the old files and send the daemon SIGHUP: it changes over without losing its connection.",
+		Example: "  thor ca renew n1.crt --out n1", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			old, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			a, err := identity.Open(dir)
+			if err != nil {
+				return err
+			}
+			cert, key, err := a.Renew(old, time.Duration(days)*24*time.Hour, nil)
+			if err != nil {
+				return err
+			}
+			return writePair(cmd, cmp.Or(out, strings.TrimSuffix(args[0], ".crt")), cert, key)
+		},
+	}
+	caDirFlag(c, &dir)
+	c.Flags().IntVar(&days, "days", 30, "validity in `days`")
+	c.Flags().StringVar(&out, "out", "", "`path` without suffix; default: over the old files")
+	return c
+}
+
+func newCARevoke() *cobra.Command {
+	var dir string
+	var r reach
+	var offline bool
+	c := &cobra.Command{
+		Use: "revoke NODE|SERIAL", Short: "Revoke certificates and tell the brokers at once",
+		Long: "Revoke all certificates of a node, or the one with a serial number.\n\n" +
+			"The new revocation list is written to the authority's directory and published to the brokers, which end the node's\n" +
+			"connections. With --offline it is only written: bring crl.pem to the brokers yourself.",
+		Example: "  thor ca revoke n1 --ca-dir ca --dir /tmp/thor", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := identity.Open(dir)
+			if err != nil {
+				return err
+			}
+			crl, err := a.Revoke(args[0])
+			if err != nil {
+				return err
+			}
+			if offline {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), filepath.Join(dir, "crl.pem"))
+				return err
+			}
+			return publishCRL(cmd.Context(), &r, crl)
+		},
+	}
+	caDirFlag(c, &dir)
+	r.flags(c)
+	c.Flags().BoolVar(&offline, "offline", false, "do not tell the brokers")
+	return c
+}
+
+func publishCRL(ctx context.Context, r *reach, crl []byte) error {
+	const written = "the revocation is written, but the brokers were not told"
+	s, err := r.open(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", written, err)
+	}
+	defer s.end()
+	if err := s.Conn().PublishMsg(&nats.Msg{Subject: subjects.CRL, Data: crl}); err != nil {
+		return fmt.Errorf("%s: %w", written, err)
+	}
+	if err := s.Conn().FlushTimeout(r.timeout); err != nil {
+		return fmt.Errorf("%s: %w", written, err)
+	}
+	return nil
+}
+
+func newCAShow() *cobra.Command {
+	var dir, out string
+	c := &cobra.Command{
+		Use: "show", Short: "List the certificates that were issued",
+		Example: "  thor ca show --ca-dir ca", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := identity.Open(dir)
+			if err != nil {
+				return err
+			}
+			list, err := a.List()
+			if err != nil {
+				return err
+			}
+			if out == "json" {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(shown(list))
+			}
+			for _, i := range shown(list) {
+				fmt.Fprintf(cmd.OutOrStdout(), "%-32s  %-8s  %-16s  until %s  %v\n", i.Serial, i.State, i.Node, i.NotAfter.Format(time.DateOnly), i.Roles)
+			}
+			return nil
+		},
+	}
+	caDirFlag(c, &dir)
+	outputFlag(c, &out)
+	return c
+}
+
+// issued is a certificate as thor ca show prints it.
+type issued struct {
+	Serial    string          `json:"serial"`
+	Node      subjects.NodeID `json:"node"`
+	Roles     []subjects.Role `json:"roles"`
+	Addresses []netip.Addr    `json:"addresses"`
+	NotAfter  time.Time       `json:"not_after"`
+	State     string          `json:"state"` // valid, expired, revoked
+}
+
+func shown(list []identity.Issued) []issued {
+	out := make([]issued, 0, len(list))
+	for _, i := range list {
+		s := issued{i.Serial, i.Node, i.Roles, i.Addresses, i.NotAfter, "valid"}
+		switch {
+		case !i.Revoked.IsZero():
+			s.State = "revoked"
+		case time.Now().After(i.NotAfter):
+			s.State = "expired"
+		}
+		out = append(out, s)
+	}
+	return out
+}

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"thor/cmd/thor/internal/config"
+	"thor/cmd/thor/internal/sdnotify"
+	"thor/identity"
+	"thor/overlay"
+)
+
+// A daemon is what every long-running subcommand shares: its configuration,
+// its identity, and the shell around its parts.
+type daemon struct {
+	file    *config.File
+	creds   *identity.Credentials
+	log     zerolog.Logger
+	metrics *prometheus.Registry
+	net     *overlay.Node // nil for the broker
+
+	health   func() (reasons []string) // why it is degraded; nil is never
+	onSignal func(os.Signal)           // SIGUSR1 and SIGUSR2; nil ignores them
+}
+
+// A part is something that lives: Run blocks until ctx ends.
+type part interface {
+	Run(context.Context) error
+	Ready() <-chan struct{}
+}
+
+// newDaemon makes the subcommand that runs a daemon from a configuration file.
+func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra.Command {
+	var path string
+	c := &cobra.Command{
+		Use:     use + " --config FILE",
+		Short:   short,
+		Long:    short + ".\n\nIt re-reads its certificate on SIGHUP and leaves gracefully on SIGTERM. Also known as " + old + ".",
+		Example: "  thor " + use + " --config /etc/thor/" + use + ".toml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if path == "" {
+				return usagef("--config FILE is missing")
+			}
+			d, err := loadDaemon(path, use, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			p, err := build(d)
+			if err != nil {
+				return err
+			}
+			return d.run(cmd.Context(), p)
+		},
+	}
+	c.Flags().StringVar(&path, "config", os.Getenv("THOR_CONFIG"), "configuration `file` (THOR_CONFIG)")
+	return c
+}
+
+func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
+	f, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if !f.Has(section) {
+		return nil, config.Problems{{File: path, Text: "has no [" + section + "] section"}}
+	}
+	creds, err := identity.Load(identity.Files{Cert: f.Network.Certificate, Key: f.Network.Key, CA: f.Network.CA})
+	if err != nil {
+		return nil, err
+	}
+	if have := creds.Identity().Domain; have != f.Network.Domain {
+		return nil, config.Problems{{File: path, Key: "network.domain", Text: fmt.Sprintf("is %q, but the certificate is for %q", f.Network.Domain, have)}}
+	}
+	if err := os.MkdirAll(f.Network.State, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	d := &daemon{file: f, creds: creds, log: newLogger(f.Log, stderr).With().Str("node", string(creds.Identity().Node)).Logger()}
+	if f.Network.HTTP != "" {
+		d.metrics = prometheus.NewRegistry()
+		d.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	return d, nil
+}
+
+// registerer is nil, not an interface around nil, when metrics are off.
+func (d *daemon) registerer() prometheus.Registerer {
+	if d.metrics == nil {
+		return nil
+	}
+	return d.metrics
+}
+
+func newLogger(c config.Log, stderr io.Writer) zerolog.Logger {
+	if c.Format == "console" || c.Format == "auto" && isTerminal(stderr) {
+		stderr = zerolog.ConsoleWriter{Out: stderr, NoColor: os.Getenv("NO_COLOR") != "" || !isTerminal(stderr), TimeFormat: time.TimeOnly}
+	}
+	level, err := zerolog.ParseLevel(cmp.Or(c.Level, "info"))
+	if err != nil {
+		level = zerolog.InfoLevel
+	}
+	ctx := zerolog.New(stderr).Level(level).With()
+	if os.Getenv("JOURNAL_STREAM") == "" { // the journal has its own clock
+		ctx = ctx.Timestamp()
+	}
+	return ctx.Logger()
+}
+
+// join makes the daemon's connection to the network.
+func (d *daemon) join() error {
+	n, err := overlay.New(overlay.Config{
+		Credentials: d.creds,
+		Brokers:     d.file.Network.Brokers,
+		StateDir:    d.file.Network.State,
+		Log:         d.log,
+		Metrics:     d.registerer(),
+	})
+	if err != nil {
+		return err
+	}
+	d.net = n
+	d.health = func() (out []string) {
+		v := n.View()
+		if !v.Connected {
+			out = append(out, "not connected to a broker")
+		}
+		if v.Stale {
+			out = append(out, "network status is stale")
+		}
+		return out
+	}
+	return nil
+}
+
+// addresses are the configured ones, or all of the certificate.
+func (d *daemon) addresses(configured []netip.Addr) []netip.Addr {
+	if len(configured) > 0 {
+		return configured
+	}
+	return d.creds.Identity().Addresses
+}
+
+// run keeps p alive until ctx ends. p ends before the connection does, so that
+// it can say goodbye.
+func (d *daemon) run(ctx context.Context, p part) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	netCtx, endNet := context.WithCancel(context.WithoutCancel(ctx))
+	defer endNet()
+	var g errgroup.Group
+	g.Go(func() error {
+		defer endNet()
+		defer cancel()
+		return p.Run(ctx)
+	})
+	if d.net != nil {
+		g.Go(func() error {
+			defer cancel()
+			return d.net.Run(netCtx)
+		})
+	}
+	if err := d.serveHTTP(ctx, &g, p); err != nil {
+		cancel()
+		return errors.Join(err, g.Wait())
+	}
+	g.Go(func() error { d.signals(ctx); return nil })
+	g.Go(func() error { d.announceReady(ctx, p); return nil })
+	err := g.Wait()
+	sdnotify.Send("STOPPING=1")
+	if err != nil {
+		return err
+	}
+	d.log.Info().Msg("ended")
+	return nil
+}
+
+// announceReady tells systemd when the daemon does its job, and feeds the watchdog.
+func (d *daemon) announceReady(ctx context.Context, p part) {
+	select {
+	case <-p.Ready():
+	case <-ctx.Done():
+		return
+	}
+	sdnotify.Send("READY=1")
+	d.log.Info().Str("version", versionString()).Msg("ready")
+	every := sdnotify.WatchdogInterval()
+	if every == 0 {
+		return
+	}
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			sdnotify.Send("WATCHDOG=1")
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// signals re-reads the certificate on SIGHUP.
+func (d *daemon) signals(ctx context.Context) {
+	c := make(chan os.Signal, 4)
+	signal.Notify(c, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(c)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-c:
+			if s != syscall.SIGHUP {
+				if d.onSignal != nil {
+					d.onSignal(s)
+				}
+				continue
+			}
+			sdnotify.Reloading()
+			if err := d.creds.Reload(); err != nil {
+				d.log.Error().Err(err).Msg("reload refused, the old certificate stays in use")
+			} else {
+				d.log.Info().Time("not_after", d.creds.Identity().NotAfter).Msg("certificate re-read")
+			}
+			sdnotify.Send("READY=1")
+		}
+	}
+}
+
+// serveHTTP answers /metrics, /livez and /readyz on the configured address.
+func (d *daemon) serveHTTP(ctx context.Context, g *errgroup.Group, p part) error {
+	addr := d.file.Network.HTTP
+	if addr == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen for metrics (network.http): %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, true, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case <-p.Ready():
+		default:
+			writeHealth(w, false, []string{"starting"})
+			return
+		}
+		var reasons []string
+		if d.health != nil {
+			reasons = d.health()
+		}
+		writeHealth(w, true, reasons) // degraded is still ready: it serves what it knows
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	var once sync.Once
+	end := func() { once.Do(func() { _ = srv.Close() }) }
+	g.Go(func() error { <-ctx.Done(); end(); return nil })
+	g.Go(func() error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve metrics: %w", err)
+		}
+		return nil
+	})
+	return nil
+}
+
+func writeHealth(w http.ResponseWriter, ready bool, reasons []string) {
+	w.Header().Set("Content-Type", "application/json")
+	if !ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	if reasons == nil {
+		reasons = []string{}
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"ready": ready, "reasons": reasons})
+}

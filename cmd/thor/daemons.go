@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"thor/broker"
+	"thor/cmd/thor/internal/config"
+	"thor/dnsagent"
+	"thor/dnsagent/zone"
+	"thor/manager"
+	"thor/manager/membership"
+	"thor/nodeagent"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+func newBroker() *cobra.Command {
+	return newDaemon("broker", "Run the event server: an embedded NATS server that knows certificates", "thor-eventserver",
+		func(d *daemon) (part, error) {
+			c := d.file.Broker
+			return broker.New(broker.Config{
+				Credentials: d.creds,
+				Listen:      c.Listen, Advertise: c.Advertise,
+				ClusterListen: c.ClusterListen, ClusterAdvertise: c.ClusterAdvertise,
+				Routes: c.Routes, StoreDir: c.Store, CRLFile: c.CRL, LameDuck: c.LameDuck,
+				Addresses: d.addresses(c.Addresses), Version: versionString(),
+				Log: d.log, Metrics: d.registerer(),
+			})
+		})
+}
+
+func newManager() *cobra.Command {
+	return newDaemon("manager", "Run a network manager: one is elected, the others stand by", "thor-manager",
+		func(d *daemon) (part, error) {
+			if err := d.join(); err != nil {
+				return nil, err
+			}
+			c := d.file.Manager
+			return manager.New(manager.Config{
+				Overlay: d.net, Domain: d.file.Network.Domain, Priority: c.Priority,
+				Addresses: d.addresses(c.Addresses), Version: versionString(), StateDir: d.file.Network.State,
+				Membership: membership.Config{
+					Domain: d.file.Network.Domain, Dead: c.Dead, Grace: c.Grace, DepartedFor: c.Departed,
+					DisableDamping: c.Damping != nil && !*c.Damping,
+				},
+				Log: d.log, Metrics: d.registerer(),
+			})
+		})
+}
+
+func newNode() *cobra.Command {
+	return newDaemon("node", "Run the node agent: join under roles, check the services, drain", "thor-node",
+		func(d *daemon) (part, error) {
+			if err := d.join(); err != nil {
+				return nil, err
+			}
+			roles, err := nodeRoles(d)
+			if err != nil {
+				return nil, err
+			}
+			a, err := nodeagent.New(nodeagent.Config{Overlay: d.net, Roles: roles, Log: d.log, Metrics: d.registerer()})
+			if err != nil {
+				return nil, err
+			}
+			d.onSignal = func(s os.Signal) { drainBySignal(d, a, s) }
+			return a, nil
+		})
+}
+
+// drainBySignal is maintenance without the network: SIGUSR1 drains, SIGUSR2 resumes.
+func drainBySignal(d *daemon, a *nodeagent.Agent, s os.Signal) {
+	do, word := a.Drain, "drained by signal"
+	if s == syscall.SIGUSR2 {
+		do, word = a.Resume, "resumed by signal"
+	}
+	if err := do(); err != nil {
+		d.log.Error().Err(err).Msg("signal not obeyed")
+		return
+	}
+	d.log.Info().Msg(word)
+}
+
+func nodeRoles(d *daemon) ([]nodeagent.RoleConfig, error) {
+	var out []nodeagent.RoleConfig
+	for _, r := range d.file.Node.Roles {
+		rc := nodeagent.RoleConfig{
+			Role: subjects.Role(r.Role), Addresses: d.addresses(r.Addresses), Priority: r.Priority, Weight: r.Weight,
+			Version: r.Version, Attrs: r.Attrs,
+		}
+		for _, c := range r.Checks {
+			roots, err := rootsOf(c.CA)
+			if err != nil {
+				return nil, err
+			}
+			rc.Checks = append(rc.Checks, nodeagent.CheckConfig{
+				Kind: nodeagent.Kind(c.Kind), Target: c.Target, Transport: c.Transport, Command: c.Command, Expect: c.Expect, Roots: roots,
+				Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
+			})
+		}
+		out = append(out, rc)
+	}
+	return out, nil
+}
+
+// rootsOf reads the CA of a checked service; no file is no verification.
+func rootsOf(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the check's CA: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
+	}
+	return pool, nil
+}
+
+func newDNS() *cobra.Command {
+	return newDaemon("dns", "Run a name server that answers from the network status", "thor-dns",
+		func(d *daemon) (part, error) {
+			if err := d.join(); err != nil {
+				return nil, err
+			}
+			zc := zoneConfig(d.file)
+			s, err := dnsagent.New(dnsagent.Config{
+				Zone: zc, Listen: d.file.DNS.Listen, Source: d.net, NSID: string(d.net.ID()), Log: d.log, Metrics: d.registerer(),
+			})
+			if err != nil {
+				return nil, config.Problems{{File: d.file.Path, Key: "dns", Text: err.Error()}}
+			}
+			_, port, _ := net.SplitHostPort(d.file.DNS.Listen[0]) // checked by config
+			m, err := d.net.Join(overlay.Member{
+				Role: subjects.DNSManager, Addresses: d.addresses(d.file.DNS.Addresses), Version: versionString(),
+				Attrs: subjects.Attrs{"zone": s.ZoneDigest(), "port": port},
+			})
+			if err != nil {
+				return nil, err
+			}
+			return announced{s, m}, nil
+		})
+}
+
+func zoneConfig(f *config.File) zone.Config {
+	zc := zone.DefaultConfig(f.Network.Domain)
+	zc.NameServers, zc.Static = f.DNS.NS, f.DNS.Static
+	zc.Slice = f.DNS.Slice
+	zc.Slices = make(map[subjects.Role]int)
+	for r, n := range f.DNS.Slices {
+		zc.Slices[subjects.Role(r)] = n
+	}
+	zc.TTL.Role = f.DNS.TTL
+	if f.DNS.Contact != "" {
+		zc.Contact = f.DNS.Contact
+	}
+	return zc
+}
+
+// announced is a part that is a member as long as it runs.
+type announced struct {
+	part
+	m *overlay.Membership
+}
+
+func (a announced) Run(ctx context.Context) error {
+	err := a.part.Run(ctx)
+	if err != nil { // a part that failed does no service: say so before the process ends
+		a.m.Update(func(m *overlay.Member) { m.State, m.Reason = subjects.Down, "the daemon failed" })
+	}
+	return err
+}

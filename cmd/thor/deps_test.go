@@ -1,0 +1,85 @@
+package main_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The arrows of docs/ARCHITECTURE.md. Each forbids an import, and says why.
+var arrows = []struct {
+	of     string   // packages, as a prefix below "thor/"; ends in "!" to mean that package alone
+	never  []string // import path prefixes
+	except []string
+	why    string
+}{
+	{"subjects", []string{"."}, []string{"thor/subjects"}, "the wire's vocabulary is a contract: the standard library only"},
+	{"identity", []string{"."}, []string{"thor/identity", "thor/subjects"}, "certificates know names, and nothing else of thor"},
+	{"overlay", []string{"github.com/nats-io/nats-server"}, nil, "a third-party member must not carry a broker"},
+	{"manager/membership", []string{"github.com/", "net/http", "os", "log", "thor/overlay", "thor/identity"}, nil, "the membership table decides; it does no I/O"},
+	{"dnsagent/zone", []string{"github.com/nats-io", "os/", "net/http", "thor/overlay"}, nil, "the zone is a pure function of the status"},
+	{"monitor/view", []string{"github.com/nats-io", "net/http", "thor/overlay"}, nil, "the picture is a pure function of the status"},
+	{"nodeagent", []string{"thor/manager", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/go-sql-driver"}, nil, "agents meet on the bus"},
+	{"dnsagent", []string{"thor/manager", "thor/nodeagent", "thor/dbagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},
+	{"dbagent", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},
+	{"monitor", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/broker", "github.com/go-sql-driver"}, nil, "agents meet on the bus"},
+	{"manager", []string{"thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/nats-io/nats-server", "github.com/go-sql-driver"}, nil, "the manager knows members only by what they say"},
+}
+
+func TestImportArrows(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "thor/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		for _, a := range arrows {
+			if f[0] != "thor/"+a.of && !strings.HasPrefix(f[0], "thor/"+a.of+"/") || strings.HasSuffix(f[0], "test") {
+				continue
+			}
+			for _, imp := range f[1:] {
+				if forbidden(imp, a.never) && !slices.ContainsFunc(a.except, func(x string) bool { return imp == x || strings.HasPrefix(imp, x+"/") }) {
+					t.Errorf("%s imports %s: %s", f[0], imp, a.why)
+				}
+			}
+		}
+	}
+}
+
+// forbidden: "." stands for everything that is not the standard library.
+func forbidden(imp string, never []string) bool {
+	for _, n := range never {
+		if n == "." {
+			first, _, _ := strings.Cut(imp, "/")
+			if strings.Contains(first, ".") || first == "thor" {
+				return true
+			}
+			continue
+		}
+		if imp == n || strings.HasPrefix(imp, strings.TrimSuffix(n, "/")+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func TestOnlyTheirUsersImportServerAndDriver(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "thor/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		for _, imp := range f[1:] {
+			switch {
+			case strings.HasPrefix(imp, "github.com/nats-io/nats-server") && !strings.HasPrefix(f[0], "thor/broker"):
+				t.Errorf("%s imports %s: only the broker embeds the server", f[0], imp)
+			case strings.HasPrefix(imp, "github.com/go-sql-driver") && f[0] != "thor/dbagent":
+				t.Errorf("%s imports %s: only the locator speaks SQL", f[0], imp)
+			case imp == "testing" && !strings.HasPrefix(f[0], "thor/broker/brokertest"):
+				t.Errorf("%s imports testing outside of tests", f[0])
+			}
+		}
+	}
+}

@@ -1,0 +1,408 @@
+//go:build e2e
+
+// Package e2e_test runs whole thor networks with real servers beside them and
+// breaks them on purpose. It is slow, needs the Debian packages that .ci/run
+// installs, and uses loopback addresses only.
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"thor/cmd/thor/internal/up"
+	"thor/identity"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+var thor string // the binary under test
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "thor-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	thor = filepath.Join(dir, "thor")
+	out, err := exec.Command("go", "build", "-o", thor, "thor/cmd/thor").CombinedOutput()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// need fails, or skips outside CI, when a program is absent.
+func need(t *testing.T, program, pkg string) string {
+	t.Helper()
+	p, err := exec.LookPath(program)
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is missing: Debian package %s", program, pkg)
+		}
+		t.Skipf("%s is missing: Debian package %s", program, pkg)
+	}
+	return p
+}
+
+// eventually waits for a condition and says what it was when it does not come.
+func eventually(t *testing.T, within time.Duration, what string, cond func() bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for !cond() {
+		if time.Since(began) > within {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	took := time.Since(began)
+	t.Logf("%6d ms  %s", took.Milliseconds(), what)
+	return took
+}
+
+// network is a thor up under test.
+type network struct {
+	dir    string
+	domain string
+	up     *exec.Cmd
+	*up.Network
+	view *overlay.Node
+}
+
+func freeDNSPort(t *testing.T) string {
+	t.Helper()
+	for range 50 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if p < 65000 && free(p) && free(p+1) {
+			return net.JoinHostPort("127.0.0.1", strconv.Itoa(p))
+		}
+	}
+	t.Fatal("no two free ports in a row")
+	return ""
+}
+
+func free(p int) bool {
+	a := net.JoinHostPort("127.0.0.1", strconv.Itoa(p))
+	u, err := net.ListenPacket("udp", a)
+	if err != nil {
+		return false
+	}
+	u.Close()
+	l, err := net.Listen("tcp", a)
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// startNetwork runs thor up and waits for its ready.
+func startNetwork(t *testing.T, loopback string, args ...string) *network {
+	t.Helper()
+	n := &network{dir: t.TempDir(), domain: "thor.test"}
+	args = append([]string{"up", "--dir", n.dir, "--loopback", loopback, "--dns", freeDNSPort(t), "--restart-after", "0"}, args...)
+	n.up = exec.Command(thor, args...)
+	n.up.Stderr = os.Stderr
+	stdout, err := n.up.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.stop(t) })
+	lines := make(chan string, 64)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(stdout); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	began := time.Now()
+	deadline := time.After(90 * time.Second)
+	for {
+		select {
+		case l, ok := <-lines:
+			if !ok {
+				t.Fatal("thor up ended")
+			}
+			if strings.HasPrefix(l, "ready") {
+				t.Logf("%6d ms  thor up is ready", time.Since(began).Milliseconds())
+				go func() {
+					for range lines {
+					}
+				}()
+				n.reload(t)
+				n.watch(t)
+				return n
+			}
+		case <-deadline:
+			t.Fatal("thor up was not ready after 90 s")
+		}
+	}
+}
+
+func (n *network) stop(t *testing.T) {
+	if t.Failed() {
+		n.tails(t)
+	}
+	_ = n.up.Process.Signal(syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() { _ = n.up.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(40 * time.Second):
+		_ = n.up.Process.Kill()
+		<-done
+		t.Error("thor up did not end after SIGTERM")
+	}
+}
+
+// tails shows the last lines of every process's log.
+func (n *network) tails(t *testing.T) {
+	logs, _ := filepath.Glob(filepath.Join(n.dir, "*", "log"))
+	for _, l := range logs {
+		b, _ := os.ReadFile(l)
+		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+		t.Logf("--- %s\n%s", l, strings.Join(lines[max(0, len(lines)-12):], "\n"))
+	}
+}
+
+func (n *network) reload(t *testing.T) {
+	t.Helper()
+	d, err := up.ReadNetwork(filepath.Join(n.dir, up.NetworkFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Network = d
+}
+
+// watch follows the status with the operator's certificate.
+func (n *network) watch(t *testing.T) {
+	t.Helper()
+	creds, err := identity.Load(identity.Files{Cert: n.Operator.Cert, Key: n.Operator.Key, CA: n.Operator.CA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.view, err = overlay.New(overlay.Config{Credentials: creds, Brokers: n.Brokers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = n.view.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	eventually(t, 10*time.Second, "a status", func() bool { return n.status() != nil })
+}
+
+func (n *network) status() *subjects.Status { return n.view.View().Status }
+
+func (n *network) pid(t *testing.T, name string) int {
+	t.Helper()
+	n.reload(t)
+	i := slices.IndexFunc(n.Processes, func(p up.Process) bool { return p.Name == name })
+	if i < 0 || n.Processes[i].PID == 0 {
+		t.Fatalf("%s does not run", name)
+	}
+	return n.Processes[i].PID
+}
+
+func (n *network) kill9(t *testing.T, name string) {
+	t.Helper()
+	if err := syscall.Kill(n.pid(t, name), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *network) control(t *testing.T, verb string, names ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	defer cancel()
+	if err := up.Control(ctx, n.dir, verb, names); err != nil {
+		t.Fatalf("thor up %s %v: %v", verb, names, err)
+	}
+}
+
+// run runs a thor command against the network and returns its output.
+func (n *network) run(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(thor, args...)
+	cmd.Env = append(os.Environ(), "THOR_DIR="+n.dir, "THOR_CA_DIR="+filepath.Join(n.dir, "ca"))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil && cmd.ProcessState.ExitCode() != 3 {
+		t.Fatalf("thor %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out)
+}
+
+// resolver asks both name servers all the time and remembers what they said.
+type resolver struct {
+	name    string
+	servers []string
+	stop    chan struct{}
+	wg      sync.WaitGroup
+
+	queries atomic.Int64
+	mu      sync.Mutex
+	last    map[string][]string // server → targets of the last SRV answer
+	faults  []string
+}
+
+// resolve starts asking each server 20 times a second for SRV and A in turn.
+func (n *network) resolve(t *testing.T) *resolver {
+	r := &resolver{name: n.domain + ".", servers: n.DNS, stop: make(chan struct{}), last: make(map[string][]string)}
+	for _, s := range r.servers {
+		r.wg.Go(func() { r.ask(s) })
+	}
+	t.Cleanup(r.end)
+	return r
+}
+
+func (r *resolver) end() {
+	select {
+	case <-r.stop:
+	default:
+		close(r.stop)
+	}
+	r.wg.Wait()
+}
+
+func (r *resolver) ask(server string) {
+	c := dns.Client{Timeout: 2 * time.Second}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-r.stop:
+			return
+		case <-tick.C:
+		}
+		var q dns.Msg
+		if i%2 == 0 {
+			q.SetQuestion("_sip._udp."+r.name, dns.TypeSRV)
+		} else {
+			q.SetQuestion("proxy."+r.name, dns.TypeA)
+		}
+		a, _, err := c.Exchange(&q, server)
+		r.queries.Add(1)
+		r.note(server, &q, a, err)
+	}
+}
+
+func (r *resolver) note(server string, q, a *dns.Msg, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	what := q.Question[0].String()
+	switch {
+	case err != nil:
+		r.faults = append(r.faults, fmt.Sprintf("%s %s %s: %v", time.Now().Format("15:04:05.000"), server, what, err))
+	case a.Rcode != dns.RcodeSuccess || len(a.Answer) == 0:
+		r.faults = append(r.faults, fmt.Sprintf("%s %s %s: %s with %d answers", time.Now().Format("15:04:05.000"), server, what, dns.RcodeToString[a.Rcode], len(a.Answer)))
+	case q.Question[0].Qtype == dns.TypeSRV:
+		var ts []string
+		for _, rr := range a.Answer {
+			if s, ok := rr.(*dns.SRV); ok {
+				host, _, _ := strings.Cut(s.Target, ".")
+				ts = append(ts, host)
+			}
+		}
+		slices.Sort(ts)
+		r.last[server] = ts
+	}
+}
+
+// everywhere reports whether every server's last answer holds exactly nodes.
+func (r *resolver) everywhere(nodes ...string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.servers {
+		if !slices.Equal(r.last[s], nodes) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *resolver) failures() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.faults)
+}
+
+// recorder checks that (epoch, generation) never goes back, and that chosen
+// members never vanish.
+type recorder struct {
+	mu      sync.Mutex
+	faults  []string
+	keep    []string // sip_proxy nodes that must be there now
+	last    subjects.Mark
+	updates int
+}
+
+func (n *network) record(t *testing.T) *recorder {
+	r := &recorder{}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for v := range n.view.Watch(ctx) {
+			r.note(v.Status)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return r
+}
+
+func (r *recorder) note(s *subjects.Status) {
+	if s == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last.After(s.Mark()) {
+		r.faults = append(r.faults, fmt.Sprintf("status went back from %v to %v", r.last, s.Mark()))
+	}
+	r.last = s.Mark()
+	r.updates++
+	for _, k := range r.keep {
+		if m := s.Member(subjects.SIPProxy, subjects.NodeID(k)); m == nil || m.State != subjects.Up {
+			r.faults = append(r.faults, fmt.Sprintf("%s vanished at %v", k, s.Mark()))
+		}
+	}
+}
+
+func (r *recorder) must(nodes ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keep = nodes
+}
+
+func (r *recorder) failures() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.faults)
+}

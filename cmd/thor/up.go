@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"thor/cmd/thor/internal/up"
+	"thor/nodeagent/sipresponder"
+)
+
+func newUp() *cobra.Command {
+	var o up.Options
+	c := &cobra.Command{
+		Use: "up", Short: "Run a whole network on this machine, to try and to test",
+		Long: "Run a whole network on this machine: three brokers, three managers, two name servers, some nodes, certificates\n" +
+			"included. Each is a process of its own with a directory of its own. Ctrl-C ends all of it.",
+		Example: "  thor up\n  thor up --nodes 5 --dns 127.0.0.1:5454\n  thor up stop node2; thor up start node2",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			bin, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			o.Binary = bin
+			o.Say = func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
+			began := time.Now()
+			return up.Run(cmd.Context(), o, func(n *up.Network) { greet(cmd, o, n, time.Since(began)) })
+		},
+	}
+	f := c.Flags()
+	c.PersistentFlags().StringVar(&o.Dir, "dir", up.DefaultDir(), "`directory` of the network (THOR_DIR)")
+	f.StringVar(&o.Domain, "domain", "thor.test", "`domain` of the network")
+	f.IntVar(&o.Nodes, "nodes", 3, "`number` of nodes with a SIP proxy, 1 to 100")
+	f.StringVar(&o.DNS, "dns", "127.0.0.1:5354", "`host:port` of the first name server; the second has the next port")
+	f.StringVar(&o.Loopback, "loopback", "127.83", "first two bytes of the `addresses` to use")
+	f.DurationVar(&o.RestartAfter, "restart-after", 3*time.Second, "when to start a child again that died; 0 is never")
+	c.AddCommand(newUpControl("stop", "End processes of a running thor up", &o.Dir), newUpControl("start", "Start processes of a running thor up", &o.Dir))
+	return c
+}
+
+// greet prints what an operator tries next.
+func greet(cmd *cobra.Command, o up.Options, n *up.Network, took time.Duration) {
+	flag := ""
+	if o.Dir != up.DefaultDir() {
+		flag = " --dir " + o.Dir
+	}
+	host, port := n.DNS[0], ""
+	for i := len(host) - 1; i >= 0; i-- {
+		if host[i] == ':' {
+			host, port = host[:i], host[i+1:]
+			break
+		}
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), `ready after %.1f s
+
+  thor monitor%s                               watch the network
+  dig @%s -p %s _sip._udp.%s SRV     ask a name server
+  thor drain node2%s; thor resume node2%s      maintenance
+  kill -9 a process of %s/%s, and watch
+
+Ctrl-C ends the network.
+`, took.Seconds(), flag, host, port, n.Domain, flag, flag, o.Dir, up.NetworkFile)
+}
+
+func newUpControl(verb, short string, dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " NAME…", Short: short, Example: "  thor up " + verb + " node2", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
+			defer cancel()
+			return up.Control(ctx, *dir, verb, args)
+		},
+	}
+}
+
+func newSIPResponder() *cobra.Command {
+	var listen string
+	c := &cobra.Command{
+		Use: "sip-responder", Short: "Answer SIP OPTIONS, where no SIP server is installed", Hidden: true,
+		Example: "  thor sip-responder --listen 127.0.0.1:5060", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return sipresponder.Run(cmd.Context(), listen) },
+	}
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:5060", "`host:port`, UDP and TCP")
+	return c
+}

@@ -1,0 +1,275 @@
+package dnsagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"thor/dnsagent/zone"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// The defaults of Config.
+const (
+	DefaultUDPSize   = 1232 // bytes; fits an IPv6 packet of the least MTU (DNS flag day 2020)
+	DefaultIdle      = 5 * time.Second
+	DefaultPerClient = 100
+	DefaultClients   = 500
+)
+
+// patience is how long questions wait, in the sockets' buffers, for the first
+// status after a start: time to read it from disk, or to hear of it. A client
+// that got an error instead would keep it.
+const patience = time.Second
+
+// A Source tells the agent what the network's status is. An *overlay.Node is one.
+type Source interface {
+	// Watch delivers the current view at once and every later one, until ctx ends.
+	Watch(ctx context.Context) <-chan *overlay.View
+}
+
+// A Config says what to serve and where.
+type Config struct {
+	Zone zone.Config // required
+	// Listen are the addresses to answer on, "host:port", each over UDP and TCP.
+	// Port 0 lets the system choose one for both. Required. ":53" is every address
+	// of the host, "0.0.0.0:53" and "[::]:53" those of one family; replies always
+	// leave from the address that was asked.
+	Listen []string
+	Source Source // required
+	// NSID is told to clients that ask who answers (RFC 5001), at most 64 bytes:
+	// the node's name. Empty: nothing is told.
+	NSID string
+	// UDPSize is the greatest UDP message sent, in bytes, 512 to 4096, whatever
+	// the client offers. 0: DefaultUDPSize.
+	UDPSize int
+	// Idle is the time a TCP client has for each question, and for taking each
+	// answer. 0: DefaultIdle.
+	Idle time.Duration
+	// PerClient and Clients limit the TCP connections of one address (IPv6: of
+	// one /64) and of all. Those above are closed at once. 0: the defaults.
+	PerClient, Clients int
+
+	Log     zerolog.Logger        // zero value: silent
+	Metrics prometheus.Registerer // registers thor_dns_…; nil: none
+}
+
+func (cfg Config) withDefaults() Config {
+	if cfg.UDPSize == 0 {
+		cfg.UDPSize = DefaultUDPSize
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = DefaultIdle
+	}
+	if cfg.PerClient == 0 {
+		cfg.PerClient = DefaultPerClient
+	}
+	if cfg.Clients == 0 {
+		cfg.Clients = DefaultClients
+	}
+	return cfg
+}
+
+func (cfg *Config) check() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("dns: "+format, args...)) }
+	if cfg.Source == nil {
+		fail("no source of statuses")
+	}
+	if len(cfg.Listen) == 0 {
+		fail("no address to listen on")
+	}
+	for _, l := range cfg.Listen {
+		_, port, err := net.SplitHostPort(l)
+		if err != nil {
+			fail("listen on %q: write it as host:port", l)
+			continue
+		}
+		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			fail("listen on %q: port %q is not 0 to 65535", l, port)
+		}
+	}
+	if len(cfg.NSID) > 64 {
+		fail("NSID of %d bytes, 64 allowed", len(cfg.NSID))
+	}
+	if cfg.UDPSize < 512 || cfg.UDPSize > maxQuery {
+		fail("UDP size of %d is not 512 to %d", cfg.UDPSize, maxQuery)
+	}
+	if cfg.Idle < 0 || cfg.PerClient < 0 || cfg.Clients < 0 {
+		fail("idle time and connection limits cannot be negative")
+	}
+	return errors.Join(errs...)
+}
+
+// An Agent is one name server.
+type Agent struct {
+	cfg     Config
+	apex    string
+	log     zerolog.Logger
+	metrics *metrics
+	limits  *limiter
+	ready   chan struct{}
+	wait    time.Duration // patience, but for tests
+	started atomic.Bool
+	bound   atomic.Pointer[[]netip.AddrPort]
+	known   chan struct{}             // closed with the first zone
+	zone    atomic.Pointer[zone.Zone] // what is served; nil before the first status
+
+	mu      sync.Mutex // guards what follows, and the order of stores to zone
+	builder *zone.Builder
+	status  *subjects.Status
+}
+
+// New checks cfg. It opens nothing.
+func New(cfg Config) (*Agent, error) {
+	cfg = cfg.withDefaults()
+	b, err := zone.NewBuilder(cfg.Zone)
+	if err := errors.Join(err, cfg.check()); err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		cfg: cfg, apex: b.Apex(), wait: patience, builder: b, ready: make(chan struct{}), known: make(chan struct{}),
+		log: cfg.Log.With().Str("comp", "dnsagent").Logger(), limits: newLimiter(cfg.Clients, cfg.PerClient),
+	}
+	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return a, nil
+}
+
+// Ready is closed once the agent answers on all its addresses: when it has a
+// status, or after a second without one.
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
+
+// Addresses are the addresses the agent listens on, in the order of
+// Config.Listen; none before it is ready.
+func (a *Agent) Addresses() []netip.AddrPort {
+	if p := a.bound.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// ZoneDigest names the zone configuration in use. Name servers announce it, so
+// that a difference between them shows.
+func (a *Agent) ZoneDigest() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.builder.Digest()
+}
+
+// Zone is what is served now, nil before the first status.
+func (a *Agent) Zone() *zone.Zone { return a.zone.Load() }
+
+// Reconfigure replaces the zone configuration, of the same domain, and serves
+// the present status by it. On an error the old one stays in use.
+func (a *Agent) Reconfigure(cfg zone.Config) error {
+	b, err := zone.NewBuilder(cfg)
+	if err != nil {
+		return err
+	}
+	if b.Apex() != a.apex {
+		return fmt.Errorf("reconfigure zone: the domain was %s and cannot become %s while running", a.apex, b.Apex())
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.status != nil {
+		z, err := b.Build(a.status)
+		if err != nil {
+			return err
+		}
+		a.publish(z)
+	}
+	a.builder = b
+	return nil
+}
+
+// Run serves until ctx ends, which is no error, or a socket fails. It can be
+// called once.
+func (a *Agent) Run(ctx context.Context) error {
+	if a.started.Swap(true) {
+		return errors.New("dns: Run was called before")
+	}
+	socks, err := bind(ctx, a.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { a.follow(ctx); return nil })
+	a.await(ctx)
+	var bound []netip.AddrPort
+	for _, s := range socks {
+		bound = append(bound, s.addr)
+		a.serveUDP(ctx, g, s.udp)
+		g.Go(func() error { return a.serveTCP(ctx, s.tcp) })
+	}
+	a.bound.Store(&bound)
+	a.log.Info().Stringer("addr", bound[0]).Int("addresses", len(bound)).Str("zone", a.apex).Msg("name server listens")
+	close(a.ready)
+	return g.Wait()
+}
+
+// await blocks until there is a zone, patience or ctx ends.
+func (a *Agent) await(ctx context.Context) {
+	t := time.NewTimer(a.wait)
+	defer t.Stop()
+	select {
+	case <-a.known:
+	case <-t.C:
+		a.log.Warn().Str("zone", a.apex).Msg("no status yet: names of the zone fail for now")
+	case <-ctx.Done():
+	}
+}
+
+// follow builds a zone of every newer status.
+func (a *Agent) follow(ctx context.Context) {
+	for v := range a.cfg.Source.Watch(ctx) {
+		a.take(v)
+	}
+}
+
+func (a *Agent) take(v *overlay.View) {
+	if turned := a.metrics.freshness(v, time.Now()); turned && v.Status != nil {
+		if v.Stale {
+			a.log.Warn().Uint64("epoch", v.Status.Epoch).Uint64("gen", v.Status.Generation).
+				Msg("no manager confirms the status any more: the last zone stays in service")
+		} else {
+			a.log.Info().Uint64("epoch", v.Status.Epoch).Uint64("gen", v.Status.Generation).Msg("status confirmed")
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if v.Status == nil || a.status != nil && !v.Status.Mark().After(a.status.Mark()) {
+		return
+	}
+	start := time.Now()
+	z, err := a.builder.Build(v.Status)
+	if err != nil {
+		a.log.Error().Err(err).Uint64("epoch", v.Status.Epoch).Uint64("gen", v.Status.Generation).
+			Msg("status makes no zone: the last one stays in service")
+		return
+	}
+	a.status = v.Status
+	a.publish(z)
+	a.log.Info().Uint64("epoch", v.Status.Epoch).Uint64("gen", v.Status.Generation).Bool("from_disk", v.FromDisk).
+		Float64("took_ms", float64(time.Since(start).Microseconds())/1000).Msg("zone published")
+}
+
+// publish makes z the zone that is served. The caller holds a.mu.
+func (a *Agent) publish(z *zone.Zone) {
+	if a.zone.Swap(z) == nil {
+		close(a.known)
+	}
+	a.metrics.serial.Set(float64(z.Serial()))
+}

@@ -1,0 +1,29 @@
+// Package dnsagent is the authoritative name server of a network: it answers
+// DNS questions over UDP and TCP with what package zone makes of the network's
+// status.
+//
+// # The invariant
+//
+// DNS outlives the network. A zone, once built, is served until a newer status
+// replaces it, however stale it grows and whatever dies: brokers, managers, the
+// connection, this process (the status is then the last one from disk). Old news
+// never replaces newer. Only before the very first status do names of the zone
+// get SERVFAIL.
+//
+// # Layers
+//
+//	zone       status -> records, question -> slice      pure
+//	query.go   bytes -> query, strictly                  pure
+//	reply.go   query -> bytes: header bits, EDNS, sizes  pure, given a zone
+//	udp.go tcp.go listen.go                              sockets
+//	agent.go   follows the status, owns the goroutines
+//
+// Messages are parsed and judged here, byte by byte, and not by the server type
+// of the DNS library, which answers or hides a part of the malformed ones before
+// its user sees them; the library packs names and records.
+//
+// # What it is not
+//
+// It is no recursive server, accepts no zone transfers or updates, and takes
+// part in no decision about membership: it never talks to a manager.
+package dnsagent

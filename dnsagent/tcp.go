@@ -1,0 +1,143 @@
+package dnsagent
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// serveTCP accepts connections until ctx ends, and returns when all have ended.
+func (a *Agent) serveTCP(ctx context.Context, ln net.Listener) error {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	defer func() { _ = ln.Close() }()
+	var trouble retry
+	for {
+		conn, err := ln.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				_ = conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("dns: accept tcp %s: %w", ln.Addr(), err)
+		case err != nil:
+			if trouble.first() {
+				a.log.Error().Err(err).Stringer("addr", ln.Addr()).Msg("cannot accept connections")
+			}
+			trouble.wait(ctx)
+			continue
+		case trouble.over():
+			a.log.Info().Stringer("addr", ln.Addr()).Msg("accepts connections again")
+		}
+		client := clientOf(conn)
+		if !a.limits.enter(client) {
+			a.metrics.dropped.WithLabelValues("connections").Inc()
+			_ = conn.Close()
+			continue
+		}
+		conns.Go(func() {
+			defer a.limits.leave(client)
+			defer func() { _ = conn.Close() }()
+			a.converse(ctx, conn)
+		})
+	}
+}
+
+// converse answers the questions of one connection in the order they come, as
+// many as the client likes. Each whole question must arrive within Config.Idle
+// of the answer before, and each answer be taken within it (RFC 7766 6.2.3).
+func (a *Agent) converse(ctx context.Context, conn net.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(pastTime()) })
+	defer stop()
+	r := a.newResponder("tcp")
+	in := bufio.NewReaderSize(conn, 1024)
+	request, frame := make([]byte, maxQuery), make([]byte, 0, 1024)
+	for {
+		_ = conn.SetReadDeadline(time.Now().Add(a.cfg.Idle))
+		if ctx.Err() != nil { // or the deadline just set would hide the end
+			return
+		}
+		var prefix [2]byte
+		if _, err := io.ReadFull(in, prefix[:]); err != nil {
+			return
+		}
+		n := int(binary.BigEndian.Uint16(prefix[:]))
+		if n < headerSize || n > maxQuery {
+			a.metrics.dropped.WithLabelValues("length").Inc()
+			return
+		}
+		if _, err := io.ReadFull(in, request[:n]); err != nil {
+			return
+		}
+		reply := r.serve(request[:n])
+		if reply == nil {
+			return // a response, or worse: not somebody to talk to
+		}
+		frame = binary.BigEndian.AppendUint16(frame[:0], uint16(len(reply)))
+		frame = append(frame, reply...)
+		_ = conn.SetWriteDeadline(time.Now().Add(a.cfg.Idle))
+		if _, err := conn.Write(frame); err != nil {
+			return
+		}
+	}
+}
+
+// A limiter counts connections, in all and per client.
+type limiter struct {
+	clients, perClient int
+
+	mu     sync.Mutex
+	total  int
+	counts map[netip.Prefix]int
+}
+
+func newLimiter(clients, perClient int) *limiter {
+	return &limiter{clients: clients, perClient: perClient, counts: make(map[netip.Prefix]int)}
+}
+
+func (l *limiter) enter(client netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total >= l.clients || l.counts[client] >= l.perClient {
+		return false
+	}
+	l.total++
+	l.counts[client]++
+	return true
+}
+
+func (l *limiter) leave(client netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total--
+	if l.counts[client]--; l.counts[client] == 0 {
+		delete(l.counts, client)
+	}
+}
+
+// clientOf is who connects: an IPv4 address or an IPv6 /64, of which anybody has
+// as many addresses as he likes.
+func clientOf(conn net.Conn) netip.Prefix {
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	p, _ := addr.Prefix(bits) // bits suit the family
+	return p
+}

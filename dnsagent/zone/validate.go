@@ -1,0 +1,211 @@
+package zone
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"thor/subjects"
+)
+
+// A Problem is one thing wrong with a Config.
+type Problem struct {
+	Key  string // the field, such as "static[2]" or "slices.sip_proxy"
+	Text string // one line
+}
+
+func (p Problem) Error() string { return p.Key + ": " + p.Text }
+
+// maxDomain leaves room for <node>.<host>. before the domain: 253 is the limit of a name.
+const maxDomain = 253 - 2*64
+
+type checker struct {
+	cfg      Config // filled
+	problems []Problem
+	owned    map[string]string // names the zone makes itself, and what they are
+}
+
+func (c *checker) add(key, format string, args ...any) {
+	c.problems = append(c.problems, Problem{key, subjects.Printable(fmt.Sprintf(format, args...), 300)})
+}
+
+// Validate lists everything that is wrong with c, in the order of its fields;
+// nothing if c makes a zone.
+func (c *Config) Validate() []Problem {
+	_, problems := c.check()
+	return problems
+}
+
+// check returns the parsed static records too.
+func (c *Config) check() ([]dns.RR, []Problem) {
+	k := &checker{cfg: c.filled(), owned: make(map[string]string)}
+	k.domain()
+	k.nameServers()
+	k.slices()
+	k.times()
+	k.services()
+	static := k.static()
+	return static, k.problems
+}
+
+func (c *checker) domain() {
+	d := strings.TrimSuffix(c.cfg.Domain, ".")
+	switch {
+	case d == "":
+		c.add("domain", "is missing")
+	case !isHostName(d):
+		c.add("domain", "%q is not a domain name", d)
+	case len(d) > maxDomain:
+		c.add("domain", "%q is longer than %d characters", d, maxDomain)
+	}
+	c.owned[c.cfg.Domain] = "the apex"
+	if _, err := mailbox(c.cfg.Contact); err != nil {
+		c.add("contact", "%v", err)
+	}
+}
+
+func (c *checker) nameServers() {
+	if len(c.cfg.NameServers) > MaxNS {
+		c.add("ns", "%d name servers, %d allowed", len(c.cfg.NameServers), MaxNS)
+	}
+	for i, n := range c.cfg.NameServers {
+		if !isHostName(strings.TrimSuffix(n, ".")) || dns.CountLabel(n) < 2 {
+			c.add(fmt.Sprintf("ns[%d]", i), "%q is not a full host name", n)
+		}
+		if slices.Contains(c.cfg.NameServers[:i], n) {
+			c.add(fmt.Sprintf("ns[%d]", i), "%q is there twice", n)
+		}
+	}
+	if p := c.cfg.Primary; p != "" && !isHostName(strings.TrimSuffix(p, ".")) {
+		c.add("primary", "%q is not a host name", p)
+	}
+}
+
+func (c *checker) slices() {
+	if s := c.cfg.Slice; s < 1 || s > MaxSlice {
+		c.add("slice", "%d is not 1 to %d", s, MaxSlice)
+	}
+	for _, r := range slices.Sorted(maps.Keys(c.cfg.Slices)) {
+		if _, err := subjects.ParseRole(string(r)); err != nil {
+			c.add("slices", "%v", err)
+		}
+		if s := c.cfg.Slices[r]; s < 1 || s > MaxSlice {
+			c.add("slices."+string(r), "%d is not 1 to %d", s, MaxSlice)
+		}
+	}
+}
+
+func (c *checker) times() {
+	t, s := &c.cfg.TTL, &c.cfg.Timers
+	for _, f := range []struct {
+		key string
+		d   time.Duration
+		max time.Duration
+	}{
+		{"ttl", t.Role, time.Hour},
+		{"ttl_host", t.Host, 24 * time.Hour},
+		{"ttl_naptr", t.NAPTR, 24 * time.Hour},
+		{"ttl_ns", t.NS, 7 * 24 * time.Hour},
+		{"ttl_soa", t.SOA, 7 * 24 * time.Hour},
+		{"ttl_static", t.Static, 7 * 24 * time.Hour},
+		{"ttl_negative", t.Negative, 24 * time.Hour},
+		{"refresh", s.Refresh, math.MaxInt32 * time.Second},
+		{"retry", s.Retry, math.MaxInt32 * time.Second},
+		{"expire", s.Expire, math.MaxInt32 * time.Second},
+	} {
+		if f.d < time.Second || f.d > f.max || f.d%time.Second != 0 {
+			c.add(f.key, "%s is not a whole number of seconds from 1s to %s", f.d, f.max)
+		}
+	}
+}
+
+func (c *checker) services() {
+	for i, s := range c.cfg.Services {
+		key := fmt.Sprintf("services[%d]", i)
+		if _, err := subjects.ParseRole(string(s.Role)); err != nil {
+			c.add(key+".role", "%v", err)
+		}
+		if !isHostName(s.Host) || strings.Contains(s.Host, ".") {
+			c.add(key+".host", "%q is not one host label", s.Host)
+		}
+		c.own(key+".host", s.Host, "a service")
+		for j, v := range s.SRV {
+			c.srv(fmt.Sprintf("%s.srv[%d]", key, j), v)
+		}
+	}
+}
+
+func (c *checker) srv(key string, v SRV) {
+	if !isServiceName(v.Name) {
+		c.add(key+".name", "%q is not of the form _service._protocol", v.Name)
+	}
+	if v.Port == 0 {
+		c.add(key+".port", "is missing")
+	}
+	if len(v.NAPTR) > 32 || strings.Trim(v.NAPTR, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
+		c.add(key+".naptr", "%q is not a NAPTR service such as SIP+D2U", v.NAPTR)
+	}
+	c.own(key+".name", v.Name, "a service")
+}
+
+func (c *checker) own(key, name, what string) {
+	full := name + "." + c.cfg.Domain
+	if _, twice := c.owned[full]; twice {
+		c.add(key, "%q is there twice", name)
+	}
+	c.owned[full] = what
+}
+
+// isHostName reports whether s is lower-case host labels (RFC 1123) with dots between.
+func isHostName(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if !isLabel(label) {
+			return false
+		}
+	}
+	return true
+}
+
+func isLabel(s string) bool {
+	if len(s) == 0 || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// isServiceName accepts "_service._protocol" (RFC 2782).
+func isServiceName(s string) bool {
+	service, proto, ok := strings.Cut(s, ".")
+	if !ok {
+		return false
+	}
+	for _, l := range []string{service, proto} {
+		if rest, ok := strings.CutPrefix(l, "_"); !ok || !isLabel(rest) {
+			return false
+		}
+	}
+	return true
+}
+
+// mailbox writes a mail address as a domain name (RFC 1035 3.3.13, RFC 2142).
+func mailbox(address string) (string, error) {
+	local, domain, ok := strings.Cut(address, "@")
+	if !ok || local == "" || len(local) > 63 || !isHostName(strings.ToLower(domain)) ||
+		strings.Trim(strings.ToLower(local), "abcdefghijklmnopqrstuvwxyz0123456789.-_+") != "" {
+		return "", fmt.Errorf("%q is not a mail address", address)
+	}
+	return strings.ReplaceAll(local, ".", `\.`) + "." + canonical(domain), nil
+}

@@ -1,0 +1,239 @@
+package zone
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"thor/subjects"
+)
+
+// A Zone is the zone of one status. It is immutable.
+type Zone struct {
+	apex     string
+	digest   string
+	mark     subjects.Mark
+	serial   uint32
+	names    map[string]*node // by canonical name; empty non-terminals included
+	negative *dns.SOA         // as it goes with "there is none"
+}
+
+// Apex is the zone's name, lower case, with the final dot.
+func (z *Zone) Apex() string { return z.apex }
+
+// Digest is the digest of the configuration that shaped the zone.
+func (z *Zone) Digest() string { return z.digest }
+
+// Mark is the mark of the status the zone was made of.
+func (z *Zone) Mark() subjects.Mark { return z.mark }
+
+// Serial is the SOA's serial: the status's generation mod 2^32.
+func (z *Zone) Serial() uint32 { return z.serial }
+
+// A node is a name of the zone. Without sets it is a name that exists and has
+// no records.
+type node struct {
+	sets []*rrset
+}
+
+func (n *node) set(rtype uint16) *rrset {
+	for _, s := range n.sets {
+		if s.rtype == rtype {
+			return s
+		}
+	}
+	return nil
+}
+
+// An rrset is all records of one name and type.
+type rrset struct {
+	rtype uint16
+	rrs   []dns.RR
+	limit int        // how many of rrs one answer holds; 0: all, in their order
+	cum   []uint64   // of a limited set: running sums of the records' weights
+	glue  [][]*rrset // of a set that names hosts: for each record its host's addresses
+}
+
+// sliced makes set give limit records at a time, drawn by weights.
+func (s *rrset) sliced(limit int, weights []uint64) {
+	s.limit = min(limit, MaxSlice)
+	s.cum = make([]uint64, len(weights))
+	var sum uint64
+	for i, w := range weights {
+		sum += w
+		s.cum[i] = sum
+	}
+}
+
+func (s *rrset) weight(i int) uint64 {
+	if i == 0 {
+		return s.cum[0]
+	}
+	return s.cum[i] - s.cum[i-1]
+}
+
+// at is the node of name, made if it is new.
+func (z *Zone) at(name string) *node {
+	n := z.names[name]
+	if n == nil {
+		n = &node{}
+		z.names[name] = n
+	}
+	return n
+}
+
+// link finishes the zone: it makes the empty non-terminals and ties the records
+// that name a host of the zone to its addresses.
+func (z *Zone) link() {
+	for _, name := range z.Names() {
+		for parent := name; parent != z.apex; {
+			i, end := dns.NextLabel(parent, 0)
+			if end {
+				break
+			}
+			parent = parent[i:]
+			z.at(parent)
+		}
+	}
+	for _, n := range z.names {
+		slices.SortFunc(n.sets, func(a, b *rrset) int { return int(a.rtype) - int(b.rtype) })
+	}
+	for _, n := range z.names {
+		for _, s := range n.sets {
+			switch s.rtype {
+			case dns.TypeNS, dns.TypeSRV, dns.TypeMX:
+				s.glue = z.glue(s.rrs)
+			}
+		}
+	}
+}
+
+func (z *Zone) glue(rrs []dns.RR) [][]*rrset {
+	out := make([][]*rrset, len(rrs))
+	for i, rr := range rrs {
+		n := z.names[canonical(hostOf(rr))]
+		if n == nil {
+			continue
+		}
+		for _, rtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			// The name of a whole role is no glue: its slice is drawn when it is asked for.
+			if s := n.set(rtype); s != nil && s.limit == 0 {
+				out[i] = append(out[i], s)
+			}
+		}
+	}
+	return out
+}
+
+func hostOf(rr dns.RR) string {
+	switch rr := rr.(type) {
+	case *dns.NS:
+		return rr.Ns
+	case *dns.SRV:
+		return rr.Target
+	case *dns.MX:
+		return rr.Mx
+	}
+	return ""
+}
+
+// contains reports whether name, in lower case, is the apex or below.
+func (z *Zone) contains(name string) bool {
+	above, ok := strings.CutSuffix(name, z.apex)
+	if !ok || above == "" {
+		return ok
+	}
+	above, ok = strings.CutSuffix(above, ".")
+	escapes := len(above) - len(strings.TrimRight(above, `\`))
+	return ok && escapes%2 == 0 // else the dot is part of a label
+}
+
+// An Answer is what the zone has to say to one question. One Answer can be used
+// again and again: its sections then keep their room. The records are the
+// zone's own and must not be changed.
+type Answer struct {
+	Rcode         int // dns.RcodeSuccess, RcodeNameError, or RcodeRefused for a name of another zone
+	Authoritative bool
+	Answer        []dns.RR
+	Authority     []dns.RR
+	Additional    []dns.RR // addresses of hosts named in Answer, whole sets one after the other
+}
+
+func (a *Answer) reset() {
+	a.Rcode, a.Authoritative = dns.RcodeSuccess, false
+	a.Answer, a.Authority, a.Additional = a.Answer[:0], a.Authority[:0], a.Additional[:0]
+}
+
+const (
+	maxChain = 8    // CNAMEs followed in one answer
+	anyTTL   = 3600 // seconds; the answer to ANY never changes
+)
+
+// Lookup answers a question of class IN into a. The name is absolute, in any
+// case. The slice of a role's set is drawn with rng, which is not shared.
+//
+// Over all transports and message sizes the answer is the same: a slice is all
+// there is to have.
+func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
+	a.reset()
+	name = strings.ToLower(name) // no copy if it is already
+	if !z.contains(name) {
+		a.Rcode = dns.RcodeRefused
+		return
+	}
+	a.Authoritative = true
+	for range maxChain {
+		n := z.names[name]
+		if n == nil {
+			a.Rcode = dns.RcodeNameError
+			break
+		}
+		if qtype == dns.TypeANY && len(n.sets) > 0 {
+			// RFC 8482 4.2: one small record, so that nobody is flooded through us.
+			a.Answer = append(a.Answer, &dns.HINFO{Hdr: header(name, dns.TypeHINFO, anyTTL), Cpu: "RFC8482"})
+			return
+		}
+		if s := n.set(qtype); s != nil {
+			s.answer(rng, a)
+			return
+		}
+		cname := n.set(dns.TypeCNAME)
+		if cname == nil {
+			break
+		}
+		a.Answer = append(a.Answer, cname.rrs[0])
+		name = cname.rrs[0].(*dns.CNAME).Target
+		if !z.contains(name) {
+			return
+		}
+	}
+	a.Authority = append(a.Authority, z.negative)
+}
+
+// answer appends s or a slice of it, and the addresses of the hosts it names.
+func (s *rrset) answer(rng *rand.Rand, a *Answer) {
+	if s.limit == 0 {
+		for i := range s.rrs {
+			s.take(i, a)
+		}
+		return
+	}
+	var drawn [MaxSlice]int
+	for _, i := range drawn[:s.draw(rng, &drawn)] {
+		s.take(i, a)
+	}
+}
+
+func (s *rrset) take(i int, a *Answer) {
+	a.Answer = append(a.Answer, s.rrs[i])
+	if s.glue == nil {
+		return
+	}
+	for _, g := range s.glue[i] {
+		if !slices.Contains(a.Additional, g.rrs[0]) { // two records may name one host
+			a.Additional = append(a.Additional, g.rrs...)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package manager
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/manager/membership"
+	"thor/subjects"
+)
+
+// maxEpochJump is how far above the rest a claim about epochs may be.
+const maxEpochJump = 1000
+
+// take feeds one message to the table.
+func (m *Manager) take(msg *nats.Msg, now time.Time) {
+	var err error
+	switch msg.Subject {
+	case subjects.Disconnect:
+		err = m.disconnect(msg.Data, now)
+	case subjects.RevokedNode:
+		var r *subjects.Revoked
+		if r, err = subjects.ParseRevoked(msg.Data); err == nil {
+			m.log.Warn().Str("peer", string(r.Node)).Str("event", "revoked").Msg("certificate revoked")
+			m.table.Revoked(r.Node, r.Boot, now)
+		}
+	default:
+		var a *subjects.Announcement
+		if a, err = subjects.ParseAnnouncement(msg.Subject, msg.Data); err == nil {
+			m.metrics.announcements.Inc()
+			m.believe(a)
+			err = m.table.Announce(a, now)
+		}
+	}
+	if err != nil {
+		m.refuse(msg.Subject, err, now)
+	}
+}
+
+// believe takes what infrastructure says it has seen, unless it is absurd:
+// after a loss of everything else these are the only witnesses of past epochs.
+func (m *Manager) believe(a *subjects.Announcement) {
+	if a.Seen == nil || !a.Role.Infrastructure() {
+		return
+	}
+	top := m.highest()
+	if a.Seen.Epoch > top.Epoch+maxEpochJump {
+		m.refuse(subjects.Presence(a.Role, a.Node), &subjects.BadMessage{
+			Code: subjects.CodeAbsurd, Detail: fmt.Sprintf("has seen epoch %d, known is %d", a.Seen.Epoch, top.Epoch),
+		}, time.Now())
+		return
+	}
+	m.learn(*a.Seen)
+}
+
+// disconnectEvent is the part of the NATS server's event that matters.
+type disconnectEvent struct {
+	Server struct {
+		Name string `json:"name"`
+	} `json:"server"`
+	Client struct {
+		ID   uint64 `json:"id"`
+		User string `json:"user"`
+		Name string `json:"name"`
+	} `json:"client"`
+	Reason string `json:"reason"`
+}
+
+func (m *Manager) disconnect(b []byte, now time.Time) error {
+	var e disconnectEvent
+	if err := json.Unmarshal(b, &e); err != nil {
+		return &subjects.BadMessage{Code: subjects.CodeJSON, Detail: "disconnect event: " + subjects.Printable(err.Error(), 100)}
+	}
+	node, err := subjects.ParseNodeID(e.Client.User)
+	if err != nil {
+		return nil // a connection of the broker itself
+	}
+	m.table.Disconnect(membership.Disconnect{
+		Node: node, Boot: e.Client.Name, Via: fmt.Sprintf("%s#%d", e.Server.Name, e.Client.ID), Reason: e.Reason,
+	}, now)
+	m.elect.Disconnected(node, e.Client.Name)
+	return nil
+}
+
+// rejects limits what is said about dropped messages to one line a second.
+type rejects struct {
+	last    time.Time
+	silence int
+}
+
+func (m *Manager) refuse(subject string, err error, now time.Time) {
+	code := subjects.CodeOf(err)
+	m.metrics.rejected.WithLabelValues(string(code)).Inc()
+	if code == subjects.CodeReplay { // normal after a reconnect
+		return
+	}
+	if now.Sub(m.reject.last) < time.Second {
+		m.reject.silence++
+		return
+	}
+	m.reject.last = now
+	m.log.Warn().Str("subject", subjects.Printable(subject, 160)).Str("event", "rejected").Int("more", m.reject.silence).Err(err).Msg("message dropped")
+	m.reject.silence = 0
+	if r := m.lead; r != nil {
+		role, node, _ := subjects.ParsePresence(subject) // empty names where the subject is none
+		r.events = append(r.events, subjects.Event{Kind: subjects.EventRejected, Role: role, Node: node, Detail: err.Error()})
+	}
+}
+
+// answer replies to a request for the snapshot with what this manager holds.
+func (m *Manager) answer(msg *nats.Msg) {
+	if !strings.HasPrefix(msg.Reply, "_INBOX.") {
+		return // a reply subject of another kind would make us speak where the asker may not
+	}
+	r, err := subjects.ParseSnapshotRequest(msg.Data)
+	if err != nil {
+		m.say(msg.Reply, subjects.ErrorBad, err.Error())
+		return
+	}
+	h := m.newest.Load()
+	if h == nil || r.AtLeast != nil && r.AtLeast.After(h.status.Mark()) {
+		m.say(msg.Reply, subjects.ErrorBehind, "this manager does not hold that status yet")
+		return
+	}
+	for _, c := range subjects.Chunks(h.encoded) {
+		out := nats.NewMsg(msg.Reply)
+		out.Data = c.Data
+		for k, v := range c.Header {
+			out.Header.Set(k, v)
+		}
+		m.publish(out)
+	}
+}
+
+func (m *Manager) say(reply string, code subjects.ErrorCode, text string) {
+	out := nats.NewMsg(reply)
+	out.Header.Set(subjects.HeaderError, string(code))
+	out.Data = []byte(text)
+	m.publish(out)
+}
+
+// publish sends one message; a broken connection is the overlay's to report and mend.
+func (m *Manager) publish(msg *nats.Msg) {
+	if err := m.cfg.Overlay.Conn().PublishMsg(msg); err != nil {
+		m.log.Debug().Err(err).Str("subject", msg.Subject).Msg("not published")
+	}
+}

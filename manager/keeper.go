@@ -1,0 +1,169 @@
+package manager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"thor/manager/election"
+	"thor/subjects"
+)
+
+const keepEvery = time.Second
+
+// A keeper writes the newest status to the key-value store, at most once a
+// second and never in the way of publishing: what it cannot write in time is
+// replaced by the next.
+type keeper struct {
+	js     jetstream.JetStream
+	log    zerolog.Logger
+	next   chan *held
+	flushc chan chan struct{}
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func newKeeper(nc *nats.Conn, log zerolog.Logger) *keeper {
+	k := &keeper{log: log, next: make(chan *held, 1), flushc: make(chan chan struct{})}
+	k.js, _ = jetstream.New(nc) // fails for wrong options only, and there are none
+	ctx, cancel := context.WithCancel(context.Background())
+	k.cancel = cancel
+	k.wg.Go(func() { k.run(ctx) })
+	return k
+}
+
+// put hands over a status; an older one that still waits is dropped.
+func (k *keeper) put(s *subjects.Status, encoded []byte) {
+	h := &held{s, encoded}
+	for {
+		select {
+		case k.next <- h:
+			return
+		default:
+		}
+		select {
+		case <-k.next:
+		default:
+		}
+	}
+}
+
+// flush writes what waits, within bounds.
+func (k *keeper) flush() {
+	done := make(chan struct{})
+	ctx, cancel := flushContext()
+	defer cancel()
+	select {
+	case k.flushc <- done:
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
+}
+
+func (k *keeper) stop() {
+	k.cancel()
+	k.wg.Wait()
+}
+
+func (k *keeper) run(ctx context.Context) {
+	var kv jetstream.KeyValue
+	var waiting *held
+	complained := false
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	ripe := true
+	write := func() {
+		if waiting == nil {
+			return
+		}
+		err := k.write(ctx, &kv, waiting)
+		if err != nil && ctx.Err() == nil {
+			if !complained {
+				k.log.Warn().Err(err).Msg("status not stored, trying again")
+			}
+			complained, kv = true, nil
+		} else {
+			complained, waiting = false, nil
+		}
+		ripe = false
+		timer.Reset(keepEvery)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case waiting = <-k.next:
+			if ripe {
+				write()
+			}
+		case <-timer.C:
+			ripe = true
+			write()
+		case done := <-k.flushc:
+			select {
+			case waiting = <-k.next:
+			default:
+			}
+			write()
+			close(done)
+		}
+	}
+}
+
+// write stores a status by compare-and-set, and only over an older one.
+func (k *keeper) write(ctx context.Context, kv *jetstream.KeyValue, h *held) error {
+	if *kv == nil {
+		b, err := election.OpenBucket(ctx, k.js, subjects.StatusBucket, false)
+		if err != nil {
+			return err
+		}
+		*kv = b
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	value := h.encoded
+	if len(value) > subjects.MaxStatusKey {
+		var err error
+		if value, err = k.writeRoles(ctx, *kv, h.status); err != nil {
+			return err
+		}
+	}
+	e, err := (*kv).Get(ctx, subjects.StatusKey)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		_, err = (*kv).Create(ctx, subjects.StatusKey, value)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	var have struct{ Epoch, Generation uint64 }
+	if json.Unmarshal(e.Value(), &have) == nil && !h.status.Mark().After(subjects.Mark{Epoch: have.Epoch, Generation: have.Generation}) {
+		return nil // a successor has written already
+	}
+	_, err = (*kv).Update(ctx, subjects.StatusKey, value, e.Revision())
+	return err
+}
+
+// writeRoles stores a status that is too big for one key: a key for each role,
+// and a head that names them.
+func (k *keeper) writeRoles(ctx context.Context, kv jetstream.KeyValue, s *subjects.Status) ([]byte, error) {
+	for _, r := range s.RoleNames() {
+		if _, err := kv.Put(ctx, "role."+string(r), s.View(r).Encode()); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(map[string]any{
+		"v": subjects.Version, "domain": s.Domain, "epoch": s.Epoch, "generation": s.Generation, "manager": s.Manager,
+		"time": s.Time, "split": s.RoleNames(),
+	})
+}

@@ -1,0 +1,280 @@
+// Package manager is the network manager: it hears what members say of
+// themselves, keeps the membership table, and, while it is the elected one,
+// tells everybody the one network status.
+//
+// Every manager feeds the same table, so that a standby can lead at once. Only
+// the holder of a term publishes, only while its lease cannot have expired, and
+// each published status has a mark, (epoch, generation), above all before it.
+//
+// It decides nothing itself: who is a member is the business of
+// manager/membership, who leads that of manager/election.
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"thor/manager/election"
+	"thor/manager/membership"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// The rhythm of publishing.
+const (
+	tickEvery    = time.Second
+	coalesce     = 20 * time.Millisecond // changes that follow closely share a generation
+	viewEvery    = 5 * time.Second       // each role's list is repeated
+	viewEveryBig = 30 * time.Second      // above bigNetwork members
+	bigNetwork   = 200
+	stepTime     = 100 * time.Millisecond // longest sleep of the loop, which is how it notices that it was paused
+	pausedAfter  = 2 * time.Second
+	listenFirst  = 1500 * time.Millisecond // before campaigning, so that nobody leads who knows nobody
+)
+
+// Config says who this manager is. Overlay, Domain and Addresses are required.
+type Config struct {
+	Overlay    *overlay.Node
+	Domain     string
+	Addresses  []netip.Addr // to announce
+	Priority   int          // 1 to 65535, lower is preferred in an election; 0 is 50
+	Version    string       // of the software, for show
+	StateDir   string       // keeps the greatest epoch across restarts; "" keeps none
+	Membership membership.Config
+	Log        zerolog.Logger
+	Metrics    prometheus.Registerer // nil: none
+}
+
+// A Manager is one candidate. Make it with New, run it once with Run.
+type Manager struct {
+	cfg     Config
+	log     zerolog.Logger
+	metrics *metrics
+	epochs  *epochFile
+	member  *overlay.Membership
+	elect   *election.Election
+	ready   chan struct{}
+
+	in     chan *nats.Msg
+	lead   *reign // not nil while this manager leads; of the loop alone
+	table  *membership.Table
+	woke   time.Time // when the loop last turned
+	reject rejects
+	offers bool // answers requests for the snapshot; of the loop alone
+
+	newest atomic.Pointer[held] // what snapshot requests get
+	known  atomic.Pointer[subjects.Mark]
+	active atomic.Bool
+}
+
+// held is a status with its encoding.
+type held struct {
+	status  *subjects.Status
+	encoded []byte
+}
+
+// New checks cfg and joins the overlay as thor_manager; nothing is sent yet.
+func New(cfg Config) (*Manager, error) {
+	if cfg.Overlay == nil || cfg.Domain == "" {
+		return nil, errors.New("manager: Overlay and Domain are required")
+	}
+	if cfg.Priority == 0 {
+		cfg.Priority = 50
+	}
+	epochs, err := openEpochs(cfg.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Membership.Domain = cfg.Domain
+	m := &Manager{
+		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
+		ready: make(chan struct{}), in: make(chan *nats.Msg, 64<<10), table: membership.New(cfg.Membership),
+	}
+	m.learn(epochs.mark())
+	m.member, err = cfg.Overlay.Join(overlay.Member{
+		Role: subjects.Manager, Addresses: cfg.Addresses, Priority: cfg.Priority, Version: cfg.Version,
+		Attrs: subjects.Attrs{"state": "standby"},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("manager: %w", err)
+	}
+	return m, nil
+}
+
+// Ready is closed when this manager hears the network.
+func (m *Manager) Ready() <-chan struct{} { return m.ready }
+
+// Active reports whether this manager leads now.
+func (m *Manager) Active() bool { return m.active.Load() }
+
+// Run manages until ctx ends, then publishes its last word and resigns.
+func (m *Manager) Run(ctx context.Context) error {
+	select {
+	case <-m.cfg.Overlay.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	nc := m.cfg.Overlay.Conn()
+	stop, err := m.subscribe(nc)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	m.elect = election.New(election.Config{
+		Conn: nc, Node: m.cfg.Overlay.ID(), Boot: m.cfg.Overlay.Boot(),
+		Known: m.highest, Rank: m.rank, Keep: m.epochs.keep, Log: m.log,
+	})
+	close(m.ready)
+	var g errgroup.Group
+	g.Go(func() error { m.listen(ctx); return m.elect.Run(ctx) })
+	g.Go(func() error { m.loop(ctx); return nil })
+	return g.Wait()
+}
+
+// listen returns when this manager knows the network's status, or when nobody
+// has told one for longer than a tick and a beat take.
+func (m *Manager) listen(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, listenFirst)
+	defer cancel()
+	for v := range m.cfg.Overlay.Watch(ctx) {
+		if v.Status != nil && !v.FromDisk {
+			return
+		}
+	}
+}
+
+// subscribe hears members, brokers and requests. Everything that feeds the
+// table comes through one channel, in the order in which it arrived.
+func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
+	var subs []*nats.Subscription
+	stop = func() {
+		for _, s := range subs {
+			_ = s.Unsubscribe()
+		}
+	}
+	for _, subject := range []string{subjects.AllPresences, subjects.Disconnect, subjects.RevokedNode} {
+		s, err := nc.ChanSubscribe(subject, m.in)
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+		}
+		subs = append(subs, s)
+	}
+	return stop, nil
+}
+
+// offer joins those who answer requests for the snapshot. A manager that holds
+// none yet stays out: it would draw requests that another could answer.
+func (m *Manager) offer() {
+	if m.offers {
+		return
+	}
+	if _, err := m.cfg.Overlay.Conn().QueueSubscribe(subjects.StatusGet, "thor.managers", m.answer); err != nil {
+		m.log.Error().Err(err).Str("subject", subjects.StatusGet).Msg("cannot answer requests")
+		return
+	}
+	m.offers = true // until the connection is closed
+}
+
+// loop owns the table and the reign.
+func (m *Manager) loop(ctx context.Context) {
+	views := m.cfg.Overlay.Watch(ctx)
+	timer := time.NewTimer(stepTime)
+	defer timer.Stop()
+	m.woke = time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			m.abdicate()
+			return
+		case msg := <-m.in:
+			now := m.wake()
+			m.take(msg, now)
+			m.drain(now)
+		case t := <-m.elect.Terms():
+			m.begin(t, m.wake())
+		case v, ok := <-views:
+			if ok {
+				m.follow(v, m.wake())
+			}
+		case <-timer.C:
+			m.wake()
+		}
+		m.step(time.Now())
+		timer.Reset(stepTime)
+		if m.lead != nil && m.lead.pending {
+			timer.Reset(coalesce)
+		}
+	}
+}
+
+// drain takes what else has arrived, so that a burst costs one decision.
+func (m *Manager) drain(now time.Time) {
+	for range 1000 {
+		select {
+		case msg := <-m.in:
+			m.take(msg, now)
+		default:
+			return
+		}
+	}
+}
+
+// wake notices that this process was paused: then it has missed beats and may
+// judge nobody by silence (guard G4).
+func (m *Manager) wake() time.Time {
+	now := time.Now()
+	if gap := now.Sub(m.woke); gap > pausedAfter {
+		m.log.Warn().Int64("paused_ms", gap.Milliseconds()).Msg("was paused")
+		m.table.Blind(now)
+	}
+	m.woke = now
+	return now
+}
+
+// follow keeps what the active manager says, to begin from it when elected.
+func (m *Manager) follow(v *overlay.View, now time.Time) {
+	if v.Status == nil || m.lead != nil {
+		return
+	}
+	if h := m.newest.Load(); h != nil && !v.Status.Mark().After(h.status.Mark()) {
+		return
+	}
+	m.newest.Store(&held{v.Status, v.Encoded})
+	m.offer()
+	m.learn(v.Status.Mark())
+	m.table.Adopt(v.Status, now)
+}
+
+// learn raises the greatest mark known.
+func (m *Manager) learn(k subjects.Mark) {
+	if old := m.known.Load(); old == nil || k.After(*old) {
+		m.known.Store(&k)
+	}
+}
+
+func (m *Manager) highest() subjects.Mark { return *m.known.Load() }
+
+// rank is this manager's place by priority among those in the status.
+func (m *Manager) rank() int {
+	h := m.newest.Load()
+	if h == nil {
+		return 0
+	}
+	n := 0
+	for _, o := range h.status.Roles[subjects.Manager] {
+		if o.Node != m.cfg.Overlay.ID() && (o.Priority < m.cfg.Priority || o.Priority == m.cfg.Priority && o.Node < m.cfg.Overlay.ID()) {
+			n++
+		}
+	}
+	return min(n, 20)
+}

@@ -1,0 +1,120 @@
+package membership
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"thor/subjects"
+)
+
+// Announce takes in what a member says of itself. The announcement must have
+// passed Check and belongs to the table from now on. The error is a
+// *subjects.BadMessage that says why it was dropped without effect.
+func (t *Table) Announce(a *subjects.Announcement, now time.Time) error {
+	t.enter(now)
+	t.listen()
+	err := t.announce(a)
+	t.flush()
+	return err
+}
+
+func (t *Table) announce(a *subjects.Announcement) error {
+	k := key{a.Role, a.Node}
+	if t.revoked.has(bootOf{a.Node, a.Boot}) {
+		return refuse(subjects.CodeReplay, "%s: the certificate of boot %s was revoked", a.Node, a.Boot)
+	}
+	if n := t.nodes[a.Node]; n != nil && a.Boot == "" && t.now < n.bareAfter {
+		return refuse(subjects.CodeReplay, "%s: its certificate was revoked just now", a.Node)
+	}
+	m := t.members[k]
+	if m == nil || !m.listed {
+		if a.State == subjects.Leave && m == nil {
+			return nil
+		}
+		if err := t.nameable(k); err != nil {
+			return err
+		}
+	}
+	if m == nil {
+		if !t.room() {
+			return refuse(subjects.CodeRange, "%s as %s: the table holds %d members and takes no more", a.Node, a.Role, len(t.members))
+		}
+		m = t.member(k)
+		m.instance = instance{}.next(a)
+	} else if ok, err := t.accept(m, a); !ok {
+		return err
+	}
+	if a.State == subjects.Leave {
+		t.leave(m)
+		return nil
+	}
+	t.beat(m, a)
+	return nil
+}
+
+// nameable refuses names that would mean two things in the zone: whoever is in
+// the status first keeps the name.
+func (t *Table) nameable(k key) error {
+	if r, taken := t.labels[string(k.node)]; taken {
+		return refuse(subjects.CodeName, "node %s has the host name of role %s", k.node, r)
+	}
+	label := subjects.NodeID(k.role.HostLabel())
+	if n := t.nodes[label]; label == k.node || n != nil && n.listed > 0 {
+		return refuse(subjects.CodeName, "role %s has the host name of node %s", k.role, label)
+	}
+	return nil
+}
+
+// leave takes m out because it asks for it, even as the last of its role.
+func (t *Table) leave(m *member) {
+	m.cause = left
+	m.closed = closed{}
+	m.inherited = false
+	m.damping.falter()
+	t.undamp(m)
+	t.detach(m)
+	if m.listed {
+		t.remove(m)
+	} else {
+		t.arm(m)
+	}
+}
+
+// beat is the whole effect of an accepted announcement. Its cost does not grow
+// with the table unless it changes something.
+func (t *Table) beat(m *member, a *subjects.Announcement) {
+	m.last, m.node.last = t.now, t.now
+	if m.inherited {
+		m.met = t.now
+	}
+	t.attach(m, a.Via)
+	reopened := m.closed.on && m.closed.disproved(a.Via, t.now)
+	if reopened {
+		m.closed = closed{}
+	}
+	was, plain := m.said, a.Plain()
+	changed := m.cause != alive || m.inherited || !m.listed || plain != m.plain || !was.same(a)
+	if !changed && m.shown.Reason == m.said.reason {
+		if reopened {
+			t.arm(m)
+		}
+		return
+	}
+	m.said, m.plain, m.inherited, m.cause, m.why = heardFrom(a), plain, false, alive, ""
+	t.count(m)
+	t.settle(m)
+	t.arm(m)
+}
+
+func (s *said) same(a *subjects.Announcement) bool {
+	state, weight := a.State, a.Weight
+	if state == "" {
+		state = subjects.Up
+	}
+	if weight == 0 {
+		weight = subjects.DefaultWeight
+	}
+	return s.state == state && s.reason == a.Reason && s.priority == a.Priority && s.weight == weight &&
+		s.version == a.Version && slices.Equal(s.addresses, a.Addresses) && maps.Equal(s.attrs, a.Attrs)
+}

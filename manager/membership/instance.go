@@ -1,0 +1,182 @@
+package membership
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"thor/subjects"
+)
+
+// An instance is one process's claim to a (node, role).
+type instance struct {
+	boot string // empty: the process names none
+	seq  uint64 // newest accepted; 0: it numbers none
+	dead []deadBoot
+}
+
+// A deadBoot was replaced by a newer one and counts no more, ever.
+type deadBoot struct {
+	boot  string
+	seq   uint64
+	beats int     // since it was replaced
+	first instant // of these
+}
+
+// next is the instance after a message of its own. Without boot there is
+// nothing that a seq could count.
+func (in instance) next(a *subjects.Announcement) instance {
+	in.boot, in.seq = a.Boot, a.Seq
+	if in.boot == "" {
+		in.seq = 0
+	}
+	return in
+}
+
+// accept decides whether a comes from m's process of today, or from a newer
+// one, which then is m's. Otherwise ok is false and err says why; a leave by a
+// process that is not the one that counts changes nothing and is no error.
+func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error) {
+	in := &m.instance
+	switch {
+	case m.inherited && in.boot == "":
+		*in = in.next(a)
+		return true, nil
+	case a.Boot == in.boot:
+		if in.seq > 0 && a.Seq <= in.seq {
+			return false, refuse(subjects.CodeReplay, "%s as %s: seq %d after %d", a.Node, a.Role, a.Seq, in.seq)
+		}
+		*in = in.next(a)
+		return true, nil
+	case a.Boot == "" && m.cause == alive && !m.inherited:
+		t.duplicate(m, a)
+		return false, refuse(subjects.CodeReplay, "%s as %s: no boot, but boot %s beats", a.Node, a.Role, in.boot)
+	case a.Boot != "" && in.grave(a.Boot) != nil:
+		t.duplicate(m, a)
+		return false, refuse(subjects.CodeReplay, "%s as %s: boot %s was replaced", a.Node, a.Role, a.Boot)
+	case a.State == subjects.Leave && !m.inherited:
+		return false, nil
+	}
+	in.bury()
+	*in = in.next(a)
+	m.closed = closed{}
+	return true, nil
+}
+
+// bury makes the present boot a dead one.
+func (in *instance) bury() {
+	if len(in.dead) >= maxDeadBoots {
+		in.dead = slices.Delete(in.dead, 0, 1)
+	}
+	in.dead = append(in.dead, deadBoot{boot: in.boot, seq: in.seq})
+}
+
+// grave finds boot among the dead ones, or returns nil.
+func (in *instance) grave(boot string) *deadBoot {
+	for i := range in.dead {
+		if in.dead[i].boot == boot {
+			return &in.dead[i]
+		}
+	}
+	return nil
+}
+
+// duplicate notes a message from a process that m's boot has replaced. One or
+// two may have been on their way; when they go on, somebody runs it twice.
+func (t *Table) duplicate(m *member, a *subjects.Announcement) {
+	if a.State == subjects.Leave { // it is going
+		return
+	}
+	in := &m.instance
+	d := in.grave(a.Boot)
+	if d == nil { // it never was the one that counts
+		in.dead = append([]deadBoot{{boot: a.Boot}}, in.dead...)
+		d = &in.dead[0]
+	}
+	if a.Seq > 0 && a.Seq <= d.seq {
+		return
+	}
+	d.seq = a.Seq
+	if d.beats++; d.beats == 1 {
+		d.first = t.now
+	}
+	if t.now-d.first < duplicateAge || t.now-m.told < duplicateGap {
+		return
+	}
+	m.told = t.now
+	if len(t.doubles) < maxDuplicates {
+		t.doubles = append(t.doubles, Duplicate{Node: m.key.node, Role: m.key.role, Boots: []string{in.boot, a.Boot}})
+	}
+	t.event(subjects.EventDuplicate, m.key.role, m.key.node,
+		fmt.Sprintf("%s counts, %s still announces", bootName(in.boot), bootName(a.Boot)))
+}
+
+func bootName(boot string) string {
+	if boot == "" {
+		return "a process without boot"
+	}
+	return "boot " + boot
+}
+
+func refuse(c subjects.Code, format string, args ...any) error {
+	return &subjects.BadMessage{Code: c, Detail: subjects.Printable(fmt.Sprintf(format, args...), 200)}
+}
+
+// Revoked takes node out of all roles at once, even as the last of a role, and
+// refuses boot for ever; an empty boot stands for all boots of the node that
+// are known. Other processes of the node may hold a good certificate: their
+// next beat brings them back. The node is not listed as departed.
+func (t *Table) Revoked(id subjects.NodeID, boot string, now time.Time) {
+	t.enter(now)
+	if boot != "" {
+		t.revoked.add(bootOf{id, boot})
+	}
+	t.event(subjects.EventRevoked, "", id, "the certificate was revoked")
+	if n := t.nodes[id]; n != nil {
+		n.bareAfter = t.now + revokedHold
+		for _, m := range n.members {
+			if boot == "" && m.instance.boot != "" {
+				t.revoked.add(bootOf{id, m.instance.boot})
+			}
+			m.cause, m.closed, m.inherited = revoked, closed{}, false
+			m.damping.falter()
+			t.undamp(m)
+			t.detach(m)
+			t.remove(m)
+			t.arm(m)
+		}
+	}
+	t.expire(id)
+	t.flush()
+}
+
+type bootOf struct {
+	node subjects.NodeID
+	boot string
+}
+
+// revocations is a bounded set, oldest out first.
+type revocations struct {
+	set   map[bootOf]struct{}
+	order []bootOf
+}
+
+func (r *revocations) has(b bootOf) bool {
+	_, ok := r.set[b]
+	return ok
+}
+
+func (r *revocations) add(b bootOf) {
+	if r.has(b) {
+		return
+	}
+	if r.set == nil {
+		r.set = make(map[bootOf]struct{})
+	}
+	if len(r.order) >= maxRevoked {
+		delete(r.set, r.order[0])
+		r.order = slices.Delete(r.order, 0, 1)
+	}
+	r.set[b] = struct{}{}
+	r.order = append(r.order, b)
+}

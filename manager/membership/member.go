@@ -1,0 +1,299 @@
+package membership
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"thor/subjects"
+)
+
+type addresses = []netip.Addr
+
+// A cause is why a member is not alive.
+type cause uint8
+
+const (
+	alive   cause = iota
+	silent        // no beat for Dead
+	lost          // its connection ended and it did not come back
+	left          // it said so
+	revoked       // its certificate is not good any more
+)
+
+// A member is what the table knows of one (node, role), in the status or not.
+type member struct {
+	key  key
+	role *role
+	node *node
+
+	instance  instance
+	said      said
+	plain     bool // without boot or seq
+	inherited bool // known from an adopted status only
+	via       string
+	broker    *broker // that via names
+	last      instant // beat
+	met       instant // when an inherited one was first heard
+
+	cause   cause
+	why     string  // of silent and lost, as shown
+	died    instant // when cause was set to silent
+	closed  closed
+	listed  bool
+	up      bool            // counted in role.ups
+	shown   subjects.Member // as in the status
+	reasons instant         // when shown.Reason last changed
+	damping damping
+	told    instant // when it was last reported as a duplicate
+	timer   timer
+}
+
+// said is the part of an announcement that the status shows.
+type said struct {
+	state     subjects.State // Up, Down or Draining
+	reason    string
+	addresses addresses
+	priority  int
+	weight    int
+	version   string
+	attrs     subjects.Attrs
+}
+
+func heardFrom(a *subjects.Announcement) said {
+	return said{
+		state: cmp.Or(a.State, subjects.Up), reason: a.Reason, addresses: a.Addresses,
+		priority: a.Priority, weight: cmp.Or(a.Weight, subjects.DefaultWeight), version: a.Version, attrs: a.Attrs,
+	}
+}
+
+// fine reports whether m is alive and its checks pass.
+func (m *member) fine() bool { return m.cause == alive && m.said.state != subjects.Down }
+
+// verdict is the state in which the status shows m, and why.
+func (m *member) verdict() (subjects.State, string) {
+	state, reason := subjects.Suspect, m.why
+	switch {
+	case m.cause == alive && m.said.state == subjects.Up:
+		return subjects.Up, ""
+	case m.cause == alive:
+		reason = cmp.Or(m.said.reason, "check failed")
+		if m.said.state == subjects.Draining {
+			reason = m.said.reason
+		}
+	}
+	if m.said.state == subjects.Draining {
+		state = subjects.Draining
+	}
+	return state, reason
+}
+
+// farewell is why m leaves the status, for history.
+func (m *member) farewell() string {
+	switch m.cause {
+	case silent:
+		return "silent"
+	case lost:
+		return "connection lost"
+	case left:
+		return "left"
+	case revoked:
+		return "revoked"
+	}
+	if m.said.reason == "" {
+		return "check failed"
+	}
+	return "check failed: " + m.said.reason
+}
+
+// member makes the record of (role, node).
+func (t *Table) member(k key) *member {
+	r := t.roles[k.role]
+	if r == nil {
+		r = &role{name: k.role, label: k.role.HostLabel(), bad: make(map[*member]bool), damped: make(map[*member]bool), since: longAgo}
+		r.timer = timer{kind: timerRole, role: string(k.role), index: -1, act: func() { t.dirty[r] = struct{}{} }}
+		t.roles[k.role] = r
+	}
+	n := t.nodes[k.node]
+	if n == nil {
+		n = &node{id: k.node, last: t.now}
+		t.nodes[k.node] = n
+	}
+	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, told: longAgo, reasons: longAgo}
+	m.timer = timer{kind: timerMember, role: string(k.role), node: string(k.node), index: -1, act: func() { t.wake(m) }}
+	r.all++
+	i, _ := slices.BinarySearchFunc(n.members, k.role, func(m *member, r subjects.Role) int { return cmp.Compare(m.key.role, r) })
+	n.members = slices.Insert(n.members, i, m)
+	t.members[k] = m
+	return m
+}
+
+// forget drops the record of a member that is not in the status.
+func (t *Table) forget(m *member) {
+	t.detach(m)
+	t.pardon(m)
+	t.timers.stop(&m.timer)
+	delete(t.members, m.key)
+	if m.role.all--; m.role.all == 0 {
+		t.endPanic(m.role)
+		t.timers.stop(&m.role.timer)
+		delete(t.roles, m.key.role)
+		delete(t.dirty, m.role)
+	}
+	m.node.members = slices.DeleteFunc(m.node.members, func(o *member) bool { return o == m })
+	if len(m.node.members) == 0 {
+		delete(t.nodes, m.key.node)
+	}
+}
+
+// room reports whether one more record may be made, if need be by forgetting
+// who has been gone for longest.
+func (t *Table) room() bool {
+	if len(t.members) < t.cfg.MaxMembers {
+		return true
+	}
+	var oldest *member
+	for _, m := range t.members {
+		if m.listed || m.cause == alive {
+			continue
+		}
+		if oldest == nil || cmp.Or(cmp.Compare(m.last, oldest.last),
+			cmp.Compare(m.key.role, oldest.key.role), cmp.Compare(m.key.node, oldest.key.node)) < 0 {
+			oldest = m
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	t.forget(oldest)
+	return true
+}
+
+// present puts m into the status, or brings what the status shows up to date.
+func (t *Table) present(m *member) {
+	state, reason := m.verdict()
+	now := subjects.Member{
+		Node: m.key.node, Addresses: m.said.addresses, State: state, Reason: reason, Priority: m.said.priority, Weight: m.said.weight,
+		Since: m.shown.Since, Version: m.said.version, Plain: m.plain, Attrs: m.said.attrs,
+	}
+	before := m.shown
+	switch {
+	case !m.listed || before.State != state:
+		now.Since, m.reasons = t.wall, t.now
+	case before.Reason != reason && m.cause == alive && t.now-m.reasons < reasonEvery:
+		now.Reason = before.Reason
+	case before.Reason != reason:
+		m.reasons = t.now
+	}
+	if !m.listed {
+		m.shown = now
+		t.enlist(m)
+	} else if !now.Equal(&before) {
+		m.shown = now
+		t.revision++
+		t.event(subjects.EventUpdate, m.key.role, m.key.node, difference(&before, &now))
+	}
+	t.count(m)
+}
+
+// enlist puts m, whose shown is set, into the status.
+func (t *Table) enlist(m *member) {
+	r, n := m.role, m.node
+	if len(r.list) == 0 {
+		t.labels[r.label] = r.name
+		t.expire(subjects.NodeID(r.label))
+	}
+	r.list = slices.Insert(r.list, r.place(m.key.node), m)
+	m.listed = true
+	n.listed++
+	t.expire(n.id)
+	t.pardon(m)
+	t.revision++
+	if !m.inherited {
+		detail := string(m.shown.State)
+		if m.shown.Reason != "" {
+			detail += ": " + m.shown.Reason
+		}
+		t.event(subjects.EventJoin, r.name, n.id, detail)
+	}
+}
+
+// remove takes m out of the status.
+func (t *Table) remove(m *member) {
+	r, n := m.role, m.node
+	if !m.listed {
+		return
+	}
+	i := r.place(m.key.node)
+	r.list = slices.Delete(r.list, i, i+1)
+	m.listed = false
+	n.listed--
+	t.count(m)
+	t.revision++
+	t.event(subjects.EventLeave, r.name, n.id, m.farewell())
+	if len(r.list) == 0 {
+		delete(t.labels, r.label)
+		t.endPanic(r)
+	}
+	if m.cause == silent {
+		t.recent = append(t.recent, loss{m.key, t.now})
+	}
+	m.damping.owe(m.cause)
+	t.depart(m)
+	t.arm(m)
+}
+
+func (r *role) place(id subjects.NodeID) int {
+	i, _ := slices.BinarySearchFunc(r.list, id, func(m *member, id subjects.NodeID) int { return cmp.Compare(m.key.node, id) })
+	return i
+}
+
+// count brings role.ups and role.bad in line with m.
+func (t *Table) count(m *member) {
+	r := m.role
+	if m.listed && !m.fine() {
+		r.bad[m] = true
+	} else {
+		delete(r.bad, m)
+	}
+	if up := m.listed && m.fine() && m.said.state == subjects.Up; up != m.up {
+		m.up = up
+		if up {
+			if r.ups++; r.ups == 1 {
+				r.since = t.now
+				t.dirty[r] = struct{}{}
+			}
+		} else if r.ups--; r.ups == 0 {
+			t.dirty[r] = struct{}{}
+		}
+	}
+	k := guardKey{name: GuardLast, role: r.name}
+	if r.ups == 0 && len(r.bad) > 0 {
+		t.raise(k, "no member is up, the failed ones stay")
+	} else {
+		t.lower(k)
+	}
+}
+
+// difference says what changed from a to b, in one line.
+func difference(a, b *subjects.Member) string {
+	switch {
+	case a.State != b.State || a.Reason != b.Reason:
+		if b.Reason == "" {
+			return string(b.State)
+		}
+		return string(b.State) + ": " + b.Reason
+	case !slices.Equal(a.Addresses, b.Addresses):
+		return "addresses"
+	case a.Priority != b.Priority:
+		return "priority"
+	case a.Weight != b.Weight:
+		return "weight"
+	case a.Version != b.Version || a.Plain != b.Plain:
+		return "version"
+	case !maps.Equal(a.Attrs, b.Attrs):
+		return "attributes"
+	}
+	return "since"
+}

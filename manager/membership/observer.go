@@ -1,0 +1,167 @@
+package membership
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"thor/subjects"
+)
+
+// blindness is guard G4: until then silence proves nothing, since the observer
+// itself may have missed the beats.
+type blindness struct {
+	until instant
+	timer timer
+}
+
+// Blind says that this observer was cut off, or just began its term: it
+// removes nobody for silence until everybody alive had time to be heard.
+// DISCONNECT stays proof, but its grace begins anew.
+func (t *Table) Blind(now time.Time) {
+	t.enter(now)
+	t.blindFor("began or was cut off", 0)
+	t.flush()
+}
+
+// pause notes that the observer stood still. What it missed is still in its
+// queues, so proof of life gets longer to show than usual.
+func (t *Table) pause() {
+	t.resumed = t.now
+	t.blindFor("was paused", t.cfg.BareGrace)
+}
+
+// listen notes that somebody is heard.
+func (t *Table) listen() {
+	if t.now-t.heard > gapAfter {
+		t.resumed = t.now
+	}
+	t.heard = t.now
+}
+
+func (t *Table) blindFor(why string, grace time.Duration) {
+	t.shut(why)
+	for _, m := range t.members {
+		if m.closed.on {
+			m.closed.due = t.now + max(m.closed.afresh, grace)
+			t.arm(m)
+		}
+	}
+}
+
+func (t *Table) shut(why string) {
+	t.blind.until = t.now + t.cfg.Dead + blindMargin
+	t.timers.set(&t.blind.timer, t.blind.until)
+	t.raise(guardKey{name: GuardObserver}, "this manager "+why)
+}
+
+// see is what the end of blindness does.
+func (t *Table) see() { t.lower(guardKey{name: GuardObserver}) }
+
+// isolation finds out that nobody at all is heard: then it is us. One node
+// alone can be dead, so it takes two that should beat.
+func (t *Table) isolation() {
+	if t.now-t.heard <= isolatedAfter {
+		return
+	}
+	beating := 0
+	for _, n := range t.nodes {
+		if n.alive() {
+			beating++
+		}
+		if beating == 2 {
+			t.shut("hears nobody")
+			return
+		}
+	}
+}
+
+// alive reports whether some member of n in the status is thought alive.
+func (n *node) alive() bool {
+	for _, m := range n.members {
+		if m.listed && m.cause == alive {
+			return true
+		}
+	}
+	return false
+}
+
+// Adopt takes over a status that another manager made. Members that this table
+// has not heard keep their place, state and since until they are heard, or
+// stay silent for Dead and 2 s; what it heard itself it knows better. s is not
+// changed. Adopt blinds like Blind.
+func (t *Table) Adopt(s *subjects.Status, now time.Time) {
+	t.enter(now)
+	if t.cfg.Domain != "" && s.Domain != "" && s.Domain != t.cfg.Domain {
+		return
+	}
+	t.blindFor("took over from another one", 0)
+	for _, name := range s.RoleNames() {
+		for i := range s.Roles[name] {
+			t.adopt(name, &s.Roles[name][i])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.roles)) {
+		r := t.roles[name]
+		for _, m := range slices.Clone(r.list) {
+			if m.inherited && s.Member(r.name, m.key.node) == nil {
+				m.cause, m.inherited = left, false
+				t.remove(m)
+			}
+		}
+	}
+	for _, d := range s.Departed {
+		t.adoptDeparted(d)
+	}
+	t.flush()
+}
+
+func (t *Table) adopt(name subjects.Role, a *subjects.Member) {
+	k := key{name, a.Node}
+	m := t.members[k]
+	switch {
+	case m == nil:
+		if !t.room() {
+			return
+		}
+		m = t.member(k)
+	case m.listed && !m.inherited:
+		if m.shown.State == a.State && !m.shown.Since.Equal(a.Since) {
+			m.shown.Since = a.Since
+			t.revision++
+		}
+		return
+	case !m.listed && m.fine(): // held down here, but not there
+		t.undamp(m)
+		m.damping = damping{}
+		t.present(m)
+		m.shown.Since = a.Since
+		return
+	case !m.listed && m.cause != silent:
+		return
+	}
+	t.inherit(m, a)
+}
+
+// inherit lists m as a says. A suspect counts as silent since long.
+func (t *Table) inherit(m *member, a *subjects.Member) {
+	if m.listed && m.shown.Equal(a) {
+		return
+	}
+	m.inherited, m.shown = true, *a
+	m.said = said{
+		state: a.State, addresses: a.Addresses, priority: a.Priority, weight: a.Weight, version: a.Version, attrs: a.Attrs,
+		reason: a.Reason,
+	}
+	m.plain, m.cause, m.last = a.Plain, alive, t.now
+	if a.State == subjects.Suspect {
+		m.said.state, m.cause, m.why, m.died = subjects.Up, silent, a.Reason, longAgo
+	}
+	if m.listed {
+		t.revision++
+	} else {
+		t.enlist(m)
+	}
+	t.count(m)
+	t.arm(m)
+}

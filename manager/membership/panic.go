@@ -1,0 +1,201 @@
+package membership
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"thor/subjects"
+)
+
+// panicWindow is within which nodes that fall silent count as one incident.
+const panicWindow = 10 * time.Second
+
+// panicking is guard G3, of one role or of all: too many nodes fell silent at
+// once for each to be dead on its own account.
+type panicking struct {
+	on     bool
+	until  instant // no removals by silence before
+	next   instant // nor before this: one at a time
+	stable int     // the role's nodes before the incident
+	timer  timer   // of the one for all roles
+}
+
+// A loss is a removal by silence.
+type loss struct {
+	key key
+	at  instant
+}
+
+// A census counts nodes: those thought alive until now, and how many of them
+// are falling silent together.
+type census struct{ silent, total int }
+
+// alarm looks whether the members that just fell silent are too many.
+func (t *Table) alarm(dead []*member) {
+	t.recent = slices.DeleteFunc(t.recent, func(l loss) bool { return t.now-l.at > panicWindow })
+	excused := t.excused()
+	if !t.panic.on {
+		if c := t.countNodes(excused); c.silent >= 2 && c.silent*5 > c.total {
+			t.panic.on, t.panic.until = true, t.now+t.cfg.PanicHold
+			t.timers.set(&t.panic.timer, t.panic.until)
+			t.raise(guardKey{name: GuardPanic}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
+		}
+	}
+	looked := make(map[*role]bool, len(dead))
+	for _, m := range dead {
+		r := m.role
+		if r.panic.on || looked[r] {
+			continue
+		}
+		looked[r] = true
+		c := t.countRole(r, excused)
+		if mine := c.silent >= 2 && c.silent*3 > c.total; mine || t.panic.on {
+			r.panic = panicking{on: true, until: t.now + t.cfg.PanicHold, stable: c.total}
+			if mine {
+				t.raise(guardKey{name: GuardPanic, role: r.name}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
+			}
+			t.timers.sooner(&r.timer, r.panic.until)
+		}
+	}
+}
+
+// excused are the brokers that G5 suspects: the silence of their members has
+// an explanation already.
+func (t *Table) excused() map[*broker]bool {
+	ex := make(map[*broker]bool)
+	for _, b := range t.brokers {
+		if t.suspected(b) {
+			ex[b] = true
+		}
+	}
+	return ex
+}
+
+func (t *Table) countRole(r *role, excused map[*broker]bool) census {
+	var c census
+	for _, m := range r.list {
+		switch {
+		case m.cause == silent && t.now-m.died <= panicWindow:
+			c.silent++
+		case m.cause != alive:
+			continue
+		case t.now-m.last >= t.cfg.quiet() && !excused[m.broker]:
+			c.silent++
+		}
+		c.total++
+	}
+	for i, l := range t.recent {
+		if l.key.role == r.name && !t.members[l.key].isListed() && !t.lostSince(i, func(o key) bool { return o == l.key }) {
+			c.silent++
+			c.total++
+		}
+	}
+	return c
+}
+
+func (t *Table) countNodes(excused map[*broker]bool) census {
+	var c census
+	for _, n := range t.nodes {
+		here, excuse := false, false
+		for _, m := range n.members {
+			if m.listed && (m.cause == alive || m.cause == silent && t.now-m.died <= panicWindow) {
+				here = true
+				excuse = excuse || excused[m.broker]
+			}
+		}
+		if !here {
+			continue
+		}
+		c.total++
+		if t.now-n.last >= t.cfg.quiet() && !excuse {
+			c.silent++
+		}
+	}
+	for i, l := range t.recent {
+		n := t.nodes[l.key.node]
+		if (n == nil || n.listed == 0) && !t.lostSince(i, func(o key) bool { return o.node == l.key.node }) {
+			c.silent++
+			c.total++
+		}
+	}
+	return c
+}
+
+// lostSince reports whether a loss after the i-th is the same for the counter.
+func (t *Table) lostSince(i int, same func(key) bool) bool {
+	return slices.ContainsFunc(t.recent[i+1:], func(l loss) bool { return same(l.key) })
+}
+
+func (m *member) isListed() bool { return m != nil && m.listed }
+
+// release reports whether a silent member of r may go now, and counts it as
+// gone: while r panics they go one by one, as long as the rest is healthy and
+// half of the role stays.
+func (t *Table) release(r *role) bool {
+	if t.now < t.releaseAt(r) {
+		return false
+	}
+	if !r.panic.on {
+		return true
+	}
+	if 2*(len(r.list)-1) < r.panic.stable || !t.healthy() {
+		return false
+	}
+	r.panic.next = t.now + t.cfg.PanicStep
+	return true
+}
+
+// releaseAt is before when no silent member of r goes. Where a role comes back
+// to life, the others get as long as the first to show.
+func (t *Table) releaseAt(r *role) instant {
+	at := max(r.since+t.cfg.Dead, t.blind.until)
+	if r.panic.on {
+		at = max(at, r.panic.until, r.panic.next)
+	}
+	return at
+}
+
+// healthy reports whether those who are not dead beat as they should.
+func (t *Table) healthy() bool {
+	rest, quiet := 0, 0
+	for _, n := range t.nodes {
+		if !n.alive() {
+			continue
+		}
+		rest++
+		if t.now-n.last >= t.cfg.quiet() {
+			quiet++
+		}
+	}
+	return rest > 0 && quiet*5 <= rest
+}
+
+// relax ends r's panic when its time is over and nobody is held, else sees that
+// it is looked at again.
+func (t *Table) relax(r *role, held bool) {
+	switch {
+	case r.panic.on && (held || t.now < r.panic.until):
+		t.timers.sooner(&r.timer, max(t.releaseAt(r), t.now+heartbeat))
+	case r.panic.on:
+		t.endPanic(r)
+	}
+}
+
+func (t *Table) endPanic(r *role) {
+	r.panic = panicking{}
+	t.lower(guardKey{name: GuardPanic, role: r.name})
+}
+
+// calm ends the panic of all roles when its time is over and none of them
+// holds anybody.
+func (t *Table) calm() {
+	for _, r := range t.roles {
+		if r.panic.on {
+			t.timers.set(&t.panic.timer, t.now+heartbeat)
+			return
+		}
+	}
+	t.panic.on = false
+	t.lower(guardKey{name: GuardPanic, role: subjects.Role("")})
+}

@@ -1,0 +1,208 @@
+package membership
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"thor/subjects"
+)
+
+// A Table is the membership as one observer knows it. Make it with New; it is
+// not safe for concurrent use. All times given to it are the observer's own
+// clock; one that goes back is held at the latest seen.
+type Table struct {
+	cfg Config
+
+	started bool
+	base    time.Time // of instant 0
+	now     instant
+	wall    time.Time // of now, for show
+	advance instant   // of the last Advance
+	heard   instant   // of the last announcement from anybody
+	resumed instant   // when it last heard again after a gap
+	bare    instant   // of the last beat that names no connection
+
+	members  map[key]*member // listed ones, and who is remembered
+	nodes    map[subjects.NodeID]*node
+	roles    map[subjects.Role]*role
+	labels   map[string]subjects.Role // host labels of the roles that have members
+	brokers  map[string]*broker
+	departed map[subjects.NodeID]*departed
+	revoked  revocations
+
+	timers   timers
+	silent   []*member // fell silent in this Advance
+	failed   []*member // failed in this call and not decided yet
+	dirty    map[*role]struct{}
+	blind    blindness
+	panic    panicking
+	recent   []loss // removals by silence, for the panic threshold
+	guards   map[guardKey]*Guard
+	events   []subjects.Event
+	dropped  int
+	doubles  []Duplicate
+	revision uint64
+}
+
+type key struct {
+	role subjects.Role
+	node subjects.NodeID
+}
+
+// A node is what its members share.
+type node struct {
+	id        subjects.NodeID
+	members   []*member // by role
+	last      instant   // of any beat
+	listed    int       // members in the status
+	bareAfter instant   // announcements without boot are refused before this: it was revoked
+	leftAt    instant   // of the last removal
+	addresses addresses // of the members removed then
+}
+
+// A role is the members of one role.
+type role struct {
+	name   subjects.Role
+	label  string
+	all    int              // members that refer to it
+	list   []*member        // in the status, by node
+	ups    int              // of list: alive and up
+	since  instant          // when ups last left 0
+	bad    map[*member]bool // of list: failed, yet kept
+	damped map[*member]bool // not in list: held down by G6
+	panic  panicking        // G3, for this role
+	timer  timer            // when the kept ones are looked at again
+}
+
+// New makes an empty table.
+func New(cfg Config) *Table {
+	t := &Table{
+		cfg:      cfg.withDefaults(),
+		members:  make(map[key]*member),
+		nodes:    make(map[subjects.NodeID]*node),
+		roles:    make(map[subjects.Role]*role),
+		labels:   make(map[string]subjects.Role),
+		brokers:  make(map[string]*broker),
+		departed: make(map[subjects.NodeID]*departed),
+		dirty:    make(map[*role]struct{}),
+		guards:   make(map[guardKey]*Guard),
+		bare:     longAgo,
+		resumed:  longAgo,
+	}
+	t.blind.timer = timer{kind: timerObserver, index: -1, act: t.see}
+	t.panic.timer = timer{kind: timerPanic, index: -1, act: t.calm}
+	return t
+}
+
+// Advance lets time pass until now: who is due for removal goes, guards end.
+func (t *Table) Advance(now time.Time) {
+	paused := t.started && t.since(now)-t.advance > pauseGap
+	t.enter(now)
+	if paused {
+		t.pause()
+	}
+	t.advance = t.now
+	t.isolation()
+	for x := t.timers.due(t.now); x != nil; x = t.timers.due(t.now) {
+		x.act()
+	}
+	t.mourn()
+	t.flush()
+}
+
+// Next is when Advance must be called: when something is due, and within a
+// second of the last Advance in any case. It is the zero time before the first call.
+func (t *Table) Next() time.Time {
+	if !t.started {
+		return time.Time{}
+	}
+	next := t.advance + heartbeat
+	if len(t.timers) > 0 {
+		next = min(next, t.timers[0].at)
+	}
+	return t.base.Add(max(next, t.now))
+}
+
+// enter takes note of the time and finds out whether the observer was paused.
+func (t *Table) enter(now time.Time) {
+	if !t.started {
+		t.started, t.base, t.wall = true, now, stamp(now)
+		return
+	}
+	at := t.since(now)
+	gap := at - t.now
+	if gap <= 0 {
+		return
+	}
+	t.now, t.wall = at, stamp(now)
+	if gap > pauseGap {
+		t.pause()
+	}
+}
+
+func (t *Table) since(now time.Time) instant { return now.Sub(t.base) }
+
+// stamp is now as the status shows it.
+func stamp(now time.Time) time.Time { return now.UTC().Truncate(time.Millisecond) }
+
+// Fill writes the roles and the departed nodes into s, sorted. What it writes
+// shares nothing that the table will change.
+func (t *Table) Fill(s *subjects.Status) {
+	s.Roles = make(map[subjects.Role][]subjects.Member, len(t.roles))
+	for name, r := range t.roles {
+		if len(r.list) == 0 {
+			continue
+		}
+		ms := make([]subjects.Member, len(r.list))
+		for i, m := range r.list {
+			ms[i] = m.shown
+		}
+		s.Roles[name] = ms
+	}
+	s.Departed = make([]subjects.Departed, 0, len(t.departed))
+	for _, id := range slices.Sorted(maps.Keys(t.departed)) {
+		s.Departed = append(s.Departed, t.departed[id].Departed)
+	}
+}
+
+// Revision rises with each change of what Fill writes.
+func (t *Table) Revision() uint64 { return t.revision }
+
+// Counts is the size of a table, for metrics.
+type Counts struct {
+	Up, Suspect, Draining int // members in the status
+	Inherited             int // of these: adopted, not heard yet
+	Damped                int // held down by G6, not in the status
+	Remembered            int // all that is kept, the above included
+	Nodes                 int // with members in the status
+	Departed              int
+	DroppedEvents         int // since New: nobody drained them
+}
+
+// Counts counts.
+func (t *Table) Counts() Counts {
+	c := Counts{Remembered: len(t.members), Departed: len(t.departed), DroppedEvents: t.dropped}
+	for _, n := range t.nodes {
+		if n.listed > 0 {
+			c.Nodes++
+		}
+	}
+	for _, r := range t.roles {
+		c.Damped += len(r.damped)
+		for _, m := range r.list {
+			switch m.shown.State {
+			case subjects.Draining:
+				c.Draining++
+			case subjects.Suspect:
+				c.Suspect++
+			default:
+				c.Up++
+			}
+			if m.inherited {
+				c.Inherited++
+			}
+		}
+	}
+	return c
+}

@@ -1,0 +1,359 @@
+package membership_test
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"thor/manager/membership"
+	"thor/subjects"
+)
+
+// A world is a simulated network on a simulated bus, and one manager's table
+// that hears of it. It draws everything from its seed.
+type world struct {
+	rng   *rand.Rand
+	now   time.Duration
+	queue schedule
+	order int
+
+	brokers []*simBroker
+	procs   []*proc
+	table   *membership.Table
+	paused  bool // the manager stands still: messages wait
+	cut     bool // the manager's connection is gone: messages are lost
+	cutAt   time.Duration
+	held    []func()
+	orderly bool // the bus loses, doubles and reorders nothing
+
+	hash     hash.Hash64
+	faults   map[string]int
+	removals map[string]int
+	broken   []string // promises
+}
+
+// A simBroker carries the connections of the processes attached to it.
+type simBroker struct {
+	name     string
+	alive    bool
+	frozen   bool
+	apart    bool          // from the manager: what its clients say is lost
+	rejoined time.Duration // when that ended
+	stuck    []func()
+	conns    int
+}
+
+// A proc is one process with one connection, under one or more roles.
+type proc struct {
+	node    string
+	roles   []subjects.Role
+	boot    string
+	boots   int
+	seq     uint64
+	plain   bool
+	alive   bool
+	frozen  bool
+	cutoff  bool // from all brokers
+	leaving bool // left on purpose, in this life
+	left    bool // or in any
+	state   subjects.State
+	broker  *simBroker
+	via     string
+	life    int // raised to make scheduled things of an earlier life void
+
+	connected time.Duration // since when it can be heard; -1: it cannot
+	cause     string        // of the last loss of its connection
+	lost      time.Duration
+	delivered map[subjects.Role]time.Duration // last beat that reached the table
+	downs     time.Duration                   // last time it said down
+}
+
+var dbg string
+
+func (w *world) trace(p, f string, a ...any) {
+	if dbg != "" && (p == dbg || p == "") {
+		fmt.Printf("%v %s %s\n", w.now, p, fmt.Sprintf(f, a...))
+	}
+}
+
+type task struct {
+	at    time.Duration
+	order int
+	do    func()
+}
+
+type schedule []task
+
+func (s schedule) Len() int { return len(s) }
+func (s schedule) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(s[i].at, s[j].at), cmp.Compare(s[i].order, s[j].order)) < 0
+}
+func (s schedule) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
+func (s *schedule) Push(x any)   { *s = append(*s, x.(task)) }
+func (s *schedule) Pop() any {
+	x := (*s)[len(*s)-1]
+	*s = (*s)[:len(*s)-1]
+	return x
+}
+
+func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
+	w := &world{
+		rng: rand.New(rand.NewPCG(seed, 7)), table: membership.New(cfg), hash: fnv.New64a(),
+		faults: map[string]int{}, removals: map[string]int{},
+	}
+	for i := range 3 {
+		b := &simBroker{name: fmt.Sprintf("b%d", i+1), alive: true}
+		w.brokers = append(w.brokers, b)
+	}
+	names := []subjects.Role{"sip_proxy", "media_relay", "voicemail_server", "xcap_server", "my_role"}
+	for i := range nodes {
+		p := &proc{node: fmt.Sprintf("n%d", i+1), plain: w.rng.IntN(15) == 0, delivered: map[subjects.Role]time.Duration{}}
+		for _, r := range w.rng.Perm(len(names))[:1+w.rng.IntN(3)] {
+			p.roles = append(p.roles, names[r])
+		}
+		slices.Sort(p.roles)
+		w.procs = append(w.procs, p)
+		w.start(p)
+	}
+	for _, b := range w.brokers {
+		p := &proc{node: b.name, roles: []subjects.Role{subjects.EventServer}, broker: b, delivered: map[subjects.Role]time.Duration{}}
+		w.procs = append(w.procs, p)
+		w.start(p)
+	}
+	w.after(0, w.tick)
+	return w
+}
+
+func (w *world) after(d time.Duration, do func()) {
+	w.order++
+	heap.Push(&w.queue, task{w.now + d, w.order, do})
+}
+
+// between draws a time from a to b, both in milliseconds.
+func (w *world) between(a, b int) time.Duration {
+	return time.Duration(a+w.rng.IntN(b-a+1)) * time.Millisecond
+}
+
+func (w *world) run(d time.Duration) {
+	end := w.now + d
+	for len(w.queue) > 0 && w.queue[0].at <= end {
+		x := heap.Pop(&w.queue).(task)
+		w.now = x.at
+		x.do()
+	}
+	w.now = end
+}
+
+func (w *world) clock() time.Time { return t0.Add(w.now) }
+
+// tick is the manager's loop.
+func (w *world) tick() {
+	if !w.paused {
+		w.table.Advance(w.clock())
+		w.check()
+	}
+	w.after(max(w.table.Next().Sub(w.clock()), 5*time.Millisecond), w.tick)
+}
+
+// hear lets the manager get a message, after a while.
+func (w *world) hear(do func()) {
+	d := w.between(1, 20)
+	if w.rng.IntN(50) == 0 && !w.orderly {
+		d = w.between(20, 300) // out of order
+	}
+	w.after(d, func() {
+		switch {
+		case w.cut:
+		case w.paused:
+			w.held = append(w.held, do)
+		default:
+			do()
+			w.check()
+		}
+	})
+}
+
+// carry takes a message of a client through broker b.
+func (w *world) carry(b *simBroker, do func()) {
+	switch {
+	case !b.alive, b.apart:
+	case b.frozen:
+		b.stuck = append(b.stuck, func() { w.carry(b, do) })
+	default:
+		w.hear(do)
+		if w.rng.IntN(100) == 0 && !w.orderly {
+			w.hear(do) // twice
+		}
+	}
+}
+
+// start lets p begin a new life.
+func (w *world) start(p *proc) {
+	p.boots++
+	p.boot = fmt.Sprintf("%s-%d", p.node, p.boots)
+	p.life++
+	p.seq, p.alive, p.frozen, p.leaving, p.state, p.connected = 0, true, false, false, subjects.Up, -1
+	w.connect(p, 0)
+	life := p.life
+	var beat func()
+	beat = func() {
+		if p.life != life || !p.alive {
+			return
+		}
+		w.beat(p)
+		w.after(w.between(900, 1100), beat)
+	}
+	w.after(w.between(0, 1000), beat)
+}
+
+// connect lets p look for a broker, after d.
+func (w *world) connect(p *proc, d time.Duration) {
+	life := p.life
+	w.after(d, func() {
+		if p.life != life || !p.alive || p.frozen || p.connected >= 0 {
+			return
+		}
+		b := p.broker
+		if !p.server() {
+			b = w.brokers[w.rng.IntN(len(w.brokers))]
+		}
+		switch {
+		case p.cutoff || b.frozen:
+			w.connect(p, w.between(2000, 2100)) // the dial times out
+			return
+		case !b.alive:
+			w.connect(p, w.between(50, 250))
+			return
+		}
+		b.conns++
+		w.trace(p.node, "connected %s#%d", b.name, b.conns)
+		p.broker, p.via, p.connected = b, fmt.Sprintf("%s#%d", b.name, b.conns), w.now
+		w.beat(p)
+	})
+}
+
+func (p *proc) server() bool { return p.roles[0] == subjects.EventServer }
+
+// beat announces p under all its roles.
+func (w *world) beat(p *proc) {
+	if p.frozen || p.cutoff || p.connected < 0 || p.leaving {
+		return
+	}
+	w.say(p, p.state)
+}
+
+func (w *world) say(p *proc, s subjects.State) {
+	for _, r := range p.roles {
+		p.seq++
+		a := subjects.Announcement{
+			V: 1, Node: subjects.NodeID(p.node), Role: r, State: s, Addresses: []netip.Addr{address(p.node)},
+			Boot: p.boot, Seq: p.seq, Via: p.via,
+		}
+		if p.plain {
+			a.Boot, a.Seq = "", 0
+		}
+		w.carry(p.broker, func() {
+			b := a // the table keeps it
+			w.trace(p.node, "announce %s %d %s", b.Role, b.Seq, b.Via)
+			if w.table.Announce(&b, w.clock()) == nil {
+				p.delivered[r] = w.now
+			}
+		})
+	}
+}
+
+// hangUp ends p's connection; reason is what its broker, if it lives, tells
+// after d.
+func (w *world) hangUp(p *proc, reason string, d time.Duration) {
+	if p.connected < 0 {
+		return
+	}
+	p.connected, p.lost, p.cause = -1, w.now, reason
+	w.trace(p.node, "hangup %s", reason)
+	if reason == "" || p.server() || w.rng.IntN(20) == 0 && !w.orderly { // an event may be lost
+		return
+	}
+	b, gone := p.broker, membership.Disconnect{Node: subjects.NodeID(p.node), Boot: p.boot, Via: p.via, Reason: reason}
+	w.after(d, func() {
+		w.carry(b, func() { w.trace(p.node, "DISC %+v", gone); w.table.Disconnect(gone, w.clock()) })
+	})
+}
+
+// check looks at what the table did and whether it keeps its promises.
+func (w *world) check() {
+	w.table.Duplicates()
+	events := w.table.Events()
+	if len(events) == 0 {
+		return
+	}
+	s := &subjects.Status{V: 1}
+	w.table.Fill(s)
+	if err := s.Check(); err != nil {
+		w.broke("the status breaks the rules: %v", err)
+	}
+	for _, e := range events {
+		w.trace(string(e.Node), "%s %s %s", e.Kind, e.Role, e.Detail)
+		fmt.Fprintln(w.hash, e.Time.Sub(t0), e.Kind, e.Role, e.Node, e.Detail)
+		if e.Kind == subjects.EventLeave {
+			w.judge(&e, s)
+		}
+	}
+	fmt.Fprintf(w.hash, "%s\n", s.Encode())
+}
+
+// judge looks whether a removal was right.
+func (w *world) judge(e *subjects.Event, s *subjects.Status) {
+	why, _, _ := strings.Cut(e.Detail, ":")
+	w.removals[why]++
+	p := w.procs[slices.IndexFunc(w.procs, func(p *proc) bool { return p.node == string(e.Node) })]
+	if why != "left" && why != "revoked" && len(s.Roles[e.Role]) == 0 {
+		w.broke("%s was emptied by failure: %s", e.Role, e.Detail)
+	}
+	switch why {
+	case "left":
+		if !p.left {
+			w.broke("%s as %s never left", e.Node, e.Role)
+		}
+	case "check failed":
+		if p.downs == 0 {
+			w.broke("%s as %s never was down", e.Node, e.Role)
+		}
+	default:
+		if w.couldHear(p) {
+			w.broke("%s as %s lives on %s since %v, removed: %s", e.Node, e.Role, p.via, w.now-p.connected, e.Detail)
+		}
+		if silent := w.now - p.delivered[e.Role]; why == "silent" && silent < 10*time.Second {
+			w.broke("%s as %s was silent for %v only", e.Node, e.Role, silent)
+		}
+	}
+}
+
+// couldHear reports whether p lives and its beats had a way to the manager for
+// long enough, or whether it has a right to be waited for: its broker died, and
+// it is looking for another one.
+func (w *world) couldHear(p *proc) bool {
+	until := w.now
+	if w.cut {
+		until = w.cutAt
+	}
+	switch {
+	case !p.alive, p.frozen, p.cutoff, p.leaving:
+		return false
+	case p.connected >= 0:
+		return p.broker.sound() && until-max(p.connected, p.broker.rejoined) > 1200*time.Millisecond
+	}
+	return !p.server() && p.cause == "" && until-p.lost < 8*time.Second
+}
+
+func (w *world) broke(format string, args ...any) {
+	if len(w.broken) < 10 {
+		w.broken = append(w.broken, fmt.Sprintf("%v: ", w.now)+fmt.Sprintf(format, args...))
+	}
+}

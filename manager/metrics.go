@@ -1,0 +1,56 @@
+package manager
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"thor/manager/membership"
+	"thor/subjects"
+)
+
+// metrics exist in any case and are registered where somebody collects them.
+type metrics struct {
+	members       *prometheus.GaugeVec
+	active        prometheus.Gauge
+	epoch         prometheus.Gauge
+	generation    prometheus.Gauge
+	announcements prometheus.Counter
+	rejected      *prometheus.CounterVec
+	guard         *prometheus.GaugeVec
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		members:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_members", Help: "Members in the status this manager published."}, []string{"role", "state"}),
+		active:        gauge("thor_manager_active", "1 while this manager is the active one."),
+		epoch:         gauge("thor_status_epoch", "Epoch of the status this manager published last."),
+		generation:    gauge("thor_status_generation", "Generation of the status this manager published last."),
+		announcements: prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_announcements_total", Help: "Announcements heard."}),
+		rejected:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "thor_rejected_total", Help: "Messages dropped, by reason."}, []string{"code"}),
+		guard:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_guard_active", Help: "1 while a guard holds removals back."}, []string{"guard"}),
+	}
+	if r != nil {
+		r.MustRegister(m.members, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.guard)
+	}
+	return m
+}
+
+func (m *metrics) show(s *subjects.Status) {
+	m.epoch.Set(float64(s.Epoch))
+	m.generation.Set(float64(s.Generation))
+	m.members.Reset()
+	for r, ms := range s.Roles {
+		for i := range ms {
+			m.members.WithLabelValues(string(r), string(ms[i].State)).Inc()
+		}
+	}
+}
+
+func (m *metrics) guards(gs []membership.Guard) {
+	m.guard.Reset()
+	for _, g := range gs {
+		m.guard.WithLabelValues(string(g.Name)).Set(1)
+	}
+}

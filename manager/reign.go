@@ -1,0 +1,249 @@
+package manager
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/manager/election"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// A reign is what a manager has while it leads.
+type reign struct {
+	term     *election.Term
+	status   *subjects.Status // the newest published
+	encoded  []byte
+	digest   string
+	revision uint64 // of the table, as published
+	pending  bool   // a change waits for the coalescing time
+	last     time.Time
+	ticked   time.Time
+	views    map[subjects.Role]time.Time // when each role's list was told
+	events   []subjects.Event
+	zones    string // the differing zone digests last reported
+	keep     *keeper
+}
+
+// begin takes up a term: the new epoch is told at once, with the members that
+// are known.
+func (m *Manager) begin(t *election.Term, now time.Time) {
+	base := &subjects.Status{V: subjects.Version, Domain: m.cfg.Domain, Roles: map[subjects.Role][]subjects.Member{}}
+	if h := m.newest.Load(); h != nil {
+		base = h.status
+		m.table.Adopt(base, now)
+	}
+	m.table.Blind(now)
+	r := &reign{term: t, status: base, views: make(map[subjects.Role]time.Time)}
+	r.keep = newKeeper(m.cfg.Overlay.Conn(), m.log)
+	m.lead = r
+	m.active.Store(true)
+	m.metrics.active.Set(1)
+	m.member.Update(func(x *overlay.Member) { x.Attrs = subjects.Attrs{"state": "active"} })
+	r.events = append(r.events, subjects.Event{Kind: subjects.EventElected, Role: subjects.Manager, Node: m.cfg.Overlay.ID()})
+	m.issue(now, true)
+}
+
+// end puts the reign down; somebody else's status is followed from here on.
+func (m *Manager) end(why string) {
+	m.log.Warn().Str("reason", why).Str("event", "standby").Msg("standing by")
+	m.lead.keep.stop()
+	m.lead = nil
+	m.active.Store(false)
+	m.metrics.active.Set(0)
+	m.member.Update(func(x *overlay.Member) { x.Attrs = subjects.Attrs{"state": "standby"} })
+}
+
+// abdicate ends a reign on purpose: last word, then the lease.
+func (m *Manager) abdicate() {
+	r := m.lead
+	if r == nil {
+		return
+	}
+	now := time.Now()
+	if r.term.Valid(now) {
+		m.issue(now, false)
+		m.tell(subjects.Event{Kind: subjects.EventResigned, Role: subjects.Manager, Node: m.cfg.Overlay.ID()}, now)
+		r.keep.flush()
+	}
+	_ = m.cfg.Overlay.Conn().FlushTimeout(time.Second)
+	r.term.Resign()
+	<-r.term.Done()
+	r.keep.stop()
+	m.lead = nil
+	m.active.Store(false)
+}
+
+// step is one turn of the loop: let time pass, publish what is due.
+func (m *Manager) step(now time.Time) {
+	if !m.table.Next().After(now) {
+		m.table.Advance(now)
+	}
+	r := m.lead
+	if r == nil {
+		m.table.Events() // the active manager tells them
+		m.table.Duplicates()
+		return
+	}
+	if !r.term.Valid(now) || !m.cfg.Overlay.Connected() {
+		select {
+		case <-r.term.Done():
+			m.end("the term ended")
+		default: // disconnected: nobody would hear; the lease decides
+			if !r.term.Valid(now) {
+				m.end("the lease may have expired")
+			}
+		}
+		return
+	}
+	m.report(now)
+	switch {
+	case m.table.Revision() == r.revision:
+		r.pending = false
+	case now.Sub(r.last) >= coalesce:
+		m.issue(now, false)
+	default:
+		r.pending = true
+	}
+	if now.Sub(r.ticked) >= tickEvery {
+		m.tick(now)
+	}
+	m.repeatViews(now)
+}
+
+// issue publishes a new generation if the table differs from what was told, or
+// if it must.
+func (m *Manager) issue(now time.Time, must bool) {
+	r := m.lead
+	next := &subjects.Status{
+		V: subjects.Version, Domain: m.cfg.Domain, Epoch: r.term.Epoch, Manager: m.cfg.Overlay.ID(), Time: stamp(now),
+		Generation: max(r.term.First, r.status.Generation) + 1,
+	}
+	m.table.Fill(next)
+	for _, ms := range next.Roles {
+		for i := range ms {
+			ms[i].Since = stamp(ms[i].Since)
+		}
+	}
+	for i := range next.Departed {
+		next.Departed[i].Until = stamp(next.Departed[i].Until)
+	}
+	r.revision, r.pending, r.last = m.table.Revision(), false, now
+	delta := subjects.Diff(r.status, next)
+	if !must && len(delta.Changes) == 0 && len(delta.Gone) == 0 && len(delta.Forgotten) == 0 {
+		return
+	}
+	if next.Generation > r.term.Ceiling(next.Generation) {
+		r.revision-- // try again when the lease has reserved more
+		return
+	}
+	r.status, r.encoded, r.digest = next, next.Encode(), delta.Digest
+	m.newest.Store(&held{next, r.encoded})
+	m.offer()
+	m.learn(next.Mark())
+	m.publish(&nats.Msg{Subject: subjects.StatusDelta, Data: delta.Encode()})
+	m.tick(now)
+	for _, role := range changedRoles(delta) {
+		m.view(role, now)
+	}
+	m.report(now)
+	r.keep.put(next, r.encoded)
+	m.metrics.show(next)
+}
+
+// stamp is the wire's form of a time: UTC, milliseconds, no monotonic part.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+func changedRoles(d *subjects.Delta) []subjects.Role {
+	var out []subjects.Role
+	for _, c := range d.Changes {
+		out = append(out, c.Role)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (m *Manager) tick(now time.Time) {
+	r := m.lead
+	r.ticked = now
+	t := subjects.Tick{
+		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Digest: r.digest,
+		Manager: m.cfg.Overlay.ID(), Time: stamp(now), Counts: r.status.Counts(),
+	}
+	m.publish(&nats.Msg{Subject: subjects.StatusTick, Data: t.Encode()})
+}
+
+func (m *Manager) view(role subjects.Role, now time.Time) {
+	m.lead.views[role] = now
+	if len(m.lead.status.Roles[role]) == 0 {
+		delete(m.lead.views, role)
+	}
+	m.publish(&nats.Msg{Subject: subjects.View(role), Data: m.lead.status.View(role).Encode()})
+}
+
+// repeatViews tells one role's list that is due, so that repeats spread out.
+func (m *Manager) repeatViews(now time.Time) {
+	r := m.lead
+	every, members := viewEvery, 0
+	for _, ms := range r.status.Roles {
+		members += len(ms)
+	}
+	if members > bigNetwork {
+		every = viewEveryBig
+	}
+	for role := range r.status.Roles {
+		if now.Sub(r.views[role]) >= every-stepTime {
+			m.view(role, now)
+			return
+		}
+	}
+}
+
+// report tells the events and duplicates that the table has.
+func (m *Manager) report(now time.Time) {
+	r := m.lead
+	for _, e := range append(r.events, m.table.Events()...) {
+		m.tell(e, now)
+	}
+	r.events = nil
+	for _, d := range m.table.Duplicates() {
+		m.notify(d)
+	}
+	if z := differingZones(r.status); z != r.zones {
+		r.zones = z
+		if z != "" {
+			m.tell(subjects.Event{Kind: subjects.EventZone, Role: subjects.DNSManager, Detail: z}, now)
+		}
+	}
+	m.metrics.guards(m.table.Guards())
+}
+
+func (m *Manager) tell(e subjects.Event, now time.Time) {
+	e.V, e.Time = subjects.Version, stamp(now)
+	e.Epoch, e.Generation = m.lead.status.Epoch, m.lead.status.Generation
+	e.Detail = subjects.Printable(e.Detail, 300)
+	m.log.Info().Str("event", string(e.Kind)).Str("role", string(e.Role)).Str("peer", string(e.Node)).
+		Uint64("epoch", e.Epoch).Uint64("gen", e.Generation).Str("detail", e.Detail).Msg("network changed")
+	m.publish(&nats.Msg{Subject: subjects.Events, Data: e.Encode()})
+}
+
+// differingZones names the name servers whose zone configuration is not that
+// of the first: their answers differ although they hold the same status.
+func differingZones(s *subjects.Status) string {
+	ms := s.Roles[subjects.DNSManager]
+	out := ""
+	for i := range ms {
+		if z := ms[i].Attrs["zone"]; i > 0 && z != ms[0].Attrs["zone"] {
+			out += string(ms[i].Node) + " differs from " + string(ms[0].Node) + " in its zone configuration; "
+		}
+	}
+	return out
+}
+
+// flushContext bounds what is done at the end.
+func flushContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 2*time.Second)
+}

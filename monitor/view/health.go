@@ -1,0 +1,77 @@
+package view
+
+import (
+	"fmt"
+	"strings"
+
+	"thor/subjects"
+)
+
+// Health judges a view of the network: ok is false, and the reasons say why in
+// words for an operator, when the view itself is not current (stale, or without
+// a connection), when no manager is active, when a member is suspect, or when a
+// role has members but none that serves. A draining member is no reason, it is
+// somebody's wish; nor is a role that is absent, since a status cannot say which
+// roles ought to be there. s may be nil: nothing is known.
+func Health(s *subjects.Status, stale, connected bool) (ok bool, reasons []string) {
+	if !connected {
+		reasons = append(reasons, "no connection to a broker")
+	}
+	if s == nil {
+		return false, append(reasons, "nothing is known of the network yet")
+	}
+	if stale {
+		reasons = append(reasons, "no active manager confirms the status")
+	}
+	if s.Manager == "" {
+		reasons = append(reasons, "no manager is active")
+	}
+	for _, role := range s.RoleNames() {
+		reasons = append(reasons, roleReasons(role, s.Roles[role])...)
+	}
+	return len(reasons) == 0, reasons
+}
+
+func roleReasons(role subjects.Role, members []subjects.Member) []string {
+	var out []string
+	var suspects []*subjects.Member
+	serving := 0
+	for i := range members {
+		if members[i].Serves() {
+			serving++
+		}
+		if members[i].State == subjects.Suspect {
+			suspects = append(suspects, &members[i])
+		}
+	}
+	name := safe(string(role), 63)
+	if len(members) > 0 && serving == 0 {
+		out = append(out, fmt.Sprintf("%s: no member serves, %d draining", name, len(members)))
+	}
+	switch n := len(suspects); {
+	case n == 1:
+		r := fmt.Sprintf("%s: %s is suspect", name, node(suspects[0]))
+		if why := safe(suspects[0].Reason, subjects.MaxReason); why != "" {
+			r += ", " + why
+		}
+		out = append(out, r)
+	case n > 1:
+		out = append(out, fmt.Sprintf("%s: %d of %d are suspect, %s", name, n, len(members), someNodes(suspects, 3)))
+	}
+	return out
+}
+
+// someNodes names at most n of the members' nodes.
+func someNodes(ms []*subjects.Member, n int) string {
+	var names []string
+	for _, m := range ms[:min(n, len(ms))] {
+		names = append(names, node(m))
+	}
+	s := strings.Join(names, " ")
+	if len(ms) > n {
+		s += fmt.Sprintf(" and %d more", len(ms)-n)
+	}
+	return s
+}
+
+func node(m *subjects.Member) string { return subjects.Printable(string(m.Node), 63) }

@@ -1,0 +1,250 @@
+package view
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"thor/subjects"
+)
+
+// Render draws the state: exactly as many lines as the terminal has rows, none
+// wider than it has columns.
+func (m Model) Render() string {
+	var lines []string
+	switch {
+	case m.width < minWidth || m.height < minHeight:
+		lines = []string{m.summary()}
+	case m.help:
+		lines = m.withFooter(slices.Clone(helpText))
+	default:
+		lines = m.withFooter(append(append(m.header(), m.tabs()), m.body()...))
+	}
+	for i := range lines {
+		lines[i] = clip(lines[i], m.width)
+	}
+	screen := strings.Join(lines, "\n")
+	if m.opt.ASCII {
+		screen = toASCII(screen)
+	}
+	return screen
+}
+
+// withFooter fills the screen up to its last line, which lists the keys.
+func (m *Model) withFooter(lines []string) []string {
+	lines = lines[:min(len(lines), m.height-1)]
+	for len(lines) < m.height-1 {
+		lines = append(lines, "")
+	}
+	return append(lines, m.paint(faint, " "+m.footer()))
+}
+
+func (m *Model) domain() string {
+	d := m.opt.Domain
+	if m.pic.Status != nil && m.pic.Status.Domain != "" {
+		d = m.pic.Status.Domain
+	}
+	return safe(d, 253)
+}
+
+// summary is all there is room for on a tiny terminal: the worst first.
+func (m *Model) summary() string {
+	state := m.link()
+	if m.pic.current() {
+		glyph, words, _ := m.health()
+		state = glyph + " " + strings.SplitN(words, ":", 2)[0]
+	}
+	parts := []string{state}
+	if d := m.domain(); d != "" {
+		parts = append(parts, d)
+	}
+	return strings.Join(append(parts, m.activeCounts(false)...), "  ")
+}
+
+// header: where, how it is, how current that is, and the one figure that the
+// SIP Thor description says to watch: the active members of each role.
+func (m *Model) header() []string {
+	glyph, word, t := m.health()
+	left := " " + m.paint(strong, "thor "+m.domain()) + "  " + m.paint(t, glyph+" "+word)
+	lt := alarm
+	if m.pic.current() {
+		lt = good
+	}
+	right := m.paint(lt, m.link()) + "  " + m.now.Format("15:04:05") + " "
+	lines := []string{between(left, right, m.width), " " + m.origin()}
+	return append(lines, m.activeLines()...)
+}
+
+// between puts left and right at the two ends of a line; left gives way.
+func between(left, right string, w int) string {
+	room := w - width(right) - 1
+	if room < 10 {
+		return clip(left, w)
+	}
+	return fit(left, room) + " " + right
+}
+
+// health is a glyph, words, and their tone.
+func (m *Model) health() (glyph, words string, t tone) {
+	ok, reasons := Health(m.pic.Status, m.pic.Stale || m.pic.FromDisk, m.pic.Connected)
+	if ok {
+		return "●", "healthy", good
+	}
+	words = "degraded: " + reasons[0]
+	if n := len(reasons) - 1; n > 0 {
+		words = fmt.Sprintf("degraded (%d reasons): %s", n+1, reasons[0])
+	}
+	return "◐", words, alarm
+}
+
+// link says how the data gets here and how old the last word is.
+func (m *Model) link() string {
+	switch p := &m.pic; {
+	case p.current():
+		return "● connected"
+	case !p.Connected && p.Status == nil:
+		return "✗ connecting"
+	case p.Status == nil:
+		return "◐ waiting for a status"
+	case !p.Connected:
+		return "✗ no link, " + m.age()
+	default:
+		return "◐ " + m.age()
+	}
+}
+
+// age is how old a picture is that is not current.
+func (m *Model) age() string {
+	switch {
+	case !m.confirmed.IsZero():
+		return "stale " + seconds(m.now.Sub(m.confirmed))
+	case m.pic.FromDisk:
+		return "from an earlier run"
+	}
+	return "unconfirmed"
+}
+
+func seconds(d time.Duration) string {
+	if d < 100*time.Second {
+		return fmt.Sprintf("%d s", int(max(0, d)/time.Second))
+	}
+	return span(d)
+}
+
+// origin is which status this is, and whose.
+func (m *Model) origin() string {
+	s := m.pic.Status
+	if s == nil {
+		return "no status yet"
+	}
+	manager := managerName(s)
+	if a := s.Member(subjects.Manager, s.Manager); a != nil {
+		manager += " " + address(a)
+	}
+	return fmt.Sprintf("epoch %d  generation %d  changed %s ago  active manager %s",
+		s.Epoch, s.Generation, span(m.now.Sub(s.Time)), manager)
+}
+
+// activeLines are the counts, on two lines if need be and there is the height.
+func (m *Model) activeLines() []string {
+	items := m.activeCounts(true)
+	rows := 1
+	if m.height >= 20 {
+		rows = 2
+	}
+	lines := make([]string, 0, rows)
+	line := " active "
+	for i, it := range items {
+		more := fmt.Sprintf("  +%d", len(items)-i)
+		room := m.width
+		if len(lines) == rows-1 && i < len(items)-1 {
+			room -= len(more)
+		}
+		if width(line)+2+width(it) > room {
+			if len(lines) == rows-1 {
+				line += more
+				break
+			}
+			lines = append(lines, line)
+			line = "        "
+		}
+		line += " " + it + " "
+	}
+	return append(lines, line)
+}
+
+// activeCounts is the count of every role that is or was there.
+func (m *Model) activeCounts(painted bool) []string {
+	var out []string
+	for _, r := range m.roles() {
+		s := m.roleCount(r)
+		if c := count(m.members(r)); painted && (c.serving == 0 || c.suspect > 0) {
+			s = m.paint(alarm, "◐ "+s)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// roleCount is "role serving/total", and how many served before if it was more:
+// a member that went leaves no other trace in the counts.
+func (m *Model) roleCount(r subjects.Role) string {
+	c := count(m.members(r))
+	s := fmt.Sprintf("%s %d/%d", safe(string(r), 63), c.serving, c.total)
+	if most := m.most[r]; most > c.serving {
+		s += fmt.Sprintf(" was %d", most)
+	}
+	return s
+}
+
+var pageNames = [pages]string{"1 members", "2 events", "3 roles"}
+
+// tabs shows the pages, the filter, and where in the page one is.
+func (m *Model) tabs() string {
+	var b strings.Builder
+	b.WriteByte(' ')
+	for p, name := range pageNames {
+		if page(p) == m.page {
+			b.WriteString(m.paint(chosen, "["+name+"]"))
+		} else {
+			b.WriteString(" " + name + " ")
+		}
+		b.WriteByte(' ')
+	}
+	if m.typing {
+		b.WriteString(" filter: " + m.filter + "▏")
+	} else if m.filter != "" {
+		b.WriteString(" filter: " + m.filter)
+	}
+	if m.page == eventsPage && m.paused {
+		b.WriteString(m.paint(alarm, fmt.Sprintf(" paused, %d new", m.missed)))
+	}
+	right := ""
+	if n, h := m.bodyLen(), m.bodyHeight(); n > h {
+		top := m.top[m.page]
+		right = fmt.Sprintf("%d-%d of %d ", top+1, min(top+h, n), n)
+	}
+	return between(b.String(), right, m.width)
+}
+
+// dim is how the picture looks when it is not current: there, but faded.
+func (m *Model) dim(lines []string) []string {
+	if m.pic.current() {
+		return lines
+	}
+	for i, l := range lines {
+		lines[i] = m.paint(faint, ansi.Strip(l))
+	}
+	return lines
+}
+
+// sideways is the part of a line that is scrolled into view.
+func (m *Model) sideways(line string) string {
+	if m.left == 0 {
+		return clip(line, m.width)
+	}
+	return ansi.Cut(line, m.left, m.left+m.width)
+}

@@ -1,0 +1,408 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"thor/identity"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+var local = netip.MustParseAddr("127.0.0.1")
+
+// fakeNet is a network that writes down what is announced, and when.
+type fakeNet struct {
+	id *identity.Identity
+
+	mu    sync.Mutex
+	start time.Time
+	said  []string
+	calls []string
+	drain bool
+	deny  error
+	ms    map[subjects.Role]*fakeMembership
+}
+
+func newFakeNet() *fakeNet {
+	return &fakeNet{
+		id: &identity.Identity{
+			Domain: "example.net", Node: "n1", Roles: []subjects.Role{"sip_proxy", "media_relay"}, Addresses: []netip.Addr{local},
+		},
+		start: time.Now(), ms: make(map[subjects.Role]*fakeMembership),
+	}
+}
+
+func (n *fakeNet) say(role subjects.Role, s subjects.State, reason string) {
+	line := fmt.Sprintf("%v %s %s", time.Since(n.start), role, s)
+	if reason != "" {
+		line += ": " + reason
+	}
+	n.said = append(n.said, line)
+}
+
+func (n *fakeNet) Identity() *identity.Identity { return n.id }
+
+func (n *fakeNet) Join(m overlay.Member) (membership, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.deny != nil {
+		return nil, n.deny
+	}
+	n.say(m.Role, m.State, m.Reason)
+	n.ms[m.Role] = &fakeMembership{n: n, m: m}
+	return n.ms[m.Role], nil
+}
+
+func (n *fakeNet) Drain(r subjects.Role) error {
+	n.calls, n.drain = append(n.calls, "drain "+string(r)), true
+	return nil
+}
+
+func (n *fakeNet) Resume(r subjects.Role) error {
+	n.calls, n.drain = append(n.calls, "resume "+string(r)), false
+	return nil
+}
+
+type fakeMembership struct {
+	n *fakeNet
+	m overlay.Member
+}
+
+func (m *fakeMembership) Update(f func(*overlay.Member)) {
+	m.n.mu.Lock()
+	defer m.n.mu.Unlock()
+	f(&m.m)
+	m.n.say(m.m.Role, m.m.State, m.m.Reason)
+}
+
+func (m *fakeMembership) Drained() bool { return m.n.drain }
+
+func (m *fakeMembership) Leave(context.Context) error {
+	m.n.mu.Lock()
+	defer m.n.mu.Unlock()
+	m.n.say(m.m.Role, subjects.Leave, "")
+	return nil
+}
+
+// fakeProbe is a service that dies and comes back at set times.
+type fakeProbe struct {
+	start    time.Time
+	dead     []span
+	freezes  bool          // dead means no answer instead of a refusal
+	takes    time.Duration // of an answer
+	closed   int
+	asked    []time.Duration
+	pretends error
+}
+
+type span struct{ from, to time.Duration }
+
+func (p *fakeProbe) name() string { return "fake" }
+func (p *fakeProbe) close()       { p.closed++ }
+
+func (p *fakeProbe) probe(ctx context.Context) error {
+	at := time.Since(p.start)
+	p.asked = append(p.asked, at)
+	if p.pretends != nil {
+		return p.pretends
+	}
+	dead := slices.ContainsFunc(p.dead, func(s span) bool { return at >= s.from && at < s.to })
+	if dead && !p.freezes {
+		return &fault{text: "connection refused"}
+	}
+	wait := p.takes
+	if dead {
+		wait = time.Hour
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// agentWith makes an agent of one role per list of probes.
+func agentWith(t *testing.T, n *fakeNet, cc CheckConfig, probes ...[]*fakeProbe) *Agent {
+	t.Helper()
+	cc.Kind, cc.Target = TCP, "127.0.0.1:1"
+	var cfg Config
+	cfg.Metrics = prometheus.NewRegistry()
+	for i, ps := range probes {
+		rc := RoleConfig{Role: n.id.Roles[i], Priority: 7}
+		for range ps {
+			rc.Checks = append(rc.Checks, cc)
+		}
+		cfg.Roles = append(cfg.Roles, rc)
+	}
+	a, err := newAgent(cfg, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, ps := range probes {
+		for j, p := range ps {
+			p.start = n.start
+			a.roles[i].checks[j].prober = p
+		}
+	}
+	return a
+}
+
+func runFor(t *testing.T, a *Agent, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if err := a.Run(ctx); err != nil {
+		t.Errorf("run: %v", err)
+	}
+}
+
+func ready(a *Agent) bool {
+	select {
+	case <-a.Ready():
+		return true
+	default:
+		return false
+	}
+}
+
+func (n *fakeNet) expect(t *testing.T, want ...string) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !slices.Equal(n.said, want) {
+		t.Errorf("announced\n got %s\nwant %s", strings.Join(n.said, "\n     "), strings.Join(want, "\n     "))
+	}
+}
+
+func TestARefusingServiceIsDownAfterOneAndAHalfIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		p := &fakeProbe{dead: []span{{1001 * time.Millisecond, 3100 * time.Millisecond}}}
+		a := agentWith(t, n, CheckConfig{Interval: 500 * time.Millisecond}, []*fakeProbe{p})
+		runFor(t, a, 10*time.Second)
+		n.expect(t,
+			"0s sip_proxy up",
+			"1.75s sip_proxy down: fake: connection refused",
+			"3.5s sip_proxy up",
+			"10s sip_proxy leave")
+		if p.closed != 1 {
+			t.Errorf("closed %d times", p.closed)
+		}
+	})
+}
+
+func TestAFrozenServiceIsDownWithinFallIntervalsAndATimeout(t *testing.T) {
+	for _, c := range []CheckConfig{
+		{Interval: 500 * time.Millisecond, Timeout: 500 * time.Millisecond, Fall: 2},
+		{Interval: 500 * time.Millisecond, Timeout: 100 * time.Millisecond, Fall: 2},
+		{Interval: 2 * time.Second, Timeout: time.Second, Fall: 2},
+		{Interval: 100 * time.Millisecond, Fall: 1},
+		{Interval: time.Second, Timeout: 900 * time.Millisecond, Fall: 5},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := c.withDefaults()
+			bound := time.Duration(c.Fall)*c.Interval + c.Timeout
+			for phase := time.Duration(0); phase < c.Interval; phase += c.Interval / 7 {
+				n := newFakeNet()
+				died := 3*c.Interval + phase
+				p := &fakeProbe{dead: []span{{died, time.Hour}}, freezes: true, takes: time.Millisecond}
+				runFor(t, agentWith(t, n, c, []*fakeProbe{p}), died+bound+time.Nanosecond)
+				if len(n.said) != 3 || !strings.HasSuffix(n.said[1], "down: fake: no answer") {
+					t.Errorf("%v, dead at %v: %q", c, died, n.said)
+				}
+			}
+		})
+	}
+}
+
+func TestALostProbeChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		p := &fakeProbe{dead: []span{{1900 * time.Millisecond, 2100 * time.Millisecond}, {5900 * time.Millisecond, 6100 * time.Millisecond}}, freezes: true}
+		runFor(t, agentWith(t, n, CheckConfig{}, []*fakeProbe{p}), 9500*time.Millisecond)
+		n.expect(t, "0s sip_proxy up", "9.5s sip_proxy leave")
+		want := []time.Duration{0, 2000, 3000, 5000, 7000, 9000}
+		for i := range want {
+			want[i] *= time.Millisecond
+		}
+		if !slices.Equal(p.asked, want) {
+			t.Errorf("asked at %v", p.asked)
+		}
+	})
+}
+
+func TestARoleIsAnnouncedOnlyWhenItsChecksHaveDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		slow := &fakeProbe{takes: 800 * time.Millisecond}
+		a := agentWith(t, n, CheckConfig{}, []*fakeProbe{{}, slow}, []*fakeProbe{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		synctest.Wait()
+		n.expect(t, "0s media_relay up")
+		if s := a.Status(); ready(a) || s[0].State != "" || s[1].State != subjects.Up {
+			t.Errorf("early: ready %v, %v", ready(a), s)
+		}
+		time.Sleep(time.Second)
+		n.expect(t, "0s media_relay up", "800ms sip_proxy up")
+		if !ready(a) {
+			t.Error("not ready after all roles were announced")
+		}
+		if m := n.ms["sip_proxy"].m; m.Priority != 7 {
+			t.Errorf("announced as %+v", m)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAServiceThatNeverAnsweredIsAnnouncedDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		a := agentWith(t, n, CheckConfig{Rise: 3}, []*fakeProbe{{dead: []span{{0, 3 * time.Second}}}})
+		runFor(t, a, 10*time.Second)
+		n.expect(t, "0s sip_proxy down: fake: connection refused", "6s sip_proxy up", "10s sip_proxy leave")
+		if !ready(a) {
+			t.Error("not ready")
+		}
+	})
+}
+
+func TestALastingFaultIsOneChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		p := &fakeProbe{pretends: fmt.Errorf("read udp 127.0.0.1:%d->127.0.0.1:5060: %w", 41234, context.DeadlineExceeded)}
+		runFor(t, agentWith(t, n, CheckConfig{}, []*fakeProbe{p}), time.Minute)
+		n.expect(t, "0s sip_proxy down: fake: no answer", "1m0s sip_proxy leave")
+	})
+}
+
+func TestAnOperatorsDrainShowsInTheStatusAndNotInWhatIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		a := agentWith(t, n, CheckConfig{}, []*fakeProbe{{}})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		synctest.Wait()
+		if err := a.Drain(); err != nil {
+			t.Error(err)
+		}
+		if s := a.Status(); s[0].State != subjects.Draining || s[0].Reason == "" {
+			t.Errorf("drained: %v", s)
+		}
+		if err := a.Resume(); err != nil {
+			t.Error(err)
+		}
+		if s := a.Status(); s[0].State != subjects.Up || s[0].Reason != "" {
+			t.Errorf("resumed: %v", s)
+		}
+		if !slices.Equal(n.calls, []string{"drain _", "resume _"}) {
+			t.Errorf("calls: %q", n.calls)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRunEndsWithTheReasonWhenARoleIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		n.deny = errors.New("join as sip_proxy: role sip_proxy of n1: not in the certificate")
+		a := agentWith(t, n, CheckConfig{}, []*fakeProbe{{}})
+		err := a.Run(t.Context())
+		if err == nil || !errors.Is(err, n.deny) {
+			t.Errorf("run: %v", err)
+		}
+		if err := a.Run(t.Context()); err == nil {
+			t.Error("ran twice")
+		}
+	})
+}
+
+func TestNewSaysWhatTheCertificateLacks(t *testing.T) {
+	n := newFakeNet()
+	_, err := newAgent(Config{Roles: []RoleConfig{
+		{Role: "sip_proxy", Addresses: []netip.Addr{local, netip.MustParseAddr("192.0.2.9")}},
+		{Role: "xcap_server"},
+		{Role: "sip_proxy"},
+	}}, n)
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	want := []string{
+		"nodeagent: role sip_proxy: address 192.0.2.9 is not in the certificate of n1, which holds [127.0.0.1]",
+		"nodeagent: role xcap_server: not in the certificate of n1, which holds [sip_proxy media_relay]",
+		"nodeagent: role sip_proxy twice",
+	}
+	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if _, err := newAgent(Config{}, n); err == nil {
+		t.Error("an agent without roles was accepted")
+	}
+	if _, err := New(Config{}); err == nil {
+		t.Error("an agent without a network was accepted")
+	}
+}
+
+func TestBadChecksAreRefused(t *testing.T) {
+	ok := CheckConfig{Kind: SIP, Target: "127.0.0.1:5060"}
+	with := func(f func(*CheckConfig)) CheckConfig { c := ok; f(&c); return c }
+	for name, c := range map[string]CheckConfig{
+		"no kind":               with(func(c *CheckConfig) { c.Kind = "" }),
+		"another kind":          with(func(c *CheckConfig) { c.Kind = "ping" }),
+		"no target":             with(func(c *CheckConfig) { c.Target = "" }),
+		"no port":               with(func(c *CheckConfig) { c.Target = "127.0.0.1" }),
+		"port 0":                with(func(c *CheckConfig) { c.Target = "127.0.0.1:0" }),
+		"port 70000":            with(func(c *CheckConfig) { c.Target = "127.0.0.1:70000" }),
+		"no host":               with(func(c *CheckConfig) { c.Target = ":5060" }),
+		"IPv6 without brackets": with(func(c *CheckConfig) { c.Target = "::1:5060" }),
+		"transport":             with(func(c *CheckConfig) { c.Transport = "sctp" }),
+		"transport of tcp":      with(func(c *CheckConfig) { c.Kind, c.Transport = TCP, "tls" }),
+		"expect 99":             with(func(c *CheckConfig) { c.Expect = []int{99} }),
+		"expect of tcp":         with(func(c *CheckConfig) { c.Kind, c.Expect = TCP, []int{200} }),
+		"interval 99ms":         with(func(c *CheckConfig) { c.Interval = 99 * time.Millisecond }),
+		"negative interval":     with(func(c *CheckConfig) { c.Interval = -time.Second }),
+		"timeout over interval": with(func(c *CheckConfig) { c.Timeout = 3 * time.Second }),
+		"negative timeout":      with(func(c *CheckConfig) { c.Timeout = -1 }),
+		"negative rise":         with(func(c *CheckConfig) { c.Rise = -1 }),
+		"fall 101":              with(func(c *CheckConfig) { c.Fall = 101 }),
+		"target and command":    with(func(c *CheckConfig) { c.Command = []string{"/bin/true"} }),
+		"command and target":    with(func(c *CheckConfig) { c.Kind, c.Command = Command, []string{"/bin/true"} }),
+		"relative command":      {Kind: Command, Command: []string{"true"}},
+		"no command":            {Kind: Command},
+		"url of ftp":            {Kind: HTTP, Target: "ftp://127.0.0.1/"},
+		"url without host":      {Kind: HTTP, Target: "http:///x"},
+		"url with a user":       {Kind: HTTP, Target: "http://u:secret@127.0.0.1/"},
+		"not a url":             {Kind: HTTP, Target: "http://[::1/"},
+	} {
+		_, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{ok, c}}}}, newFakeNet())
+		if err == nil || !strings.HasPrefix(err.Error(), "nodeagent: role sip_proxy: check 2: ") {
+			t.Errorf("%s: %v", name, err)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error tells the password", name)
+		}
+	}
+	if c := (CheckConfig{Kind: SIP, Interval: 300 * time.Millisecond}).withDefaults(); c.Timeout != c.Interval || c.Rise != 2 || c.Fall != 2 || c.Transport != "udp" {
+		t.Errorf("defaults: %+v", c)
+	}
+}

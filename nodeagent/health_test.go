@@ -1,0 +1,97 @@
+package nodeagent
+
+import (
+	"strings"
+	"testing"
+
+	"thor/subjects"
+)
+
+// A script is a row of probes: "." passes, a letter is a fault of that name.
+// want holds the condition and reason after each: "+" is healthy, a letter is
+// sick because of that fault, and "!" after it marks a change that
+// must be told.
+func TestHealthChangesOnlyAfterARow(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		rise, fall int
+		script     string
+		want       string
+	}{
+		{"first success is up at once", 3, 3, "..", "+! +"},
+		{"first failure is down at once", 3, 3, "aa", "a! a"},
+		{"one failure of two is nothing", 2, 2, ".a.a.", "+! + + + +"},
+		{"two of two", 2, 2, ".aa", "+! + a!"},
+		{"fall 1", 1, 1, ".a.a", "+! a! +! a!"},
+		{"fall 3", 1, 3, ".aa.aaa", "+! + + + + + a!"},
+		{"rise 2 after a failure", 2, 2, "a.a..", "a! a a a +!"},
+		{"rise 3", 3, 1, ".a...", "+! a! a a +!"},
+		{"faults of any kind count together", 2, 2, ".ab", "+! + b!"},
+		{"an unsteady reason stays the first", 2, 2, "aababab", "a! a a a a a a"},
+		{"a lasting new reason is told", 2, 2, "aabb", "a! a a b!"},
+		{"a new reason is told after fall 3", 2, 3, "abbb", "a! a a b!"},
+		{"a success between keeps the old reason", 2, 2, "ab.b", "a! a a b!"},
+	} {
+		h := health{rise: c.rise, fall: c.fall}
+		var got []string
+		for _, p := range c.script {
+			changed := h.observe(strings.TrimSuffix(string(p), "."))
+			s := "+"
+			if h.now == sick {
+				s = h.reason
+			} else if h.reason != "" {
+				t.Errorf("%s: healthy because of %q", c.name, h.reason)
+			}
+			if changed {
+				s += "!"
+			}
+			got = append(got, s)
+		}
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%s: %s\n got %s\nwant %s", c.name, c.script, s, c.want)
+		}
+	}
+}
+
+func TestARoleIsHealthyWhenAllChecksAre(t *testing.T) {
+	up, down, late, worse := &health{now: healthy}, &health{now: sick, reason: "first"}, &health{}, &health{now: sick, reason: "second"}
+	for i, c := range []struct {
+		checks []*health
+		want   condition
+		reason string
+	}{
+		{nil, healthy, ""},
+		{[]*health{up, up}, healthy, ""},
+		{[]*health{up, late}, unknown, ""},
+		{[]*health{late, down}, sick, "first"},
+		{[]*health{up, down, worse}, sick, "first"},
+		{[]*health{worse, down}, sick, "second"},
+	} {
+		if got, reason := all(c.checks); got != c.want || reason != c.reason {
+			t.Errorf("case %d: %v %q", i, got, reason)
+		}
+	}
+}
+
+func TestTheStateIsDerivedFromWishAndHealth(t *testing.T) {
+	for _, c := range []struct {
+		drained bool
+		cond    condition
+		reason  string
+		state   subjects.State
+		want    string
+	}{
+		{false, unknown, "", "", ""},
+		{true, unknown, "", "", ""},
+		{false, healthy, "", subjects.Up, ""},
+		{false, sick, "x: no answer", subjects.Down, "x: no answer"},
+		{true, healthy, "", subjects.Draining, "drained by an operator"},
+		{true, sick, "x: no answer", subjects.Draining, "drained by an operator"},
+		{false, sick, "a\x1b[2Jb", subjects.Down, "a\uFFFD[2Jb"},
+		{false, sick, strings.Repeat("y", 500), subjects.Down, strings.Repeat("y", subjects.MaxReason)},
+	} {
+		if s, r := derive(c.drained, c.cond, c.reason); s != c.state || r != c.want {
+			t.Errorf("%+v: %q %q", c, s, r)
+		}
+	}
+}

@@ -1,0 +1,68 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+const (
+	maxOutput = 2 << 10                // bytes of a command's output that are kept, for the debug log
+	pipeTime  = 200 * time.Millisecond // for what a command leaves behind to close its output
+)
+
+// A commandProbe runs a program, without a shell. Exit status 0 means alive.
+// The program has no input, and of the environment only what programs commonly
+// need: thor's own is none of its business.
+type commandProbe struct{ argv []string }
+
+// name leaves out the arguments, which may hold a password.
+func (p *commandProbe) name() string { return "command " + p.argv[0] }
+func (p *commandProbe) close()       {}
+
+func (p *commandProbe) probe(ctx context.Context) error {
+	var out head
+	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Dir = "/"
+	for _, k := range []string{"PATH", "HOME", "LANG", "TZ"} {
+		if v, ok := os.LookupEnv(k); ok {
+			cmd.Env = append(cmd.Env, k+"="+v)
+		}
+	}
+	// A process group of its own, so that the timeout ends its children too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = pipeTime
+	err := cmd.Run()
+	if cmd.Process != nil {
+		// What it left running goes too. Where nothing is left this fails: the
+		// number of a group is not given out again so soon.
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	if ctx.Err() != nil {
+		return &fault{text: "timed out", cause: ctx.Err()}
+	}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.Exited():
+		return &fault{text: fmt.Sprintf("exit status %d", exit.ExitCode()), cause: fmt.Errorf("%q", out.b)}
+	case errors.As(err, &exit):
+		return &fault{text: "ended by a signal", cause: err}
+	case errors.Is(err, exec.ErrWaitDelay):
+		return nil // it ended well, only what it left behind did not
+	}
+	return err
+}
+
+// head keeps the beginning of what is written to it.
+type head struct{ b []byte }
+
+func (h *head) Write(p []byte) (int, error) {
+	h.b = append(h.b, p[:min(len(p), maxOutput-len(h.b))]...)
+	return len(p), nil
+}

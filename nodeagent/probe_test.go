@@ -1,0 +1,633 @@
+package nodeagent
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// timeout of probes that are meant to fail by it, and bound of those that are not.
+const (
+	soon  = 500 * time.Millisecond
+	never = 10 * time.Second
+)
+
+func proberOf(t *testing.T, c CheckConfig) prober {
+	t.Helper()
+	c = c.withDefaults()
+	if err := c.check(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.prober()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	return p
+}
+
+// faultOf asks once and returns the fault's text, "" for alive.
+func faultOf(t *testing.T, p prober, timeout time.Duration) string {
+	t.Helper()
+	c := check{cfg: CheckConfig{Timeout: timeout}, prober: p}
+	f := c.ask(t.Context())
+	if f == nil {
+		return ""
+	}
+	text, ok := strings.CutPrefix(f.text, p.name()+": ")
+	if !ok {
+		t.Errorf("fault %q does not begin with %q", f.text, p.name())
+	}
+	return text
+}
+
+// askTwice wants the same text of both probes.
+func askTwice(t *testing.T, p prober, want string) {
+	t.Helper()
+	timeout := never
+	if want == noAnswer || want == noValidAnswer {
+		timeout = soon
+	}
+	for range 2 {
+		if got := faultOf(t, p, timeout); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// udpServer answers each datagram with what answer makes of it, in that order.
+func udpServer(t *testing.T, answer func(q string) []string) string {
+	t.Helper()
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 65536)
+		for {
+			n, from, err := l.ReadFrom(buf)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				continue
+			}
+			for _, a := range answer(string(buf[:n])) {
+				_, _ = l.WriteTo([]byte(a), from)
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	return l.LocalAddr().String()
+}
+
+// tcpServer hands each connection to serve.
+func tcpServer(t *testing.T, cfg *tls.Config, serve func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg != nil {
+		l = tls.NewListener(l, cfg)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serve(c)
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	return l.Addr().String()
+}
+
+// freePort is an address that nobody listens on, and that no other test is
+// given meanwhile: they use 127.0.0.1.
+func freePort(t *testing.T, network string) string {
+	t.Helper()
+	if network == "udp" {
+		l, err := net.ListenPacket("udp", "127.0.91.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return l.LocalAddr().String()
+	}
+	l, err := net.Listen("tcp", "127.0.91.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func headerOf(q, name string) string {
+	for l := range strings.SplitSeq(q, "\r\n") {
+		if v, ok := strings.CutPrefix(l, name+": "); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// sipAnswer is a right answer to q.
+func sipAnswer(q string, code int) string {
+	return fmt.Sprintf("SIP/2.0 %d Whatever\r\nVia: %s\r\nFrom: %s\r\nTo: %s;tag=x\r\nCall-ID: %s\r\nCSeq: %s\r\nContent-Length: 0\r\n\r\n",
+		code, headerOf(q, "Via"), headerOf(q, "From"), headerOf(q, "To"), headerOf(q, "Call-ID"), headerOf(q, "CSeq"))
+}
+
+func swap(s, header, value string) string {
+	return strings.Replace(s, "\r\n"+header+": "+headerOf(s, header), "\r\n"+header+": "+value, 1)
+}
+
+func TestSIPProbeOverUDPJudgesTheAnswer(t *testing.T) {
+	one := func(f func(q string) string) func(string) []string {
+		return func(q string) []string { return []string{f(q)} }
+	}
+	for _, c := range []struct {
+		name   string
+		answer func(q string) []string
+		expect []int
+		want   string
+	}{
+		{"200", one(func(q string) string { return sipAnswer(q, 200) }), nil, ""},
+		{"404 is alive", one(func(q string) string { return sipAnswer(q, 404) }), nil, ""},
+		{"483 is alive", one(func(q string) string { return sipAnswer(q, 483) }), nil, ""},
+		{"503", one(func(q string) string { return sipAnswer(q, 503) }), nil, "answered 503"},
+		{"503 expected", one(func(q string) string { return sipAnswer(q, 503) }), []int{200, 503}, ""},
+		{"404 not expected", one(func(q string) string { return sipAnswer(q, 404) }), []int{200}, "answered 404"},
+		{"100 and 200", func(q string) []string { return []string{sipAnswer(q, 100), sipAnswer(q, 200)} }, nil, ""},
+		{"100 only", one(func(q string) string { return sipAnswer(q, 100) }), nil, "no answer"},
+		{"silence", func(string) []string { return nil }, nil, "no answer"},
+		{"garbage", one(func(string) string { return "\x00\xff garbage" }), nil, "no valid answer"},
+		{"empty", one(func(string) string { return "" }), nil, "no valid answer"},
+		{"garbage first", func(q string) []string { return []string{"garbage", sipAnswer(q, 200)} }, nil, ""},
+		{"a request", one(func(q string) string { return q }), nil, "no valid answer"},
+		{"another Call-ID", one(func(q string) string { return swap(sipAnswer(q, 200), "Call-ID", "x") }), nil, "no valid answer"},
+		{"no Call-ID", one(func(q string) string { return swap(sipAnswer(q, 200), "Call-ID", "") }), nil, "no valid answer"},
+		{"an earlier CSeq", one(func(q string) string { return swap(sipAnswer(q, 200), "CSeq", "999 OPTIONS") }), nil, "no answer"},
+		{"CSeq of a call", one(func(q string) string { return swap(sipAnswer(q, 200), "CSeq", "1 INVITE") }), nil, "no valid answer"},
+		{"another branch", one(func(q string) string { return swap(sipAnswer(q, 200), "Via", "SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKx") }), nil, "no answer"},
+		{"no Via", one(func(q string) string { return swap(sipAnswer(q, 200), "Via", "x") }), nil, "no valid answer"},
+		{"status 99", one(func(q string) string { return sipAnswer(q, 99) }), nil, "no valid answer"},
+		{"status 999", one(func(q string) string { return sipAnswer(q, 999) }), nil, "no valid answer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := proberOf(t, CheckConfig{Kind: SIP, Target: udpServer(t, c.answer), Expect: c.expect})
+			askTwice(t, p, c.want)
+		})
+	}
+}
+
+func TestSIPProbeIsAWellFormedQuestion(t *testing.T) {
+	asked := make(chan string, 3)
+	addr := udpServer(t, func(q string) []string { asked <- q; return []string{sipAnswer(q, 200)} })
+	p := proberOf(t, CheckConfig{Kind: SIP, Target: addr})
+	for range 2 {
+		if got := faultOf(t, p, never); got != "" {
+			t.Fatal(got)
+		}
+	}
+	a, b := <-asked, <-asked
+	for _, want := range []string{"OPTIONS sip:" + addr + " SIP/2.0\r\n", "Via: SIP/2.0/UDP 127.0.0.1:", ";branch=z9hG4bK", ";rport", "Max-Forwards: 70\r\n", "CSeq: 1 OPTIONS\r\n", "Content-Length: 0\r\n\r\n"} {
+		if !strings.Contains(a, want) {
+			t.Errorf("%q is not in\n%s", want, a)
+		}
+	}
+	if headerOf(a, "Call-ID") == headerOf(b, "Call-ID") || headerOf(b, "CSeq") != "2 OPTIONS" || headerOf(a, "Via") == headerOf(b, "Via") {
+		t.Errorf("two questions of one check\n%s\n%s", a, b)
+	}
+	host := func(via string) string { return strings.Split(via, ";")[0] }
+	if host(headerOf(a, "Via")) != host(headerOf(b, "Via")) {
+		t.Error("the socket of a check that passes was not used again")
+	}
+}
+
+func TestSIPProbeSurvivesOneLostDatagram(t *testing.T) {
+	n := 0
+	p := proberOf(t, CheckConfig{Kind: SIP, Target: udpServer(t, func(q string) []string {
+		if n++; n%2 == 1 {
+			return nil
+		}
+		return []string{sipAnswer(q, 200)}
+	})})
+	for range 2 {
+		if got := faultOf(t, p, 4*time.Second); got != "" {
+			t.Error(got)
+		}
+	}
+	if n != 4 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+func TestALateAnswerIsNotTakenForTheNext(t *testing.T) {
+	last := ""
+	p := proberOf(t, CheckConfig{Kind: SIP, Target: udpServer(t, func(q string) []string {
+		late := last
+		last = sipAnswer(q, 200)
+		if late == "" || headerOf(late, "CSeq") == headerOf(last, "CSeq") {
+			return nil
+		}
+		return []string{late}
+	})})
+	for range 3 {
+		if got := faultOf(t, p, soon); got != "no answer" {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+func TestARefusalIsKnownAtOnceAndOverWhenTheServiceIsBack(t *testing.T) {
+	for _, kind := range []Kind{SIP, RTPEngine} {
+		addr := freePort(t, "udp")
+		p := proberOf(t, CheckConfig{Kind: kind, Target: addr})
+		for range 3 {
+			if got := faultOf(t, p, never); got != "connection refused" {
+				t.Errorf("%s: %q", kind, got)
+			}
+		}
+		l, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			buf := make([]byte, 4096)
+			n, from, err := l.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			q := string(buf[:n])
+			a := sipAnswer(q, 200)
+			if kind == RTPEngine {
+				a = strings.Replace(q, "d7:command4:pinge", "d6:result4:ponge", 1)
+			}
+			_, _ = l.WriteTo([]byte(a), from)
+		}()
+		if got := faultOf(t, p, never); got != "" {
+			t.Errorf("%s, back: %q", kind, got)
+		}
+		_ = l.Close()
+		if got := faultOf(t, p, never); got != "connection refused" {
+			t.Errorf("%s, gone again: %q", kind, got)
+		}
+	}
+}
+
+func TestStreamProbesJudgeTheAnswer(t *testing.T) {
+	read := func(c net.Conn) string {
+		b := make([]byte, 4096)
+		n, _ := c.Read(b)
+		return string(b[:n])
+	}
+	for _, c := range []struct {
+		name  string
+		serve func(net.Conn)
+		want  string
+	}{
+		{"200", func(c net.Conn) { fmt.Fprint(c, sipAnswer(read(c), 200)) }, ""},
+		{"empty lines first", func(c net.Conn) { fmt.Fprint(c, "\r\n\r\n"+sipAnswer(read(c), 200)) }, ""},
+		{"in pieces", func(c net.Conn) {
+			for _, b := range []byte(sipAnswer(read(c), 200)) {
+				_, _ = c.Write([]byte{b})
+			}
+		}, ""},
+		{"503", func(c net.Conn) { fmt.Fprint(c, sipAnswer(read(c), 503)) }, "answered 503"},
+		{"a stranger's answer first", func(c net.Conn) {
+			q := read(c)
+			fmt.Fprint(c, swap(sipAnswer(q, 503), "Call-ID", "x")+sipAnswer(q, 200))
+		}, ""},
+		{"garbage", func(c net.Conn) { read(c); fmt.Fprint(c, strings.Repeat("garbage", 10000)) }, "no valid answer"},
+		{"http", func(c net.Conn) { read(c); fmt.Fprint(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }, "no valid answer"},
+		{"endless body", func(c net.Conn) {
+			fmt.Fprint(c, swap(sipAnswer(read(c), 200), "Content-Length", "4000000000"))
+		}, "no valid answer"},
+		{"closes", func(c net.Conn) { read(c) }, "connection closed without an answer"},
+		{"half an answer", func(c net.Conn) { fmt.Fprint(c, sipAnswer(read(c), 200)[:40]) }, "connection closed without an answer"},
+	} {
+		p := proberOf(t, CheckConfig{Kind: SIP, Transport: "tcp", Target: tcpServer(t, nil, c.serve)})
+		for range 2 {
+			if got := faultOf(t, p, never); got != c.want {
+				t.Errorf("%s: %q, want %q", c.name, got, c.want)
+			}
+		}
+	}
+	silent := tcpServer(t, nil, func(c net.Conn) { read(c); read(c) })
+	for _, transport := range []string{"tcp", "tls"} {
+		if got := faultOf(t, proberOf(t, CheckConfig{Kind: SIP, Transport: transport, Target: silent}), soon); got != "no answer" {
+			t.Errorf("silence over %s: %q", transport, got)
+		}
+		if got := faultOf(t, proberOf(t, CheckConfig{Kind: SIP, Transport: transport, Target: freePort(t, "tcp")}), never); got != "connection refused" {
+			t.Errorf("nobody over %s: %q", transport, got)
+		}
+	}
+}
+
+// selfSigned is a certificate for 127.0.0.1, and the pool that trusts it.
+func selfSigned(t *testing.T, until time.Time) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sip"}, NotBefore: until.Add(-48 * time.Hour), NotAfter: until,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(c)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+func TestTLSProbeVerifiesWhatItIsToldToTrust(t *testing.T) {
+	good, pool := selfSigned(t, time.Now().Add(24*time.Hour))
+	old, oldPool := selfSigned(t, time.Now().Add(-time.Hour))
+	answer := func(c net.Conn) {
+		in := bufio.NewReader(c)
+		var q strings.Builder
+		for !strings.HasSuffix(q.String(), "\r\n\r\n") {
+			l, err := in.ReadString('\n')
+			if err != nil {
+				return
+			}
+			q.WriteString(l)
+		}
+		fmt.Fprint(c, sipAnswer(q.String(), 200))
+	}
+	goodAddr := tcpServer(t, &tls.Config{Certificates: []tls.Certificate{good}}, answer)
+	oldAddr := tcpServer(t, &tls.Config{Certificates: []tls.Certificate{old}}, answer)
+	mutual := tcpServer(t, &tls.Config{Certificates: []tls.Certificate{good}, ClientAuth: tls.RequireAnyClientCert}, answer)
+	plain := tcpServer(t, nil, func(c net.Conn) { fmt.Fprint(c, "220 hello\r\n") })
+	for _, c := range []struct {
+		name   string
+		addr   string
+		roots  *x509.CertPool
+		server string
+		want   string
+	}{
+		{"not verified", goodAddr, nil, "", ""},
+		{"not verified, expired", oldAddr, nil, "", ""},
+		{"verified", goodAddr, pool, "", ""},
+		{"unknown authority", goodAddr, oldPool, "", "certificate of an unknown authority"},
+		{"another name", goodAddr, pool, "sip.example.net", "certificate for another name"},
+		{"expired", oldAddr, oldPool, "", "certificate not valid at this time"},
+		{"wants a certificate", mutual, pool, "", "TLS handshake refused"},
+		{"no TLS", plain, pool, "", "does not speak TLS"},
+	} {
+		p := proberOf(t, CheckConfig{Kind: SIP, Transport: "tls", Target: c.addr, Roots: c.roots, ServerName: c.server})
+		for range 2 {
+			if got := faultOf(t, p, never); got != c.want {
+				t.Errorf("%s: %q, want %q", c.name, got, c.want)
+			}
+		}
+	}
+}
+
+func TestRTPEngineProbeJudgesTheAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		answer func(q string) []string
+		want   string
+	}{
+		{"pong", func(q string) []string {
+			return []string{strings.Replace(q, "d7:command4:pinge", "d6:result4:ponge", 1)}
+		}, ""},
+		{"pong and more", func(q string) []string {
+			return []string{strings.Replace(q, "d7:command4:pinge", "d3:abci1e6:result4:ponge", 1)}
+		}, ""},
+		{"error", func(q string) []string {
+			return []string{strings.Replace(q, "d7:command4:pinge", "d12:error-reason3:bad6:result5:errore", 1)}
+		}, "answered something other than pong"},
+		{"another cookie", func(string) []string { return []string{"x d6:result4:ponge"} }, "no valid answer"},
+		{"garbage", func(string) []string { return []string{"\x00"} }, "no valid answer"},
+		{"an earlier cookie", func(q string) []string {
+			return []string{q[:strings.LastIndex(q, "-")] + "-99 d6:result4:ponge"}
+		}, "no answer"},
+		{"silence", func(string) []string { return nil }, "no answer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			askTwice(t, proberOf(t, CheckConfig{Kind: RTPEngine, Target: udpServer(t, c.answer)}), c.want)
+		})
+	}
+}
+
+func TestTCPProbeConnects(t *testing.T) {
+	if got := faultOf(t, proberOf(t, CheckConfig{Kind: TCP, Target: tcpServer(t, nil, func(net.Conn) {})}), never); got != "" {
+		t.Error(got)
+	}
+	if got := faultOf(t, proberOf(t, CheckConfig{Kind: TCP, Target: freePort(t, "tcp")}), never); got != "connection refused" {
+		t.Error(got)
+	}
+	if got := faultOf(t, proberOf(t, CheckConfig{Kind: TCP, Target: "host.invalid:1"}), never); !strings.HasPrefix(got, "host ") && got != noAnswer {
+		t.Error(got)
+	}
+}
+
+func TestHTTPProbeJudgesTheStatusAndHidesTheQuery(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		code, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		if err != nil || r.URL.RawQuery != "token=canary" {
+			code = 500
+		}
+		w.Header().Set("Location", "/200")
+		w.WriteHeader(code)
+	})
+	plain, secure := httptest.NewServer(h), httptest.NewUnstartedServer(h)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer plain.Close()
+	defer secure.Close()
+	trusted := x509.NewCertPool()
+	trusted.AddCert(secure.Certificate())
+	for _, c := range []struct {
+		base   string
+		code   int
+		expect []int
+		roots  *x509.CertPool
+		want   string
+	}{
+		{plain.URL, 200, nil, nil, ""},
+		{plain.URL, 204, nil, nil, ""},
+		{plain.URL, 302, nil, nil, "answered 302"},
+		{plain.URL, 503, nil, nil, "answered 503"},
+		{plain.URL, 404, []int{404}, nil, ""},
+		{plain.URL, 200, []int{404}, nil, "answered 200"},
+		{secure.URL, 200, nil, nil, ""},
+		{secure.URL, 200, nil, trusted, ""},
+		{secure.URL, 200, nil, x509.NewCertPool(), "certificate of an unknown authority"},
+		{"http://" + freePort(t, "tcp"), 200, nil, nil, "connection refused"},
+	} {
+		p := proberOf(t, CheckConfig{Kind: HTTP, Target: fmt.Sprintf("%s/%d?token=canary", c.base, c.code), Expect: c.expect, Roots: c.roots})
+		if strings.Contains(p.name(), "canary") {
+			t.Errorf("name %q", p.name())
+		}
+		if got := faultOf(t, p, never); got != c.want {
+			t.Errorf("%s %d: %q, want %q", c.base, c.code, got, c.want)
+		}
+	}
+	slow := tcpServer(t, nil, func(c net.Conn) { _, _ = bufio.NewReader(c).ReadString(0) })
+	if got := faultOf(t, proberOf(t, CheckConfig{Kind: HTTP, Target: "http://" + slow + "/"}), soon); got != "no answer" {
+		t.Error(got)
+	}
+	junk := tcpServer(t, nil, func(c net.Conn) { fmt.Fprint(c, "junk\r\n\r\n") })
+	if got := faultOf(t, proberOf(t, CheckConfig{Kind: HTTP, Target: "http://" + junk + "/"}), never); got != "failed" {
+		t.Error(got)
+	}
+}
+
+func TestCommandProbeJudgesTheExit(t *testing.T) {
+	t.Setenv("THOR_CANARY", "canary")
+	for _, c := range []struct{ name, script, want string }{
+		{"exit 0", "exit 0", ""},
+		{"exit 3", "echo out; echo err >&2; exit 3", "exit status 3"},
+		{"signal", "kill -9 $$", "ended by a signal"},
+		{"much output", "head -c 1000000 /dev/zero", ""},
+		{"no input", "read x", "exit status 1"},
+		{"our environment", "test -z \"$THOR_CANARY\"", ""},
+		{"arguments are not expanded", "test \"$1\" = '$(exit 1)*'", ""},
+	} {
+		p := proberOf(t, CheckConfig{Kind: Command, Command: []string{"/bin/sh", "-c", c.script, "sh", "$(exit 1)*"}})
+		if got := faultOf(t, p, never); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	if got := faultOf(t, proberOf(t, CheckConfig{Kind: Command, Command: []string{"/nonexistent/program"}}), never); got != "not found" {
+		t.Error(got)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "program")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := faultOf(t, proberOf(t, CheckConfig{Kind: Command, Command: []string{file}}), never); got != "not permitted" {
+		t.Error(got)
+	}
+}
+
+func TestACommandEndsWithAllItStarted(t *testing.T) {
+	for _, c := range []struct {
+		name, script, want string
+		timeout            time.Duration
+	}{
+		{"hangs", "sleep 600 & echo $! >pids; echo $$ >>pids; sleep 600", "timed out", time.Second},
+		{"leaves a child", "sleep 600 & echo $! >pids", "", never},
+		{"leaves a child and fails", "sleep 600 & echo $! >pids; exit 2", "exit status 2", never},
+		{"leaves a silent child", "sleep 600 >/dev/null 2>&1 & echo $! >pids", "", never},
+	} {
+		dir := t.TempDir()
+		p := proberOf(t, CheckConfig{Kind: Command, Command: []string{"/bin/sh", "-c", "cd " + dir + "; " + c.script}})
+		if got := faultOf(t, p, c.timeout); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "pids"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f := range bytes.FieldsSeq(b) {
+			pid, err := strconv.Atoi(string(f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, c.name+": process ended", func() bool { return ended(pid) })
+		}
+	}
+}
+
+// ended reports whether pid is gone, or waits to be buried by whoever adopted it.
+func ended(pid int) bool {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return true
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || bytes.Contains(b, []byte(") Z "))
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), never)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("not within %v: %s", never, what)
+		}
+	}
+}
+
+func TestTheEndOfTheAgentEndsAProbeAtOnce(t *testing.T) {
+	silent := udpServer(t, func(string) []string { return nil })
+	hold := tcpServer(t, nil, func(c net.Conn) { _, _ = bufio.NewReader(c).ReadString(0) })
+	for _, cc := range []CheckConfig{
+		{Kind: SIP, Target: silent},
+		{Kind: RTPEngine, Target: silent},
+		{Kind: SIP, Transport: "tcp", Target: hold},
+		{Kind: SIP, Transport: "tls", Target: hold},
+		{Kind: HTTP, Target: "http://" + hold + "/"},
+		{Kind: Command, Command: []string{"/bin/sleep", "600"}},
+	} {
+		p := proberOf(t, cc)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		done := make(chan error, 1)
+		go func() { done <- p.probe(ctx) }()
+		cancel()
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Errorf("%s: alive", p.name())
+			}
+		case <-time.After(never):
+			t.Fatalf("%s: does not end", p.name())
+		}
+	}
+}
+
+// contextOf is a context that the test can end before its cleanups run.
+func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithCancel(context.Background())
+}

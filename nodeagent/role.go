@@ -1,0 +1,161 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// errRefused is wrapped by what ends Run: the SDK does not take a role.
+var errRefused = errors.New("announcement refused")
+
+// A check is one probe that is made again and again.
+type check struct {
+	cfg    CheckConfig
+	prober prober
+	health health // guarded by the role's mu
+}
+
+// A role is announced as its checks say.
+type role struct {
+	agent   *Agent
+	log     zerolog.Logger
+	member  overlay.Member // as configured; State and Reason are derived
+	checks  []*check
+	healths []*health // of checks, in the same order
+
+	mu     sync.Mutex
+	ms     membership // nil before the first announcement
+	state  subjects.State
+	reason string
+}
+
+// watch probes c until ctx ends. While the newest result speaks against what is
+// announced the next probe follows after half the interval, so that the decision
+// falls within Fall × Interval + Timeout.
+func (r *role) watch(ctx context.Context, c *check) error {
+	defer c.prober.close()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		began := time.Now()
+		f := c.ask(ctx)
+		took := time.Since(began)
+		if ctx.Err() != nil {
+			return nil // a probe cut short says nothing
+		}
+		r.agent.metrics.probed(r.member.Role, c.prober.name(), f, took)
+		pending, err := r.observe(c, f, took)
+		if err != nil {
+			return err
+		}
+		wait := c.cfg.Interval
+		if pending {
+			wait /= 2
+		}
+		timer.Reset(max(0, wait-time.Since(began)))
+	}
+}
+
+// ask probes once, within the timeout. nil means alive.
+func (c *check) ask(ctx context.Context) *fault {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	err := c.prober.probe(ctx)
+	if err == nil {
+		return nil
+	}
+	f := explain(err)
+	return &fault{text: c.prober.name() + ": " + f.text, cause: err}
+}
+
+// observe takes the result of a probe of c and announces what follows from it.
+// pending tells that the result speaks against what is announced.
+func (r *role) observe(c *check, f *fault, took time.Duration) (pending bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text := ""
+	if f != nil {
+		text = f.text
+		r.log.Debug().Err(f.cause).Str("reason", text).Int64("took_ms", took.Milliseconds()).Msg("probe failed")
+	}
+	before := c.health.now
+	if !c.health.observe(text) {
+		return c.health.pending(), nil
+	}
+	switch now := c.health.now; {
+	case now == sick:
+		r.log.Info().Str("reason", text).Msg("check fails")
+	case before == sick:
+		r.log.Info().Str("check", c.prober.name()).Msg("check passes again")
+	default:
+		r.log.Info().Str("check", c.prober.name()).Msg("check passes")
+	}
+	return false, r.derive()
+}
+
+// announce announces a role without checks.
+func (r *role) announce() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.derive()
+}
+
+// derive announces the state that follows from the checks. The caller holds mu,
+// so that announcements keep the order of the results.
+func (r *role) derive() error {
+	cond, why := all(r.healths)
+	state, reason := derive(false, cond, why) // the SDK puts the operator's drain above it
+	if state == "" || state == r.state && reason == r.reason {
+		return nil
+	}
+	r.state, r.reason = state, reason
+	r.agent.metrics.announced(r.member.Role, state)
+	if r.ms != nil {
+		r.ms.Update(func(m *overlay.Member) { m.State, m.Reason = state, reason })
+		return nil
+	}
+	m := r.member
+	m.State, m.Reason = state, reason
+	ms, err := r.agent.net.Join(m)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
+	r.ms = ms
+	r.log.Info().Str("state", string(state)).Str("reason", reason).Msg("role announced")
+	r.agent.announced()
+	return nil
+}
+
+// status is how the role is now, the operator's drain included.
+func (r *role) status() RoleStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	cond, why := all(r.healths)
+	state, reason := derive(r.ms != nil && r.ms.Drained(), cond, why)
+	return RoleStatus{Role: r.member.Role, State: state, Reason: reason}
+}
+
+func (r *role) leave(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ms == nil {
+		return
+	}
+	if err := r.ms.Leave(ctx); err != nil {
+		r.log.Info().Err(err).Msg("left without a goodbye, the others find out by silence")
+	}
+	r.ms = nil
+}

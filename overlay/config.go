@@ -1,0 +1,154 @@
+package overlay
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"thor/identity"
+	"thor/subjects"
+)
+
+// Timing of a connection. Together the pings find a broker that is frozen or
+// cut off after three seconds: half of what a manager waits before it calls a
+// silent member suspect.
+const (
+	pingEvery    = time.Second
+	pingsMissed  = 2
+	dialTimeout  = 3 * time.Second // TCP and TLS; many members may be connecting at once
+	writeTimeout = 5 * time.Second
+	farewellTime = 2 * time.Second // for saying goodbye once Run was told to end
+)
+
+// The defaults of Config.
+const (
+	DefaultBeat       = time.Second
+	DefaultStaleAfter = 30 * time.Second
+)
+
+// srvPrefix marks a Brokers entry that names a domain to ask for the list.
+const srvPrefix = "srv:"
+
+// A Config says who this process is and where the network is.
+type Config struct {
+	// Credentials are the node's certificate, key and authorities. Required,
+	// unless Identity is set. A certificate that Reload brought in is used from
+	// the next connection on.
+	Credentials *identity.Credentials
+	// Brokers are the URLs of the brokers, "tls://HOST:PORT", tried in random
+	// order; or the one entry "srv:DOMAIN", which asks the DNS for SRV records
+	// of _eventserver._tcp.DOMAIN, again whenever all known ones have failed.
+	// Nothing else is ever dialled: brokers cannot add to the list.
+	Brokers []string
+	// StateDir is a directory of this process alone, made if it is missing: two
+	// processes must not share one. It holds the last status and the operator's
+	// drains. Empty: nothing is kept across restarts.
+	StateDir string
+	// Boot names this start of the process, 1 to 64 printable characters. Empty:
+	// a random token, which is nearly always right.
+	Boot string
+	// Beat is the time between two announcements of a member, ±10 %. 0: 1 s.
+	Beat time.Duration
+	// StaleAfter is how long a view counts as current without a word from the
+	// active manager. 0: 30 s.
+	StaleAfter time.Duration
+	// OnDuplicate is called when the manager reports that a role of this node is
+	// announced by several processes. boots are their boots, this one's among
+	// them. It runs in a goroutine of its own. nil: the log tells it.
+	OnDuplicate func(role subjects.Role, boots []string)
+	// Log receives what an operator would act on. The zero value is silent.
+	Log zerolog.Logger
+	// Metrics registers thor_overlay_…; nil: none. Two Nodes of one process need
+	// two registerers.
+	Metrics prometheus.Registerer
+	// Identity stands for Credentials in tests without TLS.
+	Identity *identity.Identity
+	// Options are applied after all others, for tests that connect in process.
+	Options []nats.Option
+}
+
+// withDefaults returns cfg with its zero values filled in.
+func (cfg Config) withDefaults() Config {
+	if cfg.Beat == 0 {
+		cfg.Beat = DefaultBeat
+	}
+	if cfg.StaleAfter == 0 {
+		cfg.StaleAfter = DefaultStaleAfter
+	}
+	if cfg.Boot == "" {
+		b := make([]byte, 12)
+		_, _ = rand.Read(b) // never fails, see crypto/rand
+		cfg.Boot = hex.EncodeToString(b)
+	}
+	return cfg
+}
+
+func (cfg *Config) check() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("overlay: "+format, args...)) }
+	if cfg.Credentials == nil && cfg.Identity == nil {
+		fail("no credentials")
+	}
+	if cfg.Credentials != nil && cfg.Identity != nil {
+		fail("credentials and identity exclude each other")
+	}
+	if cfg.Beat < 100*time.Millisecond || cfg.Beat > 5*time.Second {
+		fail("beat of %v is not within 100ms and 5s", cfg.Beat)
+	}
+	if cfg.StaleAfter < 2*time.Second {
+		fail("stale after %v is less than two ticks of the manager, 2s", cfg.StaleAfter)
+	}
+	if cfg.Boot != subjects.Printable(cfg.Boot, 64) || strings.ContainsAny(cfg.Boot, " \t") {
+		fail("boot %q is not 1 to 64 printable characters", cfg.Boot)
+	}
+	if len(cfg.Brokers) == 0 && len(cfg.Options) == 0 {
+		fail("no brokers")
+	}
+	for _, b := range cfg.Brokers {
+		if err := cfg.checkBroker(b); err != nil {
+			if i := strings.LastIndexByte(b, '@'); i >= 0 {
+				b = "…" + b[i:] // what is before may be a password
+			}
+			fail("broker %q: %w", b, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (cfg *Config) checkBroker(b string) error {
+	if domain, ok := strings.CutPrefix(b, srvPrefix); ok {
+		switch {
+		case len(cfg.Brokers) > 1:
+			return errors.New("srv: stands alone")
+		case domain == "" || strings.ContainsAny(domain, "/:, "):
+			return errors.New("srv: wants a domain")
+		}
+		return nil
+	}
+	u, err := url.Parse(b)
+	switch {
+	case err != nil:
+		return errors.New("not a URL")
+	case u.Scheme != "tls" && (u.Scheme != "nats" || cfg.Credentials != nil):
+		return errors.New("not of the form tls://HOST:PORT")
+	case u.User != nil:
+		return errors.New("holds a user; the certificate says who we are")
+	case u.Path != "" || u.RawQuery != "" || u.Fragment != "" || strings.Contains(b, ","):
+		return errors.New("something follows the port")
+	case u.Hostname() == "":
+		return errors.New("no host")
+	}
+	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
+		return errors.New("no valid port")
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package overlay
+
+import (
+	"errors"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"thor/subjects"
+)
+
+// metrics count whether or not anybody collects them.
+type metrics struct {
+	connected  prometheus.Gauge
+	beats      prometheus.Counter
+	repairs    prometheus.Counter
+	epoch      prometheus.Gauge
+	generation prometheus.Gauge
+	dropped    *prometheus.CounterVec
+	confirmed  atomic.Int64 // Unix nanoseconds; 0: never
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "thor_overlay_" + name, Help: help})
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_overlay_" + name, Help: help})
+	}
+	m := &metrics{
+		connected:  gauge("connected", "1 while there is a connection to a broker."),
+		beats:      counter("beats_total", "Announcements sent."),
+		repairs:    counter("repairs_total", "Snapshots asked for because a change was missed or nothing was known."),
+		epoch:      gauge("status_epoch", "Epoch of the status held."),
+		generation: gauge("status_generation", "Generation of the status held."),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "thor_overlay_dropped_total", Help: "Messages refused, by reason.",
+		}, []string{"code"}),
+	}
+	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "thor_overlay_status_age_seconds",
+		Help: "Time since the status held was last confirmed as the current one; NaN if never.",
+	}, m.age)
+	if reg == nil {
+		return m, nil
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{m.connected, m.beats, m.repairs, m.epoch, m.generation, m.dropped, age} {
+		errs = append(errs, reg.Register(c))
+	}
+	return m, errors.Join(errs...)
+}
+
+func (m *metrics) age() float64 {
+	at := m.confirmed.Load()
+	if at == 0 {
+		return math.NaN()
+	}
+	return time.Since(time.Unix(0, at)).Seconds()
+}
+
+func (m *metrics) drop(code subjects.Code) { m.dropped.WithLabelValues(string(code)).Inc() }

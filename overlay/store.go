@@ -1,0 +1,216 @@
+package overlay
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"thor/subjects"
+)
+
+// A store is the directory that survives the process. Each file is replaced as a
+// whole, so that a crash leaves the old one or the new one. The zero value
+// keeps nothing.
+type store struct{ dir string }
+
+// Names in the directory. statusFile holds two lines of JSON: a fileHead and the
+// status. An older copy is kept since a disk may return what was never written.
+const (
+	statusFile = "status.json"
+	olderFile  = "status.json.1"
+	badFile    = "status.json.bad"
+	drainFile  = "drain.json"
+)
+
+// fileHead proves that the line after it is as it was written.
+type fileHead struct {
+	V      int       `json:"v"`
+	Sum    string    `json:"sha256"` // of Saved as it is written and the status
+	Saved  time.Time `json:"saved"`
+	Length int       `json:"bytes"`
+}
+
+func (h *fileHead) sum(body []byte) string {
+	x := sha256.New()
+	x.Write([]byte(h.Saved.UTC().Format(time.RFC3339Nano)))
+	x.Write(body)
+	return hex.EncodeToString(x.Sum(nil))
+}
+
+// open makes the directory if need be.
+func (s store) open() error {
+	if s.dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(s.dir, 0o750); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	return nil
+}
+
+// saveStatus keeps encoded and moves the copy before it aside.
+func (s store) saveStatus(encoded []byte, now time.Time) error {
+	if s.dir == "" {
+		return nil
+	}
+	h := fileHead{V: subjects.Version, Saved: now.UTC().Round(0), Length: len(encoded)}
+	h.Sum = h.sum(encoded)
+	head, err := json.Marshal(&h)
+	if err != nil {
+		return fmt.Errorf("save status: %w", err)
+	}
+	b := bytes.Join([][]byte{head, encoded, nil}, []byte("\n"))
+	if err := s.replace(statusFile, olderFile, b); err != nil {
+		return fmt.Errorf("save status: %w", err)
+	}
+	return nil
+}
+
+// loadStatus finds the newest good copy of a status of domain. All that is wrong
+// with the copies it passed over is in err, also when it found one; s is nil
+// when there is none. A bad newest copy is set aside so that it never becomes
+// the older one.
+func (s store) loadStatus(domain string) (st *subjects.Status, encoded []byte, saved time.Time, err error) {
+	if s.dir == "" {
+		return nil, nil, time.Time{}, nil
+	}
+	var faults []error
+	for _, name := range []string{statusFile, olderFile} {
+		st, encoded, saved, err = s.readStatus(name, domain)
+		if err == nil {
+			return st, encoded, saved, errors.Join(faults...)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		faults = append(faults, fmt.Errorf("refuse %s: %w", filepath.Join(s.dir, name), err))
+		if name == statusFile {
+			_ = os.Rename(filepath.Join(s.dir, statusFile), filepath.Join(s.dir, badFile)) // evidence; best effort
+		}
+	}
+	return nil, nil, time.Time{}, errors.Join(faults...)
+}
+
+func (s store) readStatus(name, domain string) (*subjects.Status, []byte, time.Time, error) {
+	none := func(err error) (*subjects.Status, []byte, time.Time, error) { return nil, nil, time.Time{}, err }
+	b, err := os.ReadFile(filepath.Join(s.dir, name))
+	if err != nil {
+		return none(err)
+	}
+	head, body, _ := bytes.Cut(b, []byte("\n"))
+	body = bytes.TrimSuffix(body, []byte("\n"))
+	var h fileHead
+	if err := json.Unmarshal(head, &h); err != nil {
+		return none(errors.New("damaged: no head"))
+	}
+	switch {
+	case h.V != subjects.Version:
+		return none(fmt.Errorf("written by another version: v is %d, not %d", h.V, subjects.Version))
+	case len(body) != h.Length:
+		return none(fmt.Errorf("damaged: %d bytes, not %d", len(body), h.Length))
+	case h.sum(body) != h.Sum:
+		return none(errors.New("damaged: wrong checksum"))
+	}
+	st, err := subjects.ParseStatus(body)
+	if err != nil {
+		return none(err)
+	}
+	if st.Domain != "" && domain != "" && st.Domain != domain {
+		return none(fmt.Errorf("status of domain %s, not %s", st.Domain, domain))
+	}
+	return st, body, h.Saved, nil
+}
+
+// drains is the content of drainFile: what an operator drained and has not
+// resumed. The role subjects.Agent stands for all roles of the process.
+type drains struct {
+	V       int             `json:"v"`
+	Drained []subjects.Role `json:"drained"`
+}
+
+func (s store) saveDrains(roles []subjects.Role) error {
+	if s.dir == "" {
+		return errors.New("keep drain: no state directory")
+	}
+	b, err := json.Marshal(drains{V: subjects.Version, Drained: roles})
+	if err != nil {
+		return fmt.Errorf("keep drain: %w", err)
+	}
+	if err := s.replace(drainFile, "", append(b, '\n')); err != nil {
+		return fmt.Errorf("keep drain: %w", err)
+	}
+	return nil
+}
+
+func (s store) loadDrains() ([]subjects.Role, error) {
+	if s.dir == "" {
+		return nil, nil
+	}
+	path := filepath.Join(s.dir, drainFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var d drains
+	if err == nil {
+		err = json.Unmarshal(b, &d)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	for _, r := range d.Drained {
+		if _, err := subjects.ParseRole(string(r)); err != nil && r != subjects.Agent {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+	return d.Drained, nil
+}
+
+// replace writes b as name; what was there becomes older, unless that is "".
+func (s store) replace(name, older string, b []byte) error {
+	path := filepath.Join(s.dir, name)
+	f, err := os.CreateTemp(s.dir, "."+name+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil && older != "" {
+		if err = os.Rename(path, filepath.Join(s.dir, older)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // it may be renamed already
+		return err
+	}
+	return s.syncDir()
+}
+
+// syncDir makes renames survive a power cut.
+func (s store) syncDir() error {
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if e := d.Close(); err == nil {
+		err = e
+	}
+	return err
+}

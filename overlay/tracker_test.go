@@ -1,0 +1,474 @@
+package overlay
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"thor/subjects"
+)
+
+var t0 = time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
+
+// history is what a manager published: each status leads to the next by a delta.
+type history struct {
+	statuses []*subjects.Status
+	deltas   []*subjects.Delta // deltas[i] leads to statuses[i]; deltas[0] from nothing
+}
+
+// newHistory makes statuses of the given marks, each with a member more.
+func newHistory(marks ...subjects.Mark) *history {
+	h := &history{}
+	prev := &subjects.Status{V: 1, Domain: "example.net"}
+	for i, m := range marks {
+		s := prev.Clone()
+		s.Epoch, s.Generation, s.Manager, s.Time = m.Epoch, m.Generation, "m1", t0
+		s.Put("sip_proxy", testMember(fmt.Sprintf("n%d", i)))
+		h.statuses = append(h.statuses, s)
+		h.deltas = append(h.deltas, subjects.Diff(prev, s))
+		prev = s
+	}
+	return h
+}
+
+func testMember(node string) subjects.Member {
+	return subjects.Member{
+		Node: subjects.NodeID(node), Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")},
+		State: subjects.Up, Weight: 100, Since: t0,
+	}
+}
+
+func (h *history) tick(i int) *subjects.Tick {
+	s := h.statuses[i]
+	return &subjects.Tick{
+		V: 1, Epoch: s.Epoch, Generation: s.Generation, Digest: subjects.Digest(s.Encode()), Manager: "m1", Time: t0, Counts: s.Counts(),
+	}
+}
+
+func generations(epoch uint64, gens ...uint64) (out []subjects.Mark) {
+	for _, g := range gens {
+		out = append(out, subjects.Mark{Epoch: epoch, Generation: g})
+	}
+	return out
+}
+
+// half is a chance that always falls in the middle.
+func half(d time.Duration) time.Duration { return d / 2 }
+
+func newTracker() *tracker {
+	return &tracker{staleAfter: 30 * time.Second, chance: half, stale: true}
+}
+
+// trackerAt is a connected tracker that holds h.statuses[i], confirmed at t0.
+func trackerAt(t *testing.T, h *history, i int) *tracker {
+	t.Helper()
+	k := newTracker()
+	k.online(t0)
+	k.advance(t0.Add(time.Second)) // sends the first request
+	if changed, err := k.snapshot(h.statuses[i], h.statuses[i].Encode(), t0); !changed || err != nil {
+		t.Fatal(changed, err)
+	}
+	return k
+}
+
+func (t *tracker) mustHold(tb testing.TB, s *subjects.Status) {
+	tb.Helper()
+	if t.mark() != s.Mark() || string(t.encoded) != string(s.Encode()) {
+		tb.Fatalf("holds %v, want %v", t.mark(), s.Mark())
+	}
+}
+
+func TestFirstConnectionAsksAtOnce(t *testing.T) {
+	k := newTracker()
+	if !k.next().IsZero() {
+		t.Error("plans something before it is connected")
+	}
+	k.online(t0)
+	if at := k.next(); at.Sub(t0) > spreadFirst {
+		t.Errorf("asks after %v", at.Sub(t0))
+	}
+	req, _ := k.advance(k.next())
+	if req == nil || req.AtLeast != nil {
+		t.Fatalf("request %+v", req)
+	}
+	if req, _ := k.advance(t0.Add(answerWithin / 2)); req != nil {
+		t.Error("asks again while it waits for the answer")
+	}
+}
+
+func TestRestoredStatusIsStaleUntilConfirmed(t *testing.T) {
+	h := newHistory(generations(3, 7, 8)...)
+	k := newTracker()
+	k.restore(h.statuses[0], h.statuses[0].Encode(), t0)
+	k.mustHold(t, h.statuses[0])
+	if !k.stale || !k.fromDisk {
+		t.Error("not marked")
+	}
+	k.online(t0)
+	if k.next().IsZero() {
+		t.Error("does not ask the network")
+	}
+	changed, err := k.tick(h.tick(0), t0)
+	if !changed || err != nil || k.stale || k.fromDisk {
+		t.Errorf("tick of the same status: %v %v %v %v", changed, err, k.stale, k.fromDisk)
+	}
+	if !k.ask.at.IsZero() {
+		t.Error("still asks for what it has")
+	}
+}
+
+func TestDeltasAreAppliedInOrderWithoutAsking(t *testing.T) {
+	h := newHistory(generations(1, 1, 2, 5, 6)...)
+	k := trackerAt(t, h, 0)
+	for i := 1; i < 4; i++ {
+		changed, err := k.delta(h.deltas[i], t0)
+		if !changed || err != nil {
+			t.Fatal(i, changed, err)
+		}
+		k.mustHold(t, h.statuses[i])
+		if changed, err := k.tick(h.tick(i), t0); changed || err != nil || !k.ask.at.IsZero() {
+			t.Error(changed, err, k.ask)
+		}
+	}
+}
+
+// Everything that makes the tracker ask, and when.
+func TestWhatIsMissedIsAskedForOnce(t *testing.T) {
+	h := newHistory(generations(1, 1, 2, 3, 4)...)
+	other := h.tick(0)
+	other.Digest = "0123456789abcdef0123456789abcdef"
+	big := h.tick(2)
+	big.Counts = map[subjects.Role]int{"sip_proxy": manyMembers, "media_relay": 1}
+	reload := *h.deltas[1]
+	reload.Changes, reload.Reload = nil, true
+	wrong := *h.deltas[1]
+	wrong.Digest = other.Digest
+	restarted := newHistory(generations(2, 5001)...)
+	for _, c := range []struct {
+		name string
+		hear func(*tracker) (bool, error)
+		wait time.Duration // with half of the spread
+		want subjects.Mark
+	}{
+		{"newer tick", func(k *tracker) (bool, error) { return k.tick(h.tick(2), t0) }, deltaWait + spread/2, h.statuses[2].Mark()},
+		{"newer tick of many", func(k *tracker) (bool, error) { return k.tick(big, t0) }, deltaWait + spreadMany/2, h.statuses[2].Mark()},
+		{"same mark, other digest", func(k *tracker) (bool, error) { return k.tick(other, t0) }, deltaWait + spread/2, subjects.Mark{}},
+		{"gap", func(k *tracker) (bool, error) { return k.delta(h.deltas[2], t0) }, spread / 2, h.statuses[2].Mark()},
+		{"reload", func(k *tracker) (bool, error) { return k.delta(&reload, t0) }, spread / 2, h.statuses[1].Mark()},
+		{"delta with a wrong digest", func(k *tracker) (bool, error) { return k.delta(&wrong, t0) }, spread / 2, h.statuses[1].Mark()},
+		{"restarted network", func(k *tracker) (bool, error) { return k.delta(restarted.deltas[0], t0) }, spread / 2, restarted.statuses[0].Mark()},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := trackerAt(t, h, 0)
+			if changed, err := c.hear(k); changed || err != nil {
+				t.Fatal(changed, err)
+			}
+			at := k.ask.at
+			if at.Sub(t0) != c.wait {
+				t.Errorf("asks after %v, want %v", at.Sub(t0), c.wait)
+			}
+			if _, _ = k.tick(h.tick(3), t0.Add(time.Millisecond)); k.ask.at != at {
+				t.Error("a second sign of the same gap moved the request")
+			}
+			k = trackerAt(t, h, 0)
+			_, _ = c.hear(k)
+			req, _ := k.advance(at)
+			switch {
+			case req == nil:
+				t.Fatal("no request")
+			case c.want.IsZero() && req.AtLeast != nil, !c.want.IsZero() && (req.AtLeast == nil || *req.AtLeast != c.want):
+				t.Errorf("asks for %v, want %v", req.AtLeast, c.want)
+			}
+			k.mustHold(t, h.statuses[0])
+		})
+	}
+}
+
+func TestDeltasThatOvertakeTheSnapshotAreNotLost(t *testing.T) {
+	h := newHistory(generations(1, 1, 2, 3, 4, 5)...)
+	k := trackerAt(t, h, 0)
+	for _, i := range []int{2, 4, 3} {
+		if changed, err := k.delta(h.deltas[i], t0); changed || err != nil {
+			t.Fatal(changed, err)
+		}
+	}
+	k.advance(k.ask.at)
+	if changed, err := k.snapshot(h.statuses[2], h.statuses[2].Encode(), t0); !changed || err != nil {
+		t.Fatal(changed, err)
+	}
+	k.mustHold(t, h.statuses[4])
+	if !k.ask.at.IsZero() || len(k.later) != 0 {
+		t.Error("asks for what it has")
+	}
+}
+
+func TestLateDeltaClosesItsGapWithoutSnapshot(t *testing.T) {
+	h := newHistory(generations(1, 1, 2, 3)...)
+	k := trackerAt(t, h, 0)
+	_, _ = k.delta(h.deltas[2], t0)
+	if changed, _ := k.delta(h.deltas[1], t0); !changed {
+		t.Fatal("not applied")
+	}
+	k.mustHold(t, h.statuses[2])
+	if req, _ := k.advance(t0.Add(time.Second)); req != nil {
+		t.Error("asks for what it has")
+	}
+}
+
+func TestSameMarkOtherContentIsReplacedByWhatTheTickNames(t *testing.T) {
+	a, b := newHistory(generations(1, 1)...), newHistory(generations(1, 1)...)
+	b.statuses[0].Put("sip_proxy", testMember("n9"))
+	k := trackerAt(t, a, 0)
+	if changed, _ := k.snapshot(b.statuses[0], b.statuses[0].Encode(), t0); changed {
+		t.Error("replaced though no tick names it")
+	}
+	_, _ = k.tick(b.tick(0), t0)
+	k.advance(k.ask.at)
+	if changed, _ := k.snapshot(b.statuses[0], b.statuses[0].Encode(), t0); !changed {
+		t.Fatal("not replaced")
+	}
+	k.mustHold(t, b.statuses[0])
+}
+
+func TestNothingGoesBack(t *testing.T) {
+	h := newHistory(append(generations(1, 1, 2), generations(2, 3, 4)...)...)
+	k := trackerAt(t, h, 3)
+	for i := range 3 {
+		if changed, err := k.tick(h.tick(i), t0); changed || subjects.CodeOf(err) != subjects.CodeReplay {
+			t.Errorf("tick %d: %v %v", i, changed, err)
+		}
+		if changed, _ := k.delta(h.deltas[i], t0); changed {
+			t.Errorf("delta %d was taken", i)
+		}
+		if changed, _ := k.snapshot(h.statuses[i], h.statuses[i].Encode(), t0); changed {
+			t.Errorf("snapshot %d was taken", i)
+		}
+		k.mustHold(t, h.statuses[3])
+	}
+	if _, err := k.delta(h.deltas[1], t0); subjects.CodeOf(err) != subjects.CodeReplay {
+		t.Errorf("delta of an old epoch: %v", err)
+	}
+	if !k.ask.at.IsZero() {
+		t.Error("old news made it ask")
+	}
+}
+
+func TestAbsurdClaimsAreRefused(t *testing.T) {
+	h := newHistory(generations(5, 10)...)
+	for _, m := range []subjects.Mark{
+		{Epoch: 5 + maxEpochJump + 1, Generation: 11},
+		{Epoch: 6, Generation: 10 + maxNumberJump + 1},
+		{Epoch: subjects.MaxNumber + 1, Generation: 11},
+		{Epoch: 1<<64 - 1, Generation: 1<<64 - 1},
+	} {
+		bad := newHistory(m)
+		k := trackerAt(t, h, 0)
+		_, e1 := k.tick(bad.tick(0), t0)
+		_, e2 := k.delta(bad.deltas[0], t0)
+		_, e3 := k.snapshot(bad.statuses[0], bad.statuses[0].Encode(), t0)
+		for _, err := range []error{e1, e2, e3} {
+			if subjects.CodeOf(err) != subjects.CodeAbsurd {
+				t.Errorf("%v: %v", m, err)
+			}
+		}
+		k.mustHold(t, h.statuses[0])
+		if !k.want.After(k.mark()) && k.later != nil {
+			t.Error("the claim left something behind")
+		}
+	}
+	k := newTracker()
+	k.online(t0)
+	if _, err := k.tick(newHistory(subjects.Mark{Epoch: maxEpochJump + 1, Generation: 1}).tick(0), t0); subjects.CodeOf(err) != subjects.CodeAbsurd {
+		t.Errorf("first claim ever: %v", err)
+	}
+}
+
+func TestStaleAfterSilenceAndOnlyThen(t *testing.T) {
+	h := newHistory(generations(1, 1, 2)...)
+	k := trackerAt(t, h, 0)
+	if _, changed := k.advance(t0.Add(30*time.Second - 1)); changed || k.stale {
+		t.Error("stale too early")
+	}
+	if at := k.next(); at != t0.Add(30*time.Second) {
+		t.Errorf("wakes at %v", at)
+	}
+	if _, changed := k.advance(t0.Add(30 * time.Second)); !changed || !k.stale {
+		t.Error("not stale")
+	}
+	if !k.next().IsZero() {
+		t.Error("wakes again for nothing")
+	}
+	k.mustHold(t, h.statuses[0])
+	// A tick that names what we do not have proves that ours is old.
+	if changed, _ := k.tick(h.tick(1), t0.Add(31*time.Second)); changed || !k.stale {
+		t.Error("current by the tick of another status")
+	}
+	if changed, _ := k.delta(h.deltas[1], t0.Add(32*time.Second)); !changed || k.stale {
+		t.Error("still stale after a change that fits")
+	}
+}
+
+func TestRequestsThatFailAreRepeatedEverMoreSeldom(t *testing.T) {
+	h := newHistory(generations(1, 1, 2)...)
+	k := trackerAt(t, h, 0)
+	now := t0
+	_, _ = k.tick(h.tick(1), now)
+	var last time.Duration
+	for try := range 12 {
+		at := k.next()
+		req, _ := k.advance(at)
+		if req == nil {
+			t.Fatalf("try %d: no request", try)
+		}
+		if (req.AtLeast == nil) != (try >= patientTries) {
+			t.Errorf("try %d asks for %v", try, req.AtLeast)
+		}
+		last = at.Sub(now)
+		now = at
+		switch try % 3 {
+		case 0: // silence
+			now = now.Add(answerWithin)
+			k.advance(now)
+		case 1: // refusal
+			k.failed(now)
+		case 2: // an answer that is too old
+			if changed, _ := k.snapshot(h.statuses[0], h.statuses[0].Encode(), now); changed {
+				t.Error("changed by what it has")
+			}
+		}
+	}
+	if last < retryMax/2 || last > 2*retryMax {
+		t.Errorf("after many failures asks each %v", last)
+	}
+	if changed, _ := k.snapshot(h.statuses[1], h.statuses[1].Encode(), now); !changed || k.ask != (ask{}) {
+		t.Error("not settled by the right answer")
+	}
+}
+
+func TestLostConnectionForgetsTheRequestAndTheNextOneRepeatsIt(t *testing.T) {
+	h := newHistory(generations(1, 1, 2)...)
+	k := trackerAt(t, h, 0)
+	_, _ = k.tick(h.tick(1), t0)
+	k.offline()
+	if req, _ := k.advance(t0.Add(time.Second)); req != nil {
+		t.Error("asks without a connection")
+	}
+	k.online(t0.Add(2 * time.Second))
+	if req, _ := k.advance(t0.Add(2*time.Second + spread)); req == nil || *req.AtLeast != h.statuses[1].Mark() {
+		t.Error("does not ask again")
+	}
+	k = trackerAt(t, h, 0)
+	k.offline()
+	k.online(t0)
+	if !k.ask.at.IsZero() {
+		t.Error("a reconnection with nothing missed asks for the snapshot")
+	}
+}
+
+// torture drives a tracker with what ops say and checks what must always hold.
+func torture(t *testing.T, ops []byte) {
+	h := newHistory(append(append(generations(1, 1, 2, 3), generations(2, 4, 5)...), generations(4, 9, 10, 11)...)...)
+	false1 := newHistory(subjects.Mark{Epoch: 1 << 40, Generation: 5}, subjects.Mark{Epoch: 3, Generation: 1 << 53})
+	k := newTracker()
+	r := rand.New(rand.NewPCG(1, uint64(len(ops))))
+	k.chance = func(d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
+	now, mark := t0, subjects.Mark{}
+	for len(ops) >= 2 {
+		op, i := ops[0]%10, int(ops[1])
+		ops = ops[2:]
+		n := i % len(h.statuses)
+		switch op {
+		case 0:
+			_, _ = k.tick(h.tick(n), now)
+		case 1, 2:
+			_, _ = k.delta(h.deltas[n], now)
+		case 3:
+			_, _ = k.snapshot(h.statuses[n], h.statuses[n].Encode(), now)
+		case 4:
+			now = now.Add(time.Duration(i) * 10 * time.Millisecond)
+		case 5:
+			k.online(now)
+		case 6:
+			k.offline()
+		case 7:
+			k.failed(now)
+		case 8:
+			_, _ = k.tick(false1.tick(i%2), now)
+			_, _ = k.delta(false1.deltas[i%2], now)
+			_, _ = k.snapshot(false1.statuses[i%2], false1.statuses[i%2].Encode(), now)
+		case 9:
+			bad := *h.deltas[n]
+			bad.Digest = "00"
+			_, _ = k.delta(&bad, now)
+		}
+		if req, _ := k.advance(now); req != nil && !k.connected {
+			t.Fatal("asks without a connection")
+		}
+		if mark.After(k.mark()) {
+			t.Fatalf("went back from %v to %v", mark, k.mark())
+		}
+		mark = k.mark()
+		if k.status != nil && (subjects.Digest(k.encoded) != k.digest || string(k.status.Encode()) != string(k.encoded)) {
+			t.Fatal("status, encoding and digest disagree")
+		}
+		if len(k.later) > maxLater {
+			t.Fatal("keeps too many deltas")
+		}
+		if at := k.next(); !at.IsZero() && at.Before(now) {
+			t.Fatalf("wants to be woken in the past: %v at %v", at, now)
+		}
+	}
+	// Whatever happened, an honest manager is believed in the end.
+	k.online(now)
+	last := len(h.statuses) - 1
+	for range 40 {
+		now = now.Add(time.Second)
+		_, _ = k.tick(h.tick(last), now)
+		if req, _ := k.advance(now); req != nil {
+			_, _ = k.snapshot(h.statuses[last], h.statuses[last].Encode(), now)
+		}
+	}
+	k.mustHold(t, h.statuses[last])
+	if k.stale || k.fromDisk || !k.ask.at.IsZero() {
+		t.Fatalf("not at rest: %+v", k.ask)
+	}
+}
+
+func TestTrackerKeepsItsPromisesWhateverArrives(t *testing.T) {
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		ops := make([]byte, 0, 160)
+		for len(ops) < 160 {
+			ops = binary.LittleEndian.AppendUint64(ops, r.Uint64())
+		}
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { torture(t, ops) })
+	}
+}
+
+func FuzzTracker(f *testing.F) {
+	f.Add([]byte{5, 0, 4, 20, 3, 0, 1, 1, 1, 3, 0, 4, 4, 100, 3, 4, 8, 0, 6, 0})
+	f.Fuzz(torture)
+}
+
+func TestTickPrefixIsHowTicksBegin(t *testing.T) {
+	k := newHistory(generations(3, 12)...).tick(0)
+	if p, b := string(tickPrefix(k.Mark(), k.Digest)), string(k.Encode()); len(p) > len(b) || b[:len(p)] != p {
+		t.Errorf("%s\n%s", p, b)
+	}
+}
+
+func TestReconnectDelayIsSpreadAndNeverLong(t *testing.T) {
+	last := func(d time.Duration) time.Duration { return d - 1 }
+	none := func(time.Duration) time.Duration { return 0 }
+	for _, c := range []struct {
+		round int
+		top   time.Duration
+	}{{1, 250 * time.Millisecond}, {4, 250 * time.Millisecond}, {5, 500 * time.Millisecond}, {9, 2 * time.Second}, {1000, 2 * time.Second}} {
+		if lo, hi := reconnectDelay(c.round, none), reconnectDelay(c.round, last); lo != 50*time.Millisecond || hi != c.top-1 {
+			t.Errorf("round %d: %v to %v", c.round, lo, hi)
+		}
+	}
+}

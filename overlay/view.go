@@ -1,0 +1,85 @@
+package overlay
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"thor/subjects"
+)
+
+// A View is what this process knows of the network. It is never written to
+// after it was handed out.
+type View struct {
+	// Status is the newest status received, nil when nothing is known yet.
+	Status *subjects.Status
+	// Encoded is Status as it is on the wire.
+	Encoded []byte
+	// Received is when Status came, by this host's clock.
+	Received time.Time
+	// Stale says that for Config.StaleAfter no active manager confirmed that
+	// Status is the current one, or that none has done so yet. It is no reason
+	// to drop anything: the network may be well and only this process cut off.
+	Stale bool
+	// Connected says whether there is a connection to a broker.
+	Connected bool
+	// FromDisk says that Status is of an earlier run and still unconfirmed.
+	FromDisk bool
+}
+
+// Mark is the mark of the view's status, zero when there is none.
+func (v *View) Mark() subjects.Mark {
+	if v.Status == nil {
+		return subjects.Mark{}
+	}
+	return v.Status.Mark()
+}
+
+// View is the current view. It never blocks and is never nil.
+func (n *Node) View() *View { return n.view.Load() }
+
+// Watch delivers the current view at once and every later one: when the status
+// changes, and when Stale, Connected or FromDisk do. The channel holds one view;
+// a reader that is slow misses those in between and gets the latest. It is
+// closed when ctx ends, and only then. Any number may watch.
+func (n *Node) Watch(ctx context.Context) <-chan *View {
+	return n.watchers.add(ctx, n.View)
+}
+
+// watchers are the channels that Watch gave out. The zero value is ready.
+type watchers struct {
+	mu  sync.Mutex
+	chs map[chan *View]struct{}
+}
+
+func (w *watchers) add(ctx context.Context, current func() *View) <-chan *View {
+	ch := make(chan *View, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.chs == nil {
+		w.chs = make(map[chan *View]struct{})
+	}
+	w.chs[ch] = struct{}{}
+	ch <- current() // under the lock, so that a later one cannot come first
+	context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.chs, ch)
+		close(ch)
+	})
+	return ch
+}
+
+// send replaces what each channel holds by v. Only its callers fill channels,
+// so that room is certain after taking the old one out.
+func (w *watchers) send(v *View) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for ch := range w.chs {
+		select {
+		case <-ch:
+		default:
+		}
+		ch <- v
+	}
+}
