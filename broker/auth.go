@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -13,7 +14,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/identity"
-	"thor/subjects"
 )
 
 var (
@@ -42,8 +42,8 @@ type gate struct {
 
 	mu     sync.Mutex
 	tokens map[string]insider
-	peers  map[uint64]peer  // live clients by connection id
-	routes map[string]*peer // brokers seen on routes, by serial, until their certificate ends
+	peers  map[uint64]peer             // live clients by connection id
+	routes map[[sha256.Size]byte]*peer // brokers let in on routes, by certificate, until it ends
 }
 
 // A peer is somebody at the other end of a TLS connection.
@@ -62,7 +62,7 @@ func newGate(creds *identity.Credentials, log zerolog.Logger, m *metrics) *gate 
 		limit:  5 * time.Second,
 		tokens: make(map[string]insider),
 		peers:  make(map[uint64]peer),
-		routes: make(map[string]*peer),
+		routes: make(map[[sha256.Size]byte]*peer),
 	}
 }
 
@@ -133,22 +133,32 @@ func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, sel
 // broker checks the certificate of another broker, after the handshake and
 // before anything is said. What passes is a server: no permission applies to
 // it, so this is the check all others rest on. verify is that of the handshake.
+// Who passes is remembered and then checked again, so that a revocation in
+// between finds either the fault or the peer; who does not, leaves no trace.
 func (g *gate) broker(cs tls.ConnectionState, verify func(tls.ConnectionState) error) error {
-	if len(cs.PeerCertificates) == 0 {
-		return identity.ErrNoCertificate
-	}
-	leaf := cs.PeerCertificates[0]
-	if id, err := identity.FromCertificate(leaf); err == nil && id.Has(subjects.EventServer) && id.ValidAt(time.Now()) == nil {
-		g.mu.Lock()
-		if g.routes[id.Serial] == nil {
-			g.routes[id.Serial] = &peer{chain: cs.PeerCertificates, id: id}
+	err := verify(cs)
+	if err == nil {
+		if err = g.remember(cs.PeerCertificates); err == nil {
+			err = verify(cs)
 		}
-		g.mu.Unlock()
 	}
-	if err := verify(cs); err != nil {
+	if err != nil {
 		g.m.refuse("route")
 		g.log.Info().Str("kind", "route").Err(err).Msg("connection refused")
+	}
+	return err
+}
+
+func (g *gate) remember(chain []*x509.Certificate) error {
+	id, err := identity.FromCertificate(chain[0])
+	if err != nil {
 		return err
+	}
+	key := sha256.Sum256(chain[0].Raw)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.routes[key] == nil {
+		g.routes[key] = &peer{chain: chain, id: id}
 	}
 	return nil
 }
@@ -199,14 +209,13 @@ func (g *gate) badRoutes() []badPeer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var bad []badPeer
-	for serial, p := range g.routes {
+	for key, p := range g.routes {
 		_, err := g.creds.Check(p.chain, x509.ExtKeyUsageServerAuth)
 		if err != nil && !p.told {
 			bad = append(bad, badPeer{*p, err})
 		}
-		// Kept, for a revoked broker knocks again and again.
 		if p.told = err != nil; errors.Is(err, identity.ErrExpired) {
-			delete(g.routes, serial)
+			delete(g.routes, key)
 		}
 	}
 	return bad

@@ -6,6 +6,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -340,6 +341,72 @@ func TestManagerHearsOfEndedConnectionsByNodeAndBoot(t *testing.T) {
 		}
 		return
 	}
+}
+
+func TestFrozenClientIsFoundByPings(t *testing.T) {
+	n := brokertest.New(t)
+	b := n.Add("b1", func(c *broker.Config) { c.PingInterval = 100 * time.Millisecond })
+	m := n.Dial("m1", subjects.Manager)
+	sub, err := m.SubscribeSync(subjects.Disconnect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flush(t, m)
+	c, err := tls.Dial("tcp", b.Config.Listen, n.Credentials("n1", "sip_proxy").ClientTLS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	// It connects and says no more, and its socket stays open.
+	if _, err := c.Write([]byte("CONNECT {\"verbose\":false,\"name\":\"frozen\"}\r\nPING\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	msg, err := sub.NextMsg(soon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e server.DisconnectEventMsg
+	if err := json.Unmarshal(msg.Data, &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.Reason != server.StaleConnection.String() || e.Client.Name != "frozen" || e.Client.User != "n1" {
+		t.Errorf("%s: %+v", e.Reason, e.Client)
+	}
+}
+
+func TestConnectionsAndSubscriptionsAreLimited(t *testing.T) {
+	n := brokertest.New(t)
+	b := n.Add("b1", func(c *broker.Config) { c.MaxConnections, c.MaxSubscriptions = 2, 3 })
+	one := n.Dial("n1", "sip_proxy")
+	n.Dial("n2", "sip_proxy")
+	if err := refusal(t, b, n.Options("n3", "sip_proxy")...); err == nil {
+		t.Error("a third connection")
+	}
+	ended := one.StatusChanged(nats.CLOSED)
+	for range 4 {
+		if _, err := one.SubscribeSync(subjects.AllViews); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = one.Flush()
+	if !errors.Is(one.LastError(), nats.ErrMaxSubscriptionsExceeded) {
+		select {
+		case <-ended:
+		default:
+			t.Errorf("a fourth subscription: %v", one.LastError())
+		}
+	}
+}
+
+func TestInProcessRefusesBadNames(t *testing.T) {
+	brokertest.InBubble(t, func(t *testing.T, b *brokertest.B) {
+		for _, id := range []*identity.Identity{{Node: "*", Roles: []subjects.Role{"sip_proxy"}}, {Node: "n1", Roles: []subjects.Role{">"}}, {}} {
+			if nc, err := nats.Connect("", b.Broker.InProcess(id)); err == nil {
+				nc.Close()
+				t.Errorf("%q as %q is connected", id.Node, id.Roles)
+			}
+		}
+	})
 }
 
 func TestUserNameIsTheNodeWhateverTheClientSays(t *testing.T) {

@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +31,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/identity"
+	"thor/subjects"
 )
 
 // A Broker is one event server. Its methods may be called concurrently.
@@ -115,6 +115,9 @@ func (b *Broker) InProcess(id *identity.Identity) nats.Option { return b.inProce
 func (b *Broker) inProcess(id *identity.Identity, self bool) nats.Option {
 	token := b.gate.admit(id, self)
 	return func(o *nats.Options) error {
+		if err := checkNames(id); err != nil {
+			return err
+		}
 		o.InProcessServer = pipe{b}
 		o.Token = token
 		if o.InboxPrefix == "" {
@@ -122,6 +125,19 @@ func (b *Broker) inProcess(id *identity.Identity, self bool) nats.Option {
 		}
 		return nil
 	}
+}
+
+// checkNames holds an identity that no certificate proves to the same form.
+func checkNames(id *identity.Identity) error {
+	if _, err := subjects.ParseNodeID(string(id.Node)); err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	for _, r := range id.Roles {
+		if _, err := subjects.ParseRole(string(r)); err != nil {
+			return fmt.Errorf("broker: %w", err)
+		}
+	}
+	return nil
 }
 
 // pipe lets nats.go dial a broker that may not run yet.
@@ -249,8 +265,9 @@ func (b *Broker) openAccount(s *server.Server) error {
 
 // connect makes the broker's own connection.
 func (b *Broker) connect() (*nats.Conn, error) {
-	own, err := nats.Connect("", b.inProcess(b.id, true), nats.Name(b.boot), nats.NoReconnect(),
-		nats.ReconnectBufSize(-1), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	// It may be cut off as any client, if the machine stands still for seconds.
+	own, err := nats.Connect("", b.inProcess(b.id, true), nats.Name(b.boot),
+		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			b.log.Error().Err(err).Msg("own connection")
 		}))
 	if err != nil {
@@ -286,7 +303,7 @@ func remoteNames(s *server.Server) map[string]bool {
 	}
 	names := make(map[string]bool)
 	for _, r := range rz.Routes {
-		names[strings.ToLower(r.RemoteName)] = true
+		names[r.RemoteName] = true
 	}
 	return names
 }

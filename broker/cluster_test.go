@@ -38,15 +38,35 @@ func manager(t *testing.T, n *brokertest.Net, b *brokertest.Server) jetstream.Je
 }
 
 func bucketOutlives(t *testing.T, n *brokertest.Net) {
-	kv, err := manager(t, n, n.Brokers[0]).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{
-		Bucket: subjects.StatusBucket, Storage: jetstream.MemoryStorage, Replicas: 3, History: 1,
-	})
+	cfg := jetstream.KeyValueConfig{Bucket: subjects.StatusBucket, Storage: jetstream.MemoryStorage, Replicas: 1, History: 1}
+	first := manager(t, n, n.Brokers[0])
+	kv, err := first.CreateKeyValue(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := kv.Put(t.Context(), subjects.StatusKey, []byte("kept")); err != nil {
 		t.Fatal(err)
 	}
+	cfg.Replicas = 3 // as the manager does when brokers have joined
+	if _, err := first.UpdateKeyValue(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	brokertest.Eventually(t, soon, "two current copies more", func() error {
+		s, err := first.Stream(t.Context(), "KV_"+subjects.StatusBucket)
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, r := range s.CachedInfo().Cluster.Replicas {
+			if r.Current {
+				n++
+			}
+		}
+		if n < 2 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
 	n.Brokers[2].Stop()
 	defer n.Brokers[2].Start()
 	js := manager(t, n, n.Brokers[1])

@@ -50,13 +50,13 @@ const minFree = 32 << 20
 
 // guardJetStream tells when JetStream fails and starts it again when it can.
 // The process would look alive without it.
-func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) error {
+func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) {
 	was := JetStreamOK
 	if b.cfg.ClusterListen != "" {
 		was = JetStreamNoLeader // until the first others come
 	}
 	tries := 0
-	return every(ctx, jetStreamTick, func() error {
+	every(ctx, jetStreamTick, func() {
 		is := jetStreamState(s)
 		if is != was {
 			l := b.log.Info()
@@ -67,14 +67,13 @@ func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) error {
 			was, tries = is, 0
 		}
 		if is != JetStreamOff {
-			return nil
+			return
 		}
 		err := b.restartJetStream(s)
 		if err != nil && tries == 0 {
 			b.log.Error().Err(err).Msg("JetStream cannot be started again; trying on")
 		}
 		tries++
-		return nil
 	})
 }
 

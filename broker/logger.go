@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -11,11 +12,13 @@ import (
 // for us; what a stranger at the port can cause at will is not an error of ours.
 type natsLog struct {
 	log   zerolog.Logger
-	fatal chan<- error // gets the first fatal line; nats-server expects the process to end, and goes on if it does not
+	rare  zerolog.Logger // for lines that strangers can cause: cut off when they come in floods
+	fatal chan<- error   // gets the first fatal line; nats-server expects the process to end, and goes on if it does not
 }
 
 func newNATSLog(log zerolog.Logger, fatal chan<- error) *natsLog {
-	return &natsLog{log: log.With().Str("comp", "nats").Logger(), fatal: fatal}
+	log = log.With().Str("comp", "nats").Logger()
+	return &natsLog{log: log, rare: log.Sample(&zerolog.BurstSampler{Burst: 20, Period: 10 * time.Second}), fatal: fatal}
 }
 
 // strangers marks lines that any peer can provoke.
@@ -43,7 +46,7 @@ func (l *natsLog) Warnf(format string, v ...any) {
 func (l *natsLog) Errorf(format string, v ...any) {
 	line := fmt.Sprintf(format, v...)
 	if strangers(line) {
-		l.log.Info().Msg(line)
+		l.rare.Info().Msg(line)
 		return
 	}
 	l.log.Error().Msg(line)

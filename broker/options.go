@@ -27,14 +27,14 @@ func (b *Broker) options() (*server.Options, error) {
 		Accounts:                   accounts(),
 		CustomClientAuthentication: b.gate,
 		CustomRouterAuthentication: routeGate{b.gate},
-		MaxConn:                    c.MaxConnections,
+		MaxConn:                    c.MaxConnections + 1, // its own
 		MaxSubs:                    c.MaxSubscriptions,
 		MaxPayload:                 maxPayload,
 		PingInterval:               c.PingInterval,
 		MaxPingsOut:                maxPings,
 		AuthTimeout:                authTimeout,
 		WriteDeadline:              clientWriteTime,
-		LameDuckDuration:           max(c.LameDuck, 2),
+		LameDuckDuration:           max(c.LameDuck, 2), // also if it is not used
 		LameDuckGracePeriod:        max(c.LameDuck, 2) / 2,
 		JetStream:                  true,
 		StoreDir:                   c.StoreDir,

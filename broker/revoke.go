@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -236,12 +237,22 @@ func (b *Broker) ended(kind string, p badPeer, own *nats.Conn) {
 	}
 }
 
-// validity is a fingerprint of all that decides whether a certificate is good.
-// It changes when something did, also if somebody else in this process did it.
-func (b *Broker) validity() string {
-	c := b.cfg.Credentials
-	return fmt.Sprintf("%p %v", c.Roots(), c.Revocations().Lists())
+// validity is all that decides whether a certificate is good. It changes when
+// something did, also if somebody else in this process did it.
+type validity struct {
+	roots *x509.CertPool
+	lists string
 }
+
+func (b *Broker) validity() validity {
+	c := b.cfg.Credentials
+	return validity{c.Roots(), fmt.Sprint(c.Revocations().Lists())}
+}
+
+const (
+	askTimes = 3  // a new broker is asked at so many ticks: the first request may be ahead of its subscription
+	askTicks = 30 // and everybody each minute
+)
 
 // guardLists keeps the revocation lists in force until ctx ends.
 func (b *Broker) guardLists(ctx context.Context, s *server.Server, own *nats.Conn) error {
@@ -252,11 +263,11 @@ func (b *Broker) guardLists(ctx context.Context, s *server.Server, own *nats.Con
 	if err != nil {
 		return err
 	}
-	b.askPeers(own, inbox)
 	var file os.FileInfo
-	var valid string
+	var valid validity
 	var known map[string]bool
-	return every(ctx, listTick, func() error {
+	ask, n := askTimes, 0
+	every(ctx, listTick, func() {
 		b.watchFile(&file, s, own)
 		if v := b.validity(); v != valid {
 			valid = v
@@ -267,12 +278,15 @@ func (b *Broker) guardLists(ctx context.Context, s *server.Server, own *nats.Con
 		now := remoteNames(s)
 		for name := range now {
 			if !known[name] {
-				b.askPeers(own, inbox) // it may know more, or come back from a partition
-				break
+				ask = askTimes // it may know more, or come back from a partition
 			}
+		}
+		if n++; ask > 0 || n%askTicks == 0 {
+			b.askPeers(own, inbox)
+			ask = max(ask-1, 0)
 		}
 		known = now
 		b.gate.prune(func(cid uint64) bool { return s.GetClient(cid) != nil })
-		return nil
 	})
+	return nil
 }

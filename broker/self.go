@@ -22,16 +22,14 @@ const (
 )
 
 // every calls f now and at each tick, until ctx ends.
-func every(ctx context.Context, tick time.Duration, f func() error) error {
+func every(ctx context.Context, tick time.Duration, f func()) {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	for {
-		if err := f(); err != nil {
-			return err
-		}
+		f()
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-t.C:
 		}
 	}
@@ -41,20 +39,17 @@ func every(ctx context.Context, tick time.Duration, f func() error) error {
 // cannot go on.
 func (b *Broker) work(ctx context.Context, s *server.Server, own *nats.Conn, fatal <-chan error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	closed := own.StatusChanged(nats.CLOSED)
 	g.Go(func() error {
 		select {
 		case err := <-fatal:
 			return fmt.Errorf("broker: %w", err)
-		case <-closed:
-			return fmt.Errorf("broker: own connection ended: %w", own.LastError())
 		case <-ctx.Done():
 			return nil
 		}
 	})
 	g.Go(func() error { return b.announce(ctx, own) })
 	g.Go(func() error { return b.guardLists(ctx, s, own) })
-	g.Go(func() error { return b.guardJetStream(ctx, s) })
+	g.Go(func() error { b.guardJetStream(ctx, s); return nil })
 	return g.Wait()
 }
 
@@ -79,10 +74,10 @@ func (b *Broker) announce(ctx context.Context, own *nats.Conn) error {
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 
-	a := b.announcement(own)
+	a := b.announcement()
 	say := func(s subjects.State) {
 		a.Seq++
-		a.State, a.Seen, a.Attrs = s, seen.Load(), b.attrs()
+		a.State, a.Seen, a.Attrs, a.Via = s, seen.Load(), b.attrs(), via(own)
 		_ = own.Publish(subjects.Presence(a.Role, a.Node), a.Encode())
 	}
 	for {
@@ -99,15 +94,20 @@ func (b *Broker) announce(ctx context.Context, own *nats.Conn) error {
 	}
 }
 
-func (b *Broker) announcement(own *nats.Conn) *subjects.Announcement {
-	a := &subjects.Announcement{
+func (b *Broker) announcement() *subjects.Announcement {
+	return &subjects.Announcement{
 		V: subjects.Version, Node: b.id.Node, Role: subjects.EventServer, Boot: b.boot,
 		Addresses: b.cfg.Addresses, Priority: b.cfg.Priority, Weight: subjects.DefaultWeight, Version: b.cfg.Version,
 	}
-	if cid, err := own.GetClientID(); err == nil {
-		a.Via = own.ConnectedServerName() + "#" + strconv.FormatUint(cid, 10)
+}
+
+// via names the connection itself, as every member does.
+func via(own *nats.Conn) string {
+	cid, err := own.GetClientID()
+	if err != nil {
+		return ""
 	}
-	return a
+	return own.ConnectedServerName() + "#" + strconv.FormatUint(cid, 10)
 }
 
 // attrs tells of the broker what an operator wants to see. What changes makes a

@@ -2,7 +2,6 @@ package identity_test
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -272,9 +271,6 @@ func TestRequestFileGivesItsKeyAndNothingElse(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, ok := any(key).(crypto.Signer); !ok {
-		t.Fatal("no signer")
-	}
 }
 
 func TestRevocationBySerialAndByNode(t *testing.T) {
@@ -386,7 +382,7 @@ const childEnv = "THOR_TEST_AUTHORITY"
 func TestChildProcessUsesAuthority(t *testing.T) {
 	dir := os.Getenv(childEnv)
 	if dir == "" {
-		t.Skip("runs only as the child of another test")
+		return // only for the children of the test below
 	}
 	useAuthority(t, dir, fmt.Sprintf("p%d", os.Getpid()))
 }

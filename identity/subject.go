@@ -75,9 +75,9 @@ func text(v asn1.RawValue) (string, error) {
 	default:
 		return "", fmt.Errorf("%w: string type %d; use UTF8String or PrintableString", ErrSubject, v.Tag)
 	}
-	s := string(v.Bytes)
-	if !utf8.ValidString(s) {
-		return "", fmt.Errorf("%w: a value is not UTF-8", ErrSubject)
+	var s string
+	if _, err := asn1.Unmarshal(v.FullBytes, &s); err != nil { // the alphabet of the type
+		return "", fmt.Errorf("%w: %v", ErrSubject, err)
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) }); i >= 0 {
 		return "", fmt.Errorf("%w: %s", ErrControl, show(s))

@@ -96,7 +96,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	cfg.Membership.Domain = cfg.Domain
 	m := &Manager{
-		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
+		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
 		ready: make(chan struct{}), in: make(chan *nats.Msg, 64<<10), table: membership.New(cfg.Membership),
 	}
 	m.learn(epochs.mark())
@@ -243,8 +243,15 @@ func (m *Manager) wake() time.Time {
 
 // follow keeps what the active manager says, to begin from it when elected.
 func (m *Manager) follow(v *overlay.View, now time.Time) {
-	if v.Status == nil || m.lead != nil {
+	if v.Status == nil {
 		return
+	}
+	if m.lead != nil {
+		if v.Status.Epoch <= m.lead.term.Epoch {
+			return
+		}
+		m.lead.term.Resign() // its release fails harmlessly: the lease is another's
+		m.end("a later epoch is told by " + string(v.Status.Manager))
 	}
 	if h := m.newest.Load(); h != nil && !v.Status.Mark().After(h.status.Mark()) {
 		return

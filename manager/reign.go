@@ -34,9 +34,8 @@ func (m *Manager) begin(t *election.Term, now time.Time) {
 	base := &subjects.Status{V: subjects.Version, Domain: m.cfg.Domain, Roles: map[subjects.Role][]subjects.Member{}}
 	if h := m.newest.Load(); h != nil {
 		base = h.status
-		m.table.Adopt(base, now)
+		m.table.Adopt(base, now) // judges nobody by silence for a while, but a closed connection at once
 	}
-	m.table.Blind(now)
 	r := &reign{term: t, status: base, views: make(map[subjects.Role]time.Time)}
 	r.keep = newKeeper(m.cfg.Overlay.Conn(), m.log)
 	m.lead = r

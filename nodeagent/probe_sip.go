@@ -48,7 +48,7 @@ func newSIPProbe(c *CheckConfig) (*sipProbe, error) {
 	}
 	p := &sipProbe{
 		transport: c.Transport, target: c.Target, expect: c.Expect, tls: c.tlsConfig(host),
-		uri:    sip.Uri{Scheme: "sip", Host: host, Port: n},
+		uri:   sip.Uri{Scheme: "sip", Host: host, Port: n},
 		check: token() + "-", tag: token(), udp: dialogue{target: c.Target},
 	}
 	if c.Transport != "udp" {

@@ -1,9 +1,12 @@
 package overlay_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
@@ -464,9 +467,11 @@ func TestHandlersGetWhatIsTheirsAndTheSDKKeepsItsOwn(t *testing.T) {
 			return &subjects.Reply{V: 1, Text: "done"}
 		}
 		n.Handle(string(subjects.Database), "credentials", h)
-		n.Handle(subjects.Agent, "drain", h)     // refused
-		n.Handle("not a role", "verb", h)        // refused
-		n.Handle(subjects.Agent, "two words", h) // refused
+		n.Handle(subjects.Agent, "drain", h)                                 // refused
+		n.Handle("not a role", "verb", h)                                    // refused
+		for _, verb := range []string{"", "two words", "a..b", ".a", "a."} { // refused
+			n.Handle(subjects.Agent, verb, h)
+		}
 		ready(t, n)
 		n.Handle(subjects.Agent, "later", h)
 		synctest.Wait()
@@ -564,6 +569,52 @@ func TestSlowWatcherGetsTheLatestAndEndsWithItsContext(t *testing.T) {
 		synctest.Wait()
 		if v, open := <-views; open {
 			t.Errorf("still open: %v", v)
+		}
+	})
+}
+
+func TestDiskIsWrittenAtMostOnceASecondAndEndsWithTheLatest(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		f := newManager(t, b.Dial("m1", subjects.Manager))
+		cfg := config(t, b, "n9", "media_relay")
+		n, stop := run(t, cfg)
+		await(t, n, "first status", func(v *overlay.View) bool { return v.Status != nil })
+		saved := func() time.Time {
+			synctest.Wait()
+			b, err := os.ReadFile(filepath.Join(cfg.StateDir, "status.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, _, _ := bytes.Cut(b, []byte("\n"))
+			var h struct{ Saved time.Time }
+			if err := json.Unmarshal(head, &h); err != nil {
+				t.Fatal(err)
+			}
+			return h.Saved
+		}
+		last, writes := saved(), 0
+		for _, name := range nodes(60) {
+			_, d := f.change(join("sip_proxy", name))
+			f.delta(d)
+			time.Sleep(50 * time.Millisecond) // virtual
+			if at := saved(); !at.Equal(last) {
+				if at.Sub(last) < time.Second {
+					t.Errorf("written again after %v", at.Sub(last))
+				}
+				last = at
+				writes++
+			}
+		}
+		if writes < 2 {
+			t.Errorf("written %d times in 3s", writes)
+		}
+		s, d := f.change(join("sip_proxy", "n1"))
+		f.delta(d)
+		await(t, n, "last status", holds(s))
+		stop()
+		content, err := os.ReadFile(filepath.Join(cfg.StateDir, "status.json"))
+		if err != nil || !bytes.Contains(content, s.Encode()) {
+			t.Errorf("the end was not written: %v", err)
 		}
 	})
 }

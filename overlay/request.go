@@ -45,7 +45,7 @@ type handler func(context.Context, *Request) *subjects.Reply
 // answers nothing.
 func (n *Node) Handle(role, verb string, h func(context.Context, *Request) *subjects.Reply) {
 	_, err := subjects.ParseRole(role)
-	if (err != nil && role != subjects.Agent) || verb == "" || strings.ContainsAny(verb, " \t\r\n") {
+	if (err != nil && role != subjects.Agent) || strings.ContainsAny(verb, " \t\r\n") || strings.Contains("."+verb+".", "..") {
 		n.log.Error().Str("role", subjects.Printable(role, 70)).Str("verb", subjects.Printable(verb, 70)).Msg("no such subject to handle")
 		return
 	}

@@ -97,11 +97,11 @@ func (t *tracker) tick(k *subjects.Tick, now time.Time) (changed bool, err error
 	if t.status != nil && m == t.mark() && k.Digest == t.digest {
 		return t.same(now), nil
 	}
-	count := 0
+	serving := 0
 	for _, c := range k.Counts {
-		count += c
+		serving += c
 	}
-	t.many = count > manyMembers
+	t.many = t.many || serving > manyMembers
 	t.want, t.wantIs = m, k.Digest // also when lower than before: who ticks knows
 	t.repair(now, deltaWait)
 	return false, nil
@@ -228,6 +228,11 @@ func earliest(a, b time.Time) time.Time {
 
 func (t *tracker) hold(s *subjects.Status, encoded []byte, digest string, now time.Time) {
 	t.status, t.encoded, t.digest, t.received = s, encoded, digest, now
+	members := 0
+	for _, ms := range s.Roles {
+		members += len(ms)
+	}
+	t.many = members > manyMembers
 }
 
 func (t *tracker) confirm(now time.Time) (changed bool) {

@@ -94,7 +94,7 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 	if err := os.MkdirAll(f.Network.State, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
-	d := &daemon{file: f, creds: creds, log: newLogger(f.Log, stderr).With().Str("node", string(creds.Identity().Node)).Logger()}
+	d := &daemon{file: f, creds: creds, log: newLogger(f.Log, stderr)}
 	if f.Network.HTTP != "" {
 		d.metrics = prometheus.NewRegistry()
 		d.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

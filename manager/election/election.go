@@ -32,18 +32,18 @@ import (
 
 // The numbers of the lease; see the package comment for why.
 const (
-	TTL        = 15 * time.Second
-	RenewEvery = time.Second
-	LocalLease = 10 * time.Second       // shorter than TTL, so that the holder stops first
-	TakeOver   = 300 * time.Millisecond // from the leader's DISCONNECT to the attempt: it may be back elsewhere
-	rankDelay  = 50 * time.Millisecond  // per rank, so that the preferred candidate is first
-	ackWait    = 2 * time.Second
-	watchdog   = 2 * TTL         // a lease that has not moved for so long is tried whatever the watcher says
-	reserve    = 1000            // generations reserved ahead of the published one
-	bucketWait = 1500 * time.Millisecond // without a JetStream leader requests are not answered at all
-	retryEvery = 250 * time.Millisecond
-	growEvery  = 30 * time.Second // the bucket is given more replicas when more brokers are there
-	maxJump    = 1_000_000        // an epoch so far above the rest is a lie
+	TTL         = 15 * time.Second
+	RenewEvery  = time.Second
+	LocalLease  = 10 * time.Second       // shorter than TTL, so that the holder stops first
+	TakeOver    = 300 * time.Millisecond // from the leader's DISCONNECT to the attempt: it may be back elsewhere
+	rankDelay   = 50 * time.Millisecond  // per rank, so that the preferred candidate is first
+	ackWait     = 2 * time.Second
+	silentWatch = 12 * time.Second        // a watch that tells nothing for so long may be out of step; above LocalLease, so that the old leader has stopped
+	reserve     = 1000                    // generations reserved ahead of the published one
+	bucketWait  = 1500 * time.Millisecond // without a JetStream leader requests are not answered at all
+	retryEvery  = 250 * time.Millisecond
+	growEvery   = 30 * time.Second // the bucket is given more replicas when more brokers are there
+	maxJump     = 1_000_000        // an epoch so far above the rest is a lie
 )
 
 // Config says who campaigns.
@@ -113,8 +113,12 @@ type Election struct {
 	terms chan *Term
 	lost  chan disconnect
 
-	seen seen
+	updates  <-chan jetstream.KeyValueEntry
+	endWatch context.CancelFunc
+	seen     seen
 }
+
+var errSilent = errors.New("election: nobody renews the lease")
 
 type disconnect struct {
 	node subjects.NodeID
@@ -157,6 +161,9 @@ func (e *Election) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
+		if errors.Is(err, errSilent) {
+			continue
+		}
 		if err != nil && !complained {
 			complained = true
 			e.cfg.Log.Warn().Err(err).Msg("no election possible, trying again")
@@ -184,37 +191,56 @@ func (e *Election) session(ctx context.Context) error {
 		return err
 	}
 	e.kv = kv
-	wctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w, err := kv.Watch(wctx, subjects.ElectionKey)
+	defer e.unwatch()
+	if err := e.watch(ctx); err != nil {
+		return err
+	}
+	return e.follow(ctx)
+}
+
+// watch follows the lease from what is stored now. A bucket that was made anew,
+// or lost its memory in a restart of all brokers, has other revisions than the
+// old watch told: only the last lease is remembered, for its epoch.
+func (e *Election) watch(ctx context.Context) error {
+	e.unwatch()
+	ctx, e.endWatch = context.WithCancel(ctx)
+	w, err := e.kv.Watch(ctx, subjects.ElectionKey)
 	if err != nil {
 		return fmt.Errorf("watch the lease: %w", err)
 	}
-	defer w.Stop()
-	// What is stored now is told first; a bucket made anew has no revision. The
-	// last lease is remembered for its epoch.
+	e.updates = w.Updates()
 	e.seen.revision, e.seen.held = 0, false
-	return e.follow(ctx, w.Updates())
+	return nil
+}
+
+func (e *Election) unwatch() {
+	if e.endWatch != nil {
+		e.endWatch()
+	}
 }
 
 // follow is the life of a candidate.
-func (e *Election) follow(ctx context.Context, updates <-chan jetstream.KeyValueEntry) error {
-	attempt := time.NewTimer(time.Hour)
+func (e *Election) follow(ctx context.Context) error {
+	attempt, silence := time.NewTimer(time.Hour), time.NewTimer(silentWatch)
 	attempt.Stop()
 	defer attempt.Stop()
+	defer silence.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case u, ok := <-updates:
+		case <-silence.C:
+			return errSilent
+		case u, ok := <-e.updates:
 			if !ok {
 				return errors.New("the watch of the lease ended")
 			}
+			silence.Reset(silentWatch)
 			e.note(u)
 			if !e.seen.held {
 				attempt.Reset(e.delay())
 			} else {
-				attempt.Reset(watchdog)
+				attempt.Stop() // its end, or the leader's, is told
 			}
 		case d := <-e.lost:
 			if l := e.seen.lease; e.seen.held && l.Manager == d.node && l.Boot == d.boot {
@@ -222,17 +248,16 @@ func (e *Election) follow(ctx context.Context, updates <-chan jetstream.KeyValue
 			}
 		case <-attempt.C:
 			term, err := e.win(ctx)
-			if err != nil {
-				if !isConflict(err) {
-					return err
-				}
-				attempt.Reset(watchdog) // the watcher tells who was first
-				continue
+			if isConflict(err) {
+				continue // the watch tells who was first, or its silence that it is out of step
 			}
-			if err := e.lead(ctx, term, updates); err != nil {
+			if err != nil {
 				return err
 			}
-			attempt.Reset(e.delay() + RenewEvery)
+			if err := e.lead(ctx, term); err != nil || ctx.Err() != nil {
+				return err
+			}
+			return nil // begin again with a fresh view of the lease
 		}
 	}
 }
@@ -314,7 +339,7 @@ func isConflict(err error) bool {
 }
 
 // lead renews until the term ends.
-func (e *Election) lead(ctx context.Context, t *Term, updates <-chan jetstream.KeyValueEntry) error {
+func (e *Election) lead(ctx context.Context, t *Term) error {
 	defer t.end()
 	select {
 	case e.terms <- t:
@@ -335,7 +360,7 @@ func (e *Election) lead(ctx context.Context, t *Term, updates <-chan jetstream.K
 			return e.release(ctx, t)
 		case <-t.resign:
 			return e.release(ctx, t)
-		case u, ok := <-updates:
+		case u, ok := <-e.updates:
 			if !ok {
 				return e.retire("the watch of the lease ended")
 			}
@@ -347,7 +372,7 @@ func (e *Election) lead(ctx context.Context, t *Term, updates <-chan jetstream.K
 				e.cfg.Log.Debug().Err(err).Msg("bucket not enlarged")
 			}
 		case <-renew.C:
-			if err := e.renew(ctx, t, updates); err != nil {
+			if err := e.renew(ctx, t); err != nil {
 				return e.retire(err.Error())
 			}
 		}
@@ -377,7 +402,7 @@ func (e *Election) deposed(u jetstream.KeyValueEntry, t *Term) bool {
 // errLost ends a term: the lease is another's, or may have expired.
 var errLost = errors.New("election: lease lost")
 
-func (e *Election) renew(ctx context.Context, t *Term, updates <-chan jetstream.KeyValueEntry) error {
+func (e *Election) renew(ctx context.Context, t *Term) error {
 	sent := time.Now()
 	if !t.Valid(sent) {
 		return errLost
@@ -397,30 +422,54 @@ func (e *Election) renew(ctx context.Context, t *Term, updates <-chan jetstream.
 		t.ceiling.Store(ceiling)
 		return nil
 	case isConflict(err):
-		return e.reconcile(t, updates)
+		return e.reconcile(ctx, t, ceiling)
 	}
 	return nil // unknown fate: the local lease decides, and the next renewal tells
 }
 
-// reconcile finds out whether the revision in the way is our own earlier
-// renewal whose acknowledgement was lost.
-func (e *Election) reconcile(t *Term, updates <-chan jetstream.KeyValueEntry) error {
+// reconcile finds out, after a renewal met another revision than the one we
+// know, what is stored now: our own renewal whose acknowledgement was lost,
+// another manager's lease, or nothing, because the bucket lost its memory. Into
+// nothing the lease is written again: still by compare-and-set, in the same term.
+func (e *Election) reconcile(ctx context.Context, t *Term, ceiling uint64) error {
+	if err := e.watch(ctx); err != nil {
+		return errLost
+	}
 	timeout := time.NewTimer(ackWait)
 	defer timeout.Stop()
-	before := e.seen.revision
 	for {
 		select {
-		case u, ok := <-updates:
-			if !ok || e.deposed(u, t) {
-				return errLost
-			}
-			if e.seen.revision > before {
-				return nil
-			}
 		case <-timeout.C:
 			return errLost
+		case u, ok := <-e.updates:
+			if !ok {
+				return errLost
+			}
+			if u != nil {
+				e.note(u)
+				continue
+			}
 		}
+		break // all that is stored has been told
 	}
+	if l := e.seen.lease; e.seen.held {
+		if l.Boot == e.cfg.Boot && l.Epoch == t.Epoch {
+			return nil
+		}
+		return errLost
+	}
+	sent := time.Now()
+	if !t.Valid(sent) {
+		return errLost
+	}
+	rev, err := e.write(ctx, t, ceiling, e.seen.revision)
+	if err != nil {
+		return errLost
+	}
+	e.seen.revision, e.seen.held = rev, true
+	t.extend(sent)
+	e.cfg.Log.Warn().Uint64("epoch", t.Epoch).Uint64("rev", rev).Msg("the election bucket had lost the lease, wrote it again")
+	return nil
 }
 
 // release gives the lease back, so that another may follow at once.

@@ -41,7 +41,7 @@ func (t *Table) announce(a *subjects.Announcement) error {
 			return refuse(subjects.CodeRange, "%s as %s: the table holds %d members and takes no more", a.Node, a.Role, len(t.members))
 		}
 		m = t.member(k)
-		m.instance = instance{}.next(a)
+		m.instance = instance{born: t.now}.next(a)
 	} else if ok, err := t.accept(m, a); !ok {
 		return err
 	}

@@ -40,6 +40,7 @@
 //
 // It does not publish, number generations, or elect. It trusts that an
 // announcement came on its own subject and passed Check. A Table is not safe
-// for concurrent use: one loop owns it. That loop must call Advance at Next,
-// which is at most a second ahead: a longer gap is taken for a pause (G4).
+// for concurrent use: one loop owns it. That loop must ask Next after each call
+// and call Advance then. Next is at most a second ahead: a gap of more than two
+// is taken for a pause of the loop (G4).
 package membership

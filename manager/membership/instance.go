@@ -10,17 +10,18 @@ import (
 
 // An instance is one process's claim to a (node, role).
 type instance struct {
-	boot string // empty: the process names none
-	seq  uint64 // newest accepted; 0: it numbers none
+	boot string  // empty: the process names none
+	seq  uint64  // newest accepted; 0: it numbers none
+	born instant // when it was first heard
 	dead []deadBoot
 }
 
-// A deadBoot was replaced by a newer one and counts no more, ever.
+// A deadBoot was replaced by a newer one and counts no more (but see reinstate).
 type deadBoot struct {
-	boot  string
-	seq   uint64
-	beats int     // since it was replaced
-	first instant // of these
+	boot        string
+	seq         uint64
+	beats       int     // since it was replaced
+	first, last instant // of these
 }
 
 // next is the instance after a message of its own. Without boot there is
@@ -53,12 +54,16 @@ func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error)
 		return false, refuse(subjects.CodeReplay, "%s as %s: no boot, but boot %s beats", a.Node, a.Role, in.boot)
 	case a.Boot != "" && in.grave(a.Boot) != nil:
 		t.duplicate(m, a)
+		if (m.cause == silent || m.cause == lost) && t.reinstate(m) {
+			return true, nil
+		}
 		return false, refuse(subjects.CodeReplay, "%s as %s: boot %s was replaced", a.Node, a.Role, a.Boot)
 	case a.State == subjects.Leave && !m.inherited:
 		return false, nil
 	}
 	in.bury()
 	*in = in.next(a)
+	in.born, m.met = t.now, t.now
 	m.closed = closed{}
 	return true, nil
 }
@@ -96,7 +101,7 @@ func (t *Table) duplicate(m *member, a *subjects.Announcement) {
 	if a.Seq > 0 && a.Seq <= d.seq {
 		return
 	}
-	d.seq = a.Seq
+	d.seq, d.last = a.Seq, t.now
 	if d.beats++; d.beats == 1 {
 		d.first = t.now
 	}
@@ -109,6 +114,28 @@ func (t *Table) duplicate(m *member, a *subjects.Announcement) {
 	}
 	t.event(subjects.EventDuplicate, m.key.role, m.key.node,
 		fmt.Sprintf("%s counts, %s still announces", bootName(in.boot), bootName(a.Boot)))
+}
+
+// reinstate gives m, whose process is dead, back to the boot that was replaced,
+// if that one beats on and the newer one never did: all of it came in one
+// burst. Such a boot is not newer, but older than this table: its last words
+// came late, say from a frozen broker, when the process had been started anew.
+func (t *Table) reinstate(m *member) bool {
+	in := &m.instance
+	if m.last-in.born >= duplicateAge {
+		return false
+	}
+	for i, d := range in.dead {
+		if d.boot != "" && d.beats >= 2 && t.now-d.last <= missedAfter {
+			in.dead = slices.Delete(in.dead, i, i+1)
+			in.bury()
+			in.boot, in.seq, in.born = d.boot, d.seq, longAgo
+			m.last, m.via, m.closed = d.last, "", closed{}
+			t.detach(m)
+			return true
+		}
+	}
+	return false
 }
 
 func bootName(boot string) string {

@@ -154,6 +154,9 @@ func (t *Table) doubt(m *member) instant {
 // die notes that m is dead. What follows is decided when all who died with it
 // are known.
 func (t *Table) die(m *member, c cause, why string) {
+	if m.cause == alive && t.reinstate(m) {
+		return
+	}
 	m.cause, m.why = c, why
 	if c == lost {
 		m.closed = closed{}

@@ -35,7 +35,7 @@ type member struct {
 	via       string
 	broker    *broker // that via names
 	last      instant // beat
-	met       instant // when an inherited one was first heard
+	met       instant // when an inherited one, or a boot that replaced another, was first heard
 
 	cause   cause
 	why     string  // of silent and lost, as shown

@@ -5,7 +5,6 @@ import (
 	"container/heap"
 	"fmt"
 	"hash"
-	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -30,10 +29,12 @@ type world struct {
 	paused  bool // the manager stands still: messages wait
 	cut     bool // the manager's connection is gone: messages are lost
 	cutAt   time.Duration
+	due     time.Duration // when the table is called next
 	held    []func()
 	orderly bool // the bus loses, doubles and reorders nothing
 
-	hash     hash.Hash64
+	hash     hash.Hash64  // of all that the table said, when wanted
+	trace    func(string) // gets a line for all that happens, when wanted
 	faults   map[string]int
 	removals map[string]int
 	broken   []string // promises
@@ -52,35 +53,28 @@ type simBroker struct {
 
 // A proc is one process with one connection, under one or more roles.
 type proc struct {
-	node    string
-	roles   []subjects.Role
-	boot    string
-	boots   int
-	seq     uint64
-	plain   bool
-	alive   bool
-	frozen  bool
-	cutoff  bool // from all brokers
-	leaving bool // left on purpose, in this life
-	left    bool // or in any
-	state   subjects.State
-	broker  *simBroker
-	via     string
-	life    int // raised to make scheduled things of an earlier life void
+	node      string
+	roles     []subjects.Role
+	boot      string
+	addresses []netip.Addr
+	boots     int
+	seq       uint64
+	plain     bool
+	alive     bool
+	frozen    bool
+	cutoff    bool // from all brokers
+	leaving   bool // left on purpose, in this life
+	left      bool // or in any
+	state     subjects.State
+	broker    *simBroker
+	via       string
+	life      int // raised to make scheduled things of an earlier life void
 
 	connected time.Duration // since when it can be heard; -1: it cannot
 	cause     string        // of the last loss of its connection
 	lost      time.Duration
 	delivered map[subjects.Role]time.Duration // last beat that reached the table
 	downs     time.Duration                   // last time it said down
-}
-
-var dbg string
-
-func (w *world) trace(p, f string, a ...any) {
-	if dbg != "" && (p == dbg || p == "") {
-		fmt.Printf("%v %s %s\n", w.now, p, fmt.Sprintf(f, a...))
-	}
 }
 
 type task struct {
@@ -105,7 +99,7 @@ func (s *schedule) Pop() any {
 
 func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
 	w := &world{
-		rng: rand.New(rand.NewPCG(seed, 7)), table: membership.New(cfg), hash: fnv.New64a(),
+		rng: rand.New(rand.NewPCG(seed, 7)), table: membership.New(cfg),
 		faults: map[string]int{}, removals: map[string]int{},
 	}
 	for i := range 3 {
@@ -127,7 +121,8 @@ func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
 		w.procs = append(w.procs, p)
 		w.start(p)
 	}
-	w.after(0, w.tick)
+	w.table.Advance(w.clock())
+	w.arm()
 	return w
 }
 
@@ -153,13 +148,25 @@ func (w *world) run(d time.Duration) {
 
 func (w *world) clock() time.Time { return t0.Add(w.now) }
 
-// tick is the manager's loop.
-func (w *world) tick() {
-	if !w.paused {
-		w.table.Advance(w.clock())
-		w.check()
+// arm sees that the table's time passes when it asks for it, as the manager's
+// loop does after each call.
+func (w *world) arm() {
+	next := max(w.table.Next().Sub(w.clock()), time.Millisecond)
+	if w.due > w.now && w.due <= w.now+next {
+		return
 	}
-	w.after(max(w.table.Next().Sub(w.clock()), 5*time.Millisecond), w.tick)
+	due := w.now + next
+	w.due = due
+	w.after(next, func() {
+		if w.due != due {
+			return // another one is due sooner
+		}
+		if !w.paused {
+			w.table.Advance(w.clock())
+			w.check()
+		}
+		w.arm()
+	})
 }
 
 // hear lets the manager get a message, after a while.
@@ -176,6 +183,7 @@ func (w *world) hear(do func()) {
 		default:
 			do()
 			w.check()
+			w.arm()
 		}
 	})
 }
@@ -197,6 +205,7 @@ func (w *world) carry(b *simBroker, do func()) {
 // start lets p begin a new life.
 func (w *world) start(p *proc) {
 	p.boots++
+	p.addresses = []netip.Addr{address(p.node)}
 	p.boot = fmt.Sprintf("%s-%d", p.node, p.boots)
 	p.life++
 	p.seq, p.alive, p.frozen, p.leaving, p.state, p.connected = 0, true, false, false, subjects.Up, -1
@@ -233,7 +242,7 @@ func (w *world) connect(p *proc, d time.Duration) {
 			return
 		}
 		b.conns++
-		w.trace(p.node, "connected %s#%d", b.name, b.conns)
+		w.log("%s connects as %s#%d", p.node, b.name, b.conns)
 		p.broker, p.via, p.connected = b, fmt.Sprintf("%s#%d", b.name, b.conns), w.now
 		w.beat(p)
 	})
@@ -253,7 +262,7 @@ func (w *world) say(p *proc, s subjects.State) {
 	for _, r := range p.roles {
 		p.seq++
 		a := subjects.Announcement{
-			V: 1, Node: subjects.NodeID(p.node), Role: r, State: s, Addresses: []netip.Addr{address(p.node)},
+			V: 1, Node: subjects.NodeID(p.node), Role: r, State: s, Addresses: p.addresses,
 			Boot: p.boot, Seq: p.seq, Via: p.via,
 		}
 		if p.plain {
@@ -261,7 +270,7 @@ func (w *world) say(p *proc, s subjects.State) {
 		}
 		w.carry(p.broker, func() {
 			b := a // the table keeps it
-			w.trace(p.node, "announce %s %d %s", b.Role, b.Seq, b.Via)
+			w.log("%s says %s as %s, seq %d via %s", b.Node, b.State, b.Role, b.Seq, b.Via)
 			if w.table.Announce(&b, w.clock()) == nil {
 				p.delivered[r] = w.now
 			}
@@ -276,13 +285,16 @@ func (w *world) hangUp(p *proc, reason string, d time.Duration) {
 		return
 	}
 	p.connected, p.lost, p.cause = -1, w.now, reason
-	w.trace(p.node, "hangup %s", reason)
+	w.log("%s hangs up %s: %s", p.node, p.via, reason)
 	if reason == "" || p.server() || w.rng.IntN(20) == 0 && !w.orderly { // an event may be lost
 		return
 	}
 	b, gone := p.broker, membership.Disconnect{Node: subjects.NodeID(p.node), Boot: p.boot, Via: p.via, Reason: reason}
 	w.after(d, func() {
-		w.carry(b, func() { w.trace(p.node, "DISC %+v", gone); w.table.Disconnect(gone, w.clock()) })
+		w.carry(b, func() {
+			w.log("DISCONNECT %+v", gone)
+			w.table.Disconnect(gone, w.clock())
+		})
 	})
 }
 
@@ -299,13 +311,17 @@ func (w *world) check() {
 		w.broke("the status breaks the rules: %v", err)
 	}
 	for _, e := range events {
-		w.trace(string(e.Node), "%s %s %s", e.Kind, e.Role, e.Detail)
-		fmt.Fprintln(w.hash, e.Time.Sub(t0), e.Kind, e.Role, e.Node, e.Detail)
+		if w.hash != nil {
+			fmt.Fprintln(w.hash, e.Time.Sub(t0), e.Kind, e.Role, e.Node, e.Detail)
+		}
+		w.log("%s %s %s: %s", e.Kind, e.Role, e.Node, e.Detail)
 		if e.Kind == subjects.EventLeave {
 			w.judge(&e, s)
 		}
 	}
-	fmt.Fprintf(w.hash, "%s\n", s.Encode())
+	if w.hash != nil {
+		w.hash.Write(s.Encode())
+	}
 }
 
 // judge looks whether a removal was right.
@@ -326,7 +342,7 @@ func (w *world) judge(e *subjects.Event, s *subjects.Status) {
 			w.broke("%s as %s never was down", e.Node, e.Role)
 		}
 	default:
-		if w.couldHear(p) {
+		if w.couldHear(p, why) {
 			w.broke("%s as %s lives on %s since %v, removed: %s", e.Node, e.Role, p.via, w.now-p.connected, e.Detail)
 		}
 		if silent := w.now - p.delivered[e.Role]; why == "silent" && silent < 10*time.Second {
@@ -338,10 +354,17 @@ func (w *world) judge(e *subjects.Event, s *subjects.Status) {
 // couldHear reports whether p lives and its beats had a way to the manager for
 // long enough, or whether it has a right to be waited for: its broker died, and
 // it is looking for another one.
-func (w *world) couldHear(p *proc) bool {
+func (w *world) couldHear(p *proc, why string) bool {
 	until := w.now
 	if w.cut {
 		until = w.cutAt
+	}
+	patience := 8 * time.Second
+	if why == "connection lost" {
+		patience = 2400 * time.Millisecond // enough for one dial that times out
+		if w.now-until > time.Second {
+			return false // a manager cut off since then could not hear that the member lives
+		}
 	}
 	switch {
 	case !p.alive, p.frozen, p.cutoff, p.leaving:
@@ -349,7 +372,13 @@ func (w *world) couldHear(p *proc) bool {
 	case p.connected >= 0:
 		return p.broker.sound() && until-max(p.connected, p.broker.rejoined) > 1200*time.Millisecond
 	}
-	return !p.server() && p.cause == "" && until-p.lost < 8*time.Second
+	return !p.server() && p.cause == "" && until > p.lost && w.now-p.lost < patience
+}
+
+func (w *world) log(format string, args ...any) {
+	if w.trace != nil {
+		w.trace(fmt.Sprintf("%v ", w.now) + fmt.Sprintf(format, args...))
+	}
 }
 
 func (w *world) broke(format string, args ...any) {

@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,9 +13,11 @@ import (
 	"thor/subjects"
 )
 
-// stripOwn takes away the escape sequences that the model itself writes: those
-// of weight, inversion and colour.
-func stripOwn(s string) string { return ansi.Strip(s) }
+// own are the escape sequences that the model itself writes.
+var own = regexp.MustCompile(`\x1b\[(1|2|7|(1;)?38;2;\d+;\d+;\d+)?m`)
+
+// stripOwn takes them away, and nothing else.
+func stripOwn(s string) string { return own.ReplaceAllString(s, "") }
 
 // mixed is a network with one of everything.
 func mixed() network {

@@ -153,6 +153,8 @@ func FuzzOncePrintsNoControlCharactersAndNoPassword(f *testing.F) {
 		e := subjects.Event{Kind: subjects.EventKind(st), Role: subjects.Role(role), Node: subjects.NodeID(node), Detail: "x://u:" + password + "@h " + uri}
 		live := view.NewModel(view.Options{}).Resize(200, 50).Show(view.Picture{Status: s, Connected: true}, noon)
 		live = live.Happened([]subjects.Event{e}, noon).Paste(uri)
+		checkSize(t, "members page", live.Render(), 200, 50)
+		checkSize(t, "events page", live.Press("2").Resize(70, 20).Render(), 70, 20)
 		_, reasons := view.Health(s, false, true)
 		for what, out := range map[string]string{
 			"once": view.Once(s, noon, view.OnceOptions{}), "members": view.MembersTable(s, "", noon),

@@ -1,0 +1,172 @@
+package dbagent
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"thor/dbagent/location"
+	"thor/identity"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// The defaults of Database, and its shortest interval.
+const (
+	DefaultInterval = 2 * time.Second
+	DefaultTimeout  = time.Second
+	MinInterval     = 100 * time.Millisecond
+)
+
+// A Config says which databases to check and who may know their passwords.
+type Config struct {
+	// Overlay is the connection to the network. Whoever made it runs it.
+	Overlay *overlay.Node
+	// Databases are at least one. With the same priority the earlier is preferred.
+	Databases []Database
+	// Cleared are the roles whose members get the password on request. Empty:
+	// nobody does.
+	Cleared []subjects.Role
+	// Log receives each change of a database and each password given away. The
+	// zero value is silent.
+	Log zerolog.Logger
+	// Metrics registers thor_dbagent_…; nil: none.
+	Metrics prometheus.Registerer
+}
+
+// A Database is one candidate.
+type Database struct {
+	// DSN is where it is. Its password may be in it, or come from PasswordFile or
+	// PasswordEnv instead; without any, none is used.
+	DSN location.DSN
+	// PasswordFile holds the password alone, and a line feed if need be. Only its
+	// owner may read it. It is read again for every connection, so that a new
+	// password needs no restart.
+	PasswordFile string
+	// PasswordEnv names the environment variable that holds the password.
+	PasswordEnv string
+	// Roots verify the server's certificate when the DSN says tls=true; nil: the
+	// system's.
+	Roots *x509.CertPool
+	// Mode is location.ReadWrite (or empty): the server must take writes; or
+	// location.ReadOnly: it need not.
+	Mode location.Mode
+	// Probe is a table with a column "id" of type BIGINT or CHAR(20). A row is
+	// inserted and rolled back, which shows that writes work and not only that
+	// they are allowed. Empty: what the server says of itself is believed. Needs
+	// ReadWrite.
+	Probe string
+	// Addresses to announce must be in the certificate; empty: all of the
+	// certificate.
+	Addresses []netip.Addr
+	// Priority is 1 to 65535, lower is preferred; 0: none, which comes last.
+	Priority int
+	// Interval is the time from check to check, at least 100 ms; 0: 2 s.
+	Interval time.Duration
+	// Timeout of a whole check is at most Interval; 0: 1 s, or Interval if that is
+	// shorter.
+	Timeout time.Duration
+}
+
+func (d Database) withDefaults() Database {
+	if d.Mode == "" {
+		d.Mode = location.ReadWrite
+	}
+	if d.Interval == 0 {
+		d.Interval = DefaultInterval
+	}
+	if d.Timeout == 0 {
+		d.Timeout = min(DefaultTimeout, d.Interval)
+	}
+	return d
+}
+
+// check reports what is wrong with d, after withDefaults.
+func (d *Database) check(id *identity.Identity) error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if d.DSN.IsZero() {
+		fail("no location")
+	}
+	sources := 0
+	for _, has := range []bool{d.DSN.HasPassword(), d.PasswordFile != "", d.PasswordEnv != ""} {
+		if has {
+			sources++
+		}
+	}
+	if sources > 1 {
+		fail("the password is to come from the URI, a file or the environment, not from several")
+	}
+	if d.Mode != location.ReadWrite && d.Mode != location.ReadOnly {
+		fail("mode %q is neither %s nor %s", d.Mode, location.ReadWrite, location.ReadOnly)
+	}
+	if d.Probe != "" && d.Mode != location.ReadWrite {
+		fail("a probe that writes makes no sense for a %s database", d.Mode)
+	}
+	if len(d.Probe) > 64 || strings.Trim(strings.ToLower(d.Probe), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+		fail("probe %q is not the name of a table", d.Probe)
+	}
+	if d.Roots != nil && !d.DSN.TLS() {
+		fail("an authority to trust, but the location does not say tls=true")
+	}
+	if d.Priority < 0 || d.Priority > 65535 {
+		fail("priority %d is not 1 to 65535", d.Priority)
+	}
+	if d.Interval < MinInterval {
+		fail("interval %v is shorter than %v", d.Interval, MinInterval)
+	}
+	if d.Timeout <= 0 || d.Timeout > d.Interval {
+		fail("timeout %v is not between 0 and the interval of %v", d.Timeout, d.Interval)
+	}
+	for _, a := range d.Addresses {
+		if !id.MayUse(a) {
+			fail("address %s is not in the certificate of %s, which holds %v", a, id.Node, id.Addresses)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// check reports all that is wrong with cfg, and returns its databases with their
+// defaults, the most preferred first.
+func (cfg *Config) check(id *identity.Identity) ([]Database, error) {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("dbagent: "+format, args...)) }
+	if !id.Has(subjects.Database) {
+		fail("role %s: not in the certificate of %s, which holds %v", subjects.Database, id.Node, id.Roles)
+	}
+	if len(cfg.Databases) == 0 {
+		fail("no databases")
+	}
+	var dbs []Database
+	for i, d := range cfg.Databases {
+		d = d.withDefaults()
+		if err := d.check(id); err != nil {
+			fail("database %d: %w", i+1, err)
+		}
+		dbs = append(dbs, d)
+	}
+	for _, r := range cfg.Cleared {
+		if _, err := subjects.ParseRole(string(r)); err != nil {
+			fail("cleared: %w", err)
+		}
+	}
+	const none = 1 << 16
+	slices.SortStableFunc(dbs, func(a, b Database) int {
+		pa, pb := a.Priority, b.Priority
+		if pa == 0 {
+			pa = none
+		}
+		if pb == 0 {
+			pb = none
+		}
+		return pa - pb
+	})
+	return dbs, errors.Join(errs...)
+}

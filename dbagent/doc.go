@@ -1,0 +1,27 @@
+// Package dbagent is the locator: it checks the central database and tells the
+// network, under the role thor_database, where it is and with which priority.
+//
+// # What it keeps
+//
+// What is announced as up has let somebody in moments ago, with the user, on the
+// database and for the purpose that the announcement names. A database that
+// stops doing so is down, with a reason that stays the same while the fault
+// does. The password is in no announcement, log line, error or metric: the
+// announced location reads mysql://user:xxxxxx@host/name, and the whole of it
+// goes only to members of the roles that the configuration clears, in reply to
+// a request of theirs.
+//
+// # Several databases
+//
+// A node is one member of a role, so a locator announces one database: the
+// most preferred of its list that passes its checks, with that one's priority,
+// address and location. When it fails the next takes its place, and gives it
+// back when the first is well again. Everybody else chooses between locators,
+// by location.Choose; nobody has to know how many databases stand behind one.
+//
+// # What it is not
+//
+// It promotes no replica and moves no data. Of two databases that both take
+// writes it cannot tell which one should: give them different priorities, and
+// make the server refuse writes where they are not wanted (super_read_only).
+package dbagent

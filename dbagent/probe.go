@@ -1,0 +1,191 @@
+package dbagent
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"thor/dbagent/location"
+	"thor/subjects"
+)
+
+const (
+	maxPacket       = 1 << 20 // bytes that a server may make us hold; our answers are short
+	maxPasswordFile = 4 << 10
+)
+
+// A prober checks a database once. ctx carries the timeout. version is the
+// server's, "" if it was not learned; the error is for explain.
+type prober interface {
+	probe(ctx context.Context) (version string, err error)
+	// dsn is the location with the password, for those who may know.
+	dsn() (location.DSN, error)
+}
+
+// mysqlProbe makes a new connection for each check, as a client that just came
+// would: a server that is full, or knows the user no more, is found out.
+type mysqlProbe struct{ db Database }
+
+// dsn completes the location with the password, wherever that comes from.
+func (p *mysqlProbe) dsn() (location.DSN, error) {
+	d := p.db.DSN
+	secret := ""
+	switch {
+	case p.db.PasswordEnv != "":
+		secret = os.Getenv(p.db.PasswordEnv)
+	case p.db.PasswordFile != "":
+		var err error
+		if secret, err = readPassword(p.db.PasswordFile); err != nil {
+			return d, &fault{text: passwordText, cause: err}
+		}
+	default:
+		return d, nil
+	}
+	d, err := d.WithPassword(secret)
+	if err != nil {
+		return p.db.DSN, &fault{text: passwordText, cause: err}
+	}
+	return d, nil
+}
+
+// readPassword reads a file that nobody but its owner may read.
+func readPassword(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !fi.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a file", path)
+	}
+	if fi.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s may be read by others than its owner: chmod 600", path)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxPasswordFile))
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+// config is for the driver: nothing that a hostile server could turn against us.
+func (p *mysqlProbe) config(d location.DSN) (*mysql.Config, error) {
+	c := mysql.NewConfig()
+	c.User, c.Passwd, c.Net, c.Addr, c.DBName = d.User(), d.Password(), "tcp", d.Address(), d.Name()
+	c.Timeout, c.ReadTimeout, c.WriteTimeout = p.db.Timeout, p.db.Timeout, p.db.Timeout
+	if t := d.Timeout(); t > 0 {
+		c.Timeout = min(t, p.db.Timeout)
+	}
+	c.AllowAllFiles, c.MultiStatements, c.AllowCleartextPasswords, c.AllowOldPasswords = false, false, false, false
+	c.AllowFallbackToPlaintext = false
+	c.MaxAllowedPacket = maxPacket
+	c.Logger = &mysql.NopLogger{} // it says nothing that its errors do not
+	if d.TLS() {
+		c.TLS = &tls.Config{RootCAs: p.db.Roots, ServerName: d.Host(), MinVersion: tls.VersionTLS12}
+	}
+	if d.Charset() == "" {
+		return c, nil
+	}
+	return c, c.Apply(mysql.Charset(d.Charset(), ""))
+}
+
+func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
+	d, err := p.dsn()
+	if err != nil {
+		return "", err
+	}
+	cfg, err := p.config(d)
+	if err != nil {
+		return "", err
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return "", err
+	}
+	pool := sql.OpenDB(connector)
+	defer func() { _ = pool.Close() }() // what was asked has been answered
+	conn, err := pool.Conn(ctx)
+	if err == nil {
+		version, err = p.ask(ctx, conn)
+		_ = conn.Close()
+	}
+	if err != nil && ctx.Err() != nil {
+		// The driver tells of an end by timeout in several ways.
+		return version, &fault{text: "no answer", cause: err}
+	}
+	return version, err
+}
+
+// ask sees whether the server is what the announcement says.
+func (p *mysqlProbe) ask(ctx context.Context, conn *sql.Conn) (version string, err error) {
+	var name sql.NullString
+	if err := conn.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&name); err != nil {
+		return "", err
+	}
+	if !strings.EqualFold(name.String, p.db.DSN.Name()) { // some file systems fold case
+		return "", &fault{text: "another database answers"}
+	}
+	vars, err := variables(ctx, conn)
+	if err != nil {
+		return "", err
+	}
+	version = subjects.Printable(vars["version"], 64)
+	if p.db.Mode == location.ReadOnly {
+		return version, nil
+	}
+	for _, v := range []string{"read_only", "super_read_only", "innodb_read_only"} {
+		if s := strings.ToUpper(vars[v]); s != "" && s != "OFF" && s != "0" {
+			return version, &fault{text: readOnlyText, cause: fmt.Errorf("%s is %s", v, s)}
+		}
+	}
+	if p.db.Probe == "" {
+		return version, nil
+	}
+	return version, p.write(ctx, conn)
+}
+
+// variables asks for what not every server has: MariaDB knows no
+// super_read_only.
+func variables(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
+	rows, err := conn.QueryContext(ctx,
+		"SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'read_only', 'super_read_only', 'innodb_read_only')")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // Err has told
+	vars := make(map[string]string)
+	for rows.Next() {
+		var k, v string
+		if err := rows.Scan(&k, &v); err != nil {
+			return nil, err
+		}
+		vars[k] = v
+	}
+	return vars, rows.Err()
+}
+
+// write inserts a row of its own, so that two locators never wait for each
+// other, and takes it back.
+func (p *mysqlProbe) write(ctx context.Context, conn *sql.Conn) error {
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO `"+p.db.Probe+"` (id) VALUES (?)", time.Now().UnixNano())
+	if rerr := tx.Rollback(); err == nil && !errors.Is(rerr, sql.ErrTxDone) {
+		err = rerr
+	}
+	return err
+}
