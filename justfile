@@ -29,15 +29,15 @@ lint:
 
 # the main job on real Kamailio, rtpengine, SIPp and MariaDB
 e2e:
-    go test -tags e2e -count=1 -timeout 20m -v ./cmd/thor/e2e/...
+    go test -tags e2e -count=1 -timeout 20m -run 'Test[^B]' -v ./cmd/thor/e2e/...
 
 # the race detector, slow
 race:
     go test -race ./subjects ./overlay/... ./manager/... ./dnsagent/... ./nodeagent/... ./monitor/...
 
 # time to detection and their kin, as a table and as JSON
-bench *ARGS:
-    go run ./cmd/thor/internal/bench {{ ARGS }}
+bench N="50":
+    THOR_BENCH={{ N }} go test -tags e2e -count=1 -timeout 60m -run TestBench ./cmd/thor/e2e
 
 # what CI runs
 ci: test lint e2e

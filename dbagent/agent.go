@@ -94,7 +94,7 @@ func newAgent(cfg Config, n network) (*Agent, error) {
 		return nil, fmt.Errorf("dbagent: register metrics: %w", err)
 	}
 	for _, d := range dbs {
-		c := &candidate{cfg: d, prober: &mysqlProbe{d}, label: d.DSN.Address() + "/" + d.DSN.Name()}
+		c := &candidate{cfg: d, prober: &mysqlProbe{db: d}, label: d.DSN.Address() + "/" + d.DSN.Name()}
 		a.dbs = append(a.dbs, c)
 		a.healths = append(a.healths, &c.health)
 	}

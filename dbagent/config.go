@@ -44,7 +44,8 @@ type Config struct {
 // A Database is one candidate.
 type Database struct {
 	// DSN is where it is. Its password may be in it, or come from PasswordFile or
-	// PasswordEnv instead; without any, none is used.
+	// PasswordEnv instead; without any, none is used. Without tls=true whoever can
+	// pose as the server can learn the password: leave it out on loopback only.
 	DSN location.DSN
 	// PasswordFile holds the password alone, and a line feed if need be. Only its
 	// owner may read it. It is read again for every connection, so that a new

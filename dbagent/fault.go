@@ -63,11 +63,11 @@ func serverFault(n uint16) string {
 		return "no permission to write"
 	case 1146:
 		return "no such table"
-	case 1290, 1792, 1836, 3100:
+	case 1290, 1792, 1836:
 		return readOnlyText
 	case 1205, 1213:
 		return "locked"
-	case 1021, 1041, 1114, 3675:
+	case 1021, 1114:
 		return "full"
 	}
 	return fmt.Sprintf("server error %d", n)
@@ -106,17 +106,20 @@ func netFault(err error) string {
 		return "TLS handshake refused"
 	case errors.Is(err, mysql.ErrMalformPkt), errors.Is(err, mysql.ErrPktSync), errors.Is(err, mysql.ErrPktSyncMul),
 		errors.Is(err, mysql.ErrPktTooLarge), errors.Is(err, mysql.ErrOldProtocol):
-		return "does not speak MySQL"
+		return notMySQL
 	case errors.Is(err, mysql.ErrUnknownPlugin), errors.Is(err, mysql.ErrCleartextPassword), errors.Is(err, mysql.ErrOldPassword),
 		errors.Is(err, mysql.ErrNativePassword):
 		return "asks for the password in a way that is not allowed"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "connection closed"
+		return "connection broken"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return passwordText
 	}
 	return "failed"
 }
 
-const passwordText = "the password cannot be read"
+const (
+	passwordText = "the password cannot be read"
+	notMySQL     = "does not speak MySQL"
+)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 const (
 	maxPacket       = 1 << 20 // bytes that a server may make us hold; our answers are short
 	maxPasswordFile = 4 << 10
+	shunTime        = time.Minute // for a server that crashes the driver
 )
 
 // A prober checks a database once. ctx carries the timeout. version is the
@@ -32,7 +34,10 @@ type prober interface {
 
 // mysqlProbe makes a new connection for each check, as a client that just came
 // would: a server that is full, or knows the user no more, is found out.
-type mysqlProbe struct{ db Database }
+type mysqlProbe struct {
+	db   Database
+	shun time.Time // until then the server is not asked, see guard
+}
 
 // dsn completes the location with the password, wherever that comes from.
 func (p *mysqlProbe) dsn() (location.DSN, error) {
@@ -84,7 +89,8 @@ func readPassword(path string) (string, error) {
 func (p *mysqlProbe) config(d location.DSN) (*mysql.Config, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.Net, c.Addr, c.DBName = d.User(), d.Password(), "tcp", d.Address(), d.Name()
-	c.Timeout, c.ReadTimeout, c.WriteTimeout = p.db.Timeout, p.db.Timeout, p.db.Timeout
+	// The context of a check ends it; these are for what the driver does besides.
+	c.Timeout, c.ReadTimeout, c.WriteTimeout = p.db.Timeout, 2*p.db.Timeout, 2*p.db.Timeout
 	if t := d.Timeout(); t > 0 {
 		c.Timeout = min(t, p.db.Timeout)
 	}
@@ -102,6 +108,9 @@ func (p *mysqlProbe) config(d location.DSN) (*mysql.Config, error) {
 }
 
 func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
+	if time.Now().Before(p.shun) {
+		return "", &fault{text: notMySQL}
+	}
 	d, err := p.dsn()
 	if err != nil {
 		return "", err
@@ -110,6 +119,17 @@ func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
 	if err != nil {
 		return "", err
 	}
+	var dialled net.Conn
+	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		dialled = c
+		return c, err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = p.guard(r, dialled)
+		}
+	}()
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return "", err
@@ -126,6 +146,18 @@ func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
 		return version, &fault{text: "no answer", cause: err}
 	}
 	return version, err
+}
+
+// guard turns a panic of the driver into a fault. A server that asks for
+// authentication with a challenge that is too short makes the driver (1.10.1)
+// panic, and leave a goroutine behind that nobody can end: so the server is not
+// asked again for a while.
+func (p *mysqlProbe) guard(r any, c net.Conn) error {
+	p.shun = time.Now().Add(shunTime)
+	if c != nil {
+		_ = c.Close() // the driver may have done so
+	}
+	return &fault{text: notMySQL, cause: fmt.Errorf("the driver panicked: %v", r)}
 }
 
 // ask sees whether the server is what the announcement says.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
+	"thor/broker/brokertest"
 	"thor/overlay"
 	"thor/subjects"
 )
@@ -111,11 +113,13 @@ func next(t testing.TB, as <-chan *subjects.Announcement, d time.Duration) *subj
 // nextState is the next announcement of role in a state.
 func nextState(t testing.TB, as <-chan *subjects.Announcement, role subjects.Role, state subjects.State) *subjects.Announcement {
 	t.Helper()
-	for {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		if a := next(t, as, 20*time.Second); a.Role == role && a.State == state {
 			return a
 		}
 	}
+	t.Fatalf("%s did not become %s", role, state)
+	return nil
 }
 
 // A fakeManager says what a manager says, no more than it is told to.
@@ -227,4 +231,26 @@ func nodes(n int) (out []string) {
 		out = append(out, fmt.Sprintf("node%05d", i))
 	}
 	return out
+}
+
+func inBubble(t *testing.T, f func(t *testing.T, b *brokertest.B)) {
+	t.Helper()
+	defer runtime.GC()
+	defer runtime.GC()
+	brokertest.InBubble(t, f)
+}
+
+func config(t testing.TB, b *brokertest.B, node string, roles ...subjects.Role) overlay.Config {
+	return overlay.Config{
+		Identity: b.Identity(node, roles...), Options: b.Options(node, roles...), StateDir: t.TempDir(), Boot: "boot-" + node, Log: testLog(t),
+	}
+}
+
+func mustJoin(t testing.TB, n *overlay.Node, m overlay.Member) *overlay.Membership {
+	t.Helper()
+	ms, err := n.Join(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ms
 }

@@ -310,9 +310,10 @@ func (n *Node) publish() {
 	if old.Stale && !v.Stale {
 		n.log.Info().Uint64("epoch", v.Mark().Epoch).Uint64("gen", v.Mark().Generation).Msg("the status is current")
 	}
-	n.metrics.connected.Set(0)
 	if v.Connected {
 		n.metrics.connected.Set(1)
+	} else {
+		n.metrics.connected.Set(0)
 	}
 	n.view.Store(v)
 	n.watchers.send(v)

@@ -74,6 +74,7 @@ func TestDamagedCopyIsRefusedForTheOlderOne(t *testing.T) {
 		"cut":           newest[:len(newest)-20],
 		"head only":     newest[:bytes.IndexByte(newest, '\n')],
 		"longer":        append(bytes.Clone(newest), "x\n"...),
+		"other address": bytes.Replace(newest, []byte("10.0.0.1"), []byte("10.0.0.9"), 1),
 		"bit in status": flip(newest, len(newest)-40),
 		"bit in date":   flip(newest, bytes.Index(newest, []byte(`"saved":"2026`))+9),
 		"other version": bytes.Replace(newest, []byte(`{"v":1`), []byte(`{"v":2`), 1),

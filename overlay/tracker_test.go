@@ -205,6 +205,21 @@ func TestDeltasThatOvertakeTheSnapshotAreNotLost(t *testing.T) {
 	}
 }
 
+func TestDeltasWithoutSnapshotDoNotPileUp(t *testing.T) {
+	var gens []uint64
+	for g := range uint64(200) {
+		gens = append(gens, g+1)
+	}
+	h := newHistory(generations(1, gens...)...)
+	k := trackerAt(t, h, 0)
+	for _, d := range h.deltas[2:] {
+		_, _ = k.delta(d, t0)
+	}
+	if len(k.later) != maxLater || k.later[maxLater-1] != h.deltas[199] {
+		t.Errorf("keeps %d", len(k.later))
+	}
+}
+
 func TestLateDeltaClosesItsGapWithoutSnapshot(t *testing.T) {
 	h := newHistory(generations(1, 1, 2, 3)...)
 	k := trackerAt(t, h, 0)
@@ -345,6 +360,25 @@ func TestRequestsThatFailAreRepeatedEverMoreSeldom(t *testing.T) {
 	}
 	if changed, _ := k.snapshot(h.statuses[1], h.statuses[1].Encode(), now); !changed || k.ask != (ask{}) {
 		t.Error("not settled by the right answer")
+	}
+}
+
+// After an outage of all managers, members wait for seconds between requests;
+// the first word of a manager ends the wait.
+func TestFirstTickAfterAnOutageEndsTheLongWait(t *testing.T) {
+	h := newHistory(generations(1, 1)...)
+	k := newTracker()
+	k.online(t0)
+	for range 10 {
+		k.advance(k.ask.at)
+		k.failed(t0)
+	}
+	if k.ask.at.Sub(t0) < 2*time.Second {
+		t.Fatalf("waits only %v", k.ask.at.Sub(t0))
+	}
+	_, _ = k.tick(h.tick(0), t0)
+	if wait := k.ask.at.Sub(t0); wait > deltaWait+spread {
+		t.Errorf("still waits %v", wait)
 	}
 }
 

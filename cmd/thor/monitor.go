@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,7 +50,12 @@ func newMonitor() *cobra.Command {
 					return err
 				}
 			}
-			return m.Run(cmd.Context())
+			if err := m.Run(cmd.Context()); errors.Is(err, monitor.ErrStale) {
+				return errDegraded
+			} else if err != nil {
+				return err
+			}
+			return nil
 		},
 	}
 	r.flags(c)

@@ -37,6 +37,7 @@ func newUp() *cobra.Command {
 	f.IntVar(&o.Nodes, "nodes", 3, "`number` of nodes with a SIP proxy, 1 to 100")
 	f.StringVar(&o.DNS, "dns", "127.0.0.1:5354", "`host:port` of the first name server; the second has the next port")
 	f.StringVar(&o.Loopback, "loopback", "127.83", "first two bytes of the `addresses` to use")
+	f.BoolVar(&o.Damping, "damping", true, "hold back members that flap (off for measurements)")
 	f.DurationVar(&o.RestartAfter, "restart-after", 3*time.Second, "when to start a child again that died; 0 is never")
 	c.AddCommand(newUpControl("stop", "End processes of a running thor up", &o.Dir), newUpControl("start", "Start processes of a running thor up", &o.Dir))
 	return c

@@ -152,6 +152,9 @@ func (w *world) clock() time.Time { return t0.Add(w.now) }
 // loop does after each call.
 func (w *world) arm() {
 	next := max(w.table.Next().Sub(w.clock()), time.Millisecond)
+	if w.paused {
+		next = 50 * time.Millisecond
+	}
 	if w.due > w.now && w.due <= w.now+next {
 		return
 	}
@@ -372,7 +375,8 @@ func (w *world) couldHear(p *proc, why string) bool {
 	case p.connected >= 0:
 		return p.broker.sound() && until-max(p.connected, p.broker.rejoined) > 1200*time.Millisecond
 	}
-	return !p.server() && p.cause == "" && until > p.lost && w.now-p.lost < patience
+	return !p.server() && p.cause == "" && until > p.lost && w.now-p.lost < patience &&
+		p.lost-p.broker.rejoined > 1200*time.Millisecond
 }
 
 func (w *world) log(format string, args ...any) {

@@ -199,22 +199,46 @@ func (n *network) reload(t *testing.T) {
 	n.Network = d
 }
 
-// watch follows the status with the operator's certificate.
-func (n *network) watch(t *testing.T) {
+// connect is a connection of its own with a certificate, until end is called.
+func (n *network) connect(t *testing.T, cert, key string) (node *overlay.Node, end func()) {
 	t.Helper()
-	creds, err := identity.Load(identity.Files{Cert: n.Operator.Cert, Key: n.Operator.Key, CA: n.Operator.CA})
+	creds, err := identity.Load(identity.Files{Cert: cert, Key: key, CA: n.Operator.CA})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.view, err = overlay.New(overlay.Config{Credentials: creds, Brokers: n.Brokers})
+	node, err = overlay.New(overlay.Config{Credentials: creds, Brokers: n.Brokers})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = n.view.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	go func() { defer close(done); _ = node.Run(ctx) }()
+	end = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(end)
+	return node, end
+}
+
+// watch follows the status with the operator's certificate.
+func (n *network) watch(t *testing.T) {
+	t.Helper()
+	n.view, _ = n.connect(t, n.Operator.Cert, n.Operator.Key)
 	eventually(t, 10*time.Second, "a status", func() bool { return n.status() != nil })
+}
+
+// hasAddress reports whether both name servers answer name with address.
+func (n *network) hasAddress(name, address string) bool {
+	for _, s := range n.DNS {
+		var q dns.Msg
+		q.SetQuestion(name, dns.TypeA)
+		a, _, err := (&dns.Client{Timeout: time.Second}).Exchange(&q, s)
+		if err != nil || !slices.ContainsFunc(a.Answer, func(rr dns.RR) bool {
+			x, ok := rr.(*dns.A)
+			return ok && x.A.String() == address
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 func (n *network) status() *subjects.Status { return n.view.View().Status }
@@ -263,6 +287,7 @@ func (n *network) run(t *testing.T, args ...string) string {
 type resolver struct {
 	name    string
 	servers []string
+	every   time.Duration
 	stop    chan struct{}
 	wg      sync.WaitGroup
 
@@ -273,8 +298,10 @@ type resolver struct {
 }
 
 // resolve starts asking each server 20 times a second for SRV and A in turn.
-func (n *network) resolve(t *testing.T) *resolver {
-	r := &resolver{name: n.domain + ".", servers: n.DNS, stop: make(chan struct{}), last: make(map[string][]string)}
+func (n *network) resolve(t *testing.T) *resolver { return n.resolveEvery(t, 50*time.Millisecond) }
+
+func (n *network) resolveEvery(t *testing.T, every time.Duration) *resolver {
+	r := &resolver{name: n.domain + ".", servers: n.DNS, every: every, stop: make(chan struct{}), last: make(map[string][]string)}
 	for _, s := range r.servers {
 		r.wg.Go(func() { r.ask(s) })
 	}
@@ -293,7 +320,7 @@ func (r *resolver) end() {
 
 func (r *resolver) ask(server string) {
 	c := dns.Client{Timeout: 2 * time.Second}
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(r.every)
 	defer tick.Stop()
 	for i := 0; ; i++ {
 		select {

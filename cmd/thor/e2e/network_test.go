@@ -34,14 +34,12 @@ func TestNetworkHealsItself(t *testing.T) {
 		s := n.status()
 		return s.Member(subjects.MediaRelay, "relay1") != nil && s.Member(subjects.VoicemailServer, "mail1") != nil
 	})
-	if os.Getenv("NODB") == "" {
 	eventually(t, 20*time.Second, "the database is up", func() bool {
 		m := n.status().Member(subjects.Database, "database1")
 		return m != nil && m.State == subjects.Up
 	})
-	}
 	screen := n.run(t, "monitor", "--once")
-	for _, want := range []string{"sip_proxy members:", "127.84.20.1", "127.84.20.3", "media_relay members:"} {
+	for _, want := range []string{"sip_proxy members:", "127.84.20.1", "127.84.20.3", "media_relay members:", "thor_database members:"} {
 		if !strings.Contains(screen, want) {
 			t.Errorf("the monitor does not show %q:\n%s", want, screen)
 		}
@@ -100,7 +98,6 @@ func TestNetworkHealsItself(t *testing.T) {
 	n.settle(t)
 	n.hold(t, dns, 15*time.Second)
 
-	if os.Getenv("NODB") == "" {
 	t.Log("(k) MariaDB stops and returns")
 	n.control(t, "stop", "mariadb")
 	eventually(t, 15*time.Second, "the only location is suspect, with the reason", func() bool {
@@ -113,7 +110,6 @@ func TestNetworkHealsItself(t *testing.T) {
 		return m != nil && m.State == subjects.Up
 	})
 
-	}
 	t.Log("(m) the brokers are upgraded by a rolling restart")
 	for i := 1; i <= 3; i++ {
 		b := fmt.Sprintf("broker%d", i)

@@ -135,7 +135,7 @@ type Database struct {
 	Mode         string        `toml:"mode"`          // read-write (default), read-only
 	Cleared      []string      `toml:"cleared"`       // roles that may ask for the password
 	Interval     time.Duration `toml:"interval"`      // default 2s
-	Timeout      time.Duration `toml:"timeout"`       // default 1s
+	Timeout      time.Duration `toml:"timeout"`       // default 1s, or the interval if that is shorter
 }
 
 // Load reads and checks a file. The error is Problems when the file could be read.
@@ -437,6 +437,9 @@ func (f *File) checkDatabase() {
 	d := f.Database
 	f.require("database.uri", d.URI)
 	f.priority("database.priority", d.Priority)
+	if interval := cmp.Or(d.Interval, 2*time.Second); d.Timeout > interval {
+		f.d.add("database.timeout", "%s is longer than the interval of %s", d.Timeout, interval)
+	}
 	if !slices.Contains([]string{"", "read-write", "read-only"}, d.Mode) {
 		f.d.add("database.mode", "%q is not read-write or read-only", d.Mode)
 	}
@@ -508,7 +511,7 @@ func (f *File) defaults() {
 		set(&d.Priority, 10)
 		set(&d.Mode, "read-write")
 		set(&d.Interval, 2*time.Second)
-		set(&d.Timeout, time.Second)
+		set(&d.Timeout, min(time.Second, d.Interval))
 		abs(&d.PasswordFile)
 	}
 }

@@ -190,7 +190,7 @@ func (l *layout) managers() error {
 		if err != nil {
 			return err
 		}
-		if err := l.daemon(1, name, "manager", subjects.Manager, head+"[manager]\npriority = 50\n"); err != nil {
+		if err := l.daemon(1, name, "manager", subjects.Manager, head+fmt.Sprintf("[manager]\npriority = 50\ndamping = %v\n", l.Damping)); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,7 @@ type Options struct {
 	Loopback     string        // first two bytes of the addresses used; default "127.83"
 	Binary       string        // the thor program
 	RestartAfter time.Duration // 0: never
+	Damping      bool          // hold back members that flap
 	Version      string
 	Say          func(format string, args ...any) // progress; required
 }

@@ -1,0 +1,481 @@
+package dbagent
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"github.com/rs/zerolog"
+
+	"thor/dbagent/location"
+	"thor/subjects"
+)
+
+// patience bounds every wait.
+const patience = 20 * time.Second
+
+func needs(t *testing.T, program, pkg string) string {
+	t.Helper()
+	p, err := exec.LookPath(program)
+	if err == nil {
+		return p
+	}
+	text := fmt.Sprintf("%s is not installed (Debian package %s)", program, pkg)
+	if os.Getenv("CI") == "true" {
+		t.Fatal(text)
+	}
+	t.Skip(text)
+	return ""
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+type certificate struct {
+	cert, key string // PEM
+	pool      *x509.CertPool
+}
+
+// selfSigned is a certificate for 127.0.0.1.
+func selfSigned(t *testing.T) certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "db"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	k, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(c)
+	return certificate{
+		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k})), pool,
+	}
+}
+
+// A mariadb is a real server with one database, "thor".
+type mariadb struct {
+	t       *testing.T
+	server  string
+	dir     string
+	addr    string
+	trusted *x509.CertPool
+	out     bytes.Buffer
+	cmd     *exec.Cmd
+	done    chan struct{}
+}
+
+func newMariaDB(t *testing.T) *mariadb {
+	t.Helper()
+	m := &mariadb{t: t, server: needs(t, "mariadbd", "mariadb-server"), dir: t.TempDir()}
+	install := needs(t, "mariadb-install-db", "mariadb-server")
+	needs(t, "mariadb", "mariadb-client")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.addr = l.Addr().String()
+	_ = l.Close()
+	c := selfSigned(t)
+	m.trusted = c.pool
+	m.write("cert.pem", c.cert)
+	m.write("key.pem", c.key)
+	out, err := exec.Command(install, "--no-defaults", "--user=root", "--datadir="+m.path("data"), "--auth-root-authentication-method=normal",
+		"--skip-test-db", "--skip-name-resolve").CombinedOutput()
+	if err != nil {
+		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
+	}
+	t.Cleanup(func() {
+		m.kill()
+		if t.Failed() {
+			t.Logf("%s", m.out.Bytes())
+		}
+	})
+	m.start()
+	m.sql("CREATE DATABASE thor; CREATE DATABASE other; CREATE TABLE thor.probe (id BIGINT PRIMARY KEY);" +
+		"CREATE USER 'thor'@'%' IDENTIFIED BY '" + canary + "'; GRANT ALL ON thor.* TO 'thor'@'%'")
+	return m
+}
+
+func (m *mariadb) path(name string) string { return filepath.Join(m.dir, name) }
+
+func (m *mariadb) write(name, text string) {
+	m.t.Helper()
+	if err := os.WriteFile(m.path(name), []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *mariadb) start() {
+	m.t.Helper()
+	_, port, _ := net.SplitHostPort(m.addr)
+	m.cmd, m.done = exec.Command(m.server, "--no-defaults", "--user=root", "--datadir="+m.path("data"), "--socket="+m.path("sock"),
+		"--pid-file="+m.path("pid"), "--port="+port, "--bind-address=127.0.0.1", "--skip-log-bin", "--skip-name-resolve",
+		"--performance-schema=OFF", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync",
+		"--ssl-cert="+m.path("cert.pem"), "--ssl-key="+m.path("key.pem")), make(chan struct{})
+	m.cmd.Stdout, m.cmd.Stderr = &m.out, &m.out
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := m.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	go func(c *exec.Cmd, done chan struct{}) { _ = c.Wait(); close(done) }(m.cmd, m.done)
+	eventually(m.t, "MariaDB answers", func() bool { return m.client("SELECT 1") == nil })
+}
+
+func (m *mariadb) client(sql string) error {
+	out, err := exec.Command("mariadb", "--no-defaults", "--socket="+m.path("sock"), "-uroot", "-e", sql).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", sql, err, out)
+	}
+	return nil
+}
+
+func (m *mariadb) sql(sql string) {
+	m.t.Helper()
+	if err := m.client(sql); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *mariadb) signal(s syscall.Signal) {
+	m.t.Helper()
+	if err := m.cmd.Process.Signal(s); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *mariadb) kill() {
+	if m.cmd != nil {
+		_ = m.cmd.Process.Kill() // it may have ended
+		<-m.done
+	}
+}
+
+// a locked is a buffer for several writers.
+type locked struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// run runs an agent, and returns how to wait for what it announces.
+func run(t *testing.T, logs io.Writer, reg *prometheus.Registry, dbs ...Database) (n *fakeNet, await func(what string, s subjects.State, reason string)) {
+	t.Helper()
+	n = newFakeNet()
+	cfg := Config{Databases: dbs, Log: zerolog.New(logs).Level(zerolog.TraceLevel), Cleared: []subjects.Role{"provisioning_server"}}
+	if reg != nil {
+		cfg.Metrics = reg
+	}
+	a, err := newAgent(cfg, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return n, func(what string, s subjects.State, reason string) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%s: %s %q", what, s, reason), func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			_, text, _ := strings.Cut(n.now.Reason, "/thor: ")
+			return n.now.State == s && text == reason
+		})
+	}
+}
+
+func TestLocatorFollowsMariaDBAndTellsNobodyThePassword(t *testing.T) {
+	m := newMariaDB(t)
+	logs, reg := &locked{}, prometheus.NewRegistry()
+	m.write("password", canary+"\n")
+	db := Database{
+		DSN: dsn(t, "mysql://thor@"+m.addr+"/thor"), PasswordFile: m.path("password"), Interval: 200 * time.Millisecond, Timeout: 200 * time.Millisecond,
+		Probe: "probe", Priority: 10,
+	}
+	n, await := run(t, logs, reg, db)
+	await("started", subjects.Up, "")
+	if n.now.Attrs["dburi"] != "mysql://thor:xxxxxx@"+m.addr+"/thor" || !strings.Contains(n.now.Version, "MariaDB") {
+		t.Errorf("announced %+v", n.now)
+	}
+	m.sql("SET GLOBAL read_only=ON")
+	await("read-only", subjects.Down, "takes no writes")
+	m.sql("SET GLOBAL read_only=OFF")
+	await("writable again", subjects.Up, "")
+	m.sql("RENAME TABLE thor.probe TO thor.away")
+	await("probe table gone", subjects.Down, "no such table")
+	m.sql("RENAME TABLE thor.away TO thor.probe")
+	await("probe table back", subjects.Up, "")
+	m.write("password", "wrong "+canary+"\n")
+	await("wrong password", subjects.Down, "user or password refused")
+	m.write("password", canary+"\n")
+	await("password put right", subjects.Up, "")
+	m.sql("REVOKE ALL ON thor.* FROM 'thor'@'%'")
+	await("access revoked", subjects.Down, "no access to this database")
+	m.sql("GRANT ALL ON thor.* TO 'thor'@'%'")
+	await("access granted", subjects.Up, "")
+	m.signal(syscall.SIGSTOP)
+	await("frozen", subjects.Down, "no answer")
+	m.signal(syscall.SIGCONT)
+	await("thawed", subjects.Up, "")
+	m.signal(syscall.SIGTERM)
+	<-m.done
+	await("stopped", subjects.Down, "connection refused")
+	m.start()
+	await("started again", subjects.Up, "")
+	m.kill()
+	await("killed", subjects.Down, "connection refused")
+	m.start()
+	await("recovered", subjects.Up, "")
+	for _, line := range n.said {
+		if strings.Contains(line, "c4n4") {
+			t.Errorf("announced: %s", line)
+		}
+	}
+	if s := logs.String(); strings.Contains(s, "c4n4") || !strings.Contains(s, "database check failed") {
+		t.Errorf("log:\n%s", s)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := text.String(); strings.Contains(s, "c4n4") || !strings.Contains(s, `thor_dbagent_probes_total{database="`+m.addr+`/thor",result="failed"}`) {
+		t.Errorf("metrics:\n%s", s)
+	}
+	if rows := m.rows("SELECT COUNT(*) FROM thor.probe"); rows != "0" {
+		t.Errorf("the probe left %s rows", rows)
+	}
+	t.Run("variants", func(t *testing.T) { variants(t, m) })
+}
+
+func (m *mariadb) rows(sql string) string {
+	m.t.Helper()
+	out, err := exec.Command("mariadb", "--no-defaults", "--socket="+m.path("sock"), "-uroot", "-BN", "-e", sql).CombinedOutput()
+	if err != nil {
+		m.t.Fatalf("%v: %s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// variants are databases that differ from the good one in one thing.
+func variants(t *testing.T, m *mariadb) {
+	m.sql("CREATE USER 'reader'@'%' IDENTIFIED BY '" + canary + "'; GRANT SELECT ON thor.* TO 'reader'@'%'; CREATE USER 'nobody'@'%';" +
+		"CREATE USER 'once'@'%' IDENTIFIED BY '" + canary + "' WITH MAX_USER_CONNECTIONS -1; GRANT ALL ON thor.* TO 'once'@'%'")
+	probe := func(uri, password string, f func(*Database)) string {
+		d := Database{DSN: dsn(t, uri), Timeout: patience, Interval: patience}
+		if password != "" {
+			var err error
+			if d.DSN, err = d.DSN.WithPassword(password); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if f != nil {
+			f(&d)
+		}
+		d = d.withDefaults()
+		c := candidate{cfg: d, prober: &mysqlProbe{db: d}}
+		_, fault := c.check(t.Context())
+		if fault == nil {
+			return ""
+		}
+		if s := fmt.Sprintf("%v %v", fault, fault.cause); strings.Contains(s, "c4n4") {
+			t.Errorf("%s tells: %s", uri, s)
+		}
+		return strings.TrimPrefix(fault.text, "mysql : ")
+	}
+	base := "mysql://thor@" + m.addr
+	check := func(name, got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	check("good", probe(base+"/thor", canary, nil), "")
+	check("charset", probe(base+"/thor?charset=utf8mb4", canary, nil), "")
+	check("database that is not there", probe(base+"/nothere", canary, nil), "no access to this database")
+	check("another's database", probe(base+"/other", canary, nil), "no access to this database")
+	check("database that is not there, all rights", probe("mysql://root@"+m.addr+"/nothere", "", nil), "no such database")
+	check("no password", probe(base+"/thor", "", nil), "user or password refused")
+	check("unknown user", probe("mysql://who@"+m.addr+"/thor", canary, nil), "user or password refused")
+	check("user without rights", probe("mysql://nobody@"+m.addr+"/thor", "", nil), "no access to this database")
+	check("cannot write, not tried", probe("mysql://reader@"+m.addr+"/thor", canary, nil), "")
+	check("cannot write, tried", probe("mysql://reader@"+m.addr+"/thor", canary, func(d *Database) { d.Probe = "probe" }), "no permission to write")
+	check("full", probe("mysql://once@"+m.addr+"/thor", canary, nil), "too many connections")
+	check("tls, unknown authority", probe(base+"/thor?tls=true", canary, func(d *Database) { d.Roots = x509.NewCertPool() }), "certificate not valid")
+	check("tls", probe(base+"/thor?tls=true", canary, func(d *Database) { d.Roots = m.trusted }), "")
+	check("tls, another name", probe("mysql://thor@localhost:"+strings.Split(m.addr, ":")[1]+"/thor?tls=true", canary, func(d *Database) { d.Roots = m.trusted }), "certificate for another name")
+	m.sql("SET GLOBAL read_only=ON")
+	check("read-only replica for readers", probe(base+"/thor", canary, func(d *Database) { d.Mode = location.ReadOnly }), "")
+	check("read-only replica for writers", probe(base+"/thor", canary, nil), "takes no writes")
+	m.sql("SET GLOBAL read_only=OFF")
+}
+
+func TestHostileServersAreFaultsAndGetNothing(t *testing.T) {
+	packet := func(seq int, body string) string { return string([]byte{byte(len(body)), 0, 0, byte(seq)}) + body }
+	greeting := func(plugin string) string { // of protocol 10
+		body := "\x0a10.11\x00\x01\x00\x00\x0012345678\x00\xff\xf7\x21\x02\x00\xff\x81\x15" + strings.Repeat("\x00", 10) + "123456789012\x00" + plugin + "\x00"
+		return packet(0, body)
+	}
+	// turns greets, hears the answer, and says what next.
+	turns := func(next string) func(net.Conn) {
+		return func(c net.Conn) {
+			fmt.Fprint(c, greeting("mysql_native_password"))
+			b := make([]byte, 4096)
+			if _, err := c.Read(b); err == nil {
+				fmt.Fprint(c, packet(2, next))
+				_, _ = io.Copy(io.Discard, c)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		serve func(net.Conn)
+		want  string
+	}{
+		{"closes", func(net.Conn) {}, "connection broken"},
+		{"silent", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, "no answer"},
+		{"http", func(c net.Conn) { fmt.Fprint(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }, ""},
+		{"zeros", func(c net.Conn) { _, _ = c.Write(make([]byte, 4096)) }, ""},
+		{"huge packet", func(c net.Conn) {
+			fmt.Fprint(c, "\xff\xff\xff\x00")
+			_, _ = io.Copy(c, io.LimitReader(rand.Reader, 32<<20))
+		}, ""},
+		{"wants the password in clear", turns("\xfemysql_clear_password\x00"), "asks for the password in a way that is not allowed"},
+		{"wants the old hash", turns("\xfemysql_old_password\x0012345678\x00"), "asks for the password in a way that is not allowed"},
+		{"unknown plugin", turns("\xfedialog\x00xx"), "asks for the password in a way that is not allowed"},
+		{"short challenge", turns("\xfemysql_native_password\x00abc"), "does not speak MySQL"},
+		{"short challenge for ed25519", turns("\xfeclient_ed25519\x00abc"), "does not speak MySQL"},
+		{"wants a file", turns("\xfb/etc/passwd"), ""},
+		{"cut error", turns("\xff"), ""},
+		{"an error with our password in it", func(c net.Conn) {
+			fmt.Fprint(c, packet(0, "\xff\x15\x04#28000Access denied for "+canary))
+		}, "user or password refused"},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var heard locked
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_ = conn.SetDeadline(time.Now().Add(patience))
+				c.serve(tee{conn, &heard})
+				_ = conn.Close()
+			}
+		}()
+		timeout := patience
+		if c.want == "no answer" {
+			timeout = 300 * time.Millisecond
+		}
+		d := Database{DSN: secretDSN(t, "mysql://u@"+l.Addr().String()+"/d"), Interval: patience, Timeout: timeout}.withDefaults()
+		cand := candidate{prober: &mysqlProbe{db: d}, cfg: d}
+		for range 2 {
+			_, f := cand.check(t.Context())
+			if f == nil || c.want != "" && f.text != "mysql : "+c.want {
+				t.Errorf("%s: %v", c.name, f)
+			}
+		}
+		_ = l.Close()
+		<-done
+		if strings.Contains(heard.String(), "c4n4") {
+			t.Errorf("%s: the password was sent", c.name)
+		}
+	}
+}
+
+// tee writes down what is read.
+type tee struct {
+	net.Conn
+	heard io.Writer
+}
+
+func (t tee) Read(p []byte) (int, error) {
+	n, err := t.Conn.Read(p)
+	_, _ = t.heard.Write(p[:n])
+	return n, err
+}
+
+func TestFaultsOfTheServerHaveFixedTexts(t *testing.T) {
+	for _, n := range []uint16{1040, 1045, 1049, 1290, 9999} {
+		if s := serverFault(n); s == "" || (n == 9999) != (s == "server error "+strconv.Itoa(int(n))) {
+			t.Errorf("%d: %q", n, s)
+		}
+	}
+	if s := explain(errors.New("never seen before " + canary)).text; s != "failed" {
+		t.Error(s)
+	}
+}

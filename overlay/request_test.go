@@ -1,0 +1,242 @@
+package overlay_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"thor/broker/brokertest"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+func ask(t testing.TB, n *overlay.Node, subject string) *overlay.DrainReply {
+	t.Helper()
+	r, err := n.Ask(t.Context(), subject, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d overlay.DrainReply
+	if err := json.Unmarshal(r.Data, &d); err != nil || r.Code != "" {
+		t.Fatalf("%+v: %v", r, err)
+	}
+	return &d
+}
+
+func TestOperatorDrainsAndResumesAndARestartRemembers(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		as := announcements(t, b.Dial("m1", subjects.Manager))
+		cfg := config(t, b, "n1", "media_relay", "sip_proxy")
+		n, stop := run(t, cfg)
+		proxy := mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		relay := mustJoin(t, n, overlay.Member{Role: "media_relay"})
+		ready(t, n)
+		op, _ := run(t, config(t, b, "op", subjects.Operator))
+		ready(t, op)
+
+		start := time.Now()
+		d := ask(t, op, subjects.Request("n1", "sip_proxy", "drain"))
+		if d.Boot != "boot-n1" || !slices.Equal(d.Drained, []subjects.Role{"sip_proxy"}) || len(d.Roles) != 2 {
+			t.Errorf("%+v", d)
+		}
+		a := nextState(t, as, "sip_proxy", subjects.Draining)
+		if d := time.Since(start); d > time.Millisecond {
+			t.Errorf("announced after %v", d)
+		}
+		if a.Reason == "" || !proxy.Drained() || relay.Drained() {
+			t.Errorf("%s %v %v", a.Encode(), proxy.Drained(), relay.Drained())
+		}
+		proxy.Update(func(m *overlay.Member) { m.State, m.Reason = subjects.Down, "dead" })
+		for range 5 {
+			if a := next(t, as, 2*time.Second); a.Role == "sip_proxy" && a.State != subjects.Draining {
+				t.Errorf("a drained member says %s", a.State)
+			}
+		}
+		stop()
+
+		cfg.Boot = "again"
+		n, _ = run(t, cfg)
+		proxy = mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		ready(t, n)
+		for a := nextState(t, as, "sip_proxy", subjects.Draining); a.Boot != "again"; {
+			a = nextState(t, as, "sip_proxy", subjects.Draining)
+		}
+		if !proxy.Drained() {
+			t.Error("forgotten")
+		}
+		if d := ask(t, op, subjects.AgentRequest("n1", "drain")); len(d.Drained) != 1 {
+			t.Errorf("%+v", d)
+		}
+		relay = mustJoin(t, n, overlay.Member{Role: "media_relay"})
+		if !relay.Drained() {
+			t.Error("joined a drained node and is not drained")
+		}
+		synctest.Wait()
+		if d := ask(t, op, subjects.Request("n1", "sip_proxy", "resume")); !slices.Equal(d.Drained, []subjects.Role{"media_relay"}) {
+			t.Errorf("%+v", d)
+		}
+		nextState(t, as, "sip_proxy", subjects.Up)
+		if d := ask(t, op, subjects.AgentRequest("n1", "resume")); len(d.Drained) != 0 || relay.Drained() {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
+func TestEveryProcessOfANodeAnswersForItsOwnRoles(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		for _, r := range []subjects.Role{"media_relay", "sip_proxy"} {
+			cfg := config(t, b, "n1", "media_relay", "sip_proxy")
+			cfg.Boot = string(r)
+			n, _ := run(t, cfg)
+			mustJoin(t, n, overlay.Member{Role: r})
+			ready(t, n)
+		}
+		op, _ := run(t, config(t, b, "op", subjects.Operator))
+		ready(t, op)
+		replies, err := op.AskAll(t.Context(), subjects.AgentRequest("n1", "drain"), nil, time.Second)
+		if err != nil || len(replies) != 2 {
+			t.Fatalf("%d replies, %v", len(replies), err)
+		}
+		var boots []string
+		for _, r := range replies {
+			var d overlay.DrainReply
+			if err := json.Unmarshal(r.Data, &d); err != nil || len(d.Drained) != 1 || string(d.Drained[0]) != d.Boot {
+				t.Errorf("%s %v", r.Data, err)
+			}
+			boots = append(boots, d.Boot)
+		}
+		if slices.Sort(boots); !slices.Equal(boots, []string{"media_relay", "sip_proxy"}) {
+			t.Errorf("answers of %v", boots)
+		}
+	})
+}
+
+func TestQuestionsThatCannotBeAnsweredSayWhy(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		n, _ := run(t, config(t, b, "n1", "sip_proxy"))
+		n.Handle("sip_proxy", "wait", func(ctx context.Context, _ *overlay.Request) *subjects.Reply {
+			<-ctx.Done()
+			return nil
+		})
+		n.Handle("sip_proxy", "garbage", func(context.Context, *overlay.Request) *subjects.Reply { return &subjects.Reply{V: 99} })
+		op, err := overlay.New(config(t, b, "op", subjects.Operator))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := op.Ask(t.Context(), subjects.AgentRequest("n1", "drain"), nil); !errors.Is(err, overlay.ErrNotConnected) {
+			t.Errorf("before the connection: %v", err)
+		}
+		op, _ = run(t, config(t, b, "op", subjects.Operator))
+		ready(t, n)
+		ready(t, op)
+		for subject, want := range map[string]error{
+			subjects.AgentRequest("n7", "drain"):           overlay.ErrNoResponders,
+			subjects.Request("n1", "media_relay", "drain"): overlay.ErrNoResponders,
+			subjects.Request("n1", "sip_proxy", "nothing"): overlay.ErrNoResponders,
+			subjects.Presence("sip_proxy", "n1"):           overlay.ErrForbidden,
+			subjects.Request("n1", "sip_proxy", "wait"):    context.DeadlineExceeded,
+		} {
+			if _, err := op.Ask(t.Context(), subject, nil); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", subject, err, want)
+			}
+			if _, err := op.AskAll(t.Context(), subject, nil, time.Second); want != context.DeadlineExceeded && !errors.Is(err, want) {
+				t.Errorf("all at %s: %v, want %v", subject, err, want)
+			}
+		}
+		if _, err := op.Ask(t.Context(), subjects.Request("n1", "sip_proxy", "garbage"), nil); subjects.CodeOf(err) != subjects.CodeVersion {
+			t.Errorf("malformed answer: %v", err)
+		}
+	})
+}
+
+func TestHandlersGetWhatIsTheirsAndTheSDKKeepsItsOwn(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		n, _ := run(t, config(t, b, "n1", subjects.Database))
+		got := make(chan *overlay.Request, 10)
+		h := func(_ context.Context, r *overlay.Request) *subjects.Reply {
+			got <- r
+			return &subjects.Reply{V: 1, Text: "done"}
+		}
+		n.Handle(string(subjects.Database), "credentials", h)
+		n.Handle(subjects.Agent, "drain", h)                                 // refused
+		n.Handle("not a role", "verb", h)                                    // refused
+		for _, verb := range []string{"", "two words", "a..b", ".a", "a."} { // refused
+			n.Handle(subjects.Agent, verb, h)
+		}
+		ready(t, n)
+		n.Handle(subjects.Agent, "later", h)
+		synctest.Wait()
+		asker, _ := run(t, config(t, b, "n2", "sip_proxy"))
+		op, _ := run(t, config(t, b, "op", subjects.Operator))
+		ready(t, asker)
+		ready(t, op)
+		subject := subjects.Credentials("n1", "sip_proxy", "n2")
+		if r, err := asker.Ask(t.Context(), subject, []byte("data")); err != nil || r.Text != "done" {
+			t.Fatal(r, err)
+		}
+		if r := <-got; r.Subject != subject || string(r.Data) != "data" || r.Reply == "" {
+			t.Errorf("%+v", r)
+		}
+		if _, err := op.Ask(t.Context(), subjects.AgentRequest("n1", "later"), nil); err != nil {
+			t.Error(err)
+		}
+		if d := ask(t, op, subjects.AgentRequest("n1", "drain")); d.Boot != "boot-n1" {
+			t.Errorf("%+v", d)
+		}
+		if _, err := asker.Ask(t.Context(), subjects.AgentRequest("n1", "drain"), nil); !errors.Is(err, overlay.ErrForbidden) {
+			t.Errorf("a member drained another: %v", err)
+		}
+	})
+}
+
+func TestAnswersGoToInboxesOnly(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		n, _ := run(t, config(t, b, "n1", "sip_proxy"))
+		mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		ready(t, n)
+		as := announcements(t, b.Dial("m1", subjects.Manager))
+		op := b.Dial("op", subjects.Operator)
+		for _, reply := range []string{"thor.role.sip_proxy.n2", "$JS.API.STREAM.DELETE.KV_thor_status"} {
+			if err := op.PublishRequest(subjects.AgentRequest("n1", "drain"), reply, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			if a := next(t, as, 2*time.Second); a.Node != "n1" || a.State != subjects.Up {
+				t.Errorf("%s", a.Encode())
+			}
+		}
+	})
+}
+
+func TestDuplicateNoticeReachesTheOwner(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		manager := b.Dial("m1", subjects.Manager)
+		cfg := config(t, b, "n1", "sip_proxy")
+		told := make(chan []string, 10)
+		cfg.OnDuplicate = func(role subjects.Role, boots []string) {
+			if role != "sip_proxy" {
+				t.Errorf("role %s", role)
+			}
+			told <- boots
+		}
+		n, _ := run(t, cfg)
+		mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		ready(t, n)
+		for _, data := range []string{"", "x", `{"v":2}`, `{"v":1,"boots":["boot-n1","other"]}`} {
+			if err := manager.Publish(subjects.Request("n1", "sip_proxy", "duplicate"), []byte(data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := <-told; !slices.Equal(got, []string{"boot-n1", "other"}) {
+			t.Errorf("told %v", got)
+		}
+		if synctest.Wait(); len(told) != 0 {
+			t.Error("told of nonsense")
+		}
+	})
+}
