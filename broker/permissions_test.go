@@ -142,8 +142,16 @@ func TestBrokerEnforcesEveryLineOfTheTable(t *testing.T) {
 	n := brokertest.New(t)
 	n.Add("b1", func(c *broker.Config) { c.MaxSubscriptions = 5000 })
 	sets := [][]subjects.Role{
-		{"sip_proxy"}, {"sip_proxy", "media_relay"}, {subjects.ProvisioningServer}, {subjects.DNSManager}, {subjects.Database},
-		{subjects.EventServer}, {subjects.Manager}, {subjects.Monitor}, {subjects.Operator}, {subjects.Manager, subjects.Operator, "sip_proxy"},
+		{"sip_proxy"},
+		{"sip_proxy", "media_relay"},
+		{subjects.ProvisioningServer},
+		{subjects.DNSManager},
+		{subjects.Database},
+		{subjects.EventServer},
+		{subjects.Manager},
+		{subjects.Monitor},
+		{subjects.Operator},
+		{subjects.Manager, subjects.Operator, "sip_proxy"},
 	}
 	for i, roles := range sets {
 		t.Run(fmt.Sprint(roles), func(t *testing.T) {
@@ -208,28 +216,57 @@ func TestWhatNobodyMayDo(t *testing.T) {
 		{"publish", "$SYS.REQ.SERVER.PING"},       //
 		{"publish", "thor.node.d.thor_database.credentials.sip_proxy.n2"},
 		{"publish", "thor.node.d.thor_database.credentials.thor_manager.n1"},
-		{"subscription", "thor.role.*.*"}, {"subscription", "thor.>"}, {"subscription", ">"},
-		{"subscription", "_INBOX.>"}, {"subscription", "_INBOX.n2.>"}, {"subscription", "_INBOX.*.x"},
-		{"subscription", "thor.node.n2.>"}, {"subscription", "thor.node.*.>"}, {"subscription", "thor.status.get"},
-		{"subscription", "thor.sys.disconnect"}, {"subscription", "thor.event"}, {"subscription", "$SYS.>"},
+		{"subscription", "thor.role.*.*"},
+		{"subscription", "thor.>"},
+		{"subscription", ">"},
+		{"subscription", "_INBOX.>"},
+		{"subscription", "_INBOX.n2.>"},
+		{"subscription", "_INBOX.*.x"},
+		{"subscription", "thor.node.n2.>"},
+		{"subscription", "thor.node.*.>"},
+		{"subscription", "thor.status.get"},
+		{"subscription", "thor.sys.disconnect"},
+		{"subscription", "thor.event"},
+		{"subscription", "$SYS.>"},
 	}
 	manager := []deny{
-		{"publish", "thor.role.sip_proxy.n1"}, {"publish", "thor.node.n2._.drain"}, {"publish", "$JS.API.STREAM.DELETE.KV_thor_status"},
-		{"publish", "$JS.API.STREAM.PURGE.KV_thor_status"}, {"publish", "$JS.API.STREAM.MSG.DELETE.KV_thor_status"},
-		{"publish", "$JS.API.STREAM.CREATE.other"}, {"publish", "thor.sys.revoked"}, {"publish", "thor.crl"},
-		{"subscription", "_INBOX.>"}, {"subscription", "thor.node.>"}, {"subscription", "thor.event"},
+		{"publish", "thor.role.sip_proxy.n1"},
+		{"publish", "thor.node.n2._.drain"},
+		{"publish", "$JS.API.STREAM.DELETE.KV_thor_status"},
+		{"publish", "$JS.API.STREAM.PURGE.KV_thor_status"},
+		{"publish", "$JS.API.STREAM.MSG.DELETE.KV_thor_status"},
+		{"publish", "$JS.API.STREAM.CREATE.other"},
+		{"publish", "thor.sys.revoked"},
+		{"publish", "thor.crl"},
+		{"subscription", "_INBOX.>"},
+		{"subscription", "thor.node.>"},
+		{"subscription", "thor.event"},
 	}
 	operator := []deny{
-		{"publish", "thor.role.sip_proxy"}, {"publish", "thor.role.sip_proxy.n1"}, {"publish", "thor.role.thor_operator.n1"},
-		{"publish", "thor.status"}, {"publish", "thor.status.delta"}, {"publish", "thor.event"}, {"publish", "$KV.thor_election.manager"},
-		{"publish", "thor.node.d.thor_database.credentials.sip_proxy.n2"}, {"publish", "thor.node.d.thor_database.credentials.thor_operator.n1"},
-		{"publish", "$JS.API.STREAM.CREATE.x"}, {"publish", "$JS.API.STREAM.UPDATE.x"}, {"publish", "$JS.API.STREAM.RESTORE.x"},
-		{"publish", "$JS.API.CONSUMER.CREATE.other.x"}, {"publish", "$SYS.REQ.SERVER.PING.VARZ"}, {"publish", "$JS.API.ACCOUNT.PURGE.THOR"},
-		{"subscription", "_INBOX.>"}, {"subscription", "$SYS.>"}, {"subscription", ">"},
+		{"publish", "thor.role.sip_proxy"},
+		{"publish", "thor.role.sip_proxy.n1"},
+		{"publish", "thor.role.thor_operator.n1"},
+		{"publish", "thor.status"},
+		{"publish", "thor.status.delta"},
+		{"publish", "thor.event"},
+		{"publish", "$KV.thor_election.manager"},
+		{"publish", "thor.node.d.thor_database.credentials.sip_proxy.n2"},
+		{"publish", "thor.node.d.thor_database.credentials.thor_operator.n1"},
+		{"publish", "$JS.API.STREAM.CREATE.x"},
+		{"publish", "$JS.API.STREAM.UPDATE.x"},
+		{"publish", "$JS.API.STREAM.RESTORE.x"},
+		{"publish", "$JS.API.CONSUMER.CREATE.other.x"},
+		{"publish", "$SYS.REQ.SERVER.PING.VARZ"},
+		{"publish", "$JS.API.ACCOUNT.PURGE.THOR"},
+		{"subscription", "_INBOX.>"},
+		{"subscription", "$SYS.>"},
+		{"subscription", ">"},
 	}
 	monitor := []deny{
-		{"publish", "thor.node.d.thor_database.credentials.thor_monitor.n1"}, {"publish", "$JS.API.INFO"},
-		{"subscription", "thor.role.*.*"}, {"subscription", "thor.sys.>"},
+		{"publish", "thor.node.d.thor_database.credentials.thor_monitor.n1"},
+		{"publish", "$JS.API.INFO"},
+		{"subscription", "thor.role.*.*"},
+		{"subscription", "thor.sys.>"},
 	}
 	for _, c := range []struct {
 		role subjects.Role

@@ -81,6 +81,12 @@ func (n *fakeNet) say(m overlay.Member) {
 	n.said, n.now = append(n.said, line), m
 }
 
+func (n *fakeNet) announced() overlay.Member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.now
+}
+
 func (n *fakeNet) Identity() *identity.Identity { return n.id }
 
 func (n *fakeNet) Join(m overlay.Member) (membership, error) {

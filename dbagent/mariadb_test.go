@@ -239,10 +239,9 @@ func run(t *testing.T, logs io.Writer, reg *prometheus.Registry, dbs ...Database
 	return n, func(what string, s subjects.State, reason string) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("%s: %s %q", what, s, reason), func() bool {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			_, text, _ := strings.Cut(n.now.Reason, "/thor: ")
-			return n.now.State == s && text == reason
+			now := n.announced()
+			_, text, _ := strings.Cut(now.Reason, "/thor: ")
+			return now.State == s && text == reason
 		})
 	}
 }
@@ -257,8 +256,8 @@ func TestLocatorFollowsMariaDBAndTellsNobodyThePassword(t *testing.T) {
 	}
 	n, await := run(t, logs, reg, db)
 	await("started", subjects.Up, "")
-	if n.now.Attrs["dburi"] != "mysql://thor:xxxxxx@"+m.addr+"/thor" || !strings.Contains(n.now.Version, "MariaDB") {
-		t.Errorf("announced %+v", n.now)
+	if now := n.announced(); now.Attrs["dburi"] != "mysql://thor:xxxxxx@"+m.addr+"/thor" || !strings.Contains(now.Version, "MariaDB") {
+		t.Errorf("announced %+v", now)
 	}
 	m.sql("SET GLOBAL read_only=ON")
 	await("read-only", subjects.Down, "takes no writes")
@@ -289,6 +288,8 @@ func TestLocatorFollowsMariaDBAndTellsNobodyThePassword(t *testing.T) {
 	await("killed", subjects.Down, "connection refused")
 	m.start()
 	await("recovered", subjects.Up, "")
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	for _, line := range n.said {
 		if strings.Contains(line, "c4n4") {
 			t.Errorf("announced: %s", line)

@@ -1,7 +1,8 @@
 package identity_test
 
 import (
-	"crypto/dsa" //nolint:staticcheck // a key that must be refused
+	//lint:ignore SA1019 a key of a kind that must be refused
+	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"

@@ -18,6 +18,8 @@ import (
 // handshake connects two configurations and returns what each side thinks of
 // it. In TLS 1.3 a client is content before the server has judged it, so each
 // side also sends a byte and reads the other's.
+//
+//lint:ignore ST1008 two errors, one of each side, and what was seen
 func handshake(t *testing.T, client, server *tls.Config) (clientErr, serverErr error, seen tls.ConnectionState) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

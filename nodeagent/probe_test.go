@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -241,9 +242,9 @@ func TestSIPProbeIsAWellFormedQuestion(t *testing.T) {
 }
 
 func TestSIPProbeSurvivesOneLostDatagram(t *testing.T) {
-	n := 0
+	var n atomic.Int32
 	p := proberOf(t, CheckConfig{Kind: SIP, Target: udpServer(t, func(q string) []string {
-		if n++; n%2 == 1 {
+		if n.Add(1)%2 == 1 {
 			return nil
 		}
 		return []string{sipAnswer(q, 200)}
@@ -253,8 +254,8 @@ func TestSIPProbeSurvivesOneLostDatagram(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	if n != 4 {
-		t.Errorf("asked %d times", n)
+	if n.Load() != 4 {
+		t.Errorf("asked %d times", n.Load())
 	}
 }
 

@@ -51,8 +51,11 @@ func (d *damping) until() instant {
 // that its role cannot do without is let in.
 func (t *Table) damp(m *member) bool {
 	d := &m.damping
-	if !d.on && !t.flaps(m) {
-		return false
+	if !d.on {
+		if !t.flaps(m) || m.role.ups == 0 {
+			return false
+		}
+		t.holdDown(m)
 	}
 	if d.steady == never {
 		d.steady = t.now
@@ -77,9 +80,12 @@ func (t *Table) flaps(m *member) bool {
 	for _, f := range d.flaps {
 		points += f.points
 	}
-	if points < dampPoints {
-		return false
-	}
+	return points >= dampPoints
+}
+
+// holdDown begins m's hold-down, twice as long as the one before.
+func (t *Table) holdDown(m *member) {
+	d := &m.damping
 	if t.now-d.ended > dampForget {
 		d.level = 0
 	}
@@ -89,7 +95,6 @@ func (t *Table) flaps(m *member) bool {
 		d.level++
 	}
 	t.raise(m.guard(), fmt.Sprintf("left and came back too often, out for %s of steady beats", d.hold))
-	return true
 }
 
 func (m *member) guard() guardKey {

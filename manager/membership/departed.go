@@ -14,7 +14,6 @@ type departed struct {
 
 // depart notes that m was removed: when its node is in no role any more, it is
 // listed as departed, with the addresses of what it was removed from last.
-// Nobody is to find a revoked node any more.
 func (t *Table) depart(m *member) {
 	n := m.node
 	if n.leftAt != t.now {
@@ -25,7 +24,7 @@ func (t *Table) depart(m *member) {
 			n.addresses = append(n.addresses, a)
 		}
 	}
-	if n.listed > 0 || m.cause == revoked || len(n.addresses) == 0 {
+	if n.listed > 0 || len(n.addresses) == 0 {
 		return
 	}
 	if _, taken := t.labels[string(n.id)]; taken {

@@ -173,7 +173,7 @@ func (t *Table) Revoked(id subjects.NodeID, boot string, now time.Time) {
 			t.arm(m)
 		}
 	}
-	t.expire(id)
+	t.expire(id) // nobody is to find it any more
 	t.flush()
 }
 

@@ -163,5 +163,8 @@ func (t *Table) inherit(m *member, a *subjects.Member) {
 		t.enlist(m)
 	}
 	t.count(m)
+	if !m.fine() {
+		t.failed = append(t.failed, m)
+	}
 	t.arm(m)
 }

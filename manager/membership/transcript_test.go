@@ -35,6 +35,7 @@ var t0 = time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
 //	advance D | pause D | deaf D time passes; the manager stands still; it hears nothing
 //	blind | save | fresh | adopt save the status, begin with an empty table, adopt the saved status
 //	given ROLE NODE STATE k=v…   change the saved status: reason since
+//	drop ROLE NODE               the same
 //	status | guards | duplicates | counts
 //
 // NODES is n1 or n1..n9. An underscore in a reason stands for a blank.
@@ -151,6 +152,8 @@ func (p *player) do(cmd string, f []string) {
 		p.table.Fill(p.saved)
 	case "given":
 		p.give(f[0], f[1], f[2], options(f[3:]))
+	case "drop":
+		p.saved.Remove(subjects.Role(f[0]), subjects.NodeID(f[1]))
 	case "adopt":
 		p.table.Adopt(p.saved, p.now)
 	default:

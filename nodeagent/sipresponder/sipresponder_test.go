@@ -82,8 +82,12 @@ func TestOptionsIsAnsweredAndTheRestRefused(t *testing.T) {
 		c := dial(t, network, addr)
 		in := bufio.NewReader(c)
 		for i, x := range []struct{ method, status string }{
-			{"OPTIONS", "200 OK"}, {"REGISTER", "405 Method Not Allowed"}, {"INVITE", "405 Method Not Allowed"},
-			{"CANCEL", "481 Call/Transaction Does Not Exist"}, {"TELEPORT", "501 Not Implemented"}, {"OPTIONS", "200 OK"},
+			{"OPTIONS", "200 OK"},
+			{"REGISTER", "405 Method Not Allowed"},
+			{"INVITE", "405 Method Not Allowed"},
+			{"CANCEL", "481 Call/Transaction Does Not Exist"},
+			{"TELEPORT", "501 Not Implemented"},
+			{"OPTIONS", "200 OK"},
 		} {
 			send(t, c, request(x.method, i+1))
 			var got string
