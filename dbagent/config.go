@@ -64,8 +64,7 @@ type Database struct {
 	// they are allowed. Empty: what the server says of itself is believed. Needs
 	// ReadWrite.
 	Probe string
-	// Addresses to announce must be in the certificate; empty: all of the
-	// certificate.
+	// Addresses to announce must be in the certificate; empty: see overlay.Member.
 	Addresses []netip.Addr
 	// Priority is 1 to 65535, lower is preferred; 0: none, which comes last.
 	Priority int

@@ -46,7 +46,7 @@ type Config struct {
 type RoleConfig struct {
 	// Role must be in the certificate.
 	Role subjects.Role
-	// Addresses must be in the certificate; empty: all of the certificate.
+	// Addresses must be in the certificate; empty: see overlay.Member.
 	Addresses []netip.Addr
 	// Priority is 1 to 65535, lower is preferred; 0: none.
 	Priority int
