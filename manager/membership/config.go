@@ -70,9 +70,15 @@ const (
 func (c Config) withDefaults() Config {
 	d := DefaultConfig()
 	for _, f := range []struct{ v, def *time.Duration }{
-		{&c.Dead, &d.Dead}, {&c.Grace, &d.Grace}, {&c.StaleGrace, &d.StaleGrace}, {&c.BareGrace, &d.BareGrace},
-		{&c.PanicHold, &d.PanicHold}, {&c.PanicStep, &d.PanicStep},
-		{&c.HoldDown, &d.HoldDown}, {&c.MaxHoldDown, &d.MaxHoldDown}, {&c.DepartedFor, &d.DepartedFor},
+		{&c.Dead, &d.Dead},
+		{&c.Grace, &d.Grace},
+		{&c.StaleGrace, &d.StaleGrace},
+		{&c.BareGrace, &d.BareGrace},
+		{&c.PanicHold, &d.PanicHold},
+		{&c.PanicStep, &d.PanicStep},
+		{&c.HoldDown, &d.HoldDown},
+		{&c.MaxHoldDown, &d.MaxHoldDown},
+		{&c.DepartedFor, &d.DepartedFor},
 	} {
 		if *f.v <= 0 {
 			*f.v = *f.def

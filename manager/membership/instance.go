@@ -36,7 +36,7 @@ func (in instance) next(a *subjects.Announcement) instance {
 
 // accept decides whether a comes from m's process of today, or from a newer
 // one, which then is m's. Otherwise ok is false and err says why; a leave by a
-// process that is not the one that counts changes nothing and is no error.
+// process that never beat, beside one that does, changes nothing and is no error.
 func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error) {
 	in := &m.instance
 	switch {
@@ -58,7 +58,7 @@ func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error)
 			return true, nil
 		}
 		return false, refuse(subjects.CodeReplay, "%s as %s: boot %s was replaced", a.Node, a.Role, a.Boot)
-	case a.State == subjects.Leave && !m.inherited:
+	case a.State == subjects.Leave && !m.inherited && m.cause == alive && t.now-m.last <= missedAfter:
 		return false, nil
 	}
 	in.bury()

@@ -86,27 +86,26 @@ func (n *node) alive() bool {
 	return false
 }
 
-// Adopt takes over a status that another manager made. Members that this table
-// has not heard keep their place, state and since until they are heard, or
-// stay silent for Dead and 2 s; what it heard itself it knows better. s is not
-// changed. Adopt blinds like Blind.
+// Adopt takes over a status that another manager made, to begin from it or to
+// keep step with it. Members that this table has not heard keep their place,
+// state and since until they are heard, or stay silent for Dead and 2 s; what
+// it hears itself it knows better. s is not changed. Silence proves nothing
+// afterwards, as after Blind; a closed connection does.
 func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 	t.enter(now)
 	if t.cfg.Domain != "" && s.Domain != "" && s.Domain != t.cfg.Domain {
 		return
 	}
-	t.blindFor("took over from another one", 0)
+	t.shut("took over from another one")
 	for _, name := range s.RoleNames() {
 		for i := range s.Roles[name] {
 			t.adopt(name, &s.Roles[name][i])
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.roles)) {
-		r := t.roles[name]
-		for _, m := range slices.Clone(r.list) {
-			if m.inherited && s.Member(r.name, m.key.node) == nil {
-				m.cause, m.inherited = left, false
-				t.remove(m)
+		for _, m := range slices.Clone(t.roles[name].list) {
+			if s.Member(name, m.key.node) == nil {
+				t.disown(m, len(s.Roles[name]) > 0)
 			}
 		}
 	}
@@ -114,6 +113,24 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 		t.adoptDeparted(d)
 	}
 	t.flush()
+}
+
+// disown removes m, which an adopted status does not list, if nothing but a
+// former status speaks for it; or if it missed a beat here too, and others of
+// its role are listed. One who beats has only joined meanwhile.
+func (t *Table) disown(m *member, others bool) {
+	switch {
+	case m.inherited:
+		m.cause, m.inherited = left, false
+	case others && t.now-m.last > missedAfter:
+		m.cause, m.why = lost, "connection lost"
+	default:
+		return
+	}
+	m.closed = closed{}
+	m.damping.falter()
+	t.detach(m)
+	t.remove(m)
 }
 
 func (t *Table) adopt(name subjects.Role, a *subjects.Member) {

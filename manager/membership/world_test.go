@@ -274,7 +274,7 @@ func (w *world) say(p *proc, s subjects.State) {
 		w.carry(p.broker, func() {
 			b := a // the table keeps it
 			w.log("%s says %s as %s, seq %d via %s", b.Node, b.State, b.Role, b.Seq, b.Via)
-			if w.table.Announce(&b, w.clock()) == nil {
+			if w.table.Announce(&b, w.clock()) == nil && s != subjects.Leave {
 				p.delivered[r] = w.now
 			}
 		})
