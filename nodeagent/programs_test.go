@@ -219,7 +219,7 @@ func TestAgentFollowsRTPEngine(t *testing.T) {
 	await("killed", subjects.Down, "rtpengine ping "+addr+": connection refused")
 }
 
-// answers503 is a scenario of SIPp: OPTIONS is answered with the status given.
+// answers is a scenario of SIPp: OPTIONS is answered with the status put in.
 const answers = `<?xml version="1.0"?>
 <scenario name="options">
   <recv request="OPTIONS"/>

@@ -107,6 +107,9 @@ func (s *supervisor) spawn(c *child) error {
 func (s *supervisor) reap(c *child, cmd *exec.Cmd, done chan struct{}) {
 	defer s.wg.Done()
 	err := cmd.Wait()
+	// A server that was killed leaves its workers behind, and they would go on
+	// answering: they share its process group. None left is no error.
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(done)
