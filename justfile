@@ -37,7 +37,7 @@ race:
 
 # time to detection and their kin, as a table and as JSON
 bench N="50":
-    THOR_BENCH={{ N }} go test -tags e2e -count=1 -timeout 60m -run TestBench ./cmd/thor/e2e
+    THOR_BENCH={{ N }} go test -tags e2e -count=1 -timeout 60m -v -run TestBench ./cmd/thor/e2e
 
 # what CI runs
 ci: test lint e2e
