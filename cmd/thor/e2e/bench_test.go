@@ -77,7 +77,13 @@ func TestBench(t *testing.T) {
 			}
 		}
 	}
-	start := func(name string) func() { return func() { net.control(t, "start", name) } }
+	start := func(name string) func() {
+		return func() {
+			t.Helper() // starting what has not ended yet would start nothing
+			eventually(t, 10*time.Second, name+" has ended", func() bool { return !net.runs(t, name) })
+			net.control(t, "start", name)
+		}
+	}
 	ask := func(verb string) func() {
 		return func() {
 			if _, err := net.view.Ask(t.Context(), subjects.AgentRequest("node2", verb), nil); err != nil {

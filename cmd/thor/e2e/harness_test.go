@@ -253,6 +253,12 @@ func (n *network) pid(t *testing.T, name string) int {
 	return n.Processes[i].PID
 }
 
+func (n *network) runs(t *testing.T, name string) bool {
+	t.Helper()
+	n.reload(t)
+	return slices.ContainsFunc(n.Processes, func(p up.Process) bool { return p.Name == name && p.PID != 0 })
+}
+
 func (n *network) kill9(t *testing.T, name string) {
 	t.Helper()
 	if err := syscall.Kill(n.pid(t, name), syscall.SIGKILL); err != nil {
