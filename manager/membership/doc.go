@@ -7,7 +7,8 @@
 // A member that beats is never taken out, except by its own word (leave, or a
 // failed check while others are up), by the loss of the connection it beats
 // through, or by revocation. A role is never emptied by failure, only by
-// leaving or revocation. The same calls give the same bytes: there is no
+// leaving or revocation (but for thor_monitor, which nobody depends on). The
+// same calls give the same bytes: there is no
 // clock, no randomness and no I/O in here, and map order never shows.
 //
 // # How a member is judged

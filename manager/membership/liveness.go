@@ -157,7 +157,7 @@ func (t *Table) die(m *member, c cause, why string) {
 	if m.cause == alive && t.reinstate(m) {
 		return
 	}
-	m.cause, m.why = c, why
+	m.cause, m.why, m.died = c, why, t.now
 	if c == lost {
 		m.closed = closed{}
 	}
@@ -168,7 +168,6 @@ func (t *Table) die(m *member, c cause, why string) {
 		return
 	}
 	if c == silent {
-		m.died = t.now
 		t.silent = append(t.silent, m)
 	}
 	t.count(m)
@@ -220,15 +219,31 @@ func (t *Table) flush() {
 // decide removes a failed member, or keeps it and says so.
 func (t *Table) decide(m *member) {
 	r := m.role
-	if r.ups > 0 && (m.cause != silent || t.release(r)) {
+	if r.spares() && (t.proven(m) || t.release(r)) {
 		t.remove(m)
 		return
 	}
 	t.present(m)
-	if m.cause == silent && r.ups > 0 {
+	if r.spares() {
 		t.timers.sooner(&r.timer, max(t.releaseAt(r), t.now+heartbeat))
 	}
 }
+
+// proven reports whether m's failure is beyond the doubt that silence leaves: it
+// said so, or its connection ended, and this observer heard all since.
+func (t *Table) proven(m *member) bool {
+	switch m.cause {
+	case silent:
+		return false
+	case lost:
+		return m.died >= t.resumed
+	}
+	return m.last >= t.resumed
+}
+
+// spares reports whether r can do without its failed members (guard G2): somebody
+// is up, or nobody needs the role. Monitors only look on.
+func (r *role) spares() bool { return r.ups > 0 || r.name == subjects.Monitor }
 
 // review looks at a whole role again: a member came up or the last one went,
 // or a guard may let go.
@@ -242,7 +257,7 @@ func (t *Table) review(r *role) {
 	held := false
 	for _, m := range bad {
 		t.decide(m)
-		held = held || m.listed && m.cause == silent
+		held = held || m.listed && !t.proven(m)
 	}
 	t.relax(r, held)
 }

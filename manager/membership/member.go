@@ -20,6 +20,7 @@ const (
 	lost          // its connection ended and it did not come back
 	left          // it said so
 	revoked       // its certificate is not good any more
+	dropped       // another manager removed it
 )
 
 // A member is what the table knows of one (node, role), in the status or not.
@@ -39,7 +40,8 @@ type member struct {
 
 	cause   cause
 	why     string  // of silent and lost, as shown
-	died    instant // when cause was set to silent
+	died    instant // when cause was set to silent or lost
+	gone    instant // when it was removed
 	closed  closed
 	listed  bool
 	up      bool            // counted in role.ups
@@ -120,7 +122,7 @@ func (t *Table) member(k key) *member {
 		n = &node{id: k.node, last: t.now}
 		t.nodes[k.node] = n
 	}
-	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, told: longAgo, reasons: longAgo}
+	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, told: longAgo, reasons: longAgo}
 	m.timer = timer{kind: timerMember, role: string(k.role), node: string(k.node), index: -1, act: func() { t.wake(m) }}
 	r.all++
 	i, _ := slices.BinarySearchFunc(n.members, k.role, func(m *member, r subjects.Role) int { return cmp.Compare(m.key.role, r) })
@@ -227,11 +229,13 @@ func (t *Table) remove(m *member) {
 	}
 	i := r.place(m.key.node)
 	r.list = slices.Delete(r.list, i, i+1)
-	m.listed = false
+	m.listed, m.gone = false, t.now
 	n.listed--
 	t.count(m)
 	t.revision++
-	t.event(subjects.EventLeave, r.name, n.id, m.farewell())
+	if m.cause != dropped {
+		t.event(subjects.EventLeave, r.name, n.id, m.farewell())
+	}
 	if len(r.list) == 0 {
 		delete(t.labels, r.label)
 		t.endPanic(r)
@@ -240,7 +244,9 @@ func (t *Table) remove(m *member) {
 		t.recent = append(t.recent, loss{m.key, t.now})
 	}
 	m.damping.owe(m.cause)
-	t.depart(m)
+	if m.cause != dropped { // who removed it knows whether it departed
+		t.depart(m)
+	}
 	t.arm(m)
 }
 
@@ -269,7 +275,7 @@ func (t *Table) count(m *member) {
 		}
 	}
 	k := guardKey{name: GuardLast, role: r.name}
-	if r.ups == 0 && len(r.bad) > 0 {
+	if len(r.bad) > 0 && !r.spares() {
 		t.raise(k, "no member is up, the failed ones stay")
 	} else {
 		t.lower(k)

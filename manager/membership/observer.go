@@ -117,17 +117,13 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 
 // disown removes m, which an adopted status does not list, if nothing but a
 // former status speaks for it; or if it missed a beat here too, and others of
-// its role are listed. One who beats has only joined meanwhile.
+// its role are listed. One who beats has only joined meanwhile. The other
+// manager has told of the removal.
 func (t *Table) disown(m *member, others bool) {
-	switch {
-	case m.inherited:
-		m.cause, m.inherited = left, false
-	case others && t.now-m.last > missedAfter:
-		m.cause, m.why = lost, "connection lost"
-	default:
+	if !m.inherited && (!others || len(m.role.list) < 2 || t.now-m.last <= missedAfter) {
 		return
 	}
-	m.closed = closed{}
+	m.cause, m.inherited, m.closed = dropped, false, closed{}
 	m.damping.falter()
 	t.detach(m)
 	t.remove(m)
@@ -149,15 +145,20 @@ func (t *Table) adopt(name subjects.Role, a *subjects.Member) {
 		}
 		return
 	case !m.listed && m.fine(): // held down here, but not there
-		t.undamp(m)
-		m.damping = damping{}
+		t.pardon(m)
 		t.present(m)
 		m.shown.Since = a.Since
 		return
-	case !m.listed && m.cause != silent:
+	case !m.listed && (m.cause == revoked || m.cause != silent && m.cause != dropped && t.knows(m)):
 		return
 	}
 	t.inherit(m, a)
+}
+
+// knows reports whether this table heard all that there was since the last that
+// it knows of m.
+func (t *Table) knows(m *member) bool {
+	return max(m.last, m.gone) >= t.resumed && t.now-t.heard <= gapAfter
 }
 
 // inherit lists m as a says. A suspect counts as silent since long.

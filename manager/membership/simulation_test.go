@@ -15,7 +15,7 @@ import (
 
 var (
 	oneSeed   = flag.Int("seed", -1, "play this seed of the simulation only, and print all that happens")
-	manySeeds = flag.Int("seeds", 300, "how many seeds of the simulation to play")
+	manySeeds = flag.Int("seeds", 200, "how many seeds of the simulation to play")
 )
 
 // simulated has hold-downs short enough to end within a simulation.
@@ -258,10 +258,11 @@ var kinds = map[string]func(w *world) bool{
 		}
 		w.after(until, func() {
 			b.frozen, b.rejoined = false, w.now
-			for _, do := range b.stuck {
-				do()
-			}
+			stuck := b.stuck
 			b.stuck = nil
+			for _, do := range stuck {
+				w.carry(b, do)
+			}
 		})
 		return true
 	},
@@ -275,45 +276,55 @@ var kinds = map[string]func(w *world) bool{
 		return true
 	},
 	"manager paused": func(w *world) bool {
-		if w.paused || w.cut {
+		o := w.observer()
+		if o.paused || o.cut {
 			return false
 		}
-		w.paused = true
+		o.paused = true
 		w.after(w.between(500, 30_000), func() {
-			w.paused = false
-			for _, do := range w.held {
-				do()
+			o.paused = false
+			held := o.held
+			o.held = nil
+			for _, do := range held {
+				do(o)
 			}
-			w.held = nil
-			w.check()
-			w.arm()
+			w.check(o)
+			w.arm(o)
 		})
 		return true
 	},
 	"manager cut off": func(w *world) bool {
-		if w.paused || w.cut {
+		o := w.observer()
+		if o.paused || o.cut {
 			return false
 		}
-		w.cut, w.cutAt = true, w.now
+		o.cut, o.cutAt = true, w.now
 		w.after(w.between(500, 30_000), func() {
-			w.cut = false
-			w.table.Blind(w.clock())
-			w.arm()
+			o.cut = false
+			o.table.Blind(w.clock())
+			w.arm(o)
 		})
 		return true
 	},
-	"manager changes": func(w *world) bool {
-		if w.paused || w.cut {
+	"standby takes over": func(w *world) bool {
+		if w.standby.paused || w.standby.cut {
 			return false
 		}
-		s := &subjects.Status{V: 1}
-		w.table.Fill(s)
-		w.table = membership.New(simulated())
-		w.table.Adopt(s, w.clock())
-		w.check()
-		w.arm()
+		w.takeOver(w.standby, observe(simulated()))
 		return true
 	},
+	"cold manager takes over": func(w *world) bool {
+		w.takeOver(observe(simulated()), observe(simulated()))
+		return true
+	},
+}
+
+// observer draws one of the managers.
+func (w *world) observer() *observer {
+	if w.rng.IntN(2) == 0 {
+		return w.active
+	}
+	return w.standby
 }
 
 func (b *simBroker) sound() bool { return b.alive && !b.frozen && !b.apart }
@@ -360,9 +371,9 @@ func (w *world) abandon(b *simBroker, d func() time.Duration) {
 // fault: who lives is there, who is dead is gone or a suspect with a reason.
 func (w *world) settled() {
 	s := &subjects.Status{V: 1}
-	w.table.Fill(s)
+	w.active.table.Fill(s)
 	guarded := map[subjects.Role]bool{}
-	for _, g := range w.table.Guards() {
+	for _, g := range w.active.table.Guards() {
 		if g.Name == membership.GuardPanic || g.Name == membership.GuardLast {
 			guarded[g.Role] = true
 		} else {
@@ -384,7 +395,7 @@ func (w *world) settled() {
 			}
 		}
 	}
-	if n := w.table.Counts().Inherited; n > 0 {
+	if n := w.active.table.Counts().Inherited; n > 0 {
 		w.broke("%d members were never heard", n)
 	}
 }
@@ -438,12 +449,12 @@ func (w *world) untilGone(p *proc) time.Duration {
 	from := w.now
 	for ; w.now-from < time.Minute; w.run(10 * time.Millisecond) {
 		s := &subjects.Status{V: 1}
-		w.table.Fill(s)
+		w.active.table.Fill(s)
 		if !slices.ContainsFunc(p.roles, func(r subjects.Role) bool { return s.Member(r, subjects.NodeID(p.node)) != nil }) {
 			return w.now - from
 		}
 	}
-	w.broke("%s does not go: %v", p.node, w.table.Guards())
+	w.broke("%s does not go: %v", p.node, w.active.table.Guards())
 	return w.now - from
 }
 

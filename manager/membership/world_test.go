@@ -15,8 +15,9 @@ import (
 	"thor/subjects"
 )
 
-// A world is a simulated network on a simulated bus, and one manager's table
-// that hears of it. It draws everything from its seed.
+// A world is a simulated network on a simulated bus, and two managers that hear
+// of it: the active one, whose table is judged, and a standby that follows it.
+// It draws everything from its seed.
 type world struct {
 	rng   *rand.Rand
 	now   time.Duration
@@ -25,13 +26,10 @@ type world struct {
 
 	brokers []*simBroker
 	procs   []*proc
-	table   *membership.Table
-	paused  bool // the manager stands still: messages wait
-	cut     bool // the manager's connection is gone: messages are lost
-	cutAt   time.Duration
-	due     time.Duration // when the table is called next
-	held    []func()
-	orderly bool // the bus loses, doubles and reorders nothing
+	active  *observer
+	standby *observer
+	status  *subjects.Status // of the active one, after its last event
+	orderly bool             // the bus loses, doubles and reorders nothing
 
 	hash     hash.Hash64  // of all that the table said, when wanted
 	trace    func(string) // gets a line for all that happens, when wanted
@@ -40,6 +38,20 @@ type world struct {
 	broken   []string // promises
 }
 
+// An observer is one manager's table and what keeps it from hearing.
+type observer struct {
+	table  *membership.Table
+	paused bool // it stands still: messages wait
+	cut    bool // its connection is gone: messages are lost
+	cutAt  time.Duration
+	due    time.Duration // when the table is called next
+	held   []message
+	beats  map[string]time.Duration // when the last one of "node role" was taken
+}
+
+// A message is what an observer does on receipt.
+type message func(*observer)
+
 // A simBroker carries the connections of the processes attached to it.
 type simBroker struct {
 	name     string
@@ -47,7 +59,7 @@ type simBroker struct {
 	frozen   bool
 	apart    bool          // from the manager: what its clients say is lost
 	rejoined time.Duration // when that ended
-	stuck    []func()
+	stuck    []message
 	conns    int
 }
 
@@ -73,8 +85,7 @@ type proc struct {
 	connected time.Duration // since when it can be heard; -1: it cannot
 	cause     string        // of the last loss of its connection
 	lost      time.Duration
-	delivered map[subjects.Role]time.Duration // last beat that reached the table
-	downs     time.Duration                   // last time it said down
+	downs     time.Duration // last time it said down
 }
 
 type task struct {
@@ -99,7 +110,7 @@ func (s *schedule) Pop() any {
 
 func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
 	w := &world{
-		rng: rand.New(rand.NewPCG(seed, 7)), table: membership.New(cfg),
+		rng: rand.New(rand.NewPCG(seed, 7)), active: observe(cfg), standby: observe(cfg), status: &subjects.Status{V: 1},
 		faults: map[string]int{}, removals: map[string]int{},
 	}
 	for i := range 3 {
@@ -108,7 +119,7 @@ func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
 	}
 	names := []subjects.Role{"sip_proxy", "media_relay", "voicemail_server", "xcap_server", "my_role"}
 	for i := range nodes {
-		p := &proc{node: fmt.Sprintf("n%d", i+1), plain: w.rng.IntN(15) == 0, delivered: map[subjects.Role]time.Duration{}}
+		p := &proc{node: fmt.Sprintf("n%d", i+1), plain: w.rng.IntN(15) == 0}
 		for _, r := range w.rng.Perm(len(names))[:1+w.rng.IntN(3)] {
 			p.roles = append(p.roles, names[r])
 		}
@@ -117,13 +128,19 @@ func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
 		w.start(p)
 	}
 	for _, b := range w.brokers {
-		p := &proc{node: b.name, roles: []subjects.Role{subjects.EventServer}, broker: b, delivered: map[subjects.Role]time.Duration{}}
+		p := &proc{node: b.name, roles: []subjects.Role{subjects.EventServer}, broker: b}
 		w.procs = append(w.procs, p)
 		w.start(p)
 	}
-	w.table.Advance(w.clock())
-	w.arm()
+	for _, o := range []*observer{w.active, w.standby} {
+		o.table.Advance(w.clock())
+		w.arm(o)
+	}
 	return w
+}
+
+func observe(cfg membership.Config) *observer {
+	return &observer{table: membership.New(cfg), beats: map[string]time.Duration{}}
 }
 
 func (w *world) after(d time.Duration, do func()) {
@@ -150,53 +167,55 @@ func (w *world) clock() time.Time { return t0.Add(w.now) }
 
 // arm sees that the table's time passes when it asks for it, as the manager's
 // loop does after each call.
-func (w *world) arm() {
-	next := max(w.table.Next().Sub(w.clock()), time.Millisecond)
-	if w.paused {
+func (w *world) arm(o *observer) {
+	next := max(o.table.Next().Sub(w.clock()), time.Millisecond)
+	if o.paused {
 		next = 50 * time.Millisecond
 	}
-	if w.due > w.now && w.due <= w.now+next {
+	if o.due > w.now && o.due <= w.now+next {
 		return
 	}
 	due := w.now + next
-	w.due = due
+	o.due = due
 	w.after(next, func() {
-		if w.due != due {
-			return // another one is due sooner
+		if o.due != due || o != w.active && o != w.standby {
+			return // another one is due sooner, or the manager is no more
 		}
-		if !w.paused {
-			w.table.Advance(w.clock())
-			w.check()
+		if !o.paused {
+			o.table.Advance(w.clock())
+			w.check(o)
 		}
-		w.arm()
+		w.arm(o)
 	})
 }
 
-// hear lets the manager get a message, after a while.
-func (w *world) hear(do func()) {
-	d := w.between(1, 20)
-	if w.rng.IntN(50) == 0 && !w.orderly {
-		d = w.between(20, 300) // out of order
-	}
-	w.after(d, func() {
-		switch {
-		case w.cut:
-		case w.paused:
-			w.held = append(w.held, do)
-		default:
-			do()
-			w.check()
-			w.arm()
+// hear lets the managers get a message, each after a while.
+func (w *world) hear(do message) {
+	for _, o := range []*observer{w.active, w.standby} {
+		d := w.between(1, 20)
+		if w.rng.IntN(50) == 0 && !w.orderly {
+			d = w.between(20, 300) // out of order
 		}
-	})
+		w.after(d, func() {
+			switch {
+			case o.cut:
+			case o.paused:
+				o.held = append(o.held, do)
+			default:
+				do(o)
+				w.check(o)
+				w.arm(o)
+			}
+		})
+	}
 }
 
 // carry takes a message of a client through broker b.
-func (w *world) carry(b *simBroker, do func()) {
+func (w *world) carry(b *simBroker, do message) {
 	switch {
 	case !b.alive, b.apart:
 	case b.frozen:
-		b.stuck = append(b.stuck, func() { w.carry(b, do) })
+		b.stuck = append(b.stuck, do)
 	default:
 		w.hear(do)
 		if w.rng.IntN(100) == 0 && !w.orderly {
@@ -271,11 +290,13 @@ func (w *world) say(p *proc, s subjects.State) {
 		if p.plain {
 			a.Boot, a.Seq = "", 0
 		}
-		w.carry(p.broker, func() {
+		w.carry(p.broker, func(o *observer) {
 			b := a // the table keeps it
-			w.log("%s says %s as %s, seq %d via %s", b.Node, b.State, b.Role, b.Seq, b.Via)
-			if w.table.Announce(&b, w.clock()) == nil && s != subjects.Leave {
-				p.delivered[r] = w.now
+			if o == w.active {
+				w.log("%s says %s as %s, seq %d via %s", b.Node, b.State, b.Role, b.Seq, b.Via)
+			}
+			if o.table.Announce(&b, w.clock()) == nil && s != subjects.Leave {
+				o.beats[p.node+" "+string(r)] = w.now
 			}
 		})
 	}
@@ -294,22 +315,25 @@ func (w *world) hangUp(p *proc, reason string, d time.Duration) {
 	}
 	b, gone := p.broker, membership.Disconnect{Node: subjects.NodeID(p.node), Boot: p.boot, Via: p.via, Reason: reason}
 	w.after(d, func() {
-		w.carry(b, func() {
-			w.log("DISCONNECT %+v", gone)
-			w.table.Disconnect(gone, w.clock())
+		w.carry(b, func(o *observer) {
+			if o == w.active {
+				w.log("DISCONNECT %+v", gone)
+			}
+			o.table.Disconnect(gone, w.clock())
 		})
 	})
 }
 
-// check looks at what the table did and whether it keeps its promises.
-func (w *world) check() {
-	w.table.Duplicates()
-	events := w.table.Events()
-	if len(events) == 0 {
+// check looks at what a table did. The standby adopts what the active one
+// publishes, whose promises are judged.
+func (w *world) check(o *observer) {
+	o.table.Duplicates()
+	events := o.table.Events()
+	if len(events) == 0 || o != w.active {
 		return
 	}
 	s := &subjects.Status{V: 1}
-	w.table.Fill(s)
+	o.table.Fill(s)
 	if err := s.Check(); err != nil {
 		w.broke("the status breaks the rules: %v", err)
 	}
@@ -325,13 +349,43 @@ func (w *world) check() {
 	if w.hash != nil {
 		w.hash.Write(s.Encode())
 	}
+	w.status = s
+	if w.standby.cut || w.standby.paused {
+		return
+	}
+	w.standby.table.Adopt(s, w.clock())
+	w.arm(w.standby)
+}
+
+// takeOver makes next the active manager. A member that is missing afterwards
+// was removed, whatever next thinks of it.
+func (w *world) takeOver(next, standby *observer) {
+	before := w.status
+	w.active, w.standby = next, standby
+	next.table.Events()
+	next.table.Adopt(before, w.clock())
+	w.standby.table.Adopt(before, w.clock())
+	w.check(next)
+	w.status = &subjects.Status{V: 1}
+	next.table.Fill(w.status)
+	for _, c := range subjects.Changes(before, w.status) {
+		if p := w.proc(c.Node); c.Op == subjects.Left && w.couldHear(p, "connection lost") && p.downs == 0 {
+			w.broke("%s as %s got lost in a take-over", c.Node, c.Role)
+		}
+	}
+	w.arm(w.active)
+	w.arm(w.standby)
+}
+
+func (w *world) proc(id subjects.NodeID) *proc {
+	return w.procs[slices.IndexFunc(w.procs, func(p *proc) bool { return p.node == string(id) })]
 }
 
 // judge looks whether a removal was right.
 func (w *world) judge(e *subjects.Event, s *subjects.Status) {
 	why, _, _ := strings.Cut(e.Detail, ":")
 	w.removals[why]++
-	p := w.procs[slices.IndexFunc(w.procs, func(p *proc) bool { return p.node == string(e.Node) })]
+	p := w.proc(e.Node)
 	if why != "left" && why != "revoked" && len(s.Roles[e.Role]) == 0 {
 		w.broke("%s was emptied by failure: %s", e.Role, e.Detail)
 	}
@@ -348,7 +402,7 @@ func (w *world) judge(e *subjects.Event, s *subjects.Status) {
 		if w.couldHear(p, why) {
 			w.broke("%s as %s lives on %s since %v, removed: %s", e.Node, e.Role, p.via, w.now-p.connected, e.Detail)
 		}
-		if silent := w.now - p.delivered[e.Role]; why == "silent" && silent < 10*time.Second {
+		if silent := w.now - w.active.beats[p.node+" "+string(e.Role)]; why == "silent" && silent < 10*time.Second {
 			w.broke("%s as %s was silent for %v only", e.Node, e.Role, silent)
 		}
 	}
@@ -359,8 +413,8 @@ func (w *world) judge(e *subjects.Event, s *subjects.Status) {
 // it is looking for another one.
 func (w *world) couldHear(p *proc, why string) bool {
 	until := w.now
-	if w.cut {
-		until = w.cutAt
+	if w.active.cut {
+		until = w.active.cutAt
 	}
 	patience := 8 * time.Second
 	if why == "connection lost" {
