@@ -58,7 +58,7 @@ func checkFile(path string) config.Problems {
 // certified compares what a configuration wants with what its certificate allows.
 func certified(f *config.File, id *identity.Identity) (ps config.Problems) {
 	add := func(key, format string, args ...any) {
-		ps = append(ps, config.Problem{File: f.Path, Line: f.Line(key), Key: key, Text: fmt.Sprintf(format, args...)})
+		ps = append(ps, f.Problem(key, format, args...))
 	}
 	if id.Domain != f.Network.Domain {
 		add("network.domain", "is %q, but the certificate is for %q", f.Network.Domain, id.Domain)

@@ -89,7 +89,7 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 		return nil, err
 	}
 	if have := creds.Identity().Domain; have != f.Network.Domain {
-		return nil, config.Problems{{File: path, Key: "network.domain", Text: fmt.Sprintf("is %q, but the certificate is for %q", f.Network.Domain, have)}}
+		return nil, config.Problems{f.Problem("network.domain", "is %q, but the certificate is for %q", f.Network.Domain, have)}
 	}
 	if err := os.MkdirAll(f.Network.State, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)

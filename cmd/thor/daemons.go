@@ -136,7 +136,7 @@ func newDNS() *cobra.Command {
 				Zone: zc, Listen: d.file.DNS.Listen, Source: d.net, NSID: string(d.net.ID()), Log: d.log, Metrics: d.registerer(),
 			})
 			if err != nil {
-				return nil, config.Problems{{File: d.file.Path, Key: "dns", Text: err.Error()}}
+				return nil, config.Problems{d.file.Problem("dns", "%v", err)}
 			}
 			_, port, _ := net.SplitHostPort(d.file.DNS.Listen[0]) // checked by config
 			m, err := d.net.Join(overlay.Member{

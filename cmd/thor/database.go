@@ -18,7 +18,7 @@ func newDatabase() *cobra.Command {
 			c := d.file.Database
 			dsn, err := location.Parse(c.URI)
 			if err != nil {
-				return nil, config.Problems{{File: d.file.Path, Line: d.file.Line("database.uri"), Key: "database.uri", Text: err.Error()}}
+				return nil, config.Problems{d.file.Problem("database.uri", "%v", err)}
 			}
 			cleared := make([]subjects.Role, len(c.Cleared))
 			for i, r := range c.Cleared {

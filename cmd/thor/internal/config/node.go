@@ -1,0 +1,119 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"thor/subjects"
+)
+
+// Node configures the node agent.
+type Node struct {
+	Roles []Role `toml:"role"`
+}
+
+// Role is one role that the node agent announces.
+type Role struct {
+	Role      string            `toml:"role"`
+	Addresses []netip.Addr      `toml:"addresses"` // default: the certificate's
+	Priority  int               `toml:"priority"`
+	Weight    int               `toml:"weight"`
+	Version   string            `toml:"version"`
+	Attrs     map[string]string `toml:"attrs"`
+	Checks    []Check           `toml:"check"`
+}
+
+// Check is one probe of a local service.
+type Check struct {
+	Kind      string        `toml:"kind"`      // sip, rtpengine, tcp, http, command
+	Target    string        `toml:"target"`    // host:port, or a URL for http
+	Transport string        `toml:"transport"` // sip: udp (default), tcp, tls
+	Command   []string      `toml:"command"`
+	Expect    []int         `toml:"expect"`   // sip, http: status codes that count as alive
+	CA        string        `toml:"ca"`       // sip over tls, https: PEM file of the service's CA
+	Interval  time.Duration `toml:"interval"` // default 2s
+	Timeout   time.Duration `toml:"timeout"`  // default 1s, or the interval if that is shorter
+	Rise      int           `toml:"rise"`     // successes before it counts as up again; default 2
+	Fall      int           `toml:"fall"`     // failures before it counts as down; default 2
+}
+
+func (n *Node) check(f *File) {
+	if len(n.Roles) == 0 && !f.failed("node.role") {
+		f.d.add("node", "announces nothing: add [[node.role]]")
+	}
+	seen := make(map[string]int)
+	for i := range n.Roles {
+		r, key := &n.Roles[i], fmt.Sprintf("node.role[%d]", i)
+		if f.require(key+".role", r.Role) {
+			role, err := subjects.ParseRole(r.Role)
+			if err != nil {
+				f.d.add(key+".role", "%v", err)
+			} else if role.Infrastructure() {
+				f.d.add(key+".role", "%s is announced by its own daemon, not by the node agent", role)
+			}
+			if j, dup := seen[r.Role]; dup {
+				f.d.add(key+".role", "%s is announced by node.role[%d] already", r.Role, j)
+			}
+			seen[r.Role] = i
+		}
+		f.priority(key+".priority", r.Priority)
+		f.priority(key+".weight", r.Weight)
+		for j := range r.Checks {
+			f.checkCheck(fmt.Sprintf("%s.check[%d]", key, j), &r.Checks[j])
+		}
+	}
+}
+
+func (f *File) checkCheck(key string, c *Check) {
+	if f.failed(key + ".kind") {
+		return
+	}
+	switch c.Kind {
+	case "sip", "rtpengine", "tcp":
+		if f.require(key+".target", c.Target) {
+			f.hostPort(key+".target", c.Target)
+		}
+	case "http":
+		if u, err := url.Parse(c.Target); f.require(key+".target", c.Target) &&
+			(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+			f.d.add(key+".target", "%q is not a URL like \"http://127.0.0.1:8080/health\"", c.Target)
+		}
+	case "command":
+		if len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]) {
+			f.d.add(key+".command", "is a list that begins with an absolute path")
+		}
+	default:
+		f.d.add(key+".kind", "%q is not sip, rtpengine, tcp, http or command", c.Kind)
+	}
+	if !slices.Contains([]string{"", "udp", "tcp", "tls"}, c.Transport) {
+		f.d.add(key+".transport", "%q is not udp, tcp or tls", c.Transport)
+	}
+	if c.Interval != 0 && c.Interval < 100*time.Millisecond {
+		f.d.add(key+".interval", "%s is shorter than 100ms", c.Interval)
+	}
+	interval := cmp.Or(c.Interval, 2*time.Second)
+	if c.Timeout > interval {
+		f.d.add(key+".timeout", "%s is longer than the interval of %s", c.Timeout, interval)
+	}
+	if c.Rise < 0 || c.Rise > 100 || c.Fall < 0 || c.Fall > 100 {
+		f.d.add(key, "rise and fall are 1 to 100")
+	}
+}
+
+func (n *Node) fill(f *File) {
+	for i := range n.Roles {
+		for j := range n.Roles[i].Checks {
+			c := &n.Roles[i].Checks[j]
+			set(&c.Interval, 2*time.Second)
+			set(&c.Timeout, min(time.Second, c.Interval))
+			set(&c.Rise, 2)
+			set(&c.Fall, 2)
+			f.abs(&c.CA)
+		}
+	}
+}
