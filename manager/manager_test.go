@@ -138,6 +138,29 @@ func TestMembersComeAndGoInTheStatus(t *testing.T) {
 	})
 }
 
+func TestAKilledMemberIsOutInASecondAlsoRightAfterItsRestart(t *testing.T) {
+	brokertest.InBubble(t, func(t *testing.T, b *brokertest.B) {
+		candidate(t, b, "m1", "")
+		member(t, b, "n2", subjects.SIPProxy)
+		watcher := join(t, b, "w1", subjects.Monitor)
+		watcher.run(t)
+		in := func() bool {
+			s := watcher.node.View().Status
+			return s != nil && s.Member(subjects.SIPProxy, "n1") != nil
+		}
+		for i, life := range []time.Duration{10 * time.Second, time.Millisecond, 500 * time.Millisecond, 2 * time.Second} {
+			p := member(t, b, "n1", subjects.SIPProxy)
+			within(t, 10*time.Second, "it is in", in)
+			time.Sleep(life)
+			p.node.Conn().Close() // what a kill does to the connection
+			killed := time.Now()
+			within(t, time.Second, "it is out", func() bool { return !in() })
+			t.Logf("life %d, %v long: out after %v", i+1, life, time.Since(killed))
+			time.Sleep(time.Minute) // or it would be damped
+		}
+	})
+}
+
 func TestStandbyLeadsAtOnceAfterResignationWithoutLosingMembers(t *testing.T) {
 	brokertest.InBubble(t, func(t *testing.T, b *brokertest.B) {
 		m1, m2, m3 := candidate(t, b, "m1", t.TempDir()), candidate(t, b, "m2", t.TempDir()), candidate(t, b, "m3", t.TempDir())

@@ -85,10 +85,10 @@ func (t *Table) leave(m *member) {
 // with the table unless it changes something.
 func (t *Table) beat(m *member, a *subjects.Announcement) {
 	m.last, m.node.last = t.now, t.now
-	if m.inherited {
+	t.attach(m, a.Via)
+	if m.inherited && t.mayLag(m.broker) {
 		m.met = t.now
 	}
-	t.attach(m, a.Via)
 	reopened := m.closed.on && m.closed.disproved(a.Via, t.now)
 	if reopened {
 		m.closed = closed{}

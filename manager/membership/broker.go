@@ -13,6 +13,7 @@ type broker struct {
 	nodes map[subjects.NodeID]int // that beat through it, with how many members
 	had   int                     // how many nodes that were at the last beat
 
+	since   instant // when the first beat came through it
 	resumed instant // when beats came through it again after a gap
 	suspect bool
 }
@@ -45,7 +46,7 @@ func (t *Table) join(m *member, name string) {
 	}
 	b := t.brokers[name]
 	if b == nil {
-		b = &broker{name: name, last: t.now, resumed: longAgo, nodes: make(map[subjects.NodeID]int)}
+		b = &broker{name: name, last: t.now, since: t.now, resumed: longAgo, nodes: make(map[subjects.NodeID]int)}
 		t.brokers[name] = b
 	}
 	b.nodes[m.key.node]++
@@ -67,6 +68,10 @@ func (t *Table) detach(m *member) {
 		t.acquit(b)
 	}
 }
+
+// mayLag reports whether what comes through b may have lain there for long: this
+// observer has not followed b for long enough to know that it did not.
+func (t *Table) mayLag(b *broker) bool { return b == nil || t.now-b.since < t.cfg.BareGrace }
 
 // accuse and acquit begin and end the suspicion against b.
 func (t *Table) accuse(b *broker) {

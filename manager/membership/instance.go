@@ -61,9 +61,12 @@ func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error)
 	case a.State == subjects.Leave && !m.inherited && m.cause == alive && t.now-m.last <= missedAfter:
 		return false, nil
 	}
+	if m.cause == alive && !m.closed.on { // nothing told of its end: a may come late, from a process before it
+		m.met = t.now
+	}
 	in.bury()
 	*in = in.next(a)
-	in.born, m.met = t.now, t.now
+	in.born = t.now
 	m.closed = closed{}
 	return true, nil
 }

@@ -36,7 +36,7 @@ type member struct {
 	via       string
 	broker    *broker // that via names
 	last      instant // beat
-	met       instant // when an inherited one, or a boot that replaced another, was first heard
+	met       instant // when its first word was heard, if that may have been an old one
 
 	cause   cause
 	why     string  // of silent and lost, as shown

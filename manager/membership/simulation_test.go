@@ -409,6 +409,18 @@ func TestDeadMemberIsOutInTime(t *testing.T) {
 		max  time.Duration
 	}{
 		{"killed", func(w *world, p *proc) { w.kill(p) }, 600 * time.Millisecond},
+		{"killed soon after its restart", func(w *world, p *proc) {
+			w.kill(p)
+			w.run(w.between(100, 3000))
+			w.start(p)
+			w.run(w.between(50, 2500))
+			w.kill(p)
+		}, 600 * time.Millisecond},
+		{"killed soon after a standby took over", func(w *world, p *proc) {
+			w.takeOver(w.standby, observe(simulated()))
+			w.run(w.between(1, 2500))
+			w.kill(p)
+		}, 600 * time.Millisecond},
 		{"killed, its DISCONNECT lost", func(w *world, p *proc) { p.alive, p.connected = false, -1 }, 11 * time.Second},
 		{"frozen", func(w *world, p *proc) {
 			p.frozen = true
