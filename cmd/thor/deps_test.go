@@ -23,6 +23,7 @@ var arrows = []struct {
 	{"nodeagent", []string{"thor/manager", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/go-sql-driver"}, nil, "agents meet on the bus"},
 	{"dnsagent", []string{"thor/manager", "thor/nodeagent", "thor/dbagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},
 	{"dbagent", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},
+	{"provisioning", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker"}, []string{"thor/dbagent/location"}, "agents meet on the bus; where a database is, location tells everybody"},
 	{"monitor", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/broker", "github.com/go-sql-driver"}, nil, "agents meet on the bus"},
 	{"manager", []string{"thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/nats-io/nats-server", "github.com/go-sql-driver"}, nil, "the manager knows members only by what they say"},
 }
@@ -75,9 +76,9 @@ func TestOnlyTheirUsersImportServerAndDriver(t *testing.T) {
 			switch {
 			case strings.HasPrefix(imp, "github.com/nats-io/nats-server") && !strings.HasPrefix(f[0], "thor/broker"):
 				t.Errorf("%s imports %s: only the broker embeds the server", f[0], imp)
-			case strings.HasPrefix(imp, "github.com/go-sql-driver") && !strings.HasPrefix(f[0], "thor/dbagent"):
-				t.Errorf("%s imports %s: only the locator speaks SQL", f[0], imp)
-			case imp == "testing" && !strings.HasPrefix(f[0], "thor/broker/brokertest"):
+			case strings.HasPrefix(imp, "github.com/go-sql-driver") && !strings.HasPrefix(f[0], "thor/dbagent") && !strings.HasPrefix(f[0], "thor/provisioning/store"):
+				t.Errorf("%s imports %s: only the locator and the store speak SQL", f[0], imp)
+			case imp == "testing" && !strings.HasPrefix(f[0], "thor/broker/brokertest") && f[0] != "thor/provisioning/store/mariadbtest":
 				t.Errorf("%s imports testing outside of tests", f[0])
 			}
 		}
