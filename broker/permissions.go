@@ -25,12 +25,14 @@ type grant struct {
 type class string
 
 const (
-	toService  class = "any role"                  // each role of the certificate but thor_operator
-	toClient   class = "any role but thor_monitor" // the same, without onlookers
-	toManager        = class(subjects.Manager)
-	toMonitor        = class(subjects.Monitor)
-	toOperator       = class(subjects.Operator)
-	toSelf     class = "the broker itself" // its own connection inside the process; no certificate gives this
+	toService      class = "any role"                  // each role of the certificate but thor_operator
+	toClient       class = "any role but thor_monitor" // the same, without onlookers
+	toManager            = class(subjects.Manager)
+	toMonitor            = class(subjects.Monitor)
+	toOperator           = class(subjects.Operator)
+	toProvisioning       = class(subjects.ProvisioningServer)
+	toProxy              = class(subjects.SIPProxy)
+	toSelf         class = "the broker itself" // its own connection inside the process; no certificate gives this
 )
 
 type action string
@@ -53,6 +55,8 @@ func grants() []grant {
 		{toService, publish, "thor.role.<role>.<node>", "announce itself, in its own roles and under its own name only"},
 		{toService, publish, subjects.StatusGet, "ask for the snapshot"},
 		{toClient, publish, "thor.node.*.thor_database.credentials.<role>.<node>", "ask a locator for database credentials, as itself"},
+		{toClient, publish, "thor.node.*.provisioning_server.subscriber.<role>.<node>", "ask a provisioning server for a subscriber, as itself"},
+		{toClient, publish, "thor.node.*.provisioning_server.changes.<role>.<node>", "ask a provisioning server which subscribers changed, as itself"},
 		{toService, subscribe, subjects.StatusTick, "follow the status"},
 		{toService, subscribe, subjects.StatusDelta, "follow the status"},
 		{toService, subscribe, subjects.AllViews, "follow a role"},
@@ -75,9 +79,14 @@ func grants() []grant {
 
 		{toMonitor, subscribe, subjects.Events, "show the history"},
 
+		{toProvisioning, publish, "thor.node.*._." + subjects.VerbSubscriber, "tell a node that a subscriber changed"},
+		{toProvisioning, publish, "thor.node.*._." + subjects.VerbStatistics, "ask a node how many subscribers are online"},
+		{toProvisioning, publish, "thor.node.*._." + subjects.VerbLocations, "ask a node where subscribers are registered"},
+		{toProxy, publish, "thor.node.*._." + subjects.VerbHandover, "tell a node which subscribers it has to serve now"},
+
 		{toOperator, subscribe, "thor.>", "see everything"},
 		{toOperator, subscribe, "_INBOX.<node>.>", "receive answers to it, and to nobody else"},
-		{toOperator, publish, "thor.node.*.*.*", "ask any member anything but for credentials"},
+		{toOperator, publish, "thor.node.*.*.*", "ask any member anything but for credentials and subscribers"},
 		{toOperator, publish, subjects.StatusGet, "ask for the snapshot"},
 		{toOperator, publish, subjects.CRL, "revoke certificates (brokers verify the list's signature)"},
 		{toOperator, publish, subjects.CRLGet, "see which revocations brokers hold"},
@@ -217,7 +226,7 @@ func permissions(id *identity.Identity, self bool) *server.Permissions {
 func PermissionTable() string {
 	var b strings.Builder
 	b.WriteString("| with the role | may | subject | to |\n|---|---|---|---|\n")
-	for _, to := range []class{toService, toClient, toManager, toMonitor, toOperator, toSelf} {
+	for _, to := range []class{toService, toClient, toManager, toMonitor, toProvisioning, toProxy, toOperator, toSelf} {
 		for _, g := range grants() {
 			if g.to == to {
 				fmt.Fprintf(&b, "| %s | %s | `%s` | %s |\n", g.to, g.act, g.subject, g.why)

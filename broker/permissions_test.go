@@ -216,6 +216,15 @@ func TestWhatNobodyMayDo(t *testing.T) {
 		{"publish", "$SYS.REQ.SERVER.PING"},       //
 		{"publish", "thor.node.d.thor_database.credentials.sip_proxy.n2"},
 		{"publish", "thor.node.d.thor_database.credentials.thor_manager.n1"},
+		{"publish", "thor.node.p.provisioning_server.subscriber.sip_proxy.n2"}, // somebody else's subscribers
+		{"publish", "thor.node.p.provisioning_server.subscriber.voicemail_server.n1"},
+		{"publish", "thor.node.p.provisioning_server.subscriber.sip_proxy"},
+		{"publish", "thor.node.p.provisioning_server.subscriber"},
+		{"publish", "thor.node.p.provisioning_server.changes.sip_proxy.n2"},
+		{"publish", "thor.node.n2._.subscriber"}, // only a provisioning server knows
+		{"publish", "thor.node.n2._.locations"},
+		{"publish", "thor.node.n2._.statistics"},
+		{"subscription", "thor.node.p.provisioning_server.>"}, // others' requests
 		{"subscription", "thor.role.*.*"},
 		{"subscription", "thor.>"},
 		{"subscription", ">"},
@@ -252,6 +261,10 @@ func TestWhatNobodyMayDo(t *testing.T) {
 		{"publish", "$KV.thor_election.manager"},
 		{"publish", "thor.node.d.thor_database.credentials.sip_proxy.n2"},
 		{"publish", "thor.node.d.thor_database.credentials.thor_operator.n1"},
+		{"publish", "thor.node.p.provisioning_server.subscriber.sip_proxy.n2"}, // operators see no ha1
+		{"publish", "thor.node.p.provisioning_server.subscriber.thor_operator.n1"},
+		{"publish", "thor.node.p.provisioning_server.subscriber.provisioning_server.n1"},
+		{"publish", "thor.node.p.provisioning_server.changes.thor_operator.n1"},
 		{"publish", "$JS.API.STREAM.CREATE.x"},
 		{"publish", "$JS.API.STREAM.UPDATE.x"},
 		{"publish", "$JS.API.STREAM.RESTORE.x"},
@@ -264,14 +277,36 @@ func TestWhatNobodyMayDo(t *testing.T) {
 	}
 	monitor := []deny{
 		{"publish", "thor.node.d.thor_database.credentials.thor_monitor.n1"},
+		{"publish", "thor.node.p.provisioning_server.subscriber.thor_monitor.n1"},
+		{"publish", "thor.node.p.provisioning_server.changes.thor_monitor.n1"},
+		{"publish", "thor.node.n2._.handover"},
 		{"publish", "$JS.API.INFO"},
 		{"subscription", "thor.role.*.*"},
 		{"subscription", "thor.sys.>"},
 	}
+	provisioning := []deny{
+		{"publish", "thor.node.n2._.drain"},
+		{"publish", "thor.node.n2._.handover"},
+		{"publish", "thor.node.n2.sip_proxy.subscriber"},
+		{"publish", "thor.node.p.provisioning_server.subscriber.sip_proxy.n1"},
+		{"publish", "_INBOX.n2.x"},
+		{"subscription", "thor.node.*.provisioning_server.>"},
+	}
+	media := []deny{
+		{"publish", "thor.node.n2._.handover"}, // it serves no subscribers
+		{"publish", "thor.node.p.provisioning_server.subscriber.sip_proxy.n1"},
+	}
 	for _, c := range []struct {
 		role subjects.Role
 		deny []deny
-	}{{"sip_proxy", member}, {subjects.Manager, manager}, {subjects.Operator, operator}, {subjects.Monitor, monitor}} {
+	}{
+		{"sip_proxy", member},
+		{subjects.Manager, manager},
+		{subjects.Operator, operator},
+		{subjects.Monitor, monitor},
+		{subjects.ProvisioningServer, provisioning},
+		{subjects.MediaRelay, media},
+	} {
 		nc, v := dialStrict(t, n, "n1", c.role)
 		for _, d := range c.deny {
 			var err error

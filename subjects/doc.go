@@ -15,6 +15,12 @@
 //	thor.node.<node>.<role>.<verb>      operators           that member          per verb        on demand
 //	thor.node.<n>.thor_database.credentials.<role>.<node>
 //	                                    that role and node  that locator         none            on demand
+//	thor.node.<n>.provisioning_server.{subscriber,changes}.<role>.<node>
+//	                                    that role and node  that server          SubscriberRequest, ChangesRequest
+//	thor.node.<node>._.subscriber       provisioning server that node agent      SubscriberNotice a profile changed
+//	thor.node.<node>._.handover         SIP proxies         that node agent      HandoverNotice  the lookup changed
+//	thor.node.<node>._.{statistics,locations}
+//	                                    provisioning server that node agent      LocationsRequest on demand
 //	thor.crl, thor.crl.get              operators, brokers  brokers              DER CRL         on revocation
 //	thor.sys.disconnect                 broker (system)     managers             NATS event      a client connection ended
 //	thor.sys.revoked                    brokers             managers             Revoked         a certificate was revoked
