@@ -36,8 +36,7 @@ const (
 	viewEvery    = 5 * time.Second       // each role's list is repeated
 	viewEveryBig = 30 * time.Second      // above bigNetwork members
 	bigNetwork   = 200
-	stepTime     = 100 * time.Millisecond // longest sleep of the loop, which is how it notices that it was paused
-	pausedAfter  = 2 * time.Second
+	stepTime     = 100 * time.Millisecond  // longest sleep of the loop
 	listenFirst  = 1500 * time.Millisecond // before campaigning, so that nobody leads who knows nobody
 )
 
@@ -67,8 +66,8 @@ type Manager struct {
 	in     chan *nats.Msg
 	lead   *reign // not nil while this manager leads; of the loop alone
 	table  *membership.Table
-	woke   time.Time // when the loop last turned
 	reject rejects
+	cut    bool // from all brokers; of the loop alone
 	offers bool // answers requests for the snapshot; of the loop alone
 
 	newest atomic.Pointer[held] // what snapshot requests get
@@ -88,7 +87,7 @@ func New(cfg Config) (*Manager, error) {
 		return nil, errors.New("manager: Overlay and Domain are required")
 	}
 	if cfg.Priority == 0 {
-		cfg.Priority = 50
+		cfg.Priority = defaultPriority
 	}
 	epochs, err := openEpochs(cfg.StateDir)
 	if err != nil {
@@ -190,24 +189,22 @@ func (m *Manager) loop(ctx context.Context) {
 	views := m.cfg.Overlay.Watch(ctx)
 	timer := time.NewTimer(stepTime)
 	defer timer.Stop()
-	m.woke = time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			m.abdicate()
 			return
 		case msg := <-m.in:
-			now := m.wake()
+			now := time.Now()
 			m.take(msg, now)
 			m.drain(now)
 		case t := <-m.elect.Terms():
-			m.begin(t, m.wake())
+			m.begin(t, time.Now())
 		case v, ok := <-views:
 			if ok {
-				m.follow(v, m.wake())
+				m.follow(v, time.Now())
 			}
 		case <-timer.C:
-			m.wake()
 		}
 		m.step(time.Now())
 		timer.Reset(stepTime)
@@ -227,18 +224,6 @@ func (m *Manager) drain(now time.Time) {
 			return
 		}
 	}
-}
-
-// wake notices that this process was paused: then it has missed beats and may
-// judge nobody by silence (guard G4).
-func (m *Manager) wake() time.Time {
-	now := time.Now()
-	if gap := now.Sub(m.woke); gap > pausedAfter {
-		m.log.Warn().Int64("paused_ms", gap.Milliseconds()).Msg("was paused")
-		m.table.Blind(now)
-	}
-	m.woke = now
-	return now
 }
 
 // follow keeps what the active manager says, to begin from it when elected.
@@ -270,18 +255,3 @@ func (m *Manager) learn(k subjects.Mark) {
 }
 
 func (m *Manager) highest() subjects.Mark { return *m.known.Load() }
-
-// rank is this manager's place by priority among those in the status.
-func (m *Manager) rank() int {
-	h := m.newest.Load()
-	if h == nil {
-		return 0
-	}
-	n := 0
-	for _, o := range h.status.Roles[subjects.Manager] {
-		if o.Node != m.cfg.Overlay.ID() && (o.Priority < m.cfg.Priority || o.Priority == m.cfg.Priority && o.Node < m.cfg.Overlay.ID()) {
-			n++
-		}
-	}
-	return min(n, 20)
-}

@@ -78,9 +78,12 @@ func (m *Manager) abdicate() {
 
 // step is one turn of the loop: let time pass, publish what is due.
 func (m *Manager) step(now time.Time) {
-	if !m.table.Next().After(now) {
-		m.table.Advance(now)
+	if cut := !m.cfg.Overlay.Connected(); cut != m.cut {
+		if m.cut = cut; !cut { // what was said meanwhile is lost (guard G4)
+			m.table.Blind(now)
+		}
 	}
+	m.table.Advance(now)
 	r := m.lead
 	if r == nil {
 		m.table.Events() // the active manager tells them

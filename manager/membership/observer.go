@@ -15,20 +15,26 @@ type blindness struct {
 	timer timer
 }
 
-// Blind says that this observer was cut off, or just began its term: it
-// removes nobody for silence until everybody alive had time to be heard.
-// DISCONNECT stays proof, but its grace begins anew.
+// Blind says that this observer was cut off: it removes nobody for silence
+// until everybody alive had time to be heard. DISCONNECT stays proof, but its
+// grace begins anew.
 func (t *Table) Blind(now time.Time) {
 	t.enter(now)
-	t.blindFor("began or was cut off", 0)
+	t.blindFor("was cut off", 0)
 	t.flush()
 }
 
-// pause notes that the observer stood still. What it missed is still in its
-// queues, so proof of life gets longer to show than usual.
-func (t *Table) pause() {
-	t.resumed = t.now
-	t.blindFor("was paused", t.cfg.BareGrace)
+// pause notes that the observer stood still for gap. What it missed is still in
+// its queues, so proof of life gets longer to show than usual. A process that
+// starts beside many others on a loaded machine stands still now and then: that
+// is as blind, but not worth a word.
+func (t *Table) pause(gap time.Duration) {
+	why := "was paused"
+	if t.now-gap < t.cfg.Dead && gap < t.cfg.Dead {
+		why = ""
+	}
+	t.resumed, t.heard = t.now, t.now // whether it hears anybody is yet to be seen
+	t.blindFor(why, t.cfg.BareGrace)
 }
 
 // listen notes that somebody is heard.
@@ -49,10 +55,13 @@ func (t *Table) blindFor(why string, grace time.Duration) {
 	}
 }
 
+// shut begins blindness, or prolongs it; an empty why shows to nobody.
 func (t *Table) shut(why string) {
 	t.blind.until = t.now + t.cfg.Dead + blindMargin
 	t.timers.set(&t.blind.timer, t.blind.until)
-	t.raise(guardKey{name: GuardObserver}, "this manager "+why)
+	if why != "" {
+		t.raise(guardKey{name: GuardObserver}, "this manager "+why)
+	}
 }
 
 // see is what the end of blindness does.

@@ -97,10 +97,11 @@ func New(cfg Config) *Table {
 
 // Advance lets time pass until now: who is due for removal goes, guards end.
 func (t *Table) Advance(now time.Time) {
-	paused := t.started && t.since(now)-t.advance > pauseGap
+	gap := t.since(now) - t.advance
+	paused := t.started && gap > pauseGap
 	t.enter(now)
 	if paused {
-		t.pause()
+		t.pause(gap)
 	}
 	t.advance = t.now
 	t.isolation()
@@ -137,7 +138,7 @@ func (t *Table) enter(now time.Time) {
 	}
 	t.now, t.wall = at, stamp(now)
 	if gap > pauseGap {
-		t.pause()
+		t.pause(gap)
 	}
 }
 

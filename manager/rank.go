@@ -1,0 +1,40 @@
+package manager
+
+import (
+	"cmp"
+
+	"thor/subjects"
+)
+
+const (
+	defaultPriority = 50 // of a manager that names none
+	maxRank         = 20
+)
+
+// rank is this manager's place among the candidates: how many come before it.
+func (m *Manager) rank() int {
+	h := m.newest.Load()
+	if h == nil {
+		return 0
+	}
+	return place(h.status, m.cfg.Overlay.ID(), m.cfg.Priority)
+}
+
+// place is how many managers of s come before me in an election: those with a
+// lower priority number or, with the same one, a lesser name. A manager that s
+// does not show as up is no rival, and comes after all that are up itself. Nor
+// is the one that made s: its term has ended, or there was no election.
+func place(s *subjects.Status, me subjects.NodeID, priority int) int {
+	own := s.Member(subjects.Manager, me)
+	last := own != nil && own.State != subjects.Up
+	n := 0
+	for _, o := range s.Roles[subjects.Manager] {
+		if o.Node == me || o.Node == s.Manager || o.State != subjects.Up {
+			continue
+		}
+		if last || cmp.Or(cmp.Compare(cmp.Or(o.Priority, defaultPriority), priority), cmp.Compare(o.Node, me)) < 0 {
+			n++
+		}
+	}
+	return min(n, maxRank)
+}
