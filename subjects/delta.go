@@ -37,7 +37,14 @@ type Delta struct {
 	Changes    []Change   `json:"changes,omitempty"`
 	Gone       []Departed `json:"departed,omitempty"` // newly departed, or with a new end
 	Forgotten  []NodeID   `json:"forgotten,omitempty"`
-	Reload     bool       `json:"reload,omitempty"`
+	// Lookup are the lookups that differ; null stands for one that is gone.
+	Lookup map[Role]*Lookup `json:"lookup,omitempty"`
+	Reload bool             `json:"reload,omitempty"`
+}
+
+// Empty reports whether the delta changes nothing but the mark.
+func (d *Delta) Empty() bool {
+	return len(d.Changes) == 0 && len(d.Gone) == 0 && len(d.Forgotten) == 0 && len(d.Lookup) == 0 && !d.Reload
 }
 
 // Mark is the mark of the status the delta leads to.
@@ -48,7 +55,7 @@ func Diff(a, b *Status) *Delta {
 	enc := b.Encode()
 	d := &Delta{
 		V: Version, Epoch: b.Epoch, Generation: b.Generation, Prev: a.Mark(), Digest: Digest(enc),
-		Manager: b.Manager, Time: b.Time, Changes: Changes(a, b),
+		Manager: b.Manager, Time: b.Time, Changes: Changes(a, b), Lookup: lookupChanges(a.Lookup, b.Lookup),
 	}
 	for _, n := range b.Departed {
 		i := slices.IndexFunc(a.Departed, func(o Departed) bool { return o.Node == n.Node })
@@ -106,7 +113,7 @@ func (d *Delta) Encode() []byte {
 	}
 	b := encode(&c)
 	if len(b) > MaxDelta {
-		c.Changes, c.Gone, c.Forgotten, c.Reload = nil, nil, nil, true
+		c.Changes, c.Gone, c.Forgotten, c.Lookup, c.Reload = nil, nil, nil, nil, true
 		b = encode(&c)
 	}
 	return b
@@ -139,6 +146,17 @@ func ParseDelta(b []byte) (*Delta, error) {
 			return nil, err
 		}
 	}
+	for r, l := range d.Lookup {
+		if err := checkRoleName(r); err != nil {
+			return nil, err
+		}
+		if l == nil {
+			continue
+		}
+		if err := l.check(); err != nil {
+			return nil, err
+		}
+	}
 	return &d, nil
 }
 
@@ -164,6 +182,16 @@ func (s *Status) Apply(d *Delta) (next *Status, encoded []byte, ok bool) {
 	})
 	n.Departed = append(n.Departed, d.Gone...)
 	slices.SortFunc(n.Departed, func(a, b Departed) int { return cmpNode(a.Node, b.Node) })
+	for r, l := range d.Lookup {
+		if l == nil {
+			delete(n.Lookup, r)
+			continue
+		}
+		if n.Lookup == nil {
+			n.Lookup = make(map[Role]Lookup)
+		}
+		n.Lookup[r] = *l
+	}
 	encoded = n.Encode()
 	if Digest(encoded) != d.Digest {
 		return nil, nil, false

@@ -64,7 +64,8 @@ const (
 	EventDuplicate EventKind = "duplicate" // two boots of one (node, role) both announce
 	EventRejected  EventKind = "rejected"  // a message was dropped; Detail has code and reason
 	EventRevoked   EventKind = "revoked"
-	EventZone      EventKind = "zone" // two name servers differ in zone configuration
+	EventZone      EventKind = "zone"   // two name servers differ in zone configuration
+	EventLookup    EventKind = "lookup" // somebody computes another lookup table, or is configured for another one
 )
 
 // Encode returns the wire form.

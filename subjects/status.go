@@ -63,6 +63,7 @@ type Status struct {
 	Time       time.Time         `json:"time"`  // of this generation, by the manager's clock; for show
 	Roles      map[Role][]Member `json:"roles"` // a role without members is absent
 	Departed   []Departed        `json:"departed"`
+	Lookup     map[Role]Lookup   `json:"lookup"` // of the roles that have a table
 }
 
 // Mark is the status's place in the order of statuses.
@@ -105,6 +106,7 @@ func (s *Status) Clone() *Status {
 		c.Roles[r] = slices.Clone(ms)
 	}
 	c.Departed = slices.Clone(s.Departed)
+	c.Lookup = maps.Clone(s.Lookup)
 	return &c
 }
 
@@ -139,6 +141,9 @@ func (s *Status) Encode() []byte {
 	c := s.Clone()
 	if c.Departed == nil {
 		c.Departed = []Departed{}
+	}
+	if c.Lookup == nil {
+		c.Lookup = map[Role]Lookup{}
 	}
 	for _, ms := range c.Roles {
 		for i := range ms {
@@ -193,7 +198,7 @@ func (s *Status) Check() error {
 			return err
 		}
 	}
-	return nil
+	return checkLookups(s.Lookup)
 }
 
 func (d *Departed) check() error {
@@ -203,10 +208,17 @@ func (d *Departed) check() error {
 	return checkAddresses(d.Addresses)
 }
 
-func checkMembers(r Role, ms []Member) error {
-	// Not ParseRole: a newer manager may know thor_ roles that we do not.
+// checkRoleName is not ParseRole: a newer manager may know thor_ roles that we do not.
+func checkRoleName(r Role) error {
 	if len(r) == 0 || len(r) > 63 || text("role", string(r), 63) != nil {
 		return bad(CodeName, "role %q", clip(string(r)))
+	}
+	return nil
+}
+
+func checkMembers(r Role, ms []Member) error {
+	if err := checkRoleName(r); err != nil {
+		return err
 	}
 	for i := range ms {
 		if err := ms[i].check(); err != nil {
@@ -244,15 +256,17 @@ func (m *Member) check() error {
 }
 
 // A Tick says once a second which status is current. Digest is the Digest of
-// the encoded status; Counts are the serving members of each role.
+// the encoded status; Counts are the serving members of each role, Lookup is the
+// status's.
 type Tick struct {
-	V          int          `json:"v"`
-	Epoch      uint64       `json:"epoch"`
-	Generation uint64       `json:"generation"`
-	Digest     string       `json:"digest"`
-	Manager    NodeID       `json:"manager"`
-	Time       time.Time    `json:"time"`
-	Counts     map[Role]int `json:"counts"`
+	V          int             `json:"v"`
+	Epoch      uint64          `json:"epoch"`
+	Generation uint64          `json:"generation"`
+	Digest     string          `json:"digest"`
+	Manager    NodeID          `json:"manager"`
+	Time       time.Time       `json:"time"`
+	Counts     map[Role]int    `json:"counts"`
+	Lookup     map[Role]Lookup `json:"lookup,omitempty"`
 }
 
 // Mark is the mark of the status the tick speaks of.
@@ -273,6 +287,9 @@ func ParseTick(b []byte) (*Tick, error) {
 	if !t.Mark().Sane() {
 		return nil, bad(CodeRange, "epoch or generation above 2^53")
 	}
+	if err := checkLookups(t.Lookup); err != nil {
+		return nil, err
+	}
 	return &t, text("digest", t.Digest, 64)
 }
 
@@ -284,6 +301,7 @@ type RoleView struct {
 	Generation uint64   `json:"generation"`
 	Role       Role     `json:"role"`
 	Members    []Member `json:"members"`
+	Lookup     *Lookup  `json:"lookup,omitempty"` // absent: the role has no table
 }
 
 // View is the RoleView of role in s; Members is empty for an absent role.
@@ -295,7 +313,11 @@ func (s *Status) View(role Role) *RoleView {
 	for i := range ms {
 		ms[i].normalise()
 	}
-	return &RoleView{V: Version, Domain: s.Domain, Epoch: s.Epoch, Generation: s.Generation, Role: role, Members: ms}
+	v := &RoleView{V: Version, Domain: s.Domain, Epoch: s.Epoch, Generation: s.Generation, Role: role, Members: ms}
+	if l, ok := s.Lookup[role]; ok {
+		v.Lookup = &l
+	}
+	return v
 }
 
 // Encode returns the wire form.
@@ -309,6 +331,11 @@ func ParseRoleView(b []byte) (*RoleView, error) {
 	}
 	if err := checkVersion(v.V); err != nil {
 		return nil, err
+	}
+	if v.Lookup != nil {
+		if err := v.Lookup.check(); err != nil {
+			return nil, err
+		}
 	}
 	return &v, checkMembers(v.Role, v.Members)
 }

@@ -246,9 +246,14 @@ func TestGoldenPayloads(t *testing.T) {
 	if got := string(a.Encode()); got != wantA {
 		t.Errorf("announcement\n got %s\nwant %s", got, wantA)
 	}
-	const wantS = `{"v":1,"domain":"example.net","epoch":1,"generation":4,"manager":"m1","time":"2026-11-24T01:02:03Z","roles":{"sip_proxy":[{"node":"n1","addresses":["10.0.0.1"],"state":"up","reason":"","priority":0,"weight":100,"since":"2026-11-24T01:02:03Z","attrs":{}}]},"departed":[]}`
-	if got := string(status(4, "n1").Encode()); got != wantS {
+	const wantS = `{"v":1,"domain":"example.net","epoch":1,"generation":4,"manager":"m1","time":"2026-11-24T01:02:03Z","roles":{"sip_proxy":[{"node":"n1","addresses":["10.0.0.1"],"state":"up","reason":"","priority":0,"weight":100,"since":"2026-11-24T01:02:03Z","attrs":{}}]},"departed":[],"lookup":{"sip_proxy":{"bits":18,"digest":"00112233445566ff"}}}`
+	st := status(4, "n1")
+	st.Lookup = map[subjects.Role]subjects.Lookup{"sip_proxy": {Bits: 18, Digest: "00112233445566ff"}}
+	if got := string(st.Encode()); got != wantS {
 		t.Errorf("status\n got %s\nwant %s", got, wantS)
+	}
+	if got := string(status(4).Encode()); !strings.HasSuffix(got, `"departed":[],"lookup":{}}`) {
+		t.Errorf("status without lookups: %s", got)
 	}
 }
 
