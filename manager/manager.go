@@ -49,8 +49,14 @@ type Config struct {
 	Version    string       // of the software, for show
 	StateDir   string       // keeps the greatest epoch across restarts; "" keeps none
 	Membership membership.Config
-	Log        zerolog.Logger
-	Metrics    prometheus.Registerer // nil: none
+	// Lookup is log2 of the slots in the lookup table of single roles, 10 to 24,
+	// or 0 for no table. The others have 2^18, but media_relay,
+	// provisioning_server and the infrastructure none. All managers of a network
+	// must agree, and it cannot change while the role has members: one that
+	// differs from what is in service will not lead.
+	Lookup  map[subjects.Role]int
+	Log     zerolog.Logger
+	Metrics prometheus.Registerer // nil: none
 }
 
 // A Manager is one candidate. Make it with New, run it once with Run.
@@ -63,16 +69,19 @@ type Manager struct {
 	elect   *election.Election
 	ready   chan struct{}
 
-	in     chan *nats.Msg
-	lead   *reign // not nil while this manager leads; of the loop alone
-	table  *membership.Table
-	reject rejects
-	cut    bool // from all brokers; of the loop alone
-	offers bool // answers requests for the snapshot; of the loop alone
+	in       chan *nats.Msg
+	lead     *reign // not nil while this manager leads; of the loop alone
+	table    *membership.Table
+	reject   rejects
+	cut      bool // from all brokers; of the loop alone
+	offers   bool // answers requests for the snapshot; of the loop alone
+	tables   *tables
+	standing standing // as announced; of the loop alone
 
-	newest atomic.Pointer[held] // what snapshot requests get
-	known  atomic.Pointer[subjects.Mark]
-	active atomic.Bool
+	newest  atomic.Pointer[held] // what snapshot requests get
+	known   atomic.Pointer[subjects.Mark]
+	active  atomic.Bool
+	mayLead atomic.Bool // what is in service does not conflict with the configuration
 }
 
 // held is a status with its encoding.
@@ -89,6 +98,9 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Priority == 0 {
 		cfg.Priority = defaultPriority
 	}
+	if err := cfg.checkLookup(); err != nil {
+		return nil, err
+	}
 	epochs, err := openEpochs(cfg.StateDir)
 	if err != nil {
 		return nil, err
@@ -98,6 +110,8 @@ func New(cfg Config) (*Manager, error) {
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
 		ready: make(chan struct{}), in: make(chan *nats.Msg, 64<<10), table: membership.New(cfg.Membership),
 	}
+	m.tables = newTables(&m.cfg, m.log)
+	m.mayLead.Store(true)
 	m.learn(epochs.mark())
 	m.member, err = cfg.Overlay.Join(overlay.Member{
 		Role: subjects.Manager, Addresses: cfg.Addresses, Priority: cfg.Priority, Version: cfg.Version,
@@ -130,7 +144,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer stop()
 	m.elect = election.New(election.Config{
 		Conn: nc, Node: m.cfg.Overlay.ID(), Boot: m.cfg.Overlay.Boot(),
-		Known: m.highest, Rank: m.rank, Keep: m.epochs.keep, Log: m.log,
+		Known: m.highest, Rank: m.rank, Keep: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
 	})
 	close(m.ready)
 	var g errgroup.Group
@@ -245,6 +259,7 @@ func (m *Manager) follow(v *overlay.View, now time.Time) {
 	m.offer()
 	m.learn(v.Status.Mark())
 	m.table.Adopt(v.Status, now)
+	m.compare(v.Status)
 }
 
 // learn raises the greatest mark known.

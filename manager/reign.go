@@ -8,7 +8,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"thor/manager/election"
-	"thor/overlay"
 	"thor/subjects"
 )
 
@@ -24,13 +23,18 @@ type reign struct {
 	ticked   time.Time
 	views    map[subjects.Role]time.Time // when each role's list was told
 	events   []subjects.Event
-	zones    string // the differing zone digests last reported
+	zones    string           // the differing zone digests last reported
+	faults   map[fault]string // of the lookup, as last reported
 	keep     *keeper
 }
 
 // begin takes up a term: the new epoch is told at once, with the members that
 // are known.
 func (m *Manager) begin(t *election.Term, now time.Time) {
+	if !m.mayLead.Load() { // learnt so since the term was won
+		t.Resign()
+		return
+	}
 	base := &subjects.Status{V: subjects.Version, Domain: m.cfg.Domain, Roles: map[subjects.Role][]subjects.Member{}}
 	if h := m.newest.Load(); h != nil {
 		base = h.status
@@ -41,7 +45,7 @@ func (m *Manager) begin(t *election.Term, now time.Time) {
 	m.lead = r
 	m.active.Store(true)
 	m.metrics.active.Set(1)
-	m.member.Update(func(x *overlay.Member) { x.Attrs = subjects.Attrs{"state": "active"} })
+	m.stand(standing{active: true})
 	r.events = append(r.events, subjects.Event{Kind: subjects.EventElected, Role: subjects.Manager, Node: m.cfg.Overlay.ID()})
 	m.issue(now, true)
 }
@@ -53,7 +57,7 @@ func (m *Manager) end(why string) {
 	m.lead = nil
 	m.active.Store(false)
 	m.metrics.active.Set(0)
-	m.member.Update(func(x *overlay.Member) { x.Attrs = subjects.Attrs{"state": "standby"} })
+	m.stand(standing{})
 }
 
 // abdicate ends a reign on purpose: last word, then the lease.
@@ -134,8 +138,9 @@ func (m *Manager) issue(now time.Time, must bool) {
 		next.Departed[i].Until = stamp(next.Departed[i].Until)
 	}
 	r.revision, r.pending, r.last = m.table.Revision(), false, now
+	next.Lookup = m.tables.of(next)
 	delta := subjects.Diff(r.status, next)
-	if !must && len(delta.Changes) == 0 && len(delta.Gone) == 0 && len(delta.Forgotten) == 0 {
+	if !must && delta.Empty() {
 		return
 	}
 	if next.Generation > r.term.Ceiling(next.Generation) {
@@ -164,6 +169,9 @@ func changedRoles(d *subjects.Delta) []subjects.Role {
 	for _, c := range d.Changes {
 		out = append(out, c.Role)
 	}
+	for role := range d.Lookup {
+		out = append(out, role)
+	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -173,7 +181,7 @@ func (m *Manager) tick(now time.Time) {
 	r.ticked = now
 	t := subjects.Tick{
 		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Digest: r.digest,
-		Manager: m.cfg.Overlay.ID(), Time: stamp(now), Counts: r.status.Counts(),
+		Manager: m.cfg.Overlay.ID(), Time: stamp(now), Counts: r.status.Counts(), Lookup: r.status.Lookup,
 	}
 	m.publish(&nats.Msg{Subject: subjects.StatusTick, Data: t.Encode()})
 }
@@ -207,6 +215,7 @@ func (m *Manager) repeatViews(now time.Time) {
 // report tells the events and duplicates that the table has.
 func (m *Manager) report(now time.Time) {
 	r := m.lead
+	m.tellLookupFaults(r)
 	for _, e := range append(r.events, m.table.Events()...) {
 		m.tell(e, now)
 	}

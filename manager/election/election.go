@@ -56,6 +56,9 @@ type Config struct {
 	Known func() subjects.Mark
 	// Rank is this manager's place among the candidates by priority, 0 first.
 	Rank func() int
+	// MayLead reports whether this manager may campaign now; nil: always. It must
+	// be safe for concurrent use.
+	MayLead func() bool
 	// Keep stores epoch and ceiling on disk before they take effect.
 	Keep func(epoch, ceiling uint64) error
 	Log  zerolog.Logger
@@ -247,6 +250,10 @@ func (e *Election) follow(ctx context.Context) error {
 				attempt.Reset(TakeOver + e.delay()/4)
 			}
 		case <-attempt.C:
+			if e.cfg.MayLead != nil && !e.cfg.MayLead() {
+				attempt.Reset(retryEvery)
+				continue
+			}
 			term, err := e.win(ctx)
 			if isConflict(err) {
 				continue // the watch tells who was first, or its silence that it is out of step

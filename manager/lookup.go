@@ -1,0 +1,203 @@
+package manager
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"thor/overlay"
+	"thor/overlay/lookup"
+	"thor/subjects"
+)
+
+// heldBack is the attribute of a manager that does not campaign, with the reason.
+const heldBack = "held_back"
+
+// unhashed are the roles whose members are not chosen by subscriber: any relay
+// serves any call, and every provisioning server is told everything. Roles of
+// the infrastructure have no table either.
+var unhashed = []subjects.Role{subjects.MediaRelay, subjects.ProvisioningServer}
+
+// SlotBits is log2 of the slots in role's lookup table, by configuration or by
+// default; 0: it has none.
+func (c *Config) SlotBits(role subjects.Role) int {
+	if role.Infrastructure() || strings.HasPrefix(string(role), "thor_") {
+		return 0
+	}
+	if bits, ok := c.Lookup[role]; ok {
+		return bits
+	}
+	if slices.Contains(unhashed, role) {
+		return 0
+	}
+	return lookup.DefaultBits
+}
+
+func (c *Config) checkLookup() error {
+	for role, bits := range c.Lookup {
+		if _, err := subjects.ParseRole(string(role)); err != nil {
+			return fmt.Errorf("manager: lookup: %w", err)
+		}
+		if role.Infrastructure() {
+			return fmt.Errorf("manager: lookup: %s has no subscribers", role)
+		}
+		if bits != 0 && (bits < lookup.MinBits || bits > lookup.MaxBits) {
+			return fmt.Errorf("manager: lookup: %s with 2^%d slots: 0 for none, or %d to %d", role, bits, lookup.MinBits, lookup.MaxBits)
+		}
+	}
+	return nil
+}
+
+// conflict says why a manager of this configuration must not lead after s: with
+// another number of slots nearly every subscriber would get another home. A
+// role without members can be given another number, and so can one that had no
+// table.
+func (c *Config) conflict(s *subjects.Status) string {
+	for _, role := range s.RoleNames() {
+		have, ok := s.Lookup[role]
+		if want := c.SlotBits(role); ok && have.Bits != want {
+			return fmt.Sprintf("lookup of %s: configured are %s, in service are %s: set it back, or take the role out of service first",
+				role, slots(want), slots(have.Bits))
+		}
+	}
+	return ""
+}
+
+func slots(bits int) string {
+	if bits == 0 {
+		return "no slots"
+	}
+	return fmt.Sprintf("2^%d slots", bits)
+}
+
+// tables are the lookup tables of the roles, kept up to date so that a status
+// can name them at once. Of the loop alone.
+type tables struct {
+	bits   func(subjects.Role) int
+	log    zerolog.Logger
+	byRole map[subjects.Role]*lookup.Table
+}
+
+func newTables(cfg *Config, log zerolog.Logger) *tables {
+	return &tables{bits: cfg.SlotBits, log: log, byRole: make(map[subjects.Role]*lookup.Table)}
+}
+
+// of are the lookups of s, whose members have been filled in.
+func (t *tables) of(s *subjects.Status) map[subjects.Role]subjects.Lookup {
+	out := make(map[subjects.Role]subjects.Lookup)
+	for role, ms := range s.Roles {
+		bits := t.bits(role)
+		if bits == 0 {
+			continue
+		}
+		table, err := t.update(role, bits, lookup.Members(ms))
+		if err != nil { // cannot be: the membership table refuses what leads here
+			t.log.Error().Err(err).Str("role", string(role)).Msg("no lookup table")
+			continue
+		}
+		t.byRole[role] = table
+		out[role] = subjects.Lookup{Bits: bits, Digest: table.Digest()}
+	}
+	for role := range t.byRole {
+		if _, ok := out[role]; !ok {
+			delete(t.byRole, role)
+		}
+	}
+	return out
+}
+
+func (t *tables) update(role subjects.Role, bits int, ms []lookup.Member) (*lookup.Table, error) {
+	if old := t.byRole[role]; old != nil && old.Bits() == bits {
+		return old.Update(ms)
+	}
+	return lookup.New(bits, ms)
+}
+
+// compare takes a status of another manager: the tables are made, so that they
+// are there when this one is elected, and the digests must agree.
+func (m *Manager) compare(s *subjects.Status) {
+	mine := m.tables.of(s)
+	differs := ""
+	for _, role := range s.RoleNames() {
+		own, ok := mine[role]
+		told, told2 := s.Lookup[role]
+		if ok && told2 && own.Bits == told.Bits && own.Digest != told.Digest {
+			differs += fmt.Sprintf("%s: computed %s, told %s; ", role, own.Digest, told.Digest)
+		}
+	}
+	if differs = strings.TrimSuffix(differs, "; "); differs != "" && differs != m.standing.differs {
+		m.log.Error().Str("peer", string(s.Manager)).Str("lookup", differs).Msg("the active manager computes other lookup tables")
+	}
+	hold := m.cfg.conflict(s)
+	if hold != "" && hold != m.standing.hold {
+		m.log.Error().Str("reason", hold).Str("event", "standby").Msg("will not lead")
+	}
+	m.mayLead.Store(hold == "")
+	m.stand(standing{hold: hold, differs: differs})
+}
+
+// standing is what a manager says of itself beside being a member.
+type standing struct {
+	active        bool
+	hold, differs string
+}
+
+// stand announces s, if it is new.
+func (m *Manager) stand(s standing) {
+	if s == m.standing {
+		return
+	}
+	m.standing = s
+	attrs := subjects.Attrs{"state": "standby"}
+	if s.active {
+		attrs["state"] = "active"
+	}
+	if s.hold != "" {
+		attrs[heldBack] = s.hold
+	}
+	if s.differs != "" {
+		attrs[subjects.LookupDiffers] = subjects.Printable(s.differs, subjects.MaxAttrValue)
+	}
+	m.member.Update(func(x *overlay.Member) { x.Attrs = attrs })
+}
+
+// lookupFaults are the members that say of themselves that their lookup differs,
+// or that they are held back for it, with what they say.
+func lookupFaults(s *subjects.Status) map[fault]string {
+	out := make(map[fault]string)
+	for role, ms := range s.Roles {
+		for i := range ms {
+			for _, name := range []string{subjects.LookupDiffers, heldBack} {
+				if v := ms[i].Attrs[name]; v != "" {
+					out[fault{role, ms[i].Node, name}] = v
+				}
+			}
+		}
+	}
+	return out
+}
+
+// A fault is one member's claim of a fault.
+type fault struct {
+	role subjects.Role
+	node subjects.NodeID
+	name string
+}
+
+// tellLookupFaults makes an event of each fault that is new.
+func (m *Manager) tellLookupFaults(r *reign) {
+	now := lookupFaults(r.status)
+	for f, text := range now {
+		if r.faults[f] != text {
+			r.events = append(r.events, subjects.Event{Kind: subjects.EventLookup, Role: f.role, Node: f.node, Detail: f.name + ": " + text})
+		}
+	}
+	for f := range r.faults {
+		if _, still := now[f]; !still {
+			r.events = append(r.events, subjects.Event{Kind: subjects.EventLookup, Role: f.role, Node: f.node, Detail: f.name + ": over"})
+		}
+	}
+	r.faults = now
+}
