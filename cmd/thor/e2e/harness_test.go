@@ -386,6 +386,13 @@ func (r *resolver) failures() []string {
 	return slices.Clone(r.faults)
 }
 
+// forget drops the faults of one server: it was cut off on purpose.
+func (r *resolver) forget(server string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults = slices.DeleteFunc(r.faults, func(f string) bool { return strings.Contains(f, " "+server+" ") })
+}
+
 // recorder checks that (epoch, generation) never goes back, and that chosen
 // members never vanish.
 type recorder struct {
