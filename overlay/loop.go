@@ -119,9 +119,11 @@ func (n *Node) planBeat(now time.Time) {
 func (n *Node) follow(now time.Time) {
 	l := n.link.state()
 	fresh := l.up && l.number != n.number
+	first := n.number == 0
 	if fresh || l.up != n.online {
 		n.online = l.up
 		if fresh {
+			n.number = l.number
 			n.tracker.online(now)
 		} else {
 			n.tracker.offline()
@@ -131,12 +133,10 @@ func (n *Node) follow(now time.Time) {
 	if !l.up {
 		return
 	}
-	first := n.number == 0
 	if first {
 		n.subscribe(l.nc)
 	}
 	if fresh {
-		n.number = l.number
 		n.forgive()
 		n.beat()
 		n.planBeat(now)
@@ -299,7 +299,7 @@ func (n *Node) publish() {
 	old := n.View()
 	v := &View{
 		Status: t.status, Encoded: t.encoded, Received: t.received,
-		Stale: t.stale, FromDisk: t.fromDisk, Connected: n.online,
+		Stale: t.stale, FromDisk: t.fromDisk, Connected: n.online, Connection: n.number,
 	}
 	if v.Status != old.Status {
 		n.current = tickPrefix(v.Mark(), t.digest)

@@ -23,6 +23,9 @@ type View struct {
 	Stale bool
 	// Connected says whether there is a connection to a broker.
 	Connected bool
+	// Connection counts the connections so far, the present one included. Between
+	// two views of different numbers messages to this process may have been lost.
+	Connection int
 	// FromDisk says that Status is of an earlier run and still unconfirmed.
 	FromDisk bool
 }

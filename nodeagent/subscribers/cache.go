@@ -1,0 +1,196 @@
+package subscribers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"thor/subjects"
+)
+
+// Errors of Get.
+var (
+	ErrBadKey      = errors.New("subscribers: not user@domain")
+	ErrUnavailable = errors.New("subscribers: not held, and no provisioning server answers")
+)
+
+// A Cache holds the profiles of the subscribers that this node is responsible
+// for. Its methods may be called from any goroutine.
+type Cache struct {
+	cfg     Config
+	net     Network
+	log     zerolog.Logger
+	metrics *metrics
+	started atomic.Bool
+	ready   chan struct{}
+	wake    chan struct{} // there is something to refill
+	table   atomic.Pointer[Table]
+	life    context.Context // ends with Run
+	end     context.CancelFunc
+	working sync.WaitGroup
+
+	mu      sync.Mutex
+	shelf   *shelf
+	flights map[string]*flight
+	refill  queue
+	down    time.Time // until then no provisioning server is asked for a read
+	sick    map[subjects.NodeID]time.Time
+	through uint64 // the revision up to which changes are known
+}
+
+// New checks cfg and takes over the notices. It does no I/O and starts nothing;
+// call it before the network runs.
+func New(cfg Config) (*Cache, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	c := &Cache{
+		cfg: cfg, net: cfg.Overlay, ready: make(chan struct{}), wake: make(chan struct{}, 1),
+		flights: make(map[string]*flight), sick: make(map[subjects.NodeID]time.Time),
+		shelf: newShelf(cfg.Overlay.ID(), cfg.Max, cfg.Grace, recall),
+	}
+	c.shelf.gap = true // until provisioning said what changed
+	c.refill.max = cfg.Max
+	c.life, c.end = context.WithCancel(context.Background())
+	c.log = cfg.Log.With().Str("comp", "subscribers").Str("node", string(c.net.ID())).Logger()
+	var err error
+	if c.metrics, err = newMetrics(cfg.Metrics, c); err != nil {
+		return nil, fmt.Errorf("subscribers: register metrics: %w", err)
+	}
+	// Before the network runs: no notice shall miss this node once it is reached.
+	c.net.Handle(subjects.Agent, subjects.VerbSubscriber, c.noticed)
+	c.net.Handle(subjects.Agent, subjects.VerbHandover, c.handed)
+	return c, nil
+}
+
+// Ready is closed once the lookup is known and notices reach the cache.
+func (c *Cache) Ready() <-chan struct{} { return c.ready }
+
+// Run keeps the cache until ctx ends, and then returns nil once all its
+// goroutines have ended. It may be called once.
+func (c *Cache) Run(ctx context.Context) error {
+	if !c.started.CompareAndSwap(false, true) {
+		return errors.New("subscribers: Run was called before")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var g sync.WaitGroup
+	g.Go(func() { c.followTables(ctx) })
+	g.Go(func() { c.followNetwork(ctx) })
+	g.Go(func() { c.refillLoop(ctx) })
+	<-ctx.Done()
+	c.end()
+	g.Wait()
+	c.working.Wait()
+	return nil
+}
+
+// An Answer is what the cache says of a key.
+type Answer struct {
+	Key   string // folded
+	Place Place
+	Mark  subjects.Mark // of the status that Place is from
+	// Here tells that this node answers for the key; all below holds only then.
+	Here bool
+	// Found tells that there is such a subscriber, or alias.
+	Found    bool
+	Revision uint64
+	// Stale tells that nobody could be asked whether there is something newer.
+	Stale bool
+	// Profile is a subjects.Subscriber as JSON; HA1 and AliasOf are of it.
+	Profile []byte
+	HA1     string
+	AliasOf string
+	// Owner is the address to show of the owner, for an answer that is not here.
+	Owner netip.Addr
+
+	asked bool // somebody, for this answer
+}
+
+// Get answers for a key, "user@domain" or a SIP URI without parameters, in any
+// case. It asks a provisioning server if it has to, for at most 2 s. The error
+// is ErrBadKey or wraps ErrUnavailable.
+func (c *Cache) Get(ctx context.Context, key string) (*Answer, error) {
+	a, err := c.get(ctx, Fold(key))
+	c.metrics.read(a, err)
+	return a, err
+}
+
+func (c *Cache) get(ctx context.Context, key string) (*Answer, error) {
+	if !isKey(key) {
+		return nil, ErrBadKey
+	}
+	t := c.table.Load()
+	if t == nil {
+		return nil, fmt.Errorf("%w: the lookup is not known yet", ErrUnavailable)
+	}
+	p, err := t.Find(key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	a := &Answer{Key: key, Place: p, Mark: t.Mark, Owner: t.Members[p.Owner]}
+	now := time.Now()
+	c.mu.Lock()
+	e, fresh := c.shelf.get(key, now)
+	a.Here = p.serves(c.net.ID()) || e != nil && now.Before(e.serve)
+	if fresh {
+		a.fill(e)
+	}
+	c.shelf.seq++
+	need := c.shelf.seq
+	c.mu.Unlock()
+	if !a.Here || fresh {
+		return a, nil
+	}
+	return c.ask(ctx, a, need)
+}
+
+// ask completes the answer by a question that is put after need.
+func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error) {
+	a.asked = true
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	var err error
+	for range 3 { // a question of somebody else may have been under way
+		if err = c.fetch(ctx, a.Key, 0, ""); err != nil {
+			break
+		}
+		c.mu.Lock()
+		e := c.shelf.entries[a.Key]
+		confirmed := e != nil && e.asked >= need && e.revision >= e.least
+		if confirmed {
+			a.fill(e)
+		}
+		c.mu.Unlock()
+		if confirmed {
+			return a, nil
+		}
+	}
+	if errors.Is(err, errNotOurs) && !a.Place.serves(c.net.ID()) {
+		a.Here = false
+		return a, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.shelf.entries[a.Key]
+	if e == nil || e.absent() && e.revision == 0 {
+		if err == nil {
+			err = errors.New("it changes faster than it can be read")
+		}
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	a.fill(e)
+	a.Stale = true
+	return a, nil
+}
+
+func (a *Answer) fill(e *entry) {
+	a.Found, a.Revision, a.Profile, a.HA1, a.AliasOf = !e.absent(), e.revision, e.body, e.ha1, e.aliasOf
+}

@@ -1,0 +1,99 @@
+package subscribers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// The defaults of Config.
+const (
+	DefaultMax   = 100_000
+	DefaultGrace = time.Minute
+)
+
+// Timing and rates that are no configuration.
+const (
+	recall       = 10 * time.Second // an absence of what never was is believed so long
+	syncEvery    = time.Minute      // asks what it may have missed
+	syncRetry    = time.Second      // after a failure, doubling…
+	syncRetryMax = 30 * time.Second // …up to this
+	readTime     = 2 * time.Second  // of a read that has to ask
+	noticeTime   = 3500 * time.Millisecond
+	attemptTime  = time.Second // of one question to one provisioning server
+	downTime     = time.Second // nobody answered: reads do not try again for so long
+	sickTime     = 5 * time.Second
+	refillEvery  = 20 * time.Millisecond // of what was handed over…
+	refillAtOnce = 10                    // …so many are pulled: 500 a second
+)
+
+// A Network is what the cache needs of an overlay.Node.
+type Network interface {
+	ID() subjects.NodeID
+	Ready() <-chan struct{}
+	View() *overlay.View
+	Watch(context.Context) <-chan *overlay.View
+	Ask(ctx context.Context, subject string, data []byte) (*subjects.Reply, error)
+	Handle(role, verb string, h func(context.Context, *overlay.Request) *subjects.Reply)
+}
+
+// Tables is where the lookup of the role comes from.
+type Tables interface {
+	// Table is the newest table, nil while there is none.
+	Table() *Table
+	// Follow delivers the newest table at once and each later one, leaving out
+	// those in between for a slow reader, until ctx ends.
+	Follow(context.Context) <-chan *Table
+}
+
+// A Config says what to keep.
+type Config struct {
+	Overlay Network
+	Tables  Tables
+	// Role is under which this node serves subscribers; empty: sip_proxy.
+	Role subjects.Role
+	// Max is the greatest number of profiles, at least 1; 0: 100,000. A profile
+	// takes about 2 KiB. Known absences come on top, up to a tenth of Max.
+	Max int
+	// Grace is how long a subscriber that another node serves now is still
+	// answered, 1 s to 1 h; 0: 60 s.
+	Grace time.Duration
+	// Log receives what an operator would act on. The zero value is silent.
+	Log zerolog.Logger
+	// Metrics registers thor_subscribers_…; nil: none.
+	Metrics prometheus.Registerer
+}
+
+func (cfg Config) withDefaults() Config {
+	if cfg.Role == "" {
+		cfg.Role = subjects.SIPProxy
+	}
+	if cfg.Max == 0 {
+		cfg.Max = DefaultMax
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = DefaultGrace
+	}
+	return cfg
+}
+
+func (cfg *Config) check() error {
+	var errs []error
+	if cfg.Overlay == nil || cfg.Tables == nil {
+		errs = append(errs, errors.New("subscribers: no network or no lookup"))
+	}
+	if cfg.Max < 1 {
+		errs = append(errs, fmt.Errorf("subscribers: max of %d profiles is less than 1", cfg.Max))
+	}
+	if cfg.Grace < time.Second || cfg.Grace > time.Hour {
+		errs = append(errs, fmt.Errorf("subscribers: grace of %v is not within 1s and 1h", cfg.Grace))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,194 @@
+package subscribers
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// moveAtOnce is how many keys are moved under one hold of the lock: reads wait
+// for about a millisecond.
+const moveAtOnce = 2000
+
+// followTables hands over what another node serves after the lookup changed, and
+// forgets it in time.
+func (c *Cache) followTables(ctx context.Context) {
+	tables := c.cfg.Tables.Follow(ctx)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	ready := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case t, ok := <-tables:
+			if !ok {
+				return
+			}
+			c.retable(t)
+			if t != nil && !ready {
+				ready = true
+				close(c.ready)
+			}
+		case <-timer.C:
+			c.mu.Lock()
+			c.shelf.sweep(time.Now())
+			c.mu.Unlock()
+		}
+		c.mu.Lock()
+		due := c.shelf.due()
+		c.mu.Unlock()
+		wait := time.Hour
+		if !due.IsZero() {
+			wait = max(time.Until(due), 10*time.Millisecond)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// retable makes t the table.
+func (c *Cache) retable(t *Table) {
+	old := c.table.Swap(t)
+	if t == nil || old == t {
+		return
+	}
+	c.mu.Lock()
+	keys := c.shelf.keys() // what is put from now on is put by t
+	c.mu.Unlock()
+	tell := make(map[subjects.NodeID][]string)
+	for part := range slices.Chunk(keys, moveAtOnce) {
+		c.mu.Lock()
+		some := c.shelf.move(old, t, part, time.Now())
+		c.mu.Unlock()
+		for n, ks := range some {
+			tell[n] = append(tell[n], ks...)
+		}
+	}
+	for n, ks := range tell {
+		c.log.Info().Str("peer", string(n)).Int("subscribers", len(ks)).Uint64("epoch", t.Mark.Epoch).Uint64("gen", t.Mark.Generation).
+			Msg("handing over")
+		c.working.Go(func() { c.tell(n, ks) })
+	}
+}
+
+// tell sends n the keys that it has to hold now. If that fails, n pulls them
+// when it is asked for them.
+func (c *Cache) tell(n subjects.NodeID, keys []string) {
+	for part := range slices.Chunk(keys, subjects.MaxKeys) {
+		h := subjects.HandoverNotice{V: subjects.Version, Keys: part}
+		for try := range 3 {
+			ctx, cancel := context.WithTimeout(c.life, attemptTime)
+			r, err := c.net.Ask(ctx, subjects.AgentRequest(n, subjects.VerbHandover), h.Encode())
+			cancel()
+			if err == nil && r.Code == "" {
+				c.metrics.handed.WithLabelValues("told").Add(float64(len(part)))
+				break
+			}
+			if try == 2 {
+				c.log.Debug().Err(err).Str("peer", string(n)).Msg("hand-over not heard")
+				return
+			}
+			select {
+			case <-time.After(attemptTime):
+			case <-c.life.Done():
+				return
+			}
+		}
+	}
+}
+
+// followNetwork notices when this node may have missed something, and asks what.
+func (c *Cache) followNetwork(ctx context.Context) {
+	select {
+	case <-c.net.Ready(): // from now on notices reach this node
+	case <-ctx.Done():
+		return
+	}
+	views := c.net.Watch(ctx)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	retry := syncRetry
+	last := 0 // connection
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case v, ok := <-views:
+			if !ok {
+				return
+			}
+			if well(v) && v.Connection == last {
+				continue
+			}
+			c.setGap(true)
+			if last = v.Connection; !well(v) {
+				last = 0 // when it is well again it counts as another one
+				continue
+			}
+		case <-timer.C:
+		}
+		wait := syncEvery
+		if c.sync(ctx) {
+			retry = syncRetry
+		} else {
+			wait, retry = retry, min(2*retry, syncRetryMax)
+		}
+		timer.Reset(wait)
+	}
+}
+
+func (c *Cache) setGap(gap bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shelf.gap = gap
+}
+
+// well reports whether notices reach this node by the connection v tells of.
+func well(v *overlay.View) bool { return v.Connected && !v.Stale }
+
+// sync asks what changed since it last knew, and doubts that. Until it succeeds
+// again all that is held may be old.
+func (c *Cache) sync(ctx context.Context) bool {
+	before := c.net.View()
+	if !well(before) {
+		c.setGap(true)
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTime)
+	defer cancel()
+	c.mu.Lock()
+	req := subjects.ChangesRequest{V: subjects.Version, Since: c.through}
+	c.mu.Unlock()
+	var ch *subjects.ChangedKeys
+	err := c.askProvisioning(ctx, subjects.VerbChanges, req.Encode(), "", func(r *subjects.Reply) error {
+		var err error
+		ch, err = subjects.ParseChangedKeys(r.Data)
+		return err
+	})
+	after := c.net.View()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.shelf.gap = true
+		return false
+	}
+	c.doubt(ch)
+	c.shelf.gap = !well(after) || after.Connection != before.Connection
+	return !c.shelf.gap
+}
+
+// doubt takes what changed. The caller holds mu.
+func (c *Cache) doubt(ch *subjects.ChangedKeys) {
+	if ch.All {
+		c.shelf.suspectAll()
+	}
+	for _, k := range ch.Keys {
+		if k = Fold(k); c.shelf.suspect(k) && c.refill.add(k) {
+			c.kick()
+		}
+	}
+	c.through = max(c.through, ch.Through)
+}

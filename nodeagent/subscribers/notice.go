@@ -1,0 +1,70 @@
+package subscribers
+
+import (
+	"context"
+	"fmt"
+
+	"thor/overlay"
+	"thor/subjects"
+)
+
+func refuse(code subjects.ErrorCode, text string) *subjects.Reply {
+	return &subjects.Reply{V: subjects.Version, Code: code, Text: text}
+}
+
+// noticed answers a SubscriberNotice: once what it speaks of is held.
+func (c *Cache) noticed(ctx context.Context, r *overlay.Request) *subjects.Reply {
+	n, err := subjects.ParseSubscriberNotice(r.Data)
+	if err != nil {
+		return refuse(subjects.ErrorBad, err.Error())
+	}
+	n.Key = Fold(n.Key)
+	c.mu.Lock()
+	c.shelf.expect(n.Key, n.Revision)
+	c.mu.Unlock()
+	for range 3 { // a question that was under way may have come too early
+		if held := c.held(n); held != nil {
+			c.metrics.notices.WithLabelValues("held").Inc()
+			return held
+		}
+		if err = c.fetch(ctx, n.Key, n.Revision, n.From); err != nil {
+			break
+		}
+	}
+	if held := c.held(n); held != nil {
+		c.metrics.notices.WithLabelValues("held").Inc()
+		return held
+	}
+	c.metrics.notices.WithLabelValues("failed").Inc()
+	c.log.Debug().Err(err).Uint64("rev", n.Revision).Str("peer", string(n.From)).Msg("what a notice speaks of is not to be had")
+	return refuse(subjects.ErrorFailed, "the subscriber is not to be had")
+}
+
+func (c *Cache) held(n *subjects.SubscriberNotice) *subjects.Reply {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.shelf.holds(n.Key, n.Revision) {
+		return nil
+	}
+	h := subjects.SubscriberHeld{V: subjects.Version, Key: n.Key, Revision: c.shelf.entries[n.Key].revision}
+	return &subjects.Reply{V: subjects.Version, Data: h.Encode()}
+}
+
+// handed answers a HandoverNotice: it only takes note of the keys.
+func (c *Cache) handed(_ context.Context, r *overlay.Request) *subjects.Reply {
+	h, err := subjects.ParseHandoverNotice(r.Data)
+	if err != nil {
+		return refuse(subjects.ErrorBad, err.Error())
+	}
+	n := 0
+	c.mu.Lock()
+	for _, k := range h.Keys {
+		if k = Fold(k); c.shelf.entries[k] == nil && c.refill.add(k) {
+			n++
+		}
+	}
+	c.mu.Unlock()
+	c.metrics.handed.WithLabelValues("received").Add(float64(len(h.Keys)))
+	c.kick()
+	return &subjects.Reply{V: subjects.Version, Text: fmt.Sprintf("%d of %d taken note of", n, len(h.Keys))}
+}

@@ -1,0 +1,228 @@
+package subscribers
+
+import (
+	"time"
+
+	"thor/subjects"
+)
+
+// A shelf is what the cache holds, and decides with it. It does no I/O and asks
+// no clock. The zero value holds nothing; its fields are set once.
+type shelf struct {
+	self   subjects.NodeID
+	max    int           // profiles; a tenth as many absences
+	grace  time.Duration // for which profiles of others are kept
+	recall time.Duration // for which the absence of what never was is believed
+
+	entries  map[string]*entry
+	profiles list
+	absences list // apart, so that whoever tries out names evicts no profile
+	losing   []lost
+	seq      uint64 // counts what makes entries doubtful
+	all      uint64 // seq when all of them became so
+	gap      bool   // nobody would tell this node of a change now
+	evicted  uint64
+}
+
+// An entry is what is known of one key.
+type entry struct {
+	key      string
+	revision uint64
+	body     []byte // the profile as JSON; nil if there is no such subscriber
+	ha1      string
+	aliasOf  string
+
+	asked uint64    // seq when it was asked for
+	doubt uint64    // seq when it became doubtful
+	least uint64    // the revision that is known to exist
+	until time.Time // when an absence of revision 0 ends; else zero
+	lost  time.Time // since when another node's; zero: it is this node's
+	serve time.Time // until then it is answered although another node serves it
+
+	list       *list
+	prev, next *entry
+}
+
+type lost struct {
+	e  *entry
+	at time.Time
+}
+
+func newShelf(self subjects.NodeID, max int, grace, recall time.Duration) *shelf {
+	return &shelf{self: self, max: max, grace: grace, recall: recall, entries: make(map[string]*entry)}
+}
+
+// absent reports whether e says that there is no such subscriber.
+func (e *entry) absent() bool { return e.body == nil }
+
+// fresh reports whether e is certainly what it would be if it were asked for now.
+func (s *shelf) fresh(e *entry, now time.Time) bool {
+	return !s.gap && e.asked >= s.all && e.asked >= e.doubt && e.revision >= e.least && e.lost.IsZero() &&
+		(e.until.IsZero() || now.Before(e.until))
+}
+
+// get finds what is known of key, nil if nothing. ok tells that it is current.
+func (s *shelf) get(key string, now time.Time) (e *entry, ok bool) {
+	e = s.entries[key]
+	if e == nil {
+		return nil, false
+	}
+	e.list.front(e)
+	return e, s.fresh(e, now)
+}
+
+// holds reports whether revision of key or a newer one is held.
+func (s *shelf) holds(key string, revision uint64) bool {
+	e := s.entries[key]
+	return e != nil && e.revision >= revision
+}
+
+// put takes a profile that came from a provisioning server. asked is what s.seq
+// was when it was asked for; mine tells whether the lookup makes the key this
+// node's. It reports false for one that is older than what is held.
+func (s *shelf) put(p *subjects.Subscriber, asked uint64, mine bool, now time.Time) bool {
+	e := s.entries[p.Key]
+	if e != nil && p.Revision < e.revision {
+		return false
+	}
+	if e == nil {
+		e = &entry{key: p.Key}
+		s.entries[p.Key] = e
+	}
+	e.revision, e.ha1, e.aliasOf = p.Revision, p.HA1, p.AliasOf
+	e.body, e.until = nil, time.Time{}
+	switch {
+	case !p.Deleted:
+		e.body = p.Encode()
+	case p.Revision == 0:
+		e.until = now.Add(s.recall)
+	}
+	e.asked = max(e.asked, asked)
+	s.own(e, mine, now)
+	s.shelve(e)
+	return true
+}
+
+// own notes whose e is.
+func (s *shelf) own(e *entry, mine bool, now time.Time) {
+	switch {
+	case mine:
+		e.lost = time.Time{}
+	case e.lost.IsZero():
+		e.lost = now
+		s.losing = append(s.losing, lost{e, now})
+	}
+}
+
+// shelve puts e at the front of its list, and makes room.
+func (s *shelf) shelve(e *entry) {
+	l, limit := &s.profiles, s.max
+	if e.absent() {
+		l, limit = &s.absences, max(1, s.max/10)
+	}
+	l.front(e)
+	for l.len > limit {
+		s.evicted++
+		s.drop(l.last)
+	}
+}
+
+func (s *shelf) drop(e *entry) {
+	e.list.remove(e)
+	delete(s.entries, e.key)
+}
+
+// suspect notes that what is held of key may be old. It reports whether
+// anything is.
+func (s *shelf) suspect(key string) bool {
+	e := s.entries[key]
+	if e != nil {
+		s.seq++
+		e.doubt = s.seq
+	}
+	return e != nil
+}
+
+// expect notes that revision of key exists.
+func (s *shelf) expect(key string, revision uint64) {
+	if e := s.entries[key]; e != nil {
+		e.least = max(e.least, revision)
+	}
+}
+
+// suspectAll notes that anything held may be old.
+func (s *shelf) suspectAll() {
+	s.seq++
+	s.all = s.seq
+}
+
+// sweep forgets what has been another node's for the grace period.
+func (s *shelf) sweep(now time.Time) {
+	for len(s.losing) > 0 && !now.Before(s.losing[0].at.Add(s.grace)) {
+		l := s.losing[0]
+		s.losing[0] = lost{}
+		s.losing = s.losing[1:]
+		if l.e.lost.Equal(l.at) && s.entries[l.e.key] == l.e {
+			s.drop(l.e)
+		}
+	}
+}
+
+// due is when sweep has something to do next; zero: never.
+func (s *shelf) due() time.Time {
+	if len(s.losing) == 0 {
+		return time.Time{}
+	}
+	return s.losing[0].at.Add(s.grace)
+}
+
+// keys are those of all profiles held, the most recently used first.
+func (s *shelf) keys() []string {
+	out := make([]string, 0, s.profiles.len)
+	for e := s.profiles.first; e != nil; e = e.next {
+		out = append(out, e.key)
+	}
+	for e := s.absences.first; e != nil; e = e.next {
+		out = append(out, e.key)
+	}
+	return out
+}
+
+// A list is a chain of entries, the most recently used first.
+type list struct {
+	first, last *entry
+	len         int
+}
+
+// front puts e, which may be in a list already, at the front of l.
+func (l *list) front(e *entry) {
+	if l.first == e {
+		return
+	}
+	if e.list != nil {
+		e.list.remove(e)
+	}
+	e.list, e.next = l, l.first
+	if l.first != nil {
+		l.first.prev = e
+	} else {
+		l.last = e
+	}
+	l.first = e
+	l.len++
+}
+
+func (l *list) remove(e *entry) {
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else {
+		l.first = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else {
+		l.last = e.prev
+	}
+	e.list, e.prev, e.next = nil, nil, nil
+	l.len--
+}
