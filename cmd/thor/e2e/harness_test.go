@@ -398,7 +398,7 @@ func (r *resolver) forget(server string) {
 type recorder struct {
 	mu      sync.Mutex
 	faults  []string
-	keep    []string // sip_proxy nodes that must be there now
+	keep    []entry // that must be up now
 	last    subjects.Mark
 	updates int
 }
@@ -429,16 +429,31 @@ func (r *recorder) note(s *subjects.Status) {
 	r.last = s.Mark()
 	r.updates++
 	for _, k := range r.keep {
-		if m := s.Member(subjects.SIPProxy, subjects.NodeID(k)); m == nil || m.State != subjects.Up {
-			r.faults = append(r.faults, fmt.Sprintf("%s vanished at %v", k, s.Mark()))
+		if m := s.Member(k.role, k.node); m == nil || m.State != subjects.Up {
+			r.faults = append(r.faults, fmt.Sprintf("%s of %s vanished at %v", k.role, k.node, s.Mark()))
 		}
 	}
 }
 
+// An entry is one line of the status.
+type entry struct {
+	role subjects.Role
+	node subjects.NodeID
+}
+
+// must names the SIP proxies that have to be up from now on.
 func (r *recorder) must(nodes ...string) {
+	var keep []entry
+	for _, n := range nodes {
+		keep = append(keep, entry{subjects.SIPProxy, subjects.NodeID(n)})
+	}
+	r.mustBe(keep)
+}
+
+func (r *recorder) mustBe(keep []entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.keep = nodes
+	r.keep = keep
 }
 
 func (r *recorder) failures() []string {
