@@ -84,17 +84,21 @@ func New(cfg Config) (*Agent, error) {
 }
 
 func newAgent(cfg Config, n network) (*Agent, error) {
-	dbs, err := cfg.check(n.Identity())
-	if err != nil {
+	var errs []error
+	for _, p := range cfg.Validate(n.Identity()) {
+		errs = append(errs, p.text())
+	}
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	a := &Agent{net: n, cleared: slices.Clone(cfg.Cleared), ready: make(chan struct{}), now: -1}
 	a.log = cfg.Log.With().Str("comp", "dbagent").Str("node", string(n.Identity().Node)).Str("role", string(subjects.Database)).Logger()
+	var err error
 	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("dbagent: register metrics: %w", err)
 	}
-	for _, d := range dbs {
-		c := &candidate{cfg: d, prober: &mysqlProbe{db: d}, label: d.DSN.Address() + "/" + d.DSN.Name()}
+	for _, d := range cfg.ranked() {
+		c := &candidate{cfg: d, prober: &mysqlProbe{db: d}, label: d.label()}
 		a.dbs = append(a.dbs, c)
 		a.healths = append(a.healths, &c.health)
 	}

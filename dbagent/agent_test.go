@@ -374,13 +374,22 @@ func TestRunEndsWithTheReasonWhenTheRoleIsRefused(t *testing.T) {
 
 func TestBadConfigurationsAreRefusedWithoutThePassword(t *testing.T) {
 	ok := Database{DSN: dsn(t, "mysql://u@h/d")}
-	with := func(f func(*Database)) []Database { d := ok; f(&d); return []Database{ok, d} }
+	with := func(f func(*Database)) []Database {
+		d := ok
+		d.DSN = dsn(t, "mysql://u@h2/d")
+		f(&d)
+		return []Database{ok, d}
+	}
+	if _, err := newAgent(Config{Databases: with(func(*Database) {})}, newFakeNet()); err != nil {
+		t.Fatalf("two good databases: %v", err)
+	}
 	for name, c := range map[string]Config{
 		"no databases":       {},
 		"no location":        {Databases: []Database{{}}},
-		"two passwords":      {Databases: with(func(d *Database) { d.DSN, d.PasswordFile = secretDSN(t, "mysql://u@h/d"), "x" })},
+		"the same twice":     {Databases: []Database{ok, ok}},
+		"two passwords":      {Databases: with(func(d *Database) { d.DSN, d.PasswordFile = secretDSN(t, "mysql://u@h2/d"), "x" })},
 		"file and variable":  {Databases: with(func(d *Database) { d.PasswordFile, d.PasswordEnv = "x", "Y" })},
-		"mode":               {Databases: with(func(d *Database) { d.DSN, d.Mode = secretDSN(t, "mysql://u@h/d"), "write-only" })},
+		"mode":               {Databases: with(func(d *Database) { d.DSN, d.Mode = secretDSN(t, "mysql://u@h2/d"), "write-only" })},
 		"probe of a reader":  {Databases: with(func(d *Database) { d.Mode, d.Probe = location.ReadOnly, "t" })},
 		"probe no table":     {Databases: with(func(d *Database) { d.Probe = "t`; DROP TABLE x" })},
 		"roots without tls":  {Databases: with(func(d *Database) { d.Roots = selfSigned(t).pool })},

@@ -2,7 +2,6 @@ package dbagent
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -88,10 +87,10 @@ func (d Database) withDefaults() Database {
 	return d
 }
 
-// check reports what is wrong with d, after withDefaults.
-func (d *Database) check(id *identity.Identity) error {
-	var errs []error
-	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+// faults are what is wrong with d, after withDefaults, a line each without the
+// password. The certificate is asked unless it is nil.
+func (d *Database) faults(id *identity.Identity) (texts []string) {
+	fail := func(format string, args ...any) { texts = append(texts, fmt.Sprintf(format, args...)) }
 	if d.DSN.IsZero() {
 		fail("no location")
 	}
@@ -126,47 +125,74 @@ func (d *Database) check(id *identity.Identity) error {
 		fail("timeout %v is not between 0 and the interval of %v", d.Timeout, d.Interval)
 	}
 	for _, a := range d.Addresses {
-		if !id.MayUse(a) {
+		if id != nil && !id.MayUse(a) {
 			fail("address %s is not in the certificate of %s, which holds %v", a, id.Node, id.Addresses)
 		}
 	}
-	return errors.Join(errs...)
+	return texts
 }
 
-// check reports all that is wrong with cfg, and returns its databases with their
-// defaults, the most preferred first.
-func (cfg *Config) check(id *identity.Identity) ([]Database, error) {
-	var errs []error
-	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("dbagent: "+format, args...)) }
-	if !id.Has(subjects.Database) {
-		fail("role %s: not in the certificate of %s, which holds %v", subjects.Database, id.Node, id.Roles)
+// A Problem is one thing wrong with a Config, at its place.
+type Problem struct {
+	Database int // index in Config.Databases; -1 is the Config itself
+	Text     string
+}
+
+// Validate lists everything that is wrong with the databases and roles of cfg,
+// a line each without a password; nothing if New takes them. id is the
+// certificate that must allow them; nil leaves that out. It does no I/O.
+func (cfg *Config) Validate(id *identity.Identity) (ps []Problem) {
+	fail := func(i int, format string, args ...any) { ps = append(ps, Problem{i, fmt.Sprintf(format, args...)}) }
+	if id != nil && !id.Has(subjects.Database) {
+		fail(-1, "role %s: not in the certificate of %s, which holds %v", subjects.Database, id.Node, id.Roles)
 	}
 	if len(cfg.Databases) == 0 {
-		fail("no databases")
+		fail(-1, "no databases")
 	}
-	var dbs []Database
+	seen := make(map[string]int)
 	for i, d := range cfg.Databases {
 		d = d.withDefaults()
-		if err := d.check(id); err != nil {
-			fail("database %d: %w", i+1, err)
+		for _, text := range d.faults(id) {
+			fail(i, "%s", text)
 		}
-		dbs = append(dbs, d)
+		key := d.label() + " " + string(d.Mode) // the same may be there again as read-only
+		if j, twice := seen[key]; twice && !d.DSN.IsZero() {
+			fail(i, "%s is database %d already", d.label(), j+1)
+		}
+		seen[key] = i
 	}
 	for _, r := range cfg.Cleared {
 		if _, err := subjects.ParseRole(string(r)); err != nil {
-			fail("cleared: %w", err)
+			fail(-1, "cleared: %v", err)
 		}
 	}
+	return ps
+}
+
+// label names d in logs and metrics.
+func (d *Database) label() string { return d.DSN.Address() + "/" + d.DSN.Name() }
+
+// text is p as one line of an error.
+func (p Problem) text() error {
+	if p.Database < 0 {
+		return fmt.Errorf("dbagent: %s", p.Text)
+	}
+	return fmt.Errorf("dbagent: database %d: %s", p.Database+1, p.Text)
+}
+
+// ranked are the databases with their defaults, the most preferred first.
+func (cfg *Config) ranked() []Database {
+	dbs := make([]Database, len(cfg.Databases))
+	for i, d := range cfg.Databases {
+		dbs[i] = d.withDefaults()
+	}
 	const none = 1 << 16
-	slices.SortStableFunc(dbs, func(a, b Database) int {
-		pa, pb := a.Priority, b.Priority
-		if pa == 0 {
-			pa = none
+	rank := func(d Database) int {
+		if d.Priority == 0 {
+			return none
 		}
-		if pb == 0 {
-			pb = none
-		}
-		return pa - pb
-	})
-	return dbs, errors.Join(errs...)
+		return d.Priority
+	}
+	slices.SortStableFunc(dbs, func(a, b Database) int { return rank(a) - rank(b) })
+	return dbs
 }

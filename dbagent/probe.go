@@ -61,6 +61,15 @@ func (p *mysqlProbe) dsn() (location.DSN, error) {
 	return d, nil
 }
 
+// CheckPasswordFile tells why no password could be read from a file.
+func CheckPasswordFile(path string) error {
+	secret, err := readPassword(path)
+	if err == nil {
+		_, err = location.DSN{}.WithPassword(secret)
+	}
+	return err
+}
+
 // readPassword reads a file that nobody but its owner may read.
 func readPassword(path string) (string, error) {
 	f, err := os.Open(path)

@@ -74,39 +74,21 @@ func newAgent(cfg Config, n network) (*Agent, error) {
 		return nil, fmt.Errorf("nodeagent: register metrics: %w", err)
 	}
 	var errs []error
-	if len(cfg.Roles) == 0 {
-		errs = append(errs, errors.New("nodeagent: no roles to announce"))
-	}
-	for i, rc := range cfg.Roles {
-		if slices.ContainsFunc(cfg.Roles[:i], func(o RoleConfig) bool { return o.Role == rc.Role }) {
-			errs = append(errs, fmt.Errorf("nodeagent: role %s twice", rc.Role))
-		}
-		if err := certified(n.Identity(), &rc); err != nil {
-			errs = append(errs, fmt.Errorf("nodeagent: %w", err))
-		}
-		r, err := a.newRole(rc)
-		errs = append(errs, err)
-		a.roles = append(a.roles, r)
+	for _, p := range cfg.Validate(n.Identity()) {
+		errs = append(errs, cfg.text(p))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	for _, rc := range cfg.Roles {
+		r, err := a.newRole(rc)
+		if err != nil {
+			return nil, err
+		}
+		a.roles = append(a.roles, r)
+	}
 	a.waiting.Store(int32(len(a.roles)))
 	return a, nil
-}
-
-// certified tells in one line which role or address of rc the certificate lacks.
-// The SDK would refuse too, but only once the service has been probed.
-func certified(id *identity.Identity, rc *RoleConfig) error {
-	if !id.Has(rc.Role) {
-		return fmt.Errorf("role %s: not in the certificate of %s, which holds %v", rc.Role, id.Node, id.Roles)
-	}
-	for _, addr := range rc.Addresses {
-		if !id.MayUse(addr) {
-			return fmt.Errorf("role %s: address %s is not in the certificate of %s, which holds %v", rc.Role, addr, id.Node, id.Addresses)
-		}
-	}
-	return nil
 }
 
 func (a *Agent) newRole(rc RoleConfig) (*role, error) {
@@ -117,23 +99,17 @@ func (a *Agent) newRole(rc RoleConfig) (*role, error) {
 			Version: rc.Version, Attrs: rc.Attrs,
 		},
 	}
-	var errs []error
 	for i, cc := range rc.Checks {
 		cc = cc.withDefaults()
-		err := cc.check()
-		var p prober
-		if err == nil {
-			p, err = cc.prober()
-		}
+		p, err := cc.prober()
 		if err != nil {
-			errs = append(errs, fmt.Errorf("nodeagent: role %s: check %d: %w", rc.Role, i+1, err))
-			continue
+			return nil, fmt.Errorf("nodeagent: role %s: check %d: %w", rc.Role, i+1, err)
 		}
 		c := &check{cfg: cc, prober: p, health: health{rise: cc.Rise, fall: cc.Fall}}
 		r.checks = append(r.checks, c)
 		r.healths = append(r.healths, &c.health)
 	}
-	return r, errors.Join(errs...)
+	return r, nil
 }
 
 // Ready is closed once every role has been announced for the first time, as up

@@ -351,7 +351,7 @@ func TestNewSaysWhatTheCertificateLacks(t *testing.T) {
 	want := []string{
 		"nodeagent: role sip_proxy: address 192.0.2.9 is not in the certificate of n1, which holds [127.0.0.1]",
 		"nodeagent: role xcap_server: not in the certificate of n1, which holds [sip_proxy media_relay]",
-		"nodeagent: role sip_proxy twice",
+		"nodeagent: role sip_proxy: is there twice",
 	}
 	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
 		t.Errorf("%q", got)

@@ -122,12 +122,11 @@ func (c CheckConfig) withDefaults() CheckConfig {
 	return c
 }
 
-// check reports what is wrong with c, after withDefaults.
-func (c *CheckConfig) check() error {
-	var errs []error
-	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+// faults are what is wrong with c, after withDefaults, a line each.
+func (c *CheckConfig) faults() (texts []string) {
+	fail := func(format string, args ...any) { texts = append(texts, fmt.Sprintf(format, args...)) }
 	if err := c.checkTarget(); err != nil {
-		errs = append(errs, err)
+		fail("%v", err)
 	}
 	if c.Kind == SIP && !slices.Contains([]string{"udp", "tcp", "tls"}, c.Transport) || c.Kind != SIP && c.Transport != "" {
 		fail("transport %q: sip has udp, tcp and tls, the other kinds have none", c.Transport)
@@ -149,7 +148,7 @@ func (c *CheckConfig) check() error {
 	if c.Rise < 1 || c.Rise > 100 || c.Fall < 1 || c.Fall > 100 {
 		fail("rise %d and fall %d: each is 1 to 100", c.Rise, c.Fall)
 	}
-	return errors.Join(errs...)
+	return texts
 }
 
 func (c *CheckConfig) checkTarget() error {

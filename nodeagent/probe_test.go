@@ -24,8 +24,8 @@ const (
 func proberOf(t *testing.T, c CheckConfig) prober {
 	t.Helper()
 	c = c.withDefaults()
-	if err := c.check(); err != nil {
-		t.Fatal(err)
+	if faults := c.faults(); len(faults) > 0 {
+		t.Fatal(faults)
 	}
 	p, err := c.prober()
 	if err != nil {

@@ -185,6 +185,14 @@ func (n *Node) roundFailed(ctx context.Context, round int) time.Duration {
 	return reconnectDelay(round, rand.N[time.Duration])
 }
 
+// ConnectError is why the newest attempt to reach a broker failed; nil while
+// connected, and before all brokers of the list have failed once.
+func (n *Node) ConnectError() error {
+	n.link.mu.Lock()
+	defer n.link.mu.Unlock()
+	return n.link.lastErr
+}
+
 func (n *Node) attemptFailed(err error) {
 	n.link.mu.Lock()
 	defer n.link.mu.Unlock()

@@ -26,7 +26,7 @@ func newCA() *cobra.Command {
 			"the README has the recipe for openssl.",
 		Example: "  thor ca init --ca-dir ca --domain example.net\n  thor ca issue --ca-dir ca --node n1 --role sip_proxy --ip 192.0.2.1 --out n1",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { _ = cmd.Usage(); return usagef("name what to do") },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return nameSubcommand(cmd) },
 	}
 	c.AddCommand(newCAInit(), newCAIssue(), newCARenew(), newCARevoke(), newCAShow())
 	return c
@@ -76,6 +76,10 @@ func newCAIssue() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			path := cmp.Or(out, node)
+			if err := absent(path); err != nil {
+				return err
+			}
 			a, err := identity.Open(dir)
 			if err != nil {
 				return err
@@ -84,7 +88,7 @@ func newCAIssue() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writePair(cmd, cmp.Or(out, node), cert, key)
+			return writePair(cmd, path, cert, key)
 		},
 	}
 	caDirFlag(c, &dir)
@@ -98,13 +102,15 @@ func newCAIssue() *cobra.Command {
 	return c
 }
 
+func errDays(days int) error { return usagef("--days %d is not 1 to 3650", days) }
+
 func caRequest(node string, roles, ips, hosts []string, days int) (identity.Request, error) {
 	n, err := subjects.ParseNodeID(node)
 	if err != nil {
 		return identity.Request{}, usagef("--node: %w", err)
 	}
 	if days < 1 || days > 3650 {
-		return identity.Request{}, usagef("--days %d is not 1 to 3650", days)
+		return identity.Request{}, errDays(days)
 	}
 	req := identity.Request{Node: n, Hosts: hosts, Validity: time.Duration(days) * 24 * time.Hour}
 	for _, r := range roles {
@@ -125,6 +131,16 @@ func caRequest(node string, roles, ips, hosts []string, days int) (identity.Requ
 		req.Addresses = append(req.Addresses, a)
 	}
 	return req, nil
+}
+
+// absent refuses to write over a certificate or a key: a service may be using them.
+func absent(path string) error {
+	for _, p := range []string{path + ".key", path + ".crt"} {
+		if _, err := os.Lstat(p); !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s exists already: renew it (thor ca renew %s.crt), or name another with --out", p, path)
+		}
+	}
+	return nil
 }
 
 func writePair(cmd *cobra.Command, path string, cert, key []byte) error {
@@ -162,6 +178,9 @@ func newCARenew() *cobra.Command {
 			"Write over the old files and send the daemon SIGHUP: it changes over without losing its connection.",
 		Example: "  thor ca renew n1.crt --out n1", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if days < 1 || days > 3650 {
+				return errDays(days)
+			}
 			old, err := os.ReadFile(args[0])
 			if err != nil {
 				return err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"thor/identity"
 	"thor/subjects"
 )
 
@@ -60,7 +59,7 @@ func writeContext(r *reach, name string) (string, error) {
 	if err := r.resolve(); err != nil {
 		return "", err
 	}
-	creds, err := identity.Load(identity.Files{Cert: r.cert, Key: r.key, CA: r.ca})
+	creds, err := r.credentials()
 	if err != nil {
 		return "", err
 	}

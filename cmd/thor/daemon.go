@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -77,22 +78,12 @@ func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra
 }
 
 func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
-	f, err := config.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	if !f.Has(section) {
-		return nil, config.Problems{{File: path, Text: "has no [" + section + "] section"}}
-	}
-	creds, err := identity.Load(identity.Files{Cert: f.Network.Certificate, Key: f.Network.Key, CA: f.Network.CA})
-	if err != nil {
-		return nil, err
-	}
-	if have := creds.Identity().Domain; have != f.Network.Domain {
-		return nil, config.Problems{f.Problem("network.domain", "is %q, but the certificate is for %q", f.Network.Domain, have)}
+	f, creds, ps := examine(path, section, nil)
+	if len(ps) > 0 {
+		return nil, ps
 	}
 	if err := os.MkdirAll(f.Network.State, 0o700); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+		return nil, config.Problems{f.Problem("network.state", "make the state directory: %v", err)}
 	}
 	d := &daemon{file: f, creds: creds, log: newLogger(f.Log, stderr)}
 	if f.Network.HTTP != "" {
@@ -153,15 +144,16 @@ func (d *daemon) join() error {
 
 // addresses are the configured ones, or all of the certificate.
 func (d *daemon) addresses(configured []netip.Addr) []netip.Addr {
-	if len(configured) > 0 {
-		return configured
-	}
-	return d.creds.Identity().Addresses
+	return addresses(d.creds.Identity(), configured)
 }
 
 // run keeps p alive until ctx ends. p ends before the connection does, so that
 // it can say goodbye.
 func (d *daemon) run(ctx context.Context, p part) error {
+	web, err := d.listenHTTP()
+	if err != nil {
+		return d.locate(err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	netCtx, endNet := context.WithCancel(context.WithoutCancel(ctx))
@@ -178,19 +170,32 @@ func (d *daemon) run(ctx context.Context, p part) error {
 			return d.net.Run(netCtx)
 		})
 	}
-	if err := d.serveHTTP(ctx, &g, p); err != nil {
-		cancel()
-		return errors.Join(err, g.Wait())
+	if web != nil {
+		d.serveHTTP(ctx, &g, web, p)
 	}
 	g.Go(func() error { d.signals(ctx); return nil })
 	g.Go(func() error { d.announceReady(ctx, p); return nil })
-	err := g.Wait()
+	err = g.Wait()
 	sdnotify.Send("STOPPING=1")
 	if err != nil {
-		return err
+		return d.locate(err)
 	}
 	d.log.Info().Msg("ended")
 	return nil
+}
+
+// locate adds to the failure of a configured address where it is configured.
+func (d *daemon) locate(err error) error {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	for key, address := range d.file.Listens() {
+		if address != "" && strings.Contains(err.Error(), address) {
+			return errors.New(d.file.Problem(key, "%v", err).String())
+		}
+	}
+	return err
 }
 
 // announceReady tells systemd when the daemon does its job, and feeds the watchdog.
@@ -245,16 +250,16 @@ func (d *daemon) signals(ctx context.Context) {
 	}
 }
 
-// serveHTTP answers /metrics, /livez and /readyz on the configured address.
-func (d *daemon) serveHTTP(ctx context.Context, g *errgroup.Group, p part) error {
-	addr := d.file.Network.HTTP
-	if addr == "" {
-		return nil
+// listenHTTP opens the configured address, nil if there is none.
+func (d *daemon) listenHTTP() (net.Listener, error) {
+	if d.file.Network.HTTP == "" {
+		return nil, nil
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listen for metrics (network.http): %w", err)
-	}
+	return net.Listen("tcp", d.file.Network.HTTP)
+}
+
+// serveHTTP answers /metrics, /livez and /readyz until ctx ends.
+func (d *daemon) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, p part) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, true, nil) })
@@ -281,7 +286,6 @@ func (d *daemon) serveHTTP(ctx context.Context, g *errgroup.Group, p part) error
 		}
 		return nil
 	})
-	return nil
 }
 
 func writeHealth(w http.ResponseWriter, ready bool, reasons []string) {

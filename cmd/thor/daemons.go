@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 
@@ -14,6 +15,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/dnsagent"
 	"thor/dnsagent/zone"
+	"thor/identity"
 	"thor/manager"
 	"thor/manager/membership"
 	"thor/nodeagent"
@@ -24,16 +26,29 @@ import (
 func newBroker() *cobra.Command {
 	return newDaemon("broker", "Run the event server: an embedded NATS server that knows certificates", "thor-eventserver",
 		func(d *daemon) (part, error) {
-			c := d.file.Broker
-			return broker.New(broker.Config{
-				Credentials: d.creds,
-				Listen:      c.Listen, Advertise: c.Advertise,
-				ClusterListen: c.ClusterListen, ClusterAdvertise: c.ClusterAdvertise,
-				Routes: c.Routes, StoreDir: c.Store, CRLFile: c.CRL, LameDuck: c.LameDuck,
-				Addresses: d.addresses(c.Addresses), Version: versionString(),
-				Log: d.log, Metrics: d.registerer(),
-			})
+			bc := brokerConfig(d.file, d.creds)
+			bc.Log, bc.Metrics = d.log, d.registerer()
+			return broker.New(bc)
 		})
+}
+
+func brokerConfig(f *config.File, creds *identity.Credentials) broker.Config {
+	c := f.Broker
+	return broker.Config{
+		Credentials: creds,
+		Listen:      c.Listen, Advertise: c.Advertise,
+		ClusterListen: c.ClusterListen, ClusterAdvertise: c.ClusterAdvertise,
+		Routes: c.Routes, StoreDir: c.Store, CRLFile: c.CRL, LameDuck: c.LameDuck,
+		Addresses: addresses(creds.Identity(), c.Addresses), Version: versionString(),
+	}
+}
+
+// addresses are the configured ones, or all of the certificate.
+func addresses(id *identity.Identity, configured []netip.Addr) []netip.Addr {
+	if len(configured) > 0 || id == nil {
+		return configured
+	}
+	return id.Addresses
 }
 
 func newManager() *cobra.Command {
@@ -61,9 +76,9 @@ func newNode() *cobra.Command {
 			if err := d.join(); err != nil {
 				return nil, err
 			}
-			roles, err := nodeRoles(d)
-			if err != nil {
-				return nil, err
+			roles, ps := nodeRoles(d.file, d.creds.Identity())
+			if len(ps) > 0 {
+				return nil, ps
 			}
 			a, err := nodeagent.New(nodeagent.Config{Overlay: d.net, Roles: roles, Log: d.log, Metrics: d.registerer()})
 			if err != nil {
@@ -87,17 +102,18 @@ func drainBySignal(d *daemon, a *nodeagent.Agent, s os.Signal) {
 	d.log.Info().Msg(word)
 }
 
-func nodeRoles(d *daemon) ([]nodeagent.RoleConfig, error) {
-	var out []nodeagent.RoleConfig
-	for _, r := range d.file.Node.Roles {
+// nodeRoles are the roles of the file, with the problems of reading what they
+// refer to. id may be nil.
+func nodeRoles(f *config.File, id *identity.Identity) (out []nodeagent.RoleConfig, ps config.Problems) {
+	for i, r := range f.Node.Roles {
 		rc := nodeagent.RoleConfig{
-			Role: subjects.Role(r.Role), Addresses: d.addresses(r.Addresses), Priority: r.Priority, Weight: r.Weight,
+			Role: subjects.Role(r.Role), Addresses: addresses(id, r.Addresses), Priority: r.Priority, Weight: r.Weight,
 			Version: r.Version, Attrs: r.Attrs,
 		}
-		for _, c := range r.Checks {
+		for j, c := range r.Checks {
 			roots, err := rootsOf(c.CA)
 			if err != nil {
-				return nil, err
+				ps = append(ps, f.Problem(fmt.Sprintf("node.role[%d].check[%d].ca", i, j), "%v", err))
 			}
 			rc.Checks = append(rc.Checks, nodeagent.CheckConfig{
 				Kind: nodeagent.Kind(c.Kind), Target: c.Target, Transport: c.Transport, Command: c.Command, Expect: c.Expect, Roots: roots,
@@ -106,17 +122,17 @@ func nodeRoles(d *daemon) ([]nodeagent.RoleConfig, error) {
 		}
 		out = append(out, rc)
 	}
-	return out, nil
+	return out, ps
 }
 
-// rootsOf reads the CA of a checked service; no file is no verification.
+// rootsOf reads the CA of a service; no file is nil.
 func rootsOf(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read the check's CA: %w", err)
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(b) {

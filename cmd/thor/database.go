@@ -6,6 +6,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent"
 	"thor/dbagent/location"
+	"thor/identity"
 	"thor/subjects"
 )
 
@@ -15,26 +16,39 @@ func newDatabase() *cobra.Command {
 			if err := d.join(); err != nil {
 				return nil, err
 			}
-			c := d.file.Database
-			dsn, err := location.Parse(c.URI)
-			if err != nil {
-				return nil, config.Problems{d.file.Problem("database.uri", "%v", err)}
+			dc, _, ps := databaseConfig(d.file, d.creds.Identity())
+			if len(ps) > 0 {
+				return nil, ps
 			}
-			cleared := make([]subjects.Role, len(c.Cleared))
-			for i, r := range c.Cleared {
-				cleared[i] = subjects.Role(r)
-			}
-			mode := location.ReadWrite
-			if c.Mode == "read-only" {
-				mode = location.ReadOnly
-			}
-			return dbagent.New(dbagent.Config{
-				Overlay: d.net,
-				Databases: []dbagent.Database{{
-					DSN: dsn, PasswordFile: c.PasswordFile, Mode: mode, Addresses: d.addresses(c.Addresses),
-					Priority: c.Priority, Interval: c.Interval, Timeout: c.Timeout,
-				}},
-				Cleared: cleared, Log: d.log, Metrics: d.registerer(),
-			})
+			dc.Overlay, dc.Log, dc.Metrics = d.net, d.log, d.registerer()
+			return dbagent.New(dc)
 		})
+}
+
+// databaseConfig are the databases of the file and the key of each, with the
+// problems of reading what they refer to. id may be nil.
+func databaseConfig(f *config.File, id *identity.Identity) (dc dbagent.Config, keys []string, ps config.Problems) {
+	list, keys := f.Database.All()
+	for i, c := range list {
+		dsn, err := location.Parse(c.URI)
+		if err != nil && c.URI != "" {
+			ps = append(ps, f.Problem(keys[i]+".uri", "%v", err))
+		}
+		roots, err := rootsOf(c.CA)
+		if err != nil {
+			ps = append(ps, f.Problem(keys[i]+".ca", "%v", err))
+		}
+		mode := location.ReadWrite
+		if c.Mode == "read-only" {
+			mode = location.ReadOnly
+		}
+		dc.Databases = append(dc.Databases, dbagent.Database{
+			DSN: dsn, PasswordFile: c.PasswordFile, Roots: roots, Mode: mode, Probe: c.Probe,
+			Addresses: addresses(id, c.Addresses), Priority: c.Priority, Interval: c.Interval, Timeout: c.Timeout,
+		})
+	}
+	for _, r := range f.Database.Cleared {
+		dc.Cleared = append(dc.Cleared, subjects.Role(r))
+	}
+	return dc, keys, ps
 }

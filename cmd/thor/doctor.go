@@ -129,7 +129,7 @@ func checkStatus(ctx context.Context, r *reach) []finding {
 		return []finding{{false, err.Error(), "see the brokers' logs"}}
 	}
 	defer s.end()
-	v, err := s.status(ctx, r.timeout)
+	v, err := s.status(ctx)
 	if err != nil {
 		return []finding{{false, err.Error(), "start a manager, and see its log"}}
 	}

@@ -83,10 +83,20 @@ func (r *reach) resolve() error {
 	return nil
 }
 
+// credentials loads the certificate to work with; a fault of it is one of usage.
+func (r *reach) credentials() (*identity.Credentials, error) {
+	creds, err := identity.Load(identity.Files{Cert: r.cert, Key: r.key, CA: r.ca})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return creds, nil
+}
+
 // session is a connection made for one command.
 type session struct {
 	*overlay.Node
-	end func() error
+	deadline time.Time // of the whole command's waiting for the network
+	end      func() error
 }
 
 // open connects, and fails with one clear line when no broker answers in time.
@@ -94,18 +104,21 @@ func (r *reach) open(ctx context.Context) (*session, error) {
 	if err := r.resolve(); err != nil {
 		return nil, err
 	}
-	creds, err := identity.Load(identity.Files{Cert: r.cert, Key: r.key, CA: r.ca})
+	if r.timeout <= 0 {
+		return nil, usagef("--timeout %s is not above 0", r.timeout)
+	}
+	creds, err := r.credentials()
 	if err != nil {
 		return nil, err
 	}
 	n, err := overlay.New(overlay.Config{Credentials: creds, Brokers: r.brokers, Log: zerolog.Nop()})
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	s := &session{Node: n, end: func() error { cancel(); return <-done }}
+	s := &session{Node: n, deadline: time.Now().Add(r.timeout), end: func() error { cancel(); return <-done }}
 	t := time.NewTimer(r.timeout)
 	defer t.Stop()
 	select {
@@ -118,19 +131,32 @@ func (r *reach) open(ctx context.Context) (*session, error) {
 		_ = s.end()
 		return nil, context.Cause(ctx)
 	case <-t.C:
+		why := n.ConnectError()
 		_ = s.end()
-		return nil, fmt.Errorf("no broker answered within %s: tried %s (thor doctor tells why)", r.timeout, strings.Join(r.brokers, ", "))
+		return nil, r.unreachable(why)
 	}
 }
 
+// unreachable says what to do when no broker answered.
+func (r *reach) unreachable(why error) error {
+	const todo = "is a thor broker running there? thor doctor checks each step"
+	if why == nil {
+		return fmt.Errorf("no broker answered within %s: tried %s; %s", r.timeout, strings.Join(r.brokers, ", "), todo)
+	}
+	return fmt.Errorf("no broker answered within %s: tried %s; the last said: %w; %s", r.timeout, strings.Join(r.brokers, ", "), why, todo)
+}
+
 // status waits for a status that came from the network.
-func (s *session) status(ctx context.Context, timeout time.Duration) (*overlay.View, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func (s *session) status(ctx context.Context) (*overlay.View, error) {
+	waiting, cancel := context.WithDeadline(ctx, s.deadline)
 	defer cancel()
-	for v := range s.Watch(ctx) {
+	for v := range s.Watch(waiting) {
 		if v.Status != nil && !v.FromDisk {
 			return v, nil
 		}
 	}
-	return nil, fmt.Errorf("connected, but no manager told a status within %s: is a thor manager running?", timeout)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, errors.New("connected to a broker, but no manager told a status in time: is a thor manager running? thor doctor looks for it")
 }

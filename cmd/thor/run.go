@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"thor/cmd/thor/internal/config"
+	"thor/identity"
 )
 
 // The exit codes of every command.
@@ -69,7 +71,7 @@ func exitCode(err error, stderr io.Writer) int {
 	case errors.As(err, &problems):
 		fmt.Fprintln(stderr, problems)
 		return exitUsage
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, identity.ErrRequest), errors.Is(err, identity.ErrDomain):
 		fmt.Fprintf(stderr, "thor: %v\n", err)
 		return exitUsage
 	}
@@ -88,8 +90,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_ = cmd.Usage()
-			return usagef("name a command, for example: thor up")
+			return nameSubcommand(cmd)
 		},
 	}
 	root.SetOut(stdout)
@@ -102,23 +103,74 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		newMonitor(), newStatus(), newMembers(), newEvents(), newDrain(), newResume(),
 		newCA(), newConfig(), newDoctor(), newContext(), newVersion(), newSIPResponder(),
 	)
-	for _, c := range root.Commands() {
-		refuseStrayWords(c)
-	}
+	amendDefaults(root)
+	refuseStrayWords(root)
 	return root
 }
 
-// refuseStrayWords makes wrong arguments a usage error everywhere.
+// nameSubcommand ends a command that only groups others: it lists them.
+func nameSubcommand(cmd *cobra.Command) error {
+	fmt.Fprint(cmd.ErrOrStderr(), cmd.UsageString())
+	return usagef("name what to do, as in: %s", strings.TrimSpace(strings.SplitN(cmd.Example, "\n", 2)[0]))
+}
+
+// amendDefaults makes cobra's own commands like ours: each has an example, and
+// a wrong word is an error.
+func amendDefaults(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for path, example := range map[string]string{
+		"help":                  "thor help ca issue",
+		"completion":            "thor completion bash > /etc/bash_completion.d/thor",
+		"completion bash":       "thor completion bash > /etc/bash_completion.d/thor",
+		"completion zsh":        "thor completion zsh > \"${fpath[1]}/_thor\"",
+		"completion fish":       "thor completion fish > ~/.config/fish/completions/thor.fish",
+		"completion powershell": "thor completion powershell | Out-String | Invoke-Expression",
+	} {
+		if c, _, err := root.Find(strings.Fields(path)); err == nil {
+			c.Example = "  " + example
+		}
+	}
+	if c, _, err := root.Find([]string{"completion"}); err == nil {
+		c.Args = cobra.NoArgs
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return nameSubcommand(cmd) }
+	}
+	if c, _, err := root.Find([]string{"help"}); err == nil {
+		c.Args = cobra.ArbitraryArgs
+		c.Run, c.RunE = nil, func(_ *cobra.Command, args []string) error {
+			about, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("there is no command %q (see thor -h)", strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		}
+	}
+}
+
+// refuseStrayWords makes wrong arguments of c and those below it a usage error.
 func refuseStrayWords(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usagef("%w (see %s -h)", err, cmd.CommandPath())
+			err := check(cmd, args)
+			switch {
+			case err == nil:
+				return nil
+			case cmd.HasAvailableSubCommands():
+				return usagef("there is no command %q%s (see %s -h)", args[0], didYouMean(cmd, args[0]), cmd.CommandPath())
 			}
-			return nil
+			return usagef("wrong number of arguments, write it like: %s (see %s -h)", cmd.UseLine(), cmd.CommandPath())
 		}
 	}
 	for _, s := range c.Commands() {
 		refuseStrayWords(s)
 	}
+}
+
+func didYouMean(cmd *cobra.Command, word string) string {
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		return ", did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return ""
 }

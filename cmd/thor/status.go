@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thor/monitor/view"
+	"thor/overlay"
 	"thor/subjects"
 )
 
@@ -26,7 +28,7 @@ func newStatus() *cobra.Command {
 				return err
 			}
 			defer s.end()
-			v, err := s.status(cmd.Context(), r.timeout)
+			v, err := s.status(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -65,7 +67,7 @@ func newMembers() *cobra.Command {
 				return err
 			}
 			defer s.end()
-			v, err := s.status(cmd.Context(), r.timeout)
+			v, err := s.status(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -100,7 +102,7 @@ func (r *reach) complete(ctx context.Context, wanted bool, pick func(*subjects.S
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer s.end()
-	v, err := s.status(ctx, r.timeout)
+	v, err := s.status(ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -196,18 +198,29 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 			}
 			defer s.end()
 			replies, err := s.AskAll(cmd.Context(), subjects.Request(node, on, verb), nil, 500*time.Millisecond)
-			if err != nil {
+			if err != nil && !errors.Is(err, overlay.ErrNoResponders) {
 				return fmt.Errorf("%s %s: %w", verb, node, err)
 			}
 			if len(replies) == 0 {
 				return fmt.Errorf("%s %s: nobody answered for it: is the node's agent running and connected?", verb, node)
 			}
+			var roles []subjects.Role
 			for _, p := range replies {
 				if p.Code != "" {
 					return fmt.Errorf("%s %s: %s", verb, node, p.Text)
 				}
+				var d overlay.DrainReply
+				if err := json.Unmarshal(p.Data, &d); err != nil {
+					return fmt.Errorf("%s %s: it answered what this program does not understand: %w", verb, node, err)
+				}
+				if role == "" {
+					roles = append(roles, d.Roles...)
+				}
 			}
-			return s.await(cmd.Context(), r.timeout, node, subjects.Role(role), drains)
+			if role != "" {
+				roles = []subjects.Role{subjects.Role(role)}
+			}
+			return s.await(cmd.Context(), r.timeout, node, roles, drains)
 		},
 	}
 	r.flags(c)
@@ -228,23 +241,18 @@ func nodesOf(s *subjects.Status) (out []string) {
 	return slices.Compact(out)
 }
 
-// await returns when the status shows every asked-for role of node drained, or none.
-func (s *session) await(ctx context.Context, timeout time.Duration, node subjects.NodeID, role subjects.Role, drained bool) error {
+// await returns when the status shows the roles of node drained, or not.
+func (s *session) await(ctx context.Context, timeout time.Duration, node subjects.NodeID, roles []subjects.Role, drained bool) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for v := range s.Watch(ctx) {
 		if v.Status == nil || v.FromDisk {
 			continue
 		}
-		open := 0
-		for r, ms := range v.Status.Roles {
-			for _, m := range ms {
-				if m.Node == node && (role == "" || role == r) && (m.State == subjects.Draining) != drained {
-					open++
-				}
-			}
-		}
-		if open == 0 {
+		if !slices.ContainsFunc(roles, func(r subjects.Role) bool {
+			m := v.Status.Member(r, node)
+			return m != nil && (m.State == subjects.Draining) != drained
+		}) {
 			return nil
 		}
 	}

@@ -9,14 +9,12 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 )
 
@@ -37,24 +35,32 @@ type File struct {
 	d *decoder
 }
 
-// Load reads and checks a file. The error is Problems when the file could be read.
+// Load reads and checks a file. The error is Problems, in the order of the lines.
 func Load(path string) (*File, error) {
+	f, ps := Examine(path)
+	if len(ps) > 0 {
+		return nil, ps
+	}
+	return f, nil
+}
+
+// Examine is Load for those who look for further problems: the file comes with
+// its problems, and is nil only when it could not be parsed. A value that has a
+// problem is not to be relied on; Has tells which.
+func Examine(path string) (*File, Problems) {
 	doc, err := read(path)
 	if err != nil {
 		return nil, Problems{{File: path, Text: err.Error()}}
 	}
 	f := &File{Path: path, d: &decoder{file: path}}
 	f.d.parse(doc, f)
-	if len(f.d.problems) == 0 || f.d.lines != nil {
-		f.environment()
-		f.check()
-	}
-	if len(f.d.problems) > 0 {
-		slices.SortStableFunc(f.d.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	if f.d.lines == nil {
 		return nil, f.d.problems
 	}
+	f.environment()
+	f.check()
 	f.defaults()
-	return f, nil
+	return f, f.d.problems.Sorted()
 }
 
 func read(path string) ([]byte, error) {
@@ -157,6 +163,20 @@ func (f *File) Has(section string) bool {
 	present, _ := f.sections()
 	_, ok := present[section]
 	return ok
+}
+
+// Listens are the addresses that daemons of the file listen on, by key.
+func (f *File) Listens() map[string]string {
+	out := map[string]string{"network.http": f.Network.HTTP}
+	if b := f.Broker; b != nil {
+		out["broker.listen"], out["broker.cluster_listen"] = b.Listen, b.ClusterListen
+	}
+	if d := f.DNS; d != nil {
+		for i, l := range d.Listen {
+			out[fmt.Sprintf("dns.listen[%d]", i)] = l
+		}
+	}
+	return out
 }
 
 // Line is the line at which key, or the nearest table around it, stands; 0 when nowhere.

@@ -118,6 +118,20 @@ grace = "5 parsecs"
 	}
 }
 
+func TestAProblemInAListPointsAtItsOwnLine(t *testing.T) {
+	_, ps := config.Examine(write(t, network+`
+[dns]
+listen = [ # both families
+  "127.0.0.1:53",
+  # and this
+  "[::1]:0", "nowhere",
+]
+`))
+	if len(ps) != 2 || ps[0].Line != 13 || ps[0].Key != "dns.listen[1]" || ps[1].Line != 13 || ps[1].Key != "dns.listen[2]" {
+		t.Error(ps)
+	}
+}
+
 func TestFilesThatCannotBeReadSayWhy(t *testing.T) {
 	dir := t.TempDir()
 	loop := filepath.Join(dir, "loop")
@@ -158,6 +172,21 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 	f, err := config.Load(write(t, network+"[manager]\n"))
 	if err != nil || len(f.Network.Brokers) != 2 {
 		t.Fatalf("%v %v", f, err)
+	}
+}
+
+func TestExamineGivesTheFileWithItsProblems(t *testing.T) {
+	f, ps := config.Examine(write(t, network+"[dns]\nlisten = [\"127.0.0.1:53\"]\nslice = 9\nnope = 1\n"))
+	if f == nil || f.DNS.TTL != 10*time.Second || len(ps) != 2 {
+		t.Fatalf("%v, %v", f, ps)
+	}
+	for key, want := range map[string]bool{"dns.slice": true, "dns.slice.x": true, "dns.slices": false, "dns": false, "dns.ttl": false} {
+		if ps.Has(key) != want {
+			t.Errorf("Has(%s) is not %v", key, want)
+		}
+	}
+	if f, ps := config.Examine(write(t, "[")); f != nil || len(ps) != 1 {
+		t.Errorf("no TOML: %v, %v", f, ps)
 	}
 }
 

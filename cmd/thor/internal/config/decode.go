@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,6 +47,19 @@ func (ps Problems) Error() string {
 		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Has reports whether key, or a table around it, has a problem.
+func (ps Problems) Has(key string) bool {
+	return slices.ContainsFunc(ps, func(p Problem) bool {
+		rest, ok := strings.CutPrefix(key, p.Key)
+		return ok && p.Key != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
+
+// Sorted are the problems in the order of their lines.
+func (ps Problems) Sorted() Problems {
+	return slices.SortedStableFunc(slices.Values(ps), func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 }
 
 // decoder turns the generic tree of a TOML document into a File, and goes on
@@ -127,8 +141,26 @@ func positions(doc []byte) map[string]int {
 		if _, ok := lines[path]; !ok {
 			lines[path] = line
 		}
+		if e.Kind == unstable.KeyValue && e.Value().Kind == unstable.Array {
+			elements(&p, path, e.Value(), lines)
+		}
 	}
 	return lines
+}
+
+// elements notes the lines of the plain values of a list, which may span many.
+func elements(p *unstable.Parser, path string, list *unstable.Node, lines map[string]int) {
+	i := 0
+	for it := list.Children(); it.Next(); {
+		n := it.Node()
+		if n.Kind == unstable.Comment {
+			continue
+		}
+		if n.Raw.Length > 0 {
+			lines[fmt.Sprintf("%s[%d]", path, i)] = p.Shape(n.Raw).Start.Line
+		}
+		i++
+	}
 }
 
 func join(path, key string) string {
@@ -232,11 +264,7 @@ func (d *decoder) table(key string, in any, out reflect.Value) {
 		return
 	}
 	fields := make(map[string]reflect.Value)
-	for i := range out.NumField() {
-		if tag := out.Type().Field(i).Tag.Get("toml"); tag != "" {
-			fields[tag] = out.Field(i)
-		}
-	}
+	collect(out, fields)
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		f, ok := fields[k]
 		if !ok {
@@ -244,6 +272,18 @@ func (d *decoder) table(key string, in any, out reflect.Value) {
 			continue
 		}
 		d.value(join(key, k), m[k], f)
+	}
+}
+
+// collect finds the fields of a struct by their keys, embedded ones too.
+func collect(out reflect.Value, fields map[string]reflect.Value) {
+	for i := range out.NumField() {
+		f := out.Type().Field(i)
+		if f.Anonymous {
+			collect(out.Field(i), fields)
+		} else if tag := f.Tag.Get("toml"); tag != "" {
+			fields[tag] = out.Field(i)
+		}
 	}
 }
 

@@ -10,14 +10,14 @@ import (
 
 // DNS configures the name server.
 type DNS struct {
-	Listen    []string       `toml:"listen"`    // host:port, UDP and TCP each
-	Addresses []netip.Addr   `toml:"addresses"` // to announce; default: the certificate's
-	NS        []string       `toml:"ns"`        // host names; default: the nodes of the live name servers
-	Contact   string         `toml:"contact"`   // SOA RNAME as a mail address; default hostmaster@domain
-	Slice     int            `toml:"slice"`     // members in an answer, 1 to 8; default 4
-	Slices    map[string]int `toml:"slices"`    // per role
-	TTL       time.Duration  `toml:"ttl"`       // of role sets; default 10s
-	Static    []string       `toml:"static"`    // further records, in zone file form
+	Listen    []string       `toml:"listen"`                 // host:port, UDP and TCP each
+	Addresses []netip.Addr   `toml:"addresses" reload:"yes"` // to announce; default: the certificate's
+	NS        []string       `toml:"ns" reload:"yes"`        // host names; default: the nodes of the live name servers
+	Contact   string         `toml:"contact" reload:"yes"`   // SOA RNAME as a mail address; default hostmaster@domain
+	Slice     int            `toml:"slice" reload:"yes"`     // members in an answer, 1 to 8; default 4
+	Slices    map[string]int `toml:"slices" reload:"yes"`    // per role
+	TTL       time.Duration  `toml:"ttl" reload:"yes"`       // of role sets; default 10s
+	Static    []string       `toml:"static" reload:"yes"`    // further records, in zone file form
 }
 
 func (d *DNS) check(f *File) {

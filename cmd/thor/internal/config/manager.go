@@ -7,12 +7,12 @@ import (
 
 // Manager configures the network manager.
 type Manager struct {
-	Addresses []netip.Addr  `toml:"addresses"` // to announce; default: the certificate's
-	Priority  int           `toml:"priority"`  // lower is preferred; default 50
-	Dead      time.Duration `toml:"dead"`      // silence after which a member is gone; default 10s
-	Grace     time.Duration `toml:"grace"`     // after a lost connection; default 500ms
-	Departed  time.Duration `toml:"departed"`  // for how long a host name outlives its membership; default 10m
-	Damping   *bool         `toml:"damping"`   // hold back members that flap; default true
+	Addresses []netip.Addr  `toml:"addresses"`             // to announce; default: the certificate's
+	Priority  int           `toml:"priority" reload:"yes"` // lower is preferred; default 50
+	Dead      time.Duration `toml:"dead"`                  // silence after which a member is gone; default 10s
+	Grace     time.Duration `toml:"grace"`                 // after a lost connection; default 500ms
+	Departed  time.Duration `toml:"departed"`              // for how long a host name outlives its membership; default 10m
+	Damping   *bool         `toml:"damping"`               // hold back members that flap; default true
 }
 
 func (m *Manager) check(f *File) {

@@ -20,8 +20,8 @@ type Network struct {
 
 // Log says what is logged, to standard error.
 type Log struct {
-	Level  string `toml:"level"`  // debug, info (default), warn, error
-	Format string `toml:"format"` // auto (default: console on a terminal), json, console
+	Level  string `toml:"level" reload:"yes"` // debug, info (default), warn, error
+	Format string `toml:"format"`             // auto (default: console on a terminal), json, console
 }
 
 // environment lets THOR_* override [network].

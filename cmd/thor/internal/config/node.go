@@ -14,7 +14,7 @@ import (
 
 // Node configures the node agent.
 type Node struct {
-	Roles []Role `toml:"role"`
+	Roles []Role `toml:"role" reload:"yes"`
 }
 
 // Role is one role that the node agent announces.
