@@ -1,0 +1,139 @@
+package provisioning
+
+import (
+	"slices"
+
+	"thor/provisioning/ngnpro"
+)
+
+func screeningOperations() []operation {
+	return slices.Concat(callOperations(), phonebookOperations())
+}
+
+func callOperations() []operation {
+	type diversionsIn struct {
+		ID         ngnpro.SipID          `soap:"sipId"`
+		Diversions ngnpro.CallDiversions `soap:"diversions"`
+	}
+	type prefixesIn struct {
+		ID       ngnpro.SipID `soap:"sipId"`
+		Prefixes []string     `soap:"prefixes"`
+	}
+	type membersIn struct {
+		ID      ngnpro.SipID `soap:"sipId"`
+		Members []string     `soap:"members"`
+	}
+	type rulesIn struct {
+		ID    ngnpro.SipID       `soap:"sipId"`
+		Rules ngnpro.AcceptRules `soap:"rules"`
+	}
+	return []operation{
+		change("setCallDiversions", func(c *call, in *diversionsIn) (Notices, error) {
+			if err := cleaned(&in.ID, &in.Diversions); err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.SetCallDiversions(c.ctx, c.v, in.ID, &in.Diversions)
+		}),
+		get("getCallDiversions", onAccount(func(c *call, id ngnpro.SipID) (*ngnpro.CallDiversions, error) {
+			return c.cfg.Store.CallDiversions(c.ctx, c.v, id)
+		})),
+		change("setBarringPrefixes", func(c *call, in *prefixesIn) (Notices, error) {
+			ps, err := ngnpro.BarringPrefixes(in.Prefixes)
+			if err := cleaned(&in.ID); err != nil {
+				return nil, err
+			}
+			if err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.SetBarringPrefixes(c.ctx, c.v, in.ID, ps)
+		}),
+		get("getBarringPrefixes", onAccount(func(c *call, id ngnpro.SipID) ([]string, error) {
+			return c.cfg.Store.BarringPrefixes(c.ctx, c.v, id)
+		})),
+		change("setRejectMembers", func(c *call, in *membersIn) (Notices, error) {
+			ms, err := ngnpro.RejectMembers(in.Members)
+			if err := cleaned(&in.ID); err != nil {
+				return nil, err
+			}
+			if err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.SetRejectMembers(c.ctx, c.v, in.ID, ms)
+		}),
+		get("getRejectMembers", onAccount(func(c *call, id ngnpro.SipID) ([]string, error) {
+			return c.cfg.Store.RejectMembers(c.ctx, c.v, id)
+		})),
+		change("setAcceptRules", func(c *call, in *rulesIn) (Notices, error) {
+			if err := cleaned(&in.ID, &in.Rules); err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.SetAcceptRules(c.ctx, c.v, in.ID, &in.Rules)
+		}),
+		get("getAcceptRules", onAccount(func(c *call, id ngnpro.SipID) (r ngnpro.AcceptRulesState, err error) {
+			rules, groups, err := c.cfg.Store.AcceptRules(c.ctx, c.v, id)
+			if err != nil {
+				return r, err
+			}
+			return ngnpro.AcceptRulesState{Rules: *rules, NonEmptyGroups: groups}, nil
+		})),
+	}
+}
+
+// cleaned cleans parameters in turn.
+func cleaned(ps ...interface{ Clean() error }) error {
+	for _, p := range ps {
+		if err := p.Clean(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func phonebookOperations() []operation {
+	type entryIn struct {
+		ID    ngnpro.SipID          `soap:"sipId"`
+		Entry ngnpro.PhonebookEntry `soap:"entry"`
+	}
+	type uriIn struct {
+		ID  ngnpro.SipID `soap:"sipId"`
+		URI string       `soap:"uri"`
+	}
+	type matchIn struct {
+		ID    ngnpro.SipID          `soap:"sipId"`
+		Match ngnpro.PhonebookEntry `soap:"match"`
+		Range *ngnpro.Range         `soap:"range"`
+	}
+	return []operation{
+		do("addPhonebookEntry", func(c *call, in *entryIn) error {
+			if err := cleaned(&in.ID, &in.Entry); err != nil {
+				return err
+			}
+			return c.cfg.Store.AddPhonebookEntry(c.ctx, c.v, in.ID, &in.Entry)
+		}),
+		do("updatePhonebookEntry", func(c *call, in *entryIn) error {
+			if err := cleaned(&in.ID, &in.Entry); err != nil {
+				return err
+			}
+			return c.cfg.Store.UpdatePhonebookEntry(c.ctx, c.v, in.ID, &in.Entry)
+		}),
+		do("deletePhonebookEntry", func(c *call, in *uriIn) error {
+			if err := cleaned(&in.ID); err != nil {
+				return err
+			}
+			if err := ngnpro.PhonebookURI(&in.URI); err != nil {
+				return err
+			}
+			return c.cfg.Store.DeletePhonebookEntry(c.ctx, c.v, in.ID, in.URI)
+		}),
+		get("getPhonebookEntries", func(c *call, in *matchIn) (r ngnpro.PhonebookEntries, err error) {
+			if err := cleaned(&in.ID, in.Range); err != nil {
+				return r, err
+			}
+			if err := in.Match.CleanFilter(); err != nil {
+				return r, err
+			}
+			r.Entries, err = c.cfg.Store.PhonebookEntries(c.ctx, c.v, in.ID, &in.Match, in.Range)
+			return r, err
+		}),
+	}
+}

@@ -1,0 +1,194 @@
+package provisioning
+
+import (
+	"slices"
+
+	"thor/provisioning/ngnpro"
+)
+
+func sipOperations() []operation {
+	return slices.Concat(domainOperations(), accountOperations(), aliasOperations(), screeningOperations(), peerOperations(),
+		[]operation{get("getSipDeviceLocations", deviceLocations)})
+}
+
+func domainOperations() []operation {
+	type in struct {
+		Domain ngnpro.SipDomain `soap:"domain"`
+	}
+	type nameIn struct {
+		Domain string `soap:"domain"`
+	}
+	return []operation{
+		do("addDomain", func(c *call, in *in) error {
+			if err := in.Domain.Clean(); err != nil {
+				return err
+			}
+			return c.cfg.Store.AddDomain(c.ctx, c.v, &in.Domain)
+		}),
+		change("updateDomain", func(c *call, in *in) (Notices, error) {
+			if err := in.Domain.Clean(); err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.UpdateDomain(c.ctx, c.v, &in.Domain)
+		}),
+		do("deleteDomain", func(c *call, in *nameIn) error {
+			if err := ngnpro.Domain(&in.Domain); err != nil {
+				return err
+			}
+			return c.cfg.Store.DeleteDomain(c.ctx, c.v, in.Domain)
+		}),
+		get("getDomains", func(c *call, in *queryIn[ngnpro.SipDomainQuery]) (r ngnpro.SipDomains, err error) {
+			if err := in.Query.Clean(); err != nil {
+				return r, err
+			}
+			r.Total, r.Domains, err = c.cfg.Store.FindDomains(c.ctx, c.v, &in.Query)
+			return r, err
+		}),
+	}
+}
+
+func accountOperations() []operation {
+	type in struct {
+		Account ngnpro.SipAccount `soap:"account"`
+	}
+	type groupIn struct {
+		ID    ngnpro.SipID `soap:"sipId"`
+		Group string       `soap:"group"`
+	}
+	inGroup := func(name string, f func(*call, *groupIn) (Notices, error)) operation {
+		return change(name, func(c *call, in *groupIn) (Notices, error) {
+			if err := in.ID.Clean(); err != nil {
+				return nil, err
+			}
+			if err := ngnpro.Group(&in.Group); err != nil {
+				return nil, err
+			}
+			return f(c, in)
+		})
+	}
+	return []operation{
+		get("addAccount", func(c *call, in *in) (ngnpro.SipID, error) {
+			if err := in.Account.CleanNew(); err != nil {
+				return ngnpro.SipID{}, err
+			}
+			id, ns, err := c.cfg.Store.AddAccount(c.ctx, c.v, &in.Account)
+			return id, c.pushed(ns, err)
+		}),
+		change("updateAccount", func(c *call, in *in) (Notices, error) {
+			if err := in.Account.Clean(); err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.UpdateAccount(c.ctx, c.v, &in.Account)
+		}),
+		change("deleteAccount", onAccount(func(c *call, id ngnpro.SipID) (Notices, error) {
+			return c.cfg.Store.DeleteAccount(c.ctx, c.v, id)
+		})),
+		get("getAccount", onAccount(func(c *call, id ngnpro.SipID) (*ngnpro.SipAccount, error) {
+			return c.cfg.Store.Account(c.ctx, c.v, id)
+		})),
+		get("getAccounts", func(c *call, in *queryIn[ngnpro.SipQuery]) (r ngnpro.SipAccounts, err error) {
+			if err := in.Query.Clean(); err != nil {
+				return r, err
+			}
+			r.Total, r.Accounts, err = c.cfg.Store.FindAccounts(c.ctx, c.v, &in.Query)
+			return r, err
+		}),
+		inGroup("addToGroup", func(c *call, in *groupIn) (Notices, error) {
+			return c.cfg.Store.AddToGroup(c.ctx, c.v, in.ID, in.Group)
+		}),
+		inGroup("removeFromGroup", func(c *call, in *groupIn) (Notices, error) {
+			return c.cfg.Store.RemoveFromGroup(c.ctx, c.v, in.ID, in.Group)
+		}),
+		get("getGroups", onAccount(func(c *call, id ngnpro.SipID) ([]string, error) {
+			return c.cfg.Store.Groups(c.ctx, c.v, id)
+		})),
+	}
+}
+
+// onAccount is an operation with a subscriber's name as its only parameter.
+func onAccount[R any](f func(*call, ngnpro.SipID) (R, error)) func(*call, *sipIDIn) (R, error) {
+	return func(c *call, in *sipIDIn) (r R, err error) {
+		if err := in.ID.Clean(); err != nil {
+			return r, err
+		}
+		return f(c, in.ID)
+	}
+}
+
+func aliasOperations() []operation {
+	type in struct {
+		Alias ngnpro.SipAlias `soap:"alias"`
+	}
+	type idIn struct {
+		ID ngnpro.SipID `soap:"id"`
+	}
+	return []operation{
+		change("addAlias", func(c *call, in *in) (Notices, error) {
+			if err := in.Alias.Clean(); err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.AddAlias(c.ctx, c.v, &in.Alias)
+		}),
+		change("updateAlias", func(c *call, in *in) (Notices, error) {
+			if err := in.Alias.Clean(); err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.UpdateAlias(c.ctx, c.v, &in.Alias)
+		}),
+		change("deleteAlias", func(c *call, in *idIn) (Notices, error) {
+			if err := in.ID.Clean(); err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.DeleteAlias(c.ctx, c.v, in.ID)
+		}),
+		get("getAlias", func(c *call, in *idIn) (*ngnpro.SipAlias, error) {
+			if err := in.ID.Clean(); err != nil {
+				return nil, err
+			}
+			return c.cfg.Store.Alias(c.ctx, c.v, in.ID)
+		}),
+		get("getAliases", func(c *call, in *queryIn[ngnpro.AliasQuery]) (r ngnpro.SipAliases, err error) {
+			if err := in.Query.Clean(); err != nil {
+				return r, err
+			}
+			r.Total, r.Aliases, err = c.cfg.Store.FindAliases(c.ctx, c.v, &in.Query)
+			return r, err
+		}),
+	}
+}
+
+func peerOperations() []operation {
+	type in struct {
+		Peer ngnpro.TrustedPeer `soap:"peer"`
+	}
+	type ipIn struct {
+		IP string `soap:"ip"`
+	}
+	return []operation{
+		do("addTrustedPeer", func(c *call, in *in) error {
+			if err := in.Peer.Clean(); err != nil {
+				return err
+			}
+			return c.cfg.Store.AddTrustedPeer(c.ctx, c.v, &in.Peer)
+		}),
+		do("updateTrustedPeer", func(c *call, in *in) error {
+			if err := in.Peer.Clean(); err != nil {
+				return err
+			}
+			return c.cfg.Store.UpdateTrustedPeer(c.ctx, c.v, &in.Peer)
+		}),
+		do("deleteTrustedPeer", func(c *call, in *ipIn) error {
+			if err := ngnpro.PeerIP(&in.IP); err != nil {
+				return err
+			}
+			return c.cfg.Store.DeleteTrustedPeer(c.ctx, c.v, in.IP)
+		}),
+		get("getTrustedPeers", func(c *call, in *queryIn[ngnpro.TrustedPeerQuery]) (r ngnpro.TrustedPeers, err error) {
+			if err := in.Query.Clean(); err != nil {
+				return r, err
+			}
+			r.Total, r.Peers, err = c.cfg.Store.FindTrustedPeers(c.ctx, c.v, &in.Query)
+			return r, err
+		}),
+	}
+}

@@ -1,0 +1,216 @@
+package provisioning
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/net/netutil"
+	"golang.org/x/sync/errgroup"
+
+	"thor/provisioning/ngnpro"
+	"thor/provisioning/soap"
+)
+
+// Limits of the HTTP server.
+const (
+	readTime     = 5 * time.Second // for a request to arrive, header and body each
+	callTime     = 5 * time.Second // for an operation: a database that hangs becomes a fault
+	writeTime    = 15 * time.Second
+	idleTime     = 60 * time.Second
+	maxHeader    = 16 << 10
+	connections  = 512
+	farewellTime = 6 * time.Second // calls under way when the server ends
+)
+
+// DefaultPort is NGNPro's.
+const DefaultPort = 9200
+
+// A Config says what to serve and to whom.
+type Config struct {
+	Listen string // host:port; port 0 lets the system choose
+	// URL is where clients reach the server, "https://ngnpro.example.net:9200",
+	// as the WSDL tells them. Empty: https:// and the address listened on.
+	URL string
+	// Certificate is asked at each handshake. Required.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Store       Store   // required
+	Admins      []Admin // none: customers and resellers only
+	// Usable is closed once the store can be used, which Ready waits for; nil: it
+	// can from the start.
+	Usable <-chan struct{}
+
+	Nodes   Nodes   // nil: nobody is asked
+	Pusher  Pusher  // nil: changes stay in the database for others to push
+	Network Network // nil: an empty status
+
+	Log     zerolog.Logger        // zero value: silent
+	Metrics prometheus.Registerer // registers thor_provisioning_…; nil: none
+}
+
+// A Server is one provisioning server.
+type Server struct {
+	cfg      Config
+	log      zerolog.Logger
+	metrics  *metrics
+	service  *soap.Service
+	admins   atomic.Pointer[[]Admin]
+	logins   *logins
+	failures failures
+	checks   chan struct{} // one token for each password being checked
+	ready    chan struct{}
+	started  atomic.Bool
+	addr     atomic.Pointer[net.TCPAddr]
+	url      atomic.Pointer[string]
+	sick     atomic.Bool // the store failed last time
+}
+
+// New checks cfg. It opens nothing.
+func New(cfg Config) (*Server, error) {
+	s := &Server{
+		cfg: cfg, log: cfg.Log.With().Str("comp", "provisioning").Logger(), service: service(), logins: newLogins(),
+		checks: make(chan struct{}, checksAtOnce), ready: make(chan struct{}),
+	}
+	if cfg.Store == nil || cfg.Certificate == nil {
+		return nil, errors.New("provisioning: a store and a certificate are required")
+	}
+	if _, _, err := net.SplitHostPort(cfg.Listen); err != nil {
+		return nil, fmt.Errorf("provisioning: listen on %q: write it as host:port", cfg.Listen)
+	}
+	if cfg.URL != "" {
+		u, err := url.Parse(cfg.URL)
+		if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return nil, fmt.Errorf("provisioning: %q is not a URL such as https://ngnpro.example.net:9200", cfg.URL)
+		}
+	}
+	var err error
+	if s.metrics, err = newMetrics(cfg.Metrics); err != nil {
+		return nil, fmt.Errorf("provisioning: register metrics: %w", err)
+	}
+	return s, s.SetAdmins(cfg.Admins)
+}
+
+// SetAdmins replaces the administrators; whoever is logged in has to again.
+func (s *Server) SetAdmins(as []Admin) error {
+	for _, a := range as {
+		if a.User == "" || a.Password == "" || len(a.User) > longestSecret || len(a.Password) > longestSecret {
+			return fmt.Errorf("provisioning: an administrator has a name and a password of 1 to %d bytes each", longestSecret)
+		}
+	}
+	s.admins.Store(&as)
+	s.logins.forget()
+	return nil
+}
+
+// Ready is closed once the server answers and its store can be used.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Addr is where the server listens, nil before it does.
+func (s *Server) Addr() *net.TCPAddr { return s.addr.Load() }
+
+// Run serves until ctx ends, which is no error; calls under way then have 6 s to
+// end. It can be called once.
+func (s *Server) Run(ctx context.Context) error {
+	if s.started.Swap(true) {
+		return errors.New("provisioning: Run was called before")
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for SOAP: %w", err)
+	}
+	s.addr.Store(l.Addr().(*net.TCPAddr))
+	public := strings.TrimRight(s.cfg.URL, "/")
+	if public == "" {
+		public = "https://" + l.Addr().String()
+	}
+	s.url.Store(&public)
+	srv := s.httpServer(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		tl := tls.NewListener(netutil.LimitListener(l, connections), srv.TLSConfig)
+		if err := srv.Serve(tl); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve SOAP: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
+		defer cancel()
+		if srv.Shutdown(farewell) != nil {
+			_ = srv.Close() // calls are still under way: their transactions roll back
+		}
+		return nil
+	})
+	g.Go(func() error { s.awaitStore(ctx); return nil })
+	s.log.Info().Stringer("addr", l.Addr()).Str("url", public).Msg("provisioning server listens")
+	return g.Wait()
+}
+
+func (s *Server) awaitStore(ctx context.Context) {
+	if s.cfg.Usable != nil {
+		select {
+		case <-s.cfg.Usable:
+		case <-ctx.Done():
+			return
+		}
+	}
+	close(s.ready)
+}
+
+func (s *Server) httpServer(ctx context.Context) *http.Server {
+	return &http.Server{
+		Handler: s,
+		TLSConfig: &tls.Config{
+			MinVersion: tls.VersionTLS12, GetCertificate: s.cfg.Certificate, NextProtos: []string{"http/1.1"},
+		},
+		ReadHeaderTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/1.1 only: SOAP needs no more
+		BaseContext:  func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ErrorLog:     stdlog.New(debugWriter{s.log}, "", 0), // handshakes that fail: anybody can make them
+	}
+}
+
+// debugWriter makes log lines of what net/http writes.
+type debugWriter struct{ log zerolog.Logger }
+
+func (w debugWriter) Write(p []byte) (int, error) {
+	w.log.Debug().Str("reason", strings.TrimSpace(string(p))).Msg("connection refused")
+	return len(p), nil
+}
+
+// asFault is what a client is told of err. The cause of what is not its own
+// fault goes to the log, once until the store works again.
+func (s *Server) asFault(err error) *soap.Fault {
+	var sf *soap.Fault
+	if errors.As(err, &sf) {
+		return sf
+	}
+	var bad *soap.ValueError
+	if errors.As(err, &bad) {
+		err = ngnpro.ErrInvalid.With("%s", bad.Error())
+	}
+	var f *ngnpro.Fault
+	if !errors.As(err, &f) {
+		f = ngnpro.ErrUnavailable
+	}
+	code := soap.Client
+	if f.Code == ngnpro.ErrUnavailable.Code {
+		code = soap.Server
+		if !s.sick.Swap(true) {
+			s.log.Error().Err(err).Msg("the store fails, calls are refused")
+		}
+	}
+	return &soap.Fault{Code: code, Name: f.Name, Number: f.Code, Text: f.Text}
+}

@@ -1,0 +1,236 @@
+package soap
+
+import (
+	"encoding/base64"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// Decode fills v, a pointer to a struct, with the parameters of a call. What is
+// read-only or unknown is ignored; an absent or nil element leaves its field as
+// it is. Parameters that a client gives no known name are taken by position. The
+// error is a *ValueError.
+func (m *Message) Decode(call *Element, v any) error {
+	d := &values{ids: m.ids, left: MaxElements}
+	rv := reflect.ValueOf(v).Elem()
+	s := schemaOf(rv.Type(), "")
+	known := false
+	for _, c := range call.Children {
+		_, ok := s.byName[c.Name.Local]
+		known = known || ok
+	}
+	if known || len(call.Children) > len(s.fields) {
+		return d.fields("", call, s, rv, 0)
+	}
+	for i, c := range call.Children {
+		if err := d.value(s.fields[i].name, c, s.fields[i].schema, rv.Field(s.fields[i].index), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DecodeHeader fills v, a pointer to a struct, from a block of the header.
+func (m *Message) DecodeHeader(block *Element, v any) error {
+	d := &values{ids: m.ids, left: maxHeader}
+	rv := reflect.ValueOf(v).Elem()
+	return d.fields(block.Name.Local, block, schemaOf(rv.Type(), ""), rv, 0)
+}
+
+// values decodes the elements of one message.
+type values struct {
+	ids  map[string]*Element
+	left int // elements that may still be decoded
+}
+
+func wrong(path, format string, args ...any) error {
+	return &ValueError{Path: path, Text: fmt.Sprintf(format, args...)}
+}
+
+// resolve follows references to where the value stands.
+func (d *values) resolve(path string, e *Element) (*Element, error) {
+	for range maxHrefs {
+		ref, ok := e.attr("href")
+		if !ok {
+			return e, nil
+		}
+		id, local := strings.CutPrefix(ref, "#")
+		if e = d.ids[id]; !local || e == nil {
+			return nil, wrong(path, "refers to something that is not in the message")
+		}
+	}
+	return nil, wrong(path, "refers in a circle")
+}
+
+// value decodes e into v. depth counts values inside each other, which
+// references could nest deeper than elements.
+func (d *values) value(path string, e *Element, s *schema, v reflect.Value, depth int) error {
+	if d.left--; d.left < 0 || depth > MaxDepth {
+		return wrong(path, "the message holds too many values")
+	}
+	e, err := d.resolve(path, e)
+	if err != nil {
+		return err
+	}
+	if e.isNil() || e.empty() && d.unset(e, s) {
+		return nil
+	}
+	if v.Kind() == reflect.Pointer {
+		p := reflect.New(v.Type().Elem())
+		if err := d.value(path, e, s, p.Elem(), depth+1); err != nil {
+			return err
+		}
+		v.Set(p)
+		return nil
+	}
+	switch s.kind {
+	case kindStruct:
+		if strings.TrimSpace(e.Text) != "" {
+			return wrong(path, "has text where elements belong")
+		}
+		return d.fields(path, e, s, v, depth)
+	case kindArray:
+		return d.items(path, e, s, v, depth)
+	}
+	if len(e.Children) > 0 {
+		return wrong(path, "has elements where a value belongs")
+	}
+	return scalar(path, e.Text, s, v)
+}
+
+// unset reports whether an empty element means that nothing was said. Clients
+// without types send null as an empty element; a string or a list that they
+// mean to be empty has a type beside it, and a string may do without.
+func (d *values) unset(e *Element, s *schema) bool {
+	switch s.kind {
+	case kindString:
+		return false
+	case kindArray:
+		_, hasType := e.attr("type")
+		_, hasArrayType := e.attr("arrayType")
+		return !hasType && !hasArrayType
+	}
+	return true
+}
+
+func (d *values) fields(path string, e *Element, s *schema, v reflect.Value, depth int) error {
+	seen := make([]bool, len(s.fields))
+	for _, c := range e.Children {
+		i, ok := s.byName[c.Name.Local]
+		if !ok || s.fields[i].readOnly {
+			continue
+		}
+		f := &s.fields[i]
+		where := f.name
+		if path != "" {
+			where = path + "." + f.name
+		}
+		fv := v.Field(f.index)
+		if seen[i] {
+			if f.schema.kind != kindArray {
+				return wrong(where, "is there twice")
+			}
+			// A list as an element repeated: the document style.
+			if err := d.appendItem(where, c, f.schema, fv, depth+1); err != nil {
+				return err
+			}
+			continue
+		}
+		seen[i] = true
+		if err := d.value(where, c, f.schema, fv, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendItem adds one more element to a slice or a pointer to one.
+func (d *values) appendItem(path string, e *Element, s *schema, v reflect.Value, depth int) error {
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		v = v.Elem()
+	}
+	item := reflect.New(v.Type().Elem()).Elem()
+	if err := d.value(path, e, s.item, item, depth); err != nil {
+		return err
+	}
+	v.Set(reflect.Append(v, item))
+	return nil
+}
+
+// items decodes an array, whose members may have any name.
+func (d *values) items(path string, e *Element, s *schema, v reflect.Value, depth int) error {
+	v.Set(reflect.MakeSlice(v.Type(), 0, len(e.Children)))
+	if d.single(e, s.item) {
+		return d.appendItem(path, e, s, v, depth+1)
+	}
+	if strings.TrimSpace(e.Text) != "" {
+		return wrong(path, "has text where elements belong")
+	}
+	for i, c := range e.Children {
+		if err := d.appendItem(fmt.Sprintf("%s[%d]", path, i), c, s, v, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// single reports whether e is not an array but its only member: a list of one
+// in the document style.
+func (d *values) single(e *Element, item *schema) bool {
+	if _, ok := e.attr("arrayType"); ok {
+		return false
+	}
+	if t, ok := e.attr("type"); ok && strings.HasSuffix(t, "Array") {
+		return false
+	}
+	if len(e.Children) == 0 {
+		return item.scalar()
+	}
+	_, ok := item.byName[e.Children[0].Name.Local]
+	return item.kind == kindStruct && ok
+}
+
+func scalar(path, text string, s *schema, v reflect.Value) error {
+	if s.kind == kindString {
+		v.SetString(text)
+		return nil
+	}
+	text = strings.TrimSpace(text)
+	switch s.kind {
+	case kindInt:
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil {
+			return wrong(path, "is not a whole number of 32 bits")
+		}
+		v.SetInt(n)
+	case kindFloat:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+			return wrong(path, "is not a number")
+		}
+		v.SetFloat(f)
+	case kindBool:
+		switch strings.ToLower(text) {
+		case "1", "true":
+			v.SetBool(true)
+		case "0", "false":
+			v.SetBool(false)
+		default:
+			return wrong(path, "is not true or false")
+		}
+	case kindBytes:
+		text = strings.Join(strings.Fields(text), "")
+		b, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return wrong(path, "is not base64")
+		}
+		v.SetBytes(b)
+	}
+	return nil
+}
