@@ -1,0 +1,53 @@
+package provisioning_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Real clients, which nobody here wrote, against a server over TLS.
+
+func runClient(t *testing.T, argv ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", argv[0], err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func TestPHPClientCallsEveryOperation(t *testing.T) {
+	php := need(t, "php", "php-cli")
+	if out := runClient(t, php, "-m"); !strings.Contains(out, "soap") {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("ext-soap is missing: Debian package php-soap")
+		}
+		t.Skip("ext-soap is missing: Debian package php-soap")
+	}
+	s := start(t, config(t, newFakeStore()))
+	out := runClient(t, php, "testdata/interop/all.php", s.url, s.ca, adminUser, adminPassword)
+	if !strings.HasPrefix(out, "ok ") {
+		t.Fatal(out)
+	}
+	if ks := s.pushed.taken(); len(ks) < 10 {
+		t.Errorf("%d changes were handed on", len(ks))
+	}
+	t.Log(out, "operations")
+}
+
+func TestZeepClient(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if err := exec.CommandContext(t.Context(), python, "-c", "import zeep").Run(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("zeep is missing: Debian package python3-zeep")
+		}
+		t.Skip("zeep is missing: Debian package python3-zeep")
+	}
+	s := start(t, config(t, newFakeStore()))
+	if out := runClient(t, python, "testdata/interop/zeep_client.py", s.url, s.ca, adminUser, adminPassword); out != "ok" {
+		t.Fatal(out)
+	}
+}
