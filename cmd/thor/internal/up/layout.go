@@ -312,15 +312,8 @@ func (l *layout) mariadb(server, install string, a netip.Addr, port int, passwor
 	dir := filepath.Join(l.Dir, "mariadb")
 	data := filepath.Join(dir, "data")
 	me := "--user=" + userName()
-	if _, err := os.Stat(filepath.Join(data, "mysql")); err != nil {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
-		out, err := exec.Command(install, "--no-defaults", me, "--datadir="+data,
-			"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve").CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("mariadb-install-db: %w: %s", err, lastLine(out))
-		}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	// The server runs these at each start: the password is new each time.
 	sql := fmt.Sprintf("CREATE DATABASE IF NOT EXISTS thor;\nCREATE OR REPLACE USER 'thor'@'%%' IDENTIFIED BY '%s';\nGRANT ALL ON thor.* TO 'thor'@'%%';\n", password)
@@ -328,10 +321,25 @@ func (l *layout) mariadb(server, install string, a netip.Addr, port int, passwor
 	if err := writeFile(init, []byte(sql), 0o600); err != nil {
 		return err
 	}
-	return l.service("mariadb", "database1", subjects.Database, syscall.SIGTERM, server, "--no-defaults", me, "--datadir="+data,
+	err := l.service("mariadb", "database1", subjects.Database, syscall.SIGTERM, server, "--no-defaults", me, "--datadir="+data,
 		"--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"), "--init-file="+init,
 		fmt.Sprintf("--port=%d", port), "--bind-address="+a.String(), "--skip-name-resolve", "--skip-log-bin",
 		"--performance-schema=OFF", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=1")
+	if err != nil {
+		return err
+	}
+	l.children[len(l.children)-1].prepare = func() error {
+		if _, err := os.Stat(filepath.Join(data, "mysql")); err == nil {
+			return nil
+		}
+		out, err := exec.Command(install, "--no-defaults", me, "--datadir="+data,
+			"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("mariadb-install-db: %w: %s", err, lastLine(out))
+		}
+		return nil
+	}
+	return nil
 }
 
 func userName() string {

@@ -1,8 +1,10 @@
 package up
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A child is one process to keep alive.
@@ -18,6 +22,8 @@ type child struct {
 	argv []string
 	stop syscall.Signal // that ends it gracefully
 	rank int            // children of a lower rank start first and end last
+
+	prepare func() error // what it needs before its first start and takes a while; nil: nothing
 
 	want bool // it is to run
 	cmd  *exec.Cmd
@@ -201,12 +207,62 @@ func (s *supervisor) haltAll() {
 	s.wg.Wait()
 }
 
-// startAll starts every child. They need no order: whoever is early tries again.
-func (s *supervisor) startAll() error {
+// startAll starts every child, the brokers a moment before the others: three
+// that come up together elect a leader at once, but one that misses the first
+// vote waits four to nine seconds for the next. The others need no order:
+// whoever is early tries again.
+func (s *supervisor) startAll(ctx context.Context) error {
+	var first []string
 	for _, c := range s.children {
+		if c.rank > 0 {
+			continue
+		}
 		if err := s.start(c.Name); err != nil {
 			return err
 		}
+		first = append(first, s.net.HTTP[c.Name]+"/readyz")
 	}
-	return nil
+	awaitReady(ctx, first, 3*time.Second)
+	var g errgroup.Group
+	for _, c := range s.children {
+		g.Go(func() error {
+			if c.prepare != nil {
+				if err := c.prepare(); err != nil {
+					return err
+				}
+			}
+			return s.start(c.Name) // nothing, if it runs
+		})
+	}
+	return g.Wait()
+}
+
+// awaitReady returns when all URLs answer 200, or after a while.
+func awaitReady(ctx context.Context, urls []string, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for _, u := range urls {
+		for !answers(ctx, u) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}
+}
+
+func answers(ctx context.Context, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }

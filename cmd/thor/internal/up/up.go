@@ -85,7 +85,7 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 	s.children, s.net = l.children, l.net
 	defer os.Remove(filepath.Join(o.Dir, NetworkFile))
 	defer s.haltAll()
-	if err := s.startAll(); err != nil {
+	if err := s.startAll(ctx); err != nil {
 		return err
 	}
 	if err := awaitDNS(ctx, o, l.net.DNS); err != nil {
