@@ -35,9 +35,9 @@ e2e:
 race:
     go test -race ./subjects ./overlay/... ./manager/... ./dnsagent/... ./nodeagent/... ./monitor/...
 
-# time to detection and their kin, as a table and as JSON
-bench N="50":
-    THOR_BENCH={{ N }} go test -tags e2e -count=1 -timeout 60m -v -run TestBench ./cmd/thor/e2e
+# time to detection and their kin beside serf, as a table and as JSON; ROWS is a regular expression
+bench N="50" ROWS="":
+    THOR_BENCH={{ N }} THOR_BENCH_ROWS={{ quote(ROWS) }} go test -tags e2e -count=1 -timeout 120m -v -run TestBench ./cmd/thor/e2e
 
 # what CI runs
 ci: test lint e2e

@@ -83,7 +83,8 @@ type network struct {
 	domain string
 	up     *exec.Cmd
 	*up.Network
-	view *overlay.Node
+	view  *overlay.Node
+	ready time.Duration // that thor up took
 }
 
 func freeDNSPort(t *testing.T) string {
@@ -149,7 +150,8 @@ func startNetwork(t *testing.T, loopback string, args ...string) *network {
 				t.Fatal("thor up ended")
 			}
 			if strings.HasPrefix(l, "ready") {
-				t.Logf("%6d ms  thor up is ready", time.Since(began).Milliseconds())
+				n.ready = time.Since(began)
+				t.Logf("%6d ms  thor up is ready", n.ready.Milliseconds())
 				go func() {
 					for range lines {
 					}
