@@ -15,6 +15,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -48,10 +49,11 @@ type Server struct {
 	addr    string
 	args    []string
 	durable Durability
-	out     bytes.Buffer
+	out     *bytes.Buffer
 	cmd     *exec.Cmd
 	done    chan struct{}
-	schemas int
+	schemas atomic.Int32
+	parent  *Server // of one that Shared returned
 }
 
 // Start runs a server until the test ends. The further arguments are options of
@@ -59,7 +61,21 @@ type Server struct {
 // if the environment says CI=true.
 func Start(t testing.TB, d Durability, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, program: need(t, "mariadbd", "mariadb-server"), dir: t.TempDir(), args: args, durable: d}
+	s := &Server{program: need(t, "mariadbd", "mariadb-server"), dir: t.TempDir(), args: args, durable: d}
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() {
+			t.Logf("%s", s.out.Bytes())
+		}
+	})
+	s.init(t)
+	return s
+}
+
+// init makes the data and starts the server.
+func (s *Server) init(t testing.TB) {
+	t.Helper()
+	s.t = t
 	need(t, "mariadb", "mariadb-client")
 	template := template(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -71,14 +87,7 @@ func Start(t testing.TB, d Durability, args ...string) *Server {
 	if out, err := exec.Command("cp", "-r", template, s.path("data")).CombinedOutput(); err != nil {
 		t.Fatalf("copy the template: %v: %s", err, out)
 	}
-	t.Cleanup(func() {
-		s.Kill()
-		if t.Failed() {
-			t.Logf("%s", s.out.Bytes())
-		}
-	})
 	s.Restart()
-	return s
 }
 
 func need(t testing.TB, program, pkg string) string {
@@ -107,8 +116,11 @@ func (s *Server) Socket() string { return s.path("sock") }
 // nothing elsewhere, and returns its location with Password.
 func (s *Server) Schema() location.DSN {
 	s.t.Helper()
-	s.schemas++
-	name := fmt.Sprintf("thor%d", s.schemas)
+	counter := &s.schemas
+	if s.parent != nil {
+		counter = &s.parent.schemas
+	}
+	name := fmt.Sprintf("thor%d", counter.Add(1))
 	s.SQL("CREATE DATABASE " + name + "; CREATE USER '" + name + "'@'%' IDENTIFIED BY '" + Password + "';" +
 		"GRANT ALL ON " + name + ".* TO '" + name + "'@'%'")
 	d, err := location.Parse("mysql://" + name + "@" + s.addr + "/" + name)
@@ -134,7 +146,8 @@ func (s *Server) Restart() {
 		args = append(args, "--innodb-flush-method=nosync")
 	}
 	cmd, done := exec.Command(s.program, append(args, s.args...)...), make(chan struct{})
-	cmd.Stdout, cmd.Stderr = &s.out, &s.out
+	s.out = &bytes.Buffer{}
+	cmd.Stdout, cmd.Stderr = s.out, s.out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)

@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+
+	"thor/provisioning"
+	"thor/provisioning/ngnpro"
+	"thor/subjects"
+)
+
+// Subscriber is what the node responsible for key is to hold.
+func (s *Store) Subscriber(ctx context.Context, key string) (x *subjects.Subscriber, err error) {
+	user, domain, _ := strings.Cut(key, "@")
+	id := foldID(ngnpro.SipID{Username: user, Domain: domain})
+	err = s.snapshot(ctx, "read subscriber", func(t *tx) error {
+		x = &subjects.Subscriber{V: subjects.Version, Key: id.Key(), Deleted: true}
+		var k kind
+		const q = "SELECT kind, revision FROM sip_revisions WHERE domain = ? AND username = ?"
+		if _, err := t.row(q, []any{id.Domain, id.Username}, []any{&k, &x.Revision}); err != nil {
+			return err
+		}
+		switch k {
+		case account:
+			return t.fill(x, id)
+		case alias:
+			a, err := t.alias(ngnpro.Viewer{Admin: true}, id, false)
+			if err == nil {
+				x.Deleted, x.AliasOf = false, a.Target.Key()
+			}
+			return err
+		}
+		return nil
+	})
+	return x, err
+}
+
+// fill makes x the profile of an account.
+func (t *tx) fill(x *subjects.Subscriber, id ngnpro.SipID) error {
+	a, err := t.subscriber(ngnpro.Viewer{Admin: true}, id, false)
+	if err != nil {
+		return err
+	}
+	p := a.profile
+	x.Deleted = false
+	x.Username, x.Domain, x.HA1, x.HA1B = id.Username, id.Domain, p.HA1, p.HA1B
+	x.FirstName, x.LastName, x.Email = a.first, a.last, a.email
+	x.Timezone, x.RPID, x.Region, x.Quickdial = p.Timezone, p.RPID, p.Region, p.Quickdial
+	x.Prepaid, x.Quota, x.CallLimit, x.Timeout = p.Prepaid, p.Quota, p.CallLimit, p.Timeout
+	x.Owner, x.Customer, x.Reseller = a.owner, a.party.customer, a.party.reseller
+	x.Groups, x.Diversions, x.Barring, x.Reject, x.Accept = p.Groups, p.Diversions, p.Barring, p.Reject, p.accept()
+	for _, n := range p.ACL {
+		x.ACL = append(x.ACL, n.cidr())
+	}
+	for _, y := range p.Properties {
+		if x.Properties == nil {
+			x.Properties = make(map[string]string)
+		}
+		x.Properties[y.Name] = y.Value
+	}
+	const mailbox = "SELECT mailbox FROM voicemail_accounts WHERE username = ? AND domain = ?"
+	if _, err := t.row(mailbox, []any{id.Username, id.Domain}, []any{&x.Mailbox}); err != nil {
+		return err
+	}
+	ids, err := t.aliases(id, false)
+	for _, y := range ids {
+		x.Aliases = append(x.Aliases, y.Key())
+	}
+	return err
+}
+
+// accept are the rules for a node, nil for none.
+func (p *profile) accept() *subjects.SubscriberAccept {
+	if len(p.Persistent) == 0 && (p.Temporary == nil || p.Temporary.expired(now())) {
+		return nil
+	}
+	x := &subjects.SubscriberAccept{}
+	for _, r := range p.Persistent {
+		x.Persistent = append(x.Persistent, subjects.SubscriberAcceptRule{Start: r.Start, Stop: r.Stop, Days: r.Days, Groups: r.Groups})
+	}
+	if p.Temporary != nil && !p.Temporary.expired(now()) {
+		x.Temporary = &subjects.SubscriberTemporary{Groups: p.Temporary.Groups, Until: p.Temporary.Until}
+	}
+	return x
+}
+
+// Changes lists what changed after a revision.
+func (s *Store) Changes(ctx context.Context, since uint64) (c *subjects.ChangedKeys, err error) {
+	err = s.snapshot(ctx, "read changes", func(t *tx) error {
+		c = &subjects.ChangedKeys{V: subjects.Version}
+		var trimmed uint64
+		const counters = "SELECT (SELECT value FROM sip_counters WHERE name = 'revision'), (SELECT value FROM sip_counters WHERE name = 'trimmed')"
+		if _, err := t.row(counters, nil, []any{&c.Through, &trimmed}); err != nil {
+			return err
+		}
+		// A node that is ahead heard of changes that this database lacks.
+		if since < trimmed || since > c.Through {
+			c.All = true
+			return nil
+		}
+		const q = "SELECT username, domain FROM sip_revisions WHERE revision > ? ORDER BY revision, domain, username LIMIT ?"
+		err := t.rows(q, []any{since, subjects.MaxKeys + 1}, func(r *sql.Rows) error {
+			var id ngnpro.SipID
+			err := r.Scan(&id.Username, &id.Domain)
+			c.Keys = append(c.Keys, id.Key())
+			return err
+		})
+		if len(c.Keys) > subjects.MaxKeys {
+			c.Keys, c.All = nil, true
+		}
+		return err
+	})
+	return c, err
+}
+
+// Pending lists pushes that nobody has acknowledged.
+func (s *Store) Pending(ctx context.Context, limit int) (ns provisioning.Notices, err error) {
+	err = s.look(ctx, "read pending pushes", func(t *tx) error {
+		ns = nil
+		const q = "SELECT username, domain, kind, pending FROM sip_revisions WHERE pending IS NOT NULL ORDER BY pending, domain, username LIMIT ?"
+		return t.rows(q, []any{limit}, func(r *sql.Rows) error {
+			var c change
+			var rev uint64
+			err := r.Scan(&c.id.Username, &c.id.Domain, &c.is, &rev)
+			ns = append(ns, notice(c.id, rev, c.is))
+			return err
+		})
+	})
+	return ns, err
+}
+
+// Acknowledge ends the pushes of these keys up to their revisions.
+func (s *Store) Acknowledge(ctx context.Context, ns provisioning.Notices) error {
+	return s.write(ctx, "acknowledge pushes", func(t *tx) error {
+		for _, n := range ns {
+			user, domain, _ := strings.Cut(n.Key, "@")
+			const q = "UPDATE sip_revisions SET pending = NULL WHERE domain = ? AND username = ? AND pending <= ?"
+			if _, err := t.exec(q, fold(domain), fold(user), n.Revision); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// trimAtOnce bounds a transaction of Trim.
+const trimAtOnce = 500
+
+// Trim forgets keys that were deleted longer ago than Config.KeepDeleted and
+// that no push waits for, and tells how many. Run does it once an hour.
+func (s *Store) Trim(ctx context.Context) (n int, err error) {
+	for {
+		var some int64
+		err := s.write(ctx, "trim revisions", func(t *tx) error {
+			some = 0
+			var last sql.NullInt64
+			const old = "SELECT MAX(revision) FROM (SELECT revision FROM sip_revisions WHERE kind = 0 AND pending IS NULL" +
+				" AND change_date < UTC_TIMESTAMP() - INTERVAL ? SECOND ORDER BY revision LIMIT ?) x"
+			age := int64(s.cfg.KeepDeleted.Seconds())
+			if _, err := t.row(old, []any{age, trimAtOnce}, []any{&last}); err != nil || !last.Valid {
+				return err
+			}
+			const trim = "DELETE FROM sip_revisions WHERE kind = 0 AND pending IS NULL AND change_date < UTC_TIMESTAMP() - INTERVAL ? SECOND AND revision <= ?"
+			if some, err = t.affects(trim, age, last.Int64); err != nil {
+				return err
+			}
+			_, err := t.exec("UPDATE sip_counters SET value = GREATEST(value, ?) WHERE name = 'trimmed'", last.Int64)
+			return err
+		})
+		n += int(some)
+		if err != nil || some == 0 {
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"thor/dbagent/location"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// Fixed is a Source that is configured. The file is read anew whenever the
+// server refuses the password.
+type Fixed struct {
+	DSN          location.DSN
+	PasswordFile string // may be empty if DSN has the password, or needs none
+}
+
+const maxPasswordFile = 4 << 10
+
+// Locate reads the password.
+func (f Fixed) Locate(context.Context) (location.DSN, error) {
+	if f.PasswordFile == "" {
+		return f.DSN, nil
+	}
+	secret, err := readPassword(f.PasswordFile)
+	if err != nil {
+		return location.DSN{}, fmt.Errorf("read the database password: %w", err)
+	}
+	return f.DSN.WithPassword(secret)
+}
+
+// Watch never yields.
+func (f Fixed) Watch(context.Context) <-chan struct{} { return nil }
+
+// readPassword reads a file that nobody but its owner may read.
+func readPassword(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !fi.Mode().IsRegular() || fi.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s is not a file that only its owner may read: chmod 600", path)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxPasswordFile))
+	return strings.TrimRight(string(b), "\r\n"), err
+}
+
+// A Node is what Announced needs of an overlay.Node.
+type Node interface {
+	ID() subjects.NodeID
+	View() *overlay.View
+	Watch(ctx context.Context) <-chan *overlay.View
+	Ask(ctx context.Context, subject string, data []byte) (*subjects.Reply, error)
+}
+
+// Announced is the Source that the network announces under thor_database: the
+// database for reading and writing with the lowest (priority, address). Its
+// locator tells the password to a provisioning server that asks.
+type Announced struct {
+	node Node
+	role subjects.Role
+
+	mu   sync.Mutex
+	last subjects.Member // that was asked last, successfully
+}
+
+// NewAnnounced asks in the name of role, which the locator has to know as
+// cleared.
+func NewAnnounced(n Node, role subjects.Role) *Announced { return &Announced{node: n, role: role} }
+
+var errNoDatabase = errors.New("no database for reading and writing is announced")
+
+func chosen(v *overlay.View) (subjects.Member, bool) {
+	if v == nil || v.Status == nil {
+		return subjects.Member{}, false
+	}
+	return location.Choose(v.Status.Roles[subjects.Database], location.ReadWrite)
+}
+
+// same reports whether two members announce the same database.
+func same(a, b subjects.Member) bool {
+	return a.Node == b.Node && a.Attrs[location.AttrURI] == b.Attrs[location.AttrURI]
+}
+
+// Locate asks the locator of the announced database for its location.
+func (a *Announced) Locate(ctx context.Context) (location.DSN, error) {
+	m, ok := chosen(a.node.View())
+	if !ok {
+		return location.DSN{}, errNoDatabase
+	}
+	r, err := a.node.Ask(ctx, subjects.Credentials(m.Node, a.role, a.node.ID()), nil)
+	if err != nil {
+		return location.DSN{}, fmt.Errorf("ask %s for the database password: %w", m.Node, err)
+	}
+	if r.Code != "" {
+		return location.DSN{}, fmt.Errorf("ask %s for the database password: %s: %s", m.Node, r.Code, r.Text)
+	}
+	d, mode, err := location.ParseCredentials(r.Data)
+	if err != nil {
+		return location.DSN{}, fmt.Errorf("answer of %s: %w", m.Node, err)
+	}
+	if mode != location.ReadWrite {
+		return location.DSN{}, fmt.Errorf("the database of %s is for reading only", m.Node)
+	}
+	a.mu.Lock()
+	a.last = m
+	a.mu.Unlock()
+	return d, nil
+}
+
+// Watch yields when another database is announced than the one located last. One
+// that is no longer announced, without another in its place, stays in use.
+func (a *Announced) Watch(ctx context.Context) <-chan struct{} {
+	changed := make(chan struct{}, 1)
+	views := a.node.Watch(ctx)
+	go func() {
+		defer close(changed)
+		for v := range views {
+			m, ok := chosen(v)
+			a.mu.Lock()
+			known := same(m, a.last)
+			a.mu.Unlock()
+			if !ok || known {
+				continue
+			}
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return changed
+}

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"thor/dbagent/location"
+)
+
+// A Source tells which database to use: a fixed one, or the one that is
+// announced in the network.
+type Source interface {
+	// Locate is the location to use now, with the password.
+	Locate(ctx context.Context) (location.DSN, error)
+	// Watch yields whenever Locate may tell something else, until ctx ends.
+	Watch(ctx context.Context) <-chan struct{}
+}
+
+// Config is how a Store works. Only Source is required.
+type Config struct {
+	Source Source
+	Log    zerolog.Logger
+	// Timeout is how long a call may take. Default 5 s.
+	Timeout time.Duration
+	// Connections is how many there are at most. Default 16.
+	Connections int
+	// Roots verify a database that is reached by TLS. nil: the system's.
+	Roots *x509.CertPool
+	// Proxy is what reads the projected tables. Default Kamailio.
+	Proxy Proxy
+	// ForgetPasswords keeps the digests of passwords only. A reseller's property
+	// store_clear_text_passwords, "1" or "0", goes before it.
+	ForgetPasswords bool
+	// KeepDeleted is how long a deleted subscriber's revision is known. A node
+	// that was cut off for longer forgets all it has. Default 90 days.
+	KeepDeleted time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	c.Timeout = orDefault(c.Timeout, 5*time.Second)
+	c.Connections = orDefault(c.Connections, 16)
+	c.Proxy = orDefault(c.Proxy, Kamailio)
+	c.KeepDeleted = orDefault(c.KeepDeleted, 90*24*time.Hour)
+	return c
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
+
+// A Store implements provisioning.Store. Its methods may be called by any number
+// of goroutines, before, during and after Run; without a database they fail with
+// ngnpro.ErrUnavailable.
+type Store struct {
+	cfg     Config
+	log     zerolog.Logger
+	started atomic.Bool
+	ready   chan struct{}
+	again   chan struct{} // holds one token: the source should be asked
+	logins  logins
+
+	mu      sync.Mutex
+	current *database
+	reason  error // why there is none
+}
+
+// New checks the configuration. It does no I/O.
+func New(cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	switch {
+	case cfg.Source == nil:
+		return nil, errors.New("store: no source")
+	case cfg.Timeout < 0 || cfg.Connections < 0 || cfg.KeepDeleted < 0:
+		return nil, errors.New("store: timeout, connections and time to keep what is deleted are above 0")
+	case versions[cfg.Proxy] == nil:
+		return nil, errors.New("store: the proxy is neither kamailio nor opensips")
+	}
+	return &Store{
+		cfg: cfg, log: cfg.Log.With().Str("comp", "store").Logger(), reason: errors.New("no database is known yet"),
+		ready: make(chan struct{}), again: make(chan struct{}, 1),
+	}, nil
+}
+
+// Ready is closed once there was a database.
+func (s *Store) Ready() <-chan struct{} { return s.ready }
+
+// Database is the location that is in use, zero if none is.
+func (s *Store) Database() location.DSN {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return location.DSN{}
+	}
+	return s.current.dsn
+}
+
+func (s *Store) acquire() (*database, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return nil, s.reason
+	}
+	s.current.users++
+	return s.current, nil
+}
+
+func (s *Store) release(d *database) {
+	s.mu.Lock()
+	d.users--
+	last := d.retired && d.users == 0
+	s.mu.Unlock()
+	if last {
+		s.close(d)
+	}
+}
+
+// use makes d the current database, nil for none because of reason. The one
+// before is closed when its last call has ended.
+func (s *Store) use(d *database, reason error) {
+	s.mu.Lock()
+	old := s.current
+	s.current, s.reason = d, reason
+	idle := false
+	if old != nil {
+		old.retired = true
+		idle = old.users == 0
+	}
+	s.mu.Unlock()
+	if idle {
+		s.close(old)
+	}
+}
+
+func (s *Store) close(d *database) {
+	if err := d.db.Close(); err != nil {
+		s.log.Debug().Err(err).Object("database", d.dsn).Msg("close database")
+	}
+}
+
+// relocate has the source asked again.
+func (s *Store) relocate() {
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
+}
