@@ -117,6 +117,9 @@ func (n *Node) planBeat(now time.Time) {
 // follow acts on what the callbacks of the connection reported, and keeps the
 // subscriptions to what is to be answered.
 func (n *Node) follow(now time.Time) {
+	if n.doubted.Swap(false) {
+		n.tracker.doubt(now)
+	}
 	l := n.link.state()
 	fresh := l.up && l.number != n.number
 	first := n.number == 0
@@ -317,6 +320,9 @@ func (n *Node) publish() {
 	}
 	n.view.Store(v)
 	n.watchers.send(v)
+	if v.Status != old.Status {
+		n.updateTables()
+	}
 }
 
 // save writes the status in a goroutine of its own: a disk that hangs must not

@@ -124,9 +124,9 @@ func (n *Node) check(m *Member) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
-	const viaRoom = 140 // a.Via takes up to 128 bytes and its name
-	if b := a.Encode(); len(b)+viaRoom > subjects.MaxAnnouncement {
-		return fmt.Errorf("announcement of %d bytes, %d allowed", len(b)+viaRoom, subjects.MaxAnnouncement)
+	const room = 140 + maxFault + 30 // a.Via takes up to 128 bytes and its name; and see withFaults
+	if b := a.Encode(); len(b)+room > subjects.MaxAnnouncement {
+		return fmt.Errorf("announcement of %d bytes, %d allowed", len(b)+room, subjects.MaxAnnouncement)
 	}
 	return nil
 }
@@ -222,6 +222,7 @@ func (n *Node) announce(m *Membership) {
 		return
 	}
 	a := n.announcement(&m.member, l.via)
+	a.Attrs = n.withFaults(a.Attrs)
 	if n.drained(m.role) {
 		a.State, a.Reason = subjects.Draining, "drained by an operator"
 	}

@@ -13,13 +13,14 @@ import (
 
 // metrics count whether or not anybody collects them.
 type metrics struct {
-	connected  prometheus.Gauge
-	beats      prometheus.Counter
-	repairs    prometheus.Counter
-	epoch      prometheus.Gauge
-	generation prometheus.Gauge
-	dropped    *prometheus.CounterVec
-	confirmed  atomic.Int64 // Unix nanoseconds; 0: never
+	connected     prometheus.Gauge
+	beats         prometheus.Counter
+	repairs       prometheus.Counter
+	epoch         prometheus.Gauge
+	generation    prometheus.Gauge
+	dropped       *prometheus.CounterVec
+	lookupDiffers *prometheus.GaugeVec
+	confirmed     atomic.Int64 // Unix nanoseconds; 0: never
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -38,6 +39,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "thor_overlay_dropped_total", Help: "Messages refused, by reason.",
 		}, []string{"code"}),
+		lookupDiffers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "thor_overlay_lookup_differs", Help: "1 while the lookup table computed here is not the one that the status names.",
+		}, []string{"role"}),
 	}
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "thor_overlay_status_age_seconds",
@@ -47,7 +51,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.connected, m.beats, m.repairs, m.epoch, m.generation, m.dropped, age} {
+	for _, c := range []prometheus.Collector{m.connected, m.beats, m.repairs, m.epoch, m.generation, m.dropped, m.lookupDiffers, age} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)

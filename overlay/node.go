@@ -48,7 +48,9 @@ type Node struct {
 	link     link
 	asks     asks
 	view     atomic.Pointer[View]
-	watchers watchers
+	watchers watchers[*View]
+	tables   tables
+	doubted  atomic.Bool // a fresh snapshot is wanted
 
 	mu       sync.Mutex
 	ended    bool

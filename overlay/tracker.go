@@ -43,6 +43,7 @@ type tracker struct {
 	want   subjects.Mark // the newest mark somebody claims, if after ours
 	wantIs string        // its digest, "" if unknown
 	many   bool          // the network is big
+	doubts bool          // what we hold may not be what the manager holds, whatever the digests say
 	later  []*subjects.Delta
 	ask    ask
 }
@@ -109,7 +110,9 @@ func (t *tracker) tick(k *subjects.Tick, now time.Time) (changed bool, err error
 
 // same is tick for one that names the status held.
 func (t *tracker) same(now time.Time) (changed bool) {
-	t.settle()
+	if !t.doubts {
+		t.settle()
+	}
 	return t.confirm(now)
 }
 
@@ -142,7 +145,7 @@ func (t *tracker) delta(d *subjects.Delta, now time.Time) (changed bool, err err
 
 // snapshot takes an answer to a request. encoded is what came, s its meaning.
 func (t *tracker) snapshot(s *subjects.Status, encoded []byte, now time.Time) (changed bool, err error) {
-	t.ask.until = time.Time{}
+	t.ask.until, t.doubts = time.Time{}, false
 	m, digest := s.Mark(), subjects.Digest(encoded)
 	if err = t.plausible(m); err != nil {
 		t.retry(now)
@@ -163,6 +166,13 @@ func (t *tracker) snapshot(s *subjects.Status, encoded []byte, now time.Time) (c
 	return changed, nil
 }
 
+// doubt plans a request although all digests agree, since what follows from the
+// status does not.
+func (t *tracker) doubt(now time.Time) {
+	t.doubts = true
+	t.repair(now, 0)
+}
+
 // failed takes it that a request was refused or its answer was no good.
 func (t *tracker) failed(now time.Time) {
 	t.ask.until = time.Time{}
@@ -180,7 +190,7 @@ func (t *tracker) online(now time.Time) {
 	switch {
 	case t.status == nil || t.confirmed.IsZero():
 		t.ask.at = now.Add(t.chance(spreadFirst))
-	case t.missing():
+	case t.missing() || t.doubts:
 		t.repair(now, 0)
 	}
 }
@@ -278,7 +288,7 @@ func (t *tracker) catchUp(now time.Time) {
 		clear(t.later[len(keep):])
 		t.later = keep
 	}
-	if !t.missing() {
+	if !t.missing() && !t.doubts {
 		t.settle()
 	}
 }

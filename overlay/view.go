@@ -46,24 +46,29 @@ func (n *Node) View() *View { return n.view.Load() }
 // a reader that is slow misses those in between and gets the latest. It is
 // closed when ctx ends, and only then. Any number may watch.
 func (n *Node) Watch(ctx context.Context) <-chan *View {
-	return n.watchers.add(ctx, n.View)
+	return n.watchers.add(ctx, func() (*View, bool) { return n.View(), true })
 }
 
-// watchers are the channels that Watch gave out. The zero value is ready.
-type watchers struct {
+// watchers are channels that hold the latest of something, such as those that
+// Watch gave out. The zero value is ready.
+type watchers[T any] struct {
 	mu  sync.Mutex
-	chs map[chan *View]struct{}
+	chs map[chan T]struct{}
 }
 
-func (w *watchers) add(ctx context.Context, current func() *View) <-chan *View {
-	ch := make(chan *View, 1)
+// add makes a channel that is closed when ctx ends. It holds what current gives
+// now, unless that is nothing yet.
+func (w *watchers[T]) add(ctx context.Context, current func() (T, bool)) <-chan T {
+	ch := make(chan T, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.chs == nil {
-		w.chs = make(map[chan *View]struct{})
+		w.chs = make(map[chan T]struct{})
 	}
 	w.chs[ch] = struct{}{}
-	ch <- current() // under the lock, so that a later one cannot come first
+	if v, ok := current(); ok {
+		ch <- v // under the lock, so that a later one cannot come first
+	}
 	context.AfterFunc(ctx, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -75,7 +80,7 @@ func (w *watchers) add(ctx context.Context, current func() *View) <-chan *View {
 
 // send replaces what each channel holds by v. Only its callers fill channels,
 // so that room is certain after taking the old one out.
-func (w *watchers) send(v *View) {
+func (w *watchers[T]) send(v T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for ch := range w.chs {
