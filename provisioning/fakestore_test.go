@@ -609,8 +609,10 @@ func (f *fakeStore) Properties(_ context.Context, _ ngnpro.Viewer, id int) ([]ng
 func (f *fakeStore) Subscriber(context.Context, string) (*subjects.Subscriber, error) {
 	return nil, f.fail
 }
+
 func (f *fakeStore) Changes(context.Context, uint64) (*subjects.ChangedKeys, error) {
 	return nil, f.fail
 }
+
 func (f *fakeStore) Pending(context.Context, int) (provisioning.Notices, error) { return nil, f.fail }
 func (f *fakeStore) Acknowledge(context.Context, provisioning.Notices) error    { return f.fail }

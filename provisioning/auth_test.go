@@ -1,0 +1,152 @@
+package provisioning_test
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"thor/provisioning"
+)
+
+// login posts a call with credentials from an address and reports the answer's body.
+func login(s *provisioning.Server, from, user, password, rest string) string {
+	body := `<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header><auth><username>` + user + `</username><password>` + password +
+		`</password>` + rest + `</auth></e:Header><e:Body><n:getAccount xmlns:n="urn:AGProjects:NGNPro:Sip">` + aliceID +
+		`</n:getAccount></e:Body></e:Envelope>`
+	r := httptest.NewRequest("POST", "/", strings.NewReader(body))
+	r.RemoteAddr = from + ":40000"
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w.Body.String()
+}
+
+func newServer(t *testing.T, f *fakeStore) *provisioning.Server {
+	t.Helper()
+	s, err := provisioning.New(config(t, f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestLoginIsRememberedForAShortTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := populated(t)
+		s := newServer(t, f)
+		call := func(want bool) {
+			t.Helper()
+			if ok := strings.Contains(login(s, "192.0.2.1", "customer1", "pw-customer1", ""), "Alice"); ok != want {
+				t.Errorf("seen %v, want %v", ok, want)
+			}
+		}
+		for range 50 {
+			call(true)
+		}
+		if f.logins != 1 {
+			t.Errorf("the password was checked %d times", f.logins)
+		}
+		// The password changes elsewhere: known here after the time, not later.
+		c := f.customers.rows["102"]
+		c.Password = ptr("new")
+		f.customers.rows["102"] = c
+		call(true)
+		time.Sleep(31 * time.Second)
+		call(false)
+	})
+}
+
+func TestChangedCustomerHasToLogInAgain(t *testing.T) {
+	f := populated(t)
+	s := newServer(t, f)
+	if !strings.Contains(login(s, "192.0.2.1", "customer1", "pw-customer1", ""), "Alice") {
+		t.Fatal("not logged in")
+	}
+	body := strings.ReplaceAll(request("updateAccount", `<account><id>102</id><reseller>101</reseller><username>customer1</username><password>new</password></account>`), ":Sip", ":Customer")
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader(body)))
+	if w.Code != 200 {
+		t.Fatal(w.Body)
+	}
+	if strings.Contains(login(s, "192.0.2.1", "customer1", "pw-customer1", ""), "Alice") {
+		t.Error("the old password still works")
+	}
+	if !strings.Contains(login(s, "192.0.2.1", "customer1", "new", ""), "Alice") {
+		t.Error("the new password does not work")
+	}
+}
+
+func TestWrongPasswordsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := populated(t)
+		s := newServer(t, f)
+		for range 30 {
+			login(s, "192.0.2.1", "customer1", "wrong", "")
+		}
+		if f.logins > 11 {
+			t.Errorf("the store was asked %d times", f.logins)
+		}
+		limited := func(from, user, pw string) bool { return !strings.Contains(login(s, from, user, pw, ""), "Alice") }
+		if !limited("192.0.2.1", "customer1", "pw-customer1") {
+			t.Error("the right password ends the limit: then it is none")
+		}
+		if limited("192.0.2.2", "customer1", "pw-customer1") || limited("192.0.2.1", "reseller1", "pw-reseller1") {
+			t.Error("another address or another user is limited too")
+		}
+		time.Sleep(time.Minute)
+		if limited("192.0.2.1", "customer1", "pw-customer1") {
+			t.Error("still limited after a minute")
+		}
+	})
+}
+
+func TestOneAddressTryingManyUsersIsLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := populated(t)
+		s := newServer(t, f)
+		for i := range 300 {
+			login(s, fmt.Sprintf("[2001:db8::%x]", i+1), fmt.Sprintf("user%d", i), "wrong", "") // of one /64
+		}
+		if f.logins > 101 {
+			t.Errorf("the store was asked %d times", f.logins)
+		}
+	})
+}
+
+func TestAdministratorsAreLimitedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, populated(t))
+		for range 11 {
+			login(s, "192.0.2.1", adminUser, "guess", "<admin>true</admin>")
+		}
+		if b := login(s, "192.0.2.1", adminUser, "guess", "<admin>true</admin>"); !strings.Contains(b, "too many") {
+			t.Error(b)
+		}
+	})
+}
+
+func TestNewAdministratorsEndTheOldOnes(t *testing.T) {
+	s := newServer(t, populated(t))
+	if err := s.SetAdmins([]provisioning.Admin{{User: "root", Password: "one"}, {User: "ops", Password: "two"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		user, pw, rest string
+		want           bool
+	}{
+		{adminUser, "s3cret &amp; &lt;sûre&gt;", "<admin>true</admin>", false},
+		{"root", "one", "<admin>true</admin>", true},
+		{"ops", "two", "<admin>1</admin>", true},
+		{"ops", "two", "", true},
+		{"ops", "one", "<admin>true</admin>", false},
+		{"root", "", "<admin>true</admin>", false},
+		{"", "", "<admin>true</admin>", false},
+		{"ops", "two", "<admin>perhaps</admin>", false},
+	} {
+		if ok := strings.Contains(login(s, "192.0.2.1", c.user, c.pw, c.rest), "Alice"); ok != c.want {
+			t.Errorf("%+v: %v", c, ok)
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package soap_test
+
+import (
+	"encoding/xml"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"thor/provisioning/soap"
+)
+
+type inner struct {
+	Name  string `soap:"name"`
+	Value *int   `soap:"value"`
+}
+
+type record struct {
+	Text    string   `soap:"text"`
+	Maybe   *string  `soap:"maybe"`
+	Number  int      `soap:"number"`
+	Price   *float64 `soap:"price"`
+	Flag    *bool    `soap:"flag"`
+	Data    []byte   `soap:"data"`
+	Inner   inner    `soap:"inner"`
+	Other   *inner   `soap:"other"`
+	List    []string `soap:"list"`
+	Records *[]inner `soap:"records"`
+	Serial  int      `soap:"serial,ro"`
+	Numbers []int    `soap:"numbers"`
+	Private string   // not on the wire
+}
+
+type call struct {
+	Record record `soap:"record"`
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func full() record {
+	return record{
+		Text: "a <b> & \"c\" \u4e2d\r\n\t", Maybe: ptr(""), Number: -1 << 31, Price: ptr(1.25), Flag: ptr(true), Data: []byte{0, 255, 10},
+		Inner: inner{"x", ptr(0)}, Other: &inner{Name: "y"}, List: []string{"", "b"}, Records: &[]inner{{"r", ptr(1)}}, Numbers: []int{1, 2},
+	}
+}
+
+// wrap makes a call of what is in a response, so that what we write is read by us.
+func wrap(response []byte) []byte {
+	s := string(response)
+	return []byte(strings.NewReplacer("<return", "<record", "</return>", "</record>", "opResponse", "op").Replace(s))
+}
+
+func read(t testing.TB, b []byte, v any) error {
+	t.Helper()
+	m, err := soap.Open(b, "")
+	if err != nil {
+		return err
+	}
+	e, err := m.Body()
+	if err != nil {
+		return err
+	}
+	return m.Decode(e, v)
+}
+
+func TestWhatIsWrittenIsReadAgain(t *testing.T) {
+	for name, r := range map[string]record{"full": full(), "zero": {Data: []byte{}, List: []string{}, Numbers: []int{}}} {
+		var c call
+		if err := read(t, wrap(soap.Response("urn:p", "urn:t", "op", r)), &c); err != nil {
+			t.Fatal(name, err)
+		}
+		if c.Record.Data == nil {
+			c.Record.Data = []byte{}
+		}
+		if !reflect.DeepEqual(c.Record, r) {
+			t.Errorf("%s: read %+v\nwrote %+v", name, c.Record, r)
+		}
+	}
+}
+
+func TestReadOnlyFieldsAreWrittenAndNotRead(t *testing.T) {
+	b := soap.Response("urn:p", "urn:t", "op", record{Serial: 7})
+	if !strings.Contains(string(b), `<serial xsi:type="xsd:int">7</serial>`) {
+		t.Errorf("%s", b)
+	}
+	var c call
+	if err := read(t, wrap(b), &c); err != nil || c.Record.Serial != 0 {
+		t.Errorf("%v %d", err, c.Record.Serial)
+	}
+}
+
+func TestLatin1IsRead(t *testing.T) {
+	doc := "<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Body><op><record><text>caf\xe9 \xfc</text></record></op></e:Body></e:Envelope>"
+	for name, c := range map[string]struct{ doc, charset string }{
+		"by the transport":   {doc, "ISO-8859-1"},
+		"by the declaration": {`<?xml version="1.0" encoding="iso-8859-1"?>` + doc, ""},
+		"the transport wins": {`<?xml version="1.0" encoding="utf-8"?>` + doc, "latin1"},
+	} {
+		m, err := soap.Open([]byte(c.doc), c.charset)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		e, err := m.Body()
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		var v call
+		if err := m.Decode(e, &v); err != nil || v.Record.Text != "café ü" {
+			t.Errorf("%s: %q %v", name, v.Record.Text, err)
+		}
+	}
+	if _, err := soap.Open([]byte(doc), ""); err == nil {
+		if err := read(t, []byte(doc), &call{}); err == nil {
+			t.Error("Latin-1 is taken for UTF-8")
+		}
+	}
+}
+
+func TestFaultSaysItAllAndNothingMore(t *testing.T) {
+	f := &soap.Fault{Code: soap.Client, Name: "Bad<Name", Number: 1011, Text: "a & b"}
+	var env struct {
+		Code   string `xml:"Body>Fault>faultcode"`
+		String string `xml:"Body>Fault>faultstring"`
+		Number int    `xml:"Body>Fault>detail>exception>errorcode"`
+		Text   string `xml:"Body>Fault>detail>exception>errorstring"`
+	}
+	if err := xml.Unmarshal(f.Envelope(), &env); err != nil {
+		t.Fatal(err)
+	}
+	if env.Code != "SOAP-ENV:Client" || env.String != "Bad<Name" || env.Number != 1011 || env.Text != "a & b" {
+		t.Errorf("%+v", env)
+	}
+	// With a type there, ext-soap puts another object between.
+	if strings.Contains(string(f.Envelope()), "xsi:type") {
+		t.Error("the detail has types")
+	}
+}
+
+func TestWhatXMLCannotHoldIsReplaced(t *testing.T) {
+	b := soap.Response("urn:p", "urn:t", "op", record{Text: "a\x00b\x1f\xff\ufffe"})
+	var c call
+	if err := read(t, wrap(b), &c); err != nil || c.Record.Text != "a\ufffdb\ufffd\ufffd\ufffd" {
+		t.Errorf("%q %v", c.Record.Text, err)
+	}
+}
+
+func FuzzMessage(f *testing.F) {
+	f.Add(wrap(soap.Response("urn:p", "urn:t", "op", full())))
+	f.Add((&soap.Fault{Code: soap.Client, Name: "x"}).Envelope())
+	f.Add([]byte(`<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header><auth/></e:Header><e:Body><op><record href="#a"/></op><x id="a"><list href="#a"/></x></e:Body></e:Envelope>`))
+	f.Add([]byte(`<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><op><param0><list>a</list><list>b</list><records><name/></records></param0></op></e:Body></e:Envelope>`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c call
+		err := read(t, b, &c)
+		var fault *soap.Fault
+		var value *soap.ValueError
+		if err != nil && !errors.As(err, &fault) && !errors.As(err, &value) {
+			t.Fatalf("an error of another kind: %v", err)
+		}
+		if err != nil {
+			return
+		}
+		// What was read can be written, and reads the same.
+		var again call
+		if err := read(t, wrap(soap.Response("urn:p", "urn:t", "op", c.Record)), &again); err != nil {
+			t.Fatalf("%v of %+v", err, c.Record)
+		}
+	})
+}
+
+func BenchmarkDecodeEncode(b *testing.B) {
+	doc := wrap(soap.Response("urn:p", "urn:t", "op", full()))
+	b.SetBytes(int64(len(doc)))
+	for b.Loop() {
+		var c call
+		if err := read(b, doc, &c); err != nil {
+			b.Fatal(err)
+		}
+		if len(soap.Response("urn:p", "urn:t", "op", c.Record)) == 0 {
+			b.Fatal("nothing")
+		}
+	}
+}
