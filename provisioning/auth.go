@@ -2,13 +2,10 @@ package provisioning
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"net/netip"
-	"sync"
 	"time"
 
 	"thor/provisioning/ngnpro"
@@ -20,8 +17,6 @@ type Admin struct {
 }
 
 const (
-	rememberFor   = 30 * time.Second // a login that succeeded; a changed password may live on so long elsewhere
-	rememberMost  = 4096
 	longestSecret = 128 // characters of a user name or a password that are worth a look
 	checksAtOnce  = 4   // of passwords against the store, which is slow on purpose
 )
@@ -33,21 +28,16 @@ func (s *Server) authenticate(ctx context.Context, a *ngnpro.Auth, from netip.Ad
 		return ngnpro.Viewer{}, ngnpro.ErrAuthentication
 	}
 	now := time.Now()
-	id := s.logins.name(a)
-	v, ok := s.logins.recall(id, now)
-	if !ok {
-		if !s.failures.allow(from, a.Username, now) {
-			s.metrics.logins.WithLabelValues("limited").Inc()
-			return ngnpro.Viewer{}, ngnpro.ErrAuthentication.With("too many wrong passwords: try again in a minute")
+	if !s.failures.allow(from, a.Username, now) {
+		s.metrics.logins.WithLabelValues("limited").Inc()
+		return ngnpro.Viewer{}, ngnpro.ErrAuthentication.With("too many wrong passwords: try again in a minute")
+	}
+	v, err := s.login(ctx, a)
+	if err != nil {
+		if isFault(err, ngnpro.ErrAuthentication) {
+			s.failures.note(from, a.Username, now)
 		}
-		var err error
-		if v, err = s.login(ctx, a); err != nil {
-			if isFault(err, ngnpro.ErrAuthentication) {
-				s.failures.note(from, a.Username, now)
-			}
-			return ngnpro.Viewer{}, err
-		}
-		s.logins.remember(id, v, now)
+		return ngnpro.Viewer{}, err
 	}
 	if a.Impersonate == nil || *a.Impersonate == 0 {
 		return v, nil
@@ -122,63 +112,3 @@ func value(p *int) int {
 }
 
 func isFault(err error, f *ngnpro.Fault) bool { return err != nil && errors.Is(err, f) }
-
-// logins remembers who logged in, so that not every call costs a slow check of
-// a password. It holds no password: a login is known by a keyed digest whose key
-// ends with the process.
-type logins struct {
-	key [32]byte
-
-	mu    sync.Mutex
-	known map[[32]byte]login
-}
-
-type login struct {
-	v     ngnpro.Viewer
-	until time.Time
-}
-
-func newLogins() *logins {
-	l := &logins{known: make(map[[32]byte]login)}
-	_, _ = rand.Read(l.key[:]) // never fails, see crypto/rand
-	return l
-}
-
-func (l *logins) name(a *ngnpro.Auth) (id [32]byte) {
-	h := hmac.New(sha256.New, l.key[:])
-	admin := byte('?')
-	if a.Admin != nil {
-		admin = 'n'
-		if *a.Admin {
-			admin = 'y'
-		}
-	}
-	h.Write([]byte{admin, byte(len(a.Username))}) // at most longestSecret
-	h.Write([]byte(a.Username))
-	h.Write([]byte(a.Password))
-	h.Sum(id[:0])
-	return id
-}
-
-func (l *logins) recall(id [32]byte, now time.Time) (ngnpro.Viewer, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	k, ok := l.known[id]
-	return k.v, ok && now.Before(k.until)
-}
-
-func (l *logins) remember(id [32]byte, v ngnpro.Viewer, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.known) >= rememberMost {
-		clear(l.known)
-	}
-	l.known[id] = login{v, now.Add(rememberFor)}
-}
-
-// forget makes every login be checked again.
-func (l *logins) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	clear(l.known)
-}

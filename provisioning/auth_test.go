@@ -32,32 +32,6 @@ func newServer(t *testing.T, f *fakeStore) *provisioning.Server {
 	return s
 }
 
-func TestLoginIsRememberedForAShortTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := populated(t)
-		s := newServer(t, f)
-		call := func(want bool) {
-			t.Helper()
-			if ok := strings.Contains(login(s, "192.0.2.1", "customer1", "pw-customer1", ""), "Alice"); ok != want {
-				t.Errorf("seen %v, want %v", ok, want)
-			}
-		}
-		for range 50 {
-			call(true)
-		}
-		if f.logins != 1 {
-			t.Errorf("the password was checked %d times", f.logins)
-		}
-		// The password changes elsewhere: known here after the time, not later.
-		c := f.customers.rows["102"]
-		c.Password = ptr("new")
-		f.customers.rows["102"] = c
-		call(true)
-		time.Sleep(31 * time.Second)
-		call(false)
-	})
-}
-
 func TestChangedCustomerHasToLogInAgain(t *testing.T) {
 	f := populated(t)
 	s := newServer(t, f)

@@ -155,11 +155,9 @@ func customerOperations() []operation {
 			if err := in.Account.Clean(); err != nil {
 				return err
 			}
-			defer c.logins.forget() // its password or rights may have changed
 			return c.cfg.Store.UpdateCustomer(c.ctx, c.v, &in.Account)
 		}),
 		do("deleteAccount", func(c *call, in *idIn) error {
-			defer c.logins.forget()
 			return c.cfg.Store.DeleteCustomer(c.ctx, c.v, in.ID)
 		}),
 		get("getAccount", func(c *call, in *idIn) (*ngnpro.CustomerAccount, error) {

@@ -65,7 +65,6 @@ type Server struct {
 	metrics  *metrics
 	service  *soap.Service
 	admins   atomic.Pointer[[]Admin]
-	logins   *logins
 	failures failures
 	checks   chan struct{} // one token for each password being checked
 	ready    chan struct{}
@@ -78,7 +77,7 @@ type Server struct {
 // New checks cfg. It opens nothing.
 func New(cfg Config) (*Server, error) {
 	s := &Server{
-		cfg: cfg, log: cfg.Log.With().Str("comp", "provisioning").Logger(), service: service(), logins: newLogins(),
+		cfg: cfg, log: cfg.Log.With().Str("comp", "provisioning").Logger(), service: service(),
 		checks: make(chan struct{}, checksAtOnce), ready: make(chan struct{}),
 	}
 	if cfg.Store == nil || cfg.Certificate == nil {
@@ -100,7 +99,7 @@ func New(cfg Config) (*Server, error) {
 	return s, s.SetAdmins(cfg.Admins)
 }
 
-// SetAdmins replaces the administrators; whoever is logged in has to again.
+// SetAdmins replaces the administrators, from the next call on.
 func (s *Server) SetAdmins(as []Admin) error {
 	for _, a := range as {
 		if a.User == "" || a.Password == "" || len(a.User) > longestSecret || len(a.Password) > longestSecret {
@@ -108,7 +107,6 @@ func (s *Server) SetAdmins(as []Admin) error {
 		}
 	}
 	s.admins.Store(&as)
-	s.logins.forget()
 	return nil
 }
 

@@ -108,6 +108,8 @@ type Enum interface {
 // Customers are the parties to whom records belong.
 type Customers interface {
 	// Login finds the party of a user name and password, or ErrAuthentication.
+	// It is asked at each call: a password that was right shall not cost the time
+	// of a slow hash again.
 	Login(ctx context.Context, username, password string) (*ngnpro.CustomerAccount, error)
 	AddCustomer(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) (*ngnpro.CustomerAccount, error)
 	UpdateCustomer(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) error

@@ -18,8 +18,9 @@ import (
 const (
 	maxName  = 64
 	maxText  = 255
-	maxLines = 16 << 10 // certificates and notes
-	maxList  = 1000     // items in a list
+	maxLines = 16 << 10 // certificates
+	maxInfo  = 1024     // notes and values of properties, of several lines
+	maxList  = 100      // items in a list
 )
 
 func invalid(field, format string, args ...any) error {

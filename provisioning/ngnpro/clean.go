@@ -138,7 +138,7 @@ func properties(field string, ps []Property) error {
 			return invalid(field, "has one without a name, or a name twice")
 		}
 		seen[p.Name] = true
-		if err := first(text(field, p.Name, maxName), lines(field, p.Value, maxLines)); err != nil {
+		if err := first(text(field, p.Name, maxName), lines(field, p.Value, maxInfo)); err != nil {
 			return err
 		}
 	}

@@ -43,7 +43,7 @@ func (a *VoicemailAccount) Clean() error {
 		}
 	}
 	if a.Info != nil {
-		if err := lines("account.info", *a.Info, maxLines); err != nil {
+		if err := lines("account.info", *a.Info, maxInfo); err != nil {
 			return err
 		}
 	}
@@ -86,7 +86,7 @@ func (r *EnumRange) Clean() error {
 		}
 	}
 	if r.Info != nil {
-		if err := lines("range.info", *r.Info, maxLines); err != nil {
+		if err := lines("range.info", *r.Info, maxInfo); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (r *EnumRange) CleanNew() error {
 // Clean checks a number; what a mapping leaves open gets its default.
 func (n *EnumNumber) Clean() error {
 	if n.Info != nil {
-		if err := lines("number.info", *n.Info, maxLines); err != nil {
+		if err := lines("number.info", *n.Info, maxInfo); err != nil {
 			return err
 		}
 	}
@@ -205,7 +205,7 @@ func CustomerProperties(ps []CustomerProperty) error {
 			return invalid("properties", "has one without a name, or a name twice")
 		}
 		seen = append(seen, p.Name)
-		if err := first(text("properties", p.Name, maxName), lines("properties", p.Value, maxLines),
+		if err := first(text("properties", p.Name, maxName), lines("properties", p.Value, maxInfo),
 			texts(maxName, "properties.category", p.Category, "properties.permission", p.Permission)); err != nil {
 			return err
 		}
