@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
@@ -411,6 +410,3 @@ func (t *tx) credit(s *settings, name, count string) error {
 	}
 	return nil
 }
-
-// now is the time, for rules that end.
-func now() time.Time { return time.Now() }

@@ -1,12 +1,16 @@
 package store
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"sync"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"thor/provisioning/ngnpro"
 )
 
 const (
@@ -72,3 +76,23 @@ func (l *logins) digest(password string) (d [sha256.Size]byte) {
 // nobody is a hash that no password matches: guessing a user name takes as long
 // as guessing a password.
 const nobody = "$2a$10$0000000000000000000000uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu"
+
+// Login finds the party of a user name and password.
+func (s *Store) Login(ctx context.Context, username, password string) (c *ngnpro.CustomerAccount, err error) {
+	hash := ""
+	err = s.look(ctx, "log in", func(t *tx) error {
+		c, hash, err = t.login(username)
+		return err
+	})
+	unknown := errors.Is(err, ngnpro.ErrCustomerNotFound)
+	if err != nil && !unknown {
+		return nil, err
+	}
+	if unknown || hash == "" {
+		hash = nobody
+	}
+	if !s.logins.right(username, password, hash) || unknown {
+		return nil, ngnpro.ErrAuthentication
+	}
+	return c, nil
+}

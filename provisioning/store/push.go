@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"strings"
+	"time"
 
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
@@ -72,14 +73,14 @@ func (t *tx) fill(x *subjects.Subscriber, id ngnpro.SipID) error {
 
 // accept are the rules for a node, nil for none.
 func (p *profile) accept() *subjects.SubscriberAccept {
-	if len(p.Persistent) == 0 && (p.Temporary == nil || p.Temporary.expired(now())) {
+	if len(p.Persistent) == 0 && (p.Temporary == nil || p.Temporary.expired(time.Now())) {
 		return nil
 	}
 	x := &subjects.SubscriberAccept{}
 	for _, r := range p.Persistent {
 		x.Persistent = append(x.Persistent, subjects.SubscriberAcceptRule{Start: r.Start, Stop: r.Stop, Days: r.Days, Groups: r.Groups})
 	}
-	if p.Temporary != nil && !p.Temporary.expired(now()) {
+	if p.Temporary != nil && !p.Temporary.expired(time.Now()) {
 		x.Temporary = &subjects.SubscriberTemporary{Groups: p.Temporary.Groups, Until: p.Temporary.Until}
 	}
 	return x

@@ -11,7 +11,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/dbagent/location"
+	"thor/provisioning"
 )
+
+var _ provisioning.Store = (*Store)(nil)
 
 // A Source tells which database to use: a fixed one, or the one that is
 // announced in the network.

@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"thor/provisioning/ngnpro"
+)
+
+// phonebookGroups are the groups of a phonebook that have entries.
+func (t *tx) phonebookGroups(id ngnpro.SipID) (gs []string, err error) {
+	const q = "SELECT DISTINCT grp FROM sip_phonebook WHERE username = ? AND domain = ? AND grp <> '' ORDER BY grp"
+	err = t.rows(q, []any{id.Username, id.Domain}, func(r *sql.Rows) error {
+		var g string
+		err := r.Scan(&g)
+		gs = append(gs, g)
+		return err
+	})
+	return gs, err
+}
+
+func checkEntry(e *ngnpro.PhonebookEntry) error {
+	var c check
+	c.word("entry.uri", e.URI, maxURI)
+	c.text("entry.name", e.Name, maxLabel)
+	c.group(e.Group)
+	return c.err
+}
+
+// phonebook runs f while an account, which v sees, stays.
+func (s *Store) phonebook(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(t *tx, id ngnpro.SipID) error) error {
+	return s.write(ctx, act, func(t *tx) error {
+		x, err := t.subscriber(v, foldID(id), true)
+		if err != nil {
+			return err
+		}
+		return f(t, x.id)
+	})
+}
+
+// AddPhonebookEntry adds an entry.
+func (s *Store) AddPhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) error {
+	if err := checkEntry(e); err != nil {
+		return err
+	}
+	return s.phonebook(ctx, "add phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
+		const q = "INSERT INTO sip_phonebook (username, domain, uri, name, grp) VALUES (?, ?, ?, ?, ?)"
+		_, err := t.exec(q, id.Username, id.Domain, e.URI, e.Name, e.Group)
+		if duplicate(err) {
+			return ngnpro.ErrEntryExists
+		}
+		return err
+	})
+}
+
+// UpdatePhonebookEntry changes name and group of an entry.
+func (s *Store) UpdatePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) error {
+	if err := checkEntry(e); err != nil {
+		return err
+	}
+	return s.phonebook(ctx, "update phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
+		const is = "SELECT 1 FROM sip_phonebook WHERE username = ? AND domain = ? AND uri = ?"
+		var one int
+		found, err := t.row(is, []any{id.Username, id.Domain, e.URI}, []any{&one})
+		if err != nil {
+			return err
+		}
+		if !found {
+			return ngnpro.ErrEntryNotFound
+		}
+		const q = "UPDATE sip_phonebook SET name = ?, grp = ? WHERE username = ? AND domain = ? AND uri = ?"
+		_, err = t.exec(q, e.Name, e.Group, id.Username, id.Domain, e.URI)
+		return err
+	})
+}
+
+// DeletePhonebookEntry deletes an entry.
+func (s *Store) DeletePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) error {
+	return s.phonebook(ctx, "delete phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
+		n, err := t.affects("DELETE FROM sip_phonebook WHERE username = ? AND domain = ? AND uri = ?", id.Username, id.Domain, uri)
+		if err == nil && n == 0 {
+			return ngnpro.ErrEntryNotFound
+		}
+		return err
+	})
+}
+
+// PhonebookEntries lists entries by their URI.
+func (s *Store) PhonebookEntries(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, match *ngnpro.PhonebookEntry, r *ngnpro.Range) (es []ngnpro.PhonebookEntry, err error) {
+	id = foldID(id)
+	var l list
+	l.and("username = ?", id.Username)
+	l.and("domain = ?", id.Domain)
+	if match != nil {
+		l.like("uri", "match.uri", match.URI)
+		l.like("name", "match.name", match.Name)
+		l.like("grp", "match.group", match.Group)
+	}
+	l.sort(nil, nil, "uri")
+	l.part(r)
+	err = s.snapshot(ctx, "get phonebook", func(t *tx) error {
+		es = nil
+		if _, err := t.subscriber(v, id, false); err != nil {
+			return err
+		}
+		_, err := t.find(&l, "uri, name, grp", "sip_phonebook", func(r *sql.Rows) error {
+			var e ngnpro.PhonebookEntry
+			err := r.Scan(&e.URI, &e.Name, &e.Group)
+			es = append(es, e)
+			return err
+		})
+		return err
+	})
+	return es, err
+}
