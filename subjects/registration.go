@@ -12,11 +12,8 @@ type NodeStatistics struct {
 // domain.
 type RoleStatistics map[string]map[string]int
 
-// What SIP proxies count.
-const (
-	OnlineAccounts = "online_accounts" // subscribers that are registered
-	OnlineDevices  = "online_devices"  // their contacts
-)
+// OnlineAccounts is what SIP proxies count: subscribers that are registered.
+const OnlineAccounts = "online_accounts"
 
 // A LocationsRequest asks a node where Keys are registered with it.
 type LocationsRequest struct {

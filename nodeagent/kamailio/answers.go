@@ -1,0 +1,162 @@
+package kamailio
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"thor/overlay"
+	"thor/subjects"
+)
+
+const (
+	countEvery = 10 * time.Second // a count is not made again before
+	countTime  = 20 * time.Second // Kamailio takes 3 s for 20,000 subscribers
+	countWait  = time.Second      // an answer waits so long for a newer count…
+	countOld   = 5 * time.Minute  // …and gives one of up to this age otherwise
+	lookups    = 8                // at once
+)
+
+// A Network is what is needed of an overlay.Node.
+type Network interface {
+	Handle(role, verb string, h func(context.Context, *overlay.Request) *subjects.Reply)
+}
+
+// Answers answers what the provisioning server asks of this node.
+type Answers struct {
+	roles   map[subjects.Role]*counted
+	log     zerolog.Logger
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	working sync.WaitGroup
+}
+
+// counted is a Kamailio with its newest count.
+type counted struct {
+	client *Client
+
+	mu   sync.Mutex
+	last map[string]int
+	at   time.Time
+	busy chan struct{} // closed when the count under way is done; nil: none is
+}
+
+// Handle has n answer by the Kamailios of the roles from now on. Call it before
+// the network runs.
+func Handle(n Network, roles map[subjects.Role]*Client, log zerolog.Logger) *Answers {
+	a := &Answers{roles: make(map[subjects.Role]*counted), log: log.With().Str("comp", "kamailio").Logger()}
+	a.life, a.end = context.WithCancel(context.Background())
+	for r, c := range roles {
+		a.roles[r] = &counted{client: c}
+	}
+	n.Handle(subjects.Agent, subjects.VerbStatistics, a.statistics)
+	n.Handle(subjects.Agent, subjects.VerbLocations, a.locations)
+	return a
+}
+
+// Close ends what is under way, and the connections to Kamailio. Questions that
+// come later get no counts.
+func (a *Answers) Close() {
+	a.end()
+	a.working.Wait()
+	for _, c := range a.roles {
+		c.client.Close()
+	}
+}
+
+func (a *Answers) statistics(ctx context.Context, _ *overlay.Request) *subjects.Reply {
+	s := subjects.NodeStatistics{V: subjects.Version, Roles: make(map[subjects.Role]subjects.RoleStatistics)}
+	for r, c := range a.roles {
+		counts, err := a.count(ctx, c)
+		if err != nil {
+			a.log.Debug().Err(err).Str("role", string(r)).Msg("registrations cannot be counted")
+		}
+		if counts != nil {
+			s.Roles[r] = subjects.RoleStatistics{subjects.OnlineAccounts: counts}
+		}
+	}
+	return &subjects.Reply{V: subjects.Version, Data: s.Encode()}
+}
+
+// count is the newest count, made anew if it is not of the last seconds; nil if
+// there is none that is fit to be shown.
+func (a *Answers) count(ctx context.Context, c *counted) (map[string]int, error) {
+	c.mu.Lock()
+	if time.Since(c.at) < countEvery {
+		defer c.mu.Unlock()
+		return c.last, nil
+	}
+	busy := c.busy
+	if busy == nil && a.life.Err() == nil {
+		busy = make(chan struct{})
+		c.busy = busy
+		a.working.Go(func() { c.refresh(a.life, busy) })
+	}
+	c.mu.Unlock()
+	wait := time.NewTimer(countWait)
+	defer wait.Stop()
+	select {
+	case <-busy:
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.at) < countOld {
+		return c.last, nil
+	}
+	return nil, context.DeadlineExceeded
+}
+
+func (c *counted) refresh(ctx context.Context, busy chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, countTime)
+	defer cancel()
+	counts, err := c.client.Online(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.last, c.at = counts, time.Now()
+	}
+	c.busy = nil
+	close(busy)
+}
+
+func (a *Answers) locations(ctx context.Context, r *overlay.Request) *subjects.Reply {
+	q, err := subjects.ParseLocationsRequest(r.Data)
+	if err != nil {
+		return &subjects.Reply{V: subjects.Version, Code: subjects.ErrorBad, Text: err.Error()}
+	}
+	var mu sync.Mutex
+	out := subjects.Locations{V: subjects.Version, Contacts: make(map[string][]subjects.Contact)}
+	answered := len(q.Keys) == 0
+	var g sync.WaitGroup
+	slots := make(chan struct{}, lookups)
+	for _, k := range q.Keys {
+		for _, role := range slices.Sorted(maps.Keys(a.roles)) {
+			slots <- struct{}{}
+			g.Go(func() {
+				defer func() { <-slots }()
+				cs, err := a.roles[role].client.Contacts(ctx, k)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					a.log.Debug().Err(err).Str("role", string(role)).Msg("registrations cannot be looked up")
+					return
+				}
+				answered = true
+				if len(cs) > 0 {
+					out.Contacts[k] = append(out.Contacts[k], cs...)
+				}
+			})
+		}
+	}
+	g.Wait()
+	if !answered {
+		return &subjects.Reply{V: subjects.Version, Code: subjects.ErrorFailed, Text: "Kamailio does not answer"}
+	}
+	return &subjects.Reply{V: subjects.Version, Data: out.Encode()}
+}

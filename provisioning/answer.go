@@ -1,0 +1,103 @@
+package provisioning
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// An asker is who puts a question, as the broker vouches for.
+type asker struct {
+	role subjects.Role
+	node subjects.NodeID
+}
+
+// refuse answers a question that is not answered.
+func (l *Live) refuse(verb string, a asker, code subjects.ErrorCode, text string) *subjects.Reply {
+	l.metrics.answers.WithLabelValues(verb, string(code)).Inc()
+	e := l.log.Debug()
+	if code == subjects.ErrorForbidden {
+		e = l.log.Info()
+	}
+	e.Str("peer", string(a.node)).Str("peer_role", string(a.role)).Str("subject", verb).Str("reason", text).Msg("question refused")
+	return &subjects.Reply{V: subjects.Version, Code: code, Text: text}
+}
+
+// cleared finds out who asks, and refuses who may not. The broker lets a node
+// publish only questions that end in a role of its own and its own name, and
+// subscribe only to its own inbox: so who asks is known by the subject, and who
+// hears the answer by the inbox.
+func (l *Live) cleared(verb string, r *overlay.Request) (asker, *subjects.Reply) {
+	got, role, node, err := subjects.ParseProvisioningRequest(r.Subject)
+	a := asker{role, node}
+	switch {
+	case err != nil || got != verb:
+		return a, l.refuse(verb, a, subjects.ErrorBad, "the subject does not name who asks")
+	case !slices.Contains(l.cfg.Cleared, role):
+		return a, l.refuse(verb, a, subjects.ErrorForbidden, "this role is not cleared for subscribers")
+	case !strings.HasPrefix(r.Reply, subjects.InboxPrefix(node)+"."):
+		return a, l.refuse(verb, a, subjects.ErrorForbidden, "the answer would go to somebody else's inbox")
+	}
+	return a, nil
+}
+
+// giveSubscriber answers a SubscriberRequest.
+func (l *Live) giveSubscriber(ctx context.Context, r *overlay.Request) *subjects.Reply {
+	const verb = subjects.VerbSubscriber
+	a, no := l.cleared(verb, r)
+	if no != nil {
+		return no
+	}
+	q, err := subjects.ParseSubscriberRequest(r.Data)
+	if err != nil {
+		return l.refuse(verb, a, subjects.ErrorBad, err.Error())
+	}
+	if !l.responsible(a.role, a.node, q.Key) {
+		return l.refuse(verb, a, subjects.ErrorForbidden, "another node is responsible for this subscriber")
+	}
+	p, err := l.cfg.Store.Subscriber(ctx, q.Key)
+	if err != nil {
+		l.log.Debug().Err(err).Msg("read a subscriber for a node")
+		return l.refuse(verb, a, subjects.ErrorFailed, "the database does not answer")
+	}
+	if p.Revision < q.Least {
+		return l.refuse(verb, a, subjects.ErrorBehind, "the database here is behind")
+	}
+	p.V, p.Key = subjects.Version, q.Key
+	b := p.Encode()
+	if len(b) > subjects.MaxView {
+		l.log.Error().Int("bytes", len(b)).Uint64("rev", p.Revision).Msg("a profile is too large to be sent")
+		return l.refuse(verb, a, subjects.ErrorFailed, "the profile is too large")
+	}
+	l.metrics.answers.WithLabelValues(verb, "ok").Inc()
+	return &subjects.Reply{V: subjects.Version, Data: b}
+}
+
+// giveChanges answers a ChangesRequest with the keys that are the asker's.
+func (l *Live) giveChanges(ctx context.Context, r *overlay.Request) *subjects.Reply {
+	const verb = subjects.VerbChanges
+	a, no := l.cleared(verb, r)
+	if no != nil {
+		return no
+	}
+	q, err := subjects.ParseChangesRequest(r.Data)
+	if err != nil {
+		return l.refuse(verb, a, subjects.ErrorBad, err.Error())
+	}
+	c, err := l.cfg.Store.Changes(ctx, q.Since)
+	if err != nil {
+		l.log.Debug().Err(err).Msg("read the changes for a node")
+		return l.refuse(verb, a, subjects.ErrorFailed, "the database does not answer")
+	}
+	out := subjects.ChangedKeys{V: subjects.Version, Through: c.Through, All: c.All || len(c.Keys) > subjects.MaxKeys, Keys: []string{}}
+	for _, k := range c.Keys {
+		if !out.All && l.responsible(a.role, a.node, k) {
+			out.Keys = append(out.Keys, k)
+		}
+	}
+	l.metrics.answers.WithLabelValues(verb, "ok").Inc()
+	return &subjects.Reply{V: subjects.Version, Data: out.Encode()}
+}

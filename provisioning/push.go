@@ -1,0 +1,275 @@
+package provisioning
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"thor/overlay/lookup"
+	"thor/subjects"
+)
+
+// Bounds of pushing.
+const (
+	maxQueue   = 10_000          // changed keys that wait; more are found in the store
+	pushAtOnce = 64              // notices under way
+	nodeAtOnce = 8               // of them to one node, which answers 16 at once to all servers
+	noticeTime = 4 * time.Second // a node has to pull before it answers
+	breakAfter = 3               // silences of a node in a row…
+	breakFor   = 2 * time.Second // …after which it is left alone for a while
+	ackAtOnce  = 256             // acknowledgements in one transaction
+	storeTime  = 5 * time.Second
+)
+
+// A courier is the state of pushing.
+type courier struct {
+	wake    chan struct{} // something waits
+	soon    chan struct{} // something failed
+	moved   chan struct{} // the lookup changed
+	slots   chan struct{} // one token for each notice under way
+	acks    chan subjects.SubscriberNotice
+	working sync.WaitGroup
+
+	mu      sync.Mutex
+	waiting map[string]*subjects.SubscriberNotice
+	order   []string
+	flying  map[string]uint64 // revision of the notice under way
+	nodes   map[subjects.NodeID]*target
+	pending int // in the store, when last looked at
+}
+
+// A target is a node that is told of changes.
+type target struct {
+	slots  chan struct{}
+	silent int
+	until  time.Time // it is left alone
+}
+
+func (c *courier) init() {
+	c.wake, c.soon = make(chan struct{}, 1), make(chan struct{}, 1)
+	c.moved = make(chan struct{}, 1)
+	c.slots = make(chan struct{}, pushAtOnce)
+	c.acks = make(chan subjects.SubscriberNotice, ackAtOnce)
+	c.waiting, c.flying = make(map[string]*subjects.SubscriberNotice), make(map[string]uint64)
+	c.nodes = make(map[subjects.NodeID]*target)
+}
+
+// signal leaves a token in ch, which holds one.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Push makes changes known to the nodes that are responsible. It never blocks.
+// What does not find room is found in the store later.
+func (l *Live) Push(ns Notices) {
+	c := &l.courier
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range ns {
+		n := ns[i]
+		if w := c.waiting[n.Key]; w != nil {
+			if n.Revision > w.Revision {
+				*w = n
+			}
+			continue
+		}
+		if len(c.order) >= maxQueue {
+			l.metrics.overflow.Inc()
+			signal(c.soon)
+			continue
+		}
+		c.waiting[n.Key] = &n
+		c.order = append(c.order, n.Key)
+	}
+	signal(c.wake)
+}
+
+// next takes the notice that has waited longest.
+func (c *courier) next() (subjects.SubscriberNotice, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.order) == 0 {
+		return subjects.SubscriberNotice{}, false
+	}
+	k := c.order[0]
+	c.order = c.order[1:]
+	n := c.waiting[k]
+	delete(c.waiting, k)
+	return *n, true
+}
+
+// dispatch delivers what Push took note of.
+func (l *Live) dispatch(ctx context.Context) {
+	c := &l.courier
+	for {
+		n, ok := c.next()
+		if !ok {
+			select {
+			case <-c.wake:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		c.working.Go(func() {
+			defer func() { <-c.slots }()
+			if l.deliver(ctx, n) != nil {
+				signal(c.soon)
+			}
+		})
+	}
+}
+
+// deliver tells every node that is to hold the key, and notes the push as
+// acknowledged once all of them do.
+func (l *Live) deliver(ctx context.Context, n subjects.SubscriberNotice) error {
+	c := &l.courier
+	c.mu.Lock()
+	c.flying[n.Key] = max(c.flying[n.Key], n.Revision)
+	c.mu.Unlock()
+	err := l.tell(ctx, n)
+	c.mu.Lock()
+	if c.flying[n.Key] == n.Revision {
+		delete(c.flying, n.Key)
+	}
+	c.mu.Unlock()
+	if err != nil {
+		l.metrics.pushes.WithLabelValues("failed").Inc()
+		l.log.Debug().Err(err).Uint64("rev", n.Revision).Msg("push not acknowledged, to be repeated")
+		return err
+	}
+	l.metrics.pushes.WithLabelValues("held").Inc()
+	select {
+	case c.acks <- n:
+	case <-ctx.Done(): // the next one finds it pending, and the nodes say that they hold it
+	}
+	return nil
+}
+
+func (l *Live) tell(ctx context.Context, n subjects.SubscriberNotice) error {
+	n.V, n.From = subjects.Version, l.net.ID()
+	t := l.table()
+	if t == nil || t.Len() == 0 {
+		return lookup.ErrNoMembers
+	}
+	nodes := holders(t, n.Key)
+	if len(nodes) == 0 {
+		l.log.Error().Uint64("rev", n.Revision).Msg("a key that nobody can look up is pushed to nobody")
+	}
+	errs := make(chan error, len(nodes))
+	for _, node := range nodes {
+		go func() { errs <- l.tellOne(ctx, node, n) }()
+	}
+	var first error
+	for range nodes {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// tellOne is done when the node holds what n speaks of.
+func (l *Live) tellOne(ctx context.Context, node subjects.NodeID, n subjects.SubscriberNotice) error {
+	t, err := l.courier.target(node, time.Now())
+	if err != nil {
+		return err
+	}
+	select {
+	case t.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-t.slots }()
+	ctx, cancel := context.WithTimeout(ctx, noticeTime)
+	defer cancel()
+	r, err := l.net.Ask(ctx, subjects.AgentRequest(node, subjects.VerbSubscriber), n.Encode())
+	l.courier.heard(t, err == nil, time.Now())
+	switch {
+	case err != nil:
+		return fmt.Errorf("tell %s: %w", node, err)
+	case r.Code != "":
+		return fmt.Errorf("tell %s: %s: %s", node, r.Code, r.Text)
+	}
+	h, err := subjects.ParseSubscriberHeld(r.Data)
+	switch {
+	case err != nil:
+		return fmt.Errorf("tell %s: answer: %w", node, err)
+	case h.Key != n.Key || h.Revision < n.Revision:
+		return fmt.Errorf("tell %s: it holds revision %d, not %d", node, h.Revision, n.Revision)
+	}
+	return nil
+}
+
+// target finds a node, unless it is to be left alone for now.
+func (c *courier) target(node subjects.NodeID, now time.Time) (*target, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.nodes[node]
+	if t == nil {
+		t = &target{slots: make(chan struct{}, nodeAtOnce)}
+		c.nodes[node] = t
+	}
+	if now.Before(t.until) {
+		return nil, fmt.Errorf("tell %s: it did not answer a moment ago", node)
+	}
+	return t, nil
+}
+
+func (c *courier) heard(t *target, answered bool, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if answered {
+		t.silent = 0
+		return
+	}
+	if t.silent++; t.silent >= breakAfter {
+		t.until = now.Add(breakFor)
+	}
+}
+
+// acknowledge tells the store which pushes are done.
+func (l *Live) acknowledge(ctx context.Context) {
+	c := &l.courier
+	sick := false
+	for {
+		var done Notices
+		select {
+		case n := <-c.acks:
+			done = append(done, n)
+		case <-ctx.Done():
+			return
+		}
+		for more := true; more && len(done) < ackAtOnce; {
+			select {
+			case n := <-c.acks:
+				done = append(done, n)
+			default:
+				more = false
+			}
+		}
+		to, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+		err := l.cfg.Store.Acknowledge(to, done)
+		cancel()
+		if (err != nil) != sick {
+			sick = err != nil
+			if sick {
+				l.log.Error().Err(err).Msg("acknowledged pushes cannot be noted, they will be repeated")
+			} else {
+				l.log.Info().Msg("acknowledged pushes are noted again")
+			}
+		}
+		if err != nil {
+			signal(c.soon)
+		}
+	}
+}
