@@ -67,7 +67,7 @@ func checkRange(id ngnpro.EnumRangeID, r *ngnpro.EnumRange) error {
 	}
 	c.number("size", r.Size, 0, maxNumber)
 	c.opt("info", r.Info, maxInfo)
-	ns := or(r.Nameservers, nil)
+	ns := strip(or(r.Nameservers, nil))
 	if len(ns) > 10 {
 		c.fail("nameservers has more than 10 items")
 	}

@@ -1,0 +1,232 @@
+package store_test
+
+import (
+	"testing"
+
+	"thor/provisioning/ngnpro"
+)
+
+// customer adds a customer of a reseller, or a reseller if that is 0.
+func (w *world) customer(name string, reseller int) int {
+	w.t.Helper()
+	c := &ngnpro.CustomerAccount{Username: &name, Password: new("pw-" + name), Reseller: &reseller, ResellerActive: new(reseller == 0)}
+	n, err := w.AddCustomer(w.ctx, admin, c)
+	w.ok(err)
+	return *n.ID
+}
+
+func reseller(id int) ngnpro.Viewer { return ngnpro.Viewer{Reseller: id} }
+func customer(id int) ngnpro.Viewer { return ngnpro.Viewer{Customer: id} }
+
+func TestEverybodySeesTheirOwn(t *testing.T) {
+	w := newWorld(t)
+	r1, r2 := w.customer("r1", 0), w.customer("r2", 0)
+	c1, c2 := w.customer("c1", r1), w.customer("c2", r1)
+	w.ok(w.AddDomain(w.ctx, customer(c1), &ngnpro.SipDomain{Domain: "c1.example"}))
+	w.ok(w.AddDomain(w.ctx, reseller(r1), &ngnpro.SipDomain{Domain: "r1.example"}))
+	w.ok(w.AddDomain(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "r2.example"}))
+	w.ok(w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: "admin.example", Customer: &c2}))
+	for v, want := range map[ngnpro.Viewer]int{admin: 4, reseller(r1): 3, reseller(r2): 1, customer(c1): 1, customer(c2): 1, {}: 0} {
+		if total, ds, err := w.FindDomains(w.ctx, v, &ngnpro.SipDomainQuery{}); err != nil || total != want || len(ds) != want {
+			t.Errorf("%+v sees %d domains, %v, want %d", v, total, err, want)
+		}
+	}
+	got, _, err := w.AddAccount(w.ctx, customer(c1), &ngnpro.SipAccount{ID: id("a@c1.example"), Password: new("p")})
+	w.ok(err)
+	if a := w.get(got.Key()); a.Customer != c1 || a.Reseller != r1 {
+		t.Errorf("the account is of %d, %d", a.Customer, a.Reseller)
+	}
+	_, err = w.AddAlias(w.ctx, reseller(r1), &ngnpro.SipAlias{ID: id("b@r1.example"), Target: id("a@c1.example")})
+	w.ok(err)
+	for _, v := range []ngnpro.Viewer{customer(c2), reseller(r2), {}} {
+		_, err := w.Account(w.ctx, v, got)
+		is(t, "get", err, ngnpro.ErrAccountNotFound)
+		_, err = w.UpdateAccount(w.ctx, v, &ngnpro.SipAccount{ID: got, Password: new("stolen")})
+		is(t, "update", err, ngnpro.ErrAccountNotFound)
+		_, err = w.DeleteAccount(w.ctx, v, got)
+		is(t, "delete", err, ngnpro.ErrAccountNotFound)
+		_, err = w.AddToGroup(w.ctx, v, got, "free-pstn")
+		is(t, "group", err, ngnpro.ErrAccountNotFound)
+		_, _, err = w.AddAccount(w.ctx, v, &ngnpro.SipAccount{ID: id("x@c1.example"), Password: new("p")})
+		is(t, "add", err, ngnpro.ErrDomainNotFound)
+		is(t, "delete domain", w.DeleteDomain(w.ctx, v, "c1.example"), ngnpro.ErrDomainNotFound)
+		_, err = w.Alias(w.ctx, v, id("b@r1.example"))
+		is(t, "alias", err, ngnpro.ErrAliasNotFound)
+		_, err = w.Voicemail(w.ctx, v, got)
+		is(t, "voicemail", err, ngnpro.ErrVoicemailNotFound)
+		if n, _, err := w.FindAccounts(w.ctx, v, &ngnpro.SipQuery{}); err != nil || n != 0 {
+			t.Errorf("%+v finds %d accounts, %v", v, n, err)
+		}
+	}
+	is(t, "another's domain", w.AddDomain(w.ctx, customer(c2), &ngnpro.SipDomain{Domain: "c1.example"}), ngnpro.ErrDomainExists)
+	is(t, "for another customer", w.AddDomain(w.ctx, customer(c2), &ngnpro.SipDomain{Domain: "x.example", Customer: &c1}), ngnpro.ErrForbidden)
+	is(t, "for another's customer", w.AddDomain(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "x.example", Customer: &c1}), ngnpro.ErrCustomerNotFound)
+	is(t, "for another reseller", w.AddDomain(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "x.example", Reseller: &r1}), ngnpro.ErrForbidden)
+	is(t, "for nobody", w.AddDomain(w.ctx, ngnpro.Viewer{}, &ngnpro.SipDomain{Domain: "x.example"}), ngnpro.ErrForbidden)
+	w.check()
+}
+
+func TestADomainTakesItsAccountsAlong(t *testing.T) {
+	w := newWorld(t)
+	r := w.customer("r", 0)
+	c := w.customer("c", r)
+	w.domain("d.example")
+	w.domain("other.example")
+	w.account("a@d.example")
+	w.account("o@other.example")
+	w.alias("x@d.example", "o@other.example")
+	before, err := w.Changes(w.ctx, 0)
+	w.ok(err)
+	ns, err := w.UpdateDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: "d.example", Customer: &c, MatchIPAddress: new("192.0.2.1")})
+	w.ok(err)
+	if len(ns) != 2 || ns[0].Key != "a@d.example" || ns[1].Key != "x@d.example" || ns[0].Revision <= before.Through {
+		t.Errorf("concerns %v", ns)
+	}
+	if x, err := w.Subscriber(w.ctx, "a@d.example"); err != nil || x.Customer != c || x.Reseller != r {
+		t.Errorf("%+v, %v", x, err)
+	}
+	ns, err = w.UpdateDomain(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: "d.example", PrivateKey: new("PEM"), VerifyCert: new(true)})
+	w.ok(err)
+	if len(ns) != 0 {
+		t.Errorf("a certificate concerns %v", ns)
+	}
+	_, ds, err := w.FindDomains(w.ctx, customer(c), &ngnpro.SipDomainQuery{})
+	w.ok(err)
+	if d := ds[0]; *d.PrivateKey != "PEM" || !*d.VerifyCert || *d.MatchIPAddress != "192.0.2.1" || *d.Customer != c || d.ChangeDate == "" {
+		t.Errorf("%+v", d)
+	}
+	counts, err := w.CountAccounts(w.ctx)
+	w.ok(err)
+	if len(counts) != 2 || counts["d.example"] != 1 {
+		t.Errorf("counts %v", counts)
+	}
+	w.check()
+}
+
+func TestResellersAndCustomers(t *testing.T) {
+	w := newWorld(t)
+	r := w.customer("r", 0)
+	c := w.customer("c", r)
+	add := func(v ngnpro.Viewer, change func(*ngnpro.CustomerAccount)) error {
+		a := &ngnpro.CustomerAccount{Username: new("new"), Password: new("p")}
+		change(a)
+		_, err := w.AddCustomer(w.ctx, v, a)
+		return err
+	}
+	nothing := func(*ngnpro.CustomerAccount) {}
+	is(t, "a customer's customer", add(customer(c), nothing), ngnpro.ErrForbidden)
+	is(t, "user name twice", add(admin, func(a *ngnpro.CustomerAccount) { a.Username = new("c") }), ngnpro.ErrCustomerExists)
+	is(t, "of a customer", add(admin, func(a *ngnpro.CustomerAccount) { a.Reseller = &c }), ngnpro.ErrCustomerNotFound)
+	is(t, "active by itself", add(reseller(r), func(a *ngnpro.CustomerAccount) { a.ResellerActive = new(true) }), ngnpro.ErrForbidden)
+	is(t, "impersonating a stranger", add(admin, func(a *ngnpro.CustomerAccount) { a.Reseller, a.Impersonate = &r, new(r+77) }), ngnpro.ErrInvalid)
+	w.ok(w.UpdateCustomer(w.ctx, admin, &ngnpro.CustomerAccount{ID: &r, ResellerActive: new(false)}))
+	is(t, "reseller not active", add(reseller(r), nothing), ngnpro.ErrForbidden)
+	w.ok(w.UpdateCustomer(w.ctx, admin, &ngnpro.CustomerAccount{ID: &r, ResellerActive: new(true)}))
+	w.ok(add(reseller(r), func(a *ngnpro.CustomerAccount) { a.Impersonate, a.Credit, a.City = &r, new(12.5), new("Haarlem") }))
+
+	total, cs, err := w.FindCustomers(w.ctx, reseller(r), &ngnpro.CustomerQuery{}, false)
+	w.ok(err)
+	if total != 2 || *cs[1].Username != "new" || *cs[1].Credit != 12.5 || *cs[1].City != "Haarlem" || *cs[1].Reseller != r || cs[1].Password != nil {
+		t.Errorf("%d customers, %+v", total, cs)
+	}
+	if total, cs, err := w.FindCustomers(w.ctx, admin, &ngnpro.CustomerQuery{}, true); err != nil || total != 1 || *cs[0].ID != r {
+		t.Errorf("%d resellers, %v", total, err)
+	}
+	// What is echoed does no harm; what is raised is refused.
+	got, err := w.Customer(w.ctx, customer(c), c)
+	w.ok(err)
+	got.Tel = new("+31")
+	w.ok(w.UpdateCustomer(w.ctx, customer(c), got))
+	for what, f := range map[string]func(*ngnpro.CustomerAccount){
+		"impersonate": func(a *ngnpro.CustomerAccount) { a.Impersonate = &r }, "credit": func(a *ngnpro.CustomerAccount) { a.Credit = new(1e6) },
+		"balance": func(a *ngnpro.CustomerAccount) { a.Balance = new(1.0) }, "active": func(a *ngnpro.CustomerAccount) { a.ResellerActive = new(true) },
+	} {
+		a := &ngnpro.CustomerAccount{ID: &c}
+		f(a)
+		is(t, what, w.UpdateCustomer(w.ctx, customer(c), a), ngnpro.ErrForbidden)
+		a.ID = &r
+		is(t, "reseller's "+what, w.UpdateCustomer(w.ctx, customer(c), a), ngnpro.ErrCustomerNotFound)
+	}
+	is(t, "reseller's own credit", w.UpdateCustomer(w.ctx, reseller(r), &ngnpro.CustomerAccount{ID: &r, Credit: new(5.0)}), ngnpro.ErrForbidden)
+	is(t, "another reseller", w.UpdateCustomer(w.ctx, admin, &ngnpro.CustomerAccount{ID: &c, Reseller: new(99)}), ngnpro.ErrInvalid)
+
+	w.ok(w.AddDomain(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "c.example"}))
+	is(t, "in use", w.DeleteCustomer(w.ctx, admin, c), ngnpro.ErrCustomerInUse)
+	is(t, "reseller in use", w.DeleteCustomer(w.ctx, admin, r), ngnpro.ErrCustomerInUse)
+	is(t, "oneself", w.DeleteCustomer(w.ctx, customer(c), c), ngnpro.ErrForbidden)
+	w.ok(w.DeleteDomain(w.ctx, admin, "c.example"))
+	w.ok(w.DeleteCustomer(w.ctx, reseller(r), c))
+	_, err = w.Customer(w.ctx, admin, c)
+	is(t, "gone", err, ngnpro.ErrCustomerNotFound)
+}
+
+func TestLogin(t *testing.T) {
+	w := newWorld(t)
+	r := w.customer("r'; DROP TABLE customers; --", 0)
+	for range 2 { // from the database, and remembered
+		c, err := w.Login(w.ctx, "r'; DROP TABLE customers; --", "pw-r'; DROP TABLE customers; --")
+		w.ok(err)
+		if *c.ID != r || c.Password != nil {
+			t.Errorf("%+v", c)
+		}
+	}
+	for _, x := range [][2]string{{"r'; DROP TABLE customers; --", "wrong"}, {"nobody", "pw"}, {"", ""}, {"R'; DROP TABLE customers; --", "pw-r'; DROP TABLE customers; --"}} {
+		_, err := w.Login(w.ctx, x[0], x[1])
+		is(t, "log in", err, ngnpro.ErrAuthentication)
+	}
+	w.ok(w.UpdateCustomer(w.ctx, admin, &ngnpro.CustomerAccount{ID: &r, Password: new("other")}))
+	_, err := w.Login(w.ctx, "r'; DROP TABLE customers; --", "pw-r'; DROP TABLE customers; --")
+	is(t, "the password before", err, ngnpro.ErrAuthentication)
+	_, err = w.Login(w.ctx, "r'; DROP TABLE customers; --", "other")
+	w.ok(err)
+	if got := w.rows("SELECT LEFT(password_hash, 4), LENGTH(password_hash) FROM customers"); got != "$2a$\t60" {
+		t.Errorf("kept as %q", got)
+	}
+}
+
+func TestCreditsLimit(t *testing.T) {
+	w := newWorld(t)
+	r := w.customer("r", 0)
+	c := w.customer("c", r)
+	set := func(v ngnpro.Viewer, of int, name, value, permission string) error {
+		return w.SetProperties(w.ctx, v, of, []ngnpro.CustomerProperty{{Name: name, Value: value, Category: new("credit"), Permission: &permission}})
+	}
+	w.ok(set(reseller(r), c, "sip_credit", "1", "reseller"))
+	w.ok(set(reseller(r), c, "sip_alias_credit", "1", "customer"))
+	w.ok(set(admin, r, "enum_range_credit", "1", "admin"))
+	w.ok(set(admin, r, "enum_number_credit", "1", "admin"))
+	is(t, "by the customer", set(customer(c), c, "sip_credit", "99", "customer"), ngnpro.ErrForbidden)
+	is(t, "by the customer, as allowed by a mistake", set(customer(c), c, "sip_alias_credit", "99", "customer"), ngnpro.ErrForbidden)
+	is(t, "by the reseller for itself", set(reseller(r), r, "sip_credit", "99", ""), ngnpro.ErrForbidden)
+	is(t, "not a number", set(admin, c, "sip_credit", "many", ""), ngnpro.ErrInvalid)
+	w.ok(set(customer(c), c, "colour", "blue", ""))
+	ps, err := w.Properties(w.ctx, customer(c), c)
+	w.ok(err)
+	if len(ps) != 3 || ps[0].Name != "colour" {
+		t.Errorf("properties %+v", ps)
+	}
+	w.ok(w.SetProperties(w.ctx, customer(c), c, ps)) // echoed
+
+	w.ok(w.AddDomain(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "c.example"}))
+	w.account("a@c.example")
+	_, _, err = w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("b@c.example"), Password: new("p")})
+	is(t, "a second account", err, ngnpro.ErrLimit)
+	w.alias("x@c.example", "a@c.example")
+	_, err = w.AddAlias(w.ctx, customer(c), &ngnpro.SipAlias{ID: id("y@c.example"), Target: id("a@c.example")})
+	is(t, "a second alias", err, ngnpro.ErrLimit)
+	w.ok(w.AddRange(w.ctx, customer(c), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "31"}}))
+	is(t, "a second range of the reseller's", w.AddRange(w.ctx, reseller(r), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "32"}}), ngnpro.ErrLimit)
+	w.ok(w.AddNumber(w.ctx, customer(c), &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "3120"}}))
+	is(t, "a second number", w.AddNumber(w.ctx, customer(c), &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "3121"}}), ngnpro.ErrLimit)
+	_, err = w.DeleteAccount(w.ctx, customer(c), id("a@c.example"))
+	w.ok(err)
+	w.account("b@c.example")
+
+	w.ok(set(reseller(r), r, "store_clear_text_passwords", "0", ""))
+	_, err = w.UpdateAccount(w.ctx, customer(c), &ngnpro.SipAccount{ID: id("b@c.example"), Password: new("p2")})
+	w.ok(err)
+	if w.get("b@c.example").Password != nil {
+		t.Error("the reseller's wish about passwords was ignored")
+	}
+	w.check()
+}
