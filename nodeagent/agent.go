@@ -47,14 +47,23 @@ func (n node) Join(m overlay.Member) (membership, error) {
 
 // An Agent announces the roles of a machine. Its methods may be called from any
 // goroutine.
+//
+// Locks are taken in this order: change, a role's mu, mu.
 type Agent struct {
 	net     network
 	log     zerolog.Logger
 	metrics *metrics
-	roles   []*role
 	ready   chan struct{}
-	waiting atomic.Int32 // roles not announced yet
 	started atomic.Bool
+
+	change sync.Mutex              // one Reconfigure, or the begin or end of Run, at a time
+	run    context.Context         // Run's; nil while it does not run; guarded by change
+	fail   context.CancelCauseFunc // ends Run; guarded by change
+	ended  bool                    // Run has; guarded by change
+
+	mu    sync.Mutex
+	roles []*role // in the order of the configuration; changed under change and mu
+	isSet bool    // ready is closed
 }
 
 // New checks cfg, also against the certificate. It does no I/O and starts
@@ -73,11 +82,7 @@ func newAgent(cfg Config, n network) (*Agent, error) {
 	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("nodeagent: register metrics: %w", err)
 	}
-	var errs []error
-	for _, p := range cfg.Validate(n.Identity()) {
-		errs = append(errs, cfg.text(p))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := cfg.check(n.Identity()); err != nil {
 		return nil, err
 	}
 	for _, rc := range cfg.Roles {
@@ -87,28 +92,29 @@ func newAgent(cfg Config, n network) (*Agent, error) {
 		}
 		a.roles = append(a.roles, r)
 	}
-	a.waiting.Store(int32(len(a.roles)))
 	return a, nil
 }
 
-func (a *Agent) newRole(rc RoleConfig) (*role, error) {
-	r := &role{
-		agent: a, log: a.log.With().Str("role", string(rc.Role)).Logger(),
-		member: overlay.Member{
-			Role: rc.Role, Addresses: slices.Clone(rc.Addresses), Priority: rc.Priority, Weight: rc.Weight,
-			Version: rc.Version, Attrs: rc.Attrs,
-		},
+// check is Validate as one error, a line for each problem.
+func (cfg *Config) check(id *identity.Identity) error {
+	var errs []error
+	for _, p := range cfg.Validate(id) {
+		errs = append(errs, cfg.text(p))
 	}
+	return errors.Join(errs...)
+}
+
+func (a *Agent) newRole(rc RoleConfig) (*role, error) {
+	r := &role{agent: a, name: rc.Role, log: a.log.With().Str("role", string(rc.Role)).Logger()}
+	checks := make([]*check, 0, len(rc.Checks))
 	for i, cc := range rc.Checks {
-		cc = cc.withDefaults()
-		p, err := cc.prober()
+		c, err := newCheck(cc.withDefaults())
 		if err != nil {
 			return nil, fmt.Errorf("nodeagent: role %s: check %d: %w", rc.Role, i+1, err)
 		}
-		c := &check{cfg: cc, prober: p, health: health{rise: cc.Rise, fall: cc.Fall}}
-		r.checks = append(r.checks, c)
-		r.healths = append(r.healths, &c.health)
+		checks = append(checks, c)
 	}
+	r.configure(rc, checks)
 	return r, nil
 }
 
@@ -125,26 +131,52 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var g sync.WaitGroup
+	a.change.Lock()
+	a.run, a.fail = ctx, cancel
 	for _, r := range a.roles {
-		if err := r.announce(); err != nil { // those without checks
+		if err := a.start(r); err != nil {
 			cancel(err)
 		}
-		for _, c := range r.checks {
-			g.Go(func() {
-				if err := r.watch(ctx, c); err != nil {
-					cancel(err)
-				}
-			})
-		}
 	}
+	a.change.Unlock()
 	<-ctx.Done()
-	g.Wait()
+	a.change.Lock()
+	defer a.change.Unlock()
+	a.run, a.ended = nil, true
+	for _, r := range a.roles {
+		halt(r.checks)
+	}
 	a.leave(context.WithoutCancel(ctx))
 	if err := context.Cause(ctx); errors.Is(err, errRefused) {
 		return fmt.Errorf("nodeagent: %w", err)
 	}
 	return nil
+}
+
+// start announces r, if it has no checks, or begins to check it. The caller
+// holds change, and Run runs.
+func (a *Agent) start(r *role) error {
+	if err := r.announce(); err != nil {
+		return err
+	}
+	for _, c := range r.checks {
+		a.watch(r, c)
+	}
+	return nil
+}
+
+// watch makes the check c of r until it is halted, or Run ends.
+func (a *Agent) watch(r *role, c *check) {
+	ctx, cancel := context.WithCancel(a.run)
+	fail, ended := a.fail, make(chan struct{})
+	c.stop, c.ended = cancel, ended
+	go func() {
+		defer close(ended)
+		defer cancel()
+		if err := r.watch(ctx, c); err != nil {
+			fail(err)
+		}
+	}()
 }
 
 // leave says goodbye under all roles at once.
@@ -177,16 +209,23 @@ type RoleStatus struct {
 
 // Status is how the roles are now, in the order of the configuration.
 func (a *Agent) Status() []RoleStatus {
-	out := make([]RoleStatus, 0, len(a.roles))
-	for _, r := range a.roles {
+	a.mu.Lock()
+	roles := a.roles // replaced as a whole, never written to
+	a.mu.Unlock()
+	out := make([]RoleStatus, 0, len(roles))
+	for _, r := range roles {
 		out = append(out, r.status())
 	}
 	return out
 }
 
-// announced counts a role that is announced for the first time.
-func (a *Agent) announced() {
-	if a.waiting.Add(-1) == 0 {
-		close(a.ready)
+// settle closes ready once every role has been announced.
+func (a *Agent) settle() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.isSet || slices.ContainsFunc(a.roles, func(r *role) bool { return !r.announced.Load() }) {
+		return
 	}
+	a.isSet = true
+	close(a.ready)
 }

@@ -50,3 +50,18 @@ func (m *metrics) announced(role subjects.Role, s subjects.State) {
 	}
 	m.up.WithLabelValues(string(role)).Set(up)
 }
+
+// forget drops what is known of a role that is no more.
+func (m *metrics) forget(role subjects.Role) {
+	labels := prometheus.Labels{"role": string(role)}
+	m.probes.DeletePartialMatch(labels)
+	m.took.DeletePartialMatch(labels)
+	m.up.DeletePartialMatch(labels)
+}
+
+// forgetCheck drops what is known of one check of a role.
+func (m *metrics) forgetCheck(role subjects.Role, check string) {
+	labels := prometheus.Labels{"role": string(role), "check": check}
+	m.probes.DeletePartialMatch(labels)
+	m.took.DeletePartialMatch(labels)
+}

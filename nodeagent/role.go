@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -18,23 +19,48 @@ var errRefused = errors.New("announcement refused")
 
 // A check is one probe that is made again and again.
 type check struct {
-	cfg    CheckConfig
+	cfg    CheckConfig // with its defaults
 	prober prober
 	health health // guarded by the role's mu
+
+	stop  context.CancelFunc // ends it; nil before it began; guarded by the agent's change
+	ended chan struct{}      // closed when it has
+}
+
+func newCheck(cc CheckConfig) (*check, error) {
+	p, err := cc.prober()
+	if err != nil {
+		return nil, err
+	}
+	return &check{cfg: cc, prober: p, health: health{rise: cc.Rise, fall: cc.Fall}}, nil
 }
 
 // A role is announced as its checks say.
 type role struct {
-	agent   *Agent
-	log     zerolog.Logger
-	member  overlay.Member // as configured; State and Reason are derived
+	agent     *Agent
+	name      subjects.Role
+	log       zerolog.Logger
+	announced atomic.Bool // once, as up or as down
+
+	// Guarded by the agent's change and mu: whoever holds one may read.
+	cfg     RoleConfig
 	checks  []*check
-	healths []*health // of checks, in the same order
+	healths []*health      // of checks, in the same order
+	member  overlay.Member // as configured; State and Reason are derived
 
 	mu     sync.Mutex
 	ms     membership // nil before the first announcement
 	state  subjects.State
 	reason string
+}
+
+// configure sets what r is. The caller holds mu, or is alone.
+func (r *role) configure(rc RoleConfig, checks []*check) {
+	r.cfg, r.checks, r.healths = rc.clone(), checks, nil
+	for _, c := range checks {
+		r.healths = append(r.healths, &c.health)
+	}
+	r.member = memberOf(&r.cfg)
 }
 
 // watch probes c until ctx ends. While the newest result speaks against what is
@@ -56,7 +82,7 @@ func (r *role) watch(ctx context.Context, c *check) error {
 		if ctx.Err() != nil {
 			return nil // a probe cut short says nothing
 		}
-		r.agent.metrics.probed(r.member.Role, c.prober.name(), f, took)
+		r.agent.metrics.probed(r.name, c.prober.name(), f, took)
 		pending, err := r.observe(c, f, took)
 		if err != nil {
 			return err
@@ -122,7 +148,7 @@ func (r *role) derive() error {
 		return nil
 	}
 	r.state, r.reason = state, reason
-	r.agent.metrics.announced(r.member.Role, state)
+	r.agent.metrics.announced(r.name, state)
 	if r.ms != nil {
 		r.ms.Update(func(m *overlay.Member) { m.State, m.Reason = state, reason })
 		return nil
@@ -135,7 +161,8 @@ func (r *role) derive() error {
 	}
 	r.ms = ms
 	r.log.Info().Str("state", string(state)).Str("reason", reason).Msg("role announced")
-	r.agent.announced()
+	r.announced.Store(true)
+	r.agent.settle()
 	return nil
 }
 
@@ -145,7 +172,7 @@ func (r *role) status() RoleStatus {
 	defer r.mu.Unlock()
 	cond, why := all(r.healths)
 	state, reason := derive(r.ms != nil && r.ms.Drained(), cond, why)
-	return RoleStatus{Role: r.member.Role, State: state, Reason: reason}
+	return RoleStatus{Role: r.name, State: state, Reason: reason}
 }
 
 func (r *role) leave(ctx context.Context) {

@@ -1,0 +1,194 @@
+package nodeagent
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"thor/subjects"
+)
+
+// running is an agent that runs; end ends it and waits.
+func running(t *testing.T, n *fakeNet, roles ...RoleConfig) (a *Agent, end func()) {
+	t.Helper()
+	a, err := newAgent(Config{Roles: roles, Metrics: prometheus.NewRegistry()}, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	synctest.Wait()
+	return a, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func reconfigure(t *testing.T, a *Agent, roles ...RoleConfig) {
+	t.Helper()
+	if err := a.Reconfigure(roles); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+// fake makes the newest check of a role ask p; the check must be one that has not been asked yet.
+func (a *Agent) fake(role int, check int, p *fakeProbe) { a.roles[role].checks[check].prober = p }
+
+func TestReconfigureAddsAndRemovesRolesWithoutTouchingTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		n.id.Roles = append(n.id.Roles, "voicemail_server")
+		a, end := running(t, n, RoleConfig{Role: "sip_proxy"}, RoleConfig{Role: "media_relay"})
+		time.Sleep(time.Second)
+		reconfigure(t, a, RoleConfig{Role: "voicemail_server"}, RoleConfig{Role: "sip_proxy"})
+		time.Sleep(time.Second)
+		n.expect(t, "0s sip_proxy up", "0s media_relay up", "1s media_relay leave", "1s voicemail_server up")
+		if s := a.Status(); len(s) != 2 || s[0].Role != "voicemail_server" || s[1].Role != "sip_proxy" {
+			t.Errorf("status %v", s)
+		}
+		end()
+		if got := strings.Join(n.said[4:], "\n"); !strings.Contains(got, "2s sip_proxy leave") || !strings.Contains(got, "2s voicemail_server leave") || strings.Contains(got, "media_relay") {
+			t.Errorf("at the end: %s", got)
+		}
+	})
+}
+
+func TestReconfigureChangesWhatARoleSaysInOneAnnouncement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		n.id.Addresses = append(n.id.Addresses, netip.MustParseAddr("192.0.2.1"))
+		a, end := running(t, n, RoleConfig{Role: "sip_proxy", Priority: 7, Attrs: subjects.Attrs{"a": "1"}})
+		defer end()
+		next := RoleConfig{Role: "sip_proxy", Addresses: n.id.Addresses[1:], Priority: 9, Weight: 50, Version: "2", Attrs: subjects.Attrs{"a": "2"}}
+		reconfigure(t, a, next)
+		n.expect(t, "0s sip_proxy up", "0s sip_proxy up")
+		m := n.ms["sip_proxy"].m
+		if m.Priority != 9 || m.Weight != 50 || m.Version != "2" || m.Attrs["a"] != "2" || m.Addresses[0].String() != "192.0.2.1" || m.State != subjects.Up {
+			t.Errorf("announced %+v", m)
+		}
+		reconfigure(t, a, next)
+		n.expect(t, "0s sip_proxy up", "0s sip_proxy up")
+	})
+}
+
+func TestAChangedCheckKeepsTheRoleAsItIsUntilItHasDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		old := CheckConfig{Kind: TCP, Target: "127.0.0.1:1"}
+		kept := CheckConfig{Kind: TCP, Target: "127.0.0.1:2"}
+		a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{old, kept}}}}, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, q := &fakeProbe{start: n.start}, &fakeProbe{start: n.start}
+		a.fake(0, 0, p)
+		a.fake(0, 1, q)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		time.Sleep(time.Second)
+		// The new check's service is dead: nothing listens on the port.
+		reconfigure(t, a, RoleConfig{Role: "sip_proxy", Checks: []CheckConfig{kept, {Kind: Command, Command: []string{"/bin/false"}}}})
+		if p.closed != 1 || q.closed != 0 {
+			t.Errorf("closed the old check %d times and the kept one %d times", p.closed, q.closed)
+		}
+		asked := len(p.asked)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if len(p.asked) != asked || len(q.asked) < 3 {
+			t.Errorf("the old check was asked %d times more, the kept one %d times", len(p.asked)-asked, len(q.asked))
+		}
+		n.mu.Lock()
+		last := n.said[len(n.said)-1]
+		n.mu.Unlock()
+		if !strings.Contains(last, "sip_proxy down: command /bin/false") {
+			t.Errorf("announced %q", last)
+		}
+		// Without the failing check the role is up at once.
+		reconfigure(t, a, RoleConfig{Role: "sip_proxy", Checks: []CheckConfig{kept}})
+		if m := n.ms["sip_proxy"].m; m.State != subjects.Up || m.Reason != "" {
+			t.Errorf("announced %+v", m)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if q.closed != 1 {
+			t.Errorf("closed the kept check %d times", q.closed)
+		}
+	})
+}
+
+func TestABadReconfigurationChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		a, end := running(t, n, RoleConfig{Role: "sip_proxy"})
+		for _, roles := range [][]RoleConfig{
+			nil,
+			{{Role: "media_relay"}, {Role: "xcap_server"}},
+			{{Role: "media_relay", Checks: []CheckConfig{{Kind: "ping"}}}},
+			{{Role: "sip_proxy", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.9")}}},
+		} {
+			if err := a.Reconfigure(roles); err == nil || !strings.HasPrefix(err.Error(), "nodeagent: ") {
+				t.Errorf("%v: %v", roles, err)
+			}
+		}
+		n.expect(t, "0s sip_proxy up")
+		end()
+		if err := a.Reconfigure([]RoleConfig{{Role: "media_relay"}}); err == nil {
+			t.Error("reconfigured after its end")
+		}
+		n.expect(t, "0s sip_proxy up", "0s sip_proxy leave")
+	})
+}
+
+func TestReconfigureBeforeRunIsWhatRunAnnounces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy"}}}, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reconfigure(t, a, RoleConfig{Role: "media_relay", Priority: 3})
+		reconfigure(t, a, RoleConfig{Role: "media_relay", Priority: 4})
+		n.expect(t)
+		runFor(t, a, time.Second)
+		n.expect(t, "0s media_relay up", "1s media_relay leave")
+		if m := n.ms["media_relay"].m; m.Priority != 4 {
+			t.Errorf("announced %+v", m)
+		}
+	})
+}
+
+func TestReadyComesWhenTheRolesThatRemainAreAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		slow := CheckConfig{Kind: TCP, Target: "127.0.0.1:1", Interval: time.Hour, Timeout: time.Hour}
+		a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{slow}}, {Role: "media_relay"}}}, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.fake(0, 0, &fakeProbe{start: n.start, takes: 30 * time.Minute})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		defer func() { cancel(); <-done }()
+		synctest.Wait()
+		if ready(a) {
+			t.Error("ready before its check decided")
+		}
+		reconfigure(t, a, RoleConfig{Role: "media_relay"})
+		if !ready(a) {
+			t.Error("not ready though all its roles are announced")
+		}
+	})
+}
