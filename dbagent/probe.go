@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -15,13 +14,14 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"thor/dbagent/location"
+	"thor/identity"
 	"thor/subjects"
 )
 
 const (
-	maxPacket       = 1 << 20 // bytes that a server may make us hold; our answers are short
-	maxPasswordFile = 4 << 10
-	shunTime        = time.Minute // for a server that crashes the driver
+	maxPacket   = 1 << 20 // bytes that a server may make us hold; our answers are short
+	maxPassword = 4 << 10
+	shunTime    = time.Minute // for a server that crashes the driver
 )
 
 // A prober checks a database once. ctx carries the timeout. version is the
@@ -70,26 +70,14 @@ func CheckPasswordFile(path string) error {
 	return err
 }
 
-// readPassword reads a file that nobody but its owner may read.
+// readPassword reads a file that nobody but its owner and this process may read.
 func readPassword(path string) (string, error) {
-	f, err := os.Open(path)
+	b, err := identity.ReadSecret(path)
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !fi.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a file", path)
-	}
-	if fi.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("%s may be read by others than its owner: chmod 600", path)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxPasswordFile))
-	if err != nil {
-		return "", err
+	if len(b) > maxPassword {
+		return "", fmt.Errorf("%s is no password: more than %d bytes", path, maxPassword)
 	}
 	return strings.TrimRight(string(b), "\r\n"), nil
 }

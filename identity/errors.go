@@ -51,7 +51,7 @@ var (
 var (
 	ErrFile         = errors.New("unusable file") // missing, a directory, too big, unreadable
 	ErrPEM          = errors.New("no usable PEM block")
-	ErrKeyMode      = errors.New("private key can be read by others")
+	ErrKeyMode      = errors.New("secret can be read by others")
 	ErrKeyEncrypted = errors.New("private key is encrypted")
 	ErrKeyMismatch  = errors.New("private key does not belong to the certificate")
 	ErrNotAuthority = errors.New("not the certificate of an authority")

@@ -182,7 +182,7 @@ func sameKey(a, b any) bool {
 func readFile(path string, secret bool) ([]byte, error) { return readUpTo(path, secret, maxFile) }
 
 // readUpTo reads a whole regular file of at most max bytes. A secret one must
-// be closed to group and others.
+// be closed to all but its owner and this process.
 func readUpTo(path string, secret bool, max int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -203,7 +203,7 @@ func readUpTo(path string, secret bool, max int64) ([]byte, error) {
 	if info, err = f.Stat(); err != nil {
 		return nil, fmt.Errorf("%s: %w: %v", path, ErrFile, bare(err))
 	}
-	if mode := info.Mode().Perm(); secret && mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); secret && !closed(mode, accessList(f), os.Geteuid()) {
 		return nil, fmt.Errorf("%s: %w (mode %04o): chmod 600 %s", path, ErrKeyMode, mode, path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, max+1))
