@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"thor/overlay"
 	"thor/subjects"
 )
 
@@ -30,7 +30,7 @@ type Cache struct {
 	started atomic.Bool
 	ready   chan struct{}
 	wake    chan struct{} // there is something to refill
-	table   atomic.Pointer[Table]
+	table   atomic.Pointer[table]
 	life    context.Context // ends with Run
 	end     context.CancelFunc
 	working sync.WaitGroup
@@ -108,10 +108,7 @@ type Answer struct {
 	Profile []byte
 	HA1     string
 	AliasOf string
-	// Owner is the address to show of the owner, for an answer that is not here.
-	Owner netip.Addr
-
-	asked bool // somebody, for this answer
+	asked   bool // somebody, for this answer
 }
 
 // Get answers for a key, "user@domain" or a SIP URI without parameters, in any
@@ -127,15 +124,15 @@ func (c *Cache) get(ctx context.Context, key string) (*Answer, error) {
 	if !isKey(key) {
 		return nil, ErrBadKey
 	}
-	t := c.table.Load()
-	if t == nil {
-		return nil, fmt.Errorf("%w: the lookup is not known yet", ErrUnavailable)
-	}
-	p, err := t.Find(key)
-	if err != nil {
+	l, err := c.net.Lookup(c.cfg.Role, key)
+	switch {
+	case errors.Is(err, overlay.ErrBadKey):
+		return nil, ErrBadKey
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	a := &Answer{Key: key, Place: p, Mark: t.Mark, Owner: t.Members[p.Owner]}
+	p := Place{l.Owner, l.Heir, l.Residence}
+	a := &Answer{Key: key, Place: p, Mark: subjects.Mark{Epoch: l.Epoch, Generation: l.Generation}}
 	now := time.Now()
 	c.mu.Lock()
 	e, fresh := c.shelf.get(key, now)

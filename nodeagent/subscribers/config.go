@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/overlay"
+	"thor/overlay/lookup"
 	"thor/subjects"
 )
 
@@ -42,21 +43,13 @@ type Network interface {
 	Watch(context.Context) <-chan *overlay.View
 	Ask(ctx context.Context, subject string, data []byte) (*subjects.Reply, error)
 	Handle(role, verb string, h func(context.Context, *overlay.Request) *subjects.Reply)
-}
-
-// Tables is where the lookup of the role comes from.
-type Tables interface {
-	// Table is the newest table, nil while there is none.
-	Table() *Table
-	// Follow delivers the newest table at once and each later one, leaving out
-	// those in between for a slow reader, until ctx ends.
-	Follow(context.Context) <-chan *Table
+	Lookup(role subjects.Role, key string) (overlay.Location, error)
+	Tables(ctx context.Context, role subjects.Role) <-chan *lookup.Table
 }
 
 // A Config says what to keep.
 type Config struct {
 	Overlay Network
-	Tables  Tables
 	// Role is under which this node serves subscribers; empty: sip_proxy.
 	Role subjects.Role
 	// Max is the greatest number of profiles, at least 1; 0: 100,000. A profile
@@ -86,8 +79,8 @@ func (cfg Config) withDefaults() Config {
 
 func (cfg *Config) check() error {
 	var errs []error
-	if cfg.Overlay == nil || cfg.Tables == nil {
-		errs = append(errs, errors.New("subscribers: no network or no lookup"))
+	if cfg.Overlay == nil {
+		errs = append(errs, errors.New("subscribers: no network"))
 	}
 	if cfg.Max < 1 {
 		errs = append(errs, fmt.Errorf("subscribers: max of %d profiles is less than 1", cfg.Max))

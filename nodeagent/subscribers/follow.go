@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"thor/overlay"
+	"thor/overlay/lookup"
 	"thor/subjects"
 )
 
@@ -16,7 +17,7 @@ const moveAtOnce = 2000
 // followTables hands over what another node serves after the lookup changed, and
 // forgets it in time.
 func (c *Cache) followTables(ctx context.Context) {
-	tables := c.cfg.Tables.Follow(ctx)
+	tables := c.net.Tables(ctx, c.cfg.Role)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	ready := false
@@ -28,8 +29,8 @@ func (c *Cache) followTables(ctx context.Context) {
 			if !ok {
 				return
 			}
-			c.retable(t)
-			if t != nil && !ready {
+			c.retable(c.tableOf(t))
+			if !ready {
 				ready = true
 				close(c.ready)
 			}
@@ -49,12 +50,20 @@ func (c *Cache) followTables(ctx context.Context) {
 	}
 }
 
-// retable makes t the table.
-func (c *Cache) retable(t *Table) {
-	old := c.table.Swap(t)
-	if t == nil || old == t {
-		return
+// tableOf is t with the members of the role.
+func (c *Cache) tableOf(t *lookup.Table) *table {
+	out := &table{lookup: t, members: make(map[subjects.NodeID]bool)}
+	if s := c.net.View().Status; s != nil {
+		for _, m := range s.Roles[c.cfg.Role] {
+			out.members[m.Node] = true
+		}
 	}
+	return out
+}
+
+// retable makes t the table.
+func (c *Cache) retable(t *table) {
+	old := c.table.Swap(t)
 	c.mu.Lock()
 	keys := c.shelf.keys() // what is put from now on is put by t
 	c.mu.Unlock()
@@ -68,8 +77,7 @@ func (c *Cache) retable(t *Table) {
 		}
 	}
 	for n, ks := range tell {
-		c.log.Info().Str("peer", string(n)).Int("subscribers", len(ks)).Uint64("epoch", t.Mark.Epoch).Uint64("gen", t.Mark.Generation).
-			Msg("handing over")
+		c.log.Info().Str("peer", string(n)).Int("subscribers", len(ks)).Msg("handing over")
 		c.working.Go(func() { c.tell(n, ks) })
 	}
 }
@@ -111,7 +119,8 @@ func (c *Cache) followNetwork(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	retry := syncRetry
-	last := 0 // connection
+	last := 0                   // connection
+	var known []subjects.NodeID // provisioning servers
 	for {
 		select {
 		case <-ctx.Done():
@@ -120,8 +129,13 @@ func (c *Cache) followNetwork(ctx context.Context) {
 			if !ok {
 				return
 			}
+			before := known
+			known = provisioners(v)
 			if well(v) && v.Connection == last {
-				continue
+				if slices.Equal(before, known) || !c.cutOff() {
+					continue
+				}
+				break // perhaps there is somebody to ask now
 			}
 			c.setGap(true)
 			if last = v.Connection; !well(v) {
@@ -144,6 +158,23 @@ func (c *Cache) setGap(gap bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shelf.gap = gap
+}
+
+func (c *Cache) cutOff() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shelf.gap
+}
+
+// provisioners are the provisioning servers of a view.
+func provisioners(v *overlay.View) (out []subjects.NodeID) {
+	if v.Status == nil {
+		return nil
+	}
+	for _, m := range v.Status.Roles[subjects.ProvisioningServer] {
+		out = append(out, m.Node)
+	}
+	return out
 }
 
 // well reports whether notices reach this node by the connection v tells of.

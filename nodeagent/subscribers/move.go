@@ -9,7 +9,7 @@ import (
 // move takes it that the lookup changed from old, nil at first, to next, for the
 // keys. It returns whom this node has to tell of which of them. It may be called
 // for a part of the keys at a time.
-func (s *shelf) move(old, next *Table, keys []string, now time.Time) map[subjects.NodeID][]string {
+func (s *shelf) move(old, next *table, keys []string, now time.Time) map[subjects.NodeID][]string {
 	tell := make(map[subjects.NodeID][]string)
 	for _, k := range keys {
 		e := s.entries[k]
@@ -49,9 +49,9 @@ func (s *shelf) moveEntry(e *entry, from, to Place, now time.Time) {
 
 // giver is who tells the newcomers: the owner before, or else the heir, or who
 // else held it, whichever is still there.
-func giver(next *Table, from Place) subjects.NodeID {
+func giver(next *table, from Place) subjects.NodeID {
 	for _, n := range []subjects.NodeID{from.Owner, from.Heir, from.Residence} {
-		if n != "" && next.has(n) {
+		if n != "" && next.members[n] {
 			return n
 		}
 	}

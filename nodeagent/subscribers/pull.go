@@ -101,6 +101,10 @@ func (c *Cache) askProvisioning(ctx context.Context, verb string, data []byte, p
 		err := c.askOne(ctx, s, verb, data, take)
 		if err == nil {
 			c.metrics.pulls.WithLabelValues(verb, "ok").Inc()
+			c.mu.Lock()
+			c.down = time.Time{}
+			delete(c.sick, s)
+			c.mu.Unlock()
 			return nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", s, err))
@@ -119,7 +123,8 @@ func (c *Cache) failed(verb string, err error) {
 	switch {
 	case errors.Is(err, errNotOurs):
 		result = "refused"
-	case c.life.Err() == nil && !errors.Is(err, overlay.ErrNotConnected): // that one costs nothing to find out again
+	case errors.Is(err, errNobody), errors.Is(err, overlay.ErrNotConnected): // costs nothing to find out again
+	case c.life.Err() == nil:
 		c.mu.Lock()
 		c.down = time.Now().Add(downTime)
 		c.mu.Unlock()

@@ -82,7 +82,12 @@ func (s *shelf) holds(key string, revision uint64) bool {
 // node's. It reports false for one that is older than what is held.
 func (s *shelf) put(p *subjects.Subscriber, asked uint64, mine bool, now time.Time) bool {
 	e := s.entries[p.Key]
-	if e != nil && p.Revision < e.revision {
+	switch {
+	case e == nil || p.Revision >= e.revision:
+	case p.Revision == 0 && e.absent(): // its deletion was so long ago that it is forgotten
+		e.asked = max(e.asked, asked)
+		return true
+	default:
 		return false
 	}
 	if e == nil {

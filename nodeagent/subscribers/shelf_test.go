@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,21 +25,18 @@ func gone(key string, revision uint64) *subjects.Subscriber {
 
 func smallShelf() *shelf { return newShelf("n1", 20, time.Minute, 10*time.Second) }
 
-// table is the lookup of these nodes; a name that ends in "!" drains.
-func table(t testing.TB, generation uint64, nodes ...string) *Table {
+// tableOf is the lookup of these nodes; a name that ends in "!" drains.
+func tableOf(t testing.TB, nodes ...string) *table {
 	t.Helper()
-	out := &Table{Mark: subjects.Mark{Epoch: 1, Generation: generation}, Members: make(map[subjects.NodeID]netip.Addr)}
+	out := &table{members: make(map[subjects.NodeID]bool)}
 	var ms []lookup.Member
-	for i, n := range nodes {
-		name, drains := n, n[len(n)-1] == '!'
-		if drains {
-			name = n[:len(n)-1]
-		}
+	for _, n := range nodes {
+		name, drains := strings.CutSuffix(n, "!")
 		ms = append(ms, lookup.Member{Node: subjects.NodeID(name), Weight: 100, Draining: drains})
-		out.Members[subjects.NodeID(name)] = netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})
+		out.members[subjects.NodeID(name)] = true
 	}
 	var err error
-	if out.Lookup, err = lookup.New(lookup.MinBits, ms); err != nil {
+	if out.lookup, err = lookup.New(lookup.MinBits, ms); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -82,6 +79,11 @@ func TestADeletionKeepsItsRevision(t *testing.T) {
 	}
 	if e, ok := s.get("a@b", t0.Add(time.Hour)); !ok || !e.absent() {
 		t.Error("the deletion is forgotten")
+	}
+	s.suspectAll()
+	s.put(gone("a@b", 0), s.seq, true, t0) // the database has forgotten it
+	if e, ok := s.get("a@b", t0); !ok || !e.absent() || e.revision != 5 {
+		t.Error("what is gone and forgotten is in doubt for ever")
 	}
 	s.put(profile("a@b", 6), 0, true, t0)
 	if e, ok := s.get("a@b", t0); !ok || e.absent() || e.ha1 != "ha1-6" {
@@ -166,7 +168,7 @@ func TestDoubtEndsOnlyWithALaterQuestion(t *testing.T) {
 func TestShelfKeepsItsBooks(t *testing.T) {
 	s := smallShelf()
 	ks := keys(60)
-	tables := []*Table{table(t, 1, "n1", "n2"), table(t, 2, "n1", "n2", "n3"), table(t, 3, "n2", "n3"), table(t, 4, "n1!", "n2", "n3")}
+	tables := []*table{tableOf(t, "n1", "n2"), tableOf(t, "n1", "n2", "n3"), tableOf(t, "n2", "n3"), tableOf(t, "n1!", "n2", "n3")}
 	now, at := t0, tables[0]
 	for range 5000 {
 		k := ks[rand.IntN(len(ks))]
@@ -213,11 +215,11 @@ func TestShelfKeepsItsBooks(t *testing.T) {
 
 // walk is what each node of a lookup would do at a change, all of them holding
 // what they are to hold before.
-func walk(t *testing.T, old, next *Table, ks []string) (told map[string][]subjects.NodeID) {
+func walk(t *testing.T, old, next *table, ks []string) (told map[string][]subjects.NodeID) {
 	t.Helper()
 	told = make(map[string][]subjects.NodeID)
-	for n := range old.Members {
-		if !next.has(n) {
+	for n := range old.members {
+		if !next.members[n] {
 			continue
 		}
 		s := newShelf(n, len(ks), time.Minute, time.Second)
@@ -237,14 +239,14 @@ func walk(t *testing.T, old, next *Table, ks []string) (told map[string][]subjec
 
 func TestAChangeTellsEveryNewcomerOnce(t *testing.T) {
 	ks := keys(2000)
-	for name, c := range map[string]struct{ old, next *Table }{
-		"join":                 {table(t, 1, "n1", "n2", "n3"), table(t, 2, "n1", "n2", "n3", "n4")},
-		"leave":                {table(t, 1, "n1", "n2", "n3", "n4"), table(t, 2, "n1", "n2", "n3")},
-		"drain":                {table(t, 1, "n1", "n2", "n3", "n4"), table(t, 2, "n1", "n2", "n3", "n4!")},
-		"end of a drain":       {table(t, 1, "n1", "n2", "n3", "n4!"), table(t, 2, "n1", "n2", "n3")},
-		"resume":               {table(t, 1, "n1", "n2", "n3", "n4!"), table(t, 2, "n1", "n2", "n3", "n4")},
-		"the second one":       {table(t, 1, "n1"), table(t, 2, "n1", "n2")},
-		"leave, join together": {table(t, 1, "n1", "n2", "n3", "n4"), table(t, 2, "n1", "n2", "n3", "n5")},
+	for name, c := range map[string]struct{ old, next *table }{
+		"join":                 {tableOf(t, "n1", "n2", "n3"), tableOf(t, "n1", "n2", "n3", "n4")},
+		"leave":                {tableOf(t, "n1", "n2", "n3", "n4"), tableOf(t, "n1", "n2", "n3")},
+		"drain":                {tableOf(t, "n1", "n2", "n3", "n4"), tableOf(t, "n1", "n2", "n3", "n4!")},
+		"end of a drain":       {tableOf(t, "n1", "n2", "n3", "n4!"), tableOf(t, "n1", "n2", "n3")},
+		"resume":               {tableOf(t, "n1", "n2", "n3", "n4!"), tableOf(t, "n1", "n2", "n3", "n4")},
+		"the second one":       {tableOf(t, "n1"), tableOf(t, "n1", "n2")},
+		"leave, join together": {tableOf(t, "n1", "n2", "n3", "n4"), tableOf(t, "n1", "n2", "n3", "n5")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			told := walk(t, c.old, c.next, ks)
@@ -271,7 +273,7 @@ func TestAChangeTellsEveryNewcomerOnce(t *testing.T) {
 }
 
 func TestTheOwnerBeforeAnswersForAWhile(t *testing.T) {
-	old, next := table(t, 1, "n1", "n2"), table(t, 2, "n1", "n2", "n3", "n4", "n5")
+	old, next := tableOf(t, "n1", "n2"), tableOf(t, "n1", "n2", "n3", "n4", "n5")
 	s := newShelf("n1", 1000, time.Minute, time.Second)
 	ks := keys(1000)
 	for _, k := range ks {
@@ -314,7 +316,7 @@ func TestTheOwnerBeforeAnswersForAWhile(t *testing.T) {
 }
 
 func TestWhatWasAnothersMeanwhileIsInDoubt(t *testing.T) {
-	two, five := table(t, 1, "n1", "n2"), table(t, 2, "n1", "n2", "n3", "n4", "n5")
+	two, five := tableOf(t, "n1", "n2"), tableOf(t, "n1", "n2", "n3", "n4", "n5")
 	s := newShelf("n1", 1000, time.Minute, time.Second)
 	for _, k := range keys(1000) {
 		s.put(profile(k, 1), s.seq, true, t0)
@@ -347,7 +349,7 @@ func TestFold(t *testing.T) {
 }
 
 func BenchmarkMove(b *testing.B) {
-	old, next := table(b, 1, "n1", "n2", "n3"), table(b, 2, "n1", "n2", "n3", "n4")
+	old, next := tableOf(b, "n1", "n2", "n3"), tableOf(b, "n1", "n2", "n3", "n4")
 	s := newShelf("n1", 100_000, time.Minute, time.Second)
 	ks := keys(100_000)
 	for _, k := range ks {

@@ -1,0 +1,134 @@
+package subscribers
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strconv"
+
+	"thor/subjects"
+)
+
+// Headers of answers.
+const (
+	HeaderRevision   = "Thor-Revision"   // of the profile, or of its deletion
+	HeaderStale      = "Thor-Stale"      // "1": nobody could be asked whether there is something newer
+	HeaderEpoch      = "Thor-Epoch"      // of the network status by which the answer is given…
+	HeaderGeneration = "Thor-Generation" // …two nodes that differ hold different ones
+	HeaderOwner      = "Thor-Owner"      // node that serves the subscriber, of a 421
+	HeaderAddress    = "Thor-Address"    // its address
+	HeaderAliasOf    = "Thor-Alias-Of"   // the key is an alias of this one
+)
+
+// requestsAtOnce bounds the requests under way; more are told to come back.
+const requestsAtOnce = 512
+
+// Handler answers what the programs of this machine ask. It holds digests of
+// passwords: serve it on loopback or on a Unix socket alone; whoever comes from
+// another address is refused.
+//
+//	GET /subscriber/USER@DOMAIN       the profile, a subjects.Subscriber as JSON
+//	GET /subscriber/USER@DOMAIN/ha1   its ha1 alone, as text
+//
+// Status 200 comes from the node that serves the subscriber. 421 says that
+// another one does, and which: a JSON object, or its address as text. 404 is no
+// such subscriber, 400 no such name, 503 nobody knows now.
+func (c *Cache) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /subscriber/{key}", func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, c.writeProfile) })
+	mux.HandleFunc("GET /subscriber/{key}/ha1", func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, c.writeHA1) })
+	slots := make(chan struct{}, requestsAtOnce)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if from, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && !from.Addr().Unmap().IsLoopback() {
+			http.Error(w, "for programs of this machine only", http.StatusForbidden)
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+			mux.ServeHTTP(w, r)
+		default:
+			http.Error(w, "too many requests at once", http.StatusServiceUnavailable)
+		}
+	})
+}
+
+func (c *Cache) serve(w http.ResponseWriter, r *http.Request, write func(http.ResponseWriter, *Answer)) {
+	a, err := c.Get(r.Context(), r.PathValue("key"))
+	switch {
+	case errors.Is(err, ErrBadKey):
+		http.Error(w, "not user@domain", http.StatusBadRequest)
+		return
+	case err != nil:
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "nobody knows this subscriber now", http.StatusServiceUnavailable)
+		return
+	}
+	h := w.Header()
+	h.Set(HeaderEpoch, strconv.FormatUint(a.Mark.Epoch, 10))
+	h.Set(HeaderGeneration, strconv.FormatUint(a.Mark.Generation, 10))
+	if a.Here {
+		h.Set(HeaderRevision, strconv.FormatUint(a.Revision, 10))
+		if a.Stale {
+			h.Set(HeaderStale, "1")
+		}
+	}
+	write(w, a)
+}
+
+// elsewhere is the body of a 421.
+type elsewhere struct {
+	Owner      subjects.NodeID `json:"owner"`
+	Address    string          `json:"address"`
+	Heir       subjects.NodeID `json:"heir"`
+	Epoch      uint64          `json:"epoch"`
+	Generation uint64          `json:"generation"`
+}
+
+// misdirected is what is told of a subscriber of another node.
+func (c *Cache) misdirected(w http.ResponseWriter, a *Answer) elsewhere {
+	e := elsewhere{Owner: a.Place.Owner, Heir: a.Place.Heir, Epoch: a.Mark.Epoch, Generation: a.Mark.Generation}
+	if s := c.net.View().Status; s != nil {
+		if m := s.Member(c.cfg.Role, e.Owner); m != nil && m.Address().IsValid() {
+			e.Address = m.Address().String()
+		}
+	}
+	w.Header().Set(HeaderOwner, string(e.Owner))
+	w.Header().Set(HeaderAddress, e.Address)
+	return e
+}
+
+func (c *Cache) writeProfile(w http.ResponseWriter, a *Answer) {
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case !a.Here:
+		b, _ := json.Marshal(c.misdirected(w, a)) // strings and numbers
+		w.WriteHeader(http.StatusMisdirectedRequest)
+		_, _ = w.Write(b) // whoever is gone needs no answer
+	case !a.Found:
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"error":"no such subscriber"}`))
+	default:
+		_, _ = w.Write(a.Profile)
+	}
+}
+
+// writeHA1 is for scripts that read no JSON.
+func (c *Cache) writeHA1(w http.ResponseWriter, a *Answer) {
+	w.Header().Set("Content-Type", "text/plain")
+	switch {
+	case !a.Here:
+		address := c.misdirected(w, a).Address
+		w.WriteHeader(http.StatusMisdirectedRequest)
+		_, _ = w.Write([]byte(address))
+	case !a.Found || a.HA1 == "":
+		if a.AliasOf != "" {
+			w.Header().Set(HeaderAliasOf, a.AliasOf)
+		}
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		_, _ = w.Write([]byte(a.HA1))
+	}
+}
