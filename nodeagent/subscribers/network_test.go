@@ -149,7 +149,7 @@ func TestPushesWaitForTheFirstMember(t *testing.T) {
 			return s != nil && s.Member(subjects.ProvisioningServer, "p1") != nil
 		})
 		p1.live.Push(n.store.change("a@example.net", "x", false))
-		time.Sleep(time.Hour)
+		time.Sleep(10 * time.Minute)
 		if n.store.waiting() != 1 {
 			t.Error("acknowledged by nobody")
 		}
