@@ -1,5 +1,7 @@
 package subjects
 
+import "net/netip"
+
 // The range of Lookup.Bits.
 const (
 	MinLookupBits = 10
@@ -67,4 +69,55 @@ func lookupChanges(a, b map[Role]Lookup) map[Role]*Lookup {
 		}
 	}
 	return out
+}
+
+// VerbLookup is the verb with which a node agent is asked for its lookups:
+// thor.node.<node>._.lookup with a LookupRequest. The Reply's data is a list of
+// Found, one for each key.
+const VerbLookup = "lookup"
+
+// MaxLookupKeys is how many keys one LookupRequest may hold.
+const MaxLookupKeys = 100
+
+// A LookupRequest asks where role serves subscribers.
+type LookupRequest struct {
+	V    int      `json:"v"`
+	Role Role     `json:"role"`
+	Keys []string `json:"keys"` // 1 to MaxLookupKeys
+}
+
+// Encode returns the wire form.
+func (r *LookupRequest) Encode() []byte { return encode(r) }
+
+// ParseLookupRequest decodes and checks a request. The keys are not looked at.
+func ParseLookupRequest(b []byte) (*LookupRequest, error) {
+	var r LookupRequest
+	if err := decode(b, maxLookupRequest, &r); err != nil {
+		return nil, err
+	}
+	if err := checkVersion(r.V); err != nil {
+		return nil, err
+	}
+	if len(r.Keys) == 0 || len(r.Keys) > MaxLookupKeys {
+		return nil, bad(CodeRange, "%d keys, 1 to %d allowed", len(r.Keys), MaxLookupKeys)
+	}
+	return &r, checkRoleName(r.Role)
+}
+
+// maxLookupRequest is room for MaxLookupKeys of usual length, or a few long ones.
+const maxLookupRequest = 64 << 10
+
+// A Found is where one subscriber is served, as all listeners tell it.
+type Found struct {
+	Key   string `json:"key"` // as asked for
+	Slot  uint32 `json:"slot"`
+	Owner NodeID `json:"owner"`
+	Heir  NodeID `json:"heir"` // who owns the slot next; "": there is nobody else
+	// Residence is who may still hold older state; absent: the owner.
+	Residence  NodeID `json:"residence,omitempty"`
+	Epoch      uint64 `json:"epoch"`
+	Generation uint64 `json:"generation"`
+	// The first addresses of owner and heir, absent where they were not asked for.
+	OwnerAddress netip.Addr `json:"owner_address,omitzero"`
+	HeirAddress  netip.Addr `json:"heir_address,omitzero"`
 }

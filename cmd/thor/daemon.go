@@ -137,6 +137,9 @@ func (d *daemon) join() error {
 		if v.Stale {
 			out = append(out, "network status is stale")
 		}
+		for _, f := range n.LookupFaults() {
+			out = append(out, "lookup table differs: "+f)
+		}
 		return out
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"thor/broker"
 	"thor/cmd/thor/internal/config"
@@ -19,6 +21,7 @@ import (
 	"thor/manager"
 	"thor/manager/membership"
 	"thor/nodeagent"
+	"thor/nodeagent/local"
 	"thor/overlay"
 	"thor/subjects"
 )
@@ -65,9 +68,19 @@ func newManager() *cobra.Command {
 					Domain: d.file.Network.Domain, Dead: c.Dead, Grace: c.Grace, DepartedFor: c.Departed,
 					DisableDamping: c.Damping != nil && !*c.Damping,
 				},
-				Log: d.log, Metrics: d.registerer(),
+				Lookup: roleMap(c.Lookup),
+				Log:    d.log, Metrics: d.registerer(),
 			})
 		})
+}
+
+// roleMap is m by role; the names have been checked.
+func roleMap(m map[string]int) map[subjects.Role]int {
+	out := make(map[subjects.Role]int, len(m))
+	for r, n := range m {
+		out[subjects.Role(r)] = n
+	}
+	return out
 }
 
 func newNode() *cobra.Command {
@@ -84,9 +97,29 @@ func newNode() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
+			here, err := local.New(local.Config{Source: d.net, HTTP: *d.file.Node.HTTP, Lines: *d.file.Node.Lookup, Log: d.log})
+			if err != nil {
+				return nil, err
+			}
 			d.onSignal = func(s os.Signal) { drainBySignal(d, a, s) }
-			return a, nil
+			return beside{a, here}, nil
 		})
+}
+
+// beside is a part with services that live as long: it is ready, and ends, when
+// the first does.
+type beside struct {
+	part
+	service interface{ Run(context.Context) error }
+}
+
+func (b beside) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error { return b.service.Run(ctx) })
+	err := b.part.Run(ctx)
+	cancel()
+	return errors.Join(err, g.Wait())
 }
 
 // drainBySignal is maintenance without the network: SIGUSR1 drains, SIGUSR2 resumes.

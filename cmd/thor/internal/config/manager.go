@@ -1,8 +1,12 @@
 package config
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
+
+	"thor/subjects"
 )
 
 // Manager configures the network manager.
@@ -13,6 +17,10 @@ type Manager struct {
 	Grace     time.Duration `toml:"grace"`                 // after a lost connection; default 500ms
 	Departed  time.Duration `toml:"departed"`              // for how long a host name outlives its membership; default 10m
 	Damping   *bool         `toml:"damping"`               // hold back members that flap; default true
+	// Lookup is log2 of the slots in the lookup table of single roles: 10 to 24,
+	// or 0 for none. Default: 18, but none for media_relay and provisioning_server.
+	// The same for all managers.
+	Lookup map[string]int `toml:"lookup"`
 }
 
 func (m *Manager) check(f *File) {
@@ -22,6 +30,18 @@ func (m *Manager) check(f *File) {
 	}
 	if m.Grace != 0 && m.Grace < 200*time.Millisecond {
 		f.d.add("manager.grace", "%s is too short to reconnect in, use 200ms or more", m.Grace)
+	}
+	for _, r := range slices.Sorted(maps.Keys(m.Lookup)) {
+		key := "manager.lookup." + r
+		role, err := subjects.ParseRole(r)
+		switch bits := m.Lookup[r]; {
+		case err != nil:
+			f.d.add(key, "%v", err)
+		case role.Infrastructure():
+			f.d.add(key, "%s is of the network itself: no subscriber is served by it", role)
+		case bits != 0 && (bits < subjects.MinLookupBits || bits > subjects.MaxLookupBits):
+			f.d.add(key, "%d is neither 0 (no lookup) nor %d to %d (2^18 slots are usual)", bits, subjects.MinLookupBits, subjects.MaxLookupBits)
+		}
 	}
 }
 

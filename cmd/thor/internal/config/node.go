@@ -9,12 +9,16 @@ import (
 	"slices"
 	"time"
 
+	"thor/nodeagent/local"
 	"thor/subjects"
 )
 
 // Node configures the node agent.
 type Node struct {
 	Roles []Role `toml:"role" reload:"yes"`
+	// What programs of the same machine are told; "" turns a service off.
+	HTTP   *string `toml:"http"`   // host:port; default 127.0.0.1:9501
+	Lookup *string `toml:"lookup"` // host:port of the line service; default 127.0.0.1:9500
 }
 
 // Role is one role that the node agent announces.
@@ -45,6 +49,11 @@ type Check struct {
 func (n *Node) check(f *File) {
 	if len(n.Roles) == 0 && !f.failed("node.role") {
 		f.d.add("node", "announces nothing: add [[node.role]]")
+	}
+	for key, p := range map[string]*string{"node.http": n.HTTP, "node.lookup": n.Lookup} {
+		if p != nil && *p != "" {
+			f.hostPort(key, *p)
+		}
 	}
 	seen := make(map[string]int)
 	for i := range n.Roles {
@@ -106,6 +115,11 @@ func (f *File) checkCheck(key string, c *Check) {
 }
 
 func (n *Node) fill(f *File) {
+	for p, def := range map[**string]string{&n.HTTP: local.DefaultHTTP, &n.Lookup: local.DefaultLines} {
+		if *p == nil {
+			*p = &def
+		}
+	}
 	for i := range n.Roles {
 		for j := range n.Roles[i].Checks {
 			c := &n.Roles[i].Checks[j]

@@ -1,0 +1,132 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// Limits of the HTTP service. The time to answer is generous, since the first
+// lookup of a role makes its table.
+const (
+	headTimeout  = 5 * time.Second
+	writeTimeout = 15 * time.Second
+	idleTimeout  = time.Minute
+	maxHead      = 8 << 10
+)
+
+func (s *Server) newHTTP() (srv *http.Server, err error) {
+	mux := http.NewServeMux()
+	defer func() {
+		if p := recover(); p != nil { // that is how ServeMux refuses a pattern
+			err = fmt.Errorf("page: %v", p)
+		}
+	}()
+	mux.HandleFunc("GET /lookup/{role}/{key...}", s.lookupPage)
+	for pattern, h := range s.cfg.Pages {
+		mux.Handle(pattern, h)
+	}
+	return &http.Server{
+		Handler: numericHost(mux), ReadHeaderTimeout: headTimeout, ReadTimeout: headTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead,
+	}, nil
+}
+
+func (s *Server) serveHTTP(ctx context.Context, l net.Listener) {
+	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
+	defer stop()
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+		s.log.Error().Err(err).Str("service", "http").Msg("local service ended")
+	}
+}
+
+// numericHost refuses requests that name us by anything but an address or
+// localhost: a page in a browser on this machine could have its own name
+// resolve to us, and read what we answer.
+func numericHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil && host != "localhost" {
+			WriteError(w, r, http.StatusForbidden, "ask by address, or as localhost")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// lookupPage answers with a subjects.Found, or, to who accepts text/plain and
+// not JSON, with the owner's address and, in a second line, the heir's.
+func (s *Server) lookupPage(w http.ResponseWriter, r *http.Request) {
+	f, err := s.cfg.Source.Find(subjects.Role(r.PathValue("role")), r.PathValue("key"))
+	if err != nil {
+		WriteError(w, r, httpStatus(err), reason(err))
+		return
+	}
+	if !WantsText(r) {
+		WriteJSON(w, http.StatusOK, f)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	for _, a := range []netip.Addr{f.OwnerAddress, f.HeirAddress} {
+		if a.IsValid() {
+			_, _ = fmt.Fprintln(w, a) // who hung up needs no answer
+		}
+	}
+}
+
+// httpStatus says of a failed lookup whether asking again can help.
+func httpStatus(err error) int {
+	switch {
+	case errors.Is(err, overlay.ErrBadKey):
+		return http.StatusBadRequest
+	case errors.Is(err, overlay.ErrNoTable):
+		return http.StatusNotFound
+	}
+	return http.StatusServiceUnavailable
+}
+
+// reason is the error without the name of the package that found it.
+func reason(err error) string {
+	t := err.Error()
+	for _, prefix := range []string{"overlay: ", "lookup: "} {
+		t = strings.TrimPrefix(t, prefix)
+	}
+	return t
+}
+
+// WantsText reports whether r accepts text/plain and not JSON.
+func WantsText(r *http.Request) bool {
+	a := r.Header.Get("Accept")
+	return strings.Contains(a, "text/plain") && !strings.Contains(a, "json")
+}
+
+// WriteJSON answers with v.
+func WriteJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // who hung up needs no answer
+}
+
+// WriteError answers with why there is nothing to tell: {"error":TEXT}, or the
+// text alone to who wants that.
+func WriteError(w http.ResponseWriter, r *http.Request, status int, text string) {
+	if WantsText(r) {
+		http.Error(w, text, status)
+		return
+	}
+	WriteJSON(w, status, map[string]string{"error": text})
+}
