@@ -54,24 +54,34 @@ type candidate struct {
 	label   string // host:port/name, for logs and metrics
 	health  health // guarded by the agent's mu
 	version string // of the server, when last seen; guarded by the agent's mu
+
+	stop  context.CancelFunc // ends its checks; nil before they began; guarded by the agent's change
+	ended chan struct{}      // closed when they have
 }
 
 // An Agent announces a database. Its methods may be called from any goroutine.
+//
+// Locks are taken in this order: change, mu.
 type Agent struct {
-	net     network
-	log     zerolog.Logger
-	metrics *metrics
-	cleared []subjects.Role
-	dbs     []*candidate // the most preferred first
-	healths []*health    // of dbs, in the same order
-	ready   chan struct{}
-	started atomic.Bool
+	net       network
+	log       zerolog.Logger
+	metrics   *metrics
+	newProber func(Database) prober
+	ready     chan struct{}
+	started   atomic.Bool
 
-	mu     sync.Mutex
-	ms     membership // nil before the first announcement
-	now    int        // index of the announced database, -1 for none
-	state  subjects.State
-	reason string
+	change sync.Mutex              // one Reconfigure, or the begin or end of Run, at a time
+	run    context.Context         // Run's; nil while it does not run; guarded by change
+	fail   context.CancelCauseFunc // ends Run; guarded by change
+	ended  bool                    // Run has; guarded by change
+
+	mu      sync.Mutex
+	cleared []subjects.Role
+	dbs     []*candidate // the most preferred first; changed under change and mu
+	ms      membership   // nil before the first announcement
+	shown   *candidate   // that is announced; nil for none
+	state   subjects.State
+	reason  string
 }
 
 // New checks cfg, also against the certificate. It does no I/O and starts
@@ -84,25 +94,24 @@ func New(cfg Config) (*Agent, error) {
 }
 
 func newAgent(cfg Config, n network) (*Agent, error) {
-	var errs []error
-	for _, p := range cfg.Validate(n.Identity()) {
-		errs = append(errs, p.text())
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := cfg.check(n.Identity()); err != nil {
 		return nil, err
 	}
-	a := &Agent{net: n, cleared: slices.Clone(cfg.Cleared), ready: make(chan struct{}), now: -1}
+	a := &Agent{net: n, cleared: slices.Clone(cfg.Cleared), ready: make(chan struct{})}
+	a.newProber = func(d Database) prober { return &mysqlProbe{db: d} }
 	a.log = cfg.Log.With().Str("comp", "dbagent").Str("node", string(n.Identity().Node)).Str("role", string(subjects.Database)).Logger()
 	var err error
 	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("dbagent: register metrics: %w", err)
 	}
 	for _, d := range cfg.ranked() {
-		c := &candidate{cfg: d, prober: &mysqlProbe{db: d}, label: d.label()}
-		a.dbs = append(a.dbs, c)
-		a.healths = append(a.healths, &c.health)
+		a.dbs = append(a.dbs, a.newCandidate(d))
 	}
 	return a, nil
+}
+
+func (a *Agent) newCandidate(d Database) *candidate {
+	return &candidate{cfg: d, prober: a.newProber(d), label: d.label()}
 }
 
 // Ready is closed once a database has been announced for the first time, as up
@@ -119,15 +128,17 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.net.Handle(string(subjects.Database), verbCredentials, a.credentials)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var g sync.WaitGroup
+	a.change.Lock()
+	a.run, a.fail = ctx, cancel
 	for _, c := range a.dbs {
-		g.Go(func() {
-			if err := a.watch(ctx, c); err != nil {
-				cancel(err)
-			}
-		})
+		a.begin(c)
 	}
-	g.Wait()
+	a.change.Unlock()
+	<-ctx.Done()
+	a.change.Lock()
+	defer a.change.Unlock()
+	a.run, a.ended = nil, true
+	halt(a.dbs)
 	a.leave(context.WithoutCancel(ctx))
 	if err := context.Cause(ctx); errors.Is(err, errRefused) {
 		return fmt.Errorf("dbagent: %w", err)
@@ -212,7 +223,11 @@ func (a *Agent) observe(c *candidate, version string, f *fault, took time.Durati
 // announce says which database is best and how it is. The caller holds mu, so
 // that announcements keep the order of the results.
 func (a *Agent) announce() error {
-	i, ok := pick(a.healths, a.now)
+	healths := make([]*health, len(a.dbs))
+	for i, c := range a.dbs {
+		healths[i] = &c.health
+	}
+	i, ok := pick(healths, slices.Index(a.dbs, a.shown))
 	if !ok {
 		return nil
 	}
@@ -220,10 +235,10 @@ func (a *Agent) announce() error {
 	m := c.member()
 	a.metrics.announced(m.State)
 	if a.ms != nil {
-		if i != a.now {
-			a.log.Info().Str("database", c.label).Str("before", a.dbs[a.now].label).Msg("another database is announced")
+		if c != a.shown {
+			a.log.Info().Str("database", c.label).Str("before", a.shown.label).Msg("another database is announced")
 		}
-		a.now, a.state, a.reason = i, m.State, m.Reason
+		a.shown, a.state, a.reason = c, m.State, m.Reason
 		a.ms.Update(func(was *overlay.Member) { *was = m })
 		return nil
 	}
@@ -231,7 +246,7 @@ func (a *Agent) announce() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
-	a.ms, a.now, a.state, a.reason = ms, i, m.State, m.Reason
+	a.ms, a.shown, a.state, a.reason = ms, c, m.State, m.Reason
 	a.log.Info().Str("database", c.label).Str("state", string(m.State)).Str("reason", m.Reason).Msg("database announced")
 	close(a.ready)
 	return nil

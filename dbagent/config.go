@@ -2,6 +2,7 @@ package dbagent
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -167,6 +168,15 @@ func (cfg *Config) Validate(id *identity.Identity) (ps []Problem) {
 		}
 	}
 	return ps
+}
+
+// check is Validate as one error, a line for each problem.
+func (cfg *Config) check(id *identity.Identity) error {
+	var errs []error
+	for _, p := range cfg.Validate(id) {
+		errs = append(errs, p.text())
+	}
+	return errors.Join(errs...)
 }
 
 // label names d in logs and metrics.

@@ -26,7 +26,7 @@ func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Rep
 	switch {
 	case err != nil:
 		return refuse(subjects.ErrorBad, err.Error())
-	case !slices.Contains(a.cleared, role):
+	case !a.isCleared(role):
 		return refuse(subjects.ErrorForbidden, "this role is not cleared for the database")
 	case !strings.HasPrefix(r.Reply, subjects.InboxPrefix(asker)+"."):
 		return refuse(subjects.ErrorForbidden, "the answer would go to somebody else's inbox")
@@ -44,13 +44,16 @@ func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Rep
 	return &subjects.Reply{V: subjects.Version, Data: location.EncodeCredentials(d, c.cfg.Mode)}
 }
 
+func (a *Agent) isCleared(role subjects.Role) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Contains(a.cleared, role)
+}
+
 func (a *Agent) announcedNow() *candidate {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.now < 0 {
-		return nil
-	}
-	return a.dbs[a.now]
+	return a.shown
 }
 
 // parseAsker takes the last two tokens of a credentials subject.

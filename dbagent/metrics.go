@@ -57,3 +57,10 @@ func (m *metrics) announced(s subjects.State) {
 }
 
 func (m *metrics) answered(result string) { m.requests.WithLabelValues(result).Inc() }
+
+// forget drops what is known of a database that is no candidate any more.
+func (m *metrics) forget(database string) {
+	labels := prometheus.Labels{"database": database}
+	m.probes.DeletePartialMatch(labels)
+	m.took.DeletePartialMatch(labels)
+}
