@@ -87,12 +87,13 @@ func (c *check) digits(field, s string, most int) {
 // fold writes A-Z as a-z. Other letters stay as they are: proxies fold no more
 // than these, and the key has to be the same everywhere.
 func fold(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			return r + ('a' - 'A')
+	b := []byte(s)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + ('a' - 'A')
 		}
-		return r
-	}, s)
+	}
+	return string(b)
 }
 
 func foldID(id ngnpro.SipID) ngnpro.SipID {

@@ -13,15 +13,18 @@ import (
 // connect is a connection to the schema besides the store.
 func (w *world) connect() *sql.DB {
 	w.t.Helper()
+	if w.conn != nil {
+		return w.conn
+	}
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.Net, c.Addr, c.DBName = w.dsn.User(), w.dsn.Password(), "tcp", w.dsn.Address(), w.dsn.Name()
 	k, err := mysql.NewConnector(c)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	db := sql.OpenDB(k)
-	w.t.Cleanup(func() { _ = db.Close() })
-	return db
+	w.conn = sql.OpenDB(k)
+	w.t.Cleanup(func() { _ = w.conn.Close() })
+	return w.conn
 }
 
 // check compares all that is derived with what it is derived from: the proxies'

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"strings"
@@ -32,6 +33,9 @@ type world struct {
 	ctx context.Context
 	db  *mariadbtest.Server
 	dsn location.DSN
+
+	conn    *sql.DB // besides the store, see connect
+	someone int     // a customer
 }
 
 var admin = ngnpro.Viewer{Admin: true}
