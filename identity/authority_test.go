@@ -116,6 +116,24 @@ func TestDamagedAuthorityDoesNotOpen(t *testing.T) {
 	}
 }
 
+// SOAP clients verify the provisioning server, by address or by name.
+func TestCertificateOfProvisioningServerIsForServers(t *testing.T) {
+	a := newAuthority(t)
+	r := request("soap1", "provisioning_server")
+	r.Hosts = []string{"ngnpro.example.org"}
+	cert, key, err := a.Issue(r)
+	check(t, err)
+	leaf := load(t, writeFiles(t, cert, key, a.CertificatePEM())).Certificate().Leaf
+	if !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+		t.Errorf("use %v", leaf.ExtKeyUsage)
+	}
+	for _, name := range []string{"ngnpro.example.org", "soap1." + domain, leaf.IPAddresses[0].String()} {
+		if err := leaf.VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestIssuedCertificateIsInForm(t *testing.T) {
 	a := newAuthority(t)
 	r := request("ev1", brokerRole, "sip_proxy")

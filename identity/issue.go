@@ -25,7 +25,7 @@ type Request struct {
 	Node      subjects.NodeID
 	Roles     []subjects.Role
 	Addresses []netip.Addr     // needed by every role but thor_operator and thor_monitor
-	Hosts     []string         // further host names of a broker; <node>.<domain> is always one
+	Hosts     []string         // further host names of a server that clients verify; <node>.<domain> is always one
 	Validity  time.Duration    // 0 = DefaultValidity
 	NotBefore time.Time        // zero = five minutes ago
 	Key       KeyType          // of the new key
@@ -49,8 +49,8 @@ func (r *Request) check() error {
 	if needs && len(r.Addresses) == 0 {
 		return fmt.Errorf("%w: no address, and a member announces at least one", ErrRequest)
 	}
-	if len(r.Hosts) > 0 && !slices.Contains(r.Roles, subjects.EventServer) {
-		return fmt.Errorf("%w: host names are for %s only", ErrRequest, subjects.EventServer)
+	if len(r.Hosts) > 0 && !serves(r.Roles) {
+		return fmt.Errorf("%w: host names are for %s and %s only", ErrRequest, subjects.EventServer, subjects.ProvisioningServer)
 	}
 	for _, h := range r.Hosts {
 		if !hostName(h) {
@@ -153,12 +153,18 @@ func (a *Authority) template(r Request) (*x509.Certificate, error) {
 		}
 		t.IPAddresses = append(t.IPAddresses, ip.AsSlice())
 	}
-	if slices.Contains(roles, subjects.EventServer) {
+	if serves(roles) {
 		t.ExtKeyUsage = append(t.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 		own := string(r.Node) + "." + a.domain
 		t.DNSNames = append([]string{own}, slices.DeleteFunc(slices.Clone(r.Hosts), func(h string) bool { return h == own })...)
 	}
 	return t, nil
+}
+
+// serves reports whether one of the roles is a TLS server: brokers, and the
+// provisioning server for its SOAP clients.
+func serves(roles []subjects.Role) bool {
+	return slices.Contains(roles, subjects.EventServer) || slices.Contains(roles, subjects.ProvisioningServer)
 }
 
 // Renew issues the successor of a certificate, which may have expired but must

@@ -102,8 +102,8 @@ func New(cfg Config) (*Server, error) {
 // SetAdmins replaces the administrators, from the next call on.
 func (s *Server) SetAdmins(as []Admin) error {
 	for _, a := range as {
-		if a.User == "" || a.Password == "" || len(a.User) > longestSecret || len(a.Password) > longestSecret {
-			return fmt.Errorf("provisioning: an administrator has a name and a password of 1 to %d bytes each", longestSecret)
+		if err := a.check(); err != nil {
+			return fmt.Errorf("provisioning: %w", err)
 		}
 	}
 	s.admins.Store(&as)

@@ -41,6 +41,7 @@ type daemon struct {
 
 	health   func() (reasons []string) // why it is degraded; nil is never
 	onSignal func(os.Signal)           // SIGUSR1 and SIGUSR2; nil ignores them
+	onReload func() error              // SIGHUP, after the certificate; nil: nothing more
 }
 
 // A part is something that lives: Run blocks until ctx ends.
@@ -247,6 +248,11 @@ func (d *daemon) signals(ctx context.Context) {
 				d.log.Error().Err(err).Msg("reload refused, the old certificate stays in use")
 			} else {
 				d.log.Info().Time("not_after", d.creds.Identity().NotAfter).Msg("certificate re-read")
+			}
+			if d.onReload != nil {
+				if err := d.onReload(); err != nil {
+					d.log.Error().Err(err).Msg("reload refused, what was read before stays in use")
+				}
 			}
 			sdnotify.Send("READY=1")
 		}

@@ -26,11 +26,12 @@ type examination struct {
 
 // examiners ask the packages behind the sections of a file.
 var examiners = map[string]func(*examination){
-	"broker":   (*examination).broker,
-	"manager":  (*examination).manager,
-	"node":     (*examination).node,
-	"dns":      (*examination).dns,
-	"database": (*examination).database,
+	"broker":       (*examination).broker,
+	"manager":      (*examination).manager,
+	"node":         (*examination).node,
+	"dns":          (*examination).dns,
+	"database":     (*examination).database,
+	"provisioning": (*examination).provisioning,
 }
 
 // examine reads the file and finds everything that the daemon of section would

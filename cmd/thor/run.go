@@ -99,7 +99,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		return usagef("%w (see %s -h)", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newUp(), newBroker(), newManager(), newNode(), newDNS(), newDatabase(),
+		newUp(), newBroker(), newManager(), newNode(), newDNS(), newDatabase(), newProvisioning(),
 		newMonitor(), newStatus(), newMembers(), newEvents(), newDrain(), newResume(),
 		newCA(), newConfig(), newDoctor(), newContext(), newVersion(), newSIPResponder(),
 	)

@@ -62,9 +62,17 @@ func greet(cmd *cobra.Command, o up.Options, n *up.Network, took time.Duration) 
   dig @%s -p %s _sip._udp.%s SRV     ask a name server
   thor drain node2%s; thor resume node2%s      maintenance
   kill -9 a process of %s/%s, and watch
-
+%s
 Ctrl-C ends the network.
-`, took.Seconds(), flag, host, port, n.Domain, flag, flag, o.Dir, up.NetworkFile)
+`, took.Seconds(), flag, host, port, n.Domain, flag, flag, o.Dir, up.NetworkFile, greetSOAP(n))
+}
+
+func greetSOAP(n *up.Network) string {
+	if n.SOAP == nil {
+		return ""
+	}
+	return fmt.Sprintf("  curl --cacert %s %swsdl   what SOAP clients can do, as user %s\n"+
+		"                                             with the password in %s\n", n.Operator.CA, n.SOAP.URL, n.SOAP.User, n.SOAP.PasswordFile)
 }
 
 func newUpControl(verb, short string, dir *string) *cobra.Command {

@@ -102,15 +102,15 @@ fails(1031, fn() => $sip->removeFromGroup($id, 'blocked'));
 
 // aliases; one object twice makes ext-soap send a reference
 $target = new stdClass; $target->username = 'alice'; $target->domain = $d;
-call($sip, 'Sip', 'addAlias', ['id' => ['username' => '1001', 'domain' => $d], 'target' => $target, 'owner' => 7]);
-fails(1021, fn() => $sip->addAlias(['id' => ['username' => '1001', 'domain' => $d], 'target' => $target]));
-call($sip, 'Sip', 'updateAlias', ['id' => ['username' => '1001', 'domain' => $d], 'target' => $target, 'owner' => 8]);
-same('alias', 'alice', call($sip, 'Sip', 'getAlias', ['username' => '1001', 'domain' => $d])->target->username);
+call($sip, 'Sip', 'addAlias', ['id' => ['username' => '9001', 'domain' => $d], 'target' => $target, 'owner' => 7]);
+fails(1021, fn() => $sip->addAlias(['id' => ['username' => '9001', 'domain' => $d], 'target' => $target]));
+call($sip, 'Sip', 'updateAlias', ['id' => ['username' => '9001', 'domain' => $d], 'target' => $target, 'owner' => 8]);
+same('alias', 'alice', call($sip, 'Sip', 'getAlias', ['username' => '9001', 'domain' => $d])->target->username);
 same('aliases', 1, call($sip, 'Sip', 'getAliases', ['filter' => ['targetUsername' => 'alice', 'targetDomain' => $d]])->total);
 same('locations', 2, count(call($sip, 'Sip', 'getSipDeviceLocations', [$target, $target])));
 same('reference sent', true, str_contains($sip->__getLastRequest(), 'href="#'));
-call($sip, 'Sip', 'deleteAlias', ['username' => '1001', 'domain' => $d]);
-fails(1020, fn() => $sip->getAlias(['username' => '1001', 'domain' => $d]));
+call($sip, 'Sip', 'deleteAlias', ['username' => '9001', 'domain' => $d]);
+fails(1020, fn() => $sip->getAlias(['username' => '9001', 'domain' => $d]));
 
 // screening
 call($sip, 'Sip', 'setCallDiversions', $id, ['FUNC' => "sip:bob@$d", 'FBUS' => '<voice-mailbox>']);

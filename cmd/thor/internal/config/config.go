@@ -23,14 +23,15 @@ const MaxSize = 1 << 20
 
 // A File is a whole configuration file. Sections that are absent are nil.
 type File struct {
-	Path     string
-	Network  Network   `toml:"network"`
-	Log      Log       `toml:"log"`
-	Broker   *Broker   `toml:"broker"`
-	Manager  *Manager  `toml:"manager"`
-	Node     *Node     `toml:"node"`
-	DNS      *DNS      `toml:"dns"`
-	Database *Database `toml:"database"`
+	Path         string
+	Network      Network       `toml:"network"`
+	Log          Log           `toml:"log"`
+	Broker       *Broker       `toml:"broker"`
+	Manager      *Manager      `toml:"manager"`
+	Node         *Node         `toml:"node"`
+	DNS          *DNS          `toml:"dns"`
+	Database     *Database     `toml:"database"`
+	Provisioning *Provisioning `toml:"provisioning"`
 
 	d *decoder
 }
@@ -175,6 +176,9 @@ func (f *File) Listens() map[string]string {
 		for i, l := range d.Listen {
 			out[fmt.Sprintf("dns.listen[%d]", i)] = l
 		}
+	}
+	if p := f.Provisioning; p != nil {
+		out["provisioning.listen"] = p.Listen
 	}
 	return out
 }

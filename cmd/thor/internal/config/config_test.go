@@ -203,3 +203,45 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestProvisioningSection(t *testing.T) {
+	p := write(t, network+`
+[provisioning]
+admin = "admin"
+admin_password_file = "secret"
+[provisioning.database]
+uri = "mysql://thor@192.0.2.1/thor"
+`)
+	f, err := config.Load(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := f.Provisioning
+	if c.Listen != ":9200" || c.Proxy != "kamailio" || !*c.ClearPasswords || len(c.Cleared) != 1 || c.Cleared[0] != "sip_proxy" ||
+		c.AdminPasswordFile != filepath.Join(filepath.Dir(p), "secret") || f.Listens()["provisioning.listen"] != ":9200" {
+		t.Errorf("%+v", c)
+	}
+	_, err = config.Load(write(t, network+`
+[provisioning]
+listen = "9200"
+url = "http://ngnpro.example.net"
+admin = "admin"
+tls_key = "x"
+cleared = ["Sip Proxy"]
+proxy = "asterisk"
+[provisioning.database]
+user = "thor"
+`))
+	var ps config.Problems
+	if !errors.As(err, &ps) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		":10: provisioning.listen: ", ":11: provisioning.url: ", ":12: provisioning.admin: stands without", ":13: provisioning.tls_key: stands without",
+		":14: provisioning.cleared[0]: ", ":15: provisioning.proxy: ", ":16: provisioning.database.uri: is missing", ":17: provisioning.database.user: unknown key",
+	} {
+		if !strings.Contains(ps.Error(), want) {
+			t.Errorf("no problem %s in\n%v", want, ps)
+		}
+	}
+}

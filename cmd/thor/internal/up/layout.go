@@ -282,7 +282,7 @@ func (l *layout) database() error {
 	server, err1 := exec.LookPath("mariadbd")
 	install, err2 := exec.LookPath("mariadb-install-db")
 	if err1 != nil || err2 != nil {
-		l.Say("MariaDB is not installed (Debian package mariadb-server): the network runs without thor_database")
+		l.Say("MariaDB is not installed (Debian package mariadb-server): the network runs without thor_database and provisioning_server")
 		return nil
 	}
 	a := l.addr(13, 1)
@@ -304,8 +304,33 @@ func (l *layout) database() error {
 	uri := fmt.Sprintf("mysql://thor@%s:%d/thor", a, port)
 	dsn := fmt.Sprintf("thor@tcp(%s:%d)/thor", a, port)
 	l.net.Database = &dsn
-	return l.daemon(1, "database1", "database", subjects.Database,
-		head+fmt.Sprintf("[database]\nuri = %q\npassword_file = \"password\"\npriority = 10\ncleared = [\"provisioning_server\"]\ninterval = \"500ms\"\n", uri))
+	if err := l.daemon(1, "database1", "database", subjects.Database,
+		head+fmt.Sprintf("[database]\nuri = %q\npassword_file = \"password\"\npriority = 10\ncleared = [\"provisioning_server\"]\ninterval = \"500ms\"\n", uri)); err != nil {
+		return err
+	}
+	return l.provisioning()
+}
+
+// provisioning adds a provisioning server, on NGNPro's port if that is free.
+func (l *layout) provisioning() error {
+	const name, usual = "provisioning1", 9200
+	a := l.addr(14, 1)
+	port := usual
+	if ln, err := net.Listen("tcp", netip.AddrPortFrom(a, usual).String()); err == nil {
+		ln.Close()
+	} else if port, err = freePort(a); err != nil {
+		return err
+	}
+	head, err := l.home(name, a, subjects.ProvisioningServer)
+	if err != nil {
+		return err
+	}
+	l.net.SOAP = &SOAP{URL: fmt.Sprintf("https://%s:%d/", a, port), User: "admin", PasswordFile: filepath.Join(l.Dir, name, "password")}
+	if err := writeFile(l.net.SOAP.PasswordFile, []byte(rand.Text()+"\n"), 0o600); err != nil {
+		return err
+	}
+	return l.daemon(1, name, "provisioning", subjects.ProvisioningServer,
+		head+fmt.Sprintf("[provisioning]\nlisten = \"%s:%d\"\nurl = %q\nadmin = \"admin\"\nadmin_password_file = \"password\"\n", a, port, l.net.SOAP.URL))
 }
 
 func (l *layout) mariadb(server, install string, a netip.Addr, port int, password string) error {

@@ -24,10 +24,17 @@ type Network struct {
 	Brokers   []string          `json:"brokers"`
 	DNS       []string          `json:"dns"`
 	HTTP      map[string]string `json:"http"`
-	SOAP      *struct{}         `json:"soap"` // null until there is a provisioning server
+	SOAP      *SOAP             `json:"soap"` // null without a provisioning server
 	Database  *string           `json:"database"`
 	Operator  Operator          `json:"operator"`
 	Processes []Process         `json:"processes"`
+}
+
+// SOAP is where the provisioning server is, and its administrator.
+type SOAP struct {
+	URL          string `json:"url"`
+	User         string `json:"user"`
+	PasswordFile string `json:"password_file"`
 }
 
 // Operator is the operator's certificate of the network.

@@ -94,6 +94,12 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 		}
 		return err
 	}
+	if l.net.SOAP != nil {
+		awaitProvisioning(ctx, o, l.net.HTTP["provisioning1"]+"/readyz")
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
 	ready(l.net)
 	<-ctx.Done()
 	return nil
@@ -119,6 +125,17 @@ func awaitDNS(ctx context.Context, o Options, servers []string) error {
 		}
 	}
 	return nil
+}
+
+// awaitProvisioning waits for the provisioning server, whose database takes its
+// time when it is new. The network is of use without it: that it fails is told,
+// and no more.
+func awaitProvisioning(ctx context.Context, o Options, url string) {
+	const most = 60 * time.Second
+	awaitReady(ctx, []string{url}, most)
+	if ctx.Err() == nil && !answers(ctx, url) {
+		o.Say("the provisioning server is not ready after %s: see its log in %s", most, o.Dir)
+	}
 }
 
 func countSRV(server, name string) int {

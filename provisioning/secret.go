@@ -1,0 +1,44 @@
+package provisioning
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// ReadAdmin is the administrator user with the password that stands alone in a
+// file, which nobody but its owner may read.
+func ReadAdmin(user, path string) (Admin, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return Admin{}, err
+	}
+	if !fi.Mode().IsRegular() || fi.Mode().Perm()&0o077 != 0 {
+		return Admin{}, fmt.Errorf("%s is not a file that only its owner may read: chmod 600", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return Admin{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 4<<10))
+	if err != nil {
+		return Admin{}, err
+	}
+	a := Admin{User: user, Password: strings.TrimRight(string(b), "\r\n")}
+	if err := a.check(); err != nil {
+		return Admin{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return a, nil
+}
+
+func (a Admin) check() error {
+	switch {
+	case a.User == "" || len(a.User) > longestSecret:
+		return fmt.Errorf("an administrator's name is 1 to %d bytes long", longestSecret)
+	case a.Password == "" || len(a.Password) > longestSecret:
+		return fmt.Errorf("an administrator's password is 1 to %d bytes long", longestSecret)
+	}
+	return nil
+}
