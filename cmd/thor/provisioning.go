@@ -37,6 +37,7 @@ func newProvisioning() *cobra.Command {
 type provisioner struct {
 	*provisioning.Server
 	store  *store.Store
+	live   *provisioning.Live
 	member *overlay.Membership
 	certs  *pair // nil: the node's own
 	c      *config.Provisioning
@@ -53,8 +54,13 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 	if p.store, err = newStore(d.file, source, d.log); err != nil {
 		return nil, err
 	}
+	if p.live, err = provisioning.NewLive(provisioning.LiveConfig{
+		Overlay: d.net, Store: p.store, Cleared: roleList(c.Cleared), Log: d.log, Metrics: d.registerer(),
+	}); err != nil {
+		return nil, err
+	}
 	sc := provisioning.Config{
-		Listen: c.Listen, URL: c.URL, Store: p.store, Usable: p.store.Ready(), Network: d.net,
+		Listen: c.Listen, URL: c.URL, Store: p.store, Usable: p.store.Ready(), Network: d.net, Nodes: p.live, Pusher: p.live,
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.creds.Certificate(), nil },
 		Log:         d.log, Metrics: d.registerer(),
 	}
@@ -92,18 +98,36 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 	return p, nil
 }
 
+func roleList(names []string) []subjects.Role {
+	out := make([]subjects.Role, len(names))
+	for i, n := range names {
+		out[i] = subjects.Role(n)
+	}
+	return out
+}
+
 const noDatabase = "no database is usable"
 
-// Run ends the store after the server, whose last calls need it.
+// Run ends the server first, then the pushes of its last calls, then the store,
+// which both need.
 func (p *provisioner) Run(ctx context.Context) error {
+	liveCtx, endLive := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLive()
 	storeCtx, endStore := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStore()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		defer endStore()
+		defer endLive()
 		return p.Server.Run(ctx)
 	})
-	g.Go(func() error { return p.store.Run(storeCtx) })
+	g.Go(func() error {
+		defer endStore()
+		return p.live.Run(liveCtx)
+	})
+	g.Go(func() error {
+		defer endLive() // without a store nothing is left to do
+		return p.store.Run(storeCtx)
+	})
 	g.Go(func() error {
 		select {
 		case <-p.Ready():
