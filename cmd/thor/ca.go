@@ -96,7 +96,7 @@ func newCAIssue() *cobra.Command {
 	f.StringVar(&node, "node", "", "`name` of the node")
 	f.StringArrayVar(&roles, "role", nil, "`role` it may carry; repeat for more")
 	f.StringArrayVar(&ips, "ip", nil, "`address` it may announce; repeat for more")
-	f.StringArrayVar(&hosts, "host", nil, "host `name` of a broker, where clients dial names; repeat for more")
+	f.StringArrayVar(&hosts, "host", nil, "host `name` of a broker or provisioning server, where clients dial names; repeat for more")
 	f.IntVar(&days, "days", 30, "validity in `days`")
 	f.StringVar(&out, "out", "", "`path` without suffix: .crt and .key are written; default: the node's name")
 	return c
