@@ -72,7 +72,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), callTime)
 	defer cancel()
-	x := exchange{Server: s, from: remote(r), path: r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]}
+	x := exchange{Server: s, port: "none", op: "none", from: remote(r), path: r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]}
 	out, err := x.call(ctx, data, charset)
 	result, status := "ok", http.StatusOK
 	if err != nil {

@@ -1,0 +1,145 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"thor/subjects"
+)
+
+// soapClient calls the provisioning server of a network as its administrator.
+type soapClient struct {
+	url, auth string
+	http      *http.Client
+}
+
+func (n *network) soap(t testing.TB) *soapClient {
+	t.Helper()
+	if n.SOAP == nil {
+		t.Fatal("network.json names no provisioning server")
+	}
+	password, err := os.ReadFile(n.SOAP.PasswordFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(n.Operator.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 16}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &soapClient{
+		url: n.SOAP.URL, http: &http.Client{Transport: tr, Timeout: 20 * time.Second},
+		auth: fmt.Sprintf("<auth><username>%s</username><password>%s</password><admin>true</admin></auth>", n.SOAP.User, bytes.TrimSpace(password)),
+	}
+}
+
+// call returns the body of the answer; a fault is an error.
+func (c *soapClient) call(port, op, params string) (string, error) {
+	body := `<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header>` + c.auth + `</e:Header><e:Body><n:` + op +
+		` xmlns:n="urn:AGProjects:NGNPro:` + port + `">` + params + `</n:` + op + `></e:Body></e:Envelope>`
+	resp, err := c.http.Post(c.url, "text/xml; charset=utf-8", strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %d %s", op, resp.StatusCode, b)
+	}
+	return string(b), err
+}
+
+// must calls and returns the result as text.
+func (c *soapClient) must(t *testing.T, port, op, params string) string {
+	t.Helper()
+	b, err := c.call(port, op, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var env struct {
+		Body struct {
+			Any struct {
+				Return string `xml:"return"`
+			} `xml:",any"`
+		} `xml:"Body"`
+	}
+	if err := xml.Unmarshal([]byte(b), &env); err != nil {
+		t.Fatal(err)
+	}
+	return env.Body.Any.Return
+}
+
+func account(name, domain, more string) string {
+	return fmt.Sprintf("<account><id><username>%s</username><domain>%s</domain></id>%s</account>", name, domain, more)
+}
+
+func sipID(name, domain string) string {
+	return fmt.Sprintf("<sipId><username>%s</username><domain>%s</domain></sipId>", name, domain)
+}
+
+// The provisioning server of a whole network, with a client that nobody here
+// wrote, while the server and its database die and come back.
+func TestProvisioning(t *testing.T) {
+	need(t, "mariadbd", "mariadb-server")
+	php := need(t, "php", "php-cli")
+	n := startNetwork(t, "127.92", "--nodes", "2")
+	password, err := os.ReadFile(n.SOAP.PasswordFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(php, "../../../provisioning/testdata/interop/all.php", strings.TrimSuffix(n.SOAP.URL, "/"), n.Operator.CA,
+		n.SOAP.User, strings.TrimSpace(string(password))).CombinedOutput()
+	if err != nil || !bytes.HasPrefix(out, []byte("ok ")) {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c := n.soap(t)
+	if st := c.must(t, "Network", "getStatus", ""); !strings.Contains(st, `"node2":{"ip":"127.92.20.2","roles":["sip_proxy"]`) {
+		t.Errorf("status %s", st)
+	}
+	c.must(t, "Sip", "addDomain", "<domain><domain>example.com</domain></domain>")
+	c.must(t, "Sip", "addAccount", account("alice", "example.com", "<password>x</password>"))
+
+	began := time.Now()
+	n.kill9(t, "mariadb")
+	if _, err := c.call("Sip", "getAccount", sipID("alice", "example.com")); err == nil || !strings.Contains(err.Error(), "<errorcode>4</errorcode>") {
+		t.Errorf("without a database: %v", err)
+	}
+	if took := time.Since(began); took > 6*time.Second {
+		t.Errorf("the fault took %s", took)
+	}
+	n.control(t, "start", "mariadb")
+	eventually(t, 30*time.Second, "the account is there after the database's death", func() bool {
+		b, err := c.call("Sip", "getAccount", sipID("alice", "example.com"))
+		return err == nil && strings.Contains(b, "alice")
+	})
+
+	n.kill9(t, "provisioning1")
+	eventually(t, 10*time.Second, "the dead server has left the network, or is suspect", func() bool {
+		m := n.status().Member(subjects.ProvisioningServer, "provisioning1")
+		return m == nil || m.State != subjects.Up
+	})
+	n.control(t, "start", "provisioning1")
+	eventually(t, 30*time.Second, "it serves again", func() bool {
+		_, err := c.call("Sip", "getAccount", sipID("alice", "example.com"))
+		return err == nil
+	})
+	eventually(t, 30*time.Second, "it is a member again", func() bool {
+		m := n.status().Member(subjects.ProvisioningServer, "provisioning1")
+		return m != nil && m.State == subjects.Up && m.Attrs["port"] != ""
+	})
+}
