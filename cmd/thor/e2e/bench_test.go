@@ -82,8 +82,8 @@ func TestBench(t *testing.T) {
 	}
 	foot := ""
 	if only.MatchString("footprint") {
-		rss, cpu := footprint(t, b.network().pid(t, "node1"))
-		foot = fmt.Sprintf("node agent, idle, its service checked every 500 ms: RSS %.1f MiB (goal 25), CPU %.2f %% of a core (goal 0.2)\n", rss, cpu)
+		foot = fmt.Sprintf("idle: node agent, its service checked every 500 ms: %s (goals 25 and 0.2)\n", footprint(t, b.network().pid(t, "node1")))
+		foot += b.serfFootprint()
 	}
 	fmt.Printf("flap damping off; a sample begins as soon as all members are in both name servers\n%s%-40s %5s %10s %10s %10s %10s\n",
 		foot, "event", "n", "median ms", "p99 ms", "max ms", "goal ms")
@@ -187,22 +187,24 @@ func (b *bench) takeOvers() (ds []time.Duration) {
 	return ds
 }
 
-// footprint is the resident memory in MiB of a process, and its share of a core
-// over thirty seconds in per cent, as the scheduler counts it.
-func footprint(t *testing.T, pid int) (rss, cpu float64) {
+// footprint is the resident memory of a process, and its share of a core over
+// thirty seconds, as the scheduler counts it. Pages of the program's file are
+// shared by all processes that run it.
+func footprint(t *testing.T, pid int) string {
 	t.Helper()
 	before := onCPU(t, pid)
 	<-time.After(30 * time.Second)
-	cpu = float64(onCPU(t, pid)-before) / float64(30*time.Second) * 100
+	cpu := float64(onCPU(t, pid)-before) / float64(30*time.Second) * 100
 	pages, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var size, resident float64
-	if _, err := fmt.Sscan(string(pages), &size, &resident); err != nil {
+	var size, resident, shared float64
+	if _, err := fmt.Sscan(string(pages), &size, &resident, &shared); err != nil {
 		t.Fatal(err)
 	}
-	return resident * float64(os.Getpagesize()) / (1 << 20), cpu
+	mib := float64(os.Getpagesize()) / (1 << 20)
+	return fmt.Sprintf("RSS %.1f MiB, of which %.1f MiB its own, CPU %.2f %% of a core", resident*mib, (resident-shared)*mib, cpu)
 }
 
 func onCPU(t *testing.T, pid int) (sum time.Duration) {

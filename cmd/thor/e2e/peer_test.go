@@ -11,34 +11,42 @@ import (
 	"time"
 )
 
-// serf samples the peer that is a Debian package: three agents with its LAN
-// profile on loopback, one of them killed, until another one tells that it
-// failed. Its members are found by gossip alone: nobody is asked.
-func (b *bench) serf() (ds []time.Duration) {
-	bin := need(b.t, "serf", "serf")
-	heard := make(chan string, 256)
-	agent := func(t *testing.T, i int, told chan<- string) *exec.Cmd {
-		t.Helper()
-		cmd := exec.Command(bin, "agent", "-node", fmt.Sprintf("s%d", i), "-bind", fmt.Sprintf("127.88.60.%d:7946", i),
-			"-rpc-addr", fmt.Sprintf("127.88.60.%d:7373", i), "-join", "127.88.60.1:7946")
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			for s := bufio.NewScanner(out); s.Scan(); {
-				if _, what, ok := strings.Cut(s.Text(), "serf: EventMember"); ok && told != nil {
-					told <- what // "Failed: s3 …", "Join: s3 …"
-				}
-			}
-		}()
-		return cmd
+// A serfAgent is one agent of the peer that is a Debian package, with its LAN
+// profile on loopback. Its members are found by gossip alone: nobody is asked.
+func serfAgent(t *testing.T, i int, told chan<- string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(need(t, "serf", "serf"), "agent", "-node", fmt.Sprintf("s%d", i), "-bind", fmt.Sprintf("127.88.60.%d:7946", i),
+		"-rpc-addr", fmt.Sprintf("127.88.60.%d:7373", i), "-join", "127.88.60.1:7946")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	await := func(what string) {
-		b.t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for s := bufio.NewScanner(out); s.Scan(); {
+			if _, what, ok := strings.Cut(s.Text(), "serf: EventMember"); ok && told != nil {
+				told <- what // "Failed: s3 …", "Join: s3 …"
+			}
+		}
+	}()
+	return cmd
+}
+
+// serfPair runs two agents until the test ends and tells what the first one hears.
+func serfPair(t *testing.T) (first *exec.Cmd, await func(string)) {
+	t.Helper()
+	heard := make(chan string, 256)
+	for i, told := range []chan string{heard, nil} {
+		cmd := serfAgent(t, i+1, told)
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		if i == 0 {
+			first = cmd
+		}
+	}
+	return first, func(what string) {
+		t.Helper()
 		deadline := time.After(60 * time.Second)
 		for {
 			select {
@@ -47,18 +55,19 @@ func (b *bench) serf() (ds []time.Duration) {
 					return
 				}
 			case <-deadline:
-				b.t.Fatalf("serf did not tell within 60 s: %s", what)
+				t.Fatalf("serf did not tell within 60 s: %s", what)
 			}
 		}
 	}
+}
+
+// serf samples how long an agent that was killed stays a member for others.
+func (b *bench) serf() (ds []time.Duration) {
 	b.t.Run("serf", func(t *testing.T) {
-		for i := 1; i <= 2; i++ {
-			cmd := agent(t, i, map[int]chan string{1: heard}[i])
-			t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-		}
+		_, await := serfPair(t)
 		await("Join: s2")
 		for range min(b.n, 20) { // of five seconds and more each
-			cmd := agent(t, 3, nil)
+			cmd := serfAgent(t, 3, nil)
 			await("Join: s3")
 			began := time.Now()
 			_ = cmd.Process.Kill()
@@ -68,4 +77,13 @@ func (b *bench) serf() (ds []time.Duration) {
 		}
 	})
 	return ds
+}
+
+func (b *bench) serfFootprint() (line string) {
+	b.t.Run("serf idle", func(t *testing.T) {
+		first, await := serfPair(t)
+		await("Join: s2")
+		line = "      serf agent, one other member: " + footprint(t, first.Process.Pid) + "\n"
+	})
+	return line
 }
