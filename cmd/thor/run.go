@@ -100,7 +100,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	})
 	root.AddCommand(
 		newUp(), newBroker(), newManager(), newNode(), newDNS(), newDatabase(), newProvisioning(),
-		newMonitor(), newStatus(), newMembers(), newEvents(), newDrain(), newResume(),
+		newMonitor(), newStatus(), newMembers(), newEvents(), newLookup(), newDrain(), newResume(),
 		newCA(), newConfig(), newDoctor(), newContext(), newVersion(), newSIPResponder(),
 	)
 	amendDefaults(root)
