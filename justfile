@@ -39,5 +39,9 @@ race:
 bench N="50" ROWS="":
     THOR_BENCH={{ N }} THOR_BENCH_ROWS={{ quote(ROWS) }} go test -tags e2e -count=1 -timeout 120m -v -run TestBench ./cmd/thor/e2e
 
+# speed of the provisioning server on a real database, for so many seconds
+bench-provisioning SECONDS="30":
+    THOR_BENCH_PROVISIONING={{ SECONDS }} go test -tags e2e -count=1 -timeout 20m -v -run TestBenchProvisioning ./cmd/thor/e2e
+
 # what CI runs
 ci: test lint e2e
