@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -161,10 +162,7 @@ func (l *Live) tell(ctx context.Context, n subjects.SubscriberNotice) error {
 	if t == nil || t.Len() == 0 {
 		return lookup.ErrNoMembers
 	}
-	nodes := holders(t, n.Key)
-	if len(nodes) == 0 {
-		l.log.Error().Uint64("rev", n.Revision).Msg("a key that nobody can look up is pushed to nobody")
-	}
+	nodes := slices.DeleteFunc(holders(t, n.Key), l.keepsNothing)
 	errs := make(chan error, len(nodes))
 	for _, node := range nodes {
 		go func() { errs <- l.tellOne(ctx, node, n) }()
@@ -176,6 +174,17 @@ func (l *Live) tell(ctx context.Context, n subjects.SubscriberNotice) error {
 		}
 	}
 	return first
+}
+
+// keepsNothing reports whether node is a member that keeps no subscribers: it
+// asks a database or somebody else, and need not be told.
+func (l *Live) keepsNothing(node subjects.NodeID) bool {
+	s := l.net.View().Status
+	if s == nil {
+		return false
+	}
+	m := s.Member(l.cfg.Role, node)
+	return m != nil && m.Attrs[subjects.AttrSubscribers] == ""
 }
 
 // tellOne is done when the node holds what n speaks of.

@@ -13,6 +13,10 @@ const (
 	VerbLocations  = "locations"  // to a node: where subscribers are registered
 )
 
+// AttrSubscribers is the attribute, with any value, by which a member says that
+// its node agent keeps subscribers: others are not told of changes.
+const AttrSubscribers = "subscribers"
+
 // ProvisioningRequest is the subject on which asker, in role, asks the
 // provisioning server on node. The broker lets only that asker publish it, and
 // only that asker hears the answer: this is the one way a profile travels.

@@ -80,7 +80,7 @@ func newSite(tb testing.TB) *site {
 		n := s.node(name, subjects.SIPProxy)
 		c, err := subscribers.New(subscribers.Config{Overlay: n})
 		must(err)
-		_, err = n.Join(overlay.Member{Role: subjects.SIPProxy, Addresses: n.Identity().Addresses})
+		_, err = n.Join(overlay.Member{Role: subjects.SIPProxy, Addresses: n.Identity().Addresses, Attrs: subjects.Attrs{subjects.AttrSubscribers: "1"}})
 		must(err)
 		s.run(n, c.Run)
 		s.caches[n.ID()] = c

@@ -284,9 +284,9 @@ func (p *peer) kill() {
 	p.stop()
 }
 
-func (p *peer) member(role subjects.Role) {
+func (p *peer) member(role subjects.Role, attrs subjects.Attrs) {
 	p.t.Helper()
-	if _, err := p.node.Join(overlay.Member{Role: role, Addresses: p.node.Identity().Addresses[1:]}); err != nil {
+	if _, err := p.node.Join(overlay.Member{Role: role, Addresses: p.node.Identity().Addresses[1:], Attrs: attrs}); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -303,7 +303,7 @@ func (n *network) proxy(name string, edit ...func(*subscribers.Config)) *peer {
 	if p.cache, err = subscribers.New(cfg); err != nil {
 		n.t.Fatal(err)
 	}
-	p.member(subjects.SIPProxy)
+	p.member(subjects.SIPProxy, subjects.Attrs{subjects.AttrSubscribers: "1"})
 	p.run(p.cache.Run)
 	return p
 }
@@ -317,7 +317,7 @@ func (n *network) server(name string) *peer {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	p.member(subjects.ProvisioningServer)
+	p.member(subjects.ProvisioningServer, nil)
 	p.run(p.live.Run)
 	return p
 }

@@ -162,6 +162,20 @@ func TestPushesWaitForTheFirstMember(t *testing.T) {
 	})
 }
 
+func TestWhoKeepsNothingIsNotWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *network) {
+		p1, n1 := n.server("p1"), n.proxy("n1")
+		plain := n.join("n2", subjects.SIPProxy)
+		plain.member(subjects.SIPProxy, nil)
+		plain.run()
+		n.settled([]*peer{p1, n1}, "n1", "n2")
+		for i := range 20 {
+			p1.live.Push(n.store.change(fmt.Sprintf("user%d@example.net", i), "v", false))
+		}
+		n.within(time.Second, "all is acknowledged", func() bool { return n.store.waiting() == 0 })
+	})
+}
+
 func TestTwoServersRepeatEachOthersPushesHarmlessly(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *network) {
 		p1, ps := trio(n)
