@@ -97,12 +97,17 @@ func newNode() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			here, err := local.New(local.Config{Source: d.net, HTTP: *d.file.Node.HTTP, Lines: *d.file.Node.Lookup, Log: d.log})
+			lc := local.Config{Source: d.net, HTTP: *d.file.Node.HTTP, Lines: *d.file.Node.Lookup, Log: d.log}
+			p, err := besideSubscribers(d, a, &lc)
+			if err != nil {
+				return nil, err
+			}
+			here, err := local.New(lc)
 			if err != nil {
 				return nil, err
 			}
 			d.onSignal = func(s os.Signal) { drainBySignal(d, a, s) }
-			return beside{a, here}, nil
+			return beside{p, here}, nil
 		})
 }
 
@@ -142,6 +147,9 @@ func nodeRoles(f *config.File, id *identity.Identity) (out []nodeagent.RoleConfi
 		rc := nodeagent.RoleConfig{
 			Role: subjects.Role(r.Role), Addresses: addresses(id, r.Addresses), Priority: r.Priority, Weight: r.Weight,
 			Version: r.Version, Attrs: r.Attrs,
+		}
+		if f.Node.Subscribers != nil && rc.Role == subjects.SIPProxy {
+			rc.Attrs = keepsSubscribers(rc.Attrs)
 		}
 		for j, c := range r.Checks {
 			roots, err := rootsOf(c.CA)

@@ -245,3 +245,31 @@ user = "thor"
 		}
 	}
 }
+
+func TestSubscribersAreGivenOnLoopbackOnly(t *testing.T) {
+	const role = "[[node.role]]\nrole = \"sip_proxy\"\nkamailio = \"http://127.0.0.1:5060/RPC\"\n"
+	f, err := config.Load(write(t, network+"[node.subscribers]\n"+role))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := f.Node.Subscribers; s.Max != 100_000 || s.Grace != time.Minute {
+		t.Errorf("defaults: %+v", s)
+	}
+	for key, text := range map[string]string{
+		"node.http":                "[node]\nhttp = \"192.0.2.1:9501\"\n[node.subscribers]\n" + role,
+		"node.subscribers":         "[node.subscribers]\n[[node.role]]\nrole = \"media_relay\"\n",
+		"node.subscribers.max":     "[node.subscribers]\nmax = -1\n" + role,
+		"node.subscribers.grace":   "[node.subscribers]\ngrace = \"10ms\"\n" + role,
+		"node.role[0].kamailio":    "[[node.role]]\nrole = \"sip_proxy\"\nkamailio = \"127.0.0.1:5060\"\n",
+		"node.subscribers.maximum": "[node.subscribers]\nmaximum = 1\n" + role,
+	} {
+		_, err := config.Load(write(t, network+text))
+		var ps config.Problems
+		if !errors.As(err, &ps) || !ps.Has(key) {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	if _, err := config.Load(write(t, network+"[node]\nhttp = \"192.0.2.1:9501\"\n"+role)); err != nil {
+		t.Errorf("without subscribers: %v", err)
+	}
+}

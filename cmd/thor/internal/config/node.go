@@ -3,13 +3,17 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
+	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
+	"thor/nodeagent/subscribers"
 	"thor/subjects"
 )
 
@@ -19,6 +23,15 @@ type Node struct {
 	// What programs of the same machine are told; "" turns a service off.
 	HTTP   *string `toml:"http"`   // host:port; default 127.0.0.1:9501
 	Lookup *string `toml:"lookup"` // host:port of the line service; default 127.0.0.1:9500
+	// Subscribers has the node keep the profiles of those it serves as a
+	// sip_proxy, and give them on HTTP; absent: it keeps none.
+	Subscribers *Subscribers `toml:"subscribers"`
+}
+
+// Subscribers bounds what a node keeps of subscribers.
+type Subscribers struct {
+	Max   int           `toml:"max"`   // profiles; default 100000
+	Grace time.Duration `toml:"grace"` // for which those of others are kept after the lookup changed; default 60s
 }
 
 // Role is one role that the node agent announces.
@@ -29,6 +42,7 @@ type Role struct {
 	Weight    int               `toml:"weight"`
 	Version   string            `toml:"version"`
 	Attrs     map[string]string `toml:"attrs"`
+	Kamailio  string            `toml:"kamailio"` // URL of its JSON-RPC, to tell who is registered
 	Checks    []Check           `toml:"check"`
 }
 
@@ -55,6 +69,7 @@ func (n *Node) check(f *File) {
 			f.hostPort(key, *p)
 		}
 	}
+	n.checkSubscribers(f)
 	seen := make(map[string]int)
 	for i := range n.Roles {
 		r, key := &n.Roles[i], fmt.Sprintf("node.role[%d]", i)
@@ -72,9 +87,38 @@ func (n *Node) check(f *File) {
 		}
 		f.priority(key+".priority", r.Priority)
 		f.priority(key+".weight", r.Weight)
+		if r.Kamailio != "" {
+			if _, err := kamailio.NewClient(r.Kamailio); err != nil {
+				f.d.add(key+".kamailio", "%s", strings.TrimPrefix(err.Error(), "kamailio: "))
+			}
+		}
 		for j := range r.Checks {
 			f.checkCheck(fmt.Sprintf("%s.check[%d]", key, j), &r.Checks[j])
 		}
+	}
+}
+
+// checkSubscribers sees to it that digests of passwords stay on the machine.
+func (n *Node) checkSubscribers(f *File) {
+	s := n.Subscribers
+	if s == nil {
+		return
+	}
+	if s.Max < 0 {
+		f.d.add("node.subscribers.max", "%d is less than 1", s.Max)
+	}
+	if s.Grace != 0 && (s.Grace < time.Second || s.Grace > time.Hour) {
+		f.d.add("node.subscribers.grace", "%s is not within 1s and 1h", s.Grace)
+	}
+	if !slices.ContainsFunc(n.Roles, func(r Role) bool { return r.Role == string(subjects.SIPProxy) }) {
+		f.d.add("node.subscribers", "is for a node with the role %s", subjects.SIPProxy)
+	}
+	if n.HTTP == nil || f.failed("node.http") {
+		return
+	}
+	host, _, _ := net.SplitHostPort(*n.HTTP)
+	if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
+		f.d.add("node.http", "%q is not on loopback, where subscribers are given with the digests of their passwords", *n.HTTP)
 	}
 }
 
@@ -119,6 +163,10 @@ func (n *Node) fill(f *File) {
 		if *p == nil {
 			*p = &def
 		}
+	}
+	if s := n.Subscribers; s != nil {
+		set(&s.Max, subscribers.DefaultMax)
+		set(&s.Grace, subscribers.DefaultGrace)
 	}
 	for i := range n.Roles {
 		for j := range n.Roles[i].Checks {
