@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +116,9 @@ func TestProvisioning(t *testing.T) {
 	c.must(t, "Sip", "addDomain", "<domain><domain>example.com</domain></domain>")
 	c.must(t, "Sip", "addAccount", account("alice", "example.com", "<password>x</password>"))
 
+	rotatePassword(t, n, c)
+	c = n.soap(t)
+
 	began := time.Now()
 	n.kill9(t, "mariadb")
 	if _, err := c.call("Sip", "getAccount", sipID("alice", "example.com")); err == nil || !strings.Contains(err.Error(), "<errorcode>4</errorcode>") {
@@ -142,4 +147,40 @@ func TestProvisioning(t *testing.T) {
 		m := n.status().Member(subjects.ProvisioningServer, "provisioning1")
 		return m != nil && m.State == subjects.Up && m.Attrs["port"] != ""
 	})
+}
+
+// rotatePassword changes the administrator's password by SIGHUP; c has the old one.
+func rotatePassword(t *testing.T, n *network, c *soapClient) {
+	t.Helper()
+	hup := func(password string, mode os.FileMode) {
+		if err := os.WriteFile(n.SOAP.PasswordFile, []byte(password), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(n.SOAP.PasswordFile, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(n.pid(t, "provisioning1"), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hup("another\n", 0o644) // others may read it: refused
+	log := func() string {
+		b, _ := os.ReadFile(filepath.Join(n.dir, "provisioning1", "log"))
+		return string(b)
+	}
+	eventually(t, 5*time.Second, "a password that others may read is refused", func() bool { return strings.Contains(log(), "chmod 600") })
+	c.must(t, "Sip", "getAccount", sipID("alice", "example.com"))
+	hup("another\n", 0o600)
+	eventually(t, 5*time.Second, "the new password is in use", func() bool {
+		_, err := n.soap(t).call("Sip", "getAccount", sipID("alice", "example.com"))
+		return err == nil
+	})
+	if _, err := c.call("Sip", "getAccount", sipID("alice", "example.com")); err == nil || !strings.Contains(err.Error(), "<errorcode>1</errorcode>") {
+		t.Errorf("the old password: %v", err)
+	}
+	for _, secret := range []string{"another", strings.TrimSuffix(strings.SplitN(c.auth, "<password>", 2)[1], "</password><admin>true</admin></auth>")} {
+		if strings.Contains(log(), secret) {
+			t.Errorf("a password is in the log")
+		}
+	}
 }
