@@ -2,27 +2,15 @@ package provisioning
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"strings"
+
+	"thor/identity"
 )
 
 // ReadAdmin is the administrator user with the password that stands alone in a
 // file, which nobody but its owner may read.
 func ReadAdmin(user, path string) (Admin, error) {
-	fi, err := os.Stat(path)
-	if err != nil {
-		return Admin{}, err
-	}
-	if !fi.Mode().IsRegular() || fi.Mode().Perm()&0o077 != 0 {
-		return Admin{}, fmt.Errorf("%s is not a file that only its owner may read: chmod 600", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return Admin{}, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 4<<10))
+	b, err := identity.ReadSecret(path)
 	if err != nil {
 		return Admin{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 
@@ -16,6 +17,7 @@ import (
 
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent/location"
+	"thor/identity"
 	"thor/overlay"
 	"thor/provisioning"
 	"thor/provisioning/store"
@@ -170,9 +172,17 @@ type pair struct {
 }
 
 func (p *pair) load() error {
-	c, err := tls.LoadX509KeyPair(p.cert, p.key)
+	cert, err := os.ReadFile(p.cert)
 	if err != nil {
-		return fmt.Errorf("read %s and %s: %w", p.cert, p.key, err)
+		return err
+	}
+	key, err := identity.ReadSecret(p.key)
+	if err != nil {
+		return err
+	}
+	c, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return fmt.Errorf("%s with %s: %w", p.cert, p.key, err)
 	}
 	p.now.Store(&c)
 	return nil
