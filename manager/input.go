@@ -12,9 +12,6 @@ import (
 	"thor/subjects"
 )
 
-// maxEpochJump is how far above the rest a claim about epochs may be.
-const maxEpochJump = 1000
-
 // take feeds one message to the table.
 func (m *Manager) take(msg *nats.Msg, now time.Time) {
 	var err error
@@ -31,29 +28,13 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 		var a *subjects.Announcement
 		if a, err = subjects.ParseAnnouncement(msg.Subject, msg.Data); err == nil {
 			m.metrics.announcements.Inc()
-			m.believe(a)
+			m.believe(a, now)
 			err = m.table.Announce(a, now)
 		}
 	}
 	if err != nil {
 		m.refuse(msg.Subject, err, now)
 	}
-}
-
-// believe takes what infrastructure says it has seen, unless it is absurd:
-// after a loss of everything else these are the only witnesses of past epochs.
-func (m *Manager) believe(a *subjects.Announcement) {
-	if a.Seen == nil || !a.Role.Infrastructure() {
-		return
-	}
-	top := m.highest()
-	if a.Seen.Epoch > top.Epoch+maxEpochJump {
-		m.refuse(subjects.Presence(a.Role, a.Node), &subjects.BadMessage{
-			Code: subjects.CodeAbsurd, Detail: fmt.Sprintf("has seen epoch %d, known is %d", a.Seen.Epoch, top.Epoch),
-		}, time.Now())
-		return
-	}
-	m.learn(*a.Seen)
 }
 
 // disconnectEvent is the part of the NATS server's event that matters.
@@ -78,10 +59,9 @@ func (m *Manager) disconnect(b []byte, now time.Time) error {
 	if err != nil {
 		return nil // a connection of the broker itself
 	}
-	m.table.Disconnect(membership.Disconnect{
-		Node: node, Boot: e.Client.Name, Via: fmt.Sprintf("%s#%d", e.Server.Name, e.Client.ID), Reason: e.Reason,
-	}, now)
-	m.elect.Disconnected(node, e.Client.Name)
+	via := fmt.Sprintf("%s#%d", e.Server.Name, e.Client.ID)
+	m.table.Disconnect(membership.Disconnect{Node: node, Boot: e.Client.Name, Via: via, Reason: e.Reason}, now)
+	m.elect.Disconnected(e.Client.Name, via)
 	return nil
 }
 

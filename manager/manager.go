@@ -31,13 +31,14 @@ import (
 
 // The rhythm of publishing.
 const (
-	tickEvery    = time.Second
-	coalesce     = 20 * time.Millisecond // changes that follow closely share a generation
-	viewEvery    = 5 * time.Second       // each role's list is repeated
-	viewEveryBig = 30 * time.Second      // above bigNetwork members
-	bigNetwork   = 200
-	stepTime     = 100 * time.Millisecond  // longest sleep of the loop
-	listenFirst  = 1500 * time.Millisecond // before campaigning, so that nobody leads who knows nobody
+	tickEvery     = time.Second
+	coalesce      = 20 * time.Millisecond // changes that follow closely share a generation
+	viewEvery     = 5 * time.Second       // each role's list is repeated
+	viewEveryBig  = 30 * time.Second      // above bigNetwork members
+	bigNetwork    = 200
+	stepTime      = 100 * time.Millisecond // longest sleep of the loop
+	overtakeEvery = time.Minute
+	listenFirst   = 1500 * time.Millisecond // before campaigning, so that nobody leads who knows nobody
 )
 
 // Config says who this manager is. Overlay, Domain and Addresses are required.
@@ -69,14 +70,18 @@ type Manager struct {
 	elect   *election.Election
 	ready   chan struct{}
 
-	in       chan *nats.Msg
-	lead     *reign // not nil while this manager leads; of the loop alone
+	in chan *nats.Msg
+
+	// Of the loop alone.
+	lead     *reign // not nil while this manager leads
 	table    *membership.Table
 	reject   rejects
-	cut      bool // from all brokers; of the loop alone
-	offers   bool // answers requests for the snapshot; of the loop alone
+	claims   claims
+	cut      bool      // from all brokers
+	offers   bool      // answers requests for the snapshot
+	overtook time.Time // when marks above ours last had an effect
 	tables   *tables
-	standing standing // as announced; of the loop alone
+	standing standing // as announced
 
 	newest  atomic.Pointer[held] // what snapshot requests get
 	known   atomic.Pointer[subjects.Mark]
@@ -109,6 +114,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
 		ready: make(chan struct{}), in: make(chan *nats.Msg, 64<<10), table: membership.New(cfg.Membership),
+		claims: make(claims),
 	}
 	m.tables = newTables(&m.cfg, m.log)
 	m.mayLead.Store(true)
@@ -145,6 +151,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.elect = election.New(election.Config{
 		Conn: nc, Node: m.cfg.Overlay.ID(), Boot: m.cfg.Overlay.Boot(),
 		Known: m.highest, Rank: m.rank, Keep: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
+		Absurd: func(b *subjects.BadMessage) { m.metrics.rejected.WithLabelValues(string(b.Code)).Inc() },
 	})
 	close(m.ready)
 	var g errgroup.Group
@@ -213,7 +220,7 @@ func (m *Manager) loop(ctx context.Context) {
 			m.take(msg, now)
 			m.drain(now)
 		case t := <-m.elect.Terms():
-			m.begin(t, time.Now())
+			m.begin(&reign{term: t, epoch: t.Epoch, first: t.First}, time.Now())
 		case v, ok := <-views:
 			if ok {
 				m.follow(v, time.Now())
@@ -246,7 +253,7 @@ func (m *Manager) follow(v *overlay.View, now time.Time) {
 		return
 	}
 	if m.lead != nil {
-		if v.Status.Epoch <= m.lead.term.Epoch {
+		if v.Status.Epoch <= m.lead.epoch {
 			return
 		}
 		m.lead.term.Resign() // its release fails harmlessly: the lease is another's

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -196,7 +197,7 @@ func TestStandbyLeadsSoonAfterACrashOfTheLeader(t *testing.T) {
 	})
 }
 
-func TestOnlyOneIsActiveAfterTheLeaseIsPurgedByHand(t *testing.T) {
+func TestEpochsRiseOverADeletedBucket(t *testing.T) {
 	brokertest.InBubble(t, func(t *testing.T, b *brokertest.B) {
 		ms := []*peer{candidate(t, b, "m1", t.TempDir()), candidate(t, b, "m2", t.TempDir()), candidate(t, b, "m3", t.TempDir())}
 		op := b.Dial("op", subjects.Operator)
@@ -212,25 +213,67 @@ func TestOnlyOneIsActiveAfterTheLeaseIsPurgedByHand(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		for range 3 {
-			within(t, 30*time.Second, "one leads", func() bool { return len(leaders(ms...)) == 1 })
+		within(t, 30*time.Second, "one leads", func() bool { return len(leaders(ms...)) == 1 })
+		for len(ms) > 1 {
 			time.Sleep(3 * time.Second)
 			if err := js.DeleteStream(t.Context(), "KV_"+subjects.ElectionBucket); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(40 * time.Second)
-		}
-		synctest.Wait()
-		if n := len(leaders(ms...)); n != 1 {
-			t.Errorf("%d active managers", n)
-		}
-		for i := 1; i < len(epochs); i++ {
-			if epochs[i] <= epochs[i-1] {
-				t.Errorf("epochs went back: %v", epochs)
+			time.Sleep(20 * time.Second)
+			who := leaders(ms...)
+			if len(who) != 1 {
+				t.Fatalf("%d active managers", len(who))
 			}
+			who[0].node.Conn().Close()
+			ms = slices.DeleteFunc(ms, func(p *peer) bool { return p == who[0] })
+			within(t, time.Second, "the next one leads", func() bool { return len(leaders(ms...)) == 1 })
 		}
-		if len(epochs) < 2 {
-			t.Errorf("no new epoch after the bucket was deleted: %v", epochs)
+		time.Sleep(3 * time.Second)
+		if !slices.Equal(epochs, []uint64{1, 2, 3}) {
+			t.Errorf("epochs %v", epochs)
+		}
+	})
+}
+
+func TestBothProcessesOfOneMemberAreTold(t *testing.T) {
+	brokertest.InBubble(t, func(t *testing.T, b *brokertest.B) {
+		candidate(t, b, "m1", "")
+		var mu sync.Mutex
+		told := map[string][]string{}
+		var boots []string
+		for range 2 {
+			var boot string
+			n, err := overlay.New(overlay.Config{
+				Identity: b.Identity("n1", subjects.SIPProxy), Options: b.Options("n1", subjects.SIPProxy),
+				OnDuplicate: func(role subjects.Role, boots []string) {
+					mu.Lock()
+					defer mu.Unlock()
+					if role == subjects.SIPProxy {
+						told[boot] = boots
+					}
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			boot = n.Boot()
+			boots = append(boots, boot)
+			if _, err := n.Join(overlay.Member{Role: subjects.SIPProxy, Addresses: n.Identity().Addresses}); err != nil {
+				t.Fatal(err)
+			}
+			(&peer{node: n}).run(t)
+		}
+		slices.Sort(boots)
+		within(t, 10*time.Second, "both are told", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(told) == 2
+		})
+		for boot, about := range told {
+			slices.Sort(about)
+			if !slices.Equal(about, boots) {
+				t.Errorf("%s was told of %v, they are %v", boot, about, boots)
+			}
 		}
 	})
 }

@@ -2,18 +2,28 @@ package manager
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
-	"thor/manager/election"
 	"thor/subjects"
 )
 
+// A term is what a reign needs of an *election.Term.
+type term interface {
+	Valid(now time.Time) bool
+	Done() <-chan struct{}
+	Ceiling(used uint64) uint64
+	Resign()
+}
+
 // A reign is what a manager has while it leads.
 type reign struct {
-	term     *election.Term
+	term     term
+	epoch    uint64
+	first    uint64           // generation to begin above
 	status   *subjects.Status // the newest published
 	encoded  []byte
 	digest   string
@@ -28,11 +38,11 @@ type reign struct {
 	keep     *keeper
 }
 
-// begin takes up a term: the new epoch is told at once, with the members that
-// are known.
-func (m *Manager) begin(t *election.Term, now time.Time) {
-	if !m.mayLead.Load() { // learnt so since the term was won
-		t.Resign()
+// begin takes up the term of r, unless its time went by before this loop came to
+// it: the new epoch is told at once, with the members that are known.
+func (m *Manager) begin(r *reign, now time.Time) {
+	if !r.term.Valid(now) || !m.mayLead.Load() { // learnt so since the term was won
+		r.term.Resign()
 		return
 	}
 	base := &subjects.Status{V: subjects.Version, Domain: m.cfg.Domain, Roles: map[subjects.Role][]subjects.Member{}}
@@ -40,7 +50,7 @@ func (m *Manager) begin(t *election.Term, now time.Time) {
 		base = h.status
 		m.table.Adopt(base, now) // judges nobody by silence for a while, but a closed connection at once
 	}
-	r := &reign{term: t, status: base, views: make(map[subjects.Role]time.Time)}
+	r.status, r.views = base, make(map[subjects.Role]time.Time)
 	r.keep = newKeeper(m.cfg.Overlay.Conn(), m.log)
 	m.lead = r
 	m.active.Store(true)
@@ -106,6 +116,9 @@ func (m *Manager) step(now time.Time) {
 		return
 	}
 	m.report(now)
+	if m.overtake(now) {
+		return
+	}
 	switch {
 	case m.table.Revision() == r.revision:
 		r.pending = false
@@ -120,13 +133,37 @@ func (m *Manager) step(now time.Time) {
 	m.repeatViews(now)
 }
 
+// overtake sees that the status is above all marks that were seen: after a loss
+// of all memory but theirs, members may hold a later one, and take none of ours.
+// A higher generation is jumped over; a higher epoch takes another term, and then
+// the reign is over and overtake returns true. A liar gains one such step a minute.
+func (m *Manager) overtake(now time.Time) bool {
+	r, known := m.lead, m.highest()
+	if !known.After(r.status.Mark()) || now.Sub(m.overtook) < overtakeEvery {
+		return false
+	}
+	if known.Epoch == r.epoch {
+		if m.issue(now, true); r.status.Generation > known.Generation {
+			m.overtook = now
+		}
+		return false
+	}
+	m.overtook = now
+	r.term.Resign()
+	m.end(fmt.Sprintf("epoch %d was seen, ours is %d", known.Epoch, r.epoch))
+	return true
+}
+
 // issue publishes a new generation if the table differs from what was told, or
 // if it must.
 func (m *Manager) issue(now time.Time, must bool) {
 	r := m.lead
 	next := &subjects.Status{
-		V: subjects.Version, Domain: m.cfg.Domain, Epoch: r.term.Epoch, Manager: m.cfg.Overlay.ID(), Time: stamp(now),
-		Generation: max(r.term.First, r.status.Generation) + 1,
+		V: subjects.Version, Domain: m.cfg.Domain, Epoch: r.epoch, Manager: m.cfg.Overlay.ID(), Time: stamp(now),
+		Generation: max(r.first, r.status.Generation) + 1,
+	}
+	if known := m.highest(); known.Epoch == r.epoch {
+		next.Generation = max(next.Generation, known.Generation+1)
 	}
 	m.table.Fill(next)
 	for _, ms := range next.Roles {

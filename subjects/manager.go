@@ -11,6 +11,7 @@ type Lease struct {
 	V       int       `json:"v"`
 	Manager NodeID    `json:"manager"`
 	Boot    string    `json:"boot"`    // of the manager's process, its NATS client name
+	Via     string    `json:"via"`     // "<broker>#<connection>" it was written through
 	Epoch   uint64    `json:"epoch"`   // of its term; takes effect when the write is acknowledged
 	Ceiling uint64    `json:"ceiling"` // it publishes no generation above; a successor starts above
 	Time    time.Time `json:"time"`    // for show
@@ -34,7 +35,10 @@ func ParseLease(b []byte) (*Lease, error) {
 	if _, err := ParseNodeID(string(l.Manager)); err != nil {
 		return nil, bad(CodeName, "%v", err)
 	}
-	return &l, text("boot", l.Boot, 64)
+	if err := text("boot", l.Boot, 64); err != nil {
+		return nil, err
+	}
+	return &l, text("via", l.Via, 128)
 }
 
 // An Event is one line of the network's history.

@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,12 +37,13 @@ const (
 	TakeOver    = 300 * time.Millisecond // from the leader's DISCONNECT to the attempt: it may be back elsewhere
 	rankDelay   = 50 * time.Millisecond  // per rank, so that the preferred candidate is first
 	ackWait     = 2 * time.Second
-	silentWatch = 12 * time.Second        // a watch that tells nothing for so long may be out of step; above LocalLease, so that the old leader has stopped
-	reserve     = 1000                    // generations reserved ahead of the published one
-	bucketWait  = 1500 * time.Millisecond // without a JetStream leader requests are not answered at all
+	silentWatch = 3 * time.Second  // a watch that tells nothing for so long may be out of step, or the bucket is gone
+	stuckAfter  = 20 * time.Second // a lease that nobody renews and that does not expire is void; above TTL
+	reserve     = 1000             // generations reserved ahead of the published one
 	retryEvery  = 250 * time.Millisecond
 	growEvery   = 30 * time.Second // the bucket is given more replicas when more brokers are there
 	maxJump     = 1_000_000        // an epoch so far above the rest is a lie
+	maxLeap     = 1 << 40          // and so is such a generation
 )
 
 // Config says who campaigns.
@@ -59,54 +59,15 @@ type Config struct {
 	// MayLead reports whether this manager may campaign now; nil: always. It must
 	// be safe for concurrent use.
 	MayLead func() bool
-	// Keep stores epoch and ceiling on disk before they take effect.
+	// Keep stores epoch and ceiling on disk before they take effect. When it
+	// fails they do all the same: the lease and all that have seen a status of
+	// the epoch remember it too.
 	Keep func(epoch, ceiling uint64) error
-	Log  zerolog.Logger
+	// Absurd is told of a stored lease that cannot be true, once for each; nil
+	// tells nobody. Such a lease counts for nothing but its time.
+	Absurd func(*subjects.BadMessage)
+	Log    zerolog.Logger
 }
-
-// A Term is one reign. It is safe for concurrent use.
-type Term struct {
-	Epoch uint64
-	First uint64 // generation to begin above
-
-	until    atomic.Int64 // local lease, as nanoseconds since base
-	base     time.Time
-	ceiling  atomic.Uint64
-	wanted   atomic.Uint64
-	done     chan struct{}
-	doneOnce sync.Once
-	resign   chan struct{}
-	resigned sync.Once
-}
-
-// Valid reports whether the holder may publish at now, a time with a monotonic part.
-func (t *Term) Valid(now time.Time) bool {
-	select {
-	case <-t.done:
-		return false
-	default:
-		return now.Sub(t.base) < time.Duration(t.until.Load())
-	}
-}
-
-// Done is closed when the term has ended.
-func (t *Term) Done() <-chan struct{} { return t.done }
-
-// Ceiling is the greatest generation that may be published; used tells the
-// newest one, so that the next renewal reserves more in time.
-func (t *Term) Ceiling(used uint64) uint64 {
-	if used+reserve/2 > t.ceiling.Load() {
-		t.wanted.Store(used + reserve)
-	}
-	return t.ceiling.Load()
-}
-
-// Resign ends the term on purpose.
-func (t *Term) Resign() { t.resigned.Do(func() { close(t.resign) }) }
-
-func (t *Term) end() { t.doneOnce.Do(func() { close(t.done) }) }
-
-func (t *Term) extend(sent time.Time) { t.until.Store(int64(sent.Add(LocalLease).Sub(t.base))) }
 
 // An Election campaigns for one manager.
 type Election struct {
@@ -114,40 +75,60 @@ type Election struct {
 	js    jetstream.JetStream
 	kv    jetstream.KeyValue
 	terms chan *Term
-	lost  chan disconnect
+	lost  chan string
+	boot  atomic.Pointer[string] // of the holder of the lease
 
 	updates  <-chan jetstream.KeyValueEntry
 	endWatch context.CancelFunc
 	seen     seen
+	forgets  bool // Keep failed last time
 }
 
 var errSilent = errors.New("election: nobody renews the lease")
 
-type disconnect struct {
-	node subjects.NodeID
-	boot string
-}
-
 // seen is the newest state of the lease that the watcher told.
 type seen struct {
 	revision uint64
-	lease    *subjects.Lease // the last one, also after it has gone
 	held     bool
+	lease    *subjects.Lease // the holder's, empty if it cannot be true
+	last     *subjects.Lease // the last true one, also after it has gone
+
+	stored  entry     // which that is
+	changed time.Time // when that was first told
+	missed  time.Time // since when nothing is stored, not even that it was given back; zero: something is
+	ended   string    // the holder's connection whose end was told last
+}
+
+// An entry is one write to the bucket, also when the bucket was made anew.
+type entry struct {
+	revision uint64
+	created  time.Time
 }
 
 // New makes an election; nothing happens before Run.
 func New(cfg Config) *Election {
-	return &Election{cfg: cfg, terms: make(chan *Term), lost: make(chan disconnect, 16)}
+	return &Election{cfg: cfg, terms: make(chan *Term), lost: make(chan string, 1)}
 }
 
 // Terms delivers each term that was won.
 func (e *Election) Terms() <-chan *Term { return e.terms }
 
-// Disconnected tells that a client's connection ended at a living broker.
-func (e *Election) Disconnected(node subjects.NodeID, boot string) {
-	select {
-	case e.lost <- disconnect{node, boot}:
-	default: // the lease's end will do
+// Disconnected tells that the connection via, "<broker>#<connection>", of the
+// process boot ended at a living broker. It never blocks.
+func (e *Election) Disconnected(boot, via string) {
+	if holder := e.boot.Load(); holder == nil || *holder != boot {
+		return
+	}
+	for {
+		select {
+		case e.lost <- via:
+			return
+		default:
+		}
+		select {
+		case <-e.lost: // the newest counts
+		default:
+		}
 	}
 }
 
@@ -189,11 +170,9 @@ func pause(ctx context.Context, d time.Duration) {
 
 // session opens the bucket, follows the lease, and campaigns, until something breaks.
 func (e *Election) session(ctx context.Context) error {
-	kv, err := OpenBucket(ctx, e.js, subjects.ElectionBucket, true)
-	if err != nil {
+	if err := e.open(ctx); err != nil {
 		return err
 	}
-	e.kv = kv
 	defer e.unwatch()
 	if err := e.watch(ctx); err != nil {
 		return err
@@ -240,14 +219,10 @@ func (e *Election) follow(ctx context.Context) error {
 			}
 			silence.Reset(silentWatch)
 			e.note(u)
-			if !e.seen.held {
-				attempt.Reset(e.delay())
-			} else {
-				attempt.Stop() // its end, or the leader's, is told
-			}
-		case d := <-e.lost:
-			if l := e.seen.lease; e.seen.held && l.Manager == d.node && l.Boot == d.boot {
-				attempt.Reset(TakeOver + e.delay()/4)
+			attempt.Reset(e.wait())
+		case via := <-e.lost:
+			if e.seen.ended = via; e.orphaned() {
+				attempt.Reset(e.wait())
 			}
 		case <-attempt.C:
 			if e.cfg.MayLead != nil && !e.cfg.MayLead() {
@@ -272,22 +247,75 @@ func (e *Election) follow(ctx context.Context) error {
 // note takes one word of the watcher; nil marks the end of what was stored.
 func (e *Election) note(u jetstream.KeyValueEntry) {
 	if u == nil {
+		if e.seen.revision == 0 && e.seen.missed.IsZero() {
+			e.seen.missed = time.Now()
+		}
 		return
 	}
-	e.seen.revision = u.Revision()
-	if u.Operation() != jetstream.KeyValuePut {
-		e.seen.held = false
+	e.seen.revision, e.seen.missed = u.Revision(), time.Time{}
+	if x := (entry{u.Revision(), u.Created()}); x != e.seen.stored {
+		e.seen.stored, e.seen.changed = x, time.Now()
+	}
+	e.seen.held = u.Operation() == jetstream.KeyValuePut
+	if !e.seen.held {
 		return
 	}
 	l, err := subjects.ParseLease(u.Value())
-	if err != nil { // nobody but a manager may write it; take it over when it expires
-		e.cfg.Log.Error().Err(err).Msg("lease refused")
-		e.seen.held, e.seen.lease = true, &subjects.Lease{}
+	if err == nil {
+		err = e.plausible(l)
+	}
+	if err != nil {
+		e.absurd(err)
+		e.seen.lease = &subjects.Lease{} // it has its time like any other
 		return
 	}
-	e.seen.held, e.seen.lease = true, l
+	e.seen.lease, e.seen.last = l, l
+	e.boot.Store(&l.Boot)
 }
 
+// plausible refuses a lease whose numbers no history of this network can have
+// led to.
+func (e *Election) plausible(l *subjects.Lease) error {
+	known := e.cfg.Known()
+	if l.Epoch > known.Epoch+maxJump || l.Ceiling > known.Generation+maxLeap {
+		return &subjects.BadMessage{Code: subjects.CodeAbsurd, Detail: fmt.Sprintf(
+			"lease of %s with epoch %d and ceiling %d, known are %d and %d", l.Manager, l.Epoch, l.Ceiling, known.Epoch, known.Generation)}
+	}
+	return nil
+}
+
+func (e *Election) absurd(err error) {
+	e.cfg.Log.Error().Err(err).Str("event", "rejected").Msg("lease refused")
+	var bad *subjects.BadMessage
+	if e.cfg.Absurd != nil && errors.As(err, &bad) {
+		e.cfg.Absurd(bad)
+	}
+}
+
+// wait is how long to wait before the next attempt, unless news come.
+func (e *Election) wait() time.Duration {
+	switch l := e.seen.lease; {
+	case !e.seen.held && e.seen.revision == 0 && e.seen.last != nil:
+		// Not given back, but lost with the bucket: its holder may believe in it
+		// still, and is to write it again.
+		return max(0, time.Until(e.seen.missed.Add(LocalLease))) + e.delay()
+	case !e.seen.held:
+		return e.delay()
+	case l.Boot == e.cfg.Boot && l.Manager == e.cfg.Node:
+		return 0 // of a term that has ended, or never began because its acknowledgement was lost
+	case e.orphaned():
+		return TakeOver + e.delay()/4
+	}
+	return time.Until(e.seen.changed.Add(stuckAfter)) + e.delay()
+}
+
+// orphaned reports whether the connection ended over which the holder of the
+// lease wrote it. A lease that names none has been renewed since, or will be.
+func (e *Election) orphaned() bool {
+	return e.seen.held && e.seen.lease.Via != "" && e.seen.lease.Via == e.seen.ended
+}
+
+// delay lets the preferred candidate be first.
 func (e *Election) delay() time.Duration {
 	return time.Duration(e.cfg.Rank())*rankDelay + rand.N(rankDelay/2)
 }
@@ -296,7 +324,7 @@ func (e *Election) delay() time.Duration {
 func (e *Election) next() (epoch, first uint64) {
 	known := e.cfg.Known()
 	epoch, first = known.Epoch, known.Generation+2*reserve
-	if l := e.seen.lease; l != nil && l.Epoch <= known.Epoch+maxJump {
+	if l := e.seen.last; l != nil {
 		epoch = max(epoch, l.Epoch)
 		if l.Epoch >= known.Epoch { // its ceiling is known exactly
 			first = max(known.Generation, l.Ceiling)
@@ -307,13 +335,20 @@ func (e *Election) next() (epoch, first uint64) {
 	return epoch + 1, first
 }
 
+// keep has epoch and ceiling stored on disk, as well as that goes.
+func (e *Election) keep(epoch, ceiling uint64) {
+	err := e.cfg.Keep(epoch, ceiling)
+	if err != nil && !e.forgets {
+		e.cfg.Log.Error().Err(err).Uint64("epoch", epoch).Msg("cannot keep the epoch on disk, the others must remember it")
+	}
+	e.forgets = err != nil
+}
+
 // win tries once to become the leader.
 func (e *Election) win(ctx context.Context) (*Term, error) {
 	epoch, first := e.next()
 	t := &Term{Epoch: epoch, First: first, base: time.Now(), done: make(chan struct{}), resign: make(chan struct{})}
-	if err := e.cfg.Keep(epoch, first+reserve); err != nil {
-		return nil, fmt.Errorf("keep the epoch on disk: %w", err)
-	}
+	e.keep(epoch, first+reserve)
 	rev, err := e.write(ctx, t, first+reserve, e.seen.revision)
 	if err != nil {
 		return nil, err
@@ -323,195 +358,4 @@ func (e *Election) win(ctx context.Context) (*Term, error) {
 	t.ceiling.Store(first + reserve)
 	e.cfg.Log.Info().Uint64("epoch", epoch).Uint64("rev", rev).Str("event", "elected").Msg("became the active manager")
 	return t, nil
-}
-
-// write puts the lease by compare-and-set. kv.Update would drop the TTL.
-func (e *Election) write(ctx context.Context, t *Term, ceiling, revision uint64) (uint64, error) {
-	l := subjects.Lease{V: subjects.Version, Manager: e.cfg.Node, Boot: e.cfg.Boot, Epoch: t.Epoch, Ceiling: ceiling, Time: time.Now().UTC().Truncate(time.Millisecond)}
-	ctx, cancel := context.WithTimeout(ctx, ackWait)
-	defer cancel()
-	ack, err := e.js.PublishMsg(ctx,
-		&nats.Msg{Subject: "$KV." + subjects.ElectionBucket + "." + subjects.ElectionKey, Data: l.Encode()},
-		jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithMsgTTL(TTL), jetstream.WithRetryAttempts(0))
-	if err != nil {
-		return 0, fmt.Errorf("write the lease at revision %d: %w", revision, err)
-	}
-	return ack.Sequence, nil
-}
-
-// isConflict: somebody else was first. Replicated streams say 10164, others 10071.
-func isConflict(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == 10071 || api.ErrorCode == 10164)
-}
-
-// lead renews until the term ends.
-func (e *Election) lead(ctx context.Context, t *Term) error {
-	defer t.end()
-	select {
-	case e.terms <- t:
-	case <-ctx.Done():
-		return e.release(ctx, t)
-	}
-	renew, grow := time.NewTicker(RenewEvery), time.NewTicker(growEvery)
-	defer renew.Stop()
-	defer grow.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			// The shell resigns when it has said its last word; it has as long as the lease.
-			select {
-			case <-t.resign:
-			case <-time.After(3 * time.Second):
-			}
-			return e.release(ctx, t)
-		case <-t.resign:
-			return e.release(ctx, t)
-		case u, ok := <-e.updates:
-			if !ok {
-				return e.retire("the watch of the lease ended")
-			}
-			if e.deposed(u, t) {
-				return nil
-			}
-		case <-grow.C:
-			if _, err := OpenBucket(ctx, e.js, subjects.ElectionBucket, true); err != nil {
-				e.cfg.Log.Debug().Err(err).Msg("bucket not enlarged")
-			}
-		case <-renew.C:
-			if err := e.renew(ctx, t); err != nil {
-				return e.retire(err.Error())
-			}
-		}
-	}
-}
-
-func (e *Election) retire(why string) error {
-	e.cfg.Log.Warn().Str("reason", why).Msg("no longer the active manager")
-	return nil
-}
-
-// deposed takes a word of the watcher and reports whether somebody else leads.
-func (e *Election) deposed(u jetstream.KeyValueEntry, t *Term) bool {
-	if u == nil || u.Revision() < e.seen.revision {
-		return false
-	}
-	mine := e.seen.revision
-	e.note(u)
-	l := e.seen.lease
-	if e.seen.held && l != nil && l.Boot == e.cfg.Boot && l.Epoch == t.Epoch {
-		return false
-	}
-	_ = e.retire(fmt.Sprintf("revision %d replaced our %d", u.Revision(), mine))
-	return true
-}
-
-// errLost ends a term: the lease is another's, or may have expired.
-var errLost = errors.New("election: lease lost")
-
-func (e *Election) renew(ctx context.Context, t *Term) error {
-	sent := time.Now()
-	if !t.Valid(sent) {
-		return errLost
-	}
-	ceiling := max(t.ceiling.Load(), t.wanted.Load())
-	if ceiling > t.ceiling.Load() {
-		if err := e.cfg.Keep(t.Epoch, ceiling); err != nil {
-			e.cfg.Log.Error().Err(err).Msg("cannot keep the ceiling on disk")
-			ceiling = t.ceiling.Load()
-		}
-	}
-	rev, err := e.write(ctx, t, ceiling, e.seen.revision)
-	switch {
-	case err == nil:
-		e.seen.revision = rev
-		t.extend(sent)
-		t.ceiling.Store(ceiling)
-		return nil
-	case isConflict(err):
-		return e.reconcile(ctx, t, ceiling)
-	}
-	return nil // unknown fate: the local lease decides, and the next renewal tells
-}
-
-// reconcile finds out, after a renewal met another revision than the one we
-// know, what is stored now: our own renewal whose acknowledgement was lost,
-// another manager's lease, or nothing, because the bucket lost its memory. Into
-// nothing the lease is written again: still by compare-and-set, in the same term.
-func (e *Election) reconcile(ctx context.Context, t *Term, ceiling uint64) error {
-	if err := e.watch(ctx); err != nil {
-		return errLost
-	}
-	timeout := time.NewTimer(ackWait)
-	defer timeout.Stop()
-	for {
-		select {
-		case <-timeout.C:
-			return errLost
-		case u, ok := <-e.updates:
-			if !ok {
-				return errLost
-			}
-			if u != nil {
-				e.note(u)
-				continue
-			}
-		}
-		break // all that is stored has been told
-	}
-	if l := e.seen.lease; e.seen.held {
-		if l.Boot == e.cfg.Boot && l.Epoch == t.Epoch {
-			return nil
-		}
-		return errLost
-	}
-	sent := time.Now()
-	if !t.Valid(sent) {
-		return errLost
-	}
-	rev, err := e.write(ctx, t, ceiling, e.seen.revision)
-	if err != nil {
-		return errLost
-	}
-	e.seen.revision, e.seen.held = rev, true
-	t.extend(sent)
-	e.cfg.Log.Warn().Uint64("epoch", t.Epoch).Uint64("rev", rev).Msg("the election bucket had lost the lease, wrote it again")
-	return nil
-}
-
-// release gives the lease back, so that another may follow at once.
-func (e *Election) release(ctx context.Context, t *Term) error {
-	t.end()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
-	defer cancel()
-	if err := e.kv.Purge(ctx, subjects.ElectionKey, jetstream.LastRevision(e.seen.revision)); err != nil {
-		e.cfg.Log.Warn().Err(err).Msg("could not give the lease back, it will expire")
-		return nil
-	}
-	e.cfg.Log.Info().Uint64("epoch", t.Epoch).Str("event", "resigned").Msg("gave the lease back")
-	return nil
-}
-
-// OpenBucket opens or makes a memory bucket, on three servers if there are
-// three. It enlarges one that was made when there were fewer.
-func OpenBucket(ctx context.Context, js jetstream.JetStream, name string, ttl bool) (jetstream.KeyValue, error) {
-	ctx, cancel := context.WithTimeout(ctx, bucketWait)
-	defer cancel()
-	cfg := jetstream.KeyValueConfig{Bucket: name, Storage: jetstream.MemoryStorage, History: 1, Replicas: 3}
-	if ttl {
-		cfg.LimitMarkerTTL = time.Second
-	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, cfg)
-	if err == nil {
-		return kv, nil
-	}
-	if have, e := js.KeyValue(ctx, name); e == nil {
-		return have, nil
-	}
-	cfg.Replicas = 1
-	kv, e1 := js.CreateOrUpdateKeyValue(ctx, cfg)
-	if e1 != nil {
-		return nil, fmt.Errorf("make the bucket %s: %w", name, errors.Join(err, e1))
-	}
-	return kv, nil
 }

@@ -1,0 +1,62 @@
+package manager
+
+import (
+	"fmt"
+	"time"
+
+	"thor/subjects"
+)
+
+// How far above all that is known one node's claim may be.
+const (
+	maxEpochJump      = 1000
+	maxGenerationJump = 1_000_000
+	maxClaims         = 256                    // that are remembered
+	maxClaim          = subjects.MaxNumber / 2 // more is a lie whoever says so
+)
+
+// claims are the marks that nodes say they have seen and that one of them alone
+// is not believed.
+type claims map[subjects.NodeID]subjects.Mark
+
+// far reports whether k is further above o than one node is believed.
+func far(k, o subjects.Mark) bool {
+	return k.Epoch > o.Epoch+maxEpochJump || k.Generation > o.Generation+maxGenerationJump
+}
+
+// believe takes what infrastructure says it has seen: after a loss of everything
+// else these are the only witnesses of past epochs. A mark far above the rest
+// needs a second witness, or one liar could use up the numbers.
+func (m *Manager) believe(a *subjects.Announcement, now time.Time) {
+	if a.Seen == nil || !a.Role.Infrastructure() {
+		return
+	}
+	top := m.highest()
+	if !far(*a.Seen, top) {
+		delete(m.claims, a.Node)
+		m.learn(*a.Seen)
+		return
+	}
+	if max(a.Seen.Epoch, a.Seen.Generation) <= maxClaim && m.claims.second(a.Node, *a.Seen) {
+		m.learn(*a.Seen)
+		return
+	}
+	m.refuse(subjects.Presence(a.Role, a.Node), &subjects.BadMessage{
+		Code: subjects.CodeAbsurd, Detail: fmt.Sprintf("has seen epoch %d generation %d, known are %d and %d",
+			a.Seen.Epoch, a.Seen.Generation, top.Epoch, top.Generation),
+	}, now)
+}
+
+// second notes the claim k of node and reports whether another node's claim
+// supports it.
+func (c claims) second(node subjects.NodeID, k subjects.Mark) bool {
+	if _, known := c[node]; known || len(c) < maxClaims {
+		c[node] = k
+	}
+	for o, other := range c {
+		if o != node && !far(k, other) {
+			return true
+		}
+	}
+	return false
+}

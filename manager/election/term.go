@@ -1,0 +1,217 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"thor/subjects"
+)
+
+// A Term is one reign. It is safe for concurrent use.
+type Term struct {
+	Epoch uint64
+	First uint64 // generation to begin above
+
+	until    atomic.Int64 // local lease, as nanoseconds since base
+	base     time.Time
+	ceiling  atomic.Uint64
+	wanted   atomic.Uint64
+	done     chan struct{}
+	doneOnce sync.Once
+	resign   chan struct{}
+	resigned sync.Once
+}
+
+// Valid reports whether the holder may publish at now, a time with a monotonic part.
+func (t *Term) Valid(now time.Time) bool {
+	select {
+	case <-t.done:
+		return false
+	default:
+		return now.Sub(t.base) < time.Duration(t.until.Load())
+	}
+}
+
+// Done is closed when the term has ended.
+func (t *Term) Done() <-chan struct{} { return t.done }
+
+// Ceiling is the greatest generation that may be published; used tells the
+// newest one, so that the next renewal reserves more in time.
+func (t *Term) Ceiling(used uint64) uint64 {
+	if used+reserve/2 > t.ceiling.Load() {
+		t.wanted.Store(used + reserve)
+	}
+	return t.ceiling.Load()
+}
+
+// Resign ends the term on purpose.
+func (t *Term) Resign() { t.resigned.Do(func() { close(t.resign) }) }
+
+func (t *Term) end() { t.doneOnce.Do(func() { close(t.done) }) }
+
+func (t *Term) extend(sent time.Time) { t.until.Store(int64(sent.Add(LocalLease).Sub(t.base))) }
+
+// lead renews until the term ends.
+func (e *Election) lead(ctx context.Context, t *Term) error {
+	defer t.end()
+	select {
+	case e.terms <- t:
+	case <-ctx.Done():
+		return e.release(ctx, t)
+	}
+	renew, grow := time.NewTicker(RenewEvery), time.NewTicker(growEvery)
+	defer renew.Stop()
+	defer grow.Stop()
+	// The others take over soon after a connection ended that no renewal through
+	// another one has followed.
+	online := e.cfg.Conn.StatusChanged(nats.CONNECTED)
+	defer e.cfg.Conn.RemoveStatusListener(online)
+	for {
+		select {
+		case <-ctx.Done():
+			// The shell resigns when it has said its last word; it has as long as the lease.
+			select {
+			case <-t.resign:
+			case <-time.After(3 * time.Second):
+			}
+			return e.release(ctx, t)
+		case <-t.resign:
+			return e.release(ctx, t)
+		case u, ok := <-e.updates:
+			if !ok {
+				return e.retire("the watch of the lease ended")
+			}
+			if e.deposed(u, t) {
+				return nil
+			}
+		case <-grow.C:
+			if _, err := OpenBucket(ctx, e.js, subjects.ElectionBucket, true); err != nil {
+				e.cfg.Log.Debug().Err(err).Msg("bucket not enlarged")
+			}
+		case <-online:
+			renew.Reset(RenewEvery)
+			if err := e.renew(ctx, t); err != nil {
+				return e.retire(err.Error())
+			}
+		case <-renew.C:
+			if err := e.renew(ctx, t); err != nil {
+				return e.retire(err.Error())
+			}
+		}
+	}
+}
+
+func (e *Election) retire(why string) error {
+	e.cfg.Log.Warn().Str("reason", why).Msg("no longer the active manager")
+	return nil
+}
+
+// deposed takes a word of the watcher and reports whether somebody else leads.
+func (e *Election) deposed(u jetstream.KeyValueEntry, t *Term) bool {
+	if u == nil || u.Revision() < e.seen.revision {
+		return false
+	}
+	mine := e.seen.revision
+	e.note(u)
+	if e.seen.held && e.mine(t) {
+		return false
+	}
+	_ = e.retire(fmt.Sprintf("revision %d replaced our %d", u.Revision(), mine))
+	return true
+}
+
+// mine reports whether the lease that was told last is t's.
+func (e *Election) mine(t *Term) bool {
+	return e.seen.lease.Boot == e.cfg.Boot && e.seen.lease.Epoch == t.Epoch
+}
+
+// errLost ends a term: the lease is another's, or may have expired.
+var errLost = errors.New("election: lease lost")
+
+func (e *Election) renew(ctx context.Context, t *Term) error {
+	sent := time.Now()
+	if !t.Valid(sent) {
+		return errLost
+	}
+	ceiling := max(t.ceiling.Load(), t.wanted.Load())
+	if ceiling > t.ceiling.Load() {
+		e.keep(t.Epoch, ceiling)
+	}
+	rev, err := e.write(ctx, t, ceiling, e.seen.revision)
+	switch {
+	case err == nil:
+		e.seen.revision = rev
+		t.extend(sent)
+		t.ceiling.Store(ceiling)
+		return nil
+	case isConflict(err):
+		return e.reconcile(ctx, t, ceiling)
+	}
+	return nil // unknown fate: the local lease decides, and the next renewal tells
+}
+
+// reconcile finds out, after a renewal met another revision than the one we
+// know, what is stored now: our own renewal whose acknowledgement was lost,
+// another manager's lease, or nothing, because the bucket lost its memory. Into
+// nothing the lease is written again: still by compare-and-set, in the same term.
+func (e *Election) reconcile(ctx context.Context, t *Term, ceiling uint64) error {
+	if err := e.watch(ctx); err != nil {
+		return errLost
+	}
+	timeout := time.NewTimer(ackWait)
+	defer timeout.Stop()
+	for {
+		select {
+		case <-timeout.C:
+			return errLost
+		case u, ok := <-e.updates:
+			if !ok {
+				return errLost
+			}
+			if u != nil {
+				e.note(u)
+				continue
+			}
+		}
+		break // all that is stored has been told
+	}
+	if e.seen.held {
+		if e.mine(t) {
+			return nil
+		}
+		return errLost
+	}
+	sent := time.Now()
+	if !t.Valid(sent) {
+		return errLost
+	}
+	rev, err := e.write(ctx, t, ceiling, e.seen.revision)
+	if err != nil {
+		return errLost
+	}
+	e.seen.revision, e.seen.held = rev, true
+	t.extend(sent)
+	t.ceiling.Store(ceiling)
+	e.cfg.Log.Warn().Uint64("epoch", t.Epoch).Uint64("rev", rev).Msg("the election bucket had lost the lease, wrote it again")
+	return nil
+}
+
+// release gives the lease back, so that another may follow at once.
+func (e *Election) release(ctx context.Context, t *Term) error {
+	t.end()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
+	defer cancel()
+	if err := e.kv.Purge(ctx, subjects.ElectionKey, jetstream.LastRevision(e.seen.revision)); err != nil {
+		e.cfg.Log.Warn().Err(err).Msg("could not give the lease back, it will expire")
+		return nil
+	}
+	e.cfg.Log.Info().Uint64("epoch", t.Epoch).Str("event", "resigned").Msg("gave the lease back")
+	return nil
+}

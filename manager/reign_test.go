@@ -1,0 +1,163 @@
+package manager
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/subjects"
+)
+
+// One change after the other, while the lease reserves no more generations.
+func TestNothingIsPublishedAboveTheCeiling(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *lone) {
+		deltas := m.heard(subjects.StatusDelta)
+		term := m.reign(5, 1000, 1003)
+		for i := range 10 {
+			m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(i+1, fmt.Sprintf(`"weight":%d`, i+1)))}, time.Now())
+			m.pass(100 * time.Millisecond)
+		}
+		got := parsed[subjects.Delta](t, *deltas)
+		if n := len(got); n != 3 || got[n-1].Generation != 1003 {
+			t.Fatalf("%d deltas: %+v", n, got)
+		}
+		if term.used != 1004 {
+			t.Errorf("asked for generation %d", term.used)
+		}
+		term.ceiling = 2000
+		m.pass(time.Second)
+		got = parsed[subjects.Delta](t, *deltas)
+		if n := len(got); n != 4 || got[3].Generation != 1004 || got[3].Changes[0].Member.Weight != 10 {
+			t.Errorf("after more was reserved, %d deltas: %+v", n, got)
+		}
+	})
+}
+
+func TestATermThatEndedBeforeTheLoopSawItIsNotTakenUp(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *lone) {
+		ticks, deltas := m.heard(subjects.StatusTick), m.heard(subjects.StatusDelta)
+		term := &fakeTerm{until: time.Now().Add(-time.Millisecond), ceiling: 1000}
+		m.begin(&reign{term: term, epoch: 5}, time.Now())
+		m.pass(2 * time.Second)
+		if m.lead != nil || m.Active() || term.resigns != 1 || len(*ticks)+len(*deltas) != 0 {
+			t.Errorf("leads %v, resigned %d times, published %q %q", m.Active(), term.resigns, *ticks, *deltas)
+		}
+	})
+}
+
+func TestAReignEndsWithItsLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *lone) {
+		all := m.heard("thor.>")
+		term := m.reign(5, 0, 1000)
+		m.pass(time.Second)
+		term.until = time.Now()
+		m.pass(100 * time.Millisecond)
+		n := len(*all)
+		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(1))}, time.Now())
+		m.step(time.Now())
+		for range 50 {
+			time.Sleep(100 * time.Millisecond)
+			m.step(time.Now())
+		}
+		for _, x := range (*all)[n:] {
+			if !strings.Contains(string(x), `"boot"`) { // its own announcements as a member
+				t.Errorf("published without a lease: %s", x)
+			}
+		}
+		if m.Active() {
+			t.Error("still active")
+		}
+	})
+}
+
+// Members that remember later statuses than ours, after a loss of all other
+// memory, would take none of ours.
+func TestTheStatusOvertakesWhatMembersRemember(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *lone) {
+		ticks := m.heard(subjects.StatusTick)
+		term := m.reign(5, 10, 10_000)
+		m.pass(time.Second)
+		m.take(said(t, subjects.DNSManager, "dns1", 1, subjects.Mark{Epoch: 5, Generation: 700}), time.Now())
+		m.pass(2 * time.Second)
+		if k := parsed[subjects.Tick](t, *ticks); k[len(k)-1].Generation != 701 {
+			t.Errorf("told %+v", k[len(k)-1])
+		}
+		m.pass(time.Minute)
+		m.take(said(t, subjects.DNSManager, "dns1", 2, subjects.Mark{Epoch: 9, Generation: 3}), time.Now())
+		m.pass(time.Second)
+		if term.resigns != 1 || m.Active() {
+			t.Fatalf("resigned %d times, active %v", term.resigns, m.Active())
+		}
+		if k := m.highest(); k.Epoch != 9 {
+			t.Errorf("the next epoch would be %d", k.Epoch+1)
+		}
+		// A liar cannot have that every second.
+		term = m.reign(10, 1000, 10_000)
+		for i := range 30 {
+			m.take(said(t, subjects.DNSManager, "dns1", uint64(3+i), subjects.Mark{Epoch: 50 + uint64(i)}), time.Now())
+			m.pass(time.Second)
+		}
+		if term.resigns != 0 {
+			t.Error("it gave way to a second claim within a minute")
+		}
+	})
+}
+
+func TestAbsurdClaimsAreIgnoredCountedAndReported(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *lone) {
+		events := m.heard(subjects.Events)
+		m.learn(subjects.Mark{Epoch: 4, Generation: 2000})
+		m.reign(5, 2000, 100_000_000)
+		now := time.Now
+		for i, k := range []subjects.Mark{
+			{Epoch: 5 + maxEpochJump + 1},
+			{Epoch: 4_000_000_000},
+			{Epoch: subjects.MaxNumber},
+			{Epoch: 5, Generation: subjects.MaxNumber},
+			{Epoch: 5, Generation: 3_000_000},
+			{Epoch: 1, Generation: 1 << 40},
+		} {
+			m.take(said(t, subjects.DNSManager, "dns1", uint64(i+1), k), now())
+			if got := m.rejected()[subjects.CodeAbsurd]; got != i+1 {
+				t.Errorf("%v: counted %d", k, got)
+			}
+			m.pass(2 * time.Second)
+			if m.highest().Epoch != 5 || m.highest().Generation > 2100 {
+				t.Fatalf("%v was believed: %v", k, m.highest())
+			}
+		}
+		reports := 0
+		for _, e := range parsed[subjects.Event](t, *events) {
+			if e.Kind == subjects.EventRejected && e.Node == "dns1" && strings.Contains(e.Detail, string(subjects.CodeAbsurd)) {
+				reports++
+			}
+		}
+		if reports != 6 {
+			t.Errorf("%d reports", reports)
+		}
+		if m.lead.status.Member(subjects.DNSManager, "dns1") == nil {
+			t.Error("a wrong claim cost the member its place")
+		}
+		// Above 2^53 it is not even parsed; a service's word on it counts nothing.
+		m.take(&nats.Msg{Subject: "thor.role.thor_dnsmanager.dns2", Data: []byte(
+			`{"v":1,"node":"dns2","role":"thor_dnsmanager","addresses":["10.0.0.2"],"seen":[9007199254740993,1]}`)}, now())
+		m.take(said(t, subjects.SIPProxy, "n1", 1, subjects.Mark{Epoch: 6}), now())
+		if m.highest().Epoch != 5 || m.rejected()[subjects.CodeRange] != 1 {
+			t.Errorf("highest %v, rejected %v", m.highest(), m.rejected())
+		}
+		// Two that agree are believed: all else has lost its memory. But not beyond all measure.
+		m.take(said(t, subjects.DNSManager, "dns1", 10, subjects.Mark{Epoch: 80_000, Generation: 7}), now())
+		m.take(said(t, subjects.Database, "db1", 1, subjects.Mark{Epoch: 80_001, Generation: 9}), now())
+		if k := m.highest(); k.Epoch != 80_001 {
+			t.Errorf("highest is %v though two saw 80,001", k)
+		}
+		m.take(said(t, subjects.DNSManager, "dns1", 11, subjects.Mark{Epoch: subjects.MaxNumber}), now())
+		m.take(said(t, subjects.Database, "db1", 2, subjects.Mark{Epoch: subjects.MaxNumber}), now())
+		if k := m.highest(); k.Epoch != 80_001 {
+			t.Errorf("highest is %v", k)
+		}
+	})
+}
