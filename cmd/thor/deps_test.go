@@ -19,7 +19,7 @@ var arrows = []struct {
 	{"overlay/lookup", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/subjects"}, "who serves a key is a pure function of the members"},
 	{"overlay", []string{"github.com/nats-io/nats-server"}, nil, "a third-party member must not carry a broker"},
 	{"manager/membership", []string{"github.com/", "net/http", "os", "log", "thor/overlay", "thor/identity"}, nil, "the membership table decides; it does no I/O"},
-	{"dnsagent/zone", []string{"github.com/nats-io", "os/", "net/http", "thor/overlay"}, nil, "the zone is a pure function of the status"},
+	{"dnsagent/zone", []string{"github.com/nats-io", "os/", "net/http", "thor/overlay"}, []string{"thor/overlay/lookup"}, "the zone is a pure function of the status"},
 	{"monitor/view", []string{"github.com/nats-io", "net/http", "thor/overlay"}, nil, "the picture is a pure function of the status"},
 	{"nodeagent", []string{"thor/manager", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/go-sql-driver"}, nil, "agents meet on the bus"},
 	{"dnsagent", []string{"thor/manager", "thor/nodeagent", "thor/dbagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},

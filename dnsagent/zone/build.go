@@ -77,6 +77,7 @@ func (b *Builder) Build(s *subjects.Status) (*Zone, error) {
 	for i := range b.cfg.Services {
 		a.addSRVs(&b.cfg.Services[i])
 	}
+	a.addLookups()
 	a.addApex()
 	a.zone.link()
 	return a.zone, nil

@@ -189,7 +189,7 @@ func (c *Config) Digest() string {
 	b, err := json.Marshal(struct {
 		Form int // raised when the same configuration comes to mean another zone
 		Config
-	}{1, f})
+	}{2, f})
 	if err != nil {
 		panic("zone: encode config: " + err.Error()) // strings, numbers and maps only
 	}

@@ -12,6 +12,16 @@
 //	<role>.D         A AAAA    any other role, "_" written "-"                 slice
 //	<node>.D         A AAAA    every member's host, and departed ones
 //	configured       any       the static records
+//	<slot>.<role>.lookup.D     the owner of a slot of the role's lookup table:
+//	                 A AAAA    its addresses
+//	                 NAPTR     to the SRV names below, as at D
+//	_sip._udp.<slot>.<role>.lookup.D …
+//	                 SRV       the owner, and the heir at a higher priority number
+//
+// <slot> is the number of a subscriber's slot in base32hex, lower case, with
+// leading zeros: 4 digits for 2^18 slots. There are too many of these names to
+// write them down, so they are made when asked for, and Names has only
+// <role>.lookup.D.
 //
 // The slice follows SipThorDescription, "Load sharing": a random, limited part
 // of the records of the members that are online, drawn anew for every answer,

@@ -16,8 +16,9 @@ type Zone struct {
 	digest   string
 	mark     subjects.Mark
 	serial   uint32
-	names    map[string]*node // by canonical name; empty non-terminals included
-	negative *dns.SOA         // as it goes with "there is none"
+	names    map[string]*node      // by canonical name; empty non-terminals included
+	slots    map[string]*slotNames // by the label of a role: the names of the slots of its lookup table
+	negative *dns.SOA              // as it goes with "there is none"
 }
 
 // Apex is the zone's name, lower case, with the final dot.
@@ -186,6 +187,9 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 	a.Authoritative = true
 	for range maxChain {
 		n := z.names[name]
+		if n == nil {
+			n = z.slotNode(name)
+		}
 		if n == nil {
 			a.Rcode = dns.RcodeNameError
 			break

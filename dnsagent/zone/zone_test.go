@@ -433,8 +433,10 @@ func TestLookupAllocatesNothing(t *testing.T) {
 }
 
 func FuzzLookup(f *testing.F) {
-	z := build(f, zone.DefaultConfig("sipthor.net"), network2009(f))
-	for _, s := range []string{"proxy.sipthor.net.", `x\.sipthor.net.`, ".", "", "..", `\`, "_udp.sipthor.net."} {
+	st := network2009(f)
+	st.Lookup = map[subjects.Role]subjects.Lookup{subjects.SIPProxy: {Bits: 18, Digest: "0123456789abcdef"}}
+	z := build(f, zone.DefaultConfig("sipthor.net"), st)
+	for _, s := range []string{"proxy.sipthor.net.", "_sip._udp.0123.sip-proxy.lookup.sipthor.net.", `x\.sipthor.net.`, ".", "", "..", `\`, "_udp.sipthor.net."} {
 		f.Add(s, dns.TypeA)
 	}
 	f.Fuzz(func(t *testing.T, name string, qtype uint16) {

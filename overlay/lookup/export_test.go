@@ -25,17 +25,6 @@ func Indices(t *Table, n int) (owners, heirs []int) {
 	return owners, heirs
 }
 
-// Direct is owner and heir of a slot without a table.
-func Direct(ms []Member, s uint32) (owner, heir string) {
-	c, err := candidates(ms, false)
-	if err != nil {
-		panic(err)
-	}
-	g := grid{members: c}
-	o, h := split(direct(c, s))
-	return string(g.node(o)), string(g.node(h))
-}
-
 // DrawsOrder is whether draw a of weight wa comes before draw b.
 func DrawsOrder(xa, wa uint64, ia int, xb, wb uint64, ib int) bool {
 	a, b := draw{score(xa, wa), xa, ia}, draw{score(xb, wb), xb, ib}

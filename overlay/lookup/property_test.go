@@ -144,19 +144,6 @@ func TestResidenceIsTheOwnerAsIfNobodyDrained(t *testing.T) {
 	}
 }
 
-func TestTableIsTheFunctionOfEachSlot(t *testing.T) {
-	for _, ms := range [][]lookup.Member{setA(1), setA(2), setA(40), setB(7), set(50, 1, 2, 3, 5, 8, 13, 65535, 100, 9999)} {
-		tab := table(t, 10, ms)
-		for s := range uint32(1) << 10 {
-			p, err := tab.At(s)
-			o, h := lookup.Direct(ms, s)
-			if err != nil || string(p.Owner()) != o || string(p.Heir()) != h {
-				t.Fatalf("%d members, slot %d: %+v, want %s %s", len(ms), s, placeOf(p), o, h)
-			}
-		}
-	}
-}
-
 func TestEqualWeightsGiveOneTableWhateverTheyAre(t *testing.T) {
 	want := lookup.Owners(table(t, 12, set(20, 100)))
 	for _, w := range []int{1, 7, 65535} {

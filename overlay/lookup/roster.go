@@ -1,0 +1,77 @@
+package lookup
+
+import (
+	"fmt"
+	"strings"
+
+	"thor/subjects"
+)
+
+// A Roster evaluates the function for single slots, without a table: for those
+// who ask seldom, or of many roles. It is immutable and safe for concurrent use.
+type Roster struct {
+	bits    int
+	members []candidate
+}
+
+// NewRoster is New without the table: it takes about 20 ns for each member.
+func NewRoster(bits int, members []Member) (*Roster, error) {
+	if bits < MinBits || bits > MaxBits {
+		return nil, fmt.Errorf("lookup: %d bits of slots are not %d to %d", bits, MinBits, MaxBits)
+	}
+	c, err := candidates(members, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Roster{bits, c}, nil
+}
+
+// Bits is log2 of the number of slots.
+func (r *Roster) Bits() int { return r.bits }
+
+// At is owner and heir of a slot, as Table.At has them. It takes 2 to 10 ns for
+// each member and allocates nothing. The error is ErrNoMembers.
+func (r *Roster) At(slot uint32) (owner, heir subjects.NodeID, err error) {
+	if len(r.members) == 0 {
+		return "", "", ErrNoMembers
+	}
+	o, h := split(direct(r.members, slot))
+	if h == none {
+		return r.members[o].node, "", nil
+	}
+	return r.members[o].node, r.members[h].node, nil
+}
+
+// labelDigits are base32hex (RFC 4648 7) in lower case: in order of value, and
+// fit for a host label.
+const labelDigits = "0123456789abcdefghijklmnopqrstuv"
+
+// labelSize is the number of digits of a slot's label: 4 for 2^18 slots.
+func labelSize(bits int) int { return (bits + 4) / 5 }
+
+// Label is a slot of 2^bits as a DNS label: its number in base32hex, with
+// leading zeros.
+func Label(bits int, slot uint32) string {
+	b := make([]byte, labelSize(bits))
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = labelDigits[slot&31]
+		slot >>= 5
+	}
+	return string(b)
+}
+
+// ParseLabel is the slot of a label, in lower case. ok is false for what Label
+// cannot give.
+func ParseLabel(bits int, label string) (slot uint32, ok bool) {
+	if len(label) != labelSize(bits) {
+		return 0, false
+	}
+	for i := range len(label) {
+		d := strings.IndexByte(labelDigits, label[i])
+		if d < 0 {
+			return 0, false
+		}
+		slot = slot<<5 | uint32(d)
+	}
+	return slot, slot < 1<<bits
+}
