@@ -29,7 +29,6 @@ const (
 	writeTime    = 15 * time.Second
 	idleTime     = 60 * time.Second
 	maxHeader    = 16 << 10
-	connections  = 512
 	farewellTime = 6 * time.Second // calls under way when the server ends
 )
 
@@ -136,7 +135,7 @@ func (s *Server) Run(ctx context.Context) error {
 	srv := s.httpServer(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		tl := tls.NewListener(netutil.LimitListener(l, connections), srv.TLSConfig)
+		tl := tls.NewListener(newFairListener(netutil.LimitListener(l, connections), connectionsPerAddr), srv.TLSConfig)
 		if err := srv.Serve(tl); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve SOAP: %w", err)
 		}

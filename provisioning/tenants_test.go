@@ -137,6 +137,20 @@ func TestTenantsCannotReachEachOther(t *testing.T) {
 		p.auth = strings.Replace(p.auth, "</auth>", "<impersonate>"+c1+"</impersonate></auth>", 1)
 		p.is("2", "Sip", "getAccount", id)
 	}
+	// Nobody gives rights to himself.
+	own := as(t, s, "customer1", "pw")
+	for _, more := range []string{
+		"<impersonate>" + r1 + "</impersonate>", "<reseller>" + r2 + "</reseller>", "<reseller>" + c1 + "</reseller>", "<balance>1000</balance>", "<credit>1000</credit>",
+	} {
+		_, code := own.call("Customer", "updateAccount", "<account><id>"+c1+"</id><username>customer1</username>"+more+"</account>")
+		if b := admin.must("Customer", "getAccount", "<id>"+c1+"</id>"); code == "0" && strings.Contains(b, ">1000<") ||
+			!strings.Contains(b, `<reseller xsi:type="xsd:int">`+r1+`</reseller>`) || !strings.Contains(b, `<impersonate xsi:type="xsd:int">0</impersonate>`) {
+			t.Errorf("customer1 made itself: code %s, %s: %s", code, more, b)
+		}
+	}
+	if b := own.must("Customer", "getCustomers", "<query/>"); strings.Contains(b, "customer2") || strings.Count(b, "<username") != 1 {
+		t.Errorf("customer1 sees %s", b)
+	}
 	if after := admin.must("Sip", "getAccounts", "<query/>"); after != before {
 		t.Errorf("something changed: %s\n%s", before, after)
 	}
