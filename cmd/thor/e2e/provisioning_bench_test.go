@@ -220,11 +220,15 @@ func recordAdd(t *testing.T, n *network, conn *sql.Conn, c *soapClient) []string
 		}
 		out = append(out, q)
 	}
-	begin := slices.Index(out, "START TRANSACTION")
-	if begin < 0 || out[len(out)-1] != "COMMIT" {
-		t.Fatalf("recorded %q", out)
+	// The connection has other transactions too: the one that names the account.
+	mine := slices.IndexFunc(out, func(q string) bool { return strings.Contains(q, recorded) })
+	for begin := mine; begin >= 0; begin-- {
+		if end := slices.Index(out[max(mine, 0):], "COMMIT"); out[begin] == "START TRANSACTION" && end >= 0 {
+			return out[begin : mine+end+1]
+		}
 	}
-	return out[begin:]
+	t.Fatalf("recorded %q", out)
+	return nil
 }
 
 // replay sends the statements for another account; the account's number is the
