@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
-
-	"thor/subjects"
 )
 
 // A grid is owner and heir of every slot for one set of candidates. It is
@@ -18,14 +16,6 @@ type grid struct {
 func pair(owner, heir int) uint32 { return uint32(owner) | uint32(heir)<<16 }
 
 func split(p uint32) (owner, heir int) { return int(p & 0xffff), int(p >> 16) }
-
-// node is the name of member i, "" for nobody.
-func (g *grid) node(i int) subjects.NodeID {
-	if i == none {
-		return ""
-	}
-	return g.members[i].node
-}
 
 // newGrid evaluates every slot.
 func newGrid(members []candidate, slots int) *grid {

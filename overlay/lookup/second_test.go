@@ -1,0 +1,128 @@
+package lookup_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"thor/overlay/lookup"
+	"thor/subjects"
+)
+
+// buildC compiles the implementation in C.
+func buildC(t *testing.T) string {
+	t.Helper()
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no C compiler: install the Debian packages gcc and libc6-dev")
+		}
+		t.Skip("no C compiler: install the Debian packages gcc and libc6-dev")
+	}
+	bin := filepath.Join(t.TempDir(), "thorlookup")
+	src := filepath.Join("..", "..", "deploy", "examples", "lookup", "thorlookup.c")
+	if out, err := exec.Command(cc, "-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11", "-o", bin, src).CombinedOutput(); err != nil {
+		t.Fatalf("compile: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// randomKey is a subscriber in one of many spellings, or something that is none.
+func randomKey(rng *rand.Rand) string {
+	pick := func(ss ...string) string { return ss[rng.IntN(len(ss))] }
+	rarely := func(odd string, usual ...string) string {
+		if rng.IntN(20) == 0 {
+			return odd
+		}
+		return pick(usual...)
+	}
+	user := fmt.Sprintf(rarely(pick("\"%d", "<%d", "a b%d", ""), "user%d", "+31%d", "%d", "U%dx", "\xc3\xa9%d", "a;x=%d", "a?%d/b", "%%4%d"), rng.IntN(1_000_000))
+	host := rarely(pick("x..y", ".x", "[::", "[]", "b\xc3\xbc.example", "", "."),
+		"example.com", "EXAMPLE.com", "sip.example.net.", "192.0.2.1", "[2001:DB8::1]", "a_b.example", "h")
+	return rarely("tel:", "", "", "sip:", "SIPS:", "Sip:") + user + rarely(pick(":secret", ":"), "") + rarely("", "@") + host +
+		rarely(pick(":", ":123456", ":5o60", ":5060x"), "", ":5060", ":0") + pick("", ";transport=tls", "?subject=x@y", ";a;b?c")
+}
+
+// Ten thousand lookups in random roles, against an implementation in another
+// language that has no table.
+func TestASecondImplementationAgrees(t *testing.T) {
+	bin := buildC(t)
+	rng := rand.New(rand.NewPCG(10_000, 1))
+	var in, want bytes.Buffer
+	weights := []int{0, 1, 25, 50, 100, 100, 100, 100, 150, 200, 400, 65535}
+	lookups, bad := 0, 0
+	for lookups < 10_000 {
+		bits := []int{10, 12, 14}[rng.IntN(3)]
+		ms := make([]lookup.Member, rng.IntN(60))
+		if rng.IntN(20) == 0 {
+			ms = make([]lookup.Member, 500)
+		}
+		fmt.Fprintf(&in, "set %d", bits)
+		for i := range ms {
+			ms[i] = lookup.Member{
+				Node: subjects.NodeID(fmt.Sprintf("%c%d-%d", 'a'+rng.IntN(26), rng.IntN(1000), i)), Weight: weights[rng.IntN(len(weights))], Draining: rng.IntN(10) == 0,
+			}
+			fmt.Fprintf(&in, " %s:%d", ms[i].Node, ms[i].Weight)
+			if ms[i].Draining {
+				in.WriteString(":draining")
+			}
+		}
+		in.WriteString("\n")
+		tab := table(t, bits, ms)
+		for range 100 {
+			key := randomKey(rng)
+			fmt.Fprintf(&in, "key %s\n", key)
+			lookups++
+			p, err := tab.Find(key)
+			switch {
+			case err == lookup.ErrBadKey:
+				bad++
+				fmt.Fprintln(&want, "bad key")
+			case err == lookup.ErrNoMembers:
+				fmt.Fprintln(&want, "no members")
+			default:
+				heir := p.Heir()
+				if heir == "" {
+					heir = "-"
+				}
+				fmt.Fprintln(&want, p.Slot(), p.Owner(), heir, p.Residence())
+			}
+		}
+	}
+	if bad < 1000 || bad > 5000 {
+		t.Errorf("%d of %d keys are bad: the test says little", bad, lookups)
+	}
+	cmd := exec.Command(bin)
+	cmd.Stdin = bytes.NewReader(in.Bytes())
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareLines(t, in.String(), string(out), want.String())
+}
+
+// compareLines shows the first difference, with the key it is about.
+func compareLines(t *testing.T, in, got, want string) {
+	t.Helper()
+	if got == want {
+		return
+	}
+	var keys []string
+	for line := range strings.Lines(in) {
+		if strings.HasPrefix(line, "key ") {
+			keys = append(keys, line)
+		}
+	}
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range keys {
+		if i >= len(g) || g[i] != w[i] {
+			t.Fatalf("%q: %q, want %q", keys[i], g[min(i, len(g)-1)], w[i])
+		}
+	}
+	t.Fatalf("%d lines, want %d", len(g), len(w))
+}
