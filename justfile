@@ -43,5 +43,9 @@ bench N="50" ROWS="":
 bench-provisioning SECONDS="30":
     THOR_BENCH_PROVISIONING={{ SECONDS }} go test -tags e2e -count=1 -timeout 20m -v -run TestBenchProvisioning ./cmd/thor/e2e
 
+# from a committed change to the subscriber's node, and what a read there costs
+bench-push N="1000":
+    go test -count=1 -run '^$' -bench 'Push|Hit' -benchtime {{ N }}x ./nodeagent/subscribers | grep -v '^ '
+
 # what CI runs
 ci: test lint e2e

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/broker/brokertest"
+	"thor/identity"
 	"thor/manager"
 	"thor/nodeagent/subscribers"
 	"thor/overlay"
@@ -20,20 +22,27 @@ import (
 	"thor/subjects"
 )
 
-// A site is a network on loopback with TLS: three brokers, a manager, three
-// proxies and a provisioning server with its store in memory.
+// A site is a network on loopback with TLS: brokers, a manager, three proxies and
+// a provisioning server with its store in memory.
 type site struct {
 	tb     testing.TB
 	net    *brokertest.Net
 	store  *memory
 	live   *provisioning.Live
 	server *overlay.Node
+	nodes  map[subjects.NodeID]*overlay.Node // of the proxies
 	caches map[subjects.NodeID]*subscribers.Cache
 }
 
-func (s *site) node(name string, role subjects.Role) *overlay.Node {
+func (s *site) node(name string, addr string, role subjects.Role) *overlay.Node {
 	s.tb.Helper()
-	n, err := overlay.New(overlay.Config{Credentials: s.net.Credentials(name, role), Brokers: s.net.URLs()})
+	creds, err := identity.Load(s.net.Issue(identity.Request{
+		Node: subjects.NodeID(name), Roles: []subjects.Role{role}, Addresses: []netip.Addr{netip.MustParseAddr(addr)},
+	}))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	n, err := overlay.New(overlay.Config{Credentials: creds, Brokers: s.net.URLs()})
 	if err != nil {
 		s.tb.Fatal(err)
 	}
@@ -57,33 +66,37 @@ func (s *site) run(n *overlay.Node, part func(context.Context) error) {
 	s.tb.Cleanup(func() { cancel(); g.Wait(); endNet(); all.Wait() })
 }
 
-func newSite(tb testing.TB) *site {
+// newSite has the proxies n1, n2 and n3 at 127.0.46.1 and so on.
+func newSite(tb testing.TB, net *brokertest.Net) *site {
 	tb.Helper()
-	s := &site{tb: tb, net: brokertest.Cluster(tb, 3), store: newMemory(), caches: make(map[subjects.NodeID]*subscribers.Cache)}
+	s := &site{
+		tb: tb, net: net, store: newMemory(),
+		nodes: make(map[subjects.NodeID]*overlay.Node), caches: make(map[subjects.NodeID]*subscribers.Cache),
+	}
 	must := func(err error) {
 		tb.Helper()
 		if err != nil {
 			tb.Fatal(err)
 		}
 	}
-	mn := s.node("m1", subjects.Manager)
+	mn := s.node("m1", "127.0.46.101", subjects.Manager)
 	m, err := manager.New(manager.Config{Overlay: mn, Domain: brokertest.Domain, Addresses: mn.Identity().Addresses})
 	must(err)
 	s.run(mn, m.Run)
-	s.server = s.node("p1", subjects.ProvisioningServer)
+	s.server = s.node("p1", "127.0.46.102", subjects.ProvisioningServer)
 	s.live, err = provisioning.NewLive(provisioning.LiveConfig{Overlay: s.server, Store: s.store, Log: zerolog.Nop()})
 	must(err)
 	_, err = s.server.Join(overlay.Member{Role: subjects.ProvisioningServer, Addresses: s.server.Identity().Addresses})
 	must(err)
 	s.run(s.server, s.live.Run)
-	for _, name := range []string{"n1", "n2", "n3"} {
-		n := s.node(name, subjects.SIPProxy)
+	for i, name := range []string{"n1", "n2", "n3"} {
+		n := s.node(name, fmt.Sprintf("127.0.46.%d", i+1), subjects.SIPProxy)
 		c, err := subscribers.New(subscribers.Config{Overlay: n})
 		must(err)
 		_, err = n.Join(overlay.Member{Role: subjects.SIPProxy, Addresses: n.Identity().Addresses, Attrs: subjects.Attrs{subjects.AttrSubscribers: "1"}})
 		must(err)
 		s.run(n, c.Run)
-		s.caches[n.ID()] = c
+		s.nodes[n.ID()], s.caches[n.ID()] = n, c
 	}
 	brokertest.Eventually(tb, 30*time.Second, "three proxies", func() error {
 		if v := s.server.View(); v.Status == nil || len(v.Status.Roles[subjects.SIPProxy]) != 3 {
@@ -116,7 +129,7 @@ func (s *site) says(key string) string {
 // owner's cache gives it, over TLS and three brokers: p50_ms, p99_ms. The disk
 // has no part in it.
 func BenchmarkPush(b *testing.B) {
-	s := newSite(b)
+	s := newSite(b, brokertest.Cluster(b, 3))
 	const accounts = 1000
 	key := func(i int) string { return fmt.Sprintf("user%d@example.net", i%accounts) }
 	for i := range accounts {
@@ -158,7 +171,7 @@ func BenchmarkPush(b *testing.B) {
 // BenchmarkHit is a read of a profile that is held: by a function call, and as
 // the HTTP handler answers it.
 func BenchmarkHit(b *testing.B) {
-	s := newSite(b)
+	s := newSite(b, brokertest.Cluster(b, 3))
 	const k = "user1@example.net"
 	s.live.Push(s.store.change(k, "0123456789abcdef0123456789abcdef", false))
 	brokertest.Eventually(b, time.Minute, "pushed and known to be current", func() error {

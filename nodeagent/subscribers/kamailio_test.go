@@ -1,0 +1,295 @@
+package subscribers_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"thor/broker/brokertest"
+	"thor/nodeagent/kamailio"
+	"thor/nodeagent/local"
+	"thor/subjects"
+)
+
+const patience = 20 * time.Second
+
+// modules is where Kamailio's are; the test is skipped without those it needs.
+func modules(t *testing.T) string {
+	t.Helper()
+	_, err := exec.LookPath("kamailio")
+	m, _ := filepath.Glob("/usr/lib*/*/kamailio/modules/http_client.so")
+	if err == nil && len(m) > 0 {
+		return filepath.Dir(m[0])
+	}
+	const text = "kamailio with http_client is not installed (Debian packages kamailio, kamailio-utils-modules)"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(text)
+	}
+	t.Skip(text)
+	return ""
+}
+
+// startKamailio runs the example configuration at an address, beside the agent
+// that answers there.
+func startKamailio(t *testing.T, modules, addr string) {
+	t.Helper()
+	b, err := os.ReadFile("../../deploy/examples/kamailio/register.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := strings.NewReplacer(
+		"192.0.2.1", addr, `^192[.]0[.]2[.]`, `^127[.]0[.]46[.][123]`, "127.0.0.1:9501", addr+":9501", "127.0.0.1:5062", addr+":5062", "children=4", "children=2\ntcp_children=2\nmpath=\""+modules+"/\"",
+	).Replace(string(b))
+	dir := t.TempDir()
+	file := filepath.Join(dir, "kamailio.cfg")
+	if err := os.WriteFile(file, []byte(cfg), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd := exec.Command("kamailio", "-f", file, "-DD", "-E", "-m", "32", "-M", "4", "-Y", dir, "-w", dir, "-P", filepath.Join(dir, "pid"))
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-done
+		if t.Failed() {
+			t.Logf("kamailio at %s:\n%s", addr, out.Bytes())
+		}
+	})
+}
+
+// agents adds to the nodes of s what Kamailio asks, and what is asked of it.
+func (s *site) agents(t *testing.T) {
+	t.Helper()
+	for name, n := range s.nodes {
+		addr := n.Identity().Addresses[0].String()
+		c, err := kamailio.NewClient("http://" + addr + ":5062/RPC")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(kamailio.Handle(n, map[subjects.Role]*kamailio.Client{subjects.SIPProxy: c}, zerolog.Nop()).Close)
+		l, err := local.New(local.Config{Source: n, HTTP: addr + ":9501", Pages: map[string]http.Handler{"/subscriber/": s.caches[name].Handler()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- l.Run(ctx) }()
+		t.Cleanup(func() { cancel(); <-done })
+		select {
+		case <-l.Ready():
+		case <-time.After(patience):
+			t.Fatal("the local service does not listen")
+		}
+	}
+}
+
+// A phone is a SIP client over UDP.
+type phone struct {
+	t    *testing.T
+	conn *net.UDPConn
+	seq  int
+}
+
+func newPhone(t *testing.T) *phone {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 46, 200)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return &phone{t: t, conn: c}
+}
+
+func (p *phone) read(wait time.Duration) string {
+	b := make([]byte, 8192)
+	_ = p.conn.SetReadDeadline(time.Now().Add(wait))
+	n, err := p.conn.Read(b)
+	if err != nil {
+		return ""
+	}
+	return string(b[:n])
+}
+
+// ask sends a request to a proxy, again while none answers, and returns the
+// final answer.
+func (p *phone) ask(proxy, request string) string {
+	p.t.Helper()
+	to, err := net.ResolveUDPAddr("udp4", proxy+":5060")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if _, err := p.conn.WriteTo([]byte(request), to); err != nil {
+			p.t.Fatal(err)
+		}
+		for a := p.read(500 * time.Millisecond); a != ""; a = p.read(3 * time.Second) {
+			if !strings.HasPrefix(a, "SIP/2.0 1") {
+				return a
+			}
+		}
+	}
+	p.t.Fatalf("%s does not answer %.60q", proxy, request)
+	return ""
+}
+
+func header(msg, name string) string {
+	for l := range strings.Lines(msg) {
+		if k, v, ok := strings.Cut(l, ":"); ok && strings.EqualFold(strings.TrimSpace(k), name) {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+func param(h, name string) string {
+	_, v, _ := strings.Cut(h, name+"=\"")
+	v, _, _ = strings.Cut(v, "\"")
+	return v
+}
+
+func md5hex(s string) string { return fmt.Sprintf("%x", md5.Sum([]byte(s))) }
+
+// register registers user with a password, under the name as in the credentials,
+// and returns the status.
+func (p *phone) register(proxy, user, password, as string) string {
+	p.t.Helper()
+	const domain = "example.net"
+	p.seq++
+	request := func(cseq int, more string) string {
+		return fmt.Sprintf("REGISTER sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKthor%d%d\r\nMax-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=f\r\n"+
+			"To: <sip:%s@%s>\r\nCall-ID: %d-%s@%s\r\nCSeq: %d REGISTER\r\nContact: <sip:%s@%s>\r\nExpires: 300\r\nUser-Agent: phone\r\n%sContent-Length: 0\r\n\r\n",
+			domain, p.conn.LocalAddr(), p.seq, cseq, user, domain, user, domain, p.seq, user, p.conn.LocalAddr(), cseq, user, p.conn.LocalAddr(), more)
+	}
+	a := p.ask(proxy, request(1, ""))
+	challenge := header(a, "WWW-Authenticate")
+	if challenge == "" {
+		return a[8:11]
+	}
+	realm, nonce := param(challenge, "realm"), param(challenge, "nonce")
+	response := md5hex(md5hex(as+":"+realm+":"+password) + ":" + nonce + ":" + md5hex("REGISTER:sip:"+domain))
+	a = p.ask(proxy, request(2, fmt.Sprintf("Authorization: Digest username=%q, realm=%q, nonce=%q, uri=\"sip:%s\", response=%q\r\n", as, realm, nonce, domain, response)))
+	return a[8:11]
+}
+
+// The example configuration of Kamailio, three times, with this cache and the
+// lookup beside each.
+func TestKamailioAuthenticatesFromTheCache(t *testing.T) {
+	m := modules(t)
+	s := newSite(t, brokertest.Start(t))
+	s.agents(t)
+	for i := range 3 {
+		startKamailio(t, m, fmt.Sprintf("127.0.46.%d", i+1))
+	}
+	account := func(user, password string) {
+		t.Helper()
+		s.live.Push(s.store.change(user+"@example.net", md5hex(user+":example.net:"+password), false))
+		brokertest.Eventually(t, patience, "the push is acknowledged", func() error {
+			if n := s.store.waiting(); n > 0 {
+				return fmt.Errorf("%d wait", n)
+			}
+			return nil
+		})
+	}
+	p := newPhone(t)
+	for i := range 6 { // some at their owner, some not
+		user := fmt.Sprintf("user%d", i)
+		account(user, "first")
+		proxy := fmt.Sprintf("127.0.46.%d", i%3+1)
+		if got := p.register(proxy, user, "wrong", user); got != "401" {
+			t.Errorf("%s with a wrong password: %s", user, got)
+		}
+		if got := p.register(proxy, user, "first", user); got != "200" {
+			t.Errorf("%s at %s: %s", user, proxy, got)
+		}
+		account(user, "second")
+		if got := p.register(proxy, user, "first", user); got != "401" {
+			t.Errorf("%s with its former password: %s", user, got)
+		}
+		if got := p.register(proxy, strings.ToUpper(user), "second", user); got != "200" {
+			t.Errorf("%s with its new password: %s", user, got)
+		}
+	}
+	if got := p.register("127.0.46.1", "user1", "second", "user2"); got == "200" {
+		t.Error("one subscriber registered as another")
+	}
+	if got := p.register("127.0.46.1", "nobody", "x", "nobody"); got != "404" {
+		t.Errorf("an unknown subscriber: %s", got)
+	}
+	s.checkRegistrations(t, p)
+	s.checkCall(t, p)
+}
+
+// checkRegistrations asks the nodes as the SOAP server does.
+func (s *site) checkRegistrations(t *testing.T, p *phone) {
+	t.Helper()
+	var keys []string
+	for i := range 7 {
+		keys = append(keys, fmt.Sprintf("user%d@example.net", i))
+	}
+	found, err := s.live.Locations(t.Context(), keys)
+	if err != nil || len(found) != 6 {
+		t.Errorf("locations: %v %v", found, err)
+	}
+	port := p.conn.LocalAddr().(*net.UDPAddr).Port
+	for k, ls := range found {
+		if len(ls) == 0 || ls[0].Address != "127.0.46.200" || ls[0].Port != port || ls[0].UserAgent != "phone" || ls[0].Transport != "udp" {
+			t.Errorf("%s: %+v", k, ls)
+		}
+	}
+	stats, err := s.live.Statistics(t.Context())
+	sum := 0
+	for _, x := range stats {
+		sum += x.Sections[subjects.OnlineAccounts]["example.net"]
+	}
+	if err != nil || len(stats) != 3 || sum != 6 {
+		t.Errorf("statistics: %+v %v", stats, err)
+	}
+}
+
+// checkCall calls each subscriber through a proxy that need not be its own.
+func (s *site) checkCall(t *testing.T, callee *phone) {
+	t.Helper()
+	caller := newPhone(t)
+	for i := range 6 {
+		user := fmt.Sprintf("user%d", i)
+		to, err := net.ResolveUDPAddr("udp4", fmt.Sprintf("127.0.46.%d:5060", (i+1)%3+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := fmt.Sprintf("INVITE sip:%s@example.net SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKcall%d\r\nMax-Forwards: 70\r\nFrom: <sip:x@example.net>;tag=c\r\n"+
+			"To: <sip:%s@example.net>\r\nCall-ID: call%d@thor\r\nCSeq: 1 INVITE\r\nContact: <sip:x@%s>\r\nContent-Length: 0\r\n\r\n",
+			user, caller.conn.LocalAddr(), i, user, i, caller.conn.LocalAddr())
+		if _, err := caller.conn.WriteTo([]byte(q), to); err != nil {
+			t.Fatal(err)
+		}
+		invite := callee.read(3 * time.Second)
+		for invite != "" && !strings.Contains(invite, fmt.Sprintf("Call-ID: call%d@thor", i)) {
+			invite = callee.read(3 * time.Second) // repetitions of the one before
+		}
+		if !strings.HasPrefix(invite, "INVITE sip:"+user) && !strings.HasPrefix(invite, "INVITE sip:"+strings.ToUpper(user)) {
+			t.Errorf("%s is not called: %q, the caller heard %q", user, invite, caller.read(time.Second))
+			continue
+		}
+		if hops := strings.Count(invite, "Via:"); hops > 4 { // the caller, its proxy, the subscriber's, and the one of its device
+			t.Errorf("%s was called over %d hops:\n%s", user, hops, invite)
+		}
+	}
+}
