@@ -40,9 +40,12 @@ type gate struct {
 	thor  *server.Account // the running server's account of all members; set before open is closed
 	limit time.Duration   // how long a connection waits for open
 
+	patience time.Duration // with connections of an authority that left the bundle
+
 	mu     sync.Mutex
 	tokens map[string]insider
-	peers  map[uint64]peer             // live clients by connection id
+	peers  map[uint64]*peer            // live clients by connection id
+	again  time.Time                   // when somebody's patience ends; zero: nobody's
 	routes map[[sha256.Size]byte]*peer // brokers let in on routes, by certificate, until it ends
 }
 
@@ -52,16 +55,51 @@ type peer struct {
 	id    *identity.Identity
 	boot  string // of a client: its name
 	told  bool   // of a broker: known to be bad
+
+	untrusted time.Time // since when its authority is not ours any more; zero: it is
+}
+
+// longerTrust is how long a live connection outlives the departure of its
+// authority from the bundle; clients go over as long a time again, not all at
+// once. A change of authorities must end nothing: nodes get new certificates
+// for it, but their connections go on with the old ones. And no certificate of
+// an authority that one has stopped to trust may keep a connection for good.
+const longerTrust = time.Hour
+
+// spares reports whether p may stay although its certificate has the fault err.
+// The caller holds g.mu.
+func (g *gate) spares(p *peer, err error, extra time.Duration, now time.Time) bool {
+	if !errors.Is(err, identity.ErrUntrusted) {
+		return false
+	}
+	if p.untrusted.IsZero() {
+		p.untrusted = now
+	}
+	end := p.untrusted.Add(g.patience + extra)
+	if !now.Before(end) {
+		return false
+	}
+	if g.again.IsZero() || end.Before(g.again) {
+		g.again = end
+	}
+	return true
+}
+
+// due reports whether somebody was spared until now.
+func (g *gate) due(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.again.IsZero() && !now.Before(g.again)
 }
 
 func newGate(creds *identity.Credentials, log zerolog.Logger, m *metrics) *gate {
 	return &gate{
 		creds: creds, m: m,
-		log:    log.Sample(&zerolog.BurstSampler{Burst: 10, Period: 10 * time.Second}),
-		open:   make(chan struct{}),
-		limit:  5 * time.Second,
+		log:   log.Sample(&zerolog.BurstSampler{Burst: 10, Period: 10 * time.Second}),
+		open:  make(chan struct{}),
+		limit: 5 * time.Second, patience: longerTrust,
 		tokens: make(map[string]insider),
-		peers:  make(map[uint64]peer),
+		peers:  make(map[uint64]*peer),
 		routes: make(map[[sha256.Size]byte]*peer),
 	}
 }
@@ -124,7 +162,7 @@ func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, sel
 		return nil, false, err
 	}
 	g.mu.Lock()
-	g.peers[c.GetID()] = peer{chain: state.PeerCertificates, id: id, boot: c.GetOpts().Name}
+	g.peers[c.GetID()] = &peer{chain: state.PeerCertificates, id: id, boot: c.GetOpts().Name}
 	g.mu.Unlock()
 	id, err = g.creds.Verify(*state)
 	return id, false, err
@@ -185,15 +223,21 @@ func (g *gate) refuse(c server.ClientAuthentication, what string, err error) {
 
 // badClients are the live clients whose certificate is good no more, by id,
 // with the reason.
-func (g *gate) badClients() map[uint64]badPeer {
+func (g *gate) badClients(now time.Time) map[uint64]badPeer {
 	g.mu.Lock()
 	peers := maps.Clone(g.peers)
+	g.again = time.Time{}
 	g.mu.Unlock()
 	bad := make(map[uint64]badPeer)
 	for cid, p := range peers {
-		if _, err := g.creds.Check(p.chain, x509.ExtKeyUsageClientAuth); err != nil {
-			bad[cid] = badPeer{p, err}
+		_, err := g.creds.Check(p.chain, x509.ExtKeyUsageClientAuth)
+		g.mu.Lock()
+		if err == nil {
+			p.untrusted = time.Time{}
+		} else if !g.spares(p, err, g.patience/100*time.Duration(cid%100), now) {
+			bad[cid] = badPeer{*p, err}
 		}
+		g.mu.Unlock()
 	}
 	return bad
 }
@@ -205,12 +249,17 @@ type badPeer struct {
 }
 
 // badRoutes are the brokers whose certificate is good no more, each once.
-func (g *gate) badRoutes() []badPeer {
+func (g *gate) badRoutes(now time.Time) []badPeer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var bad []badPeer
 	for key, p := range g.routes {
 		_, err := g.creds.Check(p.chain, x509.ExtKeyUsageServerAuth)
+		if err == nil {
+			p.untrusted = time.Time{}
+		} else if g.spares(p, err, 0, now) {
+			continue
+		}
 		if err != nil && !p.told {
 			bad = append(bad, badPeer{*p, err})
 		}

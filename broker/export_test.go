@@ -3,6 +3,7 @@ package broker
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -40,3 +41,22 @@ func Permissions(id *identity.Identity) *server.Permissions { return permissions
 
 // Peers are the brokers that routes lead to, sorted.
 func (b *Broker) Peers() []string { return slices.Sorted(maps.Keys(remoteNames(b.srv.Load()))) }
+
+// Spared is how many peers stay whose authority is not ours any more.
+func (b *Broker) Spared() (n int) {
+	b.gate.mu.Lock()
+	defer b.gate.mu.Unlock()
+	for _, p := range b.gate.peers {
+		if !p.untrusted.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+// Distrust is how long connections outlive the departure of their authority.
+func (b *Broker) Distrust(d time.Duration) {
+	b.gate.mu.Lock()
+	defer b.gate.mu.Unlock()
+	b.gate.patience = d
+}

@@ -192,10 +192,10 @@ func (b *Broker) watchFile(seen *os.FileInfo, s *server.Server, own *nats.Conn) 
 	}
 }
 
-// endInvalid ends the connections whose certificate is good no more: revoked,
-// or of an authority that was taken out of the bundle.
+// endInvalid ends the connections whose certificate is good no more: revoked at
+// once, of an authority that was taken out of the bundle after a while.
 func (b *Broker) endInvalid(s *server.Server, own *nats.Conn) {
-	for cid, p := range b.gate.badClients() {
+	for cid, p := range b.gate.badClients(time.Now()) {
 		if s.DisconnectClientByID(cid) == nil { // else gone by itself
 			b.ended("client", p, own)
 		}
@@ -209,7 +209,7 @@ func (b *Broker) endInvalid(s *server.Server, own *nats.Conn) {
 // between its handshake and its registration then, and the good ones come back.
 func (b *Broker) endBadRoutes(s *server.Server, own *nats.Conn) {
 	now := time.Now()
-	for _, p := range b.gate.badRoutes() {
+	for _, p := range b.gate.badRoutes(now) {
 		if errors.Is(p.err, identity.ErrExpired) {
 			b.cutRoutes(s, string(p.id.Node), now)
 			continue
@@ -269,7 +269,7 @@ func (b *Broker) guardLists(ctx context.Context, s *server.Server, own *nats.Con
 	ask, n := askTimes, 0
 	every(ctx, listTick, func() {
 		b.watchFile(&file, s, own)
-		if v := b.validity(); v != valid {
+		if v := b.validity(); v != valid || b.gate.due(time.Now()) {
 			valid = v
 			b.endInvalid(s, own)
 		} else {
