@@ -3,6 +3,7 @@ package subscribers_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -99,8 +100,13 @@ func newSite(tb testing.TB, net *brokertest.Net) *site {
 		s.nodes[n.ID()], s.caches[n.ID()] = n, c
 	}
 	brokertest.Eventually(tb, 30*time.Second, "three proxies", func() error {
-		if v := s.server.View(); v.Status == nil || len(v.Status.Roles[subjects.SIPProxy]) != 3 {
-			return fmt.Errorf("not in the status")
+		for _, n := range append(slices.Collect(maps.Values(s.nodes)), s.server) {
+			if v := n.View(); v.Status == nil || len(v.Status.Roles[subjects.SIPProxy]) != 3 {
+				return fmt.Errorf("not in the status that %s has", n.ID())
+			}
+			if _, err := n.Lookup(subjects.SIPProxy, "a@b"); err != nil { // tables are made aside
+				return fmt.Errorf("%s: %w", n.ID(), err)
+			}
 		}
 		return nil
 	})
