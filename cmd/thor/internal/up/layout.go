@@ -230,7 +230,7 @@ func (l *layout) nodes() error {
 		if err != nil {
 			return err
 		}
-		toml := head + fmt.Sprintf("[node]\nhttp = \"%s:9501\"\nlookup = \"%s:9500\"\n\n", a, a) + fmt.Sprintf("[[node.role]]\nrole = \"sip_proxy\"\naddresses = [%q]\n\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\n", a, a)
+		toml := head + fmt.Sprintf("[node]\nhttp = \"%s:9501\"\nlookup = \"%s:9500\"\n\n[node.subscribers]\n\n", a, a) + fmt.Sprintf("[[node.role]]\nrole = \"sip_proxy\"\naddresses = [%q]\n\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\n", a, a)
 		if err := l.daemon(2, name, "node", subjects.SIPProxy, toml); err != nil {
 			return err
 		}
