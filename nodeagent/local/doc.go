@@ -2,6 +2,7 @@
 // proxy's routing script, a provisioning tool, somebody with curl or telnet.
 //
 //	HTTP     GET /lookup/ROLE/KEY           JSON, or two lines of text for scripts
+//	HTTP     GET /online/ROLE/ADDRESS       {"online":true}, or Yes or No
 //	line     lookup ROLE for KEY            the owner's address
 //	line     is_online ADDRESS as ROLE      Yes or No
 //	bus      thor.node.<node>._.lookup      JSON, for operators

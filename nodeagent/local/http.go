@@ -32,6 +32,7 @@ func (s *Server) newHTTP() (srv *http.Server, err error) {
 		}
 	}()
 	mux.HandleFunc("GET /lookup/{role}/{key...}", s.lookupPage)
+	mux.HandleFunc("GET /online/{role}/{address}", s.onlinePage)
 	for pattern, h := range s.cfg.Pages {
 		mux.Handle(pattern, h)
 	}
@@ -84,6 +85,22 @@ func (s *Server) lookupPage(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprintln(w, a) // who hung up needs no answer
 		}
 	}
+}
+
+// onlinePage answers {"online":BOOL}, or Yes or No: is_online of the line service.
+func (s *Server) onlinePage(w http.ResponseWriter, r *http.Request) {
+	addr, err := netip.ParseAddr(r.PathValue("address"))
+	if err != nil {
+		WriteError(w, r, http.StatusBadRequest, "not an address")
+		return
+	}
+	is := online(s.cfg.Source.View().Status, subjects.Role(r.PathValue("role")), addr.Unmap())
+	if !WantsText(r) {
+		WriteJSON(w, http.StatusOK, map[string]bool{"online": is})
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = fmt.Fprintln(w, yesNo(is)) // who hung up needs no answer
 }
 
 // httpStatus says of a failed lookup whether asking again can help.

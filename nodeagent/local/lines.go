@@ -104,12 +104,16 @@ func (s *Server) answerLine(line string) string {
 		if err != nil {
 			return "error not an address"
 		}
-		if online(s.cfg.Source.View().Status, subjects.Role(f[3]), addr.Unmap()) {
-			return "Yes"
-		}
-		return "No"
+		return yesNo(online(s.cfg.Source.View().Status, subjects.Role(f[3]), addr.Unmap()))
 	}
 	return "error ask: lookup ROLE for USER@DOMAIN, or: is_online ADDRESS as ROLE"
+}
+
+func yesNo(is bool) string {
+	if is {
+		return "Yes"
+	}
+	return "No"
 }
 
 // online reports whether a member of role has the address, draining or not: it

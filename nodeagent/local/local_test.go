@@ -140,6 +140,14 @@ func TestHTTPTellsWhereASubscriberIsServed(t *testing.T) {
 	if _, _, body = get(t, base+"/subscriber/alice@example.com", "", ""); !strings.Contains(body, `"subscriber":"alice@example.com"`) {
 		t.Errorf("further page: %s", body)
 	}
+	for path, want := range map[string]string{"sip_proxy/192.0.2.1": "Yes\n", "sip_proxy/2001:db8::2": "Yes\n", "media_relay/192.0.2.1": "No\n"} {
+		if code, _, body := get(t, base+"/online/"+path, "text/plain", ""); code != 200 || body != want {
+			t.Errorf("online %s: %d %q", path, code, body)
+		}
+		if _, _, body := get(t, base+"/online/"+path, "", ""); body != fmt.Sprintf(`{"online":%v}`, want == "Yes\n")+"\n" {
+			t.Errorf("online %s: %s", path, body)
+		}
+	}
 	for _, c := range []struct {
 		path, host string
 		code       int
@@ -149,6 +157,7 @@ func TestHTTPTellsWhereASubscriberIsServed(t *testing.T) {
 		{"/lookup/sip_proxy/", "", 400, "bad key"},
 		{"/lookup/none/a@b", "", 404, "no lookup table"},
 		{"/lookup/voicemail_server/a@b", "", 503, "no members"},
+		{"/online/sip_proxy/p1", "", 400, "not an address"},
 		{"/other", "", 404, ""},
 		{"/lookup/sip_proxy/a@b", "evil.example:9501", 403, "by address"},
 	} {
