@@ -16,7 +16,7 @@ const (
 	maxPEM     = 16 << 10 // a TEXT holds 64 KiB
 	maxItems   = 100      // of a list that is kept with an account
 	maxNumber  = 1<<31 - 1
-	maxSeconds = 30 * 24 * 3600
+	maxSeconds = maxNumber
 )
 
 // A check collects the first reason why an argument is not valid. Its errors

@@ -12,6 +12,10 @@ var (
 	sharedIn string
 )
 
+// memory is where the shared server's data are, if there is such a directory:
+// making tables waits for the disk.
+const memory = "/dev/shm"
+
 // Shared is a fast server for all tests of a process that do not kill it; each
 // takes a Schema of its own. TestMain has to call StopShared.
 func Shared(t testing.TB) *Server {
@@ -20,7 +24,10 @@ func Shared(t testing.TB) *Server {
 	defer sharedMu.Unlock()
 	if shared == nil {
 		program := need(t, "mariadbd", "mariadb-server")
-		dir, err := os.MkdirTemp("", "thor-mariadbtest-")
+		dir, err := os.MkdirTemp(memory, "thor-mariadbtest-")
+		if err != nil {
+			dir, err = os.MkdirTemp("", "thor-mariadbtest-")
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,6 +49,6 @@ func StopShared() {
 		shared.Kill()
 	}
 	if sharedIn != "" {
-		_ = os.RemoveAll(sharedIn) // it lies in the temporary directory
+		_ = os.RemoveAll(sharedIn) // what is left lies in a temporary directory
 	}
 }
