@@ -29,7 +29,8 @@ type Source interface {
 type Config struct {
 	Source Source
 	Log    zerolog.Logger
-	// Timeout is how long a call may take. Default 5 s.
+	// Timeout is how long a call may take. Default 4.5 s: clients are promised an
+	// answer within 5 s.
 	Timeout time.Duration
 	// Connections is how many there are at most. Default 16.
 	Connections int
@@ -46,7 +47,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Timeout = orDefault(c.Timeout, 5*time.Second)
+	c.Timeout = orDefault(c.Timeout, 4500*time.Millisecond)
 	c.Connections = orDefault(c.Connections, 16)
 	c.Proxy = orDefault(c.Proxy, Kamailio)
 	c.KeepDeleted = orDefault(c.KeepDeleted, 90*24*time.Hour)
