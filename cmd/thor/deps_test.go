@@ -21,7 +21,7 @@ var arrows = []struct {
 	{"manager/membership", []string{"github.com/", "net/http", "os", "log", "thor/overlay", "thor/identity"}, nil, "the membership table decides; it does no I/O"},
 	{"dnsagent/zone", []string{"github.com/nats-io", "os/", "net/http", "thor/overlay"}, []string{"thor/overlay/lookup"}, "the zone is a pure function of the status"},
 	{"monitor/view", []string{"github.com/nats-io", "net/http", "thor/overlay"}, nil, "the picture is a pure function of the status"},
-	{"nodeagent", []string{"thor/manager", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/go-sql-driver"}, nil, "agents meet on the bus"},
+	{"nodeagent", []string{"thor/manager", "thor/provisioning", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/go-sql-driver"}, nil, "agents meet on the bus"},
 	{"dnsagent", []string{"thor/manager", "thor/nodeagent", "thor/dbagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},
 	{"dbagent", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},
 	{"provisioning", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker"}, []string{"thor/dbagent/location"}, "agents meet on the bus; where a database is, location tells everybody"},
