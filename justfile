@@ -47,5 +47,9 @@ bench-provisioning SECONDS="30":
 bench-push N="1000":
     go test -count=1 -run '^$' -bench 'Push|Hit' -benchtime {{ N }}x ./nodeagent/subscribers | grep -v '^ '
 
+# the figures of the subscriber lookup, as a table
+bench-lookup:
+    THOR_BENCH=1 go test -count=1 -timeout 10m -v -run 'TestFigures|TestOnlyTheMember' ./overlay/lookup
+
 # what CI runs
 ci: test lint e2e

@@ -12,9 +12,6 @@ import (
 	"thor/subjects"
 )
 
-// heldBack is the attribute of a manager that does not campaign, with the reason.
-const heldBack = "held_back"
-
 // unhashed are the roles whose members are not chosen by subscriber: any relay
 // serves any call, and every provisioning server is told everything. Roles of
 // the infrastructure have no table either.
@@ -155,7 +152,7 @@ func (m *Manager) stand(s standing) {
 		attrs["state"] = "active"
 	}
 	if s.hold != "" {
-		attrs[heldBack] = s.hold
+		attrs[subjects.HeldBack] = s.hold
 	}
 	if s.differs != "" {
 		attrs[subjects.LookupDiffers] = subjects.Printable(s.differs, subjects.MaxAttrValue)
@@ -169,7 +166,7 @@ func lookupFaults(s *subjects.Status) map[fault]string {
 	out := make(map[fault]string)
 	for role, ms := range s.Roles {
 		for i := range ms {
-			for _, name := range []string{subjects.LookupDiffers, heldBack} {
+			for _, name := range []string{subjects.LookupDiffers, subjects.HeldBack} {
 				if v := ms[i].Attrs[name]; v != "" {
 					out[fault{role, ms[i].Node, name}] = v
 				}

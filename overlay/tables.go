@@ -45,9 +45,9 @@ type Location struct {
 
 // Lookup says where role serves a subscriber, "user@domain" or a SIP URI. It is
 // computed here, from the view: no network, no lock, no allocation. The first
-// lookup of a role in a process makes its table, and blocks for that: 50 ms with
-// 100 members, half a second with 1,000; call Tables early to have it made
-// before. Later changes are made aside, while lookups go on with the table before.
+// lookup of a role in a process makes its table, and blocks for that: a tenth of
+// a second with 100 members, half a second with 1,000; call Tables early to have
+// it made before. Later changes are made aside, while lookups go on with the table before.
 //
 // The error is one of ErrBadKey, ErrNoMembers, ErrNoStatus, ErrNoTable and
 // ErrTableDiffers.

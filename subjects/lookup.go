@@ -21,6 +21,10 @@ type Lookup struct {
 // another table than the status names; the value tells roles and digests.
 const LookupDiffers = "lookup_differs"
 
+// HeldBack is the attribute of a manager that will not lead, with the reason:
+// its configuration conflicts with what is in service.
+const HeldBack = "held_back"
+
 func (l *Lookup) check() error {
 	if l.Bits < MinLookupBits || l.Bits > MaxLookupBits {
 		return bad(CodeRange, "lookup of 2^%d slots", l.Bits)

@@ -10,7 +10,8 @@ import (
 // Health judges a view of the network: ok is false, and the reasons say why in
 // words for an operator, when the view itself is not current (stale, or without
 // a connection), when no manager is active, when a member is suspect, or when a
-// role has members but none that serves. A draining member is no reason, it is
+// role has members but none that serves, or when a member reports a fault of the
+// lookup. A draining member is no reason, it is
 // somebody's wish; nor is a role that is absent, since a status cannot say which
 // roles ought to be there. s may be nil: nothing is known.
 func Health(s *subjects.Status, stale, connected bool) (ok bool, reasons []string) {
@@ -45,6 +46,7 @@ func roleReasons(role subjects.Role, members []subjects.Member) []string {
 		}
 	}
 	name := safe(string(role), 63)
+	out = append(out, lookupReasons(name, members)...)
 	if len(members) > 0 && serving == 0 {
 		out = append(out, fmt.Sprintf("%s: no member serves, %d draining", name, len(members)))
 	}
@@ -57,6 +59,21 @@ func roleReasons(role subjects.Role, members []subjects.Member) []string {
 		out = append(out, r)
 	case n > 1:
 		out = append(out, fmt.Sprintf("%s: %d of %d are suspect, %s", name, n, len(members), someNodes(suspects, 3)))
+	}
+	return out
+}
+
+// lookupReasons are the faults that members report of themselves: subscribers may
+// be sent to two places, or no other manager could take over.
+func lookupReasons(role string, members []subjects.Member) (out []string) {
+	for i := range members {
+		for _, attr := range []struct{ name, what string }{
+			{subjects.LookupDiffers, "computes another lookup table"}, {subjects.HeldBack, "will not lead"},
+		} {
+			if v := members[i].Attrs[attr.name]; v != "" {
+				out = append(out, fmt.Sprintf("%s: %s %s, %s", role, node(&members[i]), attr.what, safe(v, subjects.MaxReason)))
+			}
+		}
 	}
 	return out
 }

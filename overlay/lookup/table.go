@@ -68,8 +68,8 @@ func (p Place) Residence() subjects.NodeID {
 	return p.table.stay.members[owner].node
 }
 
-// New makes the table of members, in any order, with 2^bits slots. It takes
-// about 2 ns for each member and slot: 50 ms for 100 members at 2^18. The error
+// New makes the table of members, in any order, with 2^bits slots. At 2^18 it
+// takes a tenth of a second for 100 members, half a second for 1,000. The error
 // is a number out of range or a member that is there twice; no members at all
 // is none.
 func New(bits int, members []Member) (*Table, error) {
@@ -90,7 +90,7 @@ func New(bits int, members []Member) (*Table, error) {
 }
 
 // Update is New with the bits of t, made from what t has: the result is the
-// same. One join among 100 members takes about 2 ms at 2^18. It returns t itself
+// same. One join or leave takes about 3 ms at 2^18. It returns t itself
 // if nothing differs.
 func (t *Table) Update(members []Member) (*Table, error) {
 	place, stay, err := bothCandidates(members)
@@ -259,9 +259,11 @@ func (t *Table) sum() uint64 {
 			b[at+i] = 0xff
 		}
 	}
-	for s, p := range t.place.pairs {
-		binary.LittleEndian.PutUint16(owners[2*s:], uint16(p))
-		binary.LittleEndian.PutUint16(heirs[2*s:], uint16(p>>16))
+	for i := 0; i+4 <= len(t.place.pairs); i += 4 { // four slots at a time: two words
+		p := t.place.pairs[i : i+4 : i+4]
+		const low = 0xffff
+		binary.LittleEndian.PutUint64(owners[2*i:], uint64(p[0]&low)|uint64(p[1]&low)<<16|uint64(p[2]&low)<<32|uint64(p[3]&low)<<48)
+		binary.LittleEndian.PutUint64(heirs[2*i:], uint64(p[0]>>16)|uint64(p[1]>>16)<<16|uint64(p[2]>>16)<<32|uint64(p[3]>>16)<<48)
 	}
 	return Hash(b)
 }
