@@ -20,9 +20,10 @@ var (
 	errNoAnswer = errors.New("no provisioning server answered")
 )
 
+// isKey reports whether a folded key is one that the wire takes.
 func isKey(k string) bool {
 	at := strings.IndexByte(k, '@')
-	return at > 0 && at < len(k)-1 && len(k) <= subjects.MaxKey && subjects.Printable(k, len(k)) == k
+	return at > 0 && at < len(k)-1 && len(k) <= subjects.MaxKey && subjects.Printable(k, len(k)) == k && !strings.ContainsRune(k, '\uFFFD')
 }
 
 // A flight is one question for one key, whose answer goes to all who wait.
