@@ -392,3 +392,19 @@ func TestLookupAllocatesNothing(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkLookup(b *testing.B) {
+	s := &subjects.Status{V: 1, Domain: "example.net", Epoch: 1, Generation: 1, Roles: map[subjects.Role][]subjects.Member{}}
+	edits(join(subjects.SIPProxy, nodes(100)...), named(subjects.SIPProxy, 18))(s)
+	n := overlay.Holding(b, s)
+	keys := make([]string, 1024)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("user%07d@sip.example.net", i)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := n.Lookup(subjects.SIPProxy, keys[i&1023]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -13,6 +13,7 @@
 //	thor.status.get                     everybody           managers (queue)     SnapshotRequest on demand, answered by a snapshot
 //	thor.event                          active manager      monitors, operators  Event           each change and guard
 //	thor.node.<node>.<role>.<verb>      operators           that member          per verb        on demand
+//	thor.node.<node>._.lookup           operators           node agents          LookupRequest   on demand, answered by a list of Found
 //	thor.node.<n>.thor_database.credentials.<role>.<node>
 //	                                    that role and node  that locator         none            on demand
 //	thor.node.<n>.provisioning_server.{subscriber,changes}.<role>.<node>

@@ -1,0 +1,21 @@
+package overlay
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/identity"
+	"thor/subjects"
+)
+
+// Holding is a Node that holds s and is not run.
+func Holding(t testing.TB, s *subjects.Status) *Node {
+	t.Helper()
+	n, err := New(Config{Identity: &identity.Identity{Node: "n1", Domain: s.Domain}, Options: []nats.Option{nats.Name("x")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.view.Store(&View{Status: s, Encoded: s.Encode()})
+	return n
+}
