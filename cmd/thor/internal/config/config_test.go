@@ -23,10 +23,15 @@ state = "state"
 func write(t *testing.T, text string) string {
 	t.Helper()
 	p := filepath.Join(t.TempDir(), "thor.toml")
-	if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+	rewrite(t, p, text)
+	return p
+}
+
+func rewrite(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return p
 }
 
 func TestDefaultsAndRelativePaths(t *testing.T) {
