@@ -83,10 +83,11 @@ type Manager struct {
 	tables   *tables
 	standing standing // as announced
 
-	newest  atomic.Pointer[held] // what snapshot requests get
-	known   atomic.Pointer[subjects.Mark]
-	active  atomic.Bool
-	mayLead atomic.Bool // what is in service does not conflict with the configuration
+	newest   atomic.Pointer[held] // what snapshot requests get
+	known    atomic.Pointer[subjects.Mark]
+	active   atomic.Bool
+	priority atomic.Int64
+	mayLead  atomic.Bool // what is in service does not conflict with the configuration
 }
 
 // held is a status with its encoding.
@@ -118,6 +119,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m.tables = newTables(&m.cfg, m.log)
 	m.mayLead.Store(true)
+	m.priority.Store(int64(cfg.Priority))
 	m.learn(epochs.mark())
 	m.member, err = cfg.Overlay.Join(overlay.Member{
 		Role: subjects.Manager, Addresses: cfg.Addresses, Priority: cfg.Priority, Version: cfg.Version,
@@ -131,6 +133,16 @@ func New(cfg Config) (*Manager, error) {
 
 // Ready is closed when this manager hears the network.
 func (m *Manager) Ready() <-chan struct{} { return m.ready }
+
+// SetPriority changes the place in the elections to come, 1 to 65535, lower is
+// preferred; 0 is 50. A manager that leads goes on leading.
+func (m *Manager) SetPriority(priority int) {
+	if priority == 0 {
+		priority = defaultPriority
+	}
+	m.priority.Store(int64(priority))
+	m.member.Update(func(o *overlay.Member) { o.Priority = priority })
+}
 
 // Active reports whether this manager leads now.
 func (m *Manager) Active() bool { return m.active.Load() }

@@ -17,7 +17,7 @@ func (m *Manager) rank() int {
 	if h == nil {
 		return 0
 	}
-	return place(h.status, m.cfg.Overlay.ID(), m.cfg.Priority)
+	return place(h.status, m.cfg.Overlay.ID(), int(m.priority.Load()))
 }
 
 // place is how many managers of s come before me in an election: those with a

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +32,8 @@ import (
 // A daemon is what every long-running subcommand shares: its configuration,
 // its identity, and the shell around its parts.
 type daemon struct {
-	file    *config.File
+	section string       // of the file, and the subcommand's name
+	file    *config.File // replaced by reload, which is the only one that reads it then
 	creds   *identity.Credentials
 	log     zerolog.Logger
 	metrics *prometheus.Registry
@@ -41,7 +41,8 @@ type daemon struct {
 
 	health   func() (reasons []string) // why it is degraded; nil is never
 	onSignal func(os.Signal)           // SIGUSR1 and SIGUSR2; nil ignores them
-	onReload func() error              // SIGHUP, after the certificate; nil: nothing more
+	onReload func() error              // takes over the new file, at SIGHUP after the certificate; nil: nothing more
+	reloads  prometheus.Gauge          // nil without metrics
 }
 
 // A part is something that lives: Run blocks until ctx ends.
@@ -54,9 +55,10 @@ type part interface {
 func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra.Command {
 	var path string
 	c := &cobra.Command{
-		Use:     use + " --config FILE",
-		Short:   short,
-		Long:    short + ".\n\nIt re-reads its certificate on SIGHUP and leaves gracefully on SIGTERM. Also known as " + old + ".",
+		Use:   use + " --config FILE",
+		Short: short,
+		Long: short + ".\n\nOn SIGHUP it re-reads its certificate and its configuration, and names what needs a restart to change;\n" +
+			"on SIGTERM it leaves gracefully. Also known as " + old + ".",
 		Example: "  thor " + use + " --config /etc/thor/" + use + ".toml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -86,9 +88,10 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 	if err := os.MkdirAll(f.Network.State, 0o700); err != nil {
 		return nil, config.Problems{f.Problem("network.state", "make the state directory: %v", err)}
 	}
-	d := &daemon{file: f, creds: creds, log: newLogger(f.Log, stderr)}
+	d := &daemon{section: section, file: f, creds: creds, log: newLogger(f.Log, stderr)}
 	if f.Network.HTTP != "" {
 		d.metrics = prometheus.NewRegistry()
+		d.countReloads()
 		d.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	return d, nil
@@ -106,11 +109,8 @@ func newLogger(c config.Log, stderr io.Writer) zerolog.Logger {
 	if c.Format == "console" || c.Format == "auto" && isTerminal(stderr) {
 		stderr = zerolog.ConsoleWriter{Out: stderr, NoColor: os.Getenv("NO_COLOR") != "" || !isTerminal(stderr), TimeFormat: time.TimeOnly}
 	}
-	level, err := zerolog.ParseLevel(cmp.Or(c.Level, "info"))
-	if err != nil {
-		level = zerolog.InfoLevel
-	}
-	ctx := zerolog.New(stderr).Level(level).With()
+	setLevel(c)
+	ctx := zerolog.New(stderr).With()
 	if os.Getenv("JOURNAL_STREAM") == "" { // the journal has its own clock
 		ctx = ctx.Timestamp()
 	}
@@ -177,7 +177,7 @@ func (d *daemon) run(ctx context.Context, p part) error {
 	if web != nil {
 		d.serveHTTP(ctx, &g, web, p)
 	}
-	g.Go(func() error { d.signals(ctx); return nil })
+	g.Go(func() error { d.signals(ctx, p); return nil })
 	g.Go(func() error { d.announceReady(ctx, p); return nil })
 	err = g.Wait()
 	sdnotify.Send("STOPPING=1")
@@ -227,34 +227,27 @@ func (d *daemon) announceReady(ctx context.Context, p part) {
 	}
 }
 
-// signals re-reads the certificate on SIGHUP.
-func (d *daemon) signals(ctx context.Context) {
+// signals obeys SIGHUP and those the daemon knows besides. SIGPIPE is among
+// them to be ignored: a daemon outlives the reader of its log.
+func (d *daemon) signals(ctx context.Context, p part) {
 	c := make(chan os.Signal, 4)
-	signal.Notify(c, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(c, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
 	defer signal.Stop(c)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case s := <-c:
-			if s != syscall.SIGHUP {
+			switch {
+			case s == syscall.SIGPIPE:
+				continue
+			case s != syscall.SIGHUP:
 				if d.onSignal != nil {
 					d.onSignal(s)
 				}
 				continue
 			}
-			sdnotify.Reloading()
-			if err := d.creds.Reload(); err != nil {
-				d.log.Error().Err(err).Msg("reload refused, the old certificate stays in use")
-			} else {
-				d.log.Info().Time("not_after", d.creds.Identity().NotAfter).Msg("certificate re-read")
-			}
-			if d.onReload != nil {
-				if err := d.onReload(); err != nil {
-					d.log.Error().Err(err).Msg("reload refused, what was read before stays in use")
-				}
-			}
-			sdnotify.Send("READY=1")
+			d.reload(p)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func newManager() *cobra.Command {
 				return nil, err
 			}
 			c := d.file.Manager
-			return manager.New(manager.Config{
+			m, err := manager.New(manager.Config{
 				Overlay: d.net, Domain: d.file.Network.Domain, Priority: c.Priority,
 				Addresses: d.addresses(c.Addresses), Version: versionString(), StateDir: d.file.Network.State,
 				Membership: membership.Config{
@@ -71,6 +71,11 @@ func newManager() *cobra.Command {
 				Lookup: roleMap(c.Lookup),
 				Log:    d.log, Metrics: d.registerer(),
 			})
+			if err != nil {
+				return nil, err
+			}
+			d.onReload = func() error { m.SetPriority(d.file.Manager.Priority); return nil }
+			return m, nil
 		})
 }
 
@@ -107,8 +112,18 @@ func newNode() *cobra.Command {
 				return nil, err
 			}
 			d.onSignal = func(s os.Signal) { drainBySignal(d, a, s) }
+			d.onReload = func() error { return reloadRoles(d, a) }
 			return beside{p, here}, nil
 		})
+}
+
+// reloadRoles makes the roles of the file what the agent announces.
+func reloadRoles(d *daemon, a *nodeagent.Agent) error {
+	roles, ps := nodeRoles(d.file, d.creds.Identity())
+	if len(ps) > 0 {
+		return ps
+	}
+	return a.Reconfigure(roles)
 }
 
 // beside is a part with services that live as long: it is ready, and ends, when
@@ -203,8 +218,21 @@ func newDNS() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
+			d.onReload = func() error { return reloadZone(d, s, m) }
 			return announced{s, m}, nil
 		})
+}
+
+// reloadZone serves the zone of the file, and announces its digest.
+func reloadZone(d *daemon, s *dnsagent.Agent, m *overlay.Membership) error {
+	if err := s.Reconfigure(zoneConfig(d.file)); err != nil {
+		return err
+	}
+	m.Update(func(m *overlay.Member) {
+		m.Addresses = d.addresses(d.file.DNS.Addresses)
+		m.Attrs["zone"] = s.ZoneDigest()
+	})
+	return nil
 }
 
 func zoneConfig(f *config.File) zone.Config {

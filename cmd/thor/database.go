@@ -21,8 +21,22 @@ func newDatabase() *cobra.Command {
 				return nil, ps
 			}
 			dc.Overlay, dc.Log, dc.Metrics = d.net, d.log, d.registerer()
-			return dbagent.New(dc)
+			a, err := dbagent.New(dc)
+			if err != nil {
+				return nil, err
+			}
+			d.onReload = func() error { return reloadDatabases(d, a) }
+			return a, nil
 		})
+}
+
+// reloadDatabases makes the databases of the file the candidates.
+func reloadDatabases(d *daemon, a *dbagent.Agent) error {
+	dc, _, ps := databaseConfig(d.file, d.creds.Identity())
+	if len(ps) > 0 {
+		return ps
+	}
+	return a.Reconfigure(dc.Databases, dc.Cleared)
 }
 
 // databaseConfig are the databases of the file and the key of each, with the

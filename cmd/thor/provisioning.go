@@ -88,7 +88,7 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.onReload = p.reload
+	d.onReload = func() error { return p.reload(d.file.Provisioning) }
 	connected := d.health
 	d.health = func() []string {
 		reasons := connected()
@@ -154,12 +154,17 @@ func (p *provisioner) admins() ([]provisioning.Admin, error) {
 }
 
 // reload reads password and certificate again. What is bad is not taken.
-func (p *provisioner) reload() error {
+func (p *provisioner) reload(c *config.Provisioning) error {
+	if (c.TLSCertificate == "") != (p.certs == nil) {
+		return errors.New("provisioning.tls_certificate: to begin or to end using one needs a restart")
+	}
+	p.c = c
 	as, err := p.admins()
 	if err == nil {
 		err = p.SetAdmins(as)
 	}
 	if p.certs != nil {
+		p.certs.cert, p.certs.key = c.TLSCertificate, c.TLSKey
 		err = errors.Join(err, p.certs.load())
 	}
 	return err

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"thor/cmd/thor/internal/config"
+	"thor/cmd/thor/internal/sdnotify"
+)
+
+// reload re-reads the certificate and the configuration. Each is taken or
+// refused by itself: a mistake in the file is no reason to let a certificate
+// expire. What is refused leaves in use what was read before.
+func (d *daemon) reload(p part) {
+	sdnotify.Reloading()
+	good := d.reloadCertificate()
+	good = d.reloadFile() && good
+	d.reloaded(good)
+	select {
+	case <-p.Ready():
+		sdnotify.Send("READY=1")
+	default: // announceReady will say so
+	}
+}
+
+func (d *daemon) reloadCertificate() (good bool) {
+	if err := d.creds.Reload(); err != nil {
+		d.log.Error().Err(err).Msg("reload refused, the old certificate stays in use")
+		return false
+	}
+	d.log.Info().Time("not_after", d.creds.Identity().NotAfter).Msg("certificate re-read")
+	return true
+}
+
+// reloadFile takes over what may change at run time and names what may not.
+func (d *daemon) reloadFile() (good bool) {
+	next, _, ps := examine(d.file.Path, d.section, d.creds)
+	if len(ps) > 0 {
+		for _, p := range ps {
+			d.log.Error().Str("problem", p.String()).Msg("reload refused, the old configuration stays in use")
+		}
+		return false
+	}
+	before := d.file
+	now, changed, restart := before.Reload(next, d.section)
+	for _, key := range restart {
+		d.log.Error().Str("key", key).Str("at", next.Place(key)).Msg("not changed: this key needs a restart")
+	}
+	d.file = now
+	setLevel(now.Log)
+	if d.onReload != nil {
+		if err := d.onReload(); err != nil {
+			d.file = before
+			setLevel(before.Log)
+			d.log.Error().Err(err).Msg("reload refused, the old configuration stays in use")
+			return false
+		}
+	}
+	d.log.Info().Strs("changed", changed).Msg("configuration re-read")
+	return len(restart) == 0
+}
+
+// reloaded shows the outcome as a metric, if there are any.
+func (d *daemon) reloaded(good bool) {
+	if d.reloads == nil {
+		return
+	}
+	v := 0.0
+	if good {
+		v = 1
+	}
+	d.reloads.Set(v)
+}
+
+// countReloads registers the metric of reload.
+func (d *daemon) countReloads() {
+	d.reloads = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "thor_config_reload_success", Help: "0 after a SIGHUP that was refused, in part or as a whole; else 1.",
+	})
+	d.reloads.Set(1)
+	d.metrics.MustRegister(d.reloads)
+}
+
+// setLevel sets what the whole process logs.
+func setLevel(c config.Log) {
+	level, err := zerolog.ParseLevel(c.Level)
+	if err != nil || c.Level == "" {
+		level = zerolog.InfoLevel
+	}
+	zerolog.SetGlobalLevel(level)
+}
