@@ -40,11 +40,13 @@ type courier struct {
 	pending int // in the store, when last looked at
 }
 
-// A target is a node that is told of changes.
+// A target is a node that is told of changes. One that stays silent is left
+// alone, then asked by one notice at a time: it must not hold up the others.
 type target struct {
-	slots  chan struct{}
-	silent int
-	until  time.Time // it is left alone
+	slots   chan struct{}
+	silent  int       // questions without an answer in a row
+	until   time.Time // it is left alone
+	probing bool      // one notice finds out whether it answers again
 }
 
 func (c *courier) init() {
@@ -189,16 +191,16 @@ func (l *Live) keepsNothing(node subjects.NodeID) bool {
 
 // tellOne is done when the node holds what n speaks of.
 func (l *Live) tellOne(ctx context.Context, node subjects.NodeID, n subjects.SubscriberNotice) error {
-	t, err := l.courier.target(node, time.Now())
-	if err != nil {
-		return err
-	}
+	t := l.courier.target(node)
 	select {
 	case t.slots <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { <-t.slots }()
+	if !l.courier.enter(t, time.Now()) {
+		return fmt.Errorf("tell %s: it did not answer a moment ago", node)
+	}
 	ctx, cancel := context.WithTimeout(ctx, noticeTime)
 	defer cancel()
 	r, err := l.net.Ask(ctx, subjects.AgentRequest(node, subjects.VerbSubscriber), n.Encode())
@@ -219,8 +221,7 @@ func (l *Live) tellOne(ctx context.Context, node subjects.NodeID, n subjects.Sub
 	return nil
 }
 
-// target finds a node, unless it is to be left alone for now.
-func (c *courier) target(node subjects.NodeID, now time.Time) (*target, error) {
+func (c *courier) target(node subjects.NodeID) *target {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.nodes[node]
@@ -228,21 +229,45 @@ func (c *courier) target(node subjects.NodeID, now time.Time) (*target, error) {
 		t = &target{slots: make(chan struct{}, nodeAtOnce)}
 		c.nodes[node] = t
 	}
-	if now.Before(t.until) {
-		return nil, fmt.Errorf("tell %s: it did not answer a moment ago", node)
+	return t
+}
+
+// enter reports whether t may be asked now; heard is to follow.
+func (c *courier) enter(t *target, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.silent < breakAfter {
+		return true
 	}
-	return t, nil
+	if t.probing || now.Before(t.until) {
+		return false
+	}
+	t.probing = true
+	return true
 }
 
 func (c *courier) heard(t *target, answered bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	t.probing = false
 	if answered {
 		t.silent = 0
 		return
 	}
 	if t.silent++; t.silent >= breakAfter {
 		t.until = now.Add(breakFor)
+	}
+}
+
+// forget has every node asked again, and drops those that are gone: who they
+// are has changed.
+func (c *courier) forget(has func(subjects.NodeID) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n, t := range c.nodes {
+		if t.silent = 0; !has(n) {
+			delete(c.nodes, n)
+		}
 	}
 }
 

@@ -66,6 +66,7 @@ func (l *Live) repairLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-l.courier.moved:
+			l.courier.forget(l.isMember)
 			p = newPace()
 			plan(repairSettle)
 			continue
@@ -90,6 +91,12 @@ func (l *Live) repairLoop(ctx context.Context) {
 		}
 		plan(p.after(found, through))
 	}
+}
+
+// isMember reports whether node serves subscribers.
+func (l *Live) isMember(node subjects.NodeID) bool {
+	s := l.net.View().Status
+	return s != nil && s.Member(l.cfg.Role, node) != nil
 }
 
 // repair pushes what is pending, the oldest limit of it.

@@ -206,18 +206,24 @@ func (c *Cache) sync(ctx context.Context) bool {
 		c.shelf.gap = true
 		return false
 	}
-	c.doubt(ch)
+	c.doubt(ch, req.Since)
 	c.shelf.gap = !well(after) || after.Connection != before.Connection
 	return !c.shelf.gap
 }
 
-// doubt takes what changed. The caller holds mu.
-func (c *Cache) doubt(ch *subjects.ChangedKeys) {
-	if ch.All {
+// doubt takes what changed after since. As long as nothing cut this node off it
+// has heard of nearly all of it, so only what it holds of before is in doubt. The
+// caller holds mu.
+func (c *Cache) doubt(ch *subjects.ChangedKeys, since uint64) {
+	if ch.All && c.shelf.gap {
 		c.shelf.suspectAll()
 	}
 	for _, k := range ch.Keys {
-		if k = Fold(k); c.shelf.suspect(k) && c.refill.add(k) {
+		k = Fold(k)
+		if !c.shelf.gap && c.shelf.holds(k, since+1) {
+			continue
+		}
+		if c.shelf.suspect(k) && c.refill.add(k) {
 			c.kick()
 		}
 	}

@@ -1,11 +1,13 @@
 package subscribers_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"thor/nodeagent/subscribers"
+	"thor/overlay"
 	"thor/subjects"
 )
 
@@ -173,6 +175,71 @@ func TestWhoKeepsNothingIsNotWaitedFor(t *testing.T) {
 			p1.live.Push(n.store.change(fmt.Sprintf("user%d@example.net", i), "v", false))
 		}
 		n.within(time.Second, "all is acknowledged", func() bool { return n.store.waiting() == 0 })
+	})
+}
+
+func TestANodeThatHangsHoldsUpNobodyElse(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *network) {
+		p1 := n.server("p1")
+		n1, n2, hangs := n.proxy("n1"), n.proxy("n2"), n.join("n3", subjects.SIPProxy)
+		hangs.node.Handle(subjects.Agent, subjects.VerbSubscriber, func(ctx context.Context, _ *overlay.Request) *subjects.Reply {
+			<-ctx.Done()
+			return nil
+		})
+		hangs.member(subjects.SIPProxy, subjects.Attrs{subjects.AttrSubscribers: "1"})
+		hangs.run()
+		n.settled([]*peer{p1, n1, n2}, "n1", "n2", "n3")
+		others := func() (waiting int) {
+			n.store.mu.Lock()
+			defer n.store.mu.Unlock()
+			for k := range n.store.pending {
+				if l := p1.at(k); l.Owner != "n3" && l.Heir != "n3" {
+					waiting++
+				}
+			}
+			return waiting
+		}
+		push := func(from, to int) {
+			for i := from; i < to; i++ {
+				p1.live.Push(n.store.change(fmt.Sprintf("user%d@example.net", i), "v", false))
+			}
+		}
+		push(0, 1000)
+		if others() < 200 || n.store.waiting() < 400 {
+			t.Fatal("no test of anything")
+		}
+		n.within(10*time.Second, "the others are told", func() bool { return others() == 0 })
+		push(1000, 1100)
+		n.within(time.Second, "and from now on at once", func() bool { return others() == 0 })
+		if n.store.waiting() < 400 {
+			t.Error("acknowledged for a node that hangs")
+		}
+		hangs.kill()
+		n.settled([]*peer{p1, n1, n2}, "n1", "n2")
+		n.within(10*time.Second, "without it all are told", func() bool { return n.store.waiting() == 0 })
+	})
+}
+
+func TestANoticeOfWhatIsNotThereDoesNoHarm(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *network) {
+		p1, ps := trio(n)
+		k := p1.keyOf("n1", "")
+		p1.live.Push(n.store.change(k, "x", false))
+		n.within(time.Second, "pushed", func() bool { return n.store.waiting() == 0 })
+		lie := subjects.SubscriberNotice{V: 1, Key: k, Revision: 1 << 50, From: "p1"}
+		r, err := p1.node.Ask(t.Context(), subjects.AgentRequest("n1", subjects.VerbSubscriber), lie.Encode())
+		if err != nil || r.Code != subjects.ErrorFailed {
+			t.Errorf("%+v %v", r, err)
+		}
+		time.Sleep(2 * time.Second)
+		if got := ps["n1"].ha1(k); got != "x" {
+			t.Errorf("then the owner says %s", got)
+		}
+		p1.live.Push(n.store.change(k, "y", false))
+		n.within(time.Second, "pushed", func() bool { return n.store.waiting() == 0 })
+		if got := ps["n1"].ha1(k); got != "y" {
+			t.Errorf("then the owner says %s", got)
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package subscribers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"thor/overlay"
 	"thor/subjects"
@@ -35,6 +36,9 @@ func (c *Cache) noticed(ctx context.Context, r *overlay.Request) *subjects.Reply
 		c.metrics.notices.WithLabelValues("held").Inc()
 		return held
 	}
+	c.mu.Lock()
+	c.shelf.disappoint(n.Key)
+	c.mu.Unlock()
 	c.metrics.notices.WithLabelValues("failed").Inc()
 	c.log.Debug().Err(err).Uint64("rev", n.Revision).Str("peer", string(n.From)).Msg("what a notice speaks of is not to be had")
 	return refuse(subjects.ErrorFailed, "the subscriber is not to be had")
@@ -56,10 +60,11 @@ func (c *Cache) handed(_ context.Context, r *overlay.Request) *subjects.Reply {
 	if err != nil {
 		return refuse(subjects.ErrorBad, err.Error())
 	}
-	n := 0
+	n, now := 0, time.Now()
 	c.mu.Lock()
 	for _, k := range h.Keys {
-		if k = Fold(k); c.shelf.entries[k] == nil && c.refill.add(k) {
+		k = Fold(k)
+		if e := c.shelf.entries[k]; (e == nil || !c.shelf.fresh(e, now)) && c.refill.add(k) {
 			n++
 		}
 	}

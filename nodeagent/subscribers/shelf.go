@@ -155,6 +155,15 @@ func (s *shelf) expect(key string, revision uint64) {
 	}
 }
 
+// disappoint takes it that a revision which is said to exist is not to be had: the
+// next read asks, and takes what there is.
+func (s *shelf) disappoint(key string) {
+	if e := s.entries[key]; e != nil && e.least > e.revision {
+		e.least = e.revision
+		s.suspect(key)
+	}
+}
+
 // suspectAll notes that anything held may be old.
 func (s *shelf) suspectAll() {
 	s.seq++
