@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"sync"
 
 	"thor/dbagent/location"
+	"thor/identity"
 	"thor/overlay"
 	"thor/subjects"
 )
@@ -21,40 +20,20 @@ type Fixed struct {
 	PasswordFile string // may be empty if DSN has the password, or needs none
 }
 
-const maxPasswordFile = 4 << 10
-
 // Locate reads the password.
 func (f Fixed) Locate(context.Context) (location.DSN, error) {
 	if f.PasswordFile == "" {
 		return f.DSN, nil
 	}
-	secret, err := readPassword(f.PasswordFile)
+	secret, err := identity.ReadSecret(f.PasswordFile)
 	if err != nil {
 		return location.DSN{}, fmt.Errorf("read the database password: %w", err)
 	}
-	return f.DSN.WithPassword(secret)
+	return f.DSN.WithPassword(strings.TrimRight(string(secret), "\r\n"))
 }
 
 // Watch never yields.
 func (f Fixed) Watch(context.Context) <-chan struct{} { return nil }
-
-// readPassword reads a file that nobody but its owner may read.
-func readPassword(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !fi.Mode().IsRegular() || fi.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("%s is not a file that only its owner may read: chmod 600", path)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxPasswordFile))
-	return strings.TrimRight(string(b), "\r\n"), err
-}
 
 // A Node is what Announced needs of an overlay.Node.
 type Node interface {
