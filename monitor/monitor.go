@@ -33,7 +33,7 @@ var (
 	// active manager confirmed.
 	ErrStale = errors.New("monitor: the status is not confirmed by an active manager")
 	// ErrNoStatus says that nothing is known of the network: nothing was printed.
-	ErrNoStatus = errors.New("monitor: nothing is known of the network")
+	ErrNoStatus = errors.New("monitor: connected to a broker, but no manager told a status in time: is a thor manager running? (thor doctor looks for it)")
 )
 
 // A Source delivers views of the network; [overlay.Node] is one. The channel

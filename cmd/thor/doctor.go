@@ -13,22 +13,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"thor/identity"
-	"thor/monitor/view"
 )
 
 // A finding is one line of the doctor's report.
 type finding struct {
 	ok   bool
 	what string
-	fix  string // what to do; empty when ok
+	fix  string // what to do: about a fault, or, when ok, to be safer
 }
+
+func fine(format string, args ...any) finding { return finding{true, fmt.Sprintf(format, args...), ""} }
 
 func newDoctor() *cobra.Command {
 	var r reach
 	c := &cobra.Command{
 		Use: "doctor", Short: "Find out why something does not work, and what to do",
-		Long: "Check the certificate, each broker, the status and the name servers, in the order in which they depend on each other,\n" +
-			"and say what to do about each fault. Exit 1 when there is one.",
+		Long: "Check the certificate, each broker, the clocks, the managers, the name servers and the key-value bucket, in the order\n" +
+			"in which they depend on each other, and say what to do about each fault. Exit 1 when there is one; a note is none.\n" +
+			"An operator's certificate sees more than another.",
 		Example: "  thor doctor --config /etc/thor/node.toml", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.resolve(); err != nil {
@@ -47,8 +49,12 @@ func newDoctor() *cobra.Command {
 func report(w io.Writer, fs []finding) bool {
 	good := true
 	for _, f := range fs {
-		if f.ok {
+		if f.ok && f.fix == "" {
 			fmt.Fprintf(w, "ok    %s\n", f.what)
+			continue
+		}
+		if f.ok {
+			fmt.Fprintf(w, "note  %s\n      -> %s\n", f.what, f.fix)
 			continue
 		}
 		good = false
@@ -62,12 +68,7 @@ func diagnose(ctx context.Context, r *reach) []finding {
 	if err != nil {
 		return []finding{{false, err.Error(), "mend the files, or issue new ones (thor ca issue)"}}
 	}
-	id := creds.Identity()
-	left := time.Until(id.NotAfter)
-	fs := []finding{{true, fmt.Sprintf("certificate of %s for %s, roles %v, valid for %d days", id.Node, id.Domain, id.Roles, int(left.Hours()/24)), ""}}
-	if left < 7*24*time.Hour {
-		fs = append(fs, finding{false, fmt.Sprintf("the certificate expires on %s", id.NotAfter.Format(time.DateTime)), "renew it now: thor ca renew, then SIGHUP"})
-	}
+	fs := checkCertificate(creds.Identity(), time.Now())
 	reached := 0
 	for _, b := range r.brokers {
 		if strings.HasPrefix(b, "srv:") {
@@ -84,7 +85,25 @@ func diagnose(ctx context.Context, r *reach) []finding {
 	if reached == 0 {
 		return fs
 	}
-	return append(fs, checkStatus(ctx, r)...)
+	return append(fs, checkNetwork(ctx, r)...)
+}
+
+// checkCertificate wants a quarter of the lifetime left, or a week of a long one.
+func checkCertificate(id *identity.Identity, now time.Time) []finding {
+	left := id.NotAfter.Sub(now)
+	fs := []finding{fine("certificate of %s for %s, roles %v, valid until %s (%s)", id.Node, id.Domain, id.Roles, id.NotAfter.Format(time.DateTime), rough(left))}
+	if left < min(7*24*time.Hour, id.NotAfter.Sub(id.NotBefore)/4) {
+		fs = append(fs, finding{false, fmt.Sprintf("the certificate expires in %s", rough(left)), "renew it now: thor ca renew, then send the daemon SIGHUP"})
+	}
+	return fs
+}
+
+// rough is d in days, or in hours and minutes.
+func rough(d time.Duration) string {
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	}
+	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 }
 
 func checkSRV(ctx context.Context, domain string) finding {
@@ -121,26 +140,4 @@ func checkBroker(ctx context.Context, creds *identity.Credentials, broker string
 		return finding{false, fmt.Sprintf("%s: it ended the connection: %v", broker, err), "our certificate is refused: expired, revoked or from another CA; the broker's log says which"}
 	}
 	return finding{true, fmt.Sprintf("%s answers after %d ms", broker, time.Since(began).Milliseconds()), ""}
-}
-
-func checkStatus(ctx context.Context, r *reach) []finding {
-	s, err := r.open(ctx)
-	if err != nil {
-		return []finding{{false, err.Error(), "see the brokers' logs"}}
-	}
-	defer s.end()
-	v, err := s.status(ctx)
-	if err != nil {
-		return []finding{{false, err.Error(), "start a manager, and see its log"}}
-	}
-	fs := []finding{{true, fmt.Sprintf("status of epoch %d, generation %d by %s", v.Status.Epoch, v.Status.Generation, v.Status.Manager), ""}}
-	if skew := time.Until(v.Status.Time); skew > time.Minute {
-		fs = append(fs, finding{false, fmt.Sprintf("the manager's clock is %s ahead of ours", skew.Round(time.Second)), "run NTP on both hosts; certificates depend on the time"})
-	}
-	if ok, reasons := view.Health(v.Status, v.Stale, v.Connected); !ok {
-		for _, why := range reasons {
-			fs = append(fs, finding{false, why, "see thor members and the node's log"})
-		}
-	}
-	return fs
 }
