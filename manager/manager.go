@@ -26,6 +26,7 @@ import (
 	"thor/manager/election"
 	"thor/manager/membership"
 	"thor/overlay"
+	"thor/overlay/lookup"
 	"thor/subjects"
 )
 
@@ -111,7 +112,7 @@ func New(cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Membership.Domain = cfg.Domain
+	cfg.Membership.Domain, cfg.Membership.NodeHash = cfg.Domain, lookup.Hash[subjects.NodeID]
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
 		ready: make(chan struct{}), in: make(chan *nats.Msg, 64<<10), table: membership.New(cfg.Membership),

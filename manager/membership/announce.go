@@ -63,7 +63,24 @@ func (t *Table) nameable(k key) error {
 	if n := t.nodes[label]; label == k.node || n != nil && n.listed > 0 {
 		return refuse(subjects.CodeName, "role %s has the host name of node %s", k.role, label)
 	}
+	if t.collides(k.node) {
+		return refuse(subjects.CodeName, "node %s has the lookup hash of another node: give it another name", k.node)
+	}
+	if t.cfg.NodeHash != nil {
+		t.hashes[t.cfg.NodeHash(k.node)] = k.node
+	}
 	return nil
+}
+
+// collides reports whether another node of the status has the lookup hash of
+// node: in each slot only one of the two could ever be chosen.
+func (t *Table) collides(node subjects.NodeID) bool {
+	if t.cfg.NodeHash == nil {
+		return false
+	}
+	other := t.hashes[t.cfg.NodeHash(node)]
+	n := t.nodes[other]
+	return other != node && n != nil && n.listed > 0
 }
 
 // leave takes m out because it asks for it, even as the last of its role.

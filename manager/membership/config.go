@@ -1,6 +1,10 @@
 package membership
 
-import "time"
+import (
+	"time"
+
+	"thor/subjects"
+)
 
 // Config holds the numbers of the rules. The zero value of each field means
 // its default; the defaults belong together (see DefaultConfig).
@@ -21,6 +25,10 @@ type Config struct {
 
 	DepartedFor time.Duration // how long a departed node's address stays known: 10 min
 	MaxMembers  int           // members and remembered ones; more are refused: 20,000
+
+	// NodeHash is the hash by which the lookup tells nodes apart: of two nodes with
+	// the same one, the second is refused. nil: none is.
+	NodeHash func(subjects.NodeID) uint64
 }
 
 // DefaultConfig is the profile for a network with beats each second and pings

@@ -121,6 +121,9 @@ func (t *Table) member(k key) *member {
 	if n == nil {
 		n = &node{id: k.node, last: t.now}
 		t.nodes[k.node] = n
+		if t.cfg.NodeHash != nil && !t.collides(k.node) {
+			t.hashes[t.cfg.NodeHash(k.node)] = k.node
+		}
 	}
 	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, told: longAgo, reasons: longAgo}
 	m.timer = timer{kind: timerMember, role: string(k.role), node: string(k.node), index: -1, act: func() { t.wake(m) }}
@@ -146,6 +149,9 @@ func (t *Table) forget(m *member) {
 	m.node.members = slices.DeleteFunc(m.node.members, func(o *member) bool { return o == m })
 	if len(m.node.members) == 0 {
 		delete(t.nodes, m.key.node)
+		if t.cfg.NodeHash != nil && t.hashes[t.cfg.NodeHash(m.key.node)] == m.key.node {
+			delete(t.hashes, t.cfg.NodeHash(m.key.node))
+		}
 	}
 }
 

@@ -26,7 +26,8 @@ type Table struct {
 	members  map[key]*member // listed ones, and who is remembered
 	nodes    map[subjects.NodeID]*node
 	roles    map[subjects.Role]*role
-	labels   map[string]subjects.Role // host labels of the roles that have members
+	labels   map[string]subjects.Role   // host labels of the roles that have members
+	hashes   map[uint64]subjects.NodeID // of nodes, as the lookup has them; empty without Config.NodeHash
 	brokers  map[string]*broker
 	departed map[subjects.NodeID]*departed
 	revoked  revocations
@@ -83,6 +84,7 @@ func New(cfg Config) *Table {
 		nodes:    make(map[subjects.NodeID]*node),
 		roles:    make(map[subjects.Role]*role),
 		labels:   make(map[string]subjects.Role),
+		hashes:   make(map[uint64]subjects.NodeID),
 		brokers:  make(map[string]*broker),
 		departed: make(map[subjects.NodeID]*departed),
 		dirty:    make(map[*role]struct{}),

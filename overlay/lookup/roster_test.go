@@ -48,8 +48,15 @@ func TestSlotLabels(t *testing.T) {
 		slot  uint32
 		label string
 	}{
-		{18, 0, "0000"}, {18, 31, "000v"}, {18, 32, "0010"}, {18, 198778, "623q"}, {18, 1<<18 - 1, "7vvv"},
-		{10, 1023, "vv"}, {11, 2047, "1vv"}, {20, 1<<20 - 1, "vvvv"}, {24, 1<<24 - 1, "fvvvv"},
+		{18, 0, "0000"},
+		{18, 31, "000v"},
+		{18, 32, "0010"},
+		{18, 198778, "623q"},
+		{18, 1<<18 - 1, "7vvv"},
+		{10, 1023, "vv"},
+		{11, 2047, "1vv"},
+		{20, 1<<20 - 1, "vvvv"},
+		{24, 1<<24 - 1, "fvvvv"},
 	} {
 		if got := lookup.Label(c.bits, c.slot); got != c.label {
 			t.Errorf("Label(%d, %d) = %q, want %q", c.bits, c.slot, got, c.label)
