@@ -21,6 +21,7 @@ import (
 	"thor/manager"
 	"thor/manager/membership"
 	"thor/nodeagent"
+	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/overlay"
 	"thor/subjects"
@@ -103,7 +104,7 @@ func newNode() *cobra.Command {
 				return nil, err
 			}
 			lc := local.Config{Source: d.net, HTTP: *d.file.Node.HTTP, Lines: *d.file.Node.Lookup, Log: d.log}
-			p, err := besideSubscribers(d, a, &lc)
+			p, online, err := besideSubscribers(d, a, &lc)
 			if err != nil {
 				return nil, err
 			}
@@ -112,18 +113,27 @@ func newNode() *cobra.Command {
 				return nil, err
 			}
 			d.onSignal = func(s os.Signal) { drainBySignal(d, a, s) }
-			d.onReload = func() error { return reloadRoles(d, a) }
+			d.onReload = func() error { return reloadRoles(d, a, online) }
 			return beside{p, here}, nil
 		})
 }
 
-// reloadRoles makes the roles of the file what the agent announces.
-func reloadRoles(d *daemon, a *nodeagent.Agent) error {
+// reloadRoles makes the roles of the file what the agent announces, and their
+// Kamailios those that are asked.
+func reloadRoles(d *daemon, a *nodeagent.Agent, online *kamailio.Answers) error {
 	roles, ps := nodeRoles(d.file, d.creds.Identity())
 	if len(ps) > 0 {
 		return ps
 	}
-	return a.Reconfigure(roles)
+	clients, err := kamailios(d.file)
+	if err != nil {
+		return err
+	}
+	if err := a.Reconfigure(roles); err != nil {
+		return err
+	}
+	online.Use(clients)
+	return nil
 }
 
 // beside is a part with services that live as long: it is ready, and ends, when

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 
+	"thor/cmd/thor/internal/config"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/subscribers"
@@ -14,32 +16,39 @@ import (
 // besideSubscribers adds to p what a node does for subscribers: it keeps their
 // profiles and gives them on the local HTTP service, and it tells who is
 // registered with its Kamailio.
-func besideSubscribers(d *daemon, p part, lc *local.Config) (part, error) {
+func besideSubscribers(d *daemon, p part, lc *local.Config) (part, *kamailio.Answers, error) {
 	if c := d.file.Node.Subscribers; c != nil {
 		cache, err := subscribers.New(subscribers.Config{
 			Overlay: d.net, Max: c.Max, Grace: c.Grace, Log: d.log, Metrics: d.registerer(),
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		lc.Pages = map[string]http.Handler{"/subscriber/": cache.Handler()}
 		p = beside{p, cache}
 	}
-	clients := make(map[subjects.Role]*kamailio.Client)
-	for _, r := range d.file.Node.Roles {
+	clients, err := kamailios(d.file)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := kamailio.Handle(d.net, clients, d.log)
+	return beside{p, registrations{a}}, a, nil
+}
+
+// kamailios are those that the roles of the file have beside them.
+func kamailios(f *config.File) (map[subjects.Role]*kamailio.Client, error) {
+	out := make(map[subjects.Role]*kamailio.Client)
+	for i, r := range f.Node.Roles {
 		if r.Kamailio == "" {
 			continue
 		}
 		c, err := kamailio.NewClient(r.Kamailio)
 		if err != nil {
-			return nil, err
+			return nil, config.Problems{f.Problem(fmt.Sprintf("node.role[%d].kamailio", i), "%v", err)}
 		}
-		clients[subjects.Role(r.Role)] = c
+		out[subjects.Role(r.Role)] = c
 	}
-	if len(clients) > 0 {
-		p = beside{p, registrations{kamailio.Handle(d.net, clients, d.log)}}
-	}
-	return p, nil
+	return out, nil
 }
 
 // registrations are answered for as long as the network runs.

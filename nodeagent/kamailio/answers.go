@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -28,9 +29,9 @@ type Network interface {
 
 // Answers answers what the provisioning server asks of this node.
 type Answers struct {
-	roles   map[subjects.Role]*counted
 	log     zerolog.Logger
-	life    context.Context // ends with Close
+	now     atomic.Pointer[map[subjects.Role]*counted] // never written to
+	life    context.Context                            // ends with Close
 	end     context.CancelFunc
 	working sync.WaitGroup
 }
@@ -48,29 +49,41 @@ type counted struct {
 // Handle has n answer by the Kamailios of the roles from now on. Call it before
 // the network runs.
 func Handle(n Network, roles map[subjects.Role]*Client, log zerolog.Logger) *Answers {
-	a := &Answers{roles: make(map[subjects.Role]*counted), log: log.With().Str("comp", "kamailio").Logger()}
+	a := &Answers{log: log.With().Str("comp", "kamailio").Logger()}
 	a.life, a.end = context.WithCancel(context.Background())
-	for r, c := range roles {
-		a.roles[r] = &counted{client: c}
-	}
+	a.Use(roles)
 	n.Handle(subjects.Agent, subjects.VerbStatistics, a.statistics)
 	n.Handle(subjects.Agent, subjects.VerbLocations, a.locations)
 	return a
 }
+
+// Use has the questions of the roles answered by other Kamailios. A question under
+// way may still go to the former.
+func (a *Answers) Use(roles map[subjects.Role]*Client) {
+	next := make(map[subjects.Role]*counted)
+	for r, c := range roles {
+		next[r] = &counted{client: c}
+	}
+	if old := a.now.Swap(&next); old != nil {
+		for _, c := range *old {
+			c.client.Close()
+		}
+	}
+}
+
+func (a *Answers) roles() map[subjects.Role]*counted { return *a.now.Load() }
 
 // Close ends what is under way, and the connections to Kamailio. Questions that
 // come later get no counts.
 func (a *Answers) Close() {
 	a.end()
 	a.working.Wait()
-	for _, c := range a.roles {
-		c.client.Close()
-	}
+	a.Use(nil)
 }
 
 func (a *Answers) statistics(ctx context.Context, _ *overlay.Request) *subjects.Reply {
 	s := subjects.NodeStatistics{V: subjects.Version, Roles: make(map[subjects.Role]subjects.RoleStatistics)}
-	for r, c := range a.roles {
+	for r, c := range a.roles() {
 		counts, err := a.count(ctx, c)
 		if err != nil {
 			a.log.Debug().Err(err).Str("role", string(r)).Msg("registrations cannot be counted")
@@ -135,12 +148,13 @@ func (a *Answers) locations(ctx context.Context, r *overlay.Request) *subjects.R
 	answered := len(q.Keys) == 0
 	var g sync.WaitGroup
 	slots := make(chan struct{}, lookups)
+	roles := a.roles()
 	for _, k := range q.Keys {
-		for _, role := range slices.Sorted(maps.Keys(a.roles)) {
+		for _, role := range slices.Sorted(maps.Keys(roles)) {
 			slots <- struct{}{}
 			g.Go(func() {
 				defer func() { <-slots }()
-				cs, err := a.roles[role].client.Contacts(ctx, k)
+				cs, err := roles[role].client.Contacts(ctx, k)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {

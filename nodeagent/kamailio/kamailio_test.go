@@ -249,3 +249,27 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 		}
 	}
 }
+
+func TestAnotherKamailioTakesOver(t *testing.T) {
+	online := func(domain string) *Client {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `{"result":{"Domains":[{"Domain":{"Domain":"location","AoRs":[{"AoR":"a@%s"}]}}]}}`, domain)
+		}))
+		t.Cleanup(srv.Close)
+		c, err := NewClient(srv.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	d := make(desk)
+	a := Handle(d, nil, zerolog.Nop())
+	t.Cleanup(a.Close)
+	for _, domain := range []string{"one.example.net", "two.example.net"} {
+		a.Use(map[subjects.Role]*Client{"sip_proxy": online(domain)})
+		s, err := subjects.ParseNodeStatistics(d["_.statistics"](t.Context(), &overlay.Request{}).Data)
+		if err != nil || s.Roles["sip_proxy"][subjects.OnlineAccounts][domain] != 1 {
+			t.Errorf("%s: %+v %v", domain, s, err)
+		}
+	}
+}
