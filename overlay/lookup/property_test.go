@@ -54,7 +54,7 @@ func serving(ms []lookup.Member, id subjects.NodeID) int {
 // up to date is the one built anew.
 func TestOnlyTheMemberThatChangesGainsOrLoses(t *testing.T) {
 	histories := []struct{ bits, members, steps, verify int }{
-		{10, 12, 6000, 1}, {10, 60, 3500, 1}, {12, 300, 400, 4}, {18, 40, 100, 10},
+		{10, 12, 6000, 4}, {10, 60, 3800, 8}, {12, 300, 200, 10}, {18, 40, 60, 20},
 	}
 	total := 0
 	for _, h := range histories {
