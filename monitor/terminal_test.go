@@ -166,7 +166,8 @@ func TestKeysAndResizeWorkOnARealTerminal(t *testing.T) {
 	x.sees("2-11 of 19")
 	x.resize(59, 9)
 	x.see("summary", func(s string) bool {
-		return strings.HasPrefix(s, "◐ degraded  sipthor.net  media_relay 2/2") && strings.Count(strings.TrimSpace(s), "\n") == 0
+		return strings.HasPrefix(s, "◐ degraded  sipthor.net  media_relay 2/2") && strings.Count(strings.TrimSpace(s), "\n") == 2 &&
+			strings.Contains(s, "voicemail_server 1/1")
 	})
 	x.resize(1, 1)
 	x.resize(110, 24)

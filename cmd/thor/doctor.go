@@ -98,10 +98,13 @@ func checkCertificate(id *identity.Identity, now time.Time) []finding {
 	return fs
 }
 
-// rough is d in days, or in hours and minutes.
+// rough is d in days, in hours and minutes, or in seconds.
 func rough(d time.Duration) string {
 	if d >= 48*time.Hour {
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	}
+	if d < time.Minute {
+		return d.Round(time.Second).String()
 	}
 	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 }

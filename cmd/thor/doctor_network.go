@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,7 +46,7 @@ func checkNetwork(ctx context.Context, r *reach) []finding {
 		fs = append(fs, checkBucket(ctx, s, st.Mark()))
 	}
 	fs = append(fs, checkDigests(st)...)
-	fs = append(fs, checkNameServers(ctx, st)...)
+	fs = append(fs, checkNameServers(ctx, st, r.dns)...)
 	if ok, reasons := view.Health(st, v.Stale, v.Connected); !ok {
 		for _, why := range reasons {
 			fs = append(fs, finding{false, why, "see thor members, and the log of the node"})
@@ -199,23 +200,33 @@ func checkDigests(st *subjects.Status) []finding {
 }
 
 // checkNameServers asks each where it is announced, and compares the answers.
-func checkNameServers(ctx context.Context, st *subjects.Status) []finding {
-	fs, agree := askNameServers(ctx, st)
+// known are places that are better known, by their port: a thor up listens
+// elsewhere than where its name servers are announced.
+func checkNameServers(ctx context.Context, st *subjects.Status, known []string) []finding {
+	fs, agree := askNameServers(ctx, st, known)
 	if !agree { // a change may have come between two of them
-		fs, _ = askNameServers(ctx, st)
+		fs, _ = askNameServers(ctx, st, known)
 	}
 	return fs
 }
 
-func askNameServers(ctx context.Context, st *subjects.Status) (fs []finding, agree bool) {
+// place is where to ask the name server m.
+func place(m *subjects.Member, known []string) string {
+	port := cmp.Or(m.Attrs["port"], "53")
+	for _, k := range known {
+		if _, p, err := net.SplitHostPort(k); err == nil && p == port {
+			return k
+		}
+	}
+	return net.JoinHostPort(m.Address().String(), port)
+}
+
+func askNameServers(ctx context.Context, st *subjects.Status, known []string) (fs []finding, agree bool) {
 	members := st.Roles[subjects.DNSManager]
 	said := make(map[string][]string)
 	for i := range members {
 		m := &members[i]
-		server := net.JoinHostPort(m.Address().String(), m.Attrs["port"])
-		if m.Attrs["port"] == "" {
-			server = net.JoinHostPort(m.Address().String(), "53")
-		}
+		server := place(m, known)
 		answer, err := fixedAnswers(ctx, server, st.Domain, uint32(st.Generation))
 		if err != nil {
 			fs = append(fs, finding{

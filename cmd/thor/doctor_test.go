@@ -92,7 +92,7 @@ func TestTheDoctorComparesNameServers(t *testing.T) {
 		defer cancel()
 		st := &subjects.Status{Domain: "example.net", Generation: 1001, Roles: map[subjects.Role][]subjects.Member{subjects.DNSManager: ms}}
 		var out strings.Builder
-		report(&out, append(checkDigests(st), checkNameServers(ctx, st)...))
+		report(&out, append(checkDigests(st), checkNameServers(ctx, st, nil)...))
 		return out.String()
 	}
 	for _, c := range []struct {
@@ -117,6 +117,21 @@ func TestTheDoctorComparesNameServers(t *testing.T) {
 		if c.want == nil && got != "" {
 			t.Errorf("of no name servers: %s", got)
 		}
+	}
+}
+
+func TestTheDoctorAsksWhereAThorUpListens(t *testing.T) {
+	m := subjects.Member{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Attrs: subjects.Attrs{"port": "5355"}}
+	known := []string{"127.0.0.1:5354", "127.0.0.1:5355"}
+	if got := place(&m, known); got != "127.0.0.1:5355" {
+		t.Error(got)
+	}
+	if got := place(&m, known[:1]); got != "192.0.2.1:5355" {
+		t.Error(got)
+	}
+	m.Attrs = nil
+	if got := place(&m, known); got != "192.0.2.1:53" {
+		t.Error(got)
 	}
 }
 

@@ -34,6 +34,7 @@ func outputFlag(c *cobra.Command, dst *string) {
 type reach struct {
 	dir, config, cert, key, ca string
 	brokers                    []string
+	dns                        []string // of a thor up: where its name servers listen
 	timeout                    time.Duration
 }
 
@@ -78,6 +79,7 @@ func (r *reach) resolve() error {
 		if err != nil {
 			return usagef("no network found: give --dir of a thor up, --config, or --brokers with --cert, --key and --ca (%v)", err)
 		}
+		r.dns = n.DNS
 		r.brokers, r.cert, r.key, r.ca = n.Brokers, n.Operator.Cert, n.Operator.Key, n.Operator.CA
 	}
 	return nil

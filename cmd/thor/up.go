@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,30 +52,25 @@ func greet(cmd *cobra.Command, o up.Options, n *up.Network, took time.Duration) 
 	if o.Dir != up.DefaultDir() {
 		flag = " --dir " + o.Dir
 	}
-	host, port := n.DNS[0], ""
-	for i := len(host) - 1; i >= 0; i-- {
-		if host[i] == ':' {
-			host, port = host[:i], host[i+1:]
-			break
-		}
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), `ready after %.1f s
-
-  thor monitor%s                               watch the network
-  dig @%s -p %s _sip._udp.%s SRV     ask a name server
-  thor drain node2%s; thor resume node2%s      maintenance
-  kill -9 a process of %s/%s, and watch
-%s
-Ctrl-C ends the network.
-`, took.Seconds(), flag, host, port, n.Domain, flag, flag, o.Dir, up.NetworkFile, greetSOAP(n))
+	host, port, _ := net.SplitHostPort(n.DNS[0]) // checked by up
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(w, "  thor monitor%s\twatch the network\n", flag)
+	fmt.Fprintf(w, "  dig @%s -p %s _sip._udp.%s SRV\task a name server\n", host, port, n.Domain)
+	fmt.Fprintf(w, "  thor drain node2%s ; thor resume node2%s\tmaintenance\n", flag, flag)
+	fmt.Fprintf(w, "  thor doctor%s\tis all well?\n", flag)
+	_ = w.Flush() // a strings.Builder takes everything
+	fmt.Fprintf(cmd.OutOrStdout(), "ready after %.1f s\n\n%s\nKill any process that %s/%s lists, and watch.\n%s\nCtrl-C ends the network.\n",
+		took.Seconds(), b.String(), o.Dir, up.NetworkFile, greetSOAP(n))
 }
 
+// greetSOAP is what a SOAP client needs, if there is a provisioning server.
 func greetSOAP(n *up.Network) string {
 	if n.SOAP == nil {
 		return ""
 	}
-	return fmt.Sprintf("  curl --cacert %s %swsdl   what SOAP clients can do, as user %s\n"+
-		"                                             with the password in %s\n", n.Operator.CA, n.SOAP.URL, n.SOAP.User, n.SOAP.PasswordFile)
+	return fmt.Sprintf("What SOAP clients can do, as user %s with the password in %s:\n  curl --cacert %s %swsdl\n",
+		n.SOAP.User, n.SOAP.PasswordFile, n.Operator.CA, n.SOAP.URL)
 }
 
 func newUpControl(verb, short string, dir *string) *cobra.Command {

@@ -302,3 +302,17 @@ func BenchmarkRenderTenThousandMembers(b *testing.B) {
 		m.Render()
 	}
 }
+
+func TestATinyTerminalShowsAsManyRolesAsItHasLines(t *testing.T) {
+	n := sipthor2009()
+	for _, c := range []struct{ w, h, lines int }{{40, 12, 4}, {40, 2, 2}, {20, 5, 5}, {200, 3, 1}, {1, 1, 1}} {
+		m := view.NewModel(view.Options{Node: "node150"}).Resize(c.w, c.h).Show(view.Picture{Status: n.Status, Connected: true}, noon)
+		lines := strings.Split(m.Render(), "\n")
+		if len(lines) != c.lines {
+			t.Errorf("%dx%d: %d lines:\n%s", c.w, c.h, len(lines), m.Render())
+		}
+		if c.h > 4 && c.w == 40 && (!strings.Contains(lines[0], "healthy") || !strings.Contains(lines[3], "thor_monitor 1/1")) {
+			t.Errorf("%dx%d:\n%s", c.w, c.h, m.Render())
+		}
+	}
+}

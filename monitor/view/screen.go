@@ -17,7 +17,7 @@ func (m Model) Render() string {
 	var lines []string
 	switch {
 	case m.width < minWidth || m.height < minHeight:
-		lines = []string{m.summary()}
+		lines = m.summary()
 	case m.help:
 		lines = m.withFooter(slices.Clone(helpText))
 	default:
@@ -50,18 +50,28 @@ func (m *Model) domain() string {
 	return safe(d, 253)
 }
 
-// summary is all there is room for on a tiny terminal: the worst first.
-func (m *Model) summary() string {
+// summary is all there is room for on a tiny terminal, the worst first: how it
+// is, then the count of each role, as many as there are lines.
+func (m *Model) summary() []string {
 	state := m.link()
 	if m.pic.current() {
 		glyph, words, _ := m.health()
 		state = glyph + " " + strings.SplitN(words, ":", 2)[0]
 	}
-	parts := []string{state}
+	line := state
 	if d := m.domain(); d != "" {
-		parts = append(parts, d)
+		line += "  " + d
 	}
-	return strings.Join(append(parts, m.activeCounts(false)...), "  ")
+	var lines []string
+	for _, c := range m.activeCounts(false) {
+		if width(line)+2+width(c) > m.width && len(lines) < m.height-1 {
+			lines = append(lines, line)
+			line = c
+			continue
+		}
+		line += "  " + c
+	}
+	return append(lines, line)
 }
 
 // header: where, how it is, how current that is, and the one figure that the

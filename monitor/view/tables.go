@@ -115,7 +115,8 @@ func details(s *subjects.Status, role subjects.Role, m *subjects.Member, myself 
 	if m.Reason != "" {
 		d = append(d, safe(m.Reason, subjects.MaxReason))
 	}
-	if role == subjects.Manager && m.Node == s.Manager && m.Node != "" {
+	active := role == subjects.Manager && m.Node == s.Manager && m.Node != ""
+	if active {
 		d = append(d, "active")
 	}
 	if role == subjects.Monitor && m.Node == myself && myself != "" {
@@ -128,6 +129,9 @@ func details(s *subjects.Status, role subjects.Role, m *subjects.Member, myself 
 		d = append(d, "also "+subjects.Printable(a.String(), 64))
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.Attrs)) {
+		if active && k == "state" && m.Attrs[k] == "active" { // said already
+			continue
+		}
 		d = append(d, subjects.Printable(k, 32)+"="+subjects.Printable(maskAttr(k, m.Attrs[k]), subjects.MaxAttrValue))
 	}
 	if m.Version != "" {
