@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,8 +74,8 @@ type Election struct {
 	js    jetstream.JetStream
 	kv    jetstream.KeyValue
 	terms chan *Term
-	lost  chan string
-	boot  atomic.Pointer[string] // of the holder of the lease
+	lost  chan struct{} // the holder's connection has ended
+	ends  ends
 
 	updates  <-chan jetstream.KeyValueEntry
 	endWatch context.CancelFunc
@@ -96,7 +95,6 @@ type seen struct {
 	stored  entry     // which that is
 	changed time.Time // when that was first told
 	missed  time.Time // since when nothing is stored, not even that it was given back; zero: something is
-	ended   string    // the holder's connection whose end was told last
 }
 
 // An entry is one write to the bucket, also when the bucket was made anew.
@@ -107,26 +105,19 @@ type entry struct {
 
 // New makes an election; nothing happens before Run.
 func New(cfg Config) *Election {
-	return &Election{cfg: cfg, terms: make(chan *Term), lost: make(chan string, 1)}
+	return &Election{cfg: cfg, terms: make(chan *Term), lost: make(chan struct{}, 1)}
 }
 
 // Terms delivers each term that was won.
 func (e *Election) Terms() <-chan *Term { return e.terms }
 
 // Disconnected tells that the connection via, "<broker>#<connection>", of the
-// process boot ended at a living broker. It never blocks.
+// process boot ended at a living broker. It never blocks, and may be called
+// before Run: an election that begins then has not missed it.
 func (e *Election) Disconnected(boot, via string) {
-	if holder := e.boot.Load(); holder == nil || *holder != boot {
-		return
-	}
-	for {
+	if e.ends.add(link{boot, via}) {
 		select {
-		case e.lost <- via:
-			return
-		default:
-		}
-		select {
-		case <-e.lost: // the newest counts
+		case e.lost <- struct{}{}:
 		default:
 		}
 	}
@@ -220,8 +211,8 @@ func (e *Election) follow(ctx context.Context) error {
 			silence.Reset(silentWatch)
 			e.note(u)
 			attempt.Reset(e.wait())
-		case via := <-e.lost:
-			if e.seen.ended = via; e.orphaned() {
+		case <-e.lost:
+			if e.orphaned() {
 				attempt.Reset(e.wait())
 			}
 		case <-attempt.C:
@@ -270,7 +261,7 @@ func (e *Election) note(u jetstream.KeyValueEntry) {
 		return
 	}
 	e.seen.lease, e.seen.last = l, l
-	e.boot.Store(&l.Boot)
+	e.ends.watch(link{l.Boot, l.Via})
 }
 
 // plausible refuses a lease whose numbers no history of this network can have
@@ -312,7 +303,8 @@ func (e *Election) wait() time.Duration {
 // orphaned reports whether the connection ended over which the holder of the
 // lease wrote it. A lease that names none has been renewed since, or will be.
 func (e *Election) orphaned() bool {
-	return e.seen.held && e.seen.lease.Via != "" && e.seen.lease.Via == e.seen.ended
+	l := e.seen.lease
+	return e.seen.held && l.Via != "" && e.ends.has(link{l.Boot, l.Via})
 }
 
 // delay lets the preferred candidate be first.

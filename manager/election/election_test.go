@@ -48,6 +48,28 @@ func TestTakeOverSoonAfterTheLeadersConnectionEnded(t *testing.T) {
 	})
 }
 
+// A candidate that begins while the leader dies hears of the end first, and of
+// the lease later.
+func TestTakeOverByACandidateThatKnewNoLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *lab) {
+		leader := l.start("m1", 0)
+		l.soon(5*time.Second, leader)
+		time.Sleep(2 * time.Second)
+		late := l.start("m2", 0, func(c *candidate) { c.listens = time.Second })
+		time.Sleep(500 * time.Millisecond)
+		for i := range 4000 { // and of many others
+			late.e.Disconnected(fmt.Sprint("boot", i), fmt.Sprint("broker#", 1000+i))
+		}
+		leader.kill()
+		for i := range 90 {
+			late.e.Disconnected(fmt.Sprint("boot", i), fmt.Sprint("broker#", 9000+i))
+		}
+		if _, d := l.soon(time.Minute, late); d > 1200*time.Millisecond {
+			t.Errorf("taken over after %v", d)
+		}
+	})
+}
+
 // A leader whose connection ends and is back at once renews over the new one:
 // the attempt to take over does not happen, or fails. One that is away for
 // longer is replaced, and knows it as soon as it is back.

@@ -49,6 +49,7 @@ type candidate struct {
 	onKeep  atomic.Pointer[func() error]
 	absurd  atomic.Int64
 	gate    gate
+	listens time.Duration // before it campaigns
 }
 
 // inBubble runs f with a lab, and watches all the while that never two lead.
@@ -166,6 +167,7 @@ func (c *candidate) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		time.Sleep(c.listens)
 		if err := c.e.Run(ctx); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
