@@ -24,12 +24,21 @@ lint:
     {{ go_tools }}/gofumpt -l . | (! grep .)
     go vet ./...
     {{ go_tools }}/staticcheck ./...
+    {{ go_tools }}/staticcheck -tags 'e2e boot' ./cmd/thor/e2e
     just --fmt --check
-    shellcheck .ci/run
+    shellcheck .ci/run deploy/*.sh deploy/debian/* cmd/thor/e2e/testdata/*.sh
 
 # the main job on real Kamailio, rtpengine, SIPp and MariaDB
 e2e:
     go test -tags e2e -count=1 -timeout 20m -run 'Test[^B]' -v ./cmd/thor/e2e/...
+
+# the Debian package dist/thor_VERSION_amd64.deb
+deb:
+    NFPM={{ go_tools }}/nfpm deploy/package.sh
+
+# the package installed into a Debian that is booted for it; needs root
+boot-test: deb
+    go test -tags 'e2e boot' -count=1 -timeout 20m -run TestPackageBoots -v ./cmd/thor/e2e
 
 # the race detector, slow
 race:
@@ -52,4 +61,4 @@ bench-lookup:
     THOR_BENCH=1 go test -count=1 -timeout 10m -v -run 'TestFigures|TestOnlyTheMember' ./overlay/lookup
 
 # what CI runs
-ci: test lint e2e
+ci: test lint e2e boot-test

@@ -103,6 +103,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		newMonitor(), newStatus(), newMembers(), newEvents(), newLookup(), newDrain(), newResume(),
 		newCA(), newConfig(), newDoctor(), newContext(), newVersion(), newSIPResponder(),
 	)
+	root.AddCommand(packaging()...)
 	amendDefaults(root)
 	refuseStrayWords(root)
 	return root

@@ -1,0 +1,133 @@
+#!/bin/bash
+# What TestPackageBoots does inside the booted machine. The exit code becomes
+# that of the machine.
+set -euo pipefail
+daemons=(thor-broker thor-manager thor-dns thor-node)
+export THOR_CA_DIR=/root/ca
+
+say() { echo "$SECONDS s  $*"; }
+
+finish() {
+	local rc=$?
+	if ((rc)); then
+		echo "FAILED"
+		systemctl --no-pager --full status 'thor-*' || true
+		journalctl --no-pager -n 60 || true
+	fi
+	systemctl exit "$rc"
+}
+trap finish EXIT
+
+# await SECONDS WHAT COMMAND…: until the command succeeds
+await() {
+	local end=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		if ((SECONDS >= end)); then
+			say "not in time: $what"
+			"$@" || true
+			return 1
+		fi
+		sleep 0.1
+	done
+	say "$what"
+}
+
+# operator COMMAND…: thor as an operator would run it from a unit, with the key
+# as systemd hands it over
+operator() {
+	# shellcheck disable=SC2016 # the unit's shell expands it
+	systemd-run --quiet --wait --pipe -p DynamicUser=yes \
+		-p LoadCredential=key:/root/desk.key -p LoadCredential=crt:/root/desk.crt -p LoadCredential=ca:/root/ca/ca.crt \
+		bash -c 'd=$CREDENTIALS_DIRECTORY; stat -c "key %a %U" "$d/key" >&2
+			exec thor "$@" --brokers tls://127.0.0.1:4222 --cert "$d/crt" --key "$d/key" --ca "$d/ca"' operator "$@"
+}
+
+dpkg -i /thor.deb
+for old in eventserver manager database dns node monitor; do
+	"thor-$old" -h >/dev/null
+done
+[[ $(stat -c %a /etc/thor/pki) == 700 ]]
+if thor config check /etc/thor/thor.toml 2>/dev/null; then
+	say "the empty configuration is taken for a good one"
+	exit 1
+fi
+say "installed: $(thor version | head -1)"
+
+thor-ca ca init --domain example.net
+roles=(--role thor_eventserver --role thor_manager --role thor_dnsmanager --role sip_proxy)
+thor-ca ca issue --node host1 "${roles[@]}" --ip 127.0.0.1 --days 2 --out /etc/thor/pki/node
+thor-ca ca issue --node desk --role thor_operator --role thor_monitor --ip 127.0.0.1 --out /root/desk
+cp /root/ca/ca.crt /etc/thor/pki/
+cat >/etc/thor/thor.toml <<'TOML'
+[network]
+domain = "example.net"
+brokers = ["tls://127.0.0.1:4222"]
+certificate = "/etc/thor/pki/node.crt"
+key = "/etc/thor/pki/node.key"
+ca = "/etc/thor/pki/ca.crt"
+state = "/var/lib/thor/all"
+[broker]
+listen = "127.0.0.1:4222"
+[manager]
+[dns]
+listen = ["127.0.0.1:53"]
+[[node.role]]
+role = "sip_proxy"
+[[node.role.check]]
+kind = "sip"
+target = "127.0.0.1:5060"
+interval = "500ms"
+TOML
+thor config check /etc/thor/thor.toml
+systemd-run --quiet --unit=sip thor sip-responder --listen 127.0.0.1:5060
+
+chmod 640 /etc/thor/pki/node.key
+if THOR_STATE=/root/state thor node --config /etc/thor/thor.toml 2>/root/refusal; then exit 1; fi
+grep -c . /root/refusal | grep -qx 1
+grep -q 'chmod 600 /etc/thor/pki/node.key' /root/refusal
+chmod 600 /etc/thor/pki/node.key
+say "refused: $(cat /root/refusal)"
+
+systemctl enable --quiet --now "${daemons[@]}"
+for d in "${daemons[@]}"; do
+	systemctl is-active --quiet "$d"
+	[[ $(systemctl show -P NotifyAccess "$d") == main ]]
+	[[ $(systemctl show -P User "$d")$(systemctl show -P DynamicUser "$d") == *yes ]]
+	pid=$(systemctl show -P MainPID "$d")
+	(($(stat -c %u "/proc/$pid") > 60000))
+done
+say "all units are active, under users of their own"
+
+await 30 "thor status: all is well" operator status
+operator members sip_proxy | tee /root/members
+grep -q 'host1.*127.0.0.1' /root/members
+await 10 "thor doctor finds no fault" operator doctor
+
+thor-ca ca renew /etc/thor/pki/node.crt --days 20
+for d in "${daemons[@]}"; do
+	before=$(systemctl show -P MainPID "$d")
+	systemctl reload "$d"
+	systemctl is-active --quiet "$d"
+	[[ $(systemctl show -P MainPID "$d") == "$before" ]]
+	await 5 "$d re-read its certificate" bash -c "journalctl --no-pager -u $d | grep -q 'certificate re-read'"
+	cmp "/etc/thor/pki/node.crt" "/run/thor/${d#thor-}/node.crt"
+done
+say "reloaded with the renewed certificate"
+
+for d in "${daemons[@]}"; do
+	systemctl kill -s KILL "$d"
+	await 20 "$d is back after SIGKILL" bash -c "[[ \$(systemctl show -P NRestarts $d) == 1 ]] && systemctl is-active --quiet $d"
+done
+await 30 "thor status: all is well again" operator status
+
+dpkg -r thor
+for d in "${daemons[@]}"; do
+	if systemctl is-active --quiet "$d"; then exit 1; fi
+done
+[[ ! -e /usr/bin/thor && -s /etc/thor/thor.toml && -s /etc/thor/pki/node.key && -d /var/lib/private/thor ]]
+[[ $(dpkg-query -W -f '${db:Status-Status}' thor) == config-files ]]
+say "removed: daemons stopped, configuration and state kept"
+dpkg -P thor
+[[ ! -e /etc/thor/thor.toml && -s /etc/thor/pki/node.key && ! -e /var/lib/private/thor ]]
+say "all done"

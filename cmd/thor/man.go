@@ -1,0 +1,27 @@
+//go:build man
+
+package main
+
+import (
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// packaging are the commands that only making a package needs: just deb.
+func packaging() []*cobra.Command {
+	return []*cobra.Command{{
+		Use: "man DIR", Short: "Write the manual pages", Hidden: true, Example: "  thor man dist/man", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return err
+			}
+			root := cmd.Root()
+			root.DisableAutoGenTag = true
+			day := time.Unix(0, 0) // the same bytes for the same commands
+			return doc.GenManTree(root, &doc.GenManHeader{Title: "THOR", Section: "1", Source: "thor", Manual: "thor", Date: &day}, args[0])
+		},
+	}}
+}

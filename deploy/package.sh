@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Make the Debian package dist/thor_VERSION_amd64.deb: just deb. The version is
+# the newest tag v1.2.3, with the commits since, or 0.0.0~dev.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+nfpm=${NFPM:-nfpm}
+
+tag=$(git describe --tags --match 'v[0-9]*' 2>/dev/null || true)
+VERSION=$(sed -E 's/^v//; s/-([0-9]+)-g([0-9a-f]+)$/+\1.g\2/' <<<"${tag:-v0.0.0~dev}")
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export VERSION SOURCE_DATE_EPOCH GOOS=linux GOARCH=amd64 CGO_ENABLED=0
+
+out=dist/package
+rm -rf "$out"
+mkdir -p "$out/man"
+go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$out/thor" ./cmd/thor
+go run -tags man ./cmd/thor man "$out/man"
+rm -f "$out"/man/thor-completion*
+gzip -9n "$out"/man/*
+"$out/thor" completion bash >"$out/thor.bash"
+
+{
+	printf 'thor (%s) unstable; urgency=medium\n\n' "$VERSION"
+	printf '  * What an operator notices is in /usr/share/doc/thor/CHANGELOG.md.\n\n'
+	printf ' -- thor developers <thor@localhost>  %s\n' "$(date -u -R -d "@$SOURCE_DATE_EPOCH")"
+} | gzip -9n >"$out/changelog.gz"
+
+# The licences of all that is linked into the binary, from the modules themselves.
+{
+	printf 'thor is the work of the thor developers'
+	if [[ -f LICENSE ]]; then printf ':\n\n%s\n' "$(<LICENSE)"; else printf '. No licence for it is given yet.\n'; fi
+	printf '\nThe program holds parts of these modules, under their own licences:\n'
+	go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/thor | sort -u |
+		while read -r path version dir; do
+			printf '\n======== %s %s\n\n' "$path" "$version"
+			found=
+			for f in "$dir"/LICEN[SC]E* "$dir"/COPYING* "$dir"/NOTICE*; do
+				if [[ -f $f ]]; then
+					found=1
+					cat "$f"
+				fi
+			done
+			[[ -n $found ]] || { echo "$path has no licence file" >&2 && exit 1; }
+		done
+	printf '\n======== the Go standard library and runtime\n\n'
+	cat "$(go env GOROOT)/LICENSE"
+} >"$out/copyright"
+
+rm -f dist/thor_*.deb
+"$nfpm" package --config deploy/nfpm.yaml --packager deb --target "dist/thor_${VERSION}_amd64.deb" >&2
+echo "dist/thor_${VERSION}_amd64.deb"
