@@ -47,7 +47,7 @@ dpkg -i /thor.deb
 for old in eventserver manager database dns node monitor; do
 	"thor-$old" -h >/dev/null
 done
-[[ $(stat -c %a /etc/thor/pki) == 700 ]]
+[[ $(stat -c %a /etc/thor/pki) == 711 ]]
 if thor config check /etc/thor/thor.toml 2>/dev/null; then
 	say "the empty configuration is taken for a good one"
 	exit 1
