@@ -218,65 +218,6 @@ func (l *layout) nameServers() error {
 	return nil
 }
 
-func (l *layout) nodes() error {
-	kamailio, err := exec.LookPath("kamailio")
-	if err != nil {
-		l.Say("Kamailio is not installed (Debian package kamailio): each node runs a small SIP responder instead")
-	}
-	for i := 1; i <= l.Nodes; i++ {
-		name := fmt.Sprintf("node%d", i)
-		a := l.addr(20, i)
-		head, err := l.home(name, a, subjects.SIPProxy)
-		if err != nil {
-			return err
-		}
-		toml := head + fmt.Sprintf("[node]\nhttp = \"%s:9501\"\nlookup = \"%s:9500\"\n\n[node.subscribers]\n\n", a, a) + fmt.Sprintf("[[node.role]]\nrole = \"sip_proxy\"\naddresses = [%q]\n\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\n", a, a)
-		if err := l.daemon(2, name, "node", subjects.SIPProxy, toml); err != nil {
-			return err
-		}
-		if err := l.sip(name+"-sip", name, kamailio, a); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sip adds the SIP server beside a node.
-func (l *layout) sip(name, node, kamailio string, a netip.Addr) error {
-	if kamailio == "" {
-		return l.service(name, node, subjects.SIPProxy, syscall.SIGTERM, l.Binary, "sip-responder", "--listen", fmt.Sprintf("%s:5060", a))
-	}
-	dir := filepath.Join(l.Dir, name)
-	cfg := filepath.Join(dir, "kamailio.cfg")
-	if err := l.service(name, node, subjects.SIPProxy, syscall.SIGTERM, kamailio,
-		"-DD", "-E", "-f", cfg, "-P", filepath.Join(dir, "kamailio.pid"), "-Y", dir, "-w", dir, "-m", "16", "-M", "4"); err != nil {
-		return err
-	}
-	return writeFile(cfg, []byte(fmt.Sprintf(kamailioConfig, a, a)), 0o600)
-}
-
-// kamailioConfig answers OPTIONS, and 404 to the rest: enough to be checked and to be called.
-const kamailioConfig = `#!KAMAILIO
-debug=1
-log_stderror=yes
-children=1
-tcp_children=1
-auto_aliases=no
-listen=udp:%s:5060
-listen=tcp:%s:5060
-loadmodule "sl.so"
-request_route {
-	if (method == "OPTIONS") {
-		sl_send_reply("200", "OK");
-		exit;
-	}
-	if (method == "ACK") {
-		exit;
-	}
-	sl_send_reply("404", "Not Found");
-}
-`
-
 // database adds a MariaDB with its locator if a server program is installed.
 func (l *layout) database() error {
 	server, err1 := exec.LookPath("mariadbd")

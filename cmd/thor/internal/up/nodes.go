@@ -1,0 +1,117 @@
+package up
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"thor/deploy/examples/kamailio"
+	"thor/subjects"
+)
+
+// A sipServer is what runs beside a node.
+type sipServer int
+
+const (
+	responder    sipServer = iota // a subcommand of thor's own
+	bareKamailio                  // answers OPTIONS only, for want of a module
+	fullKamailio                  // with the example configuration
+)
+
+func (l *layout) nodes() error {
+	program, kind := l.sipServer()
+	for i := 1; i <= l.Nodes; i++ {
+		name := fmt.Sprintf("node%d", i)
+		a := l.addr(20, i)
+		head, err := l.home(name, a, subjects.SIPProxy)
+		if err != nil {
+			return err
+		}
+		toml := head + fmt.Sprintf("[node]\nhttp = \"%s:9501\"\nlookup = \"%s:9500\"\n\n[node.subscribers]\n\n", a, a) +
+			fmt.Sprintf("[[node.role]]\nrole = \"sip_proxy\"\naddresses = [%q]\n", a)
+		if kind == fullKamailio {
+			toml += fmt.Sprintf("kamailio = \"http://%s:5062/RPC\"\n", a)
+		}
+		toml += fmt.Sprintf("\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\n", a)
+		if err := l.daemon(2, name, "node", subjects.SIPProxy, toml); err != nil {
+			return err
+		}
+		if err := l.sip(name+"-sip", name, program, kind, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sipServer finds out what can run here.
+func (l *layout) sipServer() (program string, kind sipServer) {
+	program, err := exec.LookPath("kamailio")
+	if err != nil {
+		l.Say("Kamailio is not installed (Debian package kamailio): each node runs a small SIP responder instead")
+		return l.Binary, responder
+	}
+	file := filepath.Join(l.Dir, "kamailio-check.cfg")
+	defer os.Remove(file)
+	cfg, err := kamailioConfig(l.addr(20, 1))
+	if err == nil {
+		err = writeFile(file, []byte(cfg), 0o600)
+	}
+	if err == nil {
+		err = exec.Command(program, "-c", "-f", file).Run()
+	}
+	if err != nil {
+		l.Say("Kamailio lacks a module (Debian package kamailio-utils-modules), or is older than 5.6: it answers OPTIONS, and nobody can register")
+		return program, bareKamailio
+	}
+	return program, fullKamailio
+}
+
+// kamailioConfig is the example's, with the node's addresses.
+func kamailioConfig(a netip.Addr) (string, error) {
+	return kamailio.Register(kamailio.Own{Address: a.String(), Agent: fmt.Sprintf("%s:9501", a), RPC: fmt.Sprintf("%s:5062", a)})
+}
+
+// sip adds the SIP server beside a node.
+func (l *layout) sip(name, node, program string, kind sipServer, a netip.Addr) error {
+	if kind == responder {
+		return l.service(name, node, subjects.SIPProxy, syscall.SIGTERM, program, "sip-responder", "--listen", fmt.Sprintf("%s:5060", a))
+	}
+	dir := filepath.Join(l.Dir, name)
+	file := filepath.Join(dir, "kamailio.cfg")
+	// Few workers: there may be many nodes on this machine.
+	if err := l.service(name, node, subjects.SIPProxy, syscall.SIGTERM, program, "-DD", "-E", "-f", file, "-n", "2", "-N", "2",
+		"-P", filepath.Join(dir, "kamailio.pid"), "-Y", dir, "-w", dir, "-m", "32", "-M", "4"); err != nil {
+		return err
+	}
+	cfg := fmt.Sprintf(bareConfig, a, a)
+	if kind == fullKamailio {
+		var err error
+		if cfg, err = kamailioConfig(a); err != nil {
+			return err
+		}
+	}
+	return writeFile(file, []byte(cfg), 0o600)
+}
+
+// bareConfig answers OPTIONS, and 404 to the rest: enough to be checked.
+const bareConfig = `#!KAMAILIO
+debug=1
+log_stderror=yes
+auto_aliases=no
+listen=udp:%s:5060
+listen=tcp:%s:5060
+loadmodule "sl.so"
+request_route {
+	if (method == "OPTIONS") {
+		sl_send_reply("200", "OK");
+		exit;
+	}
+	if (method == "ACK") {
+		exit;
+	}
+	sl_send_reply("404", "Not Found");
+}
+`
