@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"thor/deploy/examples/kamailio"
@@ -71,7 +72,11 @@ func (l *layout) sipServer() (program string, kind sipServer) {
 
 // kamailioConfig is the example's, with the node's addresses.
 func kamailioConfig(a netip.Addr) (string, error) {
-	return kamailio.Register(kamailio.Own{Address: a.String(), Agent: fmt.Sprintf("%s:9501", a), RPC: fmt.Sprintf("%s:5062", a)})
+	group := a.String()[:strings.LastIndexByte(a.String(), '.')+1]
+	return kamailio.Register(kamailio.Own{
+		Address: a.String(), Proxies: "^" + strings.ReplaceAll(group, ".", "[.]"),
+		Agent: fmt.Sprintf("%s:9501", a), RPC: fmt.Sprintf("%s:5062", a),
+	})
 }
 
 // sip adds the SIP server beside a node.
