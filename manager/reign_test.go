@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -62,6 +63,7 @@ func TestAReignEndsWithItsLease(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			m.step(time.Now())
 		}
+		synctest.Wait()
 		for _, x := range (*all)[n:] {
 			if !strings.Contains(string(x), `"boot"`) { // its own announcements as a member
 				t.Errorf("published without a lease: %s", x)
