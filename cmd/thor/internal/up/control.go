@@ -47,6 +47,10 @@ func (s *supervisor) control(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "start or stop?", http.StatusNotFound)
 		return
 	}
+	if err := s.check(names); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
+		return
+	}
 	var errs []error
 	for _, n := range names {
 		errs = append(errs, do(n))

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -25,9 +26,10 @@ type child struct {
 
 	prepare func() error // what it needs before its first start and takes a while; nil: nothing
 
-	want bool // it is to run
-	cmd  *exec.Cmd
-	done chan struct{} // closed when cmd has ended
+	want  bool      // it is to run
+	asked time.Time // when it was to be started while it still ran
+	cmd   *exec.Cmd
+	done  chan struct{} // closed when cmd has ended
 }
 
 // supervisor keeps children alive. All fields below mu are guarded by it.
@@ -69,21 +71,71 @@ func (s *supervisor) save() {
 	}
 }
 
-// start starts a child that does not run.
+// A child that was killed, or told to leave, still runs for a moment, and
+// whoever starts it then means its successor.
+const (
+	dying   = 250 * time.Millisecond // to notice that a killed one is dead
+	leaving = 5 * time.Second        // a broker takes longest to say goodbye
+)
+
+// start starts a child that does not run. One that is being stopped is started
+// when it has ended. One that runs, and ends within leaving, is started again
+// at once, however it ended: it was on its way out already.
 func (s *supervisor) start(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.find(name)
+	if c == nil {
+		return s.unknown(name)
+	}
+	if c.cmd != nil {
+		if stopping := !c.want; stopping {
+			s.await(c.done, nil)
+		} else {
+			c.asked = time.Now()
+			s.await(c.done, time.After(dying))
+		}
+	}
 	switch {
-	case c == nil:
-		return fmt.Errorf("no process is called %q", name)
-	case c.cmd != nil:
-		return nil
 	case s.ending:
 		return errors.New("the network is ending")
+	case c.cmd != nil: // it runs, or reap or another start was faster
+		return nil
 	}
 	c.want = true
 	return s.spawn(c)
+}
+
+// await gives up s.mu until the end of a process, or until the time is over.
+func (s *supervisor) await(done <-chan struct{}, over <-chan time.Time) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-done:
+	case <-over:
+	}
+}
+
+// unknown is the error that says which names there are; s.mu is held.
+func (s *supervisor) unknown(name string) error {
+	var names []string
+	for _, c := range s.children {
+		names = append(names, c.Name)
+	}
+	return fmt.Errorf("no process is called %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// check returns an error that tells of every unknown name.
+func (s *supervisor) check(names []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, n := range names {
+		if s.find(n) == nil {
+			errs = append(errs, s.unknown(n))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // spawn starts c; s.mu is held.
@@ -102,7 +154,7 @@ func (s *supervisor) spawn(c *child) error {
 		return fmt.Errorf("start %s: %w", c.Name, err)
 	}
 	c.cmd, c.done = cmd, make(chan struct{})
-	c.PID, c.State = cmd.Process.Pid, running
+	c.PID, c.State, c.asked = cmd.Process.Pid, running, time.Time{}
 	s.save()
 	s.wg.Add(1)
 	go s.reap(c, cmd, c.done)
@@ -123,6 +175,11 @@ func (s *supervisor) reap(c *child, cmd *exec.Cmd, done chan struct{}) {
 	switch {
 	case !c.want || s.ending:
 		c.State = stopped
+	case time.Since(c.asked) < leaving:
+		c.State = stopped
+		if err := s.spawn(c); err != nil {
+			s.say("%v", err)
+		}
 	case err == nil:
 		c.State, c.want = left, false
 		s.say("%s left", c.Name)
@@ -153,8 +210,8 @@ func (s *supervisor) halt(name string) error {
 	s.mu.Lock()
 	c := s.find(name)
 	if c == nil {
-		s.mu.Unlock()
-		return fmt.Errorf("no process is called %q", name)
+		defer s.mu.Unlock()
+		return s.unknown(name)
 	}
 	c.want = false
 	cmd, done := c.cmd, c.done
