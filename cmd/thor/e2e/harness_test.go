@@ -81,6 +81,7 @@ func eventually(t *testing.T, within time.Duration, what string, cond func() boo
 type network struct {
 	dir    string
 	domain string
+	said   string // file of what thor up told
 	up     *exec.Cmd
 	*up.Network
 	view  *overlay.Node
@@ -125,7 +126,13 @@ func startNetwork(t *testing.T, loopback string, args ...string) *network {
 	n := &network{dir: t.TempDir(), domain: "thor.test"}
 	args = append([]string{"up", "--dir", n.dir, "--loopback", loopback, "--dns", freeDNSPort(t), "--restart-after", "0"}, args...)
 	n.up = exec.Command(thor, args...)
-	n.up.Stderr = os.Stderr
+	n.said = filepath.Join(n.dir, "said")
+	progress, err := os.Create(n.said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer progress.Close()
+	n.up.Stderr = progress
 	stdout, err := n.up.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +192,7 @@ func (n *network) stop(t *testing.T) {
 // tails shows the last lines of every process's log.
 func (n *network) tails(t *testing.T) {
 	logs, _ := filepath.Glob(filepath.Join(n.dir, "*", "log"))
-	for _, l := range logs {
+	for _, l := range append(logs, n.said) {
 		b, _ := os.ReadFile(l)
 		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 		t.Logf("--- %s\n%s", l, strings.Join(lines[max(0, len(lines)-12):], "\n"))

@@ -282,13 +282,16 @@ func (s *supervisor) startAll(ctx context.Context) error {
 	awaitReady(ctx, first, 3*time.Second)
 	var g errgroup.Group
 	for _, c := range s.children {
+		if c.rank == 0 {
+			continue
+		}
 		g.Go(func() error {
 			if c.prepare != nil {
 				if err := c.prepare(); err != nil {
 					return err
 				}
 			}
-			return s.start(c.Name) // nothing, if it runs
+			return s.start(c.Name)
 		})
 	}
 	return g.Wait()
