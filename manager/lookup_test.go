@@ -130,6 +130,10 @@ func TestManagerConfiguredForOtherSlotsStaysStandby(t *testing.T) {
 		}
 		again := candidate(t, b, "m3", "")
 		within(t, 20*time.Second, "m3 leads", again.mgr.Active)
+		within(t, 5*time.Second, "its status", func() bool { return status().Manager == "m3" })
+		if e := status().Epoch; e != 2 {
+			t.Errorf("m3 leads in epoch %d, not 2: somebody took the lease in vain", e)
+		}
 		proxy.stop()
 		within(t, 20*time.Second, "nobody is in the role", func() bool { return status().Roles[subjects.SIPProxy] == nil && reason() == "" })
 		again.stop()
