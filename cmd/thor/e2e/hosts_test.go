@@ -110,12 +110,12 @@ func newSite(t *testing.T) *site {
 // equip brings a certificate from the desk to a host, and the CA's.
 func (s *site) equip(t *testing.T, h *host, node, ip string, roles ...subjects.Role) {
 	t.Helper()
-	args := []string{"ca", "issue", "--node", node, "--ip", ip, "--out", "issued"}
+	args := []string{"ca", "issue", "--node", node, "--ip", ip, "--out", node}
 	for _, r := range roles {
 		args = append(args, "--role", string(r))
 	}
 	s.desk.thor(t, args...)
-	for from, to := range map[string]string{"issued.key": "node.key", "issued.crt": "node.crt", "ca/ca.crt": "ca.crt"} {
+	for from, to := range map[string]string{node + ".key": "node.key", node + ".crt": "node.crt", "ca/ca.crt": "ca.crt"} {
 		b, err := os.ReadFile(filepath.Join(s.desk.dir, from))
 		if err != nil {
 			t.Fatal(err)
