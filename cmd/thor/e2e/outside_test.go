@@ -125,7 +125,7 @@ func (n *network) foreignMember(t *testing.T) {
 // keepRole joins one more member of a role until the returned function is called.
 func (n *network) keepRole(t *testing.T, role subjects.Role, ip string) func() {
 	t.Helper()
-	base := filepath.Join(n.dir, "keeper")
+	base := filepath.Join(t.TempDir(), "keeper")
 	n.run(t, "ca", "issue", "--node", "keeper", "--role", string(role), "--ip", ip, "--out", base)
 	k, end := n.connect(t, base+".crt", base+".key")
 	if _, err := k.Join(overlay.Member{Role: role, Addresses: k.Identity().Addresses}); err != nil {

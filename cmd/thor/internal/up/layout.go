@@ -79,11 +79,11 @@ func (l *layout) home(node string, addr netip.Addr, roles ...subjects.Role) (str
 	if err := l.certificate(dir, node, addr, roles...); err != nil {
 		return "", err
 	}
-	port, err := freePort(netip.MustParseAddr("127.0.0.1"))
+	port, err := freePort(addr) // not of 127.0.0.1, where connections take ports of their own
 	if err != nil {
 		return "", err
 	}
-	http := fmt.Sprintf("127.0.0.1:%d", port)
+	http := fmt.Sprintf("%s:%d", addr, port)
 	l.net.HTTP[node] = "http://" + http
 	return fmt.Sprintf("[network]\ndomain = %q\nbrokers = [%s]\ncertificate = \"node.crt\"\nkey = \"node.key\"\nca = \"ca.crt\"\nstate = \"state\"\nhttp = %q\n\n[log]\nformat = \"console\"\n\n",
 		l.Domain, quoted(l.urls), http), nil
