@@ -97,7 +97,8 @@ func removeNamespaces(t *testing.T, prefix string) {
 	for _, ns := range namespaces(prefix) {
 		out, _ := exec.Command("ip", "netns", "pids", ns).Output()
 		for f := range strings.FieldsSeq(string(out)) {
-			if pid, err := strconv.Atoi(f); err == nil {
+			// The first thread of this process may be in there, see inside.
+			if pid, err := strconv.Atoi(f); err == nil && pid != os.Getpid() {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}
