@@ -97,7 +97,7 @@ func removeNamespaces(t *testing.T, prefix string) {
 	for _, ns := range namespaces(prefix) {
 		out, _ := exec.Command("ip", "netns", "pids", ns).Output()
 		for f := range strings.FieldsSeq(string(out)) {
-			// The first thread of this process may be in there, see inside.
+			// The first thread of this process may be in there, see enter.
 			if pid, err := strconv.Atoi(f); err == nil && pid != os.Getpid() {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
