@@ -10,7 +10,7 @@ import (
 
 func newConfig() *cobra.Command {
 	c := &cobra.Command{
-		Use: "config", Short: "Work with configuration files", Example: "  thor config check /etc/thor/node.toml", Args: cobra.NoArgs,
+		Use: "config", Short: "Work with configuration files", Example: "  thor config check /etc/thor/thor.toml", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return nameSubcommand(cmd) },
 	}
 	c.AddCommand(&cobra.Command{

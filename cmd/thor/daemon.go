@@ -59,7 +59,7 @@ func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra
 		Short: short,
 		Long: short + ".\n\nOn SIGHUP it re-reads its certificate and its configuration, and names what needs a restart to change;\n" +
 			"on SIGTERM it leaves gracefully. Also known as " + old + ".",
-		Example: "  thor " + use + " --config /etc/thor/" + use + ".toml",
+		Example: "  thor " + use + " --config /etc/thor/thor.toml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if path == "" {

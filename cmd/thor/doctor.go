@@ -31,7 +31,7 @@ func newDoctor() *cobra.Command {
 		Long: "Check the certificate, each broker, the clocks, the managers, the name servers and the key-value bucket, in the order\n" +
 			"in which they depend on each other, and say what to do about each fault. Exit 1 when there is one; a note is none.\n" +
 			"An operator's certificate sees more than another.",
-		Example: "  thor doctor --config /etc/thor/node.toml", Args: cobra.NoArgs,
+		Example: "  thor doctor --config /etc/thor/thor.toml", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.resolve(); err != nil {
 				return err
