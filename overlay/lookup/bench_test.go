@@ -74,7 +74,7 @@ func BenchmarkLookup(b *testing.B) {
 }
 
 func BenchmarkBuild(b *testing.B) {
-	for _, n := range []int{10, 100, 1000} {
+	for _, n := range []int{3, 10, 100, 1000} {
 		for name, ms := range map[string][]lookup.Member{"equal": setB(n), "mixed": setA(n)} {
 			b.Run(fmt.Sprintf("%s-%d", name, n), func(b *testing.B) {
 				for range b.N {
@@ -86,7 +86,7 @@ func BenchmarkBuild(b *testing.B) {
 }
 
 func BenchmarkUpdate(b *testing.B) {
-	for _, n := range []int{10, 100, 1000} {
+	for _, n := range []int{3, 10, 100, 1000} {
 		for name, ms := range map[string][]lookup.Member{"equal": setB(n + 1), "mixed": setA(n + 1)} {
 			small, full := table(b, 18, ms[:n]), table(b, 18, ms)
 			for what, c := range map[string]struct {

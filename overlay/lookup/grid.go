@@ -63,6 +63,13 @@ func newEvaluator(members []candidate) *evaluator {
 
 // slot is the pair of the slot whose hash is m.
 func (e *evaluator) slot(m uint64) uint32 {
+	if len(e.groups) == 1 { // no scores needed
+		i, j := greatest(e.hashes, m)
+		if j < 0 {
+			return pair(e.indices[i], none)
+		}
+		return pair(e.indices[i], e.indices[j])
+	}
 	best, second := draw{index: none}, draw{index: none}
 	for _, g := range e.groups {
 		i, j := greatest(e.hashes[g.from:g.to], m)
@@ -94,12 +101,16 @@ func greatest(hashes []uint64, m uint64) (first, second int) {
 	x1 := mix64(hashes[0] ^ m)
 	for i := 1; i < len(hashes); i++ {
 		x := mix64(hashes[i] ^ m)
-		switch {
-		case x > x1:
-			first, second, x1, x2 = i, first, x, x1
-		case x > x2 || second < 0:
-			second, x2 = i, x
+		lower, at := min(x, x1), i
+		if x > x1 {
+			at = first
+			first = i
 		}
+		x1 = max(x, x1)
+		if lower > x2 || second < 0 {
+			second = at
+		}
+		x2 = max(x2, lower)
 	}
 	return first, second
 }
