@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -112,9 +113,30 @@ func (t *tables) update(role subjects.Role, bits int, ms []lookup.Member) (*look
 	return lookup.New(bits, ms)
 }
 
-// compare takes a status of another manager: the tables are made, so that they
-// are there when this one is elected, and the digests must agree.
-func (m *Manager) compare(s *subjects.Status) {
+// heed takes a status of another manager. Whether this one may lead after it is
+// found at once; its lookup tables are compared a little later.
+func (m *Manager) heed(s *subjects.Status, now time.Time) {
+	hold := m.cfg.conflict(s)
+	if hold != "" && hold != m.standing.hold {
+		m.log.Error().Str("reason", hold).Str("event", "standby").Msg("will not lead")
+	}
+	m.mayLead.Store(hold == "")
+	m.stand(standing{hold: hold, differs: m.standing.differs})
+	if m.unread == nil {
+		m.readAt = now.Add(readLater)
+	}
+	m.unread = s
+}
+
+// compare makes the lookup tables of the status that waits for it, when its time
+// has come, so that they are there when this manager is elected. The digests
+// must agree.
+func (m *Manager) compare(now time.Time) {
+	s := m.unread
+	if s == nil || now.Before(m.readAt) {
+		return
+	}
+	m.unread = nil
 	mine := m.tables.of(s)
 	differs := ""
 	for _, role := range s.RoleNames() {
@@ -127,12 +149,7 @@ func (m *Manager) compare(s *subjects.Status) {
 	if differs = strings.TrimSuffix(differs, "; "); differs != "" && differs != m.standing.differs {
 		m.log.Error().Str("peer", string(s.Manager)).Str("lookup", differs).Msg("the active manager computes other lookup tables")
 	}
-	hold := m.cfg.conflict(s)
-	if hold != "" && hold != m.standing.hold {
-		m.log.Error().Str("reason", hold).Str("event", "standby").Msg("will not lead")
-	}
-	m.mayLead.Store(hold == "")
-	m.stand(standing{hold: hold, differs: differs})
+	m.stand(standing{hold: m.standing.hold, differs: differs})
 }
 
 // standing is what a manager says of itself beside being a member.

@@ -39,6 +39,7 @@ const (
 	bigNetwork    = 200
 	stepTime      = 100 * time.Millisecond // longest sleep of the loop
 	overtakeEvery = time.Minute
+	readLater     = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile
 	listenFirst   = 1500 * time.Millisecond // before campaigning, so that nobody leads who knows nobody
 )
 
@@ -82,7 +83,9 @@ type Manager struct {
 	offers   bool      // answers requests for the snapshot
 	overtook time.Time // when marks above ours last had an effect
 	tables   *tables
-	standing standing // as announced
+	standing standing         // as announced
+	unread   *subjects.Status // another's, whose tables are not compared yet…
+	readAt   time.Time        // …and will be then
 
 	newest   atomic.Pointer[held] // what snapshot requests get
 	known    atomic.Pointer[subjects.Mark]
@@ -279,7 +282,7 @@ func (m *Manager) follow(v *overlay.View, now time.Time) {
 	m.offer()
 	m.learn(v.Status.Mark())
 	m.table.Adopt(v.Status, now)
-	m.compare(v.Status)
+	m.heed(v.Status, now)
 }
 
 // learn raises the greatest mark known.

@@ -52,7 +52,7 @@ func (m *Manager) begin(r *reign, now time.Time) {
 	}
 	r.status, r.views = base, make(map[subjects.Role]time.Time)
 	r.keep = newKeeper(m.cfg.Overlay.Conn(), m.log)
-	m.lead = r
+	m.lead, m.unread = r, nil
 	m.active.Store(true)
 	m.metrics.active.Set(1)
 	m.stand(standing{active: true})
@@ -102,6 +102,7 @@ func (m *Manager) step(now time.Time) {
 	if r == nil {
 		m.table.Events() // the active manager tells them
 		m.table.Duplicates()
+		m.compare(now)
 		return
 	}
 	if !r.term.Valid(now) || !m.cfg.Overlay.Connected() {
