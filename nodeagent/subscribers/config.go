@@ -22,6 +22,7 @@ const (
 
 // Timing and rates that are no configuration.
 const (
+	bridge       = 2 * time.Second  // another node's are answered so long: neighbours may not have heard yet that it moved
 	recall       = 10 * time.Second // an absence of what never was is believed so long
 	syncEvery    = time.Minute      // asks what it may have missed
 	syncRetry    = time.Second      // after a failure, doubling…
@@ -55,8 +56,9 @@ type Config struct {
 	// Max is the greatest number of profiles, at least 1; 0: 100,000. A profile
 	// takes about 2 KiB. Known absences come on top, up to a tenth of Max.
 	Max int
-	// Grace is how long a subscriber that another node serves now is still
-	// answered, 1 s to 1 h; 0: 60 s.
+	// Grace is how long the profile of a subscriber that another node serves now
+	// is kept, in case it comes back, 1 s to 1 h; 0: 60 s. Programs are told the
+	// other node from 2 s after the change on.
 	Grace time.Duration
 	// Log receives what an operator would act on. The zero value is silent.
 	Log zerolog.Logger

@@ -43,7 +43,7 @@ func (s *shelf) moveEntry(e *entry, from, to Place, now time.Time) {
 	case to.serves(s.self):
 		e.serve = time.Time{}
 	case from.serves(s.self):
-		e.serve = now.Add(s.grace)
+		e.serve = now.Add(bridge)
 	}
 }
 
