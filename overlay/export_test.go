@@ -9,6 +9,9 @@ import (
 	"thor/subjects"
 )
 
+// TableRest is how long a lookup table outlives its status.
+const TableRest = tableRest
+
 // Holding is a Node that holds s and is not run.
 func Holding(t testing.TB, s *subjects.Status) *Node {
 	t.Helper()

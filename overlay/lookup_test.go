@@ -64,6 +64,7 @@ func (f *fakeManager) tell(n *overlay.Node, edit func(*subjects.Status)) *subjec
 	s, d := f.change(edit)
 	f.delta(d)
 	await(f.t, n, "the new status", holds(s))
+	time.Sleep(overlay.TableRest)
 	synctest.Wait()
 	return s
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"thor/overlay/lookup"
 	"thor/subjects"
@@ -47,7 +48,8 @@ type Location struct {
 // computed here, from the view: no network, no lock, no allocation. The first
 // lookup of a role in a process makes its table, and blocks for that: a tenth of
 // a second with 100 members, half a second with 1,000; call Tables early to have
-// it made before. Later changes are made aside, while lookups go on with the table before.
+// it made before. Later changes are made aside, 50 ms after the status came, while
+// lookups go on with the table before.
 //
 // The error is one of ErrBadKey, ErrNoMembers, ErrNoStatus, ErrNoTable and
 // ErrTableDiffers.
@@ -131,6 +133,20 @@ type tableAt struct {
 	err   error // why there is none to use
 }
 
+// tableRest is how long a table is used after a change before the next is made:
+// the name servers of a small machine act on the change meanwhile.
+const tableRest = 50 * time.Millisecond
+
+// inUse reports whether each table asked for can answer.
+func (t *tables) inUse() bool {
+	for _, e := range t.all() {
+		if e.now.Load().err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 func (t *tables) all() map[subjects.Role]*tableEntry {
 	if m := t.live.Load(); m != nil {
 		return *m
@@ -189,6 +205,9 @@ func (n *Node) updateTables() {
 
 func (n *Node) followTables() {
 	for {
+		if n.tables.inUse() {
+			time.Sleep(tableRest)
+		}
 		v := n.View()
 		n.tables.mu.Lock()
 		for _, e := range n.tables.all() {
