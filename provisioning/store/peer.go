@@ -186,7 +186,11 @@ func (s *Store) FindTrustedPeers(ctx context.Context, v ngnpro.Viewer, q *ngnpro
 	var l list
 	f := &q.Filter
 	l.visible(v, "customer_id", "reseller_id")
-	l.like("ip", "filter.ip", f.IP)
+	address := f.IP
+	if ip, _, err := peerAddress(address); err == nil { // stored in its one form
+		address = ip
+	}
+	l.like("ip", "filter.ip", address)
 	l.like("description", "filter.description", f.Description)
 	l.like("tenant", "filter.tenant", f.Tenant)
 	l.like("tags", "filter.tags", f.Tags)

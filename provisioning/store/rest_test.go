@@ -146,6 +146,11 @@ func TestTrustedPeers(t *testing.T) {
 	if total, ps, err := w.FindTrustedPeers(w.ctx, admin, q); err != nil || total != 1 || ps[0].IP != "2001:db8::1" {
 		t.Errorf("%d, %+v, %v", total, ps, err)
 	}
+	q = &ngnpro.TrustedPeerQuery{}
+	q.Filter.IP = "2001:0DB8::0001" // another way to write it
+	if total, ps, err := w.FindTrustedPeers(w.ctx, admin, q); err != nil || total != 1 || ps[0].IP != "2001:db8::1" {
+		t.Errorf("%d, %+v, %v", total, ps, err)
+	}
 	is(t, "delete another's", w.DeleteTrustedPeer(w.ctx, reseller(r), "2001:db8::1"), ngnpro.ErrPeerNotFound)
 	for _, ip := range []string{"192.0.2.1", "2001:DB8::1", "198.51.100.0/24"} {
 		w.ok(w.DeleteTrustedPeer(w.ctx, admin, ip))
