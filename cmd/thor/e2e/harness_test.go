@@ -302,6 +302,7 @@ func (n *network) run(t *testing.T, args ...string) string {
 type resolver struct {
 	name    string
 	servers []string
+	types   []uint16 // asked in turn
 	every   time.Duration
 	stop    chan struct{}
 	wg      sync.WaitGroup
@@ -313,10 +314,12 @@ type resolver struct {
 }
 
 // resolve starts asking each server 20 times a second for SRV and A in turn.
-func (n *network) resolve(t *testing.T) *resolver { return n.resolveEvery(t, 50*time.Millisecond) }
+func (n *network) resolve(t *testing.T) *resolver {
+	return n.resolveEvery(t, 50*time.Millisecond, dns.TypeSRV, dns.TypeA)
+}
 
-func (n *network) resolveEvery(t *testing.T, every time.Duration) *resolver {
-	r := &resolver{name: n.domain + ".", servers: n.DNS, every: every, stop: make(chan struct{}), last: make(map[string][]string)}
+func (n *network) resolveEvery(t *testing.T, every time.Duration, types ...uint16) *resolver {
+	r := &resolver{name: n.domain + ".", servers: n.DNS, types: types, every: every, stop: make(chan struct{}), last: make(map[string][]string)}
 	for _, s := range r.servers {
 		r.wg.Go(func() { r.ask(s) })
 	}
@@ -344,9 +347,10 @@ func (r *resolver) ask(server string) {
 		case <-tick.C:
 		}
 		var q dns.Msg
-		if i%2 == 0 {
+		switch r.types[i%len(r.types)] {
+		case dns.TypeSRV:
 			q.SetQuestion("_sip._udp."+r.name, dns.TypeSRV)
-		} else {
+		default:
 			q.SetQuestion("proxy."+r.name, dns.TypeA)
 		}
 		a, _, err := c.Exchange(&q, server)
