@@ -185,6 +185,7 @@ func (b *bench) takeOvers() (ds []time.Duration) {
 	net := b.network()
 	for range b.n {
 		net.settle(b.t)
+		b.anyMoment()
 		s := net.status()
 		began := time.Now()
 		net.kill9(b.t, string(s.Manager))
