@@ -83,7 +83,10 @@ func (d *dialogue) askOnce(ctx context.Context, question func(netip.AddrPort) []
 		return err
 	}
 	stop := follow(ctx, d.conn)
-	defer stop()
+	defer func() {
+		stop()
+		_ = d.conn.SetDeadline(time.Time{}) // or it would wake the process later, for nothing
+	}()
 	if _, err := d.conn.Write(packet); err != nil {
 		return err
 	}
