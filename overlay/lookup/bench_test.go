@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/cespare/xxhash/v2"
-
 	"thor/overlay/lookup"
 )
 
@@ -27,27 +25,9 @@ var sink uint64
 
 func BenchmarkHash(b *testing.B) {
 	ks := keys(1024, normal)
-	b.Run("own", func(b *testing.B) {
-		for i := range b.N {
-			sink += lookup.Hash(ks[i&1023])
-		}
-	})
-	b.Run("cespare", func(b *testing.B) {
-		for i := range b.N {
-			sink += xxhash.Sum64String(ks[i&1023])
-		}
-	})
-	big := make([]byte, 1<<20)
-	b.Run("own-1MiB", func(b *testing.B) {
-		for range b.N {
-			sink += lookup.Hash(big)
-		}
-	})
-	b.Run("cespare-1MiB", func(b *testing.B) {
-		for range b.N {
-			sink += xxhash.Sum64(big)
-		}
-	})
+	for i := range b.N {
+		sink += lookup.Hash(ks[i&1023])
+	}
 }
 
 func BenchmarkLookup(b *testing.B) {

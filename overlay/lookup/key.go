@@ -1,6 +1,10 @@
 package lookup
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/cespare/xxhash/v2"
+)
 
 // ErrBadKey says that a key is no subscriber: neither user@domain nor a SIP or
 // SIPS URI of one.
@@ -39,7 +43,7 @@ func hashKey(key string) (uint64, bool) {
 		return Hash(key[p.user:p.hostEnd]), true
 	}
 	var buf [MaxNormalised]byte
-	return Hash(p.appendTo(buf[:0], key)), true
+	return xxhash.Sum64(p.appendTo(buf[:0], key)), true
 }
 
 // keyParts says where user and host of a good key are.

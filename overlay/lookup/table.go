@@ -7,6 +7,8 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
+
 	"thor/subjects"
 )
 
@@ -241,8 +243,7 @@ func (t *Table) Digest() string { return fmt.Sprintf("%016x", t.digest) }
 // sum is XXH64 over the version of the function, the number of slots, the
 // members with their weights, all owners and all heirs.
 func (t *Table) sum() uint64 {
-	slots := 1 << t.bits
-	b := make([]byte, 0, 16+len(t.place.members)*16+4*slots)
+	b := make([]byte, 0, 4096)
 	b = append(b, "THORLKP1"...)
 	b = binary.LittleEndian.AppendUint32(b, uint32(t.bits))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(t.place.members)))
@@ -251,19 +252,21 @@ func (t *Table) sum() uint64 {
 		b = append(b, c.node...)
 		b = binary.LittleEndian.AppendUint16(b, uint16(c.weight))
 	}
-	at := len(b)
-	b = slices.Grow(b, 4*slots)[:at+4*slots]
-	owners, heirs := b[at:at+2*slots], b[at+2*slots:]
-	if t.place.pairs == nil {
-		for i := range b[at:] {
-			b[at+i] = 0xff
+	d := xxhash.New() // in pieces: the whole is a mebibyte
+	_, _ = d.Write(b) // never fails
+	pairs := t.place.pairs
+	if pairs == nil {
+		pairs = slices.Repeat([]uint32{pair(none, none)}, 1<<t.bits)
+	}
+	for shift := 0; shift <= 16; shift += 16 { // the owners, then the heirs
+		at := func(p uint32) uint64 { return uint64(p >> shift & none) }
+		for some := range slices.Chunk(pairs, 1<<MinBits) {
+			b = b[:0]
+			for ; len(some) >= 4; some = some[4:] { // four slots are a word
+				b = binary.LittleEndian.AppendUint64(b, at(some[0])|at(some[1])<<16|at(some[2])<<32|at(some[3])<<48)
+			}
+			_, _ = d.Write(b)
 		}
 	}
-	for i := 0; i+4 <= len(t.place.pairs); i += 4 { // four slots at a time: two words
-		p := t.place.pairs[i : i+4 : i+4]
-		const low = 0xffff
-		binary.LittleEndian.PutUint64(owners[2*i:], uint64(p[0]&low)|uint64(p[1]&low)<<16|uint64(p[2]&low)<<32|uint64(p[3]&low)<<48)
-		binary.LittleEndian.PutUint64(heirs[2*i:], uint64(p[0]>>16)|uint64(p[1]>>16)<<16|uint64(p[2]>>16)<<32|uint64(p[3]>>16)<<48)
-	}
-	return Hash(b)
+	return d.Sum64()
 }

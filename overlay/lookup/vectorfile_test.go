@@ -128,7 +128,7 @@ func recompute(t *testing.T, v *vectors) *vectors {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out.Hash = append(out.Hash, [2]string{h[0], fmt.Sprintf("%016x", lookup.Hash(b))})
+		out.Hash = append(out.Hash, [2]string{h[0], fmt.Sprintf("%016x", lookup.Hash(string(b)))})
 	}
 	for _, s := range v.Scores {
 		x, err := strconv.ParseUint(s.X, 16, 64)
@@ -197,7 +197,7 @@ func log2Digest() string {
 			b = append(b, byte(x>>(8*i)))
 		}
 	}
-	return fmt.Sprintf("%016x", lookup.Hash(b))
+	return fmt.Sprintf("%016x", lookup.Hash(string(b)))
 }
 
 func newScore(x uint64, w int) vectorScore {
