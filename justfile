@@ -10,9 +10,9 @@ default:
 up *ARGS:
     go run ./cmd/thor up {{ ARGS }}
 
-# build the binary
+# build dist/thor, which needs no library
 build:
-    go build -trimpath -o dist/thor ./cmd/thor
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o dist/thor ./cmd/thor
 
 # unit and loopback tests
 test:

@@ -39,7 +39,9 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	thor = filepath.Join(dir, "thor")
-	out, err := exec.Command("go", "build", "-o", thor, "thor/cmd/thor").CombinedOutput()
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", thor, "thor/cmd/thor")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is packaged
+	out, err := build.CombinedOutput()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		os.Exit(1)
