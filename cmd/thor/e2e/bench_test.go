@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -85,7 +87,7 @@ func TestBench(t *testing.T) {
 	}
 	foot := ""
 	if only.MatchString("footprint") {
-		foot = fmt.Sprintf("idle: node agent, its service checked every 500 ms: %s (goals 25 and 0.2)\n", footprint(t, b.network().pid(t, "node1")))
+		foot = b.footprints()
 		foot += b.serfFootprint()
 	}
 	fmt.Printf("flap damping off; a sample begins 0.5 to 1.5 s after all members are in both name servers\n%s%-40s %5s %10s %10s %10s %10s\n",
@@ -194,6 +196,26 @@ func (b *bench) takeOvers() (ds []time.Duration) {
 		b.start(string(s.Manager))()
 	}
 	return ds
+}
+
+// footprints are those of a node agent with the interval that thor up sets for
+// its check, and with the default one.
+func (b *bench) footprints() string {
+	net, file := b.network(), filepath.Join(b.net.dir, "node1", "thor.toml")
+	often := footprint(b.t, net.pid(b.t, "node1"))
+	conf, err := os.ReadFile(file)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	seldom := strings.Replace(string(conf), `interval = "500ms"`, `interval = "2s"`, 1)
+	if seldom == string(conf) {
+		b.t.Fatalf("no interval in %s", file)
+	}
+	if err := os.WriteFile(file, []byte(seldom), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	b.signal("node1", syscall.SIGHUP)()
+	return fmt.Sprintf("idle: node agent, its service checked every 500 ms: %s (goals 25 and 0.2)\n      the same, every 2 s, the default: %s\n", often, footprint(b.t, net.pid(b.t, "node1")))
 }
 
 // footprint is the resident memory of a process, and its share of a core over
