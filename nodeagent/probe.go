@@ -79,13 +79,13 @@ func (d *dialogue) askOnce(ctx context.Context, question func(netip.AddrPort) []
 	if end, ok := ctx.Deadline(); ok && time.Until(end) < 2*retransmitAfter {
 		again = time.Now().Add(time.Until(end) / 2)
 	}
-	if err := d.conn.SetDeadline(again); err != nil {
+	if err := d.conn.SetReadDeadline(again); err != nil {
 		return err
 	}
 	stop := follow(ctx, d.conn)
 	defer func() {
 		stop()
-		_ = d.conn.SetDeadline(time.Time{}) // or it would wake the process later, for nothing
+		_ = d.conn.SetReadDeadline(time.Time{}) // or it would wake the process later, for nothing
 	}()
 	if _, err := d.conn.Write(packet); err != nil {
 		return err
@@ -118,7 +118,7 @@ func (d *dialogue) askOnce(ctx context.Context, question func(netip.AddrPort) []
 // repeat sends packet again and waits for the answer until ctx ends.
 func (d *dialogue) repeat(ctx context.Context, packet []byte) error {
 	end, _ := ctx.Deadline()
-	if err := d.conn.SetDeadline(end); err != nil {
+	if err := d.conn.SetReadDeadline(end); err != nil {
 		return err
 	}
 	if ctx.Err() != nil { // its end may have come before the deadline was set
