@@ -121,6 +121,24 @@ for d in "${daemons[@]}"; do
 done
 await 30 "thor status: all is well again" operator status
 
+declare -A pids
+for d in "${daemons[@]}"; do pids[$d]=$(systemctl show -P MainPID "$d"); done
+dpkg -i /thor.deb
+for d in "${daemons[@]}"; do
+	await 20 "$d runs the upgraded program" systemctl is-active --quiet "$d"
+	[[ $(systemctl show -P MainPID "$d") != "${pids[$d]}" ]]
+done
+grep -q example.net /etc/thor/thor.toml
+await 30 "thor status: all is well after the upgrade" operator status
+
+sed -i 's/^listen = \["127.0.0.1:53"\]/listne = []/' /etc/thor/thor.toml
+systemctl kill -s KILL thor-dns
+await 20 "a daemon with a wrong configuration is not started again and again" bash -c "[[ \$(systemctl show -P ExecMainStatus thor-dns) == 2 ]]"
+sleep 3
+[[ $(systemctl show -P ActiveState thor-dns) == failed ]]
+sed -i 's/^listne = \[\]/listen = ["127.0.0.1:53"]/' /etc/thor/thor.toml
+systemctl start thor-dns
+
 dpkg -r thor
 for d in "${daemons[@]}"; do
 	if systemctl is-active --quiet "$d"; then exit 1; fi
