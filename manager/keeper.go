@@ -74,50 +74,60 @@ func (k *keeper) stop() {
 	k.wg.Wait()
 }
 
+// run writes what is put: at once, or a second after the last attempt.
 func (k *keeper) run(ctx context.Context) {
-	var kv jetstream.KeyValue
-	var waiting *held
-	complained := false
+	var w keeping
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
-	ripe := true
 	write := func() {
-		if waiting == nil {
-			return
+		if w.waiting != nil {
+			k.attempt(ctx, &w)
+			w.resting = true
+			timer.Reset(keepEvery)
 		}
-		err := k.write(ctx, &kv, waiting)
-		if err != nil && ctx.Err() == nil {
-			if !complained {
-				k.log.Warn().Err(err).Msg("status not stored, trying again")
-			}
-			complained, kv = true, nil
-		} else {
-			complained, waiting = false, nil
-		}
-		ripe = false
-		timer.Reset(keepEvery)
 	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case waiting = <-k.next:
-			if ripe {
+		case w.waiting = <-k.next:
+			if !w.resting {
 				write()
 			}
 		case <-timer.C:
-			ripe = true
+			w.resting = false
 			write()
 		case done := <-k.flushc:
 			select {
-			case waiting = <-k.next:
+			case w.waiting = <-k.next:
 			default:
 			}
 			write()
 			close(done)
 		}
 	}
+}
+
+// keeping is what a keeper's goroutine is about.
+type keeping struct {
+	bucket  jetstream.KeyValue // nil: to be opened
+	waiting *held              // to be written
+	resting bool               // an attempt was made less than a second ago
+	fails   bool               // the last attempt failed, and the log says so
+}
+
+// attempt writes what waits; if that fails it goes on waiting.
+func (k *keeper) attempt(ctx context.Context, w *keeping) {
+	err := k.write(ctx, &w.bucket, w.waiting)
+	if err == nil || ctx.Err() != nil {
+		w.waiting, w.fails = nil, false
+		return
+	}
+	if !w.fails {
+		k.log.Warn().Err(err).Msg("status not stored, trying again")
+	}
+	w.bucket, w.fails = nil, true
 }
 
 // write stores a status by compare-and-set, and only over an older one.
