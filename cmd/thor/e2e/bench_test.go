@@ -126,8 +126,10 @@ func (b *bench) back() {
 func (b *bench) losses(act, undo func()) (ds []time.Duration) {
 	b.t.Helper()
 	b.network()
+	defer b.dns.must()
 	for range b.n {
 		b.back()
+		b.dns.must("node1", "node3")
 		b.anyMoment()
 		began := time.Now()
 		act()
@@ -136,6 +138,9 @@ func (b *bench) losses(act, undo func()) (ds []time.Duration) {
 		undo()
 	}
 	b.back()
+	if f := b.dns.failures(); len(f) > 0 {
+		b.t.Fatalf("%d faults:\n%s", len(f), strings.Join(f[:min(len(f), 20)], "\n"))
+	}
 	return ds
 }
 

@@ -9,8 +9,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +26,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/nats-io/nats.go"
 
 	"thor/cmd/thor/internal/up"
 	"thor/identity"
@@ -286,6 +289,36 @@ func (n *network) control(t *testing.T, verb string, names ...string) {
 	}
 }
 
+// knock makes a TLS handshake with a certificate and waits for the first word of
+// the broker: with TLS 1.3 it refuses only after the client believes itself
+// connected.
+func knock(creds *identity.Credentials, broker string) error {
+	u, err := url.Parse(broker)
+	if err != nil {
+		return err
+	}
+	c, err := (&net.Dialer{Timeout: 3 * time.Second}).Dial("tcp", u.Host)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+	cfg := creds.ClientTLS()
+	cfg.ServerName = u.Hostname()
+	s := tls.Client(c, cfg)
+	if err := s.Handshake(); err != nil {
+		return err
+	}
+	_, err = s.Read(make([]byte, 1))
+	return err
+}
+
+// isRefusal reports whether err is the broker's answer to a bad certificate, and
+// not one of the many ways to reach no broker.
+func isRefusal(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "remote error: tls: bad certificate")
+}
+
 // run runs a thor command against the network and returns its output.
 func (n *network) run(t *testing.T, args ...string) string {
 	t.Helper()
@@ -300,33 +333,57 @@ func (n *network) run(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// resolver asks both name servers all the time and remembers what they said.
+// resolver asks all name servers all the time and remembers what they said.
 type resolver struct {
-	name    string
-	servers []string
-	types   []uint16 // asked in turn
-	every   time.Duration
-	stop    chan struct{}
-	wg      sync.WaitGroup
+	name      string
+	servers   []string
+	types     []uint16 // asked in turn
+	every     time.Duration
+	addresses map[string]string // of the nodes that may be in an answer
+	stop      chan struct{}
+	wg        sync.WaitGroup
 
 	queries atomic.Int64
 	mu      sync.Mutex
-	last    map[string][]string // server → targets of the last SRV answer
+	keep    []string // nodes that must be in every SRV answer
+	last    map[asked][]string
+	serials map[string]uint32 // of each server, the newest
 	faults  []string
 }
 
-// resolve starts asking each server 20 times a second for SRV and A in turn.
+// asked is what a server is asked.
+type asked struct {
+	server string
+	qtype  uint16
+}
+
+// resolve starts asking each server 20 times a second for SRV and A in turn, and
+// as often for the serial of the zone, which must not go back.
 func (n *network) resolve(t *testing.T) *resolver {
 	return n.resolveEvery(t, 50*time.Millisecond, dns.TypeSRV, dns.TypeA)
 }
 
 func (n *network) resolveEvery(t *testing.T, every time.Duration, types ...uint16) *resolver {
-	r := &resolver{name: n.domain + ".", servers: n.DNS, types: types, every: every, stop: make(chan struct{}), last: make(map[string][]string)}
+	t.Helper()
+	r := newResolver(n.domain, n.DNS, every, types...)
+	certs, _ := filepath.Glob(filepath.Join(n.dir, "node*", "node.crt")) // the pattern is good
+	for _, c := range certs {
+		id := n.credentials(t, filepath.Base(filepath.Dir(c))).Identity()
+		r.addresses[string(id.Node)] = id.Addresses[0].String()
+	}
 	for _, s := range r.servers {
-		r.wg.Go(func() { r.ask(s) })
+		r.wg.Go(func() { r.ask(s, r.types...) })
+		r.wg.Go(func() { r.ask(s, dns.TypeSOA) })
 	}
 	t.Cleanup(r.end)
 	return r
+}
+
+func newResolver(domain string, servers []string, every time.Duration, types ...uint16) *resolver {
+	return &resolver{
+		name: domain + ".", servers: servers, types: types, every: every, stop: make(chan struct{}),
+		addresses: make(map[string]string), last: make(map[asked][]string), serials: make(map[string]uint32),
+	}
 }
 
 func (r *resolver) end() {
@@ -338,7 +395,7 @@ func (r *resolver) end() {
 	r.wg.Wait()
 }
 
-func (r *resolver) ask(server string) {
+func (r *resolver) ask(server string, types ...uint16) {
 	c := dns.Client{Timeout: 2 * time.Second}
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
@@ -349,11 +406,13 @@ func (r *resolver) ask(server string) {
 		case <-tick.C:
 		}
 		var q dns.Msg
-		switch r.types[i%len(r.types)] {
+		switch qtype := types[i%len(types)]; qtype {
 		case dns.TypeSRV:
-			q.SetQuestion("_sip._udp."+r.name, dns.TypeSRV)
+			q.SetQuestion("_sip._udp."+r.name, qtype)
+		case dns.TypeA:
+			q.SetQuestion("proxy."+r.name, qtype)
 		default:
-			q.SetQuestion("proxy."+r.name, dns.TypeA)
+			q.SetQuestion(r.name, qtype)
 		}
 		a, _, err := c.Exchange(&q, server)
 		r.queries.Add(1)
@@ -364,32 +423,66 @@ func (r *resolver) ask(server string) {
 func (r *resolver) note(server string, q, a *dns.Msg, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	what := q.Question[0].String()
-	switch {
-	case err != nil:
-		r.faults = append(r.faults, fmt.Sprintf("%s %s %s: %v", time.Now().Format("15:04:05.000"), server, what, err))
-	case a.Rcode != dns.RcodeSuccess || len(a.Answer) == 0:
-		r.faults = append(r.faults, fmt.Sprintf("%s %s %s: %s with %d answers", time.Now().Format("15:04:05.000"), server, what, dns.RcodeToString[a.Rcode], len(a.Answer)))
-	case q.Question[0].Qtype == dns.TypeSRV:
-		var ts []string
-		for _, rr := range a.Answer {
-			if s, ok := rr.(*dns.SRV); ok {
-				host, _, _ := strings.Cut(s.Target, ".")
-				ts = append(ts, host)
+	fault := func(format string, args ...any) {
+		r.faults = append(r.faults, fmt.Sprintf("%s %s %s: ", time.Now().Format("15:04:05.000"), server, q.Question[0].String())+fmt.Sprintf(format, args...))
+	}
+	if err != nil {
+		fault("%v", err)
+		return
+	}
+	if a.Rcode != dns.RcodeSuccess || len(a.Answer) == 0 {
+		fault("%s with %d answers", dns.RcodeToString[a.Rcode], len(a.Answer))
+		return
+	}
+	var got []string
+	for _, rr := range a.Answer {
+		switch rr := rr.(type) {
+		case *dns.SRV:
+			host, _, _ := strings.Cut(rr.Target, ".")
+			got = append(got, host)
+		case *dns.A:
+			got = append(got, rr.A.String())
+		case *dns.SOA:
+			if before, known := r.serials[server]; known && rr.Serial < before {
+				fault("the serial went back from %d to %d", before, rr.Serial)
 			}
+			r.serials[server] = rr.Serial
+			return
 		}
-		slices.Sort(ts)
-		r.last[server] = ts
+	}
+	slices.Sort(got)
+	qtype := q.Question[0].Qtype
+	r.last[asked{server, qtype}] = got
+	for _, node := range r.keep {
+		if qtype == dns.TypeSRV && !slices.Contains(got, node) {
+			fault("%s is not among %v", node, got)
+		}
 	}
 }
 
-// everywhere reports whether every server's last answer holds exactly nodes.
+// must names the nodes that have to be in every SRV answer from now on.
+func (r *resolver) must(nodes ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keep = nodes
+}
+
+// everywhere reports whether every server's last answers hold exactly nodes, and
+// their addresses.
 func (r *resolver) everywhere(nodes ...string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var addresses []string
+	for _, n := range nodes {
+		addresses = append(addresses, r.addresses[n])
+	}
+	slices.Sort(addresses)
+	want := map[uint16][]string{dns.TypeSRV: nodes, dns.TypeA: addresses}
 	for _, s := range r.servers {
-		if !slices.Equal(r.last[s], nodes) {
-			return false
+		for _, qtype := range r.types {
+			if !slices.Equal(r.last[asked{s, qtype}], want[qtype]) {
+				return false
+			}
 		}
 	}
 	return true
@@ -409,17 +502,22 @@ func (r *resolver) forget(server string) {
 }
 
 // recorder checks that (epoch, generation) never goes back, and that chosen
-// members never vanish.
+// members never vanish. It hears the SDK, and the bus itself, since the SDK drops
+// what is old.
 type recorder struct {
 	mu      sync.Mutex
 	faults  []string
 	keep    []entry // that must be up now
 	last    subjects.Mark
+	heard   subjects.Mark
+	via     map[subjects.NodeID]string // broker of each SIP proxy
 	updates int
+	raw     int
 }
 
-func (n *network) record(t *testing.T) *recorder {
-	r := &recorder{}
+func (n *network) record(t *testing.T, opts ...nats.Option) *recorder {
+	t.Helper()
+	r := &recorder{via: make(map[subjects.NodeID]string)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -429,7 +527,82 @@ func (n *network) record(t *testing.T) *recorder {
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done })
+	n.listen(t, r, opts...)
 	return r
+}
+
+// listen gives r what is said on the bus, over a connection of its own.
+func (n *network) listen(t *testing.T, r *recorder, opts ...nats.Option) {
+	t.Helper()
+	creds, err := identity.Load(identity.Files{Cert: n.Operator.Cert, Key: n.Operator.Key, CA: n.Operator.CA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts = append([]nats.Option{
+		nats.Secure(creds.ClientTLS()), nats.ClientTLSConfig(nil, creds.RootCAs), nats.TLSHandshakeFirst(),
+		nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.IgnoreDiscoveredServers(),
+	}, opts...)
+	nc, err := nats.Connect(strings.Join(n.Brokers, ","), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	for _, subject := range []string{subjects.StatusTick, subjects.StatusDelta, subjects.Presence(subjects.SIPProxy, "*")} {
+		if _, err := nc.Subscribe(subject, r.hear); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *recorder) hear(m *nats.Msg) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var mark subjects.Mark
+	switch m.Subject {
+	case subjects.StatusTick:
+		t, err := subjects.ParseTick(m.Data)
+		if err != nil {
+			r.faults = append(r.faults, fmt.Sprintf("%s: %v", m.Subject, err))
+			return
+		}
+		mark = t.Mark()
+	case subjects.StatusDelta:
+		d, err := subjects.ParseDelta(m.Data)
+		if err != nil {
+			r.faults = append(r.faults, fmt.Sprintf("%s: %v", m.Subject, err))
+			return
+		}
+		mark = d.Mark()
+	default:
+		if a, err := subjects.ParseAnnouncement(m.Subject, m.Data); err == nil {
+			r.via[a.Node], _, _ = strings.Cut(a.Via, "#")
+		}
+		return
+	}
+	if r.heard.After(mark) {
+		r.faults = append(r.faults, fmt.Sprintf("%s went back from %v to %v", m.Subject, r.heard, mark))
+	}
+	r.heard = mark
+	r.raw++
+}
+
+// busiest is the broker with the most SIP proxies connected to it.
+func (r *recorder) busiest() (broker string, members int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count := make(map[string]int)
+	for _, b := range r.via {
+		count[b]++
+	}
+	for b, n := range count {
+		if n > members || n == members && b < broker {
+			broker, members = b, n
+		}
+	}
+	return broker, members
 }
 
 func (r *recorder) note(s *subjects.Status) {

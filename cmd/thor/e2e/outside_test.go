@@ -110,8 +110,8 @@ func (n *network) foreignMember(t *testing.T) {
 				m := n.status().Member("fax_server", "fax1")
 				return m != nil && m.State == subjects.Up && m.Plain == (c.plain != "")
 			})
-			if out := n.run(t, "monitor", "--once"); !strings.Contains(out, "fax_server members:") {
-				t.Errorf("the monitor does not show the role:\n%s", out)
+			if out := n.run(t, "monitor", "--once"); !strings.Contains(out, "fax_server members:") || !strings.Contains(out, "127.86.40.1") {
+				t.Errorf("the monitor does not show the member:\n%s", out)
 			}
 			eventually(t, 5*time.Second, "DNS has it", func() bool { return n.hasAddress("fax-server."+n.domain+".", "127.86.40.1") })
 			if err := cmd.Process.Signal(c.end); err != nil {
