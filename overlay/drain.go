@@ -31,7 +31,7 @@ type DrainReply struct {
 // draining, whatever else is true of it, until Resume, restarts included. The
 // role subjects.Agent stands for all roles of the process, also for those that
 // it joins later. An error means that the drain is in force, but that a restart
-// will forget it.
+// will forget it; or that role is none, and nothing has changed.
 func (n *Node) Drain(role subjects.Role) error { return n.setDrain(role, true) }
 
 // Resume ends what Drain began. An error means that the drain has ended, but
@@ -44,6 +44,11 @@ func (n *Node) drained(role subjects.Role) bool { return n.drains[subjects.Agent
 // setDrain changes what is drained and announces it before it writes it down,
 // since the network waits for the one and only the next start for the other.
 func (n *Node) setDrain(role subjects.Role, on bool) error {
+	if role != subjects.Agent {
+		if _, err := subjects.ParseRole(string(role)); err != nil {
+			return fmt.Errorf("drain or resume: %w", err)
+		}
+	}
 	n.drainMu.Lock() // what is on disk is what was asked for last
 	defer n.drainMu.Unlock()
 	n.mu.Lock()

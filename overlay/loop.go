@@ -24,13 +24,15 @@ func (n *Node) kick() {
 
 // load takes up what an earlier run left on disk.
 func (n *Node) load() {
+	n.drainMu.Lock() // whoever drains at this moment writes into the directory
+	defer n.drainMu.Unlock()
 	if err := n.store.open(); err != nil {
 		n.log.Error().Err(err).Msg("nothing will be kept across restarts")
 		return
 	}
 	roles, err := n.store.loadDrains()
 	if err != nil {
-		n.log.Error().Err(err).Msg("what an operator drained is forgotten")
+		n.log.Error().Err(err).Msg("of what an operator drained this is forgotten")
 	}
 	n.mu.Lock()
 	for _, r := range roles {

@@ -159,6 +159,13 @@ func (m *Membership) Err() error {
 // differs. Changes are never merged: each is sent. The role stays. A change that
 // Join would refuse is logged and not made. f must not call Update itself.
 func (m *Membership) Update(f func(*Member)) {
+	if err := m.Amend(f); err != nil {
+		m.n.log.Error().Err(err).Str("role", string(m.role)).Msg("update refused, announcing as before")
+	}
+}
+
+// Amend is Update for who wants the refusal itself and not a line in the log.
+func (m *Membership) Amend(f func(*Member)) error {
 	token := <-m.change
 	defer func() { m.change <- token }()
 	next := m.Member()
@@ -167,16 +174,16 @@ func (m *Membership) Update(f func(*Member)) {
 	next.Role = m.role
 	m.n.fill(&next)
 	if err := m.n.check(&next); err != nil {
-		m.n.log.Error().Err(err).Str("role", string(m.role)).Msg("update refused, announcing as before")
-		return
+		return err
 	}
 	m.n.mu.Lock()
 	defer m.n.mu.Unlock()
 	if m.left || next.equal(&m.member) {
-		return
+		return nil
 	}
 	m.member = next
 	m.n.announce(m)
+	return nil
 }
 
 // Leave says goodbye and waits, at most 2 s or until ctx ends, for the broker to

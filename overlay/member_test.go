@@ -43,9 +43,12 @@ func TestChangeIsAnnouncedAtOnceAndNoChangeIsNot(t *testing.T) {
 		next(t, as, time.Millisecond)
 		m.Update(func(m *overlay.Member) { m.State, m.Reason = subjects.Down, "no answer to OPTIONS" })
 		m.Update(func(m *overlay.Member) { m.State, m.Reason = subjects.Up, "" })
-		m.Update(func(m *overlay.Member) { m.State = "" })                       // the same
-		m.Update(func(m *overlay.Member) { m.Reason = "\x1b[2J" })               // refused
-		m.Update(func(m *overlay.Member) { m.State = subjects.Leave })           // refused
+		m.Update(func(m *overlay.Member) { m.State = "" })             // the same
+		m.Update(func(m *overlay.Member) { m.Reason = "\x1b[2J" })     // refused
+		m.Update(func(m *overlay.Member) { m.State = subjects.Leave }) // refused
+		if err := m.Amend(func(m *overlay.Member) { m.State = subjects.Leave }); err == nil {
+			t.Error("no word about what is refused")
+		}
 		m.Update(func(m *overlay.Member) { m.Role, m.Weight = "other_role", 7 }) // the role stays
 		synctest.Wait()
 		a, c, w := next(t, as, time.Millisecond), next(t, as, time.Millisecond), next(t, as, time.Millisecond)

@@ -43,6 +43,7 @@ type Node struct {
 	msgs     chan *nats.Msg
 	saved    chan error
 	slots    chan struct{} // one token for each request under way
+	quick    chan struct{} // the same, for those that wait for nobody
 	working  sync.WaitGroup
 	dialled  atomic.Pointer[nats.Conn] // also before it is connected
 	link     link
@@ -104,7 +105,7 @@ func New(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, metrics: m, store: store{cfg.StateDir}, lookupSRV: net.DefaultResolver.LookupSRV,
 		ready: make(chan struct{}), wake: make(chan struct{}, 1), msgs: make(chan *nats.Msg, inboxSize),
-		saved: make(chan error, 1), slots: make(chan struct{}, handleAtOnce),
+		saved: make(chan error, 1), slots: make(chan struct{}, handleAtOnce), quick: make(chan struct{}, handleAtOnce),
 		members: make(map[subjects.Role]*Membership), seq: make(map[subjects.Role]uint64),
 		drains: make(map[subjects.Role]bool), handlers: make(map[string]handler), said: make(map[string]struct{}),
 	}

@@ -23,7 +23,7 @@ var (
 const (
 	askTimeout    = 5 * time.Second // of Ask, when its ctx has no deadline
 	handleTimeout = 4 * time.Second // of one handler; brokers take no answer after 5 s
-	handleAtOnce  = 16              // requests under way; more are told to come back
+	handleAtOnce  = 16              // requests under way, of those that take time and of the others; more are told to come back
 	maxReplies    = 10_000          // that AskAll collects
 )
 
@@ -93,18 +93,33 @@ func (n *Node) serve(ctx context.Context, m *nats.Msg) {
 		n.drop(m.Subject, &subjects.BadMessage{Code: subjects.CodeForeign, Detail: "the reply subject is no inbox"})
 		return
 	}
+	slots := n.slotsOf(m.Sub.Subject)
 	select {
-	case n.slots <- struct{}{}:
+	case slots <- struct{}{}:
 	default:
 		n.answer(m, &subjects.Reply{V: subjects.Version, Code: subjects.ErrorFailed, Text: "too many requests at once"})
 		return
 	}
 	n.working.Go(func() {
-		defer func() { <-n.slots }()
+		defer func() { <-slots }()
 		ctx, cancel := context.WithTimeout(ctx, handleTimeout)
 		defer cancel()
 		n.answer(m, h(ctx, &Request{Subject: m.Subject, Data: m.Data, Reply: m.Reply}))
 	})
+}
+
+// slotsOf is where a request to subject waits for its turn. What is answered from
+// this process alone has slots of its own: an operator must be able to drain a
+// node whose other handlers all wait for somebody.
+func (n *Node) slotsOf(subject string) chan struct{} {
+	tokens := strings.SplitN(subject, ".", 6) // thor.node.<node>.<role>.<verb>
+	if len(tokens) >= 5 {
+		switch tokens[4] {
+		case VerbDrain, VerbResume, VerbDuplicate, subjects.VerbLookup:
+			return n.quick
+		}
+	}
+	return n.slots
 }
 
 func (n *Node) answer(m *nats.Msg, r *subjects.Reply) {

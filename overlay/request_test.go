@@ -86,6 +86,70 @@ func TestOperatorDrainsAndResumesAndARestartRemembers(t *testing.T) {
 	})
 }
 
+// A drain of what is no role is refused, and spoils no other drain.
+func TestDrainOfNoRoleIsRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		cfg := config(t, b, "n1", "sip_proxy")
+		n, stop := run(t, cfg)
+		ready(t, n)
+		if err := n.Drain("sip_proxy"); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []subjects.Role{"", "A B", "*"} {
+			if n.Drain(r) == nil || n.Resume(r) == nil {
+				t.Errorf("%q is taken", r)
+			}
+		}
+		stop()
+		n, _ = run(t, cfg)
+		m := mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		ready(t, n)
+		if !m.Drained() {
+			t.Error("the good drain is forgotten")
+		}
+	})
+}
+
+// Handlers that wait for somebody keep no operator from draining the node.
+func TestDrainIsAnsweredWhileHandlersHang(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		n, _ := run(t, config(t, b, "n1", "sip_proxy"))
+		mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		hanging := make(chan struct{}, 100)
+		n.Handle(subjects.Agent, "subscriber", func(ctx context.Context, _ *overlay.Request) *subjects.Reply {
+			hanging <- struct{}{}
+			<-ctx.Done()
+			return nil
+		})
+		n.Handle(subjects.Agent, subjects.VerbLookup, func(context.Context, *overlay.Request) *subjects.Reply {
+			return &subjects.Reply{V: subjects.Version}
+		})
+		ready(t, n)
+		op, _ := run(t, config(t, b, "op", subjects.Operator))
+		ready(t, op)
+		manager := b.Dial("m1", subjects.Manager, subjects.ProvisioningServer)
+		for range 40 {
+			if err := manager.Publish(subjects.AgentRequest("n1", "subscriber"), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if len(hanging) == 0 {
+			t.Fatal("no handler hangs")
+		}
+		start := time.Now()
+		if d := ask(t, op, subjects.AgentRequest("n1", "drain")); len(d.Drained) != 1 {
+			t.Errorf("%+v", d)
+		}
+		if r, err := op.Ask(t.Context(), subjects.AgentRequest("n1", subjects.VerbLookup), nil); err != nil || r.Code != "" {
+			t.Errorf("lookup: %+v %v", r, err)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("answered after %v", d)
+		}
+	})
+}
+
 func TestEveryProcessOfANodeAnswersForItsOwnRoles(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *brokertest.B) {
 		for _, r := range []subjects.Role{"media_relay", "sip_proxy"} {

@@ -27,6 +27,7 @@ const (
 	olderFile  = "status.json.1"
 	badFile    = "status.json.bad"
 	drainFile  = "drain.json"
+	drainBad   = "drain.json.bad"
 )
 
 // fileHead proves that the line after it is as it was written.
@@ -44,7 +45,8 @@ func (h *fileHead) sum(body []byte) string {
 	return hex.EncodeToString(x.Sum(nil))
 }
 
-// open makes the directory if need be.
+// open makes the directory if need be, and removes what a process that was killed
+// while it wrote has left there.
 func (s store) open() error {
 	if s.dir == "" {
 		return nil
@@ -52,8 +54,17 @@ func (s store) open() error {
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
+	for _, name := range []string{statusFile, drainFile} {
+		left, _ := filepath.Glob(filepath.Join(s.dir, temporary(name))) // best effort
+		for _, f := range left {
+			_ = os.Remove(f)
+		}
+	}
 	return nil
 }
+
+// temporary is the pattern of the files that become name.
+func temporary(name string) string { return "." + name + ".*" }
 
 // saveStatus keeps encoded and moves the copy before it aside.
 func (s store) saveStatus(encoded []byte, now time.Time) error {
@@ -149,7 +160,9 @@ func (s store) saveDrains(roles []subjects.Role) error {
 	return nil
 }
 
-func (s store) loadDrains() ([]subjects.Role, error) {
+// loadDrains returns what can be read. The error tells what could not: an entry
+// is passed over, a file that is none of ours is set aside.
+func (s store) loadDrains() (roles []subjects.Role, err error) {
 	if s.dir == "" {
 		return nil, nil
 	}
@@ -158,25 +171,35 @@ func (s store) loadDrains() ([]subjects.Role, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var d drains
-	if err == nil {
-		err = json.Unmarshal(b, &d)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	for _, r := range d.Drained {
-		if _, err := subjects.ParseRole(string(r)); err != nil && r != subjects.Agent {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
+	var d struct {
+		Drained []json.RawMessage `json:"drained"`
 	}
-	return d.Drained, nil
+	if err := json.Unmarshal(b, &d); err != nil {
+		return nil, errors.Join(fmt.Errorf("refuse %s: %w", path, err), os.Rename(path, filepath.Join(s.dir, drainBad)))
+	}
+	var faults []error
+	for i, raw := range d.Drained {
+		var r subjects.Role
+		err := json.Unmarshal(raw, &r)
+		if err == nil && r != subjects.Agent {
+			_, err = subjects.ParseRole(string(r))
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("refuse entry %d of %s: %w", i+1, path, err))
+			continue
+		}
+		roles = append(roles, r)
+	}
+	return roles, errors.Join(faults...)
 }
 
 // replace writes b as name; what was there becomes older, unless that is "".
 func (s store) replace(name, older string, b []byte) error {
 	path := filepath.Join(s.dir, name)
-	f, err := os.CreateTemp(s.dir, "."+name+".*")
+	f, err := os.CreateTemp(s.dir, temporary(name))
 	if err != nil {
 		return err
 	}

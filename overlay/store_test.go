@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,9 +47,35 @@ func TestSavedStatusComesBackByteForByte(t *testing.T) {
 			t.Fatalf("%v %v %s", err, saved, enc)
 		}
 	}
+	nothingLeftBehind(t, s)
+}
+
+func nothingLeftBehind(t *testing.T, s store) {
+	t.Helper()
 	left, err := filepath.Glob(filepath.Join(s.dir, ".*"))
 	if err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
+	s := store{t.TempDir()}
+	for _, name := range []string{statusFile, drainFile} {
+		f, err := os.CreateTemp(s.dir, temporary(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	if err := s.saveDrains([]subjects.Role{"sip_proxy"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.open(); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeftBehind(t, s)
+	if got, err := s.loadDrains(); err != nil || len(got) != 1 {
+		t.Errorf("%v %v", got, err)
 	}
 }
 
@@ -126,11 +153,23 @@ func TestDrainsAreKeptAndNonsenseIsTold(t *testing.T) {
 			t.Errorf("%v %v", got, err)
 		}
 	}
-	for _, b := range []string{"", "[]", `{"drained":["A B"]}`, `{"drained":[`} {
+	for _, b := range []string{"", "[]", `{"drained":[`} {
 		write(t, filepath.Join(s.dir, drainFile), []byte(b))
 		if got, err := s.loadDrains(); err == nil || len(got) != 0 {
 			t.Errorf("%q: %v %v", b, got, err)
 		}
+		if aside := read(t, filepath.Join(s.dir, drainBad)); string(aside) != b {
+			t.Errorf("%q is set aside as %q", b, aside)
+		}
+		if got, err := s.loadDrains(); err != nil || len(got) != 0 {
+			t.Errorf("after %q: %v %v", b, got, err)
+		}
+	}
+	write(t, filepath.Join(s.dir, drainFile), []byte(`{"v":1,"drained":["A B","sip_proxy",7,"_"]}`))
+	got, err := s.loadDrains()
+	if !slices.Equal(got, []subjects.Role{"sip_proxy", subjects.Agent}) || err == nil ||
+		!strings.Contains(err.Error(), "entry 1") || !strings.Contains(err.Error(), "entry 3") {
+		t.Errorf("good entries beside bad ones: %v %v", got, err)
 	}
 	none := store{}
 	if err := none.saveDrains(nil); err == nil {
