@@ -30,6 +30,7 @@ type network interface {
 // membership is what it needs of an overlay.Membership.
 type membership interface {
 	Update(func(*overlay.Member))
+	Amend(func(*overlay.Member)) error
 	Drained() bool
 	Leave(context.Context) error
 }

@@ -86,6 +86,14 @@ func (m *fakeMembership) Update(f func(*overlay.Member)) {
 	m.n.say(m.m.Role, m.m.State, m.m.Reason)
 }
 
+func (m *fakeMembership) Amend(f func(*overlay.Member)) error {
+	if err := m.n.deny; err != nil {
+		return err
+	}
+	m.Update(f)
+	return nil
+}
+
 func (m *fakeMembership) Drained() bool { return m.n.drain }
 
 func (m *fakeMembership) Leave(context.Context) error {

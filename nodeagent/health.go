@@ -90,16 +90,17 @@ func all(checks []*health) (condition, string) {
 	return c, ""
 }
 
-// derive is the one state of a role: what the operator wants of it comes before
-// how its service is. The state is empty while nothing is known, when the role
+// drainReason is that of the SDK.
+const drainReason = "drained by an operator"
+
+// derive is the one state of a role, but for what an operator wants of it, which
+// the SDK puts above it. The state is empty while nothing is known, when the role
 // is not to be announced yet.
-func derive(drained bool, c condition, reason string) (subjects.State, string) {
-	switch {
-	case c == unknown:
+func derive(c condition, reason string) (subjects.State, string) {
+	switch c {
+	case unknown:
 		return "", ""
-	case drained:
-		return subjects.Draining, "drained by an operator"
-	case c == sick:
+	case sick:
 		return subjects.Down, subjects.Printable(reason, subjects.MaxReason)
 	}
 	return subjects.Up, ""

@@ -73,24 +73,20 @@ func TestARoleIsHealthyWhenAllChecksAre(t *testing.T) {
 	}
 }
 
-func TestTheStateIsDerivedFromWishAndHealth(t *testing.T) {
+func TestTheStateIsDerivedFromHealth(t *testing.T) {
 	for _, c := range []struct {
-		drained bool
-		cond    condition
-		reason  string
-		state   subjects.State
-		want    string
+		cond   condition
+		reason string
+		state  subjects.State
+		want   string
 	}{
-		{false, unknown, "", "", ""},
-		{true, unknown, "", "", ""},
-		{false, healthy, "", subjects.Up, ""},
-		{false, sick, "x: no answer", subjects.Down, "x: no answer"},
-		{true, healthy, "", subjects.Draining, "drained by an operator"},
-		{true, sick, "x: no answer", subjects.Draining, "drained by an operator"},
-		{false, sick, "a\x1b[2Jb", subjects.Down, "a\uFFFD[2Jb"},
-		{false, sick, strings.Repeat("y", 500), subjects.Down, strings.Repeat("y", subjects.MaxReason)},
+		{unknown, "", "", ""},
+		{healthy, "", subjects.Up, ""},
+		{sick, "x: no answer", subjects.Down, "x: no answer"},
+		{sick, "a\x1b[2Jb", subjects.Down, "a\uFFFD[2Jb"},
+		{sick, strings.Repeat("y", 500), subjects.Down, strings.Repeat("y", subjects.MaxReason)},
 	} {
-		if s, r := derive(c.drained, c.cond, c.reason); s != c.state || r != c.want {
+		if s, r := derive(c.cond, c.reason); s != c.state || r != c.want {
 			t.Errorf("%+v: %q %q", c, s, r)
 		}
 	}

@@ -25,7 +25,8 @@ type amendment struct {
 // runs. A role that is there again unchanged does not notice. One that differs
 // stays announced as it is until its new checks have decided. One that is gone
 // leaves, within 2 s. On an error nothing has changed, but for a role that the
-// SDK refuses, which the error names.
+// SDK refuses, which the error names: one that is there stays announced as it is,
+// and the same configuration given once more tries again.
 func (a *Agent) Reconfigure(roles []RoleConfig) error {
 	cfg := Config{Roles: roles}
 	if err := cfg.check(a.net.Identity()); err != nil {
@@ -106,16 +107,16 @@ func (a *Agent) amend(x amendment) error {
 			a.metrics.forgetCheck(x.cfg.Role, c.prober.name())
 		}
 	}
-	if err := r.become(x.cfg, x.checks); err != nil {
-		return err
+	err := r.become(x.cfg, x.checks)
+	if err == nil {
+		r.log.Info().Int("checks_added", len(x.added)).Int("checks_gone", len(x.gone)).Msg("role changed by configuration")
 	}
-	r.log.Info().Int("checks_added", len(x.added)).Int("checks_gone", len(x.gone)).Msg("role changed by configuration")
 	if a.run != nil {
 		for _, c := range x.added {
 			a.watch(r, c)
 		}
 	}
-	return nil
+	return err
 }
 
 // become makes r what cfg says. What its checks have found so far counts; as
@@ -131,14 +132,20 @@ func (r *role) become(cfg RoleConfig, checks []*check) error {
 		return r.derive()
 	}
 	cond, why := all(r.healths)
-	if state, reason := derive(false, cond, why); state != "" {
-		r.state, r.reason = state, reason
-		r.agent.metrics.announced(r.name, state)
+	state, reason := derive(cond, why)
+	if state == "" {
+		state, reason = r.state, r.reason
 	}
-	r.ms.Update(func(m *overlay.Member) {
+	err := r.ms.Amend(func(m *overlay.Member) {
 		*m = r.member
-		m.State, m.Reason = r.state, r.reason
+		m.State, m.Reason = state, reason
 	})
+	if err != nil {
+		r.cfg = RoleConfig{Role: r.name} // not what it was asked to become
+		return fmt.Errorf("role %s: %w: %w", r.name, errRefused, err)
+	}
+	r.state, r.reason = state, reason
+	r.agent.metrics.announced(r.name, state)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package nodeagent
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -148,6 +149,45 @@ func TestABadReconfigurationChangesNothing(t *testing.T) {
 			t.Error("reconfigured after its end")
 		}
 		n.expect(t, "0s sip_proxy up", "0s sip_proxy leave")
+	})
+}
+
+// What the SDK refuses is an error, and is tried again.
+func TestAChangeThatTheSDKRefusesIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		a, end := running(t, n, RoleConfig{Role: "sip_proxy"})
+		defer end()
+		next := RoleConfig{Role: "sip_proxy", Priority: 9}
+		n.deny = errors.New("announcement of 9000 bytes")
+		if err := a.Reconfigure([]RoleConfig{next}); !errors.Is(err, n.deny) || !strings.Contains(err.Error(), "sip_proxy") {
+			t.Errorf("the error is %v", err)
+		}
+		n.deny = nil
+		reconfigure(t, a, next)
+		if m := n.ms["sip_proxy"].m; m.Priority != 9 {
+			t.Errorf("announced %+v", m)
+		}
+	})
+}
+
+// A new check knows nothing yet: until then the role is what it was.
+func TestStatusIsWhatIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newFakeNet()
+		a, end := running(t, n, RoleConfig{Role: "sip_proxy"})
+		defer end()
+		slow := CheckConfig{Kind: Command, Command: []string{"/bin/true"}, Interval: time.Hour, Timeout: time.Minute, Rise: 2}
+		if err := a.Reconfigure([]RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{slow}}}); err != nil {
+			t.Fatal(err)
+		}
+		if s := a.Status(); s[0].State != subjects.Up {
+			t.Errorf("announced up, and the status is %+v", s)
+		}
+		n.drain = true
+		if s := a.Status(); s[0].State != subjects.Draining || s[0].Reason == "" {
+			t.Errorf("announced draining, and the status is %+v", s)
+		}
 	})
 }
 

@@ -143,7 +143,7 @@ func (r *role) announce() error {
 // so that announcements keep the order of the results.
 func (r *role) derive() error {
 	cond, why := all(r.healths)
-	state, reason := derive(false, cond, why) // the SDK puts the operator's drain above it
+	state, reason := derive(cond, why)
 	if state == "" || state == r.state && reason == r.reason {
 		return nil
 	}
@@ -166,13 +166,17 @@ func (r *role) derive() error {
 	return nil
 }
 
-// status is how the role is now, the operator's drain included.
+// status is how the role is announced, the operator's drain included.
 func (r *role) status() RoleStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	cond, why := all(r.healths)
-	state, reason := derive(r.ms != nil && r.ms.Drained(), cond, why)
-	return RoleStatus{Role: r.name, State: state, Reason: reason}
+	switch {
+	case r.ms == nil:
+		return RoleStatus{Role: r.name}
+	case r.ms.Drained():
+		return RoleStatus{Role: r.name, State: subjects.Draining, Reason: drainReason}
+	}
+	return RoleStatus{Role: r.name, State: r.state, Reason: r.reason}
 }
 
 func (r *role) leave(ctx context.Context) {
