@@ -24,6 +24,7 @@ func (m Model) Press(key string) Model {
 		case "?", "esc", "enter":
 			m.help = false
 		}
+		m.helpTop = move(key, m.helpTop, m.height-1, m.helpEnd())
 		return m
 	}
 	return m.command(key).settle()
@@ -42,7 +43,7 @@ func (m Model) command(key string) Model {
 	case "q":
 		m.done = true
 	case "?":
-		m.help = true
+		m.help, m.helpTop = true, 0
 	case "/":
 		m.typing = true
 	case "esc":
@@ -79,35 +80,42 @@ func (m Model) pause() Model {
 func (m Model) scroll(key string) Model {
 	body := m.bodyHeight()
 	end := max(0, m.bodyLen()-body)
-	top := m.top[m.page]
+	switch key {
+	case "right", "l":
+		m.left = min(m.left+8, 1024)
+	case "left", "h":
+		m.left = max(0, m.left-8)
+	case "down", "j", "up", "k", "pgdown", "ctrl+f", "ctrl+d", "pgup", "ctrl+b", "ctrl+u", "home", "g", "end", "G":
+		m.top[m.page] = move(key, m.top[m.page], body, end)
+		if m.page == eventsPage {
+			m.tail = m.top[m.page] >= end
+		}
+	}
+	return m
+}
+
+// move is where a key takes the first line shown of a text: rows are shown at
+// once, and end is the first line at its end.
+func move(key string, top, rows, end int) int {
 	switch key {
 	case "down", "j":
 		top++
 	case "up", "k":
 		top--
 	case "pgdown", "ctrl+f", "ctrl+d":
-		top += max(1, body-1)
+		top += max(1, rows-1)
 	case "pgup", "ctrl+b", "ctrl+u":
-		top -= max(1, body-1)
+		top -= max(1, rows-1)
 	case "home", "g":
 		top = 0
 	case "end", "G":
 		top = end
-	case "right", "l":
-		m.left = min(m.left+8, 1024)
-		return m
-	case "left", "h":
-		m.left = max(0, m.left-8)
-		return m
-	default:
-		return m
 	}
-	m.top[m.page] = top
-	if m.page == eventsPage {
-		m.tail = top >= end
-	}
-	return m
+	return min(max(0, top), max(0, end))
 }
+
+// helpEnd is the first line of the help that is shown at its end.
+func (m *Model) helpEnd() int { return max(0, len(helpText)-(m.height-1)) }
 
 // typeKey edits the filter.
 func (m Model) typeKey(key string) Model {
@@ -152,6 +160,9 @@ func (m *Model) footer() string {
 	case m.typing:
 		return "type to filter  enter keep  esc clear  ctrl+u empty  ctrl+c quit"
 	case m.help:
+		if m.helpEnd() > 0 {
+			return "↑↓ scroll  esc close  q quit"
+		}
 		return "esc close  q quit"
 	}
 	var extra string

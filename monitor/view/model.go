@@ -71,8 +71,10 @@ type Model struct {
 	tail   bool       // the events page follows the newest
 	filter string
 	typing bool // keys go into the filter
-	help   bool
 	done   bool
+
+	help    bool
+	helpTop int // its first line shown
 }
 
 // NewModel is the state before anything is known.

@@ -197,6 +197,32 @@ func TestKeysMoveThroughThePages(t *testing.T) {
 	}
 }
 
+// On a low terminal the help says that there is more, and shows it.
+func TestHelpScrolls(t *testing.T) {
+	const first, last = "members, events, roles", "how long no active manager"
+	for _, c := range []struct {
+		rows        int
+		keys        []string
+		top, bottom bool
+	}{
+		{10, nil, true, false},
+		{10, []string{"G"}, false, true},
+		{10, []string{"G", "g"}, true, false},
+		{10, []string{"pgdown", "pgdown", "pgdown"}, false, true},
+		{10, []string{"G", "esc", "?"}, true, false},
+		{15, []string{"down", "down"}, true, true},
+		{16, []string{"down", "G"}, true, true},
+	} {
+		screen := press(live(view.Options{}, 80, c.rows), append([]string{"?"}, c.keys...)...).Render()
+		if strings.Contains(screen, first) != c.top || strings.Contains(screen, last) != c.bottom {
+			t.Errorf("%d rows, %q:\n%s", c.rows, c.keys, screen)
+		}
+		if strings.Contains(screen, "scroll") != (c.rows < 16) {
+			t.Errorf("%d rows: the last line says\n%s", c.rows, screen[strings.LastIndex(screen, "\n"):])
+		}
+	}
+}
+
 func TestQuitKeys(t *testing.T) {
 	m := live(view.Options{}, 80, 24)
 	for _, keys := range [][]string{{"q"}, {"ctrl+c"}, {"?", "q"}, {"/", "ctrl+c"}, {"2", "q"}} {

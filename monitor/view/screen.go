@@ -19,7 +19,7 @@ func (m Model) Render() string {
 	case m.width < minWidth || m.height < minHeight:
 		lines = m.summary()
 	case m.help:
-		lines = m.withFooter(slices.Clone(helpText))
+		lines = m.withFooter(slices.Clone(helpText[min(m.helpTop, m.helpEnd()):]))
 	default:
 		lines = m.withFooter(append(append(m.header(), m.tabs()), m.body()...))
 	}
