@@ -51,7 +51,11 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 type conn struct {
 	mysqlConn
 	stmts map[string]statement
+	open  bool // a transaction may be, which did not end as it should
 }
+
+// IsValid reports whether the connection may be used again.
+func (c *conn) IsValid() bool { return !c.open && c.mysqlConn.IsValid() }
 
 type statement interface {
 	driver.Stmt
@@ -118,13 +122,14 @@ func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, erro
 	if _, err := c.mysqlConn.BeginTx(ctx, o); err != nil {
 		return nil, err
 	}
-	return &driverTx{c: c.mysqlConn, ctx: ctx}, nil
+	return &driverTx{c: c, ctx: ctx}, nil
 }
 
 // A driverTx ends by its context: the driver's own would wait for a server that
-// hangs.
+// hangs. A connection on which it could not be ended is closed, and the server
+// rolls back: the next transaction on it would commit what there is.
 type driverTx struct {
-	c   mysqlConn
+	c   *conn
 	ctx context.Context
 }
 
@@ -132,6 +137,7 @@ func (t *driverTx) Commit() error   { return t.end("COMMIT") }
 func (t *driverTx) Rollback() error { return t.end("ROLLBACK") }
 
 func (t *driverTx) end(how string) error {
-	_, err := t.c.ExecContext(t.ctx, how, nil)
+	_, err := t.c.mysqlConn.ExecContext(t.ctx, how, nil)
+	t.c.open = err != nil
 	return err
 }
