@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,59 +32,99 @@ func outputFlag(c *cobra.Command, dst *string) {
 	}
 }
 
-// reach is how an operator's command finds the network.
+// reach is how an operator's command finds the network. Each field is that of a
+// flag until resolve has run, and is what to use then.
 type reach struct {
 	dir, config, cert, key, ca string
 	brokers                    []string
 	dns                        []string // of a thor up: where its name servers listen
 	timeout                    time.Duration
+	changed                    func(flag string) bool
+	resolved                   bool
 }
 
 func (r *reach) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&r.dir, "dir", os.Getenv("THOR_DIR"), "`directory` of a thor up (THOR_DIR)")
-	f.StringVar(&r.config, "config", os.Getenv("THOR_CONFIG"), "configuration `file` of a daemon (THOR_CONFIG)")
-	f.StringSliceVar(&r.brokers, "brokers", splitEnv("THOR_BROKERS"), "`list` of brokers, tls://HOST:PORT (THOR_BROKERS)")
-	f.StringVar(&r.cert, "cert", os.Getenv("THOR_CERT"), "certificate `file` (THOR_CERT)")
-	f.StringVar(&r.key, "key", os.Getenv("THOR_KEY"), "key `file` (THOR_KEY)")
-	f.StringVar(&r.ca, "ca", os.Getenv("THOR_CA"), "CA certificate `file` (THOR_CA)")
+	r.changed = f.Changed
+	f.StringVar(&r.dir, "dir", "", "`directory` of a thor up (THOR_DIR)")
+	f.StringVar(&r.config, "config", "", "configuration `file` of a daemon (THOR_CONFIG)")
+	f.StringSliceVar(&r.brokers, "brokers", nil, "`list` of brokers, tls://HOST:PORT (THOR_BROKERS)")
+	f.StringVar(&r.cert, "cert", "", "certificate `file` (THOR_CERT)")
+	f.StringVar(&r.key, "key", "", "key `file` (THOR_KEY)")
+	f.StringVar(&r.ca, "ca", "", "CA certificate `file` (THOR_CA)")
 	f.DurationVar(&r.timeout, "timeout", 5*time.Second, "how long to wait for the network")
 }
 
-func splitEnv(name string) []string {
-	if v := os.Getenv(name); v != "" {
-		return strings.Split(v, ",")
+// resolve finds the network by the flags, or, when none of them names one, by
+// the environment: a variable that was set for one network never takes a
+// command to it that was given another. By default it is the network of thor up.
+func (r *reach) resolve() error {
+	if r.resolved {
+		return nil
 	}
-	return nil
+	var given []string // what an empty value names is nothing, and not what the environment names
+	for flag, value := range map[string]string{"--brokers": strings.Join(r.brokers, ""), "--config": r.config, "--dir": r.dir} {
+		if !r.changed(flag[2:]) {
+			continue
+		}
+		if value == "" {
+			return usagef("%s is empty", flag)
+		}
+		given = append(given, flag)
+	}
+	if len(given) > 1 {
+		slices.Sort(given)
+		return usagef("%s each name a network: give one of them", strings.Join(given, " and "))
+	}
+	if len(given) == 0 {
+		if v := os.Getenv("THOR_BROKERS"); v != "" {
+			r.brokers = strings.Split(v, ",")
+		} else if r.config = os.Getenv("THOR_CONFIG"); r.config == "" {
+			r.dir = os.Getenv("THOR_DIR")
+		}
+	}
+	err := r.find(len(given) == 0)
+	r.resolved = err == nil
+	return err
 }
 
-// resolve fills in what is not given: from a configuration file, or from the
-// directory of a thor up, by default the one thor up itself would use.
-func (r *reach) resolve() error {
+// find fills in what belongs to the network that is named; environment tells
+// whether the environment named it.
+func (r *reach) find(environment bool) error {
 	switch {
 	case len(r.brokers) > 0:
+		r.certificate(os.Getenv("THOR_CERT"), os.Getenv("THOR_KEY"), os.Getenv("THOR_CA"))
 		if r.cert == "" || r.key == "" || r.ca == "" {
 			return usagef("--brokers needs --cert, --key and --ca (or THOR_CERT, THOR_KEY, THOR_CA)")
 		}
+		return nil
 	case r.config != "":
-		f, err := config.Load(r.config)
+		n, err := config.Reach(r.config, environment)
 		if err != nil {
 			return err
 		}
-		r.brokers, r.cert, r.key, r.ca = f.Network.Brokers, f.Network.Certificate, f.Network.Key, f.Network.CA
-	default:
-		dir := r.dir
-		if dir == "" {
-			dir = up.DefaultDir()
-		}
-		n, err := up.ReadNetwork(filepath.Join(dir, up.NetworkFile))
-		if err != nil {
-			return usagef("no network found: give --dir of a thor up, --config, or --brokers with --cert, --key and --ca (%v)", err)
-		}
-		r.dns = n.DNS
-		r.brokers, r.cert, r.key, r.ca = n.Brokers, n.Operator.Cert, n.Operator.Key, n.Operator.CA
+		r.brokers = n.Brokers
+		r.certificate(n.Certificate, n.Key, n.CA)
+		return nil
+	case r.cert != "" || r.key != "" || r.ca != "":
+		return usagef("--cert, --key and --ca are for --brokers or --config: the network of thor up has its own")
 	}
+	dir := r.dir
+	if dir == "" {
+		dir = up.DefaultDir()
+	}
+	n, err := up.ReadNetwork(filepath.Join(dir, up.NetworkFile))
+	if err != nil {
+		return usagef("no network found: give --dir of a thor up, --config, or --brokers with --cert, --key and --ca (%v)", err)
+	}
+	r.dns = n.DNS
+	r.brokers, r.cert, r.key, r.ca = n.Brokers, n.Operator.Cert, n.Operator.Key, n.Operator.CA
 	return nil
+}
+
+// certificate fills in what no flag gives.
+func (r *reach) certificate(cert, key, ca string) {
+	r.cert, r.key, r.ca = cmp.Or(r.cert, cert), cmp.Or(r.key, key), cmp.Or(r.ca, ca)
 }
 
 // credentials loads the certificate to work with; a fault of it is one of usage.

@@ -57,6 +57,21 @@ func (ps Problems) Has(key string) bool {
 	})
 }
 
+// Of are the problems of some sections and of the file as a whole, and those of
+// the other sections.
+func (ps Problems) Of(sections ...string) (own, others Problems) {
+	for _, p := range ps {
+		top, _, _ := strings.Cut(p.Key, ".")
+		top, _, _ = strings.Cut(top, "[")
+		if top == "" || slices.Contains(sections, top) {
+			own = append(own, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	return own, others
+}
+
 // Sorted are the problems in the order of their lines.
 func (ps Problems) Sorted() Problems {
 	return slices.SortedStableFunc(slices.Values(ps), func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })

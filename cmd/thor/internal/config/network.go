@@ -24,6 +24,35 @@ type Log struct {
 	Format string `toml:"format"`             // auto (default: console on a terminal), json, console
 }
 
+// Reach reads [network] alone, for a program that is no daemon: mistakes in
+// other sections are not its concern. environment lets THOR_* override the file.
+func Reach(path string, environment bool) (*Network, error) {
+	doc, err := read(path)
+	if err != nil {
+		return nil, Problems{{File: path, Text: err.Error()}}
+	}
+	f := &File{Path: path, d: &decoder{file: path}}
+	f.d.parse(doc, f)
+	if f.d.lines == nil {
+		return nil, f.d.problems
+	}
+	if environment {
+		f.environment()
+	}
+	f.checkNetwork()
+	if len(f.Network.Brokers) == 0 && !f.failed("network.brokers") {
+		f.d.add("network.brokers", "is missing: list the brokers like [\"tls://192.0.2.1:4222\"]")
+	}
+	if own, _ := f.d.problems.Of("network"); len(own) > 0 {
+		return nil, own.Sorted()
+	}
+	n := &f.Network
+	for _, p := range []*string{&n.Certificate, &n.Key, &n.CA, &n.State} {
+		f.abs(p)
+	}
+	return n, nil
+}
+
 // environment lets THOR_* override [network].
 func (f *File) environment() {
 	n := &f.Network
