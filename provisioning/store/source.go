@@ -67,9 +67,9 @@ func chosen(v *overlay.View) (subjects.Member, bool) {
 	return location.Choose(v.Status.Roles[subjects.Database], location.ReadWrite)
 }
 
-// same reports whether two members announce the same database.
+// same reports whether two members announce the same database in the same state.
 func same(a, b subjects.Member) bool {
-	return a.Node == b.Node && a.Attrs[location.AttrURI] == b.Attrs[location.AttrURI]
+	return a.Node == b.Node && a.Attrs[location.AttrURI] == b.Attrs[location.AttrURI] && a.State == b.State
 }
 
 // Locate asks the locator of the announced database for its location.
@@ -98,8 +98,10 @@ func (a *Announced) Locate(ctx context.Context) (location.DSN, error) {
 	return d, nil
 }
 
-// Watch yields when another database is announced than the one located last. One
-// that is no longer announced, without another in its place, stays in use.
+// Watch yields when another database is announced than the one located last, or
+// when that one is in another state: as the last of its role it is announced
+// while it fails, and then it is back. One that is no longer announced, without
+// another in its place, stays in use.
 func (a *Announced) Watch(ctx context.Context) <-chan struct{} {
 	changed := make(chan struct{}, 1)
 	views := a.node.Watch(ctx)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"thor/dbagent/location"
 	"thor/overlay"
@@ -67,11 +68,13 @@ func (n *network) Ask(_ context.Context, subject string, _ []byte) (*subjects.Re
 }
 
 // announce makes the locators of these nodes, the preferred first.
-func (n *network) announce(nodes ...subjects.NodeID) {
+func (n *network) announce(nodes ...subjects.NodeID) { n.announceAs(subjects.Up, nodes...) }
+
+func (n *network) announceAs(state subjects.State, nodes ...subjects.NodeID) {
 	s := &subjects.Status{Roles: map[subjects.Role][]subjects.Member{}}
 	for i, node := range nodes {
 		s.Roles[subjects.Database] = append(s.Roles[subjects.Database], subjects.Member{
-			Node: node, State: subjects.Up, Priority: i + 1, Attrs: map[string]string{location.AttrURI: "mysql://x:xxxxxx@" + string(node) + "/x"},
+			Node: node, State: state, Priority: i + 1, Attrs: map[string]string{location.AttrURI: "mysql://x:xxxxxx@" + string(node) + "/x"},
 		})
 	}
 	v := &overlay.View{Status: s}
@@ -119,6 +122,44 @@ func TestTheAnnouncedDatabaseIsFollowed(t *testing.T) {
 	if total != 1 || ds[0].Domain != "one.example" {
 		t.Errorf("in the first database: %+v", ds)
 	}
+}
+
+// The only database is announced while it is down, and located in vain. That it
+// is up again must not wait for the next attempt, which may be seconds away.
+func TestADatabaseThatIsBackIsToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{views: make(chan *overlay.View, 8), give: make(map[string]location.DSN), view: &overlay.View{}}
+		d, err := location.Parse("mysql://x:y@db1/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.locator("db1", d)
+		a := store.NewAnnounced(n, subjects.ProvisioningServer)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		changed := a.Watch(ctx)
+		told := func() bool {
+			synctest.Wait()
+			select {
+			case <-changed:
+				return true
+			default:
+				return false
+			}
+		}
+		for _, step := range []struct {
+			state subjects.State
+			want  bool
+		}{{subjects.Suspect, true}, {subjects.Suspect, false}, {subjects.Up, true}, {subjects.Up, false}} {
+			n.announceAs(step.state, "db1")
+			if got := told(); got != step.want {
+				t.Errorf("%s: told %v", step.state, got)
+			}
+			if _, err := a.Locate(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // Calls that run while the database changes end on the one they began with.
