@@ -55,6 +55,9 @@ func (l *Live) giveSubscriber(ctx context.Context, r *overlay.Request) *subjects
 	if err != nil {
 		return l.refuse(verb, a, subjects.ErrorBad, err.Error())
 	}
+	if q.Key != strings.ToLower(q.Key) { // the store would find it: a node could try spellings until one is in its own share
+		return l.refuse(verb, a, subjects.ErrorBad, "keys are in lower case")
+	}
 	if !l.responsible(a.role, a.node, q.Key) {
 		return l.refuse(verb, a, subjects.ErrorForbidden, "another node is responsible for this subscriber")
 	}

@@ -84,21 +84,21 @@ func NewLive(cfg LiveConfig) (*Live, error) {
 // Ready is closed once pushes are delivered.
 func (l *Live) Ready() <-chan struct{} { return l.ready }
 
-// Run delivers pushes until ctx ends. Then it waits for those under way, at most
-// 4 s, and returns nil; what was not acknowledged stays in the store. It may be
-// called once.
+// Run delivers pushes until ctx ends, and then those that it was given before,
+// for at most 4 s. It returns nil; what was not acknowledged stays in the store.
+// It may be called once.
 func (l *Live) Run(ctx context.Context) error {
 	if !l.started.CompareAndSwap(false, true) {
 		return errors.New("provisioning: Live.Run was called before")
 	}
 	var g sync.WaitGroup
+	told := make(chan struct{})
 	g.Go(func() { l.followTables(ctx) })
-	g.Go(func() { l.dispatch(ctx) })
-	g.Go(func() { l.acknowledge(ctx) })
+	g.Go(func() { defer close(told); l.dispatch(ctx) })
+	g.Go(func() { l.acknowledge(ctx, told) })
 	g.Go(func() { l.repairLoop(ctx) })
 	close(l.ready)
 	g.Wait()
-	l.courier.working.Wait()
 	return nil
 }
 

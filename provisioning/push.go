@@ -105,9 +105,15 @@ func (c *courier) next() (subjects.SubscriberNotice, bool) {
 	return *n, true
 }
 
-// dispatch delivers what Push took note of.
+// dispatch delivers what Push took note of. When ctx ends it delivers what is
+// left, within noticeTime.
 func (l *Live) dispatch(ctx context.Context) {
 	c := &l.courier
+	last, cancel := outlive(ctx, noticeTime)
+	defer func() {
+		c.working.Wait()
+		cancel()
+	}()
 	for {
 		n, ok := c.next()
 		if !ok {
@@ -120,16 +126,23 @@ func (l *Live) dispatch(ctx context.Context) {
 		}
 		select {
 		case c.slots <- struct{}{}:
-		case <-ctx.Done():
+		case <-last.Done():
 			return
 		}
 		c.working.Go(func() {
 			defer func() { <-c.slots }()
-			if l.deliver(ctx, n) != nil {
+			if l.deliver(last, n) != nil {
 				signal(c.soon)
 			}
 		})
 	}
+}
+
+// outlive is a context that ends d after ctx.
+func outlive(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return longer, cancel
 }
 
 // deliver tells every node that is to hold the key, and notes the push as
@@ -271,8 +284,8 @@ func (c *courier) forget(has func(subjects.NodeID) bool) {
 	}
 }
 
-// acknowledge tells the store which pushes are done.
-func (l *Live) acknowledge(ctx context.Context) {
+// acknowledge tells the store which pushes are done, until told is closed.
+func (l *Live) acknowledge(ctx context.Context, told <-chan struct{}) {
 	c := &l.courier
 	sick := false
 	for {
@@ -280,8 +293,10 @@ func (l *Live) acknowledge(ctx context.Context) {
 		select {
 		case n := <-c.acks:
 			done = append(done, n)
-		case <-ctx.Done():
-			return
+		case <-told:
+			if len(c.acks) == 0 {
+				return
+			}
 		}
 		for more := true; more && len(done) < ackAtOnce; {
 			select {

@@ -24,8 +24,8 @@ import (
 
 // Limits of the HTTP server.
 const (
-	readTime     = 5 * time.Second // for a request to arrive, header and body each
-	callTime     = 5 * time.Second // for an operation: a database that hangs becomes a fault
+	readTime     = 5 * time.Second         // for a request to arrive, header and body each
+	callTime     = 4700 * time.Millisecond // for an operation: a database that hangs becomes a fault, sent within 5 s
 	writeTime    = 15 * time.Second
 	idleTime     = 60 * time.Second
 	maxHeader    = 16 << 10

@@ -3,6 +3,7 @@ package subscribers_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -427,6 +428,32 @@ func TestHandOverWhenProxiesComeAndGo(t *testing.T) {
 	})
 }
 
+// A provisioning server that ends delivers what its last calls changed.
+func TestTheLastPushesAreDelivered(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *network) {
+		p1, ps := trio(n)
+		var ks []string
+		for i := range 40 {
+			k := fmt.Sprintf("user%d@example.net", i)
+			ks = append(ks, k)
+			p1.live.Push(n.store.change(k, "old", false))
+		}
+		n.within(time.Second, "pushed", func() bool { return n.store.waiting() == 0 })
+		for _, k := range ks {
+			p1.live.Push(n.store.change(k, "new", false))
+		}
+		p1.stop()
+		if left := n.store.waiting(); left > 0 {
+			t.Errorf("%d pushes were not acknowledged", left)
+		}
+		for _, k := range ks {
+			if got := ps[string(ps["n1"].at(k).Owner)].ha1(k); got != "new" {
+				t.Errorf("%s: the owner says %s", k, got)
+			}
+		}
+	})
+}
+
 func TestWhoIsNotResponsibleForgetsAndIsRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *network) {
 		p1, ps := trio(n)
@@ -446,6 +473,16 @@ func TestWhoIsNotResponsibleForgetsAndIsRefused(t *testing.T) {
 		}
 		if got := ask(ps["n3"], "sip_proxy", "n3"); got != string(subjects.ErrorForbidden) {
 			t.Errorf("a third node gets %q", got)
+		}
+		// The store knows no case, the lookup does: some spelling is always in one's own share.
+		for _, spelling := range []string{strings.ToUpper(k[:1]) + k[1:], strings.ToUpper(k)} {
+			for _, name := range []string{"n1", "n2", "n3"} {
+				q := subjects.SubscriberRequest{V: 1, Key: spelling}
+				r, err := ps[name].node.Ask(t.Context(), subjects.ProvisioningRequest("p1", subjects.VerbSubscriber, "sip_proxy", subjects.NodeID(name)), q.Encode())
+				if err != nil || r.Code == "" || len(r.Data) > 0 {
+					t.Errorf("%s gets %q: %v %v", name, spelling, r, err)
+				}
+			}
 		}
 		relay := n.join("r1", subjects.MediaRelay)
 		relay.run()

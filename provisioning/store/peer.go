@@ -93,11 +93,24 @@ func (t *tx) peer(v ngnpro.Viewer, ip string) (*ngnpro.TrustedPeer, error) {
 	return p, err
 }
 
-// AddTrustedPeer adds a peer.
+// narrow is the widest network, in bits, that others than administrators may
+// have proxies trust: whatever comes from it is not authenticated.
+func narrow(a netip.Addr) int {
+	if a.Is4() {
+		return 24
+	}
+	return 48
+}
+
+// AddTrustedPeer adds a peer. Networks wider than /24, or /48 of IPv6, are for
+// administrators.
 func (s *Store) AddTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
 	ip, n, err := peerAddress(p.IP)
 	if err == nil {
 		err = checkPeer(p)
+	}
+	if err == nil && !v.Admin && n.Bits() < narrow(n.Addr()) {
+		err = ngnpro.ErrForbidden.With("a network wider than /%d is for administrators", narrow(n.Addr()))
 	}
 	if err != nil {
 		return err

@@ -135,6 +135,9 @@ func TestTrustedPeers(t *testing.T) {
 		t.Errorf("address: %q", got)
 	}
 	w.ok(w.UpdateTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1", Strip: new(2)}))
+	for _, ip := range []string{"0.0.0.0/0", "198.51.0.0/16", "2001:db8::/32"} {
+		is(t, ip+" by a reseller", w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: ip}), ngnpro.ErrForbidden)
+	}
 	is(t, "another's", w.UpdateTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "2001:db8::1"}), ngnpro.ErrPeerNotFound)
 	total, ps, err := w.FindTrustedPeers(w.ctx, admin, &ngnpro.TrustedPeerQuery{OrderBy: &ngnpro.OrderBy{Attribute: "ip", Direction: "DESC"}})
 	w.ok(err)
