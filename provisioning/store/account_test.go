@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"thor/provisioning/ngnpro"
@@ -122,6 +123,34 @@ func TestAllocatedUserNames(t *testing.T) {
 	}
 	_, _, err := w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: ngnpro.SipID{Username: "<autoincrement>", Domain: "d.example"}, Password: new(md5hex("1") + ":" + md5hex("2"))})
 	is(t, "digests of an unknown name", err, ngnpro.ErrInvalid)
+	w.check()
+}
+
+func TestUserNamesAreAllocatedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.domain("d.example")
+	const clients, each = 16, 8
+	var mu sync.Mutex
+	names := make(map[string]bool)
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			for range each {
+				got, _, err := w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: ngnpro.SipID{Username: "<autoincrement>", Domain: "d.example"}, Password: new("secret")})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				names[got.Username] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(names) != clients*each {
+		t.Errorf("%d names for %d accounts", len(names), clients*each)
+	}
 	w.check()
 }
 

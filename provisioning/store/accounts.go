@@ -26,7 +26,7 @@ func (s *Store) AddAccount(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAc
 	}
 	err = s.write(ctx, "add account", func(t *tx) error {
 		ns, id = nil, given
-		p, err := t.domainParty(v, id.Domain)
+		p, err := t.domainParty(v, id.Domain, auto)
 		if err != nil {
 			return err
 		}
@@ -161,9 +161,13 @@ func groupSet(gs []string) []string {
 }
 
 // domainParty is whom a domain belongs to; until the transaction ends the domain
-// stays, and stays theirs.
-func (t *tx) domainParty(v ngnpro.Viewer, domain string) (p party, err error) {
-	const q = "SELECT customer_id, reseller_id FROM sip_domains WHERE domain = ? LOCK IN SHARE MODE"
+// stays, and stays theirs. Whoever is going to write to it says so: of two that
+// share it neither could.
+func (t *tx) domainParty(v ngnpro.Viewer, domain string, writes bool) (p party, err error) {
+	q := "SELECT customer_id, reseller_id FROM sip_domains WHERE domain = ? LOCK IN SHARE MODE"
+	if writes {
+		q = "SELECT customer_id, reseller_id FROM sip_domains WHERE domain = ? FOR UPDATE"
+	}
 	found, err := t.row(q, []any{domain}, []any{&p.customer, &p.reseller})
 	if err == nil && (!found || !p.seen(v)) {
 		err = ngnpro.ErrDomainNotFound.With("there is no SIP domain %s", domain)

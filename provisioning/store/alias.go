@@ -32,7 +32,7 @@ func (s *Store) AddAlias(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlia
 		return nil, err
 	}
 	err = s.write(ctx, "add alias", func(t *tx) error {
-		p, err := t.domainParty(v, id.Domain)
+		p, err := t.domainParty(v, id.Domain, false)
 		if err != nil {
 			return err
 		}

@@ -49,8 +49,13 @@ func checkNumber(id ngnpro.EnumID, n *ngnpro.EnumNumber) error {
 // rangeFor is the range that a new number is in: the one with the longest prefix.
 // It is locked.
 func (t *tx) rangeFor(v ngnpro.Viewer, id ngnpro.EnumID) (*numberRange, error) {
-	q := "SELECT " + rangeColumns + " FROM enum_ranges WHERE tld = ? AND prefix = LEFT(?, CHAR_LENGTH(prefix)) ORDER BY CHAR_LENGTH(prefix) DESC LIMIT 1 FOR UPDATE"
-	r, err := scanRange(t.q.QueryRowContext(t.ctx, q, id.TLD, id.Number).Scan)
+	args := []any{id.TLD}
+	for i := range id.Number { // asked for one by one: the index finds them, and no other range is locked
+		args = append(args, id.Number[:i+1])
+	}
+	q := "SELECT " + rangeColumns + " FROM enum_ranges WHERE tld = ? AND prefix IN (?" + strings.Repeat(", ?", len(id.Number)-1) +
+		") ORDER BY CHAR_LENGTH(prefix) DESC LIMIT 1 FOR UPDATE"
+	r, err := scanRange(t.q.QueryRowContext(t.ctx, q, args...).Scan)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && !v.Sees(*r.Customer, *r.Reseller) {
 		return nil, ngnpro.ErrRangeNotFound.With("the number is in no ENUM range")
 	}
