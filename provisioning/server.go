@@ -205,7 +205,7 @@ func (s *Server) asFault(err error) *soap.Fault {
 	code := soap.Client
 	if f.Code == ngnpro.ErrUnavailable.Code {
 		code = soap.Server
-		if !s.sick.Swap(true) {
+		if !errors.Is(err, context.Canceled) && !s.sick.Swap(true) { // a client that went is no outage
 			s.log.Error().Err(err).Msg("the store fails, calls are refused")
 		}
 	}

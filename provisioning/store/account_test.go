@@ -3,6 +3,7 @@ package store_test
 import (
 	"crypto/md5"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -151,6 +152,32 @@ func TestUserNamesAreAllocatedAtOnce(t *testing.T) {
 	if len(names) != clients*each {
 		t.Errorf("%d names for %d accounts", len(names), clients*each)
 	}
+	w.check()
+}
+
+// What a node is sent of an account is bounded.
+func TestAccountsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.domain("d.example")
+	w.account("a@d.example")
+	w.account("b@d.example")
+	for i := range 500 {
+		w.alias(fmt.Sprintf("alias%d@d.example", i), "a@d.example")
+	}
+	w.alias("one@d.example", "b@d.example")
+	_, err := w.AddAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("more@d.example"), Target: id("a@d.example")})
+	is(t, "too many aliases", err, ngnpro.ErrLimit)
+	_, err = w.UpdateAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("one@d.example"), Target: id("a@d.example")})
+	is(t, "one more leads there", err, ngnpro.ErrLimit)
+	_, err = w.UpdateAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("alias1@d.example"), Target: id("a@d.example"), Owner: new(7)})
+	w.ok(err)
+	var props []ngnpro.Property
+	for i := range 100 {
+		props = append(props, ngnpro.Property{Name: fmt.Sprint("p", i), Value: strings.Repeat("é", 1000)})
+	}
+	_, err = w.UpdateAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("b@d.example"), Properties: &props})
+	is(t, "large properties", err, ngnpro.ErrLimit)
+	w.get("b@d.example")
 	w.check()
 }
 

@@ -49,6 +49,9 @@ func (s *Store) AddAlias(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlia
 		if _, err := t.subscriber(v, target, true); err != nil {
 			return err
 		}
+		if err := t.anotherAlias(target); err != nil {
+			return err
+		}
 		const insert = "INSERT INTO sip_aliases (username, domain, target_username, target_domain, owner_id, customer_id, reseller_id, change_date)" +
 			" VALUES (?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP())"
 		if _, err := t.exec(insert, id.Username, id.Domain, target.Username, target.Domain, or(a.Owner, 0), p.customer, p.reseller); err != nil {
@@ -61,6 +64,20 @@ func (s *Store) AddAlias(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlia
 		return err
 	})
 	return ns, err
+}
+
+// anotherAlias fails if an account, which is locked, has all the aliases it may
+// have.
+func (t *tx) anotherAlias(target ngnpro.SipID) error {
+	const q = "SELECT COUNT(*) FROM sip_aliases WHERE target_username = ? AND target_domain = ?"
+	n := 0
+	if _, err := t.row(q, []any{target.Username, target.Domain}, []any{&n}); err != nil {
+		return err
+	}
+	if n >= maxAliases {
+		return ngnpro.ErrLimit.With("an account has at most %d aliases", maxAliases)
+	}
+	return nil
 }
 
 // alias reads an alias that v sees.
@@ -90,6 +107,11 @@ func (s *Store) UpdateAlias(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipA
 		}
 		if _, err := t.subscriber(v, target, true); err != nil {
 			return err
+		}
+		if old.Target != target {
+			if err := t.anotherAlias(target); err != nil {
+				return err
+			}
 		}
 		const update = "UPDATE sip_aliases SET target_username = ?, target_domain = ?, owner_id = ?, change_date = UTC_TIMESTAMP()" +
 			" WHERE username = ? AND domain = ?"

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"thor/provisioning/ngnpro"
 )
 
 // A profile is what sip_accounts_data.profile holds. Others keep keys of their
@@ -80,8 +82,19 @@ func parseProfile(b []byte) (*profile, error) {
 	return p, nil
 }
 
+// Bounds of what a node is sent of one account, which is refused above 512 KiB.
+const (
+	maxProfile = 128 << 10 // bytes
+	maxAliases = 500
+)
+
+// encode is the profile as it is kept, with what others keep in it, which has no
+// bound here.
 func (p *profile) encode() (string, error) {
 	b, err := json.Marshal(p)
+	if err == nil && len(b) > maxProfile {
+		err = ngnpro.ErrLimit.With("an account is limited to %d KiB of groups, rules, entries and properties", maxProfile>>10)
+	}
 	if err != nil || len(p.others) == 0 {
 		return string(b), err
 	}
