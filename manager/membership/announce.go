@@ -87,7 +87,7 @@ func (t *Table) collides(node subjects.NodeID) bool {
 func (t *Table) leave(m *member) {
 	m.cause = left
 	m.closed = closed{}
-	m.inherited = false
+	m.inherited, m.late = false, false
 	m.damping.falter()
 	t.undamp(m)
 	t.detach(m)

@@ -64,6 +64,9 @@ const (
 	leavePoints   = 1                       // G6: what leaving on purpose counts; a drain counts nothing
 	dampForget    = 10 * time.Minute        // G6: a hold-down so long ago does not double the next
 	reasonEvery   = 10 * time.Second        // a reason alone changes the status at most so often
+	changeEvery   = time.Second             // a member changes the status at most so often…
+	changeBurst   = 5                       // …after so many changes at once
+	joinBurst     = 20                      // so many joins
 	forgetAfter   = time.Hour               // what is remembered of one who left: its boots, seq, flaps
 	revokedHold   = 5 * time.Second         // messages without boot may still be on their way when a node is revoked
 	duplicateAge  = 500 * time.Millisecond  // a replaced boot that beats again after this long is no straggler

@@ -110,6 +110,9 @@ func (t *Table) arm(m *member) {
 	if m.role.damped[m] {
 		at = min(at, m.damping.until())
 	}
+	if m.late {
+		at = min(at, m.affords())
+	}
 	if at <= t.now {
 		at = t.now + time.Millisecond
 	}
@@ -119,6 +122,11 @@ func (t *Table) arm(m *member) {
 // wake is what m's timer does. Beats do not touch the timer, so it may find
 // that nothing is due yet.
 func (t *Table) wake(m *member) {
+	if m.late && t.now >= m.affords() {
+		if m.late = false; m.cause == alive {
+			t.settle(m)
+		}
+	}
 	quiet := t.now - m.last
 	switch {
 	case m.closed.on && m.closed.due <= t.now:

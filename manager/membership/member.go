@@ -47,6 +47,8 @@ type member struct {
 	up      bool            // counted in role.ups
 	shown   subjects.Member // as in the status
 	reasons instant         // when shown.Reason last changed
+	spent   instant         // until when its changes are paid for, see afford
+	late    bool            // the status is behind what it said, until it can afford that
 	damping damping
 	told    instant // when it was last reported as a duplicate
 	timer   timer
@@ -125,7 +127,7 @@ func (t *Table) member(k key) *member {
 			t.hashes[t.cfg.NodeHash(k.node)] = k.node
 		}
 	}
-	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, told: longAgo, reasons: longAgo}
+	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, told: longAgo, reasons: longAgo, spent: longAgo}
 	m.timer = timer{kind: timerMember, role: string(k.role), node: string(k.node), index: -1, act: func() { t.wake(m) }}
 	r.all++
 	i, _ := slices.BinarySearchFunc(n.members, k.role, func(m *member, r subjects.Role) int { return cmp.Compare(m.key.role, r) })
@@ -185,7 +187,7 @@ func (t *Table) present(m *member) {
 		Node: m.key.node, Addresses: m.said.addresses, State: state, Reason: reason, Priority: m.said.priority, Weight: m.said.weight,
 		Since: m.shown.Since, Version: m.said.version, Plain: m.plain, Attrs: m.said.attrs,
 	}
-	before := m.shown
+	before, reasons := m.shown, m.reasons
 	switch {
 	case !m.listed || before.State != state:
 		now.Since, m.reasons = t.wall, t.now
@@ -194,15 +196,44 @@ func (t *Table) present(m *member) {
 	case before.Reason != reason:
 		m.reasons = t.now
 	}
+	failure := m.cause != alive || state == subjects.Suspect && before.State != state
+	changes := !m.listed || !now.Equal(&before)
+	if m.late = changes && !failure && !t.afford(m); m.late {
+		m.reasons = reasons
+		t.count(m)
+		t.arm(m)
+		return
+	}
 	if !m.listed {
 		m.shown = now
 		t.enlist(m)
-	} else if !now.Equal(&before) {
+	} else if changes {
 		m.shown = now
 		t.revision++
 		t.event(subjects.EventUpdate, m.key.role, m.key.node, difference(&before, &now))
 	}
 	t.count(m)
+}
+
+// afford reports whether m may change the status now: changeBurst times, then
+// once in changeEvery. Each change is a message to everybody, so that no member
+// may make them as fast as it can talk. What it says meanwhile is not lost: the
+// newest counts when its time has come. Failures and removals never wait.
+func (t *Table) afford(m *member) bool {
+	if t.now < m.affords() {
+		return false
+	}
+	m.spent = max(m.spent, t.now) + changeEvery
+	return true
+}
+
+// affords is when m may change the status next. To come back is let pass more
+// often: the only member of a role may be restarted by somebody in a hurry.
+func (m *member) affords() instant {
+	if m.listed {
+		return m.spent - (changeBurst-1)*changeEvery
+	}
+	return m.spent - (joinBurst-1)*changeEvery
 }
 
 // enlist puts m, whose shown is set, into the status.
@@ -235,7 +266,7 @@ func (t *Table) remove(m *member) {
 	}
 	i := r.place(m.key.node)
 	r.list = slices.Delete(r.list, i, i+1)
-	m.listed, m.gone = false, t.now
+	m.listed, m.late, m.gone = false, false, t.now
 	n.listed--
 	t.count(m)
 	t.revision++

@@ -408,3 +408,68 @@ func (p *bytesPlayer) step() {
 		p.t.Errorf("next in %v", d)
 	}
 }
+
+// One member talks as fast as it can, each time of something else.
+func TestNoMemberChangesTheStatusAsFastAsItTalks(t *testing.T) {
+	table := membership.New(membership.Config{})
+	say(t, table, "n1", "sip_proxy", "a", 1, t0)
+	say(t, table, "n2", "sip_proxy", "b", 1, t0)
+	now, seq, other, start := t0, uint64(1), true, table.Revision()
+	babble := func(d time.Duration, change func(a *subjects.Announcement)) {
+		for end := now.Add(d); now.Before(end); now = pass(table, now, 20*time.Millisecond) {
+			seq++
+			a := announcement("n1", "sip_proxy", "a", seq)
+			if other {
+				say(t, table, "n2", "sip_proxy", "b", seq, now)
+			}
+			change(a)
+			if err := table.Announce(a, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	babble(10*time.Second, func(a *subjects.Announcement) {
+		if a.Weight = 1 + int(seq)%1000; seq%2 == 0 {
+			a.State = subjects.Draining
+		}
+	})
+	if n := table.Revision() - start; n > 5+10 {
+		t.Errorf("%d changes in 10 s", n)
+	}
+	babble(1100*time.Millisecond, func(a *subjects.Announcement) { a.Weight = 7 })
+	s := fill(t, table)
+	if x := s.Member("sip_proxy", "n1"); x.Weight != 7 || x.State != subjects.Up {
+		t.Errorf("the newest did not win: %+v", x)
+	}
+	babble(20*time.Millisecond, func(a *subjects.Announcement) { a.State = subjects.Down })
+	s = fill(t, table)
+	if s.Member("sip_proxy", "n1") != nil {
+		t.Error("a failure had to wait")
+	}
+	// Who is alone in its role is never held down, but cannot flood either.
+	babble(20*time.Millisecond, func(*subjects.Announcement) {})
+	a := announcement("n2", "sip_proxy", "b", seq+1)
+	a.State, other = subjects.Leave, false
+	if err := table.Announce(a, now); err != nil {
+		t.Fatal(err)
+	}
+	table.Events()
+	babble(10*time.Second, func(a *subjects.Announcement) {
+		if seq%2 == 0 {
+			a.State = subjects.Leave
+		}
+	})
+	joins := 0
+	for _, e := range table.Events() {
+		if e.Kind == subjects.EventJoin {
+			joins++
+		}
+	}
+	if joins > 20+10 {
+		t.Errorf("came back %d times in 10 s", joins)
+	}
+	babble(1100*time.Millisecond, func(*subjects.Announcement) {})
+	if s = fill(t, table); s.Member("sip_proxy", "n1") == nil {
+		t.Error("it is not back")
+	}
+}
