@@ -25,14 +25,15 @@ func far(k, o subjects.Mark) bool {
 }
 
 // believe takes what infrastructure says it has seen: after a loss of everything
-// else these are the only witnesses of past epochs. A mark far above the rest
-// needs a second witness, or one liar could use up the numbers.
+// else these are the only witnesses of past epochs. A mark far above what is
+// sure needs a second witness, or one liar could use up the numbers. Claims do
+// not count for what is sure: one upon the other they would lead anywhere.
+// Monitors are in many hands, and witnesses of nothing.
 func (m *Manager) believe(a *subjects.Announcement, now time.Time) {
-	if a.Seen == nil || !a.Role.Infrastructure() {
+	if a.Seen == nil || !a.Role.Infrastructure() || a.Role == subjects.Monitor {
 		return
 	}
-	top := m.highest()
-	if !far(*a.Seen, top) {
+	if !far(*a.Seen, m.sure) {
 		delete(m.claims, a.Node)
 		m.learn(*a.Seen)
 		return
@@ -43,7 +44,7 @@ func (m *Manager) believe(a *subjects.Announcement, now time.Time) {
 	}
 	m.refuse(subjects.Presence(a.Role, a.Node), &subjects.BadMessage{
 		Code: subjects.CodeAbsurd, Detail: fmt.Sprintf("has seen epoch %d generation %d, known are %d and %d",
-			a.Seen.Epoch, a.Seen.Generation, top.Epoch, top.Generation),
+			a.Seen.Epoch, a.Seen.Generation, m.sure.Epoch, m.sure.Generation),
 	}, now)
 }
 

@@ -87,8 +87,9 @@ type Manager struct {
 	unread   *subjects.Status // another's, whose tables are not compared yet…
 	readAt   time.Time        // …and will be then
 
-	newest   atomic.Pointer[held] // what snapshot requests get
-	known    atomic.Pointer[subjects.Mark]
+	newest   atomic.Pointer[held]          // what snapshot requests get
+	known    atomic.Pointer[subjects.Mark] // the greatest mark, claims included
+	sure     subjects.Mark                 // of the loop alone: the greatest that a status or the own disk tells
 	active   atomic.Bool
 	priority atomic.Int64
 	mayLead  atomic.Bool // what is in service does not conflict with the configuration
@@ -124,7 +125,7 @@ func New(cfg Config) (*Manager, error) {
 	m.tables = newTables(&m.cfg, m.log)
 	m.mayLead.Store(true)
 	m.priority.Store(int64(cfg.Priority))
-	m.learn(epochs.mark())
+	m.confirm(epochs.mark())
 	m.member, err = cfg.Overlay.Join(overlay.Member{
 		Role: subjects.Manager, Addresses: cfg.Addresses, Priority: cfg.Priority, Version: cfg.Version,
 		Attrs: subjects.Attrs{"state": "standby"},
@@ -280,9 +281,17 @@ func (m *Manager) follow(v *overlay.View, now time.Time) {
 	}
 	m.newest.Store(&held{v.Status, v.Encoded})
 	m.offer()
-	m.learn(v.Status.Mark())
+	m.confirm(v.Status.Mark())
 	m.table.Adopt(v.Status, now)
 	m.heed(v.Status, now)
+}
+
+// confirm takes a mark that is beyond doubt: of a status, or from the own disk.
+func (m *Manager) confirm(k subjects.Mark) {
+	if k.After(m.sure) {
+		m.sure = k
+	}
+	m.learn(k)
 }
 
 // learn raises the greatest mark known.

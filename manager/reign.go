@@ -24,6 +24,7 @@ type reign struct {
 	term     term
 	epoch    uint64
 	first    uint64           // generation to begin above
+	aim      uint64           // generation to jump above when the lease has reserved that; 0: none
 	status   *subjects.Status // the newest published
 	encoded  []byte
 	digest   string
@@ -144,8 +145,12 @@ func (m *Manager) overtake(now time.Time) bool {
 		return false
 	}
 	if known.Epoch == r.epoch {
-		if m.issue(now, true); r.status.Generation > known.Generation {
-			m.overtook = now
+		if r.aim <= r.status.Generation {
+			r.aim = known.Generation // and stays so until it is reached, whatever is claimed meanwhile
+		}
+		if r.term.Ceiling(r.aim+1) > r.aim {
+			r.first, r.aim, m.overtook = max(r.first, r.aim), 0, now
+			m.issue(now, true)
 		}
 		return false
 	}
@@ -156,15 +161,12 @@ func (m *Manager) overtake(now time.Time) bool {
 }
 
 // issue publishes a new generation if the table differs from what was told, or
-// if it must.
+// if it must: the next one, whatever others claim to have seen.
 func (m *Manager) issue(now time.Time, must bool) {
 	r := m.lead
 	next := &subjects.Status{
 		V: subjects.Version, Domain: m.cfg.Domain, Epoch: r.epoch, Manager: m.cfg.Overlay.ID(), Time: stamp(now),
 		Generation: max(r.first, r.status.Generation) + 1,
-	}
-	if known := m.highest(); known.Epoch == r.epoch {
-		next.Generation = max(next.Generation, known.Generation+1)
 	}
 	m.table.Fill(next)
 	for _, ms := range next.Roles {
@@ -188,7 +190,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 	r.status, r.encoded, r.digest = next, next.Encode(), delta.Digest
 	m.newest.Store(&held{next, r.encoded})
 	m.offer()
-	m.learn(next.Mark())
+	m.confirm(next.Mark())
 	m.publish(&nats.Msg{Subject: subjects.StatusDelta, Data: delta.Encode()})
 	m.tick(now)
 	for _, role := range changedRoles(delta) {

@@ -108,10 +108,57 @@ func TestTheStatusOvertakesWhatMembersRemember(t *testing.T) {
 	})
 }
 
+// One certificate of the infrastructure claims ever higher generations, faster
+// than the lease can reserve them. The members' changes are published all the same.
+func TestRisingClaimsDoNotDelayAChange(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *lone) {
+		deltas := m.heard(subjects.StatusDelta)
+		m.confirm(subjects.Mark{Epoch: 4, Generation: 2000})
+		term := m.reign(5, 2000, 3000)
+		second := strings.ReplaceAll(strings.ReplaceAll(good(1), `"n1"`, `"n2"`), "10.0.0.1", "10.0.0.2")
+		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(1))}, time.Now())
+		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n2", Data: []byte(second)}, time.Now())
+		m.pass(time.Second)
+		before, claim := len(*deltas), uint64(3000)
+		lie := func(role subjects.Role, ticks int) {
+			for i := range ticks { // of 5 ms, a renewal each second
+				claim += 900_000
+				m.take(said(t, role, "liar", claim, subjects.Mark{Epoch: 5, Generation: claim}), time.Now())
+				m.step(time.Now())
+				if time.Sleep(5 * time.Millisecond); i%200 == 199 {
+					term.ceiling = max(term.ceiling, term.used+1000)
+				}
+			}
+		}
+		lie(subjects.DNSManager, 600)
+		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(2, `"state":"leave"`))}, time.Now())
+		lie(subjects.DNSManager, 6) // one coalescing time
+		synctest.Wait()
+		got := parsed[subjects.Delta](t, *deltas)
+		out := false
+		for _, d := range got[before:] {
+			for _, c := range d.Changes {
+				out = out || c.Node == "n1" && c.Member == nil
+			}
+		}
+		if !out {
+			t.Fatalf("its end was not published: %+v", got[before:])
+		}
+		if k := m.lead.status.Generation; k > 2_000_000 {
+			t.Errorf("the claims led to generation %d in 3 s", k)
+		}
+		top := m.highest()
+		m.believe(&subjects.Announcement{Role: subjects.Monitor, Node: "liar", Seen: &subjects.Mark{Epoch: 5, Generation: top.Generation + 10}}, time.Now())
+		if m.highest() != top {
+			t.Error("a monitor is no witness")
+		}
+	})
+}
+
 func TestAbsurdClaimsAreIgnoredCountedAndReported(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		events := m.heard(subjects.Events)
-		m.learn(subjects.Mark{Epoch: 4, Generation: 2000})
+		m.confirm(subjects.Mark{Epoch: 4, Generation: 2000})
 		m.reign(5, 2000, 100_000_000)
 		now := time.Now
 		for i, k := range []subjects.Mark{

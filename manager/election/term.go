@@ -43,10 +43,11 @@ func (t *Term) Valid(now time.Time) bool {
 func (t *Term) Done() <-chan struct{} { return t.done }
 
 // Ceiling is the greatest generation that may be published; used tells the
-// newest one, so that the next renewal reserves more in time.
+// newest one, so that the next renewal reserves more in time. One goroutine
+// calls it.
 func (t *Term) Ceiling(used uint64) uint64 {
-	if used+reserve/2 > t.ceiling.Load() {
-		t.wanted.Store(used + reserve)
+	if want := used + reserve; used+reserve/2 > t.ceiling.Load() && want > t.wanted.Load() {
+		t.wanted.Store(want)
 	}
 	return t.ceiling.Load()
 }
