@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -114,11 +115,15 @@ func via(own *nats.Conn) string {
 // new status for everybody, so numbers are coarse: clients to a power of two.
 func (b *Broker) attrs() subjects.Attrs {
 	s := b.state()
-	return subjects.Attrs{
+	as := subjects.Attrs{
 		"clients":   strconv.Itoa(coarse(s.clients)),
 		"routes":    strconv.Itoa(s.peers),
 		"jetstream": string(s.jetstream),
 	}
+	if u, err := url.Parse(b.ClientURL()); err == nil && u.Port() != "" {
+		as[subjects.AttrPort] = u.Port() // name servers tell it to those who look for brokers
+	}
+	return as
 }
 
 // coarse rounds n down to a power of two.

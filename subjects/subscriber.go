@@ -13,6 +13,10 @@ const (
 	VerbLocations  = "locations"  // to a node: where subscribers are registered
 )
 
+// AttrPort is the attribute by which a member says at which port it serves, in
+// decimal: an event server its clients, a name server its questions.
+const AttrPort = "port"
+
 // AttrSubscribers is the attribute, with any value, by which a member says that
 // its node agent keeps subscribers: others are not told of changes.
 const AttrSubscribers = "subscribers"

@@ -223,7 +223,7 @@ func newDNS() *cobra.Command {
 			_, port, _ := net.SplitHostPort(d.file.DNS.Listen[0]) // checked by config
 			m, err := d.net.Join(overlay.Member{
 				Role: subjects.DNSManager, Addresses: d.addresses(d.file.DNS.Addresses), Version: versionString(),
-				Attrs: subjects.Attrs{"zone": s.ZoneDigest(), "port": port},
+				Attrs: subjects.Attrs{"zone": s.ZoneDigest(), subjects.AttrPort: port},
 			})
 			if err != nil {
 				return nil, err

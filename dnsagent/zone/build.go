@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -309,11 +310,22 @@ func (a *assembly) addSRVs(s *Service) {
 			if even {
 				w = subjects.DefaultWeight
 			}
-			set.rrs[i] = &dns.SRV{Hdr: h, Priority: v.Priority, Weight: w, Port: v.Port, Target: targets[i]}
+			set.rrs[i] = &dns.SRV{Hdr: h, Priority: v.Priority, Weight: w, Port: port(members[i], s.Role, v.Port), Target: targets[i]}
 		}
 		set.sliced(limit, weights)
 		n.sets = append(n.sets, set)
 	}
+}
+
+// port is where m serves: event servers say it, since each may listen at another
+// port and whoever asks has nothing else to find them by.
+func port(m *subjects.Member, role subjects.Role, configured uint16) uint16 {
+	if role == subjects.EventServer {
+		if p, err := strconv.ParseUint(m.Attrs[subjects.AttrPort], 10, 16); err == nil && p != 0 {
+			return uint16(p)
+		}
+	}
+	return configured
 }
 
 func (a *assembly) addApex() {

@@ -63,7 +63,7 @@ type Service struct {
 // An SRV is one SRV set of a service, one record for each serving member.
 type SRV struct {
 	Name     string // below the domain: "_sip._udp"
-	Port     uint16
+	Port     uint16 // of the members of thor_eventserver only if they do not announce theirs
 	Priority uint16 // default 10
 	NAPTR    string // service field of a NAPTR record at the apex, such as "SIP+D2U"; empty: no such record
 	Order    uint16 // of the NAPTR record: lower is tried first
@@ -189,7 +189,7 @@ func (c *Config) Digest() string {
 	b, err := json.Marshal(struct {
 		Form int // raised when the same configuration comes to mean another zone
 		Config
-	}{2, f})
+	}{3, f})
 	if err != nil {
 		panic("zone: encode config: " + err.Error()) // strings, numbers and maps only
 	}

@@ -294,6 +294,29 @@ func TestEventServersAreFoundBySRV(t *testing.T) {
 	wantSet(t, "glue", a.Additional, "192.0.2.1", "192.0.2.2")
 }
 
+// An event server says at which port it listens; a proxy has several, which are
+// configured.
+func TestEventServersAreAtThePortTheyAnnounce(t *testing.T) {
+	s := status(1)
+	for i, p := range []string{"4222", "14222", "", "0", "65536", "x"} {
+		m := member(fmt.Sprintf("e%d", i), fmt.Sprintf("192.0.2.%d", i+1))
+		m.Attrs = subjects.Attrs{subjects.AttrPort: p}
+		s.Put(subjects.EventServer, m)
+		s.Put(subjects.SIPProxy, m)
+	}
+	cfg := zone.DefaultConfig("example.net")
+	cfg.Slice = 8
+	z := build(t, cfg, s)
+	wantSet(t, "event servers", ask(t, z, "_eventserver._tcp.example.net", "SRV").Answer,
+		"10 100 4222 e0.example.net.", "10 100 14222 e1.example.net.", "10 100 8000 e2.example.net.",
+		"10 100 8000 e3.example.net.", "10 100 8000 e4.example.net.", "10 100 8000 e5.example.net.")
+	for _, rr := range ask(t, z, "_sip._udp.example.net", "SRV").Answer {
+		if p := rr.(*dns.SRV).Port; p != 5060 {
+			t.Errorf("a proxy at port %d", p)
+		}
+	}
+}
+
 func TestSRVTargetHasExactlyTheAddressesOfTheMember(t *testing.T) {
 	s := status(1)
 	s.Put(subjects.SIPProxy, member("n1", "192.0.2.1"))

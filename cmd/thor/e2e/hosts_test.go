@@ -51,6 +51,7 @@ func TestExampleHosts(t *testing.T) {
 
 	s.brokersAreOneCluster(t)
 	s.everyNameServerAnswersElsewhere(t)
+	s.joinThroughDNS(t)
 	dns, rec := s.resolve(t), s.record(t, nats.SetCustomDialer(hostDialer{s.desk}))
 	rec.must("host1", "host2", "host3")
 
@@ -284,6 +285,30 @@ func (s *site) resolve(t *testing.T) *resolver {
 	return r
 }
 
+// joinThroughDNS has a host that knows the domain and a resolver become a member:
+// it finds brokers and their ports in the zone, by the names in their certificates.
+func (s *site) joinThroughDNS(t *testing.T) {
+	t.Helper()
+	caller := s.desk.lab.host(t, "caller", "203.0.113.21", "203.0.113.21", "203.0.113.254")
+	s.equip(t, caller, "caller", caller.address, "test_caller")
+	toml := s.agentConfig("srv:"+s.domain, "test_caller")
+	for name, text := range map[string]string{"thor.toml": toml, "resolv.conf": "nameserver " + s.hosts[0].public + "\nnameserver " + s.hosts[2].public + "\n"} {
+		if err := os.WriteFile(filepath.Join(caller.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The mounts of a namespace are its own: see ip-netns(8).
+	p := caller.start(t, "node", nil, "sh", "-c", `mount --bind resolv.conf /etc/resolv.conf && exec "$@"`, "sh", thor, "node", "--config", "thor.toml")
+	eventually(t, 20*time.Second, "who knows the domain alone is a member", func() bool { return s.status().Member("test_caller", "caller") != nil })
+	p.kill(t)
+}
+
+// agentConfig is the file of a node agent with one role and no check.
+func (s *site) agentConfig(broker string, role subjects.Role) string {
+	return fmt.Sprintf("[network]\ndomain = %q\nbrokers = [%q]\ncertificate = \"node.crt\"\nkey = \"node.key\"\nca = \"ca.crt\"\nstate = \"state\"\n\n[[node.role]]\nrole = %q\n",
+		s.domain, broker, role)
+}
+
 // revoke ends a member whose only broker is that of the host behind NAT; the
 // list is published to the broker of host1.
 func (s *site) revoke(t *testing.T) {
@@ -291,9 +316,7 @@ func (s *site) revoke(t *testing.T) {
 	desk := s.desk
 	guest := desk.lab.host(t, "guest", "203.0.113.20", "203.0.113.20", "203.0.113.254")
 	s.equip(t, guest, "guest", guest.address, "fax_server")
-	toml := fmt.Sprintf("[network]\ndomain = %q\nbrokers = [%q]\ncertificate = \"node.crt\"\nkey = \"node.key\"\nca = \"ca.crt\"\nstate = \"state\"\n\n[[node.role]]\nrole = \"fax_server\"\n",
-		s.domain, s.Brokers[2])
-	if err := os.WriteFile(filepath.Join(guest.dir, "thor.toml"), []byte(toml), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(guest.dir, "thor.toml"), []byte(s.agentConfig(s.Brokers[2], "fax_server")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	guest.start(t, "node", nil, thor, "node", "--config", "thor.toml")
