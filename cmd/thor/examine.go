@@ -157,6 +157,10 @@ func (x *examination) dns() {
 		if p.Key == "domain" {
 			key = "network.domain"
 		}
+		var i int
+		if n, _ := fmt.Sscanf(p.Key, "service[%d]", &i); n == 1 && i >= len(x.f.DNS.Services) {
+			key = "dns.default_services" // after those of the file
+		}
 		x.add(key, "%s", p.Text)
 	}
 	x.sdk()

@@ -70,7 +70,8 @@ type SRV struct {
 }
 
 // DefaultConfig is the zone of the SIP Thor description for domain. Of the
-// infrastructure only the event servers have names: clients find them there.
+// infrastructure only the event servers have names: clients find them there. The
+// others have those that a Service gives them (docs/adr/0015).
 func DefaultConfig(domain string) Config {
 	return Config{
 		Domain: domain,

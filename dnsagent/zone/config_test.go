@@ -87,8 +87,8 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	}
 	want := []string{
 		"domain", "contact", "ns[1]", "ns[2]", "primary", "slice", "slices", "slices.sip_proxy", "slices.web", "ttl", "ttl_host",
-		"ttl_negative", "refresh", "services[0].role", "services[0].host", "services[0].srv[0].name", "services[0].srv[0].port",
-		"services[0].srv[0].naptr", "services[2].host", "static[0]", "static[1]", "static[2]", "static[3]",
+		"ttl_negative", "refresh", "service[0].role", "service[0].host", "service[0].srv[0].name", "service[0].srv[0].port",
+		"service[0].srv[0].naptr", "service[2].host", "static[0]", "static[1]", "static[2]", "static[3]",
 	}
 	var got []string
 	for _, p := range c.Validate() {

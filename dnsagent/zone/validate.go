@@ -126,7 +126,7 @@ func (c *checker) times() {
 
 func (c *checker) services() {
 	for i, s := range c.cfg.Services {
-		key := fmt.Sprintf("services[%d]", i)
+		key := fmt.Sprintf("service[%d]", i)
 		if _, err := subjects.ParseRole(string(s.Role)); err != nil {
 			c.add(key+".role", "%v", err)
 		}

@@ -266,6 +266,18 @@ func TestNamesAreComparedWithoutCase(t *testing.T) {
 	wantSet(t, "A", ask(t, z, "NoDe01.sIPthor.nEt", "A").Answer, "81.23.228.129")
 }
 
+func TestTheNetworksOwnRolesHaveTheNamesTheyAreGiven(t *testing.T) {
+	s := status(1)
+	s.Put(subjects.DNSManager, member("n1", "192.0.2.1"))
+	s.Put(subjects.Database, member("n2", "192.0.2.2"))
+	cfg := zone.DefaultConfig("example.net")
+	cfg.Services = append(cfg.Services, zone.Service{Role: subjects.DNSManager, Host: "nameserver"})
+	z := build(t, cfg, s)
+	wantSet(t, "A", ask(t, z, "nameserver.example.net", "A").Answer, "192.0.2.1")
+	wantNegative(t, ask(t, z, "thor-dnsmanager.example.net", "A"), dns.RcodeNameError)
+	wantNegative(t, ask(t, z, "thor-database.example.net", "A"), dns.RcodeNameError)
+}
+
 func TestEveryOtherRoleAnswersAtItsOwnName(t *testing.T) {
 	s := status(1)
 	s.Put("chat_room", member("n1", "192.0.2.1 2001:db8::1"))
