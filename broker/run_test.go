@@ -150,10 +150,6 @@ func TestBrokerAnnouncesItselfAndLeaves(t *testing.T) {
 			t.Fatal(err)
 		}
 		flush(t, m)
-		tick := subjects.Tick{V: 1, Epoch: 4, Generation: 9, Manager: "m1", Time: time.Now(), Digest: strings.Repeat("0", 16), Counts: map[subjects.Role]int{}}
-		if err := m.Publish(subjects.StatusTick, tick.Encode()); err != nil {
-			t.Fatal(err)
-		}
 		next := func() *subjects.Announcement {
 			t.Helper()
 			msg, err := sub.NextMsg(2 * time.Second)
@@ -166,7 +162,11 @@ func TestBrokerAnnouncesItselfAndLeaves(t *testing.T) {
 			}
 			return a
 		}
-		one := next()
+		one := next() // by now it follows the status
+		tick := subjects.Tick{V: 1, Epoch: 4, Generation: 9, Manager: "m1", Time: time.Now(), Digest: strings.Repeat("0", 16), Counts: map[subjects.Role]int{}}
+		if err := m.Publish(subjects.StatusTick, tick.Encode()); err != nil {
+			t.Fatal(err)
+		}
 		two := next()
 		if one.Node != "b2" || one.Role != subjects.EventServer || one.Version != "7" || one.Priority != 3 || one.Boot == "" || one.State != subjects.Up ||
 			!strings.HasPrefix(one.Via, "b2#") || len(one.Addresses) != 2 || one.Attrs["jetstream"] != "ok" || one.Attrs["clients"] == "" {
