@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"thor/provisioning/ngnpro"
@@ -24,7 +25,8 @@ const (
 // authenticate finds out on whose behalf a call is made. The error is a fault,
 // and the same one whatever is wrong with name or password.
 func (s *Server) authenticate(ctx context.Context, a *ngnpro.Auth, from netip.Addr) (ngnpro.Viewer, error) {
-	if len(a.Username) > longestSecret || len(a.Password) > longestSecret || a.Username == "" || a.Password == "" {
+	if len(a.Username) > longestSecret || len(a.Password) > longestSecret || a.Username == "" || a.Password == "" ||
+		strings.TrimSpace(a.Username) != a.Username { // the database would take "bob " for bob, and the limits for another
 		return ngnpro.Viewer{}, ngnpro.ErrAuthentication
 	}
 	now := time.Now()
@@ -32,7 +34,7 @@ func (s *Server) authenticate(ctx context.Context, a *ngnpro.Auth, from netip.Ad
 		s.metrics.logins.WithLabelValues("limited").Inc()
 		return ngnpro.Viewer{}, ngnpro.ErrAuthentication.With("too many wrong passwords: try again in a minute")
 	}
-	v, err := s.login(ctx, a)
+	v, err := s.login(ctx, a, from)
 	if err != nil {
 		if isFault(err, ngnpro.ErrAuthentication) {
 			s.failures.note(from, a.Username, now)
@@ -52,7 +54,7 @@ func (s *Server) authenticate(ctx context.Context, a *ngnpro.Auth, from netip.Ad
 	return viewer(party), nil
 }
 
-func (s *Server) login(ctx context.Context, a *ngnpro.Auth) (ngnpro.Viewer, error) {
+func (s *Server) login(ctx context.Context, a *ngnpro.Auth, from netip.Addr) (ngnpro.Viewer, error) {
 	isAdmin, wantsAdmin := s.isAdmin(a)
 	switch {
 	case isAdmin && wantsAdmin:
@@ -65,6 +67,9 @@ func (s *Server) login(ctx context.Context, a *ngnpro.Auth) (ngnpro.Viewer, erro
 		defer func() { <-s.checks }()
 	case <-ctx.Done():
 		return ngnpro.Viewer{}, ngnpro.ErrUnavailable
+	}
+	if !s.failures.allow(from, a.Username, time.Now()) { // others have failed while this one waited
+		return ngnpro.Viewer{}, ngnpro.ErrAuthentication.With("too many wrong passwords: try again in a minute")
 	}
 	c, err := s.cfg.Store.Login(ctx, a.Username, a.Password)
 	if err != nil {

@@ -107,7 +107,8 @@ func strip(ss []string) []string {
 	return out
 }
 
-// AddRange adds a range of numbers.
+// AddRange adds a range of numbers. One that is within another party's range
+// would take numbers away from it.
 func (s *Store) AddRange(ctx context.Context, v ngnpro.Viewer, r *ngnpro.EnumRange) error {
 	id := foldRange(r.ID)
 	if err := checkRange(id, r); err != nil {
@@ -117,6 +118,12 @@ func (s *Store) AddRange(ctx context.Context, v ngnpro.Viewer, r *ngnpro.EnumRan
 		p, err := t.owner(v, r.Customer, r.Reseller, party{})
 		if err != nil {
 			return err
+		}
+		switch outer, err := t.around(id.Prefix, id.TLD); {
+		case err != nil:
+			return err
+		case outer != nil && outer.ID.Prefix != id.Prefix && !v.Sees(*outer.Customer, *outer.Reseller):
+			return ngnpro.ErrForbidden.With("the prefix is within another party's ENUM range")
 		}
 		st, err := t.settings(p)
 		if err != nil {

@@ -46,18 +46,27 @@ func checkNumber(id ngnpro.EnumID, n *ngnpro.EnumNumber) error {
 	return c.err
 }
 
-// rangeFor is the range that a new number is in: the one with the longest prefix.
-// It is locked.
+// rangeFor is the range that a new number is in, locked.
 func (t *tx) rangeFor(v ngnpro.Viewer, id ngnpro.EnumID) (*numberRange, error) {
-	args := []any{id.TLD}
-	for i := range id.Number { // asked for one by one: the index finds them, and no other range is locked
-		args = append(args, id.Number[:i+1])
+	r, err := t.around(id.Number, id.TLD)
+	if err == nil && (r == nil || !v.Sees(*r.Customer, *r.Reseller)) {
+		return nil, ngnpro.ErrRangeNotFound.With("the number is in no ENUM range")
 	}
-	q := "SELECT " + rangeColumns + " FROM enum_ranges WHERE tld = ? AND prefix IN (?" + strings.Repeat(", ?", len(id.Number)-1) +
+	return r, err
+}
+
+// around is the range with the longest prefix of digits, which are some, locked;
+// nil if there is none.
+func (t *tx) around(digits, tld string) (*numberRange, error) {
+	args := []any{tld}
+	for i := range digits { // asked for one by one: the index finds them, and no other range is locked
+		args = append(args, digits[:i+1])
+	}
+	q := "SELECT " + rangeColumns + " FROM enum_ranges WHERE tld = ? AND prefix IN (?" + strings.Repeat(", ?", len(digits)-1) +
 		") ORDER BY CHAR_LENGTH(prefix) DESC LIMIT 1 FOR UPDATE"
 	r, err := scanRange(t.q.QueryRowContext(t.ctx, q, args...).Scan)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && !v.Sees(*r.Customer, *r.Reseller) {
-		return nil, ngnpro.ErrRangeNotFound.With("the number is in no ENUM range")
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
 	}
 	return r, err
 }

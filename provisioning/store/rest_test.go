@@ -219,6 +219,12 @@ func TestEnum(t *testing.T) {
 	for _, bad := range []ngnpro.EnumRange{{ID: ngnpro.EnumRangeID{Prefix: "31x"}}, {}, {ID: ngnpro.EnumRangeID{Prefix: "44"}, MinDigits: new(9), MaxDigits: new(8)}} {
 		is(t, "bad range", w.AddRange(w.ctx, admin, &bad), ngnpro.ErrInvalid)
 	}
+	r, other := w.customer("r1", 0), w.customer("r2", 0)
+	w.ok(w.AddRange(w.ctx, reseller(r), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "49"}}))
+	w.ok(w.AddRange(w.ctx, reseller(r), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "4930"}}))
+	is(t, "within another's", w.AddRange(w.ctx, reseller(other), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "49301"}}), ngnpro.ErrForbidden)
+	w.ok(w.DeleteRange(w.ctx, admin, ngnpro.EnumRangeID{Prefix: "49"}))
+	w.ok(w.DeleteRange(w.ctx, admin, ngnpro.EnumRangeID{Prefix: "4930"}))
 	number := func(n string, ms ...ngnpro.EnumMapping) *ngnpro.EnumNumber {
 		return &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: n}, Mappings: &ms}
 	}
