@@ -76,6 +76,19 @@ func TestWrongPasswordsAreLimited(t *testing.T) {
 	})
 }
 
+// MySQL compares without the blanks at the end: each spelling would have a limit
+// of its own.
+func TestNamesWithBlanksAreNobody(t *testing.T) {
+	f := populated(t)
+	s := newServer(t, f)
+	for _, user := range []string{"customer1 ", "customer1  ", " customer1", "customer1\t"} {
+		login(s, "192.0.2.1", user, "pw-customer1", "")
+	}
+	if f.logins > 0 {
+		t.Errorf("the store was asked %d times", f.logins)
+	}
+}
+
 func TestOneAddressTryingManyUsersIsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := populated(t)
