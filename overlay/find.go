@@ -18,7 +18,7 @@ func (n *Node) Find(role subjects.Role, key string) (subjects.Found, error) {
 		OwnerAddress: n.addressOf(role, l.Owner), HeirAddress: n.addressOf(role, l.Heir),
 	}
 	if l.Residence != l.Owner {
-		f.Residence = l.Residence
+		f.Residence, f.ResidenceAddress = l.Residence, n.addressOf(role, l.Residence)
 	}
 	return f, nil
 }

@@ -124,4 +124,6 @@ type Found struct {
 	// The first addresses of owner and heir, absent where they were not asked for.
 	OwnerAddress netip.Addr `json:"owner_address,omitzero"`
 	HeirAddress  netip.Addr `json:"heir_address,omitzero"`
+	// That of Residence, absent with it.
+	ResidenceAddress netip.Addr `json:"residence_address,omitzero"`
 }

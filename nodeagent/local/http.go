@@ -68,7 +68,8 @@ func numericHost(next http.Handler) http.Handler {
 }
 
 // lookupPage answers with a subjects.Found, or, to who accepts text/plain and
-// not JSON, with the owner's address and, in a second line, the heir's.
+// not JSON, with lines: the owner's address, the heir's if there is one, and, if
+// another node may have state of before, as the third line its address.
 func (s *Server) lookupPage(w http.ResponseWriter, r *http.Request) {
 	f, err := s.cfg.Source.Find(subjects.Role(r.PathValue("role")), r.PathValue("key"))
 	if err != nil {
@@ -80,11 +81,25 @@ func (s *Server) lookupPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = fmt.Fprint(w, asText(f)) // who hung up needs no answer
+}
+
+// asText is the addresses of f, each with a line end: owner, heir and residence.
+// The first line is not empty if any is known.
+func asText(f subjects.Found) string {
+	var b strings.Builder
+	n := 0
 	for _, a := range []netip.Addr{f.OwnerAddress, f.HeirAddress} {
 		if a.IsValid() {
-			_, _ = fmt.Fprintln(w, a) // who hung up needs no answer
+			fmt.Fprintln(&b, a)
+			n++
 		}
 	}
+	if f.ResidenceAddress.IsValid() {
+		b.WriteString(strings.Repeat("\n", 2-n))
+		fmt.Fprintln(&b, f.ResidenceAddress)
+	}
+	return b.String()
 }
 
 // onlinePage answers {"online":BOOL}, or Yes or No: is_online of the line service.

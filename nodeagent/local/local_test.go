@@ -174,6 +174,24 @@ func TestHTTPTellsWhereASubscriberIsServed(t *testing.T) {
 	}
 }
 
+func TestScriptsFindTheResidenceInTheThirdLine(t *testing.T) {
+	a, b, c := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("192.0.2.3")
+	for _, x := range []struct {
+		found subjects.Found
+		want  string
+	}{
+		{subjects.Found{OwnerAddress: a, HeirAddress: b}, "192.0.2.1\n2001:db8::2\n"},
+		{subjects.Found{OwnerAddress: a, HeirAddress: b, ResidenceAddress: c}, "192.0.2.1\n2001:db8::2\n192.0.2.3\n"},
+		{subjects.Found{OwnerAddress: a, ResidenceAddress: c}, "192.0.2.1\n\n192.0.2.3\n"},
+		{subjects.Found{HeirAddress: b}, "2001:db8::2\n"}, // the owner has just gone
+		{subjects.Found{HeirAddress: b, ResidenceAddress: c}, "2001:db8::2\n\n192.0.2.3\n"},
+	} {
+		if got := local.AsText(x.found); got != x.want {
+			t.Errorf("%+v: %q, want %q", x.found, got, x.want)
+		}
+	}
+}
+
 func dial(t *testing.T, s *local.Server) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	c, err := net.Dial("tcp", s.Address("lines").String())
