@@ -96,9 +96,10 @@ func (l *Live) giveChanges(ctx context.Context, r *overlay.Request) *subjects.Re
 		return l.refuse(verb, a, subjects.ErrorFailed, "the database does not answer")
 	}
 	out := subjects.ChangedKeys{V: subjects.Version, Through: c.Through, All: c.All || len(c.Keys) > subjects.MaxKeys, Keys: []string{}}
-	for _, k := range c.Keys {
+	for i, k := range c.Keys {
 		if !out.All && l.responsible(a.role, a.node, k) {
 			out.Keys = append(out.Keys, k)
+			out.Revisions = append(out.Revisions, c.Revisions[i])
 		}
 	}
 	l.metrics.answers.WithLabelValues(verb, "ok").Inc()

@@ -147,6 +147,8 @@ type ChangedKeys struct {
 	Keys    []string `json:"keys"`
 	Through uint64   `json:"through"` // the revision up to which Keys tells
 	All     bool     `json:"all,omitempty"`
+	// Revisions are those of Keys, one each; absent: not told.
+	Revisions []uint64 `json:"revisions,omitempty"`
 }
 
 // A HandoverNotice tells a node that it is responsible for Keys now; it pulls
@@ -193,7 +195,7 @@ func parse[T any](b []byte, limit int, m *T, v func() int, keys func() []string)
 	return m, checkKeys(keys())
 }
 
-const maxKeysMessage = MaxKeys*(MaxKey+8) + 1024
+const maxKeysMessage = MaxKeys*(MaxKey+30) + 1024
 
 // Encode returns the wire form.
 func (s *Subscriber) Encode() []byte { return encode(s) }

@@ -42,7 +42,7 @@ func TestSubscriberMessagesSurviveARoundTrip(t *testing.T) {
 	if got, err := subjects.ParseHandoverNotice(h.Encode()); err != nil || !reflect.DeepEqual(got, h) {
 		t.Errorf("%+v %v", got, err)
 	}
-	c := &subjects.ChangedKeys{V: 1, Keys: []string{"a@example.net"}, Through: 9}
+	c := &subjects.ChangedKeys{V: 1, Keys: []string{"a@example.net"}, Through: 9, Revisions: []uint64{8}}
 	if got, err := subjects.ParseChangedKeys(c.Encode()); err != nil || !reflect.DeepEqual(got, c) {
 		t.Errorf("%+v %v", got, err)
 	}

@@ -206,21 +206,21 @@ func (c *Cache) sync(ctx context.Context) bool {
 		c.shelf.gap = true
 		return false
 	}
-	c.doubt(ch, req.Since)
+	c.doubt(ch)
 	c.shelf.gap = !well(after) || after.Connection != before.Connection
 	return !c.shelf.gap
 }
 
-// doubt takes what changed after since. As long as nothing cut this node off it
-// has heard of nearly all of it, so only what it holds of before is in doubt. The
+// doubt takes what changed. As long as nothing cut this node off it has heard of
+// nearly all of it, so only what it holds an older revision of is in doubt. The
 // caller holds mu.
-func (c *Cache) doubt(ch *subjects.ChangedKeys, since uint64) {
+func (c *Cache) doubt(ch *subjects.ChangedKeys) {
 	if ch.All && c.shelf.gap {
 		c.shelf.suspectAll()
 	}
-	for _, k := range ch.Keys {
+	for i, k := range ch.Keys {
 		k = Fold(k)
-		if !c.shelf.gap && c.shelf.holds(k, since+1) {
+		if !c.shelf.gap && i < len(ch.Revisions) && c.shelf.holds(k, ch.Revisions[i]) {
 			continue
 		}
 		if c.shelf.suspect(k) && c.refill.add(k) {

@@ -97,11 +97,11 @@ func (m *memory) Changes(_ context.Context, since uint64) (*subjects.ChangedKeys
 	c := &subjects.ChangedKeys{V: 1, Through: m.last}
 	for _, k := range slices.Sorted(maps.Keys(m.rows)) {
 		if m.rows[k].Revision > since {
-			c.Keys = append(c.Keys, k)
+			c.Keys, c.Revisions = append(c.Keys, k), append(c.Revisions, m.rows[k].Revision)
 		}
 	}
 	if len(c.Keys) > subjects.MaxKeys {
-		c.Keys, c.All = nil, true
+		c.Keys, c.Revisions, c.All = nil, nil, true
 	}
 	return c, nil
 }

@@ -60,10 +60,11 @@ func (c *Cache) fly(f *flight, key string, least, asked uint64, prefer subjects.
 	ctx, cancel := context.WithTimeout(c.life, noticeTime)
 	defer cancel()
 	p, err := c.pull(ctx, key, least, prefer)
-	mine := c.table.Load().find(key).holds(c.net.ID())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
+		// Under the lock: whoever changes the table moves afterwards what was put before.
+		mine := c.table.Load().find(key).holds(c.net.ID())
 		c.shelf.put(p, asked, mine, time.Now())
 	}
 	f.err = err

@@ -100,15 +100,16 @@ func (s *Store) Changes(ctx context.Context, since uint64) (c *subjects.ChangedK
 			c.All = true
 			return nil
 		}
-		const q = "SELECT username, domain FROM sip_revisions WHERE revision > ? ORDER BY revision, domain, username LIMIT ?"
+		const q = "SELECT username, domain, revision FROM sip_revisions WHERE revision > ? ORDER BY revision, domain, username LIMIT ?"
 		err := t.rows(q, []any{since, subjects.MaxKeys + 1}, func(r *sql.Rows) error {
 			var id ngnpro.SipID
-			err := r.Scan(&id.Username, &id.Domain)
-			c.Keys = append(c.Keys, id.Key())
+			var rev uint64
+			err := r.Scan(&id.Username, &id.Domain, &rev)
+			c.Keys, c.Revisions = append(c.Keys, id.Key()), append(c.Revisions, rev)
 			return err
 		})
 		if len(c.Keys) > subjects.MaxKeys {
-			c.Keys, c.All = nil, true
+			c.Keys, c.Revisions, c.All = nil, nil, true
 		}
 		return err
 	})
