@@ -109,18 +109,24 @@ type Answer struct {
 	HA1     string
 	AliasOf string
 	asked   bool // somebody, for this answer
+	use     Use
 }
 
 // Get answers for a key, "user@domain" or a SIP URI without parameters, in any
 // case. It asks a provisioning server if it has to, for at most 2 s. The error
 // is ErrBadKey or wraps ErrUnavailable.
 func (c *Cache) Get(ctx context.Context, key string) (*Answer, error) {
-	a, err := c.get(ctx, Fold(key))
+	return c.GetFor(ctx, key, ForAny)
+}
+
+// GetFor is Get for a certain use.
+func (c *Cache) GetFor(ctx context.Context, key string, use Use) (*Answer, error) {
+	a, err := c.get(ctx, Fold(key), use)
 	c.metrics.read(a, err)
 	return a, err
 }
 
-func (c *Cache) get(ctx context.Context, key string) (*Answer, error) {
+func (c *Cache) get(ctx context.Context, key string, use Use) (*Answer, error) {
 	if !isKey(key) {
 		return nil, ErrBadKey
 	}
@@ -132,11 +138,11 @@ func (c *Cache) get(ctx context.Context, key string) (*Answer, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	p := Place{l.Owner, l.Heir, l.Residence}
-	a := &Answer{Key: key, Place: p, Mark: subjects.Mark{Epoch: l.Epoch, Generation: l.Generation}}
+	a := &Answer{Key: key, use: use, Place: p, Mark: subjects.Mark{Epoch: l.Epoch, Generation: l.Generation}}
 	now := time.Now()
 	c.mu.Lock()
 	e, fresh := c.shelf.get(key, now)
-	a.Here = p.serves(c.net.ID()) || e != nil && now.Before(e.serve)
+	a.Here = p.answers(c.net.ID(), use) || use == ForAny && e != nil && now.Before(e.serve)
 	if fresh {
 		a.fill(e)
 	}

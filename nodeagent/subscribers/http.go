@@ -3,6 +3,7 @@ package subscribers
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -16,7 +17,7 @@ const (
 	HeaderStale      = "Thor-Stale"      // "1": nobody could be asked whether there is something newer
 	HeaderEpoch      = "Thor-Epoch"      // of the network status by which the answer is given…
 	HeaderGeneration = "Thor-Generation" // …two nodes that differ hold different ones
-	HeaderOwner      = "Thor-Owner"      // node that serves the subscriber, of a 421
+	HeaderOwner      = "Thor-Owner"      // node that serves the subscriber, if it is another one
 	HeaderAddress    = "Thor-Address"    // its address
 	HeaderAliasOf    = "Thor-Alias-Of"   // the key is an alias of this one
 )
@@ -34,6 +35,11 @@ const requestsAtOnce = 512
 // Status 200 comes from the node that serves the subscriber. 421 says that
 // another one does, and which: a JSON object, or its address as text. 404 is no
 // such subscriber, 400 no such name, 503 nobody knows now.
+//
+// A node that drains still answers for whom it served, and names the owner in the
+// header; who registers phones asks with ?for=register, which only the owner
+// answers with 200, and where the text of a 421 is two lines, the addresses of
+// owner and heir. Where the owner does not answer, ?for=heir has the heir do it.
 func (c *Cache) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /subscriber/{key}", func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, c.writeProfile) })
@@ -56,7 +62,12 @@ func (c *Cache) Handler() http.Handler {
 }
 
 func (c *Cache) serve(w http.ResponseWriter, r *http.Request, write func(http.ResponseWriter, *Answer)) {
-	a, err := c.Get(r.Context(), r.PathValue("key"))
+	use := Use(r.FormValue("for"))
+	if use != ForAny && use != ForRegister && use != ForHeir {
+		http.Error(w, "for is register or heir", http.StatusBadRequest)
+		return
+	}
+	a, err := c.GetFor(r.Context(), r.PathValue("key"), use)
 	switch {
 	case errors.Is(err, ErrBadKey):
 		http.Error(w, "not user@domain", http.StatusBadRequest)
@@ -75,7 +86,21 @@ func (c *Cache) serve(w http.ResponseWriter, r *http.Request, write func(http.Re
 			h.Set(HeaderStale, "1")
 		}
 	}
+	if a.Place.Owner != c.net.ID() {
+		h.Set(HeaderOwner, string(a.Place.Owner))
+		h.Set(HeaderAddress, c.address(a.Place.Owner))
+	}
 	write(w, a)
+}
+
+// address is that of a node in the role, "" if it is no member by now.
+func (c *Cache) address(n subjects.NodeID) string {
+	if s := c.net.View().Status; s != nil {
+		if m := s.Member(c.cfg.Role, n); m != nil && m.Address().IsValid() {
+			return m.Address().String()
+		}
+	}
+	return ""
 }
 
 // elsewhere is the body of a 421.
@@ -87,24 +112,14 @@ type elsewhere struct {
 	Generation uint64          `json:"generation"`
 }
 
-// misdirected is what is told of a subscriber of another node.
-func (c *Cache) misdirected(w http.ResponseWriter, a *Answer) elsewhere {
-	e := elsewhere{Owner: a.Place.Owner, Heir: a.Place.Heir, Epoch: a.Mark.Epoch, Generation: a.Mark.Generation}
-	if s := c.net.View().Status; s != nil {
-		if m := s.Member(c.cfg.Role, e.Owner); m != nil && m.Address().IsValid() {
-			e.Address = m.Address().String()
-		}
-	}
-	w.Header().Set(HeaderOwner, string(e.Owner))
-	w.Header().Set(HeaderAddress, e.Address)
-	return e
-}
-
 func (c *Cache) writeProfile(w http.ResponseWriter, a *Answer) {
 	w.Header().Set("Content-Type", "application/json")
 	switch {
 	case !a.Here:
-		b, _ := json.Marshal(c.misdirected(w, a)) // strings and numbers
+		b, _ := json.Marshal(elsewhere{ // strings and numbers
+			Owner: a.Place.Owner, Address: c.address(a.Place.Owner), Heir: a.Place.Heir,
+			Epoch: a.Mark.Epoch, Generation: a.Mark.Generation,
+		})
 		w.WriteHeader(http.StatusMisdirectedRequest)
 		_, _ = w.Write(b) // whoever is gone needs no answer
 	case !a.Found:
@@ -120,9 +135,12 @@ func (c *Cache) writeHA1(w http.ResponseWriter, a *Answer) {
 	w.Header().Set("Content-Type", "text/plain")
 	switch {
 	case !a.Here:
-		address := c.misdirected(w, a).Address
 		w.WriteHeader(http.StatusMisdirectedRequest)
-		_, _ = w.Write([]byte(address))
+		if a.use == ForRegister {
+			_, _ = fmt.Fprintf(w, "%s\n%s\n", c.address(a.Place.Owner), c.address(a.Place.Heir))
+			break
+		}
+		_, _ = w.Write([]byte(c.address(a.Place.Owner)))
 	case !a.Found || a.HA1 == "":
 		if a.AliasOf != "" {
 			w.Header().Set(HeaderAliasOf, a.AliasOf)

@@ -69,6 +69,9 @@ func TestWhatScriptsAreTold(t *testing.T) {
 				t.Errorf("%q: %d %s", bad, w.Code, w.Body)
 			}
 		}
+		if w := ps["n1"].get("/subscriber/" + k + "/ha1?for=fun"); w.Code != 400 {
+			t.Errorf("for what it does not know: %d", w.Code)
+		}
 		if w := ps["n1"].get("/subscriber/"); w.Code != 404 {
 			t.Errorf("no key: %d", w.Code)
 		}

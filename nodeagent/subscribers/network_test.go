@@ -359,6 +359,33 @@ func TestWhoWasCutOffAsksWhatItMissed(t *testing.T) {
 	})
 }
 
+// A push that is acknowledged and one that is lost: what came last is doubted, even
+// where what came before is newer than the last time that all was known.
+func TestAnOlderOfTwoMissedRevisionsIsNotTakenForTheNewest(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *network) {
+		p1, ps := trio(n)
+		k := p1.keyOf("n1", "n2")
+		p1.live.Push(n.store.change(k, "first", false))
+		n.within(time.Second, "pushed", func() bool { return n.store.waiting() == 0 })
+		time.Sleep(2 * time.Minute) // so that it knows how far it knows
+		p1.live.Push(n.store.change(k, "second", false))
+		n.within(time.Second, "pushed", func() bool { return n.store.waiting() == 0 })
+		n.store.change(k, "third", false)
+		n.store.mu.Lock()
+		n.store.pending = make(map[string]uint64) // the notice is lost
+		n.store.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		if got := ps["n1"].ha1(k); got != "third" {
+			t.Errorf("after it asked what changed it says %s", got)
+		}
+		reads := n.store.readsOf(k)
+		time.Sleep(5 * time.Minute)
+		if got := n.store.readsOf(k); got != reads {
+			t.Errorf("the newest was asked for %d times more", got-reads)
+		}
+	})
+}
+
 func TestHandOverWhenProxiesComeAndGo(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *network) {
 		p1, ps := trio(n)
@@ -406,6 +433,27 @@ func TestHandOverWhenProxiesComeAndGo(t *testing.T) {
 		}
 		if got := ps["n4"].ha1(moved); got != "v" {
 			t.Errorf("who drains says %s of what resides there", got)
+		}
+		for _, p := range []string{"n1", "n2", "n3", "n4"} {
+			l := p1.at(moved)
+			owner, heir := ps[string(l.Owner)].node.Identity().Addresses[1].String(), ps[string(l.Heir)].node.Identity().Addresses[1].String()
+			register, any := ps[p].get("/subscriber/"+moved+"/ha1?for=register"), ps[p].get("/subscriber/"+moved+"/ha1")
+			switch p {
+			case string(l.Owner):
+				if register.Body.String() != "v" || register.Header().Get(subscribers.HeaderOwner) != "" {
+					t.Errorf("the owner says %d %v to who registers", register.Code, register.Header())
+				}
+			default:
+				if register.Code != 421 || register.Body.String() != owner+"\n"+heir+"\n" {
+					t.Errorf("%s says %d %q to who registers", p, register.Code, register.Body)
+				}
+				if any.Header().Get(subscribers.HeaderOwner) != string(l.Owner) || any.Header().Get(subscribers.HeaderAddress) != owner {
+					t.Errorf("%s does not name the owner: %d %v", p, any.Code, any.Header())
+				}
+			}
+			if got := ps[p].get("/subscriber/" + moved + "/ha1?for=heir"); p != "n4" && (got.Code == 200) != (p == string(l.Owner) || p == string(l.Heir)) {
+				t.Errorf("%s, asked as an heir: %d", p, got.Code)
+			}
 		}
 		held("drain")
 		time.Sleep(2 * time.Minute)

@@ -20,6 +20,27 @@ func (p Place) holds(n subjects.NodeID) bool { return p.Owner == n || p.Heir == 
 // serves reports whether n answers for the key.
 func (p Place) serves(n subjects.NodeID) bool { return p.Owner == n || p.Residence == n }
 
+// A Use is what an answer is for: it decides which nodes give one.
+type Use string
+
+// The uses of an answer.
+const (
+	ForAny      Use = ""         // the owner, a node that drains, and for 2 s who was the owner before
+	ForRegister Use = "register" // the owner alone: whoever registers shall be found there from now on
+	ForHeir     Use = "heir"     // the heir too: the owner does not answer
+)
+
+// answers reports whether n answers for the key, for a use.
+func (p Place) answers(n subjects.NodeID, use Use) bool {
+	switch use {
+	case ForRegister:
+		return p.Owner == n
+	case ForHeir:
+		return p.holds(n)
+	}
+	return p.serves(n)
+}
+
 // A table is the lookup, and who is there at all, of one network status.
 type table struct {
 	lookup  *lookup.Table
