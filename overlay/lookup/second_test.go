@@ -106,6 +106,42 @@ func TestASecondImplementationAgrees(t *testing.T) {
 	compareLines(t, in.String(), string(out), want.String())
 }
 
+// A set that is none ends nothing, and a member needs no weight.
+func TestTheSecondImplementationReadsWhatPeopleType(t *testing.T) {
+	bin := buildC(t)
+	const key = "key alice@example.com\n"
+	ask := func(in string) string {
+		t.Helper()
+		cmd := exec.Command(bin)
+		cmd.Stdin = strings.NewReader(in)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%q: %v", in, err)
+		}
+		return string(out)
+	}
+	for _, x := range []struct{ in, same string }{
+		{"set 18 a b:200\n", "set 18 a:100 b:200\n"},
+		{"set 18 a b c\n", "set 18 a:100 b:100 c:100\n"},
+		{"set 18 a:draining b\n", "set 18 a:100:draining b:100\n"},
+	} {
+		if got, want := ask(x.in+key), ask(x.same+key); got != want {
+			t.Errorf("%q: %q, want %q", x.in, got, want)
+		}
+	}
+	if got := ask("set 18 a\n" + key); !strings.HasSuffix(got, " a - a\n") {
+		t.Errorf("one without a weight: %q", got)
+	}
+	for _, in := range []string{"set \n", "set 0 a:100\n", "set 9 a:100\n", "set 25 a:100\n", "set 64 a:100\n", "set -1 a:100\n", "set x a:100\n"} {
+		if got := ask(in + key); got != "bad set\n" {
+			t.Errorf("%q: %q", in, got)
+		}
+	}
+	if got := ask(key); got != "no members\n" {
+		t.Errorf("no set: %q", got)
+	}
+}
+
 // compareLines shows the first difference, with the key it is about.
 func compareLines(t *testing.T, in, got, want string) {
 	t.Helper()

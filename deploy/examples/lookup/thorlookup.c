@@ -4,7 +4,7 @@
  *   198778 node2 node1 node2
  * "set" gives log2 of the slots and the members of the role, as the network status
  * has them: "lookup" and "roles"; suspect members count. "key" answers with slot,
- * owner, heir and residence ("-" for nobody), or "bad key", or "no members". */
+ * owner, heir and residence ("-" for nobody), or "bad key", "bad set", "no members". The usual weight is 100. */
 #include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -125,22 +125,22 @@ int main(void)
 	while (fgets(line, sizeof line, stdin)) {
 		line[strcspn(line, "\n")] = 0;
 		if (strncmp(line, "set ", 4) == 0) {
-			bits = atoi(strtok(line + 4, " "));
-			n_members = 0;
+			char *b = strtok(line + 4, " ");
+			n_members = 0, bits = b ? atoi(b) : 0;
 			for (char *t; n_members < 65535 && (t = strtok(NULL, " "));) {
 				struct member *m = &members[n_members++];
 				snprintf(m->node, sizeof m->node, "%.*s", (int)strcspn(t, ":"), t);
 				m->hash = xxh64(m->node, strlen(m->node));
-				m->weight = strtoul(t + strcspn(t, ":") + 1, NULL, 10);
-				m->draining = strstr(t, ":draining") != NULL;
+				m->draining = strstr(t += strcspn(t, ":"), ":draining") != NULL;
+				m->weight = *t && t[1] != 'd' ? strtoul(t + 1, NULL, 10) : 100;
 			}
 			qsort(members, n_members, sizeof *members, by_name);
 		} else if (strncmp(line, "key ", 4) == 0) {
 			size_t n = normalise(line + 4, out);
-			uint64_t slot = xxh64(out, n) >> (64 - bits);
 			int owner, heir, residence, unused;
-			best(slot, 0, &owner, &heir);
-			best(slot, 1, &residence, &unused);
+			if (bits < 10 || bits > 24) { puts("bad set"); continue; }
+			uint64_t slot = xxh64(out, n) >> (64 - bits);
+			best(slot, 0, &owner, &heir), best(slot, 1, &residence, &unused);
 			if (n == 0) puts("bad key");
 			else if (owner < 0) puts("no members");
 			else printf("%llu %s %s %s\n", (unsigned long long)slot, members[owner].node, heir < 0 ? "-" : members[heir].node, members[residence].node);
