@@ -43,7 +43,7 @@ func (s *site) node(name string, addr string, role subjects.Role) *overlay.Node 
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	n, err := overlay.New(overlay.Config{Credentials: creds, Brokers: s.net.URLs()})
+	n, err := overlay.New(overlay.Config{StateDir: s.tb.TempDir(), Credentials: creds, Brokers: s.net.URLs()})
 	if err != nil {
 		s.tb.Fatal(err)
 	}

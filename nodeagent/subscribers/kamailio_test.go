@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/md5"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -50,7 +51,7 @@ func startKamailio(t *testing.T, modules, addr string) {
 		t.Fatal(err)
 	}
 	cfg := strings.NewReplacer(
-		"192.0.2.1", addr, `^192[.]0[.]2[.]`, `^127[.]0[.]46[.][123]`, "127.0.0.1:9501", addr+":9501", "127.0.0.1:5062", addr+":5062", "children=4", "children=2\ntcp_children=2\nmpath=\""+modules+"/\"",
+		"192.0.2.1", addr, "127.0.0.1:9501", addr+":9501", "127.0.0.1:5062", addr+":5062", "children=4", "children=2\ntcp_children=2\nmpath=\""+modules+"/\"",
 	).Replace(string(b))
 	dir := t.TempDir()
 	file := filepath.Join(dir, "kamailio.cfg")
@@ -171,22 +172,30 @@ func md5hex(s string) string { return fmt.Sprintf("%x", md5.Sum([]byte(s))) }
 // and returns the status.
 func (p *phone) register(proxy, user, password, as string) string {
 	p.t.Helper()
+	a, _ := p.registers(proxy, user, password, as, as, "")
+	return a
+}
+
+// registers does so with the digest of the name known, and with more headers. It
+// returns the whole answer too.
+func (p *phone) registers(proxy, user, password, as, known, headers string) (status, answer string) {
+	p.t.Helper()
 	const domain = "example.net"
 	p.seq++
 	request := func(cseq int, more string) string {
 		return fmt.Sprintf("REGISTER sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKthor%d%d\r\nMax-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=f\r\n"+
 			"To: <sip:%s@%s>\r\nCall-ID: %d-%s@%s\r\nCSeq: %d REGISTER\r\nContact: <sip:%s@%s>\r\nExpires: 300\r\nUser-Agent: phone\r\n%sContent-Length: 0\r\n\r\n",
-			domain, p.conn.LocalAddr(), p.seq, cseq, user, domain, user, domain, p.seq, user, p.conn.LocalAddr(), cseq, user, p.conn.LocalAddr(), more)
+			domain, p.conn.LocalAddr(), p.seq, cseq, user, domain, user, domain, p.seq, user, p.conn.LocalAddr(), cseq, user, p.conn.LocalAddr(), headers+more)
 	}
 	a := p.ask(proxy, request(1, ""))
 	challenge := header(a, "WWW-Authenticate")
 	if challenge == "" {
-		return a[8:11]
+		return a[8:11], a
 	}
 	realm, nonce := param(challenge, "realm"), param(challenge, "nonce")
-	response := md5hex(md5hex(as+":"+realm+":"+password) + ":" + nonce + ":" + md5hex("REGISTER:sip:"+domain))
+	response := md5hex(md5hex(known+":"+realm+":"+password) + ":" + nonce + ":" + md5hex("REGISTER:sip:"+domain))
 	a = p.ask(proxy, request(2, fmt.Sprintf("Authorization: Digest username=%q, realm=%q, nonce=%q, uri=\"sip:%s\", response=%q\r\n", as, realm, nonce, domain, response)))
-	return a[8:11]
+	return a[8:11], a
 }
 
 // The example configuration of Kamailio, three times, with this cache and the
@@ -227,14 +236,50 @@ func TestKamailioAuthenticatesFromTheCache(t *testing.T) {
 			t.Errorf("%s with its new password: %s", user, got)
 		}
 	}
-	if got := p.register("127.0.46.1", "user1", "second", "user2"); got == "200" {
-		t.Error("one subscriber registered as another")
+	// The digest is the subscriber's own, only the name in the credentials is not.
+	if got, _ := p.registers("127.0.46.1", "user1", "second", "user2", "user1", ""); got != "403" {
+		t.Errorf("one subscriber registers as another: %s", got)
 	}
 	if got := p.register("127.0.46.1", "nobody", "x", "nobody"); got != "404" {
 		t.Errorf("an unknown subscriber: %s", got)
 	}
 	s.checkRegistrations(t, p)
 	s.checkCall(t, p)
+	account("user9", "second")
+	s.checkRoutes(t)
+	for i := range 6 {
+		account(fmt.Sprintf("user%d", 10+i), "second")
+	}
+	s.checkDrain(t, newPhone(t))
+}
+
+// checkRoutes sends what only a proxy may.
+func (s *site) checkRoutes(t *testing.T) {
+	t.Helper()
+	victim, own := newPhone(t), newPhone(t)
+	away := victim.conn.LocalAddr().String()
+	for i := range 3 {
+		proxy := fmt.Sprintf("127.0.46.%d", i+1)
+		if got, a := own.registers(proxy, "user9", "second", "user9", "user9", "Path: <sip:"+away+";lr>\r\n"); got != "200" {
+			t.Errorf("a phone that names a way back: %s", a)
+		}
+		s.messages(t, own, []int{9}, "naming a way back")
+		for _, hop := range []string{"", "Thor-Hop: 1\r\n"} {
+			for _, uri := range []string{"sip:user1@example.net", "sip:x@" + away} {
+				q := fmt.Sprintf("MESSAGE %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKroute%d%s%s\r\nMax-Forwards: 70\r\nFrom: <sip:x@example.net>;tag=m\r\n"+
+					"To: <sip:user1@example.net>\r\nCall-ID: route%d%s%s\r\nCSeq: 1 MESSAGE\r\nRoute: <sip:%s;lr>, <sip:%s;lr>\r\n%sContent-Length: 0\r\n\r\n",
+					uri, victim.conn.LocalAddr(), i, hop[:min(4, len(hop))], uri[4:5], i, hop[:min(4, len(hop))], uri[4:5], proxy, away, hop)
+				if _, err := newPhone(t).conn.WriteTo([]byte(q), &net.UDPAddr{IP: net.ParseIP(proxy), Port: 5060}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	for a := victim.read(time.Second); a != ""; a = victim.read(500 * time.Millisecond) {
+		if !strings.HasPrefix(a, "SIP/2.0 ") {
+			t.Errorf("an open relay: %s", a)
+		}
+	}
 }
 
 // checkRegistrations asks the nodes as the SOAP server does.
@@ -291,5 +336,134 @@ func (s *site) checkCall(t *testing.T, callee *phone) {
 		if hops := strings.Count(invite, "Via:"); hops > 4 { // the caller, its proxy, the subscriber's, and the one of its device
 			t.Errorf("%s was called over %d hops:\n%s", user, hops, invite)
 		}
+	}
+}
+
+// checkDrain drains a node: who is registered there is called, and who registers
+// again is at the new owner, which outlives it.
+func (s *site) checkDrain(t *testing.T, p *phone) {
+	t.Helper()
+	key := func(i int) string { return fmt.Sprintf("user%d@example.net", i) }
+	of := func(node subjects.NodeID) (mine []int) {
+		for i := 10; i < 16; i++ {
+			if l, err := s.nodes[node].Lookup(subjects.SIPProxy, key(i)); err == nil && l.Owner == node {
+				mine = append(mine, i)
+			}
+		}
+		return mine
+	}
+	var node subjects.NodeID
+	for n := range s.nodes {
+		if node == "" || len(of(n)) > len(of(node)) {
+			node = n
+		}
+	}
+	mine := of(node)
+	for _, i := range mine {
+		user := fmt.Sprintf("user%d", i)
+		if got := p.register("127.0.46.2", user, "second", user); got != "200" {
+			t.Fatalf("%s: %s", user, got)
+		}
+	}
+	if err := s.nodes[node].Drain("sip_proxy"); err != nil {
+		t.Fatal(err)
+	}
+	brokertest.Eventually(t, patience, "everybody knows that it drains", func() error {
+		for _, n := range s.nodes {
+			if l, err := n.Lookup(subjects.SIPProxy, key(mine[0])); err != nil || l.Owner == node || l.Residence != node {
+				return fmt.Errorf("%s: %+v %w", n.ID(), l, err)
+			}
+		}
+		return nil
+	})
+	s.messages(t, p, mine, "registered before it drained")
+	for n, i := range mine {
+		user := fmt.Sprintf("user%d", i)
+		if got := p.register(fmt.Sprintf("127.0.46.%d", n%3+1), user, "second", user); got != "200" {
+			t.Fatalf("%s: %s", user, got)
+		}
+	}
+	s.messages(t, p, mine, "registered while it drains")
+	for _, i := range mine {
+		l, err := s.nodes[node].Lookup(subjects.SIPProxy, key(i))
+		if err != nil || !strings.Contains(registered(t, s.nodes[l.Owner].Identity().Addresses[0].String()), key(i)) {
+			t.Errorf("%s registered while %s drains, and is not at its owner: %+v %v", key(i), node, l, err)
+		}
+	}
+}
+
+// registered is what the Kamailio at an address holds.
+func registered(t *testing.T, address string) string {
+	t.Helper()
+	r, err := http.Post("http://"+address+":5062/RPC", "application/json", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ul.dump"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// messages sends one to each of the users through every proxy.
+func (s *site) messages(t *testing.T, callee *phone, users []int, when string) {
+	t.Helper()
+	for callee.read(50*time.Millisecond) != "" { // of before
+	}
+	caller := newPhone(t)
+	for _, i := range users {
+		for j := range 3 {
+			caller.seq++
+			id := fmt.Sprintf("message%d-%d-%d", caller.conn.LocalAddr().(*net.UDPAddr).Port, i, j)
+			q := fmt.Sprintf("MESSAGE sip:user%d@example.net SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%s\r\nMax-Forwards: 70\r\nFrom: <sip:x@example.net>;tag=m\r\n"+
+				"To: <sip:user%d@example.net>\r\nCall-ID: %s\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n",
+				i, caller.conn.LocalAddr(), id, i, id)
+			if _, err := caller.conn.WriteTo([]byte(q), &net.UDPAddr{IP: net.IPv4(127, 0, 46, byte(j+1)), Port: 5060}); err != nil {
+				t.Fatal(err)
+			}
+			if a := callee.read(3 * time.Second); header(a, "Call-ID") != id {
+				t.Errorf("user%d, %s, through proxy %d: %.30q; the caller heard %.40q", i, when, j+1, a, caller.read(time.Second))
+				continue
+			} else if header(a, "Thor-Hop") != "" {
+				t.Errorf("a phone sees marks of proxies: %s", a)
+			} else {
+				callee.answer(a)
+			}
+			if a := caller.read(3 * time.Second); !strings.HasPrefix(a, "SIP/2.0 200") {
+				t.Errorf("user%d, %s: the caller hears %.40q", i, when, a)
+			}
+		}
+	}
+}
+
+// answer says 200 to a request.
+func (p *phone) answer(request string) {
+	p.t.Helper()
+	out := "SIP/2.0 200 OK\r\n"
+	for l := range strings.Lines(request) {
+		switch k, _, _ := strings.Cut(l, ":"); k {
+		case "Via", "From", "Call-ID", "CSeq", "Record-Route":
+			out += l
+		case "To":
+			out += strings.TrimRight(l, "\r\n") + ";tag=callee\r\n"
+		}
+	}
+	var via string
+	for l := range strings.Lines(request) {
+		if v, ok := strings.CutPrefix(l, "Via: SIP/2.0/UDP "); ok {
+			if via, _, _ = strings.Cut(v, ";"); !strings.Contains(via, ":") {
+				via += ":5060"
+			}
+			break
+		}
+	}
+	to, err := net.ResolveUDPAddr("udp4", via)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := p.conn.WriteTo([]byte(out+"Contact: <sip:callee@"+p.conn.LocalAddr().String()+">\r\nContent-Length: 0\r\n\r\n"), to); err != nil {
+		p.t.Fatal(err)
 	}
 }

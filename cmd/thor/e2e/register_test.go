@@ -35,6 +35,8 @@ type proof struct {
 	sample []subscriber // perOwner of each node, half of them entering elsewhere
 	sipp   *sipp
 	tap    *wiretap
+	callee subscriber // node3's, with a phone of its own
+	phone  *registrant
 }
 
 func address(node string) string { return proofNet + ".20." + strings.TrimPrefix(node, "node") }
@@ -61,6 +63,8 @@ func TestSubscribersRegister(t *testing.T) {
 	p.flows(t, p.sample)
 	p.contacts(t)
 	p.online(t, len(p.sample))
+	p.called(t)
+	p.drained(t)
 	p.refusals(t)
 	p.changes(t)
 
@@ -336,6 +340,72 @@ func (p *proof) online(t *testing.T, want int) {
 	}
 }
 
+// called: a message reaches a phone through every node.
+func (p *proof) called(t *testing.T) {
+	t.Helper()
+	i := slices.IndexFunc(p.subs, func(s subscriber) bool {
+		return s.owner == "node3" && !slices.ContainsFunc(p.sample, func(x subscriber) bool { return x.name == s.name })
+	})
+	p.callee, p.phone = p.subs[i], newRegistrant(t, phonesAre)
+	p.ring(t, "at its own node")
+}
+
+// ring registers the callee's phone through node1 and has every node pass on a message.
+func (p *proof) ring(t *testing.T, where string) {
+	t.Helper()
+	p.callee.entry = address("node1")
+	if status := p.phone.register(t, p.callee); status != "200" {
+		t.Fatalf("the phone registers: %s", status)
+	}
+	p.messages(t, where)
+}
+
+func (p *proof) messages(t *testing.T, where string) {
+	t.Helper()
+	to := "sip:" + p.callee.key()
+	for i := range 3 {
+		entry := address(fmt.Sprintf("node%d", i+1))
+		if i == 2 && where == "at its heir" {
+			continue // node3 is dead
+		}
+		got := (&phone{t: t, conn: p.phone.conn}).receive()
+		answer := newPhone(t, "caller").request("MESSAGE", to, to, entry+":5060")
+		if request := <-got; !strings.HasPrefix(answer, "SIP/2.0 200") || !strings.HasPrefix(request, "MESSAGE ") {
+			t.Errorf("a message through %s, the phone registered %s: %.20q, received %.20q", entry, where, answer, request)
+		}
+	}
+	t.Logf("messages arrive at a phone that registered %s", where)
+}
+
+// drained: the callee's node drains, and the phone registers again.
+func (p *proof) drained(t *testing.T) {
+	t.Helper()
+	p.run(t, "drain", "node3")
+	p.moved(t, func(f subjects.Found) bool { return f.Owner != "node3" && f.Residence == "node3" })
+	p.messages(t, "before its node drained")
+	p.ring(t, "while its node drains")
+	p.run(t, "resume", "node3")
+	p.moved(t, func(f subjects.Found) bool { return f.Owner == "node3" })
+	p.messages(t, "while its node drained, which serves again")
+	p.ring(t, "at its own node again")
+	p.tap.take()
+}
+
+// moved waits until every node agrees where the callee is.
+func (p *proof) moved(t *testing.T, there func(subjects.Found) bool) {
+	t.Helper()
+	eventually(t, 10*time.Second, "every node knows where the callee is served", func() bool {
+		for i := range 3 {
+			var f subjects.Found
+			_, b := get(t, "http://"+address(fmt.Sprintf("node%d", i+1))+":9501/lookup/sip_proxy/"+p.callee.key())
+			if err := json.Unmarshal([]byte(b), &f); err != nil || !there(f) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // refusals: a wrong password, and names that nobody has, at owners and others.
 func (p *proof) refusals(t *testing.T) {
 	t.Helper()
@@ -439,6 +509,7 @@ func (p *proof) heirs(t *testing.T) {
 	}
 	p.sipp.register(t, "the dead node's, at their heirs, without a database", theirs, "401", "200")
 	p.flowsOf(t, "at heirs", 2*len(theirs))
+	p.ring(t, "at its heir")
 }
 
 // recover: the database and the node come back.
@@ -455,7 +526,7 @@ func (p *proof) recover(t *testing.T) {
 		if m == nil || m.State != subjects.Up {
 			return false
 		}
-		for _, s := range p.sample { // the others may answer for it a while longer
+		for _, s := range p.sample { // the others may answer for it a little longer
 			status, _ := get(t, "http://"+address("node3")+":9501/subscriber/"+s.key()+"/ha1")
 			if s.owner == "node3" && status != http.StatusOK || status >= 500 {
 				return false
@@ -463,6 +534,7 @@ func (p *proof) recover(t *testing.T) {
 		}
 		return true
 	})
+	p.messages(t, "at its heir, while its own node was dead") // which has not heard of it since
 	p.sipp.register(t, "all, after everything is back", append(slices.Clone(p.sample), late), "401", "200")
 	p.flowsOf(t, "after everything is back", 2*len(p.sample))
 }

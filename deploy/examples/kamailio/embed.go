@@ -14,7 +14,6 @@ var register string
 // An Own is what an operator changes in the configuration. All are required.
 type Own struct {
 	Address string // that the node announces
-	Proxies string // a regular expression of the addresses of all proxies, without "!"
 	Agent   string // host:port of the node agent's HTTP service, on loopback
 	RPC     string // host:port of JSON-RPC for the agent, on loopback
 }
@@ -25,7 +24,6 @@ func Register(o Own) (string, error) {
 	out := register
 	for _, d := range []struct{ name, example, own string }{
 		{"MY_ADDRESS", "192.0.2.1", o.Address},
-		{"PROXIES", "^192[.]0[.]2[.]", o.Proxies},
 		{"AGENT_ADDRESS", "127.0.0.1:9501", o.Agent},
 		{"RPC_ADDRESS", "127.0.0.1:5062", o.RPC},
 	} {

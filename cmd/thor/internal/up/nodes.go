@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"thor/deploy/examples/kamailio"
@@ -72,11 +71,7 @@ func (l *layout) sipServer() (program string, kind sipServer) {
 
 // kamailioConfig is the example's, with the node's addresses.
 func kamailioConfig(a netip.Addr) (string, error) {
-	group := a.String()[:strings.LastIndexByte(a.String(), '.')+1]
-	return kamailio.Register(kamailio.Own{
-		Address: a.String(), Proxies: "^" + strings.ReplaceAll(group, ".", "[.]"),
-		Agent: fmt.Sprintf("%s:9501", a), RPC: fmt.Sprintf("%s:5062", a),
-	})
+	return kamailio.Register(kamailio.Own{Address: a.String(), Agent: fmt.Sprintf("%s:9501", a), RPC: fmt.Sprintf("%s:5062", a)})
 }
 
 // sip adds the SIP server beside a node.
