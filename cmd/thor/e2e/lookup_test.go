@@ -171,6 +171,7 @@ func TestKamailioFindsTheHomeOfASubscriber(t *testing.T) {
 		keys = append(keys, fmt.Sprintf("user%d@thor.test", i))
 	}
 	homes := make(map[string]int)
+	var phones []*phone
 	fs := n.found(t, keys...)
 	for i, f := range fs {
 		user := fmt.Sprintf("user%d", i)
@@ -180,6 +181,7 @@ func TestKamailioFindsTheHomeOfASubscriber(t *testing.T) {
 			t.Fatalf("%s registered at %q, its home is %s:\n%s", user, home, addr[f.Owner], answer)
 		}
 		homes[addr[f.Owner]]++
+		phones = append(phones, p)
 		n.agree(t, f, addr)
 		if i%10 != 0 {
 			continue
@@ -201,6 +203,8 @@ func TestKamailioFindsTheHomeOfASubscriber(t *testing.T) {
 		t.Errorf("nobody registered: %s", answer)
 	}
 
+	noRelay(t, entries)
+
 	// A home that does not answer, and is not noticed yet: the heir serves.
 	i := slices.IndexFunc(fs, func(f subjects.Found) bool { return addr[f.Owner]+fmt.Sprint(":", homePort) != entries[0] })
 	_ = running[addr[fs[i].Owner]].Process.Signal(syscall.SIGTERM)
@@ -209,15 +213,64 @@ func TestKamailioFindsTheHomeOfASubscriber(t *testing.T) {
 		t.Errorf("the home of %s is dead, its heir is %s: %s", fs[i].Key, fs[i].Heir, answer)
 	}
 
-	// A drained node gets no new registrations: the heir does.
-	f := fs[slices.IndexFunc(fs, func(f subjects.Found) bool { return f.Heir != fs[i].Owner })]
+	// A drained node gets no new registrations: the heir does. Who is registered
+	// there is found.
+	j := slices.IndexFunc(fs, func(f subjects.Found) bool { return f.Heir != fs[i].Owner && f.Owner != fs[i].Owner })
+	f := fs[j]
 	n.run(t, "drain", string(f.Owner))
+	for _, node := range []subjects.NodeID{f.Owner, f.Heir} {
+		eventually(t, 10*time.Second, "the node knows of the drain", func() bool {
+			var now subjects.Found
+			_, b := get(t, "http://"+addr[node]+":9501/lookup/sip_proxy/"+f.Key)
+			return json.Unmarshal([]byte(b), &now) == nil && now.Owner == f.Heir && now.Residence == f.Owner && now.ResidenceAddress.String() == addr[f.Owner]
+		})
+	}
+	for _, node := range []subjects.NodeID{f.Owner, f.Heir} {
+		got := phones[j].receive()
+		answer := newPhone(t, "caller").request("MESSAGE", "sip:"+f.Key, "sip:"+f.Key, fmt.Sprintf("%s:%d", addr[node], homePort))
+		if request := <-got; !strings.HasPrefix(answer, "SIP/2.0 200") || !strings.HasPrefix(request, "MESSAGE ") {
+			t.Errorf("a message through %s to %s, registered at %s before it drained: %.40q %.40q", node, f.Key, f.Owner, answer, request)
+		}
+	}
 	eventually(t, 10*time.Second, "the heir is the home", func() bool {
 		answer := newPhone(t, "again").request("REGISTER", "sip:thor.test", "sip:"+f.Key, entries[0])
 		return header(answer, "X-Thor-Home") == addr[f.Heir]
 	})
 	if again := n.found(t, f.Key)[0]; again.Owner != f.Heir || again.Residence != f.Owner {
 		t.Errorf("drained: %+v, was %+v", again, f)
+	}
+}
+
+// noRelay sends what would go to a stranger if the proxies believed it.
+func noRelay(t *testing.T, entries []string) {
+	t.Helper()
+	stranger, from := newPhone(t, "stranger"), newPhone(t, "thief")
+	away := stranger.conn.LocalAddr().String()
+	for i, entry := range entries {
+		to, err := net.ResolveUDPAddr("udp", entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const head = "%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%d;rport\r\nMax-Forwards: 10\r\nFrom: <sip:thief@thor.test>;tag=1\r\n" +
+			"Call-ID: %s%d\r\nContact: <sip:thief@%s>\r\nContent-Length: 0\r\n"
+		me := from.conn.LocalAddr().String()
+		request := func(first, id, more string) string {
+			return fmt.Sprintf(head, first, me, id, i, id, i, me) + more + "\r\n"
+		}
+		for _, q := range []string{
+			request("MESSAGE sip:user1@thor.test", "far", "To: <sip:user1@thor.test>\r\nCSeq: 1 MESSAGE\r\nX-Thor-Hop: x\r\nRoute: <sip:"+away+";lr>\r\n"),
+			request("MESSAGE sip:user1@thor.test", "near", "To: <sip:user1@thor.test>\r\nCSeq: 1 MESSAGE\r\nRoute: <sip:"+entry+";lr>, <sip:"+away+";lr>\r\n"),
+			request("ACK sip:x@"+away, "ack", "To: <sip:x@thor.test>;tag=2\r\nCSeq: 1 ACK\r\n"),
+		} {
+			if _, err := from.conn.WriteToUDP([]byte(q), to); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = stranger.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	b := make([]byte, 8192)
+	if m, _, err := stranger.conn.ReadFromUDP(b); err == nil {
+		t.Errorf("an open relay: %s", b[:m])
 	}
 }
 
