@@ -42,8 +42,8 @@ func (m *Member) Equal(o *Member) bool {
 		slices.Equal(m.Addresses, o.Addresses) && maps.Equal(m.Attrs, o.Attrs)
 }
 
-// A Departed node is no member of anything any more, but its host name is still
-// answered until Until: clients hold dialogs with it.
+// A Departed node has no service any more, or is no member of anything, but its
+// host name is still answered until Until: clients hold dialogs with it.
 type Departed struct {
 	Node      NodeID       `json:"node"`
 	Addresses []netip.Addr `json:"addresses"`

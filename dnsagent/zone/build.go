@@ -225,7 +225,8 @@ func addressSet(name string, ttl uint32, as []netip.Addr) *rrset {
 //
 // A node that has a service answers with the addresses of its services only:
 // requests inside a dialog go to this name, and must not reach the address at
-// which the machine runs a part of the network itself.
+// which the machine runs a part of the network itself. So do those of a node
+// whose last service departed while it goes on being such a part.
 func (a *assembly) addHosts() {
 	infra := make(map[subjects.NodeID][]netip.Addr)
 	for r, ms := range a.status.Roles {
@@ -237,14 +238,14 @@ func (a *assembly) addHosts() {
 			into[ms[i].Node] = append(into[ms[i].Node], ms[i].Addresses...)
 		}
 	}
-	for node, as := range infra {
-		if len(a.hosts[node]) == 0 {
-			a.hosts[node] = as
-		}
-	}
 	for _, d := range a.status.Departed {
 		if len(a.hosts[d.Node]) == 0 {
 			a.hosts[d.Node] = d.Addresses
+		}
+	}
+	for node, as := range infra {
+		if len(a.hosts[node]) == 0 {
+			a.hosts[node] = as
 		}
 	}
 	for node, as := range a.hosts {

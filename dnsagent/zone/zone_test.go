@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -344,6 +345,19 @@ func TestSRVTargetHasExactlyTheAddressesOfTheMember(t *testing.T) {
 	wantSet(t, "glue", a.Additional, "192.0.2.1", "192.0.2.2")
 	wantSet(t, "own name", ask(t, z, "n2.proxy.example.net", "A").Answer, "192.0.2.2")
 	a = ask(t, z, "_eventserver._tcp.example.net", "SRV")
+	wantSet(t, "event server", a.Answer, "10 100 8000 n1.eventserver.example.net.")
+	wantSet(t, "its glue", a.Additional, "10.0.0.1")
+}
+
+// A dialog outlives the service: the name does not move to another address of
+// the machine within the grace.
+func TestTheHostOfADepartedServiceKeepsItsAddress(t *testing.T) {
+	s := status(1)
+	s.Put(subjects.EventServer, member("n1", "10.0.0.1"))
+	s.Departed = []subjects.Departed{{Node: "n1", Addresses: member("n1", "192.0.2.1").Addresses, Until: time.Now()}}
+	z := build(t, zone.DefaultConfig("example.net"), s)
+	wantSet(t, "host", ask(t, z, "n1.example.net", "A").Answer, "192.0.2.1")
+	a := ask(t, z, "_eventserver._tcp.example.net", "SRV")
 	wantSet(t, "event server", a.Answer, "10 100 8000 n1.eventserver.example.net.")
 	wantSet(t, "its glue", a.Additional, "10.0.0.1")
 }

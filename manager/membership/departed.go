@@ -6,16 +6,23 @@ import (
 	"thor/subjects"
 )
 
-// departed is a node whose last membership ended and whose address is still told.
+// departed is a node whose address is still told: its last service ended, or the
+// last membership of one that had none.
 type departed struct {
 	subjects.Departed
-	timer timer
+	service bool // the addresses are of a service: thor's own roles do not stand in for it
+	timer   timer
 }
 
-// depart notes that m was removed: when its node is in no role any more, it is
-// listed as departed, with the addresses of what it was removed from last.
+// depart notes that m was removed: when its node has no service any more, or is
+// in no role, it is listed as departed, with the addresses of what it was
+// removed from last. Addresses of services go before those of thor's own roles.
 func (t *Table) depart(m *member) {
 	n := m.node
+	x := t.departed[n.id]
+	if !m.service() && (n.services > 0 || x != nil && x.service) {
+		return
+	}
 	if n.leftAt != t.now {
 		n.leftAt, n.addresses = t.now, nil
 	}
@@ -24,22 +31,23 @@ func (t *Table) depart(m *member) {
 			n.addresses = append(n.addresses, a)
 		}
 	}
-	if n.listed > 0 || len(n.addresses) == 0 {
+	if n.services > 0 || n.listed > 0 && !m.service() || len(n.addresses) == 0 {
 		return
 	}
 	if _, taken := t.labels[string(n.id)]; taken {
 		return
 	}
-	t.keep(subjects.Departed{Node: n.id, Addresses: slices.Clone(n.addresses), Until: t.wall.Add(t.cfg.DepartedFor)}, t.now+t.cfg.DepartedFor)
+	d := subjects.Departed{Node: n.id, Addresses: slices.Clone(n.addresses), Until: t.wall.Add(t.cfg.DepartedFor)}
+	t.keep(d, m.service(), t.now+t.cfg.DepartedFor)
 }
 
 // keep lists d until the instant end.
-func (t *Table) keep(d subjects.Departed, end instant) {
+func (t *Table) keep(d subjects.Departed, service bool, end instant) {
 	if t.departed[d.Node] == nil && len(t.departed) >= t.cfg.MaxMembers {
 		return
 	}
 	t.expire(d.Node)
-	x := &departed{Departed: d}
+	x := &departed{Departed: d, service: service}
 	x.timer = timer{kind: timerDeparted, node: string(d.Node), index: -1, act: func() { t.expire(d.Node) }}
 	t.departed[d.Node] = x
 	t.timers.set(&x.timer, end)
@@ -58,10 +66,12 @@ func (t *Table) expire(id subjects.NodeID) {
 }
 
 // adoptDeparted takes over a departed node with its end, so that it does not
-// change with the manager. Another clock made that end: one that lies absurdly
+// change with the manager. In the status of another manager it may be a member
+// in thor's own roles: then the addresses are of a service. Another clock made that end: one that lies absurdly
 // far off is cut.
-func (t *Table) adoptDeparted(d subjects.Departed) {
-	if n := t.nodes[d.Node]; n != nil && n.listed > 0 {
+func (t *Table) adoptDeparted(s *subjects.Status, d subjects.Departed) {
+	service := slices.ContainsFunc(s.RoleNames(), func(r subjects.Role) bool { return s.Member(r, d.Node) != nil })
+	if n := t.nodes[d.Node]; n != nil && (n.services > 0 || n.listed > 0 && !service) {
 		return
 	}
 	if x := t.departed[d.Node]; x != nil && x.Until.Equal(d.Until) && slices.Equal(x.Addresses, d.Addresses) {
@@ -79,5 +89,5 @@ func (t *Table) adoptDeparted(d subjects.Departed) {
 		d.Until = t.wall.Add(rest)
 	}
 	d.Addresses = slices.Clone(d.Addresses)
-	t.keep(d, t.now+rest)
+	t.keep(d, service, t.now+rest)
 }

@@ -246,7 +246,12 @@ func (t *Table) enlist(m *member) {
 	r.list = slices.Insert(r.list, r.place(m.key.node), m)
 	m.listed = true
 	n.listed++
-	t.expire(n.id)
+	if m.service() {
+		n.services++
+	}
+	if x := t.departed[n.id]; x != nil && (m.service() || !x.service) {
+		t.expire(n.id)
+	}
 	t.pardon(m)
 	t.revision++
 	if !m.inherited {
@@ -268,6 +273,9 @@ func (t *Table) remove(m *member) {
 	r.list = slices.Delete(r.list, i, i+1)
 	m.listed, m.late, m.gone = false, false, t.now
 	n.listed--
+	if m.service() {
+		n.services--
+	}
 	t.count(m)
 	t.revision++
 	if m.cause != dropped {
@@ -286,6 +294,9 @@ func (t *Table) remove(m *member) {
 	}
 	t.arm(m)
 }
+
+// service reports whether m is in a role that is not thor's own.
+func (m *member) service() bool { return !m.role.name.Infrastructure() }
 
 func (r *role) place(id subjects.NodeID) int {
 	i, _ := slices.BinarySearchFunc(r.list, id, func(m *member, id subjects.NodeID) int { return cmp.Compare(m.key.node, id) })

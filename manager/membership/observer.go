@@ -119,7 +119,7 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 		}
 	}
 	for _, d := range s.Departed {
-		t.adoptDeparted(d)
+		t.adoptDeparted(s, d)
 	}
 	t.flush()
 }

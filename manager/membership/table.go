@@ -57,6 +57,7 @@ type node struct {
 	members   []*member // by role
 	last      instant   // of any beat
 	listed    int       // members in the status
+	services  int       // those of them in roles that are not thor's own
 	bareAfter instant   // announcements without boot are refused before this: it was revoked
 	leftAt    instant   // of the last removal
 	addresses addresses // of the members removed then
