@@ -113,13 +113,14 @@ func (k *keeper) run(ctx context.Context) {
 type keeping struct {
 	bucket  jetstream.KeyValue // nil: to be opened
 	waiting *held              // to be written
+	opened  time.Time          // when that was tried last
 	resting bool               // an attempt was made less than a second ago
 	fails   bool               // the last attempt failed, and the log says so
 }
 
 // attempt writes what waits; if that fails it goes on waiting.
 func (k *keeper) attempt(ctx context.Context, w *keeping) {
-	err := k.write(ctx, &w.bucket, w.waiting)
+	err := k.write(ctx, w)
 	if err == nil || ctx.Err() != nil {
 		w.waiting, w.fails = nil, false
 		return
@@ -131,26 +132,28 @@ func (k *keeper) attempt(ctx context.Context, w *keeping) {
 }
 
 // write stores a status by compare-and-set, and only over an older one.
-func (k *keeper) write(ctx context.Context, kv *jetstream.KeyValue, h *held) error {
-	if *kv == nil {
-		b, err := election.OpenBucket(ctx, k.js, subjects.StatusBucket, false)
+func (k *keeper) write(ctx context.Context, w *keeping) error {
+	if w.bucket == nil || time.Since(w.opened) >= election.GrowEvery {
+		w.opened = time.Now()
+		kv, err := election.OpenBucket(ctx, k.js, election.Statuses)
 		if err != nil {
 			return err
 		}
-		*kv = b
+		w.bucket = kv
 	}
+	kv, h := w.bucket, w.waiting
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	value := h.encoded
 	if len(value) > subjects.MaxStatusKey {
 		var err error
-		if value, err = k.writeRoles(ctx, *kv, h.status); err != nil {
+		if value, err = k.writeRoles(ctx, kv, h.status); err != nil {
 			return err
 		}
 	}
-	e, err := (*kv).Get(ctx, subjects.StatusKey)
+	e, err := kv.Get(ctx, subjects.StatusKey)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		_, err = (*kv).Create(ctx, subjects.StatusKey, value)
+		_, err = kv.Create(ctx, subjects.StatusKey, value)
 		return err
 	}
 	if err != nil {
@@ -160,7 +163,7 @@ func (k *keeper) write(ctx context.Context, kv *jetstream.KeyValue, h *held) err
 	if json.Unmarshal(e.Value(), &have) == nil && !h.status.Mark().After(subjects.Mark{Epoch: have.Epoch, Generation: have.Generation}) {
 		return nil // a successor has written already
 	}
-	_, err = (*kv).Update(ctx, subjects.StatusKey, value, e.Revision())
+	_, err = kv.Update(ctx, subjects.StatusKey, value, e.Revision())
 	return err
 }
 

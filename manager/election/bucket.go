@@ -14,28 +14,61 @@ import (
 
 const bucketWait = 1500 * time.Millisecond // without a JetStream leader requests are not answered at all
 
-// OpenBucket opens or makes a memory bucket, on three servers if there are
-// three. It enlarges one that was made when there were fewer.
-func OpenBucket(ctx context.Context, js jetstream.JetStream, name string, ttl bool) (jetstream.KeyValue, error) {
+// A Bucket is what OpenBucket opens or makes, in memory.
+type Bucket struct {
+	Name    string
+	Expires bool // keys may have a time to live
+}
+
+// The buckets of the managers.
+var (
+	leases   = Bucket{Name: subjects.ElectionBucket, Expires: true}
+	Statuses = Bucket{Name: subjects.StatusBucket}
+)
+
+// OpenBucket opens a bucket, or makes it on three servers if there are three. It
+// enlarges one that was made when there were fewer, and never makes one smaller.
+func OpenBucket(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstream.KeyValue, error) {
 	ctx, cancel := context.WithTimeout(ctx, bucketWait)
 	defer cancel()
-	cfg := jetstream.KeyValueConfig{Bucket: name, Storage: jetstream.MemoryStorage, History: 1, Replicas: 3}
-	if ttl {
+	cfg := jetstream.KeyValueConfig{Bucket: b.Name, Storage: jetstream.MemoryStorage, History: 1, Replicas: 3}
+	if b.Expires {
 		cfg.LimitMarkerTTL = time.Second
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, cfg)
+	have, err := js.KeyValue(ctx, b.Name)
+	if err == nil {
+		return enlarge(ctx, js, have, cfg), nil
+	}
+	if !errors.Is(err, jetstream.ErrBucketNotFound) { // it may be there
+		return nil, fmt.Errorf("open the bucket %s: %w", b.Name, err)
+	}
+	kv, err := js.CreateKeyValue(ctx, cfg)
 	if err == nil {
 		return kv, nil
 	}
-	if have, e := js.KeyValue(ctx, name); e == nil {
-		return have, nil
-	}
 	cfg.Replicas = 1
-	kv, e1 := js.CreateOrUpdateKeyValue(ctx, cfg)
+	kv, e1 := js.CreateKeyValue(ctx, cfg) // fails if somebody else has made it meanwhile
 	if e1 != nil {
-		return nil, fmt.Errorf("make the bucket %s: %w", name, errors.Join(err, e1))
+		return nil, fmt.Errorf("make the bucket %s: %w", b.Name, errors.Join(err, e1))
 	}
 	return kv, nil
+}
+
+// enlarge gives a bucket the replicas of cfg, if there are servers for them now.
+func enlarge(ctx context.Context, js jetstream.JetStream, have jetstream.KeyValue, cfg jetstream.KeyValueConfig) jetstream.KeyValue {
+	s, err := have.Status(ctx)
+	if err != nil {
+		return have
+	}
+	is, ok := s.(*jetstream.KeyValueBucketStatus)
+	if !ok || is.StreamInfo().Config.Replicas >= cfg.Replicas {
+		return have
+	}
+	cfg.Storage = is.StreamInfo().Config.Storage // cannot be changed
+	if kv, err := js.UpdateKeyValue(ctx, cfg); err == nil {
+		return kv
+	}
+	return have
 }
 
 // open opens the bucket, and makes it if there is none. The first time it also
@@ -53,7 +86,7 @@ func (e *Election) open(ctx context.Context) error {
 			return nil
 		}
 	}
-	kv, err := OpenBucket(ctx, e.js, subjects.ElectionBucket, true)
+	kv, err := OpenBucket(ctx, e.js, leases)
 	if err == nil {
 		e.kv = kv
 	}

@@ -40,7 +40,7 @@ const (
 	stuckAfter  = 20 * time.Second // a lease that nobody renews and that does not expire is void; above TTL
 	reserve     = 1000             // generations reserved ahead of the published one
 	retryEvery  = 250 * time.Millisecond
-	growEvery   = 30 * time.Second // the bucket is given more replicas when more brokers are there
+	GrowEvery   = 30 * time.Second // the bucket is given more replicas when more brokers are there
 	maxJump     = 1_000_000        // an epoch so far above the rest is a lie
 	maxLeap     = 1 << 40          // and so is such a generation
 )

@@ -67,7 +67,7 @@ func (e *Election) lead(ctx context.Context, t *Term) error {
 	case <-ctx.Done():
 		return e.release(ctx, t)
 	}
-	renew, grow := time.NewTicker(RenewEvery), time.NewTicker(growEvery)
+	renew, grow := time.NewTicker(RenewEvery), time.NewTicker(GrowEvery)
 	defer renew.Stop()
 	defer grow.Stop()
 	// The others take over soon after a connection ended that no renewal through
@@ -93,7 +93,7 @@ func (e *Election) lead(ctx context.Context, t *Term) error {
 				return nil
 			}
 		case <-grow.C:
-			if _, err := OpenBucket(ctx, e.js, subjects.ElectionBucket, true); err != nil {
+			if _, err := OpenBucket(ctx, e.js, leases); err != nil {
 				e.cfg.Log.Debug().Err(err).Msg("bucket not enlarged")
 			}
 		case <-online:
