@@ -72,16 +72,20 @@ type Manager struct {
 	elect   *election.Election
 	ready   chan struct{}
 
-	in chan *nats.Msg
+	in   chan *nats.Msg
+	subs []*nats.Subscription // that feed in
 
 	// Of the loop alone.
-	lead     *reign // not nil while this manager leads
+	missed   int       // messages for which in had no room
+	saidMiss time.Time // when that was logged last
+	lead     *reign    // not nil while this manager leads
 	table    *membership.Table
 	reject   rejects
 	claims   claims
-	cut      bool      // from all brokers
-	offers   bool      // answers requests for the snapshot
-	overtook time.Time // when marks above ours last had an effect
+	big      map[subjects.Role]bool // whose list is too big to be told
+	cut      bool                   // from all brokers
+	offers   bool                   // answers requests for the snapshot
+	overtook time.Time              // when marks above ours last had an effect
 	tables   *tables
 	standing standing         // as announced
 	unread   *subjects.Status // another's, whose tables are not compared yet…
@@ -120,7 +124,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
 		ready: make(chan struct{}), in: make(chan *nats.Msg, 64<<10), table: membership.New(cfg.Membership),
-		claims: make(claims),
+		claims: make(claims), big: make(map[subjects.Role]bool),
 	}
 	m.tables = newTables(&m.cfg, m.log)
 	m.mayLead.Store(true)
@@ -152,7 +156,9 @@ func (m *Manager) SetPriority(priority int) {
 // Active reports whether this manager leads now.
 func (m *Manager) Active() bool { return m.active.Load() }
 
-// Run manages until ctx ends, then publishes its last word and resigns.
+// Run manages until ctx ends, then publishes its last word and resigns. It may
+// be called once. It fails only if it cannot subscribe; whatever breaks later
+// mends itself, or another manager leads.
 func (m *Manager) Run(ctx context.Context) error {
 	select {
 	case <-m.cfg.Overlay.Ready():
@@ -192,9 +198,8 @@ func (m *Manager) listen(ctx context.Context) {
 // subscribe hears members, brokers and requests. Everything that feeds the
 // table comes through one channel, in the order in which it arrived.
 func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
-	var subs []*nats.Subscription
 	stop = func() {
-		for _, s := range subs {
+		for _, s := range m.subs {
 			_ = s.Unsubscribe()
 		}
 	}
@@ -204,7 +209,7 @@ func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 			stop()
 			return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
-		subs = append(subs, s)
+		m.subs = append(m.subs, s)
 	}
 	return stop, nil
 }

@@ -15,7 +15,9 @@ type metrics struct {
 	generation    prometheus.Gauge
 	announcements prometheus.Counter
 	rejected      *prometheus.CounterVec
+	missed        prometheus.Counter
 	guard         *prometheus.GaugeVec
+	guarded       map[string]bool // of guard, which show 1
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -29,10 +31,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		generation:    gauge("thor_status_generation", "Generation of the status this manager published last."),
 		announcements: prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_announcements_total", Help: "Announcements heard."}),
 		rejected:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "thor_rejected_total", Help: "Messages dropped, by reason."}, []string{"code"}),
+		missed:        prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_missed_total", Help: "Messages not taken in because there were too many at once."}),
 		guard:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_guard_active", Help: "1 while a guard holds removals back."}, []string{"guard"}),
 	}
 	if r != nil {
-		r.MustRegister(m.members, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.guard)
+		r.MustRegister(m.members, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.missed, m.guard)
 	}
 	return m
 }
@@ -48,9 +51,21 @@ func (m *metrics) show(s *subjects.Status) {
 	}
 }
 
+// guards shows which guards are active; the gauges of the others go.
 func (m *metrics) guards(gs []membership.Guard) {
-	m.guard.Reset()
+	now := make(map[string]bool, len(gs))
 	for _, g := range gs {
-		m.guard.WithLabelValues(string(g.Name)).Set(1)
+		now[string(g.Name)] = true
 	}
+	for name := range now {
+		if !m.guarded[name] {
+			m.guard.WithLabelValues(name).Set(1)
+		}
+	}
+	for name := range m.guarded {
+		if !now[name] {
+			m.guard.DeleteLabelValues(name)
+		}
+	}
+	m.guarded = now
 }

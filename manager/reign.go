@@ -42,6 +42,9 @@ type reign struct {
 // begin takes up the term of r, unless its time went by before this loop came to
 // it: the new epoch is told at once, with the members that are known.
 func (m *Manager) begin(r *reign, now time.Time) {
+	if m.lead != nil { // this loop was late: a term won anew came before the end of the last was seen
+		m.end("the term ended")
+	}
 	if !r.term.Valid(now) || !m.mayLead.Load() { // learnt so since the term was won
 		r.term.Resign()
 		return
@@ -98,6 +101,7 @@ func (m *Manager) step(now time.Time) {
 			m.table.Blind(now)
 		}
 	}
+	m.miss(now)
 	m.table.Advance(now)
 	r := m.lead
 	if r == nil {
@@ -133,6 +137,26 @@ func (m *Manager) step(now time.Time) {
 		m.tick(now)
 	}
 	m.repeatViews(now)
+}
+
+// miss finds out whether messages were dropped because this loop did not keep
+// up. Beats and ends of connections may be among them (guard G4).
+func (m *Manager) miss(now time.Time) {
+	n := 0
+	for _, s := range m.subs {
+		d, _ := s.Dropped() // fails when the connection is closed for good
+		n += d
+	}
+	if n <= m.missed {
+		return
+	}
+	m.table.Blind(now)
+	m.metrics.missed.Add(float64(n - m.missed))
+	m.missed = n
+	if now.Sub(m.saidMiss) >= overtakeEvery {
+		m.saidMiss = now
+		m.log.Warn().Int("messages", n).Str("event", "missed").Msg("too many messages at once, some were not taken in: nobody is removed for silence now")
+	}
 }
 
 // overtake sees that the status is above all marks that were seen: after a loss
@@ -196,6 +220,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 	for _, role := range changedRoles(delta) {
 		m.view(role, now)
 	}
+	m.compareMembers()
 	m.report(now)
 	r.keep.put(next, r.encoded)
 	m.metrics.show(next)
@@ -231,7 +256,16 @@ func (m *Manager) view(role subjects.Role, now time.Time) {
 	if len(m.lead.status.Roles[role]) == 0 {
 		delete(m.lead.views, role)
 	}
-	m.publish(&nats.Msg{Subject: subjects.View(role), Data: m.lead.status.View(role).Encode()})
+	data := m.lead.status.View(role).Encode()
+	if len(data) > subjects.MaxView && !m.big[role] { // who follows the status has it all the same
+		m.big[role] = true
+		m.log.Error().Str("role", string(role)).Int("bytes", len(data)).Int("max", subjects.MaxView).
+			Msg("the role's list is too big for a message: it is not told on " + subjects.View(role))
+	}
+	if len(data) <= subjects.MaxView {
+		delete(m.big, role)
+		m.publish(&nats.Msg{Subject: subjects.View(role), Data: data})
+	}
 }
 
 // repeatViews tells one role's list that is due, so that repeats spread out.
@@ -255,7 +289,6 @@ func (m *Manager) repeatViews(now time.Time) {
 // report tells the events and duplicates that the table has.
 func (m *Manager) report(now time.Time) {
 	r := m.lead
-	m.tellLookupFaults(r)
 	for _, e := range append(r.events, m.table.Events()...) {
 		m.tell(e, now)
 	}
@@ -263,13 +296,19 @@ func (m *Manager) report(now time.Time) {
 	for _, d := range m.table.Duplicates() {
 		m.notify(d)
 	}
+	m.metrics.guards(m.table.Guards())
+}
+
+// compareMembers makes events of what the members of a new status say that does
+// not fit together.
+func (m *Manager) compareMembers() {
+	r := m.lead
+	m.tellLookupFaults(r)
 	if z := differingZones(r.status); z != r.zones {
-		r.zones = z
-		if z != "" {
-			m.tell(subjects.Event{Kind: subjects.EventZone, Role: subjects.DNSManager, Detail: z}, now)
+		if r.zones = z; z != "" {
+			r.events = append(r.events, subjects.Event{Kind: subjects.EventZone, Role: subjects.DNSManager, Detail: z})
 		}
 	}
-	m.metrics.guards(m.table.Guards())
 }
 
 func (m *Manager) tell(e subjects.Event, now time.Time) {
