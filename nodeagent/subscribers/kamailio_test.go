@@ -142,8 +142,8 @@ func (p *phone) ask(proxy, request string) string {
 			p.t.Fatal(err)
 		}
 		for a := p.read(500 * time.Millisecond); a != ""; a = p.read(3 * time.Second) {
-			if !strings.HasPrefix(a, "SIP/2.0 1") {
-				return a
+			if !strings.HasPrefix(a, "SIP/2.0 1") && header(a, "Call-ID") == header(request, "Call-ID") && header(a, "CSeq") == header(request, "CSeq") {
+				return a // and not a second answer to the request before
 			}
 		}
 	}
