@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -107,14 +108,19 @@ func (b *Broker) listFromWire(s *server.Server, own *nats.Conn, m *nats.Msg) {
 			b.log.Error().Err(err).Msg("revocation list received")
 		}
 	}
-	if m.Reply != "" {
+	if isInbox(m.Reply) {
 		_ = m.Respond(r.Encode())
 	}
 }
 
+// isInbox reports whether the broker may answer there. A reply subject of
+// another kind would make it speak where the asker may not: it has the right to
+// answer whatever it receives.
+func isInbox(reply string) bool { return strings.HasPrefix(reply, "_INBOX.") }
+
 // listsAsked answers thor.crl.get with one message per list.
 func (b *Broker) listsAsked(m *nats.Msg) {
-	if m.Reply == "" {
+	if !isInbox(m.Reply) {
 		return
 	}
 	for _, der := range b.cfg.Credentials.Revocations().DER() {

@@ -96,6 +96,33 @@ func TestRevocationEndsLiveConnectionsAndOutlivesARestart(t *testing.T) {
 	}
 }
 
+// An operator's reply subject does not lend him the broker's voice.
+func TestRevocationAnswersGoToInboxesOnly(t *testing.T) {
+	n := brokertest.Start(t)
+	operator := n.Dial("ops", subjects.Operator)
+	n.Files("n1", "sip_proxy")
+	der := revoke(t, n, "n1")
+	if r := publishList(t, operator, der); r.Code != "" {
+		t.Fatal(r.Text)
+	}
+	heard, err := operator.SubscribeSync(subjects.AllViews)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{subjects.CRLGet, subjects.CRL} {
+		if err := operator.PublishRequest(subject, "thor.role.sip_proxy", der); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m, err := operator.Request(subjects.CRLGet, nil, soon); err != nil || len(m.Data) == 0 { // after these
+		t.Fatal(err)
+	}
+	publishList(t, operator, der)
+	if m, err := heard.NextMsg(100 * time.Millisecond); err == nil {
+		t.Errorf("the broker said %q on %s", m.Data, m.Subject)
+	}
+}
+
 func TestListsThatAreNotOursAreRefused(t *testing.T) {
 	n, other := brokertest.Start(t), brokertest.New(t)
 	operator := n.Dial("ops", subjects.Operator)
