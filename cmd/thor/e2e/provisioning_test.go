@@ -119,19 +119,24 @@ func TestProvisioning(t *testing.T) {
 	rotatePassword(t, n, c)
 	c = n.soap(t)
 
-	began := time.Now()
+	pid := n.pid(t, "mariadb")
+	freeze := func(s syscall.Signal) {
+		if err := syscall.Kill(pid, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	freeze(syscall.SIGSTOP)
+	c.unavailable(t, "frozen", "frozen1")
+	c.unavailable(t, "frozen", "frozen2") // on what is a new connection by now
+	freeze(syscall.SIGCONT)
+	n.back(t, c)
 	n.kill9(t, "mariadb")
-	if _, err := c.call("Sip", "getAccount", sipID("alice", "example.com")); err == nil || !strings.Contains(err.Error(), "<errorcode>4</errorcode>") {
-		t.Errorf("without a database: %v", err)
-	}
-	if took := time.Since(began); took > 6*time.Second {
-		t.Errorf("the fault took %s", took)
-	}
+	c.unavailable(t, "dead", "dead1")
 	n.control(t, "start", "mariadb")
-	eventually(t, 30*time.Second, "the account is there after the database's death", func() bool {
-		b, err := c.call("Sip", "getAccount", sipID("alice", "example.com"))
-		return err == nil && strings.Contains(b, "alice")
-	})
+	n.back(t, c)
+	for _, user := range []string{"frozen1", "frozen2", "dead1"} { // all of it or, as the fault says, nothing
+		c.must(t, "Sip", "addAccount", account(user, "example.com", "<password>x</password>"))
+	}
 
 	n.kill9(t, "provisioning1")
 	eventually(t, 10*time.Second, "the dead server has left the network, or is suspect", func() bool {
@@ -146,6 +151,28 @@ func TestProvisioning(t *testing.T) {
 	eventually(t, 30*time.Second, "it is a member again", func() bool {
 		m := n.status().Member(subjects.ProvisioningServer, "provisioning1")
 		return m != nil && m.State == subjects.Up && m.Attrs["port"] != ""
+	})
+}
+
+// unavailable calls while the database is so: the fault that says it comes
+// within 5 s.
+func (c *soapClient) unavailable(t *testing.T, so, user string) {
+	t.Helper()
+	began := time.Now()
+	_, err := c.call("Sip", "addAccount", account(user, "example.com", "<password>x</password>"))
+	took := time.Since(began)
+	if err == nil || !strings.Contains(err.Error(), "<errorcode>4</errorcode>") || took > 5*time.Second {
+		t.Errorf("with a %s database, after %s: %v", so, took, err)
+	}
+	t.Logf("%6d ms  a fault from a %s database", took.Milliseconds(), so)
+}
+
+// back waits until the account of before is read again.
+func (n *network) back(t *testing.T, c *soapClient) {
+	t.Helper()
+	eventually(t, 30*time.Second, "the account is there again", func() bool {
+		b, err := c.call("Sip", "getAccount", sipID("alice", "example.com"))
+		return err == nil && strings.Contains(b, "alice")
 	})
 }
 
