@@ -81,7 +81,7 @@ func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra
 }
 
 func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
-	f, creds, ps := examine(path, section, nil)
+	f, creds, ps, others := examineFor(path, section, nil)
 	if len(ps) > 0 {
 		return nil, ps
 	}
@@ -89,12 +89,20 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 		return nil, config.Problems{f.Problem("network.state", "make the state directory: %v", err)}
 	}
 	d := &daemon{section: section, file: f, creds: creds, log: newLogger(f.Log, stderr)}
+	d.warn(others)
 	if f.Network.HTTP != "" {
 		d.metrics = prometheus.NewRegistry()
 		d.countReloads()
 		d.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	return d, nil
+}
+
+// warn tells of mistakes in the sections of other daemons.
+func (d *daemon) warn(others config.Problems) {
+	for _, p := range others {
+		d.log.Warn().Str("problem", p.String()).Msg("another daemon's section is wrong")
+	}
 }
 
 // registerer is nil, not an interface around nil, when metrics are off.

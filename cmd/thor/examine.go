@@ -38,9 +38,19 @@ var examiners = map[string]func(*examination){
 // refuse; of every daemon of the file if section is empty. held are the
 // credentials in use; nil: those that the file names are read.
 func examine(path, section string, held *identity.Credentials) (*config.File, *identity.Credentials, config.Problems) {
+	f, creds, own, others := examineFor(path, section, held)
+	return f, creds, append(own, others...).Sorted()
+}
+
+// examineFor is examine for the daemon of section: others are the problems of the
+// sections that it does not read, which are no reason to refuse the file.
+func examineFor(path, section string, held *identity.Credentials) (f *config.File, creds *identity.Credentials, own, others config.Problems) {
 	f, known := config.Examine(path)
 	if f == nil {
-		return nil, nil, known
+		return nil, nil, known, nil
+	}
+	if section != "" {
+		known, others = known.Of("network", "log", section)
 	}
 	x := &examination{f: f, section: section, creds: held, known: known}
 	if section != "" && !f.Has(section) {
@@ -57,7 +67,7 @@ func examine(path, section string, held *identity.Credentials) (*config.File, *i
 			ask(x)
 		}
 	}
-	return f, x.creds, append(known, x.found...).Sorted()
+	return f, x.creds, append(known, x.found...).Sorted(), others
 }
 
 // add notes a problem, unless the file itself has one at that key already.

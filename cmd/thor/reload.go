@@ -34,7 +34,8 @@ func (d *daemon) reloadCertificate() (good bool) {
 
 // reloadFile takes over what may change at run time and names what may not.
 func (d *daemon) reloadFile() (good bool) {
-	next, _, ps := examine(d.file.Path, d.section, d.creds)
+	next, _, ps, others := examineFor(d.file.Path, d.section, d.creds)
+	d.warn(others)
 	if len(ps) > 0 {
 		for _, p := range ps {
 			d.log.Error().Str("problem", p.String()).Msg("reload refused, the old configuration stays in use")

@@ -45,7 +45,7 @@ func TestSIGHUPRereadsTheConfiguration(t *testing.T) {
 	n.issue("ns1", subjects.DNSManager)
 	n.issue("n1", subjects.SIPProxy, subjects.MediaRelay)
 	n.configure("b1", "[broker]\nlisten = \""+strings.TrimPrefix(n.broker, "tls://")+"\"\n")
-	n.configure("m1", "[manager]\n")
+	n.configure("m1", "[manager]\n[dns]\nlisten = [\"nowhere\"]\n") // another daemon's mistake is not the manager's
 	n.start("broker", "b1")
 	manager := n.start("manager", "m1")
 	server := freePort(t)
@@ -91,6 +91,10 @@ func TestSIGHUPRereadsTheConfiguration(t *testing.T) {
 		if got := answers(t, server, "www.example.net.", dns.TypeA); len(got) != 1 || got[0] != "192.0.2.2" {
 			t.Errorf("www: %q", got)
 		}
+	})
+	t.Run("a mistake in another daemon's section", func(t *testing.T) {
+		n.configure("ns1", strings.Replace(dnsText, "192.0.2.1", "192.0.2.2", 1)+"slice = 2\n[manager]\npriority = 70000\n[nodes]\n")
+		says(t, ns.reload(), `"changed":["dns.slice"]`, "another daemon's section is wrong", "ns1.toml:16: manager.priority: ", "nodes: unknown key")
 	})
 	t.Run("what needs a restart", func(t *testing.T) {
 		other := freePort(t)
