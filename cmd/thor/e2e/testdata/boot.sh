@@ -125,8 +125,7 @@ declare -A pids
 for d in "${daemons[@]}"; do pids[$d]=$(systemctl show -P MainPID "$d"); done
 dpkg -i /thor.deb
 for d in "${daemons[@]}"; do
-	await 20 "$d runs the upgraded program" systemctl is-active --quiet "$d"
-	[[ $(systemctl show -P MainPID "$d") != "${pids[$d]}" ]]
+	await 20 "$d runs the upgraded program" bash -c "[[ \$(systemctl show -P MainPID $d) != ${pids[$d]} ]] && systemctl is-active --quiet $d"
 done
 grep -q example.net /etc/thor/thor.toml
 await 30 "thor status: all is well after the upgrade" operator status
