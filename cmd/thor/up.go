@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -24,6 +26,9 @@ func newUp() *cobra.Command {
 		Example: "  thor up\n  thor up --nodes 5 --dns 127.0.0.1:5454\n  thor up stop node2; thor up start node2",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Check(); err != nil {
+				return usageError{err}
+			}
 			bin, err := os.Executable()
 			if err != nil {
 				return err
@@ -31,7 +36,9 @@ func newUp() *cobra.Command {
 			o.Binary = bin
 			o.Say = func(format string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...) }
 			began := time.Now()
-			return up.Run(cmd.Context(), o, func(n *up.Network) { greet(cmd, o, n, time.Since(began)) })
+			ctx, stop := endWithTerminal(cmd.Context())
+			defer stop()
+			return up.Run(ctx, o, func(n *up.Network) { greet(cmd, o, n, time.Since(began)) })
 		},
 	}
 	f := c.Flags()
@@ -44,6 +51,17 @@ func newUp() *cobra.Command {
 	f.DurationVar(&o.RestartAfter, "restart-after", 3*time.Second, "when to start a child again that died; 0 is never")
 	c.AddCommand(newUpControl("stop", "End processes of a running thor up", &o.Dir), newUpControl("start", "Start processes of a running thor up", &o.Dir))
 	return c
+}
+
+// endWithTerminal makes the end of the terminal, or of who reads the output, an
+// orderly end or none at all: dying of it would leave processes behind. Under
+// nohup the network outlives its terminal.
+func endWithTerminal(ctx context.Context) (context.Context, context.CancelFunc) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a write to nobody is an error only
+	if signal.Ignored(syscall.SIGHUP) {
+		return context.WithCancel(ctx)
+	}
+	return signal.NotifyContext(ctx, syscall.SIGHUP)
 }
 
 // greet prints what an operator tries next.

@@ -62,6 +62,9 @@ func (s *supervisor) control(w http.ResponseWriter, r *http.Request) {
 
 // Control asks the thor up of dir to start or stop children, and waits until it has.
 func Control(ctx context.Context, dir, verb string, names []string) error {
+	if err := trust(dir); err != nil {
+		return err
+	}
 	b, err := json.Marshal(names)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package up
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -198,11 +199,8 @@ func (l *layout) managers() error {
 }
 
 func (l *layout) nameServers() error {
-	host, port, _ := net.SplitHostPort(l.DNS) // checked by Options.defaults
-	first, err := strconv.Atoi(port)
-	if err != nil || first < 1 || first+nameServers-1 > 65535 {
-		return fmt.Errorf("%q is no port for the name servers", port)
-	}
+	host, port, _ := net.SplitHostPort(l.DNS) // both checked by Options.Check
+	first, _ := strconv.Atoi(port)
 	for i := 1; i <= nameServers; i++ {
 		name := fmt.Sprintf("dns%d", i)
 		head, err := l.home(name, l.addr(12, i), subjects.DNSManager)
@@ -282,30 +280,39 @@ func (l *layout) mariadb(server, install string, a netip.Addr, port int, passwor
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	// The server runs these at each start: the password is new each time.
-	sql := fmt.Sprintf("CREATE DATABASE IF NOT EXISTS thor;\nCREATE OR REPLACE USER 'thor'@'%%' IDENTIFIED BY '%s';\nGRANT ALL ON thor.* TO 'thor'@'%%';\n", password)
+	// The server runs these at each start: the password is new each time. Of the
+	// administrators without a password it keeps the one of the socket.
+	sql := fmt.Sprintf("DELETE FROM mysql.global_priv WHERE User IN ('', 'root') AND Host <> 'localhost';\nFLUSH PRIVILEGES;\n"+
+		"CREATE DATABASE IF NOT EXISTS thor;\nCREATE OR REPLACE USER 'thor'@'%%' IDENTIFIED BY '%s';\nGRANT ALL ON thor.* TO 'thor'@'%%';\n", password)
 	init := filepath.Join(dir, "init.sql")
 	if err := writeFile(init, []byte(sql), 0o600); err != nil {
 		return err
 	}
 	err := l.service("mariadb", "database1", subjects.Database, syscall.SIGTERM, server, "--no-defaults", me, "--datadir="+data,
 		"--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"), "--init-file="+init,
-		fmt.Sprintf("--port=%d", port), "--bind-address="+a.String(), "--skip-name-resolve", "--skip-log-bin",
+		fmt.Sprintf("--port=%d", port), "--bind-address="+a.String(), "--secure-file-priv="+data, "--skip-name-resolve", "--skip-log-bin",
 		"--performance-schema=OFF", "--innodb-buffer-pool-size=32M", logSize, "--innodb-flush-log-at-trx-commit=1")
 	if err != nil {
 		return err
 	}
-	l.children[len(l.children)-1].prepare = func() error {
+	l.children[len(l.children)-1].prepare = func(ctx context.Context) error {
 		if _, err := os.Stat(filepath.Join(data, "mysql")); err == nil {
 			return nil
 		}
-		out, err := exec.Command(install, "--no-defaults", me, "--datadir="+data,
+		fresh := data + ".new" // one that was cut off is begun anew
+		if err := os.RemoveAll(fresh); err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, install, "--no-defaults", me, "--datadir="+fresh,
 			"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
-			"--innodb-buffer-pool-size=32M", logSize).CombinedOutput()
+			"--innodb-buffer-pool-size=32M", logSize)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("mariadb-install-db: %w: %s", err, lastLine(out))
 		}
-		return nil
+		return os.Rename(fresh, data)
 	}
 	return nil
 }

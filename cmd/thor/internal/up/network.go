@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // NetworkFile is the name of the description below the directory of a network.
@@ -60,11 +61,37 @@ func DefaultDir() string {
 	if d := os.Getenv("THOR_DIR"); d != "" {
 		return d
 	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("thor-up-%d", os.Getuid()))
+	return sharedDir()
+}
+
+// sharedDir is in a directory where everybody may make one of that name first.
+func sharedDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("thor-up-%d", os.Getuid())) }
+
+// trust refuses the usual directory if somebody else made it, or may write to
+// it: what lies there is run, and believed. One that the user has chosen is
+// the user's affair; none at all is not refused.
+func trust(dir string) error {
+	if filepath.Clean(dir) != sharedDir() {
+		return nil
+	}
+	fi, err := os.Lstat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || !fi.IsDir() || int(st.Uid) != os.Getuid() || fi.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is not a directory of this user alone: remove it, or choose another --dir", dir)
+	}
+	return nil
 }
 
 // ReadNetwork reads a description.
 func ReadNetwork(path string) (*Network, error) {
+	if err := trust(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err

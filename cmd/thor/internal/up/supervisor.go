@@ -24,7 +24,7 @@ type child struct {
 	stop syscall.Signal // that ends it gracefully
 	rank int            // children of a lower rank start first and end last
 
-	prepare func() error // what it needs before its first start and takes a while; nil: nothing
+	prepare func(context.Context) error // what it needs before its first start and takes a while; nil: nothing
 
 	want  bool      // it is to run
 	asked time.Time // when it was to be started while it still ran
@@ -287,7 +287,7 @@ func (s *supervisor) startAll(ctx context.Context) error {
 		}
 		g.Go(func() error {
 			if c.prepare != nil {
-				if err := c.prepare(); err != nil {
+				if err := c.prepare(ctx); err != nil {
 					return err
 				}
 			}

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -161,4 +163,75 @@ func TestUnknownNamesAreToldWithWhatExists(t *testing.T) {
 			t.Errorf("%s with an unknown name was obeyed in part", verb)
 		}
 	}
+}
+
+// A thor up that was killed leaves the workers of its children behind.
+func TestLeftoversOfADeadNetworkAreEnded(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	orphan := func(cwd string) (group, worker int) {
+		cmd := exec.Command("/bin/sh", "-c", "sleep 300 >/dev/null 2>&1 & echo $!")
+		cmd.Dir, cmd.SysProcAttr = cwd, &syscall.SysProcAttr{Setpgid: true}
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if worker, err = strconv.Atoi(strings.TrimSpace(string(out))); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGKILL) })
+		return cmd.Process.Pid, worker
+	}
+	ga, a := orphan(filepath.Join(dir, "a"))
+	gb, b := orphan(t.TempDir()) // its number is another's now
+	n := Network{Processes: []Process{{Name: "a", PID: ga}, {Name: "b", PID: gb}, {Name: "c"}}}
+	if err := n.write(filepath.Join(dir, NetworkFile)); err != nil {
+		t.Fatal(err)
+	}
+	endLeftovers(dir, t.Logf)
+	if left := leftovers(map[int]string{ga: filepath.Join(dir, "a")}); len(left) > 0 {
+		t.Errorf("still there: %v, of them %d", left, a)
+	}
+	if group(b) != gb {
+		t.Error("a process that works elsewhere was ended")
+	}
+}
+
+func TestTheSharedDirectoryMustBeOurs(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("THOR_DIR", "")
+	dir := DefaultDir()
+	refused := func(what string) {
+		t.Helper()
+		_, err := ReadNetwork(filepath.Join(dir, NetworkFile))
+		for _, err := range []error{trust(dir), err, Control(t.Context(), dir, "stop", nil)} {
+			if err == nil || !strings.Contains(err.Error(), "this user alone") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+	if err := trust(dir); err != nil {
+		t.Errorf("none yet: %v", err)
+	}
+	if err := os.Symlink(t.TempDir(), dir); err != nil {
+		t.Fatal(err)
+	}
+	refused("a link")
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := trust(dir); err != nil {
+		t.Errorf("our own: %v", err)
+	}
+	if err := os.Chmod(dir, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	refused("open to the group")
 }

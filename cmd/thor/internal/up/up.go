@@ -7,24 +7,24 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/miekg/dns"
 )
 
-// Options says what network to run. Zero values are the defaults.
+// Options says what network to run. All but Damping and RestartAfter is required.
 type Options struct {
-	Dir          string        // default DefaultDir
-	Domain       string        // default "thor.test"
-	Nodes        int           // default 3
-	DNS          string        // host:port of the first name server, the second has the next port; default 127.0.0.1:5354
-	Loopback     string        // first two bytes of the addresses used; default "127.83"
-	Binary       string        // the thor program
-	RestartAfter time.Duration // 0: never
-	Damping      bool          // hold back members that flap
-	Version      string
-	Say          func(format string, args ...any) // progress; required
+	Dir          string
+	Domain       string
+	Nodes        int                              // 1 to 100
+	DNS          string                           // host:port of the first name server, the second has the next port
+	Loopback     string                           // first two bytes of the addresses used
+	Binary       string                           // the thor program
+	RestartAfter time.Duration                    // 0: never
+	Damping      bool                             // hold back members that flap
+	Say          func(format string, args ...any) // progress
 }
 
 const (
@@ -33,43 +33,41 @@ const (
 	nameServers = 2
 )
 
-func (o *Options) defaults() error {
+// Check tells what is wrong with the options.
+func (o *Options) Check() error {
 	if o.Dir == "" {
-		o.Dir = DefaultDir()
-	}
-	if o.Domain == "" {
-		o.Domain = "thor.test"
-	}
-	if o.Nodes == 0 {
-		o.Nodes = 3
-	}
-	if o.DNS == "" {
-		o.DNS = "127.0.0.1:5354"
-	}
-	if o.Loopback == "" {
-		o.Loopback = "127.83"
+		return errors.New("there is no directory for the network")
 	}
 	if o.Nodes < 1 || o.Nodes > 100 {
-		return errors.New("nodes are 1 to 100")
+		return fmt.Errorf("%d nodes are not 1 to 100", o.Nodes)
 	}
 	if !strings.HasPrefix(o.Loopback, "127.") || net.ParseIP(o.Loopback+".0.1") == nil {
 		return fmt.Errorf("%q is not the beginning of a loopback address, such as 127.83", o.Loopback)
 	}
-	if _, _, err := net.SplitHostPort(o.DNS); err != nil {
+	_, port, err := net.SplitHostPort(o.DNS)
+	if err != nil {
 		return fmt.Errorf("%q is not host:port", o.DNS)
 	}
-	var err error
-	o.Dir, err = filepath.Abs(o.Dir)
-	return err
+	if first, err := strconv.Atoi(port); err != nil || first < 1 || first+nameServers-1 > 65535 {
+		return fmt.Errorf("%q is no port for the name servers", port)
+	}
+	return nil
 }
 
 // Run runs the network until ctx ends. ready is called once everything is up
 // and both name servers answer with every node.
 func Run(ctx context.Context, o Options, ready func(*Network)) error {
-	if err := o.defaults(); err != nil {
+	err := o.Check()
+	if err != nil {
+		return err
+	}
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := trust(o.Dir); err != nil {
 		return err
 	}
 	s := &supervisor{dir: o.Dir, restartAfter: o.RestartAfter, say: o.Say}
@@ -78,6 +76,7 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 	if err := s.serveControl(ctx); err != nil {
 		return err
 	}
+	endLeftovers(o.Dir, o.Say)
 	l := &layout{Options: o}
 	if err := l.prepare(); err != nil {
 		return err
@@ -85,13 +84,14 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 	s.children, s.net = l.children, l.net
 	defer os.Remove(filepath.Join(o.Dir, NetworkFile))
 	defer s.haltAll()
-	if err := s.startAll(ctx); err != nil {
-		return err
+	err = s.startAll(ctx)
+	if err == nil {
+		err = awaitDNS(ctx, o, l.net.DNS)
 	}
-	if err := awaitDNS(ctx, o, l.net.DNS); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	if l.net.SOAP != nil {
