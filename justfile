@@ -1,4 +1,4 @@
-# thor: one verb a recipe. `.ci/run` calls `just ci`.
+# thor: one verb a recipe. `.ci/run` installs what they need.
 
 go_tools := env("HOME") / "go/bin"
 

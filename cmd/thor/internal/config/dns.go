@@ -70,8 +70,8 @@ func (d *DNS) check(f *File) {
 			f.d.add("dns.slices."+r, "%d is not 1 to 8", n)
 		}
 	}
-	if d.TTL != 0 && (d.TTL < time.Second || d.TTL > 24*time.Hour || d.TTL%time.Second != 0) {
-		f.d.add("dns.ttl", "%s is not whole seconds from 1s to 24h", d.TTL)
+	if d.TTL != 0 && (d.TTL < time.Second || d.TTL > time.Hour || d.TTL%time.Second != 0) {
+		f.d.add("dns.ttl", "%s is not whole seconds from 1s to 1h", d.TTL)
 	}
 	for i, s := range d.Services {
 		for j, v := range s.SRV {
