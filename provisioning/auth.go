@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ const (
 	longestSecret = 128 // characters of a user name or a password that are worth a look
 	checksAtOnce  = 4   // of passwords against the store, which is slow on purpose
 )
+
+// errBusy says that too many passwords waited to be checked, whatever the store does.
+var errBusy = errors.New("provisioning: no password could be checked in time")
 
 // authenticate finds out on whose behalf a call is made. The error is a fault,
 // and the same one whatever is wrong with name or password.
@@ -66,7 +70,7 @@ func (s *Server) login(ctx context.Context, a *ngnpro.Auth, from netip.Addr) (ng
 	case s.checks <- struct{}{}:
 		defer func() { <-s.checks }()
 	case <-ctx.Done():
-		return ngnpro.Viewer{}, ngnpro.ErrUnavailable
+		return ngnpro.Viewer{}, fmt.Errorf("%w: %w", ngnpro.ErrUnavailable, errBusy)
 	}
 	if !s.failures.allow(from, a.Username, time.Now()) { // others have failed while this one waited
 		return ngnpro.Viewer{}, ngnpro.ErrAuthentication.With("too many wrong passwords: try again in a minute")

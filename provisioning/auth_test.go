@@ -1,14 +1,20 @@
 package provisioning_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"thor/provisioning"
+	"thor/provisioning/ngnpro"
 )
 
 // login posts a call with credentials from an address and reports the answer's body.
@@ -135,5 +141,62 @@ func TestNewAdministratorsEndTheOldOnes(t *testing.T) {
 		if ok := strings.Contains(login(s, "192.0.2.1", c.user, c.pw, c.rest), "Alice"); ok != c.want {
 			t.Errorf("%+v: %v", c, ok)
 		}
+	}
+}
+
+func TestCustomersHaveNobodyTrusted(t *testing.T) {
+	s := newServer(t, populated(t))
+	call := func(op, user string) string {
+		auth := "<auth><username>" + user + "</username><password>pw-" + user + "</password></auth>"
+		body := strings.Replace(request(op, "<peer><ip>192.0.2.1</ip></peer>"), authBlock, auth, 1)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader(body)))
+		return w.Body.String()
+	}
+	for _, op := range []string{"addTrustedPeer", "updateTrustedPeer"} {
+		if b := call(op, "customer1"); !strings.Contains(b, "<errorcode>2</errorcode>") {
+			t.Errorf("%s by a customer: %s", op, b)
+		}
+		if b := call(op, "reseller1"); strings.Contains(b, "Fault") {
+			t.Errorf("%s by a reseller: %s", op, b)
+		}
+	}
+}
+
+func TestPasswordsThatWaitAreNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		cfg := config(t, slowLogin{populated(t)})
+		cfg.Log = zerolog.New(&log)
+		s, err := provisioning.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var g sync.WaitGroup
+		for i := range 8 {
+			g.Go(func() {
+				login(s, fmt.Sprintf("192.0.2.%d", i), "customer1", "pw-customer1", "")
+			})
+		}
+		g.Wait()
+		if strings.Contains(log.String(), "the store fails") {
+			t.Errorf("%s", log.String())
+		}
+	})
+}
+
+// slowLogin takes long for a password, whoever waits.
+type slowLogin struct{ *fakeStore }
+
+func (s slowLogin) Login(ctx context.Context, user, password string) (*ngnpro.CustomerAccount, error) {
+	time.Sleep(time.Minute)
+	return s.fakeStore.Login(context.WithoutCancel(ctx), user, password)
+}
+
+func TestNoWSDLBeforeTheAddressIsKnown(t *testing.T) {
+	w := httptest.NewRecorder()
+	newServer(t, populated(t)).ServeHTTP(w, httptest.NewRequest("GET", "/wsdl", nil))
+	if w.Code != 503 {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

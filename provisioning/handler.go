@@ -39,19 +39,33 @@ func (s *Server) describe(w http.ResponseWriter, r *http.Request) {
 	if _, upper := r.URL.Query()["WSDL"]; upper {
 		asked = true
 	}
+	made := s.wsdl.Load()
+	if made == nil {
+		http.Error(w, "The server is starting.", http.StatusServiceUnavailable)
+		return
+	}
 	w.Header().Set("Content-Type", "text/xml; charset=utf-8")
 	switch p := portNamed(last); {
 	case last == "soap-enc.xsd":
 		_, _ = w.Write(soap.EncodingSchema)
 	case strings.EqualFold(last, "wsdl"), asked && p == nil:
-		_, _ = w.Write(s.service.WSDL(*s.url.Load(), ""))
+		_, _ = w.Write((*made)[""])
 	case asked:
-		_, _ = w.Write(s.service.WSDL(*s.url.Load(), p.name))
+		_, _ = w.Write((*made)[p.name])
 	default:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, "This is a SOAP service: POST calls here, or GET /wsdl.\n")
 	}
+}
+
+// describeAt makes every WSDL once: anybody may ask for them.
+func (s *Server) describeAt(url string) {
+	made := map[string][]byte{"": s.service.WSDL(url, "")}
+	for _, p := range ports {
+		made[p.name] = s.service.WSDL(url, p.name)
+	}
+	s.wsdl.Store(&made)
 }
 
 func portNamed(name string) *port {

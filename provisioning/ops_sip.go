@@ -166,12 +166,18 @@ func peerOperations() []operation {
 	}
 	return []operation{
 		do("addTrustedPeer", func(c *call, in *in) error {
+			if err := c.mayTrust(); err != nil {
+				return err
+			}
 			if err := in.Peer.Clean(); err != nil {
 				return err
 			}
 			return c.cfg.Store.AddTrustedPeer(c.ctx, c.v, &in.Peer)
 		}),
 		do("updateTrustedPeer", func(c *call, in *in) error {
+			if err := c.mayTrust(); err != nil {
+				return err
+			}
 			if err := in.Peer.Clean(); err != nil {
 				return err
 			}
@@ -191,4 +197,13 @@ func peerOperations() []operation {
 			return r, err
 		}),
 	}
+}
+
+// mayTrust refuses customers: every proxy takes calls from a trusted peer without
+// a password, not those of one customer alone.
+func (c *call) mayTrust() error {
+	if !c.v.Admin && c.v.Reseller == 0 {
+		return ngnpro.ErrForbidden.With("trusted peers are for administrators and resellers")
+	}
+	return nil
 }

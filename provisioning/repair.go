@@ -55,7 +55,7 @@ func (p *pace) after(found, through int) time.Duration {
 func (l *Live) repairLoop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	p, sick := newPace(), false
+	p, sick, read := newPace(), false, false
 	due := time.Now()
 	plan := func(wait time.Duration) {
 		due = time.Now().Add(wait)
@@ -80,12 +80,15 @@ func (l *Live) repairLoop(ctx context.Context) {
 		found, through, err := l.repair(ctx, p.limit)
 		if (err != nil) != sick && ctx.Err() == nil {
 			sick = err != nil
-			if sick {
+			if sick && !read { // nobody has said yet where the database is
+				l.log.Info().Err(err).Msg("waiting for the store to read pending pushes")
+			} else if sick {
 				l.log.Error().Err(err).Msg("pending pushes cannot be read, trying on")
 			} else {
-				l.log.Info().Msg("pending pushes can be read again")
+				l.log.Info().Msg("pending pushes can be read")
 			}
 		}
+		read = read || err == nil
 		if err != nil {
 			found, through = 1, 0
 		}

@@ -69,8 +69,8 @@ type Server struct {
 	ready    chan struct{}
 	started  atomic.Bool
 	addr     atomic.Pointer[net.TCPAddr]
-	url      atomic.Pointer[string]
-	sick     atomic.Bool // the store failed last time
+	wsdl     atomic.Pointer[map[string][]byte] // by port, "" is all; nil before Run
+	sick     atomic.Bool                       // the store failed last time
 }
 
 // New checks cfg. It opens nothing.
@@ -131,7 +131,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if public == "" {
 		public = "https://" + l.Addr().String()
 	}
-	s.url.Store(&public)
+	s.describeAt(public)
 	srv := s.httpServer(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -205,7 +205,8 @@ func (s *Server) asFault(err error) *soap.Fault {
 	code := soap.Client
 	if f.Code == ngnpro.ErrUnavailable.Code {
 		code = soap.Server
-		if !errors.Is(err, context.Canceled) && !s.sick.Swap(true) { // a client that went is no outage
+		gone := errors.Is(err, context.Canceled) || errors.Is(err, errBusy) // which is no outage
+		if !gone && !s.sick.Swap(true) {
 			s.log.Error().Err(err).Msg("the store fails, calls are refused")
 		}
 	}
