@@ -8,7 +8,8 @@ import (
 
 // ClientTLS is the configuration with which a node calls a broker. crypto/tls
 // verifies the chain and the broker's host name or address; beyond that the
-// broker must have the role thor_eventserver, be of our domain and not revoked.
+// broker must have the role thor_eventserver, be of our domain and not revoked
+// as far as these credentials know: only brokers are told of revocations.
 //
 // The certificate is read anew at each handshake. The authorities are those of
 // this call, for crypto/tls has no callback for them; nats.go has one, and a
