@@ -144,6 +144,9 @@ func (s *Store) AddRange(ctx context.Context, v ngnpro.Viewer, r *ngnpro.EnumRan
 	})
 }
 
+// placeholders are for a list of n values, of which there is one.
+func placeholders(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }
+
 // numberRange reads a range that v sees, locked.
 func (t *tx) numberRange(v ngnpro.Viewer, id ngnpro.EnumRangeID) (*numberRange, error) {
 	q := "SELECT " + rangeColumns + " FROM enum_ranges WHERE prefix = ? AND tld = ? FOR UPDATE"

@@ -62,8 +62,8 @@ func (t *tx) around(digits, tld string) (*numberRange, error) {
 	for i := range digits { // asked for one by one: the index finds them, and no other range is locked
 		args = append(args, digits[:i+1])
 	}
-	q := "SELECT " + rangeColumns + " FROM enum_ranges WHERE tld = ? AND prefix IN (?" + strings.Repeat(", ?", len(digits)-1) +
-		") ORDER BY CHAR_LENGTH(prefix) DESC LIMIT 1 FOR UPDATE"
+	q := "SELECT " + rangeColumns + " FROM enum_ranges WHERE tld = ? AND prefix IN " + placeholders(len(digits)) +
+		" ORDER BY CHAR_LENGTH(prefix) DESC LIMIT 1 FOR UPDATE"
 	r, err := scanRange(t.q.QueryRowContext(t.ctx, q, args...).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
@@ -169,18 +169,28 @@ func (t *tx) number(v ngnpro.Viewer, id ngnpro.EnumID, locked bool) (*number, er
 
 // withMappings reads the mappings of numbers into them.
 func (t *tx) withMappings(ns ...*number) error {
+	if len(ns) == 0 {
+		return nil
+	}
+	by := make(map[int64]*number)
+	var rows []any
 	for _, n := range ns {
-		const q = "SELECT id, type, mapto, priority, ttl FROM enum_mappings WHERE number_id = ? ORDER BY priority, id"
-		if err := t.rows(q, []any{n.row}, func(r *sql.Rows) error {
-			m := ngnpro.EnumMapping{ID: new(int), Priority: new(int), TTL: new(int)}
-			err := r.Scan(m.ID, &m.Type, &m.MapTo, m.Priority, m.TTL)
-			*n.Mappings = append(*n.Mappings, m)
-			return err
-		}); err != nil {
+		by[n.row] = n
+		rows = append(rows, n.row)
+	}
+	for len(rows)&(len(rows)-1) != 0 { // a power of two: statements are kept, and these are few
+		rows = append(rows, rows[0])
+	}
+	q := "SELECT number_id, id, type, mapto, priority, ttl FROM enum_mappings WHERE number_id IN " + placeholders(len(rows)) + " ORDER BY priority, id"
+	return t.rows(q, rows, func(r *sql.Rows) error {
+		m := ngnpro.EnumMapping{ID: new(int), Priority: new(int), TTL: new(int)}
+		var of int64
+		if err := r.Scan(&of, m.ID, &m.Type, &m.MapTo, m.Priority, m.TTL); err != nil {
 			return err
 		}
-	}
-	return nil
+		*by[of].Mappings = append(*by[of].Mappings, m)
+		return nil
+	})
 }
 
 // UpdateNumber changes what is given; mappings replace all there were.

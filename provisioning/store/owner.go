@@ -41,11 +41,12 @@ func (t *tx) owner(v ngnpro.Viewer, customer, reseller *int, was party) (party, 
 }
 
 // admitted checks that customer and reseller exist and belong together. A
-// customer brings its reseller, unless the reseller is named.
+// customer brings its reseller, unless the reseller is named. The row is locked as
+// credit does it next: of two that share it neither could.
 func (t *tx) admitted(p party, byCustomer bool) (party, error) {
 	if p.customer != 0 {
 		var r int
-		found, err := t.row("SELECT reseller_id FROM customers WHERE id = ? LOCK IN SHARE MODE", []any{p.customer}, []any{&r})
+		found, err := t.row("SELECT reseller_id FROM customers WHERE id = ? FOR UPDATE", []any{p.customer}, []any{&r})
 		switch {
 		case err != nil:
 			return party{}, err
@@ -61,7 +62,7 @@ func (t *tx) admitted(p party, byCustomer bool) (party, error) {
 	}
 	if p.reseller != 0 {
 		var r int
-		found, err := t.row("SELECT reseller_id FROM customers WHERE id = ? LOCK IN SHARE MODE", []any{p.reseller}, []any{&r})
+		found, err := t.row("SELECT reseller_id FROM customers WHERE id = ? FOR UPDATE", []any{p.reseller}, []any{&r})
 		if err != nil {
 			return party{}, err
 		}

@@ -1,6 +1,10 @@
 package store_test
 
 import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"thor/provisioning/ngnpro"
@@ -229,4 +233,31 @@ func TestCreditsLimit(t *testing.T) {
 		t.Error("the reseller's wish about passwords was ignored")
 	}
 	w.check()
+}
+
+func TestRangesOfOnePartyAtOnce(t *testing.T) {
+	w := newWorld(t)
+	r := w.customer("r", 0)
+	w.ok(w.SetProperties(w.ctx, admin, r, []ngnpro.CustomerProperty{{Name: "enum_range_credit", Value: "60", Category: new("credit"), Permission: new("admin")}}))
+	var wg sync.WaitGroup
+	var added, refused atomic.Int32
+	for c := range 16 {
+		wg.Go(func() {
+			for i := range 4 {
+				err := w.AddRange(w.ctx, reseller(r), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: fmt.Sprintf("1%02d%d", c, i)}})
+				switch {
+				case err == nil:
+					added.Add(1)
+				case errors.Is(err, ngnpro.ErrLimit):
+					refused.Add(1)
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if added.Load() != 60 || refused.Load() != 4 {
+		t.Errorf("%d added, %d refused, of 64 with a credit of 60", added.Load(), refused.Load())
+	}
 }
