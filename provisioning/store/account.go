@@ -2,6 +2,8 @@ package store
 
 import (
 	"database/sql"
+	"errors"
+	"fmt"
 
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
@@ -32,13 +34,15 @@ func scanSubscriber(scan func(...any) error) (*subscriber, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.profile, err = parseProfile(p)
+	if a.profile, err = parseProfile(p); err != nil {
+		err = fmt.Errorf("%w: %s", err, a.id.Key())
+	}
 	return &a, err
 }
 
 // subscriber reads an account that v sees. Locked, nobody else changes it before
 // the transaction ends, other writers of its profile included: OpenXCAP too locks
-// its row of sip_accounts_meta.
+// its row of sip_accounts_meta. With errProfile it is there, without a profile.
 func (t *tx) subscriber(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*subscriber, error) {
 	const q = "SELECT " + subscriberColumns + " FROM " + subscriberTables + " WHERE m.username = ? AND m.domain = ?"
 	query := q
@@ -46,7 +50,7 @@ func (t *tx) subscriber(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*subscri
 		query = q + " FOR UPDATE"
 	}
 	a, err := scanSubscriber(t.q.QueryRowContext(t.ctx, query, id.Username, id.Domain).Scan)
-	if err == sql.ErrNoRows || err == nil && !a.party.seen(v) {
+	if errors.Is(err, sql.ErrNoRows) || (err == nil || errors.Is(err, errProfile)) && !a.party.seen(v) {
 		return nil, ngnpro.ErrAccountNotFound.With("there is no SIP account %s", id.Key())
 	}
 	return a, err

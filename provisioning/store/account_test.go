@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rs/zerolog"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/store"
 )
@@ -259,4 +261,34 @@ func TestGroups(t *testing.T) {
 	_, err = w.AddToGroup(w.ctx, admin, id("b@d.example"), "quota")
 	is(t, "nobody", err, ngnpro.ErrAccountNotFound)
 	w.check()
+}
+
+// A profile that others spoilt hides its account, and no other one.
+func TestOneUnreadableProfile(t *testing.T) {
+	var log bytes.Buffer
+	w := newWorld(t, func(c *store.Config) { c.Log = zerolog.New(&log) })
+	w.domain("d.example")
+	for _, u := range []string{"a", "b", "c"} {
+		w.account(u + "@d.example")
+	}
+	w.alias("x@d.example", "b@d.example")
+	w.sql("UPDATE sip_accounts_data SET profile = '{\"groups\": 7}' WHERE account_id = (SELECT id FROM sip_accounts_meta WHERE username = 'b')")
+	_, as, err := w.FindAccounts(w.ctx, admin, &ngnpro.SipQuery{})
+	w.ok(err)
+	if len(as) != 2 || as[0].ID.Username != "a" || as[1].ID.Username != "c" {
+		t.Errorf("listed: %+v", as)
+	}
+	_, err = w.Account(w.ctx, admin, id("b@d.example"))
+	is(t, "unreadable", err, ngnpro.ErrUnavailable)
+	if err == nil || !strings.Contains(err.Error(), "b@d.example") {
+		t.Errorf("which one? %v", err)
+	}
+	_, err = w.DeleteAccount(w.ctx, customer(99), id("b@d.example"))
+	is(t, "by somebody else", err, ngnpro.ErrAccountNotFound)
+	_, err = w.DeleteAccount(w.ctx, admin, id("b@d.example"))
+	w.ok(err)
+	w.check()
+	if !strings.Contains(log.String(), "b@d.example") {
+		t.Errorf("log: %s", log.String())
+	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -219,11 +220,11 @@ func (s *Store) UpdateAccount(ctx context.Context, v ngnpro.Viewer, a *ngnpro.Si
 }
 
 // DeleteAccount deletes an account with its aliases, groups, diversions, mailbox
-// and phonebook.
+// and phonebook, be its profile readable or not.
 func (s *Store) DeleteAccount(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
 	err = s.write(ctx, "delete account", func(t *tx) error {
 		a, err := t.subscriber(v, foldID(id), true)
-		if err != nil {
+		if err != nil && !errors.Is(err, errProfile) {
 			return err
 		}
 		ns, err = t.remove(a)
@@ -291,6 +292,10 @@ func (s *Store) FindAccounts(ctx context.Context, v ngnpro.Viewer, q *ngnpro.Sip
 		as = nil
 		total, err = t.find(&l, subscriberColumns, subscriberTables, func(r *sql.Rows) error {
 			a, err := scanSubscriber(r.Scan)
+			if errors.Is(err, errProfile) { // the others are not to blame
+				s.log.Error().Err(err).Msg("account left out of a list")
+				return nil
+			}
 			if err == nil {
 				as = append(as, *a.record())
 			}

@@ -71,10 +71,13 @@ type temporary struct {
 // expired reports whether the rule holds no more.
 func (r *temporary) expired(now time.Time) bool { return now.Unix() >= r.Until }
 
+// errProfile is the error of a profile that others wrote.
+var errProfile = errors.New("the profile of an account is not the JSON it should be")
+
 func parseProfile(b []byte) (*profile, error) {
 	p := &profile{}
 	if json.Unmarshal(b, &p.others) != nil || json.Unmarshal(b, p) != nil {
-		return nil, errors.New("the profile of an account is not the JSON it should be")
+		return nil, errProfile
 	}
 	for _, k := range ours {
 		delete(p.others, k)
