@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"thor/dbagent/location"
 )
 
 const (
@@ -47,7 +49,11 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-retry.C:
 		}
 		asked = time.Now()
-		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
+		err := s.follow(ctx, changed)
+		for errors.Is(err, errMoved) {
+			err = s.follow(ctx, changed)
+		}
+		if err != nil && ctx.Err() == nil {
 			failures++
 			s.noteFailure(err, failures)
 			retry.Reset(backoff(failures))
@@ -76,7 +82,7 @@ func backoff(failures int) time.Duration {
 
 // follow makes the located database the current one. It keeps the current one
 // when it learns of no other.
-func (s *Store) follow(ctx context.Context) error {
+func (s *Store) follow(ctx context.Context, changed <-chan struct{}) error {
 	d, err := s.cfg.Source.Locate(ctx)
 	if err != nil {
 		return fmt.Errorf("locate: %w", err)
@@ -84,7 +90,7 @@ func (s *Store) follow(ctx context.Context) error {
 	if d.Reveal() == s.Database().Reveal() {
 		return nil
 	}
-	db, err := s.open(ctx, d)
+	db, err := s.openUnlessMoved(ctx, d, changed)
 	if err != nil {
 		return err
 	}
@@ -96,6 +102,41 @@ func (s *Store) follow(ctx context.Context) error {
 		close(s.ready)
 	}
 	return nil
+}
+
+var errMoved = errors.New("another database is to be used")
+
+// openUnlessMoved opens d, which takes minutes if it hangs. It gives up with
+// errMoved when the source yields and names another one.
+func (s *Store) openUnlessMoved(ctx context.Context, d location.DSN, changed <-chan struct{}) (db *database, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		db, err = s.open(ctx, d)
+	}()
+	for {
+		select {
+		case <-done:
+			return db, err
+		case _, ok := <-changed:
+			if !ok {
+				changed = nil
+				continue
+			}
+			now, failed := s.cfg.Source.Locate(ctx)
+			if failed != nil || now.Reveal() == d.Reveal() {
+				continue
+			}
+			cancel()
+			<-done
+			if err == nil {
+				s.close(db)
+			}
+			return nil, errMoved
+		}
+	}
 }
 
 // trimNow forgets subscribers that were deleted long ago.

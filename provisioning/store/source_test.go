@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -245,3 +246,66 @@ func TestANewPasswordIsReadFromItsFile(t *testing.T) {
 
 // kill ends all connections of the schema's user.
 func (w *world) kill() { w.t.Helper(); w.sql("KILL USER '" + w.dsn.User() + "'") }
+
+// A moving source names another database whenever it is told to.
+type moving struct {
+	mu      sync.Mutex
+	at      location.DSN
+	changed chan struct{}
+}
+
+func (m *moving) Locate(context.Context) (location.DSN, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.at, nil
+}
+
+func (m *moving) Watch(context.Context) <-chan struct{} { return m.changed }
+
+func (m *moving) move(ctx context.Context, t *testing.T, d location.DSN) {
+	t.Helper()
+	m.mu.Lock()
+	m.at = d
+	m.mu.Unlock()
+	select {
+	case m.changed <- struct{}{}:
+	case <-ctx.Done():
+		t.Fatal("nobody hears that another database is to be used")
+	}
+}
+
+// A database that hangs while it is opened, for which there are two minutes, is
+// left for another one at once.
+func TestADatabaseThatHangsIsLeft(t *testing.T) {
+	db := mariadbtest.Shared(t)
+	good := db.Schema()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // connects, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	hung, err := location.Parse("mysql://x:y@" + l.Addr().String() + "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &moving{at: hung, changed: make(chan struct{})}
+	s, err := store.New(store.Config{Source: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s)
+	conn, err := l.Accept() // it is being opened
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	m.move(ctx, t, hung) // nothing new
+	m.move(ctx, t, good)
+	select {
+	case <-s.Ready():
+	case <-ctx.Done():
+		t.Fatal("the other database is not used")
+	}
+}
