@@ -184,8 +184,8 @@ func (c *call) nodeStatistics() []NodeStatistics {
 // domainsSeen are the domains that the caller sees.
 func (c *call) domainsSeen() (map[string]bool, error) {
 	seen := make(map[string]bool)
-	for {
-		q := &ngnpro.SipDomainQuery{Range: &ngnpro.Range{Start: len(seen), Count: ngnpro.MaxCount}}
+	for start := 0; ; {
+		q := &ngnpro.SipDomainQuery{Range: &ngnpro.Range{Start: start, Count: ngnpro.MaxCount}}
 		total, ds, err := c.cfg.Store.FindDomains(c.ctx, c.v, q)
 		if err != nil {
 			return nil, err
@@ -193,7 +193,8 @@ func (c *call) domainsSeen() (map[string]bool, error) {
 		for i := range ds {
 			seen[ds[i].Domain] = true
 		}
-		if len(ds) == 0 || len(seen) >= total {
+		start += len(ds)
+		if len(ds) == 0 || start >= total {
 			return seen, nil
 		}
 	}

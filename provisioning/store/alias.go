@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
@@ -88,7 +89,7 @@ func (t *tx) alias(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*ngnpro.SipAl
 		query = q + " FOR UPDATE"
 	}
 	a, err := scanAlias(t.q.QueryRowContext(t.ctx, query, id.Username, id.Domain).Scan)
-	if err == sql.ErrNoRows || err == nil && !v.Sees(a.Customer, a.Reseller) {
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !v.Sees(a.Customer, a.Reseller) {
 		return nil, ngnpro.ErrAliasNotFound.With("there is no SIP alias %s", id.Key())
 	}
 	return a, err

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
@@ -59,7 +60,7 @@ func (s *Store) AddDomain(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDom
 func (t *tx) domain(v ngnpro.Viewer, name string) (*ngnpro.SipDomain, error) {
 	row := t.q.QueryRowContext(t.ctx, "SELECT "+domainColumns+" FROM sip_domains WHERE domain = ? FOR UPDATE", name)
 	d, err := scanDomain(row.Scan)
-	if err == sql.ErrNoRows || err == nil && !v.Sees(*d.Customer, *d.Reseller) {
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !v.Sees(*d.Customer, *d.Reseller) {
 		return nil, ngnpro.ErrDomainNotFound.With("there is no SIP domain %s", name)
 	}
 	return d, err

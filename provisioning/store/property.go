@@ -32,7 +32,7 @@ func rankOf(permission string) rank {
 	return ofAdmin
 }
 
-// rank is v's own.
+// rankOfViewer is v's own.
 func rankOfViewer(v ngnpro.Viewer) rank {
 	switch {
 	case v.Admin:

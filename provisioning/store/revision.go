@@ -83,7 +83,10 @@ func (t *tx) bump(cs ...change) (provisioning.Notices, error) {
 	return ns, nil
 }
 
-// bumpDomain is bump for all that is in a domain.
+// bumpDomain is bump for all that is in a domain. All other changes wait while its
+// rows are written, which is as long as there are many: a domain of some size is
+// moved when little else happens. It takes them after next, as bump does: a row
+// taken before would be one that another change, which has next, waits for.
 func (t *tx) bumpDomain(domain string) (ns provisioning.Notices, err error) {
 	rev, err := t.next()
 	if err != nil {

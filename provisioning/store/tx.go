@@ -40,7 +40,7 @@ func (t *tx) affects(query string, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
-// run executes one statement after the other, each with args.
+// each executes one statement after the other, each with args.
 func (t *tx) each(args []any, queries ...string) error {
 	for _, q := range queries {
 		if _, err := t.exec(q, args...); err != nil {
@@ -136,8 +136,9 @@ func (s *Store) transact(ctx context.Context, db *sql.DB, o *sql.TxOptions, f fu
 	if err := f(&tx{ctx: ctx, q: t, cfg: &s.cfg}); err != nil {
 		return err
 	}
-	if err := t.Commit(); err != nil {
-		return &uncertain{err}
+	err = t.Commit()
+	if err == nil || o != nil && o.ReadOnly {
+		return err
 	}
-	return nil
+	return &uncertain{err}
 }
