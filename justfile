@@ -1,6 +1,6 @@
 # thor: one verb a recipe. `.ci/run` installs what they need.
 
-go_tools := env("HOME") / "go/bin"
+go_tools := `go env GOPATH` / "bin"
 
 # list the recipes
 default:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -205,10 +206,12 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 				return fmt.Errorf("%s %s: nobody answered for it: is the node's agent running and connected?", verb, node)
 			}
 			var roles []subjects.Role
+			forgets := ""
 			for _, p := range replies {
 				if p.Code != "" {
 					return fmt.Errorf("%s %s: %s", verb, node, p.Text)
 				}
+				forgets = cmp.Or(forgets, p.Text)
 				var d overlay.DrainReply
 				if err := json.Unmarshal(p.Data, &d); err != nil {
 					return fmt.Errorf("%s %s: it answered what this program does not understand: %w", verb, node, err)
@@ -220,7 +223,11 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 			if role != "" {
 				roles = []subjects.Role{subjects.Role(role)}
 			}
-			return s.await(cmd.Context(), r.timeout, node, roles, drains)
+			if err := s.await(cmd.Context(), r.timeout, node, roles, drains); err != nil || forgets == "" {
+				return err
+			}
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "thor: %s %s: %s\n", verb, node, forgets)
+			return errDegraded
 		},
 	}
 	r.flags(c)
