@@ -162,7 +162,15 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 	defer cancel()
 	var err error
 	for range 3 { // a question of somebody else may have been under way
-		if err = c.fetch(ctx, a.Key, 0, ""); err != nil {
+		err = c.fetch(ctx, a.Key, 0, "")
+		if errors.Is(err, errNotOurs) && a.Place.holds(c.net.ID()) { // its lookup is a moment behind ours
+			select {
+			case <-time.After(behindTime):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		if err != nil {
 			break
 		}
 		c.mu.Lock()

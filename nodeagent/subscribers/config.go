@@ -22,12 +22,13 @@ const (
 
 // Timing and rates that are no configuration.
 const (
-	bridge       = 2 * time.Second  // another node's are answered so long: neighbours may not have heard yet that it moved
-	recall       = 10 * time.Second // an absence of what never was is believed so long
-	syncEvery    = time.Minute      // asks what it may have missed
-	syncRetry    = time.Second      // after a failure, doubling…
-	syncRetryMax = 30 * time.Second // …up to this
-	readTime     = 2 * time.Second  // of a read that has to ask
+	bridge       = 2 * time.Second        // another node's are answered so long: neighbours may not have heard yet that it moved
+	recall       = 10 * time.Second       // an absence of what never was is believed so long
+	syncEvery    = time.Minute            // asks what it may have missed
+	syncRetry    = time.Second            // after a failure, doubling…
+	syncRetryMax = 30 * time.Second       // …up to this
+	readTime     = 2 * time.Second        // of a read that has to ask
+	behindTime   = 150 * time.Millisecond // between two nodes' lookup tables after a change
 	noticeTime   = 3500 * time.Millisecond
 	attemptTime  = time.Second // of one question to one provisioning server
 	downTime     = time.Second // nobody answered: reads do not try again for so long

@@ -2,7 +2,6 @@ package subscribers
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 )
@@ -87,8 +86,7 @@ func (c *Cache) refillSome(ctx context.Context) time.Duration {
 			continue
 		}
 		g.Go(func() {
-			err := c.fetch(ctx, w.key, 0, "")
-			failed[i] = err != nil && !errors.Is(err, errNotOurs)
+			failed[i] = c.fetch(ctx, w.key, 0, "") != nil // refused too: the server's lookup may be behind this node's
 		})
 	}
 	g.Wait()
