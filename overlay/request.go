@@ -23,7 +23,7 @@ var (
 const (
 	askTimeout    = 5 * time.Second // of Ask, when its ctx has no deadline
 	handleTimeout = 4 * time.Second // of one handler; brokers take no answer after 5 s
-	handleAtOnce  = 16              // requests under way, of those that take time and of the others; more are told to come back
+	handleAtOnce  = 256             // requests under way, of those that take time and of the others; more are told to come back
 	maxReplies    = 10_000          // that AskAll collects
 )
 

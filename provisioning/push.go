@@ -14,8 +14,8 @@ import (
 // Bounds of pushing.
 const (
 	maxQueue   = 10_000          // changed keys that wait; more are found in the store
-	pushAtOnce = 64              // notices under way
-	nodeAtOnce = 8               // of them to one node, which answers 16 at once to all servers
+	pushAtOnce = 64              // notices under way; owner and heir pull for each
+	nodeAtOnce = 8               // of them to one node
 	noticeTime = 4 * time.Second // a node has to pull before it answers
 	breakAfter = 3               // silences of a node in a row…
 	breakFor   = 2 * time.Second // …after which it is left alone for a while
