@@ -196,9 +196,9 @@ func (t *Table) present(m *member) {
 	case before.Reason != reason:
 		m.reasons = t.now
 	}
-	failure := m.cause != alive || state == subjects.Suspect && before.State != state
+	worse := m.cause != alive || before.State != state && (state == subjects.Suspect || state == subjects.Draining)
 	changes := !m.listed || !now.Equal(&before)
-	if m.late = changes && !failure && !t.afford(m); m.late {
+	if m.late = changes && !worse && !t.afford(m); m.late {
 		m.reasons = reasons
 		t.count(m)
 		t.arm(m)
@@ -218,7 +218,8 @@ func (t *Table) present(m *member) {
 // afford reports whether m may change the status now: changeBurst times, then
 // once in changeEvery. Each change is a message to everybody, so that no member
 // may make them as fast as it can talk. What it says meanwhile is not lost: the
-// newest counts when its time has come. Failures and removals never wait.
+// newest counts when its time has come. Failures, drains and removals never wait:
+// there are no more of them than of the ways back.
 func (t *Table) afford(m *member) bool {
 	if t.now < m.affords() {
 		return false
