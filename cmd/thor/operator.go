@@ -183,11 +183,11 @@ func (r *reach) open(ctx context.Context) (*session, error) {
 
 // unreachable says what to do when no broker answered.
 func (r *reach) unreachable(why error) error {
-	const todo = "is a thor broker running there? thor doctor checks each step"
+	const advice = "is a thor broker running there? thor doctor checks each step"
 	if why == nil {
-		return fmt.Errorf("no broker answered within %s: tried %s; %s", r.timeout, strings.Join(r.brokers, ", "), todo)
+		return fmt.Errorf("no broker answered within %s: tried %s; %s", r.timeout, strings.Join(r.brokers, ", "), advice)
 	}
-	return fmt.Errorf("no broker answered within %s: tried %s; the last said: %w; %s", r.timeout, strings.Join(r.brokers, ", "), why, todo)
+	return fmt.Errorf("no broker answered within %s: tried %s; the last said: %w; %s", r.timeout, strings.Join(r.brokers, ", "), why, advice)
 }
 
 // status waits for a status that came from the network.

@@ -93,6 +93,17 @@ func (t *tx) peer(v ngnpro.Viewer, ip string) (*ngnpro.TrustedPeer, error) {
 	return p, err
 }
 
+// checked is what v gives of a peer, with the address as it is kept.
+func checked(v ngnpro.Viewer, p *ngnpro.TrustedPeer) (ip string, n netip.Prefix, err error) {
+	if ip, n, err = peerAddress(p.IP); err != nil {
+		return ip, n, err
+	}
+	if !v.Admin && n.Bits() < narrow(n.Addr()) {
+		return ip, n, ngnpro.ErrForbidden.With("a network wider than /%d is for administrators", narrow(n.Addr()))
+	}
+	return ip, n, checkPeer(p)
+}
+
 // narrow is the widest network, in bits, that others than administrators may
 // have proxies trust: whatever comes from it is not authenticated.
 func narrow(a netip.Addr) int {
@@ -105,13 +116,7 @@ func narrow(a netip.Addr) int {
 // AddTrustedPeer adds a peer. Networks wider than /24, or /48 of IPv6, are for
 // administrators.
 func (s *Store) AddTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
-	ip, n, err := peerAddress(p.IP)
-	if err == nil {
-		err = checkPeer(p)
-	}
-	if err == nil && !v.Admin && n.Bits() < narrow(n.Addr()) {
-		err = ngnpro.ErrForbidden.With("a network wider than /%d is for administrators", narrow(n.Addr()))
-	}
+	ip, n, err := checked(v, p)
 	if err != nil {
 		return err
 	}
@@ -134,12 +139,10 @@ func (s *Store) AddTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpro.T
 	})
 }
 
-// UpdateTrustedPeer changes what is given.
+// UpdateTrustedPeer changes what is given. Wide networks are for administrators,
+// as with AddTrustedPeer.
 func (s *Store) UpdateTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
-	ip, n, err := peerAddress(p.IP)
-	if err == nil {
-		err = checkPeer(p)
-	}
+	ip, n, err := checked(v, p)
 	if err != nil {
 		return err
 	}

@@ -135,6 +135,10 @@ func TestTrustedPeers(t *testing.T) {
 		t.Errorf("address: %q", got)
 	}
 	w.ok(w.UpdateTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1", Strip: new(2)}))
+	wide := &ngnpro.TrustedPeer{IP: "203.0.0.0/16", Reseller: new(r), Blocked: new(true)}
+	w.ok(w.AddTrustedPeer(w.ctx, admin, wide))
+	is(t, "unblocked by its reseller", w.UpdateTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: wide.IP, Blocked: new(false)}), ngnpro.ErrForbidden)
+	w.ok(w.DeleteTrustedPeer(w.ctx, reseller(r), wide.IP))
 	for _, ip := range []string{"0.0.0.0/0", "198.51.0.0/16", "2001:db8::/32"} {
 		is(t, ip+" by a reseller", w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: ip}), ngnpro.ErrForbidden)
 	}

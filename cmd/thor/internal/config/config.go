@@ -45,10 +45,8 @@ func Load(path string) (*File, error) {
 	return f, nil
 }
 
-// Examine is Load for those who look for further problems: the file comes with
-// its problems, and is nil only when it could not be parsed. A value that has a
-// problem is not to be relied on; Has tells which.
-func Examine(path string) (*File, Problems) {
+// parse reads a file as it is; nil, and why, if that cannot be done.
+func parse(path string) (*File, Problems) {
 	doc, err := read(path)
 	if err != nil {
 		return nil, Problems{{File: path, Text: err.Error()}}
@@ -57,6 +55,17 @@ func Examine(path string) (*File, Problems) {
 	f.d.parse(doc, f)
 	if f.d.lines == nil {
 		return nil, f.d.problems
+	}
+	return f, nil
+}
+
+// Examine is Load for those who look for further problems: the file comes with
+// its problems, and is nil only when it could not be parsed. A value that has a
+// problem is not to be relied on; Has tells which.
+func Examine(path string) (*File, Problems) {
+	f, problems := parse(path)
+	if f == nil {
+		return nil, problems
 	}
 	f.environment()
 	f.check()

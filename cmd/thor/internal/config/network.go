@@ -27,14 +27,9 @@ type Log struct {
 // Reach reads [network] alone, for a program that is no daemon: mistakes in
 // other sections are not its concern. environment lets THOR_* override the file.
 func Reach(path string, environment bool) (*Network, error) {
-	doc, err := read(path)
-	if err != nil {
-		return nil, Problems{{File: path, Text: err.Error()}}
-	}
-	f := &File{Path: path, d: &decoder{file: path}}
-	f.d.parse(doc, f)
-	if f.d.lines == nil {
-		return nil, f.d.problems
+	f, problems := parse(path)
+	if f == nil {
+		return nil, problems
 	}
 	if environment {
 		f.environment()
