@@ -24,13 +24,14 @@ func far(k, o subjects.Mark) bool {
 	return k.Epoch > o.Epoch+maxEpochJump || k.Generation > o.Generation+maxGenerationJump
 }
 
-// believe takes what infrastructure says it has seen: after a loss of everything
-// else these are the only witnesses of past epochs. A mark far above what is
-// sure needs a second witness, or one liar could use up the numbers. Claims do
-// not count for what is sure: one upon the other they would lead anywhere.
-// Monitors are in many hands, and witnesses of nothing.
+// believe takes what brokers and managers say they have seen: after a loss of
+// everything else these are the only witnesses of past epochs. A mark far above
+// what is sure needs a second witness, or one liar could use up the numbers.
+// Claims do not count for what is sure: one upon the other they would lead
+// anywhere. What other roles claim has no effect: their certificates are on more
+// machines, and a claim can end a term.
 func (m *Manager) believe(a *subjects.Announcement, now time.Time) {
-	if a.Seen == nil || !a.Role.Infrastructure() || a.Role == subjects.Monitor {
+	if a.Seen == nil || a.Role != subjects.EventServer && a.Role != subjects.Manager {
 		return
 	}
 	if !far(*a.Seen, m.sure) {

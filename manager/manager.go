@@ -281,8 +281,14 @@ func (m *Manager) follow(v *overlay.View, now time.Time) {
 		m.lead.term.Resign() // its release fails harmlessly: the lease is another's
 		m.end("a later epoch is told by " + string(v.Status.Manager))
 	}
-	if h := m.newest.Load(); h != nil && !v.Status.Mark().After(h.status.Mark()) {
+	h := m.newest.Load()
+	switch {
+	case h != nil && !v.Status.Mark().After(h.status.Mark()):
 		return
+	case h != nil:
+		m.noteEpoch(h.status.Epoch, v.Status.Epoch, now)
+	case !v.FromDisk: // how the network came to this epoch is unknown
+		m.overtook = now
 	}
 	m.newest.Store(&held{v.Status, v.Encoded})
 	m.offer()

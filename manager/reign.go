@@ -52,6 +52,7 @@ func (m *Manager) begin(r *reign, now time.Time) {
 	base := &subjects.Status{V: subjects.Version, Domain: m.cfg.Domain, Roles: map[subjects.Role][]subjects.Member{}}
 	if h := m.newest.Load(); h != nil {
 		base = h.status
+		m.noteEpoch(base.Epoch, r.epoch, now)
 		m.table.Adopt(base, now) // judges nobody by silence for a while, but a closed connection at once
 	}
 	r.status, r.views = base, make(map[subjects.Role]time.Time)
@@ -162,7 +163,8 @@ func (m *Manager) miss(now time.Time) {
 // overtake sees that the status is above all marks that were seen: after a loss
 // of all memory but theirs, members may hold a later one, and take none of ours.
 // A higher generation is jumped over; a higher epoch takes another term, and then
-// the reign is over and overtake returns true. A liar gains one such step a minute.
+// the reign is over and overtake returns true. All liars together gain one such
+// step a minute in the whole network: see noteEpoch.
 func (m *Manager) overtake(now time.Time) bool {
 	r, known := m.lead, m.highest()
 	if !known.After(r.status.Mark()) || now.Sub(m.overtook) < overtakeEvery {
@@ -182,6 +184,16 @@ func (m *Manager) overtake(now time.Time) bool {
 	r.term.Resign()
 	m.end(fmt.Sprintf("epoch %d was seen, ours is %d", known.Epoch, r.epoch))
 	return true
+}
+
+// noteEpoch observes that the network went from epoch old to epoch next. An
+// election takes the next number; a larger step means that claims raised it. Every
+// manager sees that, so the minute until claims have an effect again counts for
+// all of them: the next to lead would otherwise give way to the next claim.
+func (m *Manager) noteEpoch(old, next uint64, now time.Time) {
+	if next > old+1 {
+		m.overtook = now
+	}
 }
 
 // issue publishes a new generation if the table differs from what was told, or

@@ -82,13 +82,13 @@ func TestTheStatusOvertakesWhatMembersRemember(t *testing.T) {
 		ticks := m.heard(subjects.StatusTick)
 		term := m.reign(5, 10, 10_000)
 		m.pass(time.Second)
-		m.take(said(t, subjects.DNSManager, "dns1", 1, subjects.Mark{Epoch: 5, Generation: 700}), time.Now())
+		m.take(said(t, subjects.EventServer, "b1", 1, subjects.Mark{Epoch: 5, Generation: 700}), time.Now())
 		m.pass(2 * time.Second)
 		if k := parsed[subjects.Tick](t, *ticks); k[len(k)-1].Generation != 701 {
 			t.Errorf("told %+v", k[len(k)-1])
 		}
 		m.pass(time.Minute)
-		m.take(said(t, subjects.DNSManager, "dns1", 2, subjects.Mark{Epoch: 9, Generation: 3}), time.Now())
+		m.take(said(t, subjects.EventServer, "b1", 2, subjects.Mark{Epoch: 9, Generation: 3}), time.Now())
 		m.pass(time.Second)
 		if term.resigns != 1 || m.Active() {
 			t.Fatalf("resigned %d times, active %v", term.resigns, m.Active())
@@ -99,7 +99,7 @@ func TestTheStatusOvertakesWhatMembersRemember(t *testing.T) {
 		// A liar cannot have that every second.
 		term = m.reign(10, 1000, 10_000)
 		for i := range 30 {
-			m.take(said(t, subjects.DNSManager, "dns1", uint64(3+i), subjects.Mark{Epoch: 50 + uint64(i)}), time.Now())
+			m.take(said(t, subjects.EventServer, "b1", uint64(3+i), subjects.Mark{Epoch: 50 + uint64(i)}), time.Now())
 			m.pass(time.Second)
 		}
 		if term.resigns != 0 {
@@ -130,9 +130,9 @@ func TestRisingClaimsDoNotDelayAChange(t *testing.T) {
 				}
 			}
 		}
-		lie(subjects.DNSManager, 600)
+		lie(subjects.EventServer, 600)
 		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(2, `"state":"leave"`))}, time.Now())
-		lie(subjects.DNSManager, 6) // one coalescing time
+		lie(subjects.EventServer, 6) // one coalescing time
 		synctest.Wait()
 		got := parsed[subjects.Delta](t, *deltas)
 		out := false
@@ -148,9 +148,11 @@ func TestRisingClaimsDoNotDelayAChange(t *testing.T) {
 			t.Errorf("the claims led to generation %d in 3 s", k)
 		}
 		top := m.highest()
-		m.believe(&subjects.Announcement{Role: subjects.Monitor, Node: "liar", Seen: &subjects.Mark{Epoch: 5, Generation: top.Generation + 10}}, time.Now())
-		if m.highest() != top {
-			t.Error("a monitor is no witness")
+		for _, role := range []subjects.Role{subjects.Monitor, subjects.DNSManager, subjects.Database, subjects.ProvisioningServer, subjects.SIPProxy} {
+			m.believe(&subjects.Announcement{Role: role, Node: "liar", Seen: &subjects.Mark{Epoch: 5, Generation: top.Generation + 10}}, time.Now())
+			if m.highest() != top {
+				t.Errorf("%s is no witness", role)
+			}
 		}
 	})
 }
@@ -169,7 +171,7 @@ func TestAbsurdClaimsAreIgnoredCountedAndReported(t *testing.T) {
 			{Epoch: 5, Generation: 3_000_000},
 			{Epoch: 1, Generation: 1 << 40},
 		} {
-			m.take(said(t, subjects.DNSManager, "dns1", uint64(i+1), k), now())
+			m.take(said(t, subjects.EventServer, "b1", uint64(i+1), k), now())
 			if got := m.rejected()[subjects.CodeAbsurd]; got != i+1 {
 				t.Errorf("%v: counted %d", k, got)
 			}
@@ -180,14 +182,14 @@ func TestAbsurdClaimsAreIgnoredCountedAndReported(t *testing.T) {
 		}
 		reports := 0
 		for _, e := range parsed[subjects.Event](t, *events) {
-			if e.Kind == subjects.EventRejected && e.Node == "dns1" && strings.Contains(e.Detail, string(subjects.CodeAbsurd)) {
+			if e.Kind == subjects.EventRejected && e.Node == "b1" && strings.Contains(e.Detail, string(subjects.CodeAbsurd)) {
 				reports++
 			}
 		}
 		if reports != 6 {
 			t.Errorf("%d reports", reports)
 		}
-		if m.lead.status.Member(subjects.DNSManager, "dns1") == nil {
+		if m.lead.status.Member(subjects.EventServer, "b1") == nil {
 			t.Error("a wrong claim cost the member its place")
 		}
 		// Above 2^53 it is not even parsed; a service's word on it counts nothing.
@@ -198,13 +200,13 @@ func TestAbsurdClaimsAreIgnoredCountedAndReported(t *testing.T) {
 			t.Errorf("highest %v, rejected %v", m.highest(), m.rejected())
 		}
 		// Two that agree are believed: all else has lost its memory. But not beyond all measure.
-		m.take(said(t, subjects.DNSManager, "dns1", 10, subjects.Mark{Epoch: 80_000, Generation: 7}), now())
-		m.take(said(t, subjects.Database, "db1", 1, subjects.Mark{Epoch: 80_001, Generation: 9}), now())
+		m.take(said(t, subjects.EventServer, "b1", 10, subjects.Mark{Epoch: 80_000, Generation: 7}), now())
+		m.take(said(t, subjects.Manager, "m9", 1, subjects.Mark{Epoch: 80_001, Generation: 9}), now())
 		if k := m.highest(); k.Epoch != 80_001 {
 			t.Errorf("highest is %v though two saw 80,001", k)
 		}
-		m.take(said(t, subjects.DNSManager, "dns1", 11, subjects.Mark{Epoch: subjects.MaxNumber}), now())
-		m.take(said(t, subjects.Database, "db1", 2, subjects.Mark{Epoch: subjects.MaxNumber}), now())
+		m.take(said(t, subjects.EventServer, "b1", 11, subjects.Mark{Epoch: subjects.MaxNumber}), now())
+		m.take(said(t, subjects.Manager, "m9", 2, subjects.Mark{Epoch: subjects.MaxNumber}), now())
 		if k := m.highest(); k.Epoch != 80_001 {
 			t.Errorf("highest is %v", k)
 		}
