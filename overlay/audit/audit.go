@@ -1,0 +1,243 @@
+// Package audit writes down who did what to the network: one entry for each act
+// of an operator or a client that changes something or that is given a secret.
+//
+// The invariant: an entry is written for every act, at any log level, and never
+// sampled. Acts that come by the thousand may share an entry that counts them
+// (Tally). An entry has names, keys and outcomes, and no value that was set: no
+// password, digest or key of a certificate ever gets here.
+//
+// The log is apart from the daemon's own. Under systemd it is the journal
+// (journalctl -t thor-audit), elsewhere a file or standard error with one JSON
+// object a line. It is not a history of the network: what members do by
+// themselves is in the events.
+package audit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/journal"
+	"github.com/rs/zerolog"
+
+	"thor/subjects"
+)
+
+// Identifier is the SYSLOG_IDENTIFIER of entries in the journal.
+const Identifier = "thor-audit"
+
+// The acts. SOAP operations have their own names as What.
+const (
+	Drain       = "drain"
+	Resume      = "resume"
+	Revoke      = "revoke" // at the authority, or a revocation list in force at a broker
+	Issue       = "issue"
+	Renew       = "renew"
+	Reload      = "reload"
+	SOAP        = "soap"
+	Credentials = "credentials" // the database's password was given to a node
+	Profile     = "profile"     // a subscriber's profile, with its digest, was given to a node
+)
+
+// The outcomes. A SOAP fault has its number and name instead.
+const (
+	OK      = "ok"
+	Refused = "refused" // the one who acts may not
+	Failed  = "failed"  // it could not be done, or not all of it
+)
+
+// Local is who sends a signal or works on this machine without a name.
+const Local = "local"
+
+// An Entry is one act, or several alike. All fields are plain text; what is not
+// printable is replaced, and what is too long is cut.
+type Entry struct {
+	Who     string // node of the certificate, login or user of the machine; empty: not known
+	Act     string // one of the acts above
+	What    string // on which it was done: role and node, operation and key, certificate
+	From    string // address or node from which the act came; empty: this machine
+	Outcome string
+	Detail  string // why it failed, or what else matters
+	Count   int    // of the acts that this entry stands for; 0 is one
+}
+
+// A Config says where entries go.
+type Config struct {
+	// File gets a JSON object a line. It is opened for each entry, so that it may
+	// be rotated at any time. Empty: the journal if systemd collects this
+	// process's standard error, otherwise Stderr.
+	File   string
+	Stderr io.Writer // nil: os.Stderr
+	// Node and Daemon are in every entry; empty ones are left out.
+	Node, Daemon string
+	// Log is told of entries that could not be written, with the entry.
+	Log zerolog.Logger
+}
+
+// A Log takes entries. A nil *Log drops them; its methods may be called
+// concurrently.
+type Log struct {
+	node, daemon string
+	write        func(*Entry, []byte) error // gets the entry and its line
+	log          zerolog.Logger
+	now          func() time.Time
+}
+
+// Open makes the log of a process. A file that cannot be written is an error now.
+func Open(cfg Config) (*Log, error) {
+	l := &Log{node: cfg.Node, daemon: cfg.Daemon, now: time.Now, log: unsampled(cfg.Log)}
+	switch {
+	case cfg.File != "":
+		if err := appendLine(cfg.File, nil); err != nil {
+			return nil, fmt.Errorf("audit log: %w", err)
+		}
+		l.write = func(_ *Entry, line []byte) error { return appendLine(cfg.File, line) }
+	case collected():
+		l.write = func(e *Entry, _ []byte) error { return journal.Send(e.String(), journal.PriNotice, l.fields(e)) }
+	case cfg.Stderr != nil:
+		l.write = toWriter(cfg.Stderr)
+	default:
+		l.write = toWriter(os.Stderr)
+	}
+	return l, nil
+}
+
+// To is a log that writes its lines to w.
+func To(w io.Writer) *Log { return &Log{write: toWriter(w), now: time.Now} }
+
+// Through is a log whose entries are lines of log, at any level and unsampled:
+// for processes that have no other.
+func Through(log zerolog.Logger) *Log {
+	log = unsampled(log)
+	return &Log{now: time.Now, log: log, write: func(e *Entry, _ []byte) error {
+		log.Log().Str("comp", "audit").Str("who", e.Who).Str("act", e.Act).Str("what", e.What).Str("from", e.From).
+			Str("outcome", e.Outcome).Str("detail", e.Detail).Int("count", e.Count).Msg("audit")
+		return nil
+	}}
+}
+
+// unsampled is log without a sampler.
+func unsampled(log zerolog.Logger) zerolog.Logger { return log.Sample(nil) }
+
+// collected reports whether systemd's journal gets the standard error of this
+// process, and takes entries.
+func collected() bool {
+	is, err := journal.StderrIsJournalStream()
+	return err == nil && is && journal.Enabled()
+}
+
+func appendLine(path string, line []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if len(line) > 0 {
+		_, err = f.Write(line)
+	}
+	return errors.Join(err, f.Close())
+}
+
+func toWriter(w io.Writer) func(*Entry, []byte) error {
+	var mu sync.Mutex
+	return func(_ *Entry, line []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := w.Write(line)
+		return err
+	}
+}
+
+// Write writes an entry. It returns once the entry has been handed over: a
+// caller that gives away a secret writes first.
+func (l *Log) Write(e Entry) {
+	if l == nil {
+		return
+	}
+	e = e.clean()
+	line := l.line(&e)
+	if err := l.write(&e, line); err != nil {
+		l.log.Error().Err(err).RawJSON("entry", line[:len(line)-1]).Msg("audit entry not written to its log")
+	}
+}
+
+// The longest values, in bytes.
+const (
+	maxName = 256
+	maxText = 1024
+)
+
+func (e Entry) clean() Entry {
+	e.Who = subjects.Printable(e.Who, maxName)
+	e.Act = subjects.Printable(e.Act, maxName)
+	e.What = subjects.Printable(e.What, maxText)
+	e.From = subjects.Printable(e.From, maxName)
+	e.Outcome = subjects.Printable(e.Outcome, maxName)
+	e.Detail = subjects.Printable(e.Detail, maxText)
+	e.Count = max(e.Count, 1)
+	return e
+}
+
+// line is an entry as JSON, with a line feed.
+func (l *Log) line(e *Entry) []byte {
+	b, err := json.Marshal(struct {
+		Time    string `json:"time"`
+		Comp    string `json:"comp"`
+		Node    string `json:"node,omitempty"`
+		Daemon  string `json:"daemon,omitempty"`
+		Who     string `json:"who"`
+		Act     string `json:"act"`
+		What    string `json:"what"`
+		From    string `json:"from"`
+		Outcome string `json:"outcome"`
+		Detail  string `json:"detail,omitempty"`
+		Count   int    `json:"count"`
+	}{
+		l.now().UTC().Format(time.RFC3339Nano), "audit", l.node, l.daemon,
+		e.Who, e.Act, e.What, e.From, e.Outcome, e.Detail, e.Count,
+	})
+	if err != nil {
+		panic("audit: encode: " + err.Error()) // strings and a number only
+	}
+	return append(b, '\n')
+}
+
+// fields are an entry for the journal, which has its own clock.
+func (l *Log) fields(e *Entry) map[string]string {
+	f := map[string]string{
+		"SYSLOG_IDENTIFIER": Identifier, "THOR_NODE": l.node, "THOR_DAEMON": l.daemon, "THOR_WHO": e.Who, "THOR_ACT": e.Act,
+		"THOR_WHAT": e.What, "THOR_FROM": e.From, "THOR_OUTCOME": e.Outcome, "THOR_DETAIL": e.Detail, "THOR_COUNT": strconv.Itoa(e.Count),
+	}
+	for k, v := range f {
+		if v == "" {
+			delete(f, k)
+		}
+	}
+	return f
+}
+
+// String is an entry for a reader of the journal.
+func (e *Entry) String() string {
+	var b strings.Builder
+	who := e.Who
+	if who == "" {
+		who = "(unknown)"
+	}
+	fmt.Fprintf(&b, "%s: %s %s", who, e.Act, e.What)
+	if e.Count > 1 {
+		fmt.Fprintf(&b, " (%d times)", e.Count)
+	}
+	if e.From != "" {
+		fmt.Fprintf(&b, " from %s", e.From)
+	}
+	fmt.Fprintf(&b, ": %s", e.Outcome)
+	if e.Detail != "" {
+		fmt.Fprintf(&b, ", %s", e.Detail)
+	}
+	return b.String()
+}
