@@ -46,7 +46,7 @@ func TestOffATerminalThePlainScreenComesOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(out, "Thor network for sipthor.net at ") || !strings.Contains(out, "\n81.23.228.150   myself\n") {
+	if !strings.HasPrefix(out, "SIP Thor network for sipthor.net at ") || !strings.Contains(out, "\n    81.23.228.150   myself\n") {
 		t.Errorf("got\n%s", out)
 	}
 	if strings.ContainsRune(out, '\x1b') || strings.Contains(out, "s3cr3t") {

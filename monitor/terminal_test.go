@@ -255,7 +255,7 @@ func TestOutputIntoAPipeIsPlain(t *testing.T) {
 	if errors.As(err, &exit) {
 		t.Fatalf("%v: %s", err, exit.Stderr)
 	}
-	if !bytes.HasPrefix(out, []byte("Thor network for sipthor.net at ")) || bytes.ContainsRune(out, '\x1b') {
+	if !bytes.HasPrefix(out, []byte("SIP Thor network for sipthor.net at ")) || bytes.ContainsRune(out, '\x1b') {
 		t.Errorf("got %q", out)
 	}
 }

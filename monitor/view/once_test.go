@@ -76,52 +76,80 @@ func state(s subjects.State, why string, since time.Duration) func(*subjects.Mem
 }
 
 // sipthor2009 is the network of the screen in the SIP Thor description (wiki,
-// version 10 of 20 September 2009).
-//
-// Of the description: the domain; 81.23.228.150 as media_relay, sip_proxy,
-// thor_dnsmanager, thor_manager and the thor_monitor that is "myself"; three
-// sip_proxy members; two thor_manager members, both at priority 50; three
-// thor_database members, of which the first is 10.0.0.131, two are at priority 10
-// and share a database name, and one is at 50; the shape of the screen.
-//
-// Reconstructed, since the literal screen was not at hand: the words of the
-// title around domain, time and date, and its time; the other addresses (public
-// ones of that platform, and neighbours of 10.0.0.131); the database's user,
-// names and the hosts in the URIs. Node names were not on the screen.
+// version 10 of 20 September 2009). Node names were not on the screen.
 func sipthor2009() network {
 	n := newNetwork("sipthor.net")
-	for _, r := range []subjects.Role{"media_relay", "sip_proxy", "thor_dnsmanager", "thor_manager", "thor_monitor"} {
-		n.member(r, "node150", "81.23.228.150")
+	for role, addrs := range map[subjects.Role]string{
+		"media_relay":         "85.17.186.7 81.23.228.150 85.17.186.6 81.23.228.129", // the screen orders them
+		"provisioning_server": "81.23.228.164 81.23.228.144",
+		"sip_proxy":           "81.23.228.129 81.23.228.150 85.17.186.7",
+		"thor_dnsmanager":     "80.247.197.195 81.23.228.150 85.17.186.8",
+		"thor_monitor":        "81.23.228.150",
+		"voicemail_server":    "81.23.228.143",
+		"xcap_server":         "81.23.228.144 81.23.228.164",
+	} {
+		for a := range strings.FieldsSeq(addrs) {
+			n.member(role, nodeAt(a), a)
+		}
 	}
-	for _, r := range []subjects.Role{"media_relay", "sip_proxy"} {
-		n.member(r, "node129", "81.23.228.129").member(r, "node7", "85.17.186.7")
+	for _, a := range []string{"81.23.228.150", "85.17.186.8"} {
+		n.member("thor_manager", nodeAt(a), a, priority(50))
 	}
-	n.member("thor_dnsmanager", "node7", "85.17.186.7")
-	n.member("thor_manager", "node150", "81.23.228.150", priority(50)).member("thor_manager", "node7", "85.17.186.7", priority(50))
-	n.member("thor_database", "zdb1", "10.0.0.131", priority(10), database("mysql://sipthor:s3cr3t@10.0.0.131/sipthor"))
-	n.member("thor_database", "db2", "10.0.0.132", priority(10), database("mysql://sipthor:s3cr3t@10.0.0.132/sipthor"))
-	n.member("thor_database", "db3", "10.0.0.133", priority(50), database("mysql://sipthor:s3cr3t@10.0.0.133/sipthor_standby"))
+	for _, d := range []struct {
+		addr, host string
+		priority   int
+	}{{"10.0.0.131", "db-log.dns-hosting.info", 10}, {"10.0.0.132", "db-log.dns-hosting.info", 10}, {"85.17.186.8", "10.30.30.8", 50}} {
+		n.member("thor_database", nodeAt(d.addr), d.addr, priority(d.priority), database("mysql://sipthor:s3cr3t@"+d.host+"/sipthor"))
+	}
 	return n
 }
 
-func TestOncePrintsTheScreenOf2009(t *testing.T) {
-	got := view.Once(sipthor2009().Status, noon, view.OnceOptions{Node: "node150"})
-	golden(t, "../testdata/sipthor-2009.golden", got)
-	if got != trimLines(got) || !strings.HasSuffix(got, "\n") || strings.HasSuffix(got, "\n\n") {
-		t.Error("lines end in blanks, or the screen not in one newline")
+func nodeAt(addr string) subjects.NodeID {
+	return subjects.NodeID("n" + strings.ReplaceAll(addr, ".", "-"))
+}
+
+// The golden file is the screen as it stands in the description, with the blanks
+// at the ends of its lines.
+func TestOncePrintsTheScreenOf2009ByteForByte(t *testing.T) {
+	want, err := os.ReadFile("testdata/sipthor-2009.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2009, time.September, 20, 1, 33, 54, 0, noon.Location())
+	if got := view.Once(sipthor2009().Status, at, view.OnceOptions{Node: nodeAt("81.23.228.150")}); got != string(want) {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
 }
 
-func TestOnceShowsStatesOnlyWhereTheyAreNotUpAndWidensOnlyWhereNeeded(t *testing.T) {
+func TestOnceAddsToTheRightWhatTheScreenOf2009HasNot(t *testing.T) {
+	also := func(addr string) func(*subjects.Member) {
+		return func(m *subjects.Member) { m.Addresses = append(m.Addresses, netip.MustParseAddr(addr)) }
+	}
 	n := newNetwork("example.org")
 	n.member("sip_proxy", "n1", "192.0.2.10")
 	n.member("sip_proxy", "n2", "192.0.2.9", state(subjects.Suspect, "OPTIONS timed out", time.Minute))
 	n.member("sip_proxy", "n3", "192.0.2.200", state(subjects.Draining, "operator", time.Minute), priority(5))
+	n.member("sip_proxy", "n6", "192.0.2.11", also("192.0.2.12"))
+	n.member("sip_proxy", "n7", "192.0.2.13", also("2001:db8::d"), state(subjects.Suspect, "", time.Minute))
+	n.member("sip_proxy", "n8", "2001:db8::e", also("192.0.2.14"))
 	n.member("media_relay", "n1", "2001:db8:1234:5678:9abc:def0:1234:5678", priority(10))
 	n.member("media_relay", "n2", "192.0.2.10", priority(10))
 	n.member("thor_database", "n4", "192.0.2.3", priority(10), database("mysql://thor:p@ss:w/rd@192.0.2.3/thor"), state(subjects.Suspect, "down", 0))
 	n.member("thor_eventserver", "n5", "255.255.255.254")
-	golden(t, "testdata/once-states.golden", view.Once(n.Status, noon, view.OnceOptions{Node: "n1"}))
+	n.member("thor_eventserver", "n9", "2001:db8::9")
+	n.member("thor_monitor", "n1", "192.0.2.10", also("2001:db8::1"), state(subjects.Draining, "operator", time.Minute))
+	got := view.Once(n.Status, noon, view.OnceOptions{Node: "n1"})
+	golden(t, "testdata/once-states.golden", got)
+	for _, line := range []string{
+		"    192.0.2.9       suspect\n", "    192.0.2.10     \n", "    192.0.2.11      192.0.2.12\n", "    192.0.2.13      2001:db8::d suspect\n",
+		"    192.0.2.14      2001:db8::e\n", "    192.0.2.200     priority=5   draining\n",
+		"    2001:db8:1234:5678:9abc:def0:1234:5678 priority=10 \n", "    192.0.2.10      priority=10 \n",
+		"    192.0.2.3       priority=10  mysql://thor:xxxxxx@192.0.2.3/thor suspect\n", "    192.0.2.10      myself 2001:db8::1 draining\n",
+	} {
+		if !strings.Contains(got, "\n"+line) {
+			t.Errorf("no line %q", line)
+		}
+	}
 }
 
 func TestOnceOfNothingSaysSo(t *testing.T) {
