@@ -170,10 +170,11 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 	return &http.Server{
 		Handler: s,
 		TLSConfig: &tls.Config{
-			MinVersion: tls.VersionTLS12, GetCertificate: s.cfg.Certificate, NextProtos: []string{"http/1.1"},
+			MinVersion: tls.VersionTLS12, GetCertificate: s.cfg.Certificate,
+			NextProtos: []string{"http/1.1", "http/1.0"}, // what is told to send HTTP/1.0 may offer that alone: curl does
 		},
 		ReadHeaderTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/1.1 only: SOAP needs no more
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2: SOAP needs no more
 		BaseContext:  func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ErrorLog:     stdlog.New(debugWriter{s.log}, "", 0), // handshakes that fail: anybody can make them
 	}
