@@ -1,71 +1,182 @@
 package provisioning
 
 import (
+	"crypto/tls"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Connections at once: of all clients, above which they wait, and of one
-// address, above which they are closed, so that nobody can hold them all.
+// Connections at once. At a limit a connection on which nothing is asked makes
+// room for the new one; without one the new one is closed. So clients that hold
+// connections cannot keep others away, whatever number of addresses they have.
 const (
-	connections        = 512
-	connectionsPerAddr = 128
+	connections          = 512 // of all clients
+	connectionsPerPrefix = 128 // of a /24 of IPv4 or a /56 of IPv6: what one site has
+	connectionsPerAddr   = 64  // of an address of IPv4 or a /64 of IPv6: what one host has
 )
 
-// fairListener closes connections of an address (IPv6: of a /64) that has too
-// many of them.
-type fairListener struct {
+// A quota bounds connections by where they come from.
+type quota struct{ all, prefix, addr int }
+
+// A boundedListener accepts connections within a quota. Tell it their states by
+// noteState, or none of them ever counts as idle.
+type boundedListener struct {
 	net.Listener
-	most int
+	quota  quota
+	closed *prometheus.CounterVec // by why
 
-	mu   sync.Mutex
-	open map[netip.Prefix]int
+	mu       sync.Mutex
+	open     map[*boundedConn]struct{}
+	byAddr   map[netip.Prefix]int
+	byPrefix map[netip.Prefix]int
 }
 
-func newFairListener(l net.Listener, most int) *fairListener {
-	return &fairListener{Listener: l, most: most, open: make(map[netip.Prefix]int)}
+// A boundedConn is a connection with what decides whether it makes room.
+type boundedConn struct {
+	net.Conn
+	of           *boundedListener
+	addr, prefix netip.Prefix
+	state        http.ConnState // guarded by of.mu, as since
+	since        time.Time
 }
 
-func (l *fairListener) Accept() (net.Conn, error) {
+func newBoundedListener(l net.Listener, q quota, closed *prometheus.CounterVec) *boundedListener {
+	return &boundedListener{
+		Listener: l, quota: q, closed: closed,
+		open: make(map[*boundedConn]struct{}), byAddr: make(map[netip.Prefix]int), byPrefix: make(map[netip.Prefix]int),
+	}
+}
+
+// Accept implements net.Listener.
+func (l *boundedListener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		raw, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		ap, _ := netip.ParseAddrPort(c.RemoteAddr().String()) // TCP addresses are of this form
-		from := source(ap.Addr())
-		if l.enter(from) {
-			return &fairConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(from) })}, nil
+		ap, _ := netip.ParseAddrPort(raw.RemoteAddr().String()) // TCP addresses are of this form
+		c := &boundedConn{Conn: raw, of: l, addr: source(ap.Addr()), prefix: site(ap.Addr()), since: time.Now()}
+		if l.admit(c) {
+			return c, nil
 		}
-		_ = c.Close() // nothing was promised
+		_ = raw.Close() // nothing was promised
+		l.closed.WithLabelValues("refused").Inc()
 	}
 }
 
-func (l *fairListener) enter(from netip.Prefix) bool {
+// site is the network that counts as one origin: providers hand out as much.
+func site(a netip.Addr) netip.Prefix {
+	bits := 24
+	if a = a.Unmap(); a.Is6() {
+		bits = 56
+	}
+	p, _ := a.Prefix(bits) // an invalid address has the zero prefix
+	return p
+}
+
+// admit adds c if there is room, or if another connection makes room.
+func (l *boundedListener) admit(c *boundedConn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[from] >= l.most {
-		return false
+	for _, limit := range []struct {
+		full   bool
+		within func(*boundedConn) bool
+	}{
+		{l.byAddr[c.addr] >= l.quota.addr, func(o *boundedConn) bool { return o.addr == c.addr }},
+		{l.byPrefix[c.prefix] >= l.quota.prefix, func(o *boundedConn) bool { return o.prefix == c.prefix }},
+		{len(l.open) >= l.quota.all, func(*boundedConn) bool { return true }},
+	} {
+		if !limit.full {
+			continue
+		}
+		v := l.victim(c, limit.within)
+		if v == nil {
+			return false
+		}
+		why := "idle"
+		if v.state != http.StateIdle {
+			why = "silent"
+		}
+		l.closed.WithLabelValues(why).Inc()
+		l.remove(v)
+		_ = v.Conn.Close()
 	}
-	l.open[from]++
+	l.open[c] = struct{}{}
+	l.byAddr[c.addr]++
+	l.byPrefix[c.prefix]++
 	return true
 }
 
-func (l *fairListener) leave(from netip.Prefix) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[from]--; l.open[from] == 0 {
-		delete(l.open, from)
+// victim is the connection that makes room for c: of the site that holds most
+// connections, of the host there that holds most, the one that has been idle
+// longest. Where none is idle it is one that has asked nothing yet, of a host or a
+// site that holds more than c's. Connections with a request are never taken.
+func (l *boundedListener) victim(c *boundedConn, within func(*boundedConn) bool) *boundedConn {
+	var best *boundedConn
+	for o := range l.open {
+		idle := o.state == http.StateIdle
+		silent := o.state == http.StateNew && (l.byAddr[o.addr] > l.byAddr[c.addr]+1 || l.byPrefix[o.prefix] > l.byPrefix[c.prefix]+1)
+		if !within(o) || !idle && !silent {
+			continue
+		}
+		if best == nil || l.before(o, best) {
+			best = o
+		}
+	}
+	return best
+}
+
+// before reports whether a makes room rather than b.
+func (l *boundedListener) before(a, b *boundedConn) bool {
+	if ai, bi := a.state == http.StateIdle, b.state == http.StateIdle; ai != bi {
+		return ai
+	}
+	if x, y := l.byPrefix[a.prefix], l.byPrefix[b.prefix]; x != y {
+		return x > y
+	}
+	if x, y := l.byAddr[a.addr], l.byAddr[b.addr]; x != y {
+		return x > y
+	}
+	return a.since.Before(b.since)
+}
+
+// remove forgets c. The caller holds mu.
+func (l *boundedListener) remove(c *boundedConn) {
+	if _, ok := l.open[c]; !ok {
+		return
+	}
+	delete(l.open, c)
+	if l.byAddr[c.addr]--; l.byAddr[c.addr] == 0 {
+		delete(l.byAddr, c.addr)
+	}
+	if l.byPrefix[c.prefix]--; l.byPrefix[c.prefix] == 0 {
+		delete(l.byPrefix, c.prefix)
 	}
 }
 
-type fairConn struct {
-	net.Conn
-	leave func()
+// noteState is for http.Server.ConnState.
+func (l *boundedListener) noteState(c net.Conn, s http.ConnState) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	b, ok := c.(*boundedConn)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b.state, b.since = s, time.Now()
 }
 
-func (c *fairConn) Close() error {
-	c.leave()
+// Close implements net.Conn.
+func (c *boundedConn) Close() error {
+	c.of.mu.Lock()
+	c.of.remove(c)
+	c.of.mu.Unlock()
 	return c.Conn.Close()
 }

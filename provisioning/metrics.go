@@ -11,6 +11,7 @@ type metrics struct {
 	seconds *prometheus.HistogramVec
 	logins  *prometheus.CounterVec
 	refused *prometheus.CounterVec
+	closed  *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -28,11 +29,15 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "thor_provisioning_refused_requests_total", Help: "Requests that were no calls, by HTTP status.",
 		}, []string{"status"}),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "thor_provisioning_closed_connections_total",
+			Help: "Connections closed at a limit: idle or silent ones that made room for another one, and new ones that were refused.",
+		}, []string{"why"}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.calls, m.seconds, m.logins, m.refused} {
+	for _, c := range []prometheus.Collector{m.calls, m.seconds, m.logins, m.refused, m.closed} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"thor/provisioning/ngnpro"
@@ -24,7 +23,7 @@ import (
 
 // Limits of the HTTP server.
 const (
-	readTime     = 5 * time.Second         // for a request to arrive, header and body each
+	readTime     = 5 * time.Second         // for a TLS handshake, and for a request to arrive, header and body each
 	callTime     = 4700 * time.Millisecond // for an operation: a database that hangs becomes a fault, sent within 5 s
 	writeTime    = 15 * time.Second
 	idleTime     = 60 * time.Second
@@ -133,10 +132,11 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.describeAt(public)
 	srv := s.httpServer(ctx)
+	bounded := newBoundedListener(l, quota{connections, connectionsPerPrefix, connectionsPerAddr}, s.metrics.closed)
+	srv.ConnState = bounded.noteState
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		tl := tls.NewListener(newFairListener(netutil.LimitListener(l, connections), connectionsPerAddr), srv.TLSConfig)
-		if err := srv.Serve(tl); !errors.Is(err, http.ErrServerClosed) {
+		if err := srv.Serve(tls.NewListener(bounded, srv.TLSConfig)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve SOAP: %w", err)
 		}
 		return nil

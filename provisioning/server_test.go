@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -149,48 +148,6 @@ func TestMessageThatNeverEndsIsCutOff(t *testing.T) {
 	if resp.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(b), "SOAP-ENV:Client") || !resp.Close {
 		t.Errorf("%d %s, close %v", resp.StatusCode, b, resp.Close)
 	}
-}
-
-func TestOneAddressCannotHoldAllConnections(t *testing.T) {
-	s := start(t, config(t, populated(t)))
-	var idle []net.Conn
-	for range 140 {
-		c, err := net.Dial("tcp", s.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		idle = append(idle, c)
-	}
-	closed := 0
-	for _, c := range idle[128:] {
-		if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Read(make([]byte, 1)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			closed++
-		}
-	}
-	if closed != 12 {
-		t.Errorf("%d of 12 too many are closed", closed)
-	}
-	// Another address is served all the same, and so is this one when it has fewer.
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
-	if c, err := tls.DialWithDialer(&d, "tcp", s.Addr().String(), &tls.Config{InsecureSkipVerify: true}); err != nil {
-		t.Error(err)
-	} else {
-		c.Close()
-	}
-	for _, c := range idle {
-		c.Close()
-	}
-	for range 1000 { // until the server has noticed
-		if c, err := s.dial(t, nil); err == nil {
-			c.Close()
-			return
-		}
-	}
-	t.Error("the address is never served again")
 }
 
 func TestOtherMethodsAndPlacesAreToldWhatToDo(t *testing.T) {
