@@ -170,8 +170,8 @@ func (a *Announcement) Check() error {
 	default:
 		return bad(CodeState, "state %q", clip(string(a.State)))
 	}
-	if a.Priority < 0 || a.Priority > 65535 || a.Weight < 0 || a.Weight > 65535 {
-		return bad(CodeRange, "priority and weight are 0 to 65535")
+	if a.Priority < 0 || a.Priority > MaxPriority || a.Weight < 0 || a.Weight > MaxWeight {
+		return bad(CodeRange, "priority and weight are 0 to %d", MaxWeight)
 	}
 	if a.Seq > MaxNumber || a.Seen != nil && !a.Seen.Sane() {
 		return bad(CodeRange, "a number above 2^53")
@@ -192,13 +192,20 @@ func checkAddresses(as []netip.Addr) error {
 		return bad(CodeAddress, "%d addresses, 1 to %d allowed", len(as), MaxAddresses)
 	}
 	for i, a := range as {
-		switch {
-		case !a.IsValid(), a.IsUnspecified(), a.IsMulticast(), a.Is4In6(), a.Zone() != "",
-			a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-			return bad(CodeAddress, "%q cannot be a member's address", a)
-		case slices.Contains(as[:i], a):
-			return bad(CodeAddress, "%s twice", a)
+		if err := checkAddress(a, as[:i]); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func checkAddress(a netip.Addr, before []netip.Addr) error {
+	switch {
+	case !a.IsValid(), a.IsUnspecified(), a.IsMulticast(), a.Is4In6(), a.Zone() != "",
+		a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return bad(CodeAddress, "%q cannot be a member's address", a)
+	case slices.Contains(before, a):
+		return bad(CodeAddress, "%s twice", a)
 	}
 	return nil
 }

@@ -25,6 +25,8 @@
 //	thor.crl, thor.crl.get              operators, brokers  brokers              DER CRL         on revocation
 //	thor.sys.disconnect                 broker (system)     managers             NATS event      a client connection ended
 //	thor.sys.revoked                    brokers             managers             Revoked         a certificate was revoked
+//	thor.sys.identity.<broker>          that broker         managers             Identity        before a connection's first message
+//	thor.sys.identity.get               managers            brokers              none            asks for all identities again
 //
 // thor.role.* is the manager's voice and thor.role.*.* the members': a broker
 // decides by subject alone who may say what, and on a bare role subject it

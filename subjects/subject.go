@@ -75,11 +75,13 @@ func (r Role) HostLabel() string { return strings.ReplaceAll(string(r), "_", "-"
 // are refused. The zero value is not a valid node.
 type NodeID string
 
-// reserved are the host labels of the zone that no node may take: the services
-// of the original's zone, the lookup tree, and the labels of the known roles.
+// reserved are the host labels that no node may take: the services of the
+// original's zone, the lookup tree, the labels of the known roles, and a token
+// of the wire.
 var reserved = []string{
 	"proxy", "xcap", "ngnpro", "msrprelay", "voicemail", "relay", "lookup", "eventserver",
 	"sip-proxy", "media-relay", "voicemail-server", "xcap-server", "provisioning-server", "msrprelay-server",
+	"get", // the last token of questions to all brokers
 	"thor-eventserver", "thor-manager", "thor-dnsmanager", "thor-database", "thor-monitor", "thor-operator",
 }
 
@@ -120,7 +122,12 @@ const (
 	CRLGet       = "thor.crl.get"
 	Disconnect   = "thor.sys.disconnect" // server.DisconnectEventMsg of the members' account
 	RevokedNode  = "thor.sys.revoked"
+	Identities   = "thor.sys.identity.*"   // every Identity, and IdentityGet
+	IdentityGet  = "thor.sys.identity.get" // managers ask brokers for all their identities
 )
+
+// IdentityOf is the subject on which broker tells managers what certificates say.
+func IdentityOf(broker NodeID) string { return "thor.sys.identity." + string(broker) }
 
 // View is the subject on which the active manager publishes role's member list.
 func View(role Role) string { return "thor.role." + string(role) }

@@ -260,6 +260,7 @@ func TestGoldenPayloads(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"v":1,"node":"n1","role":"sip_proxy","addresses":["10.0.0.1"],"attrs":{"a":1}}`))
 	f.Add(status(3, "n1", "n2").Encode())
+	f.Add([]byte(`{"v":1,"broker":"b1","node":"n1","serial":"0a","not_after":"2026-12-24T01:02:03Z","roles":["sip_proxy"],"addresses":["10.0.0.1"],"bounds":{"sip_proxy":{"weight":200}}}`))
 	f.Add(subjects.Diff(status(1, "n1"), status(2, "n2")).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if a, err := subjects.ParseAnnouncement("thor.role.sip_proxy.n1", b); err == nil {
@@ -277,6 +278,13 @@ func FuzzParse(f *testing.F) {
 			if n, _, ok := s.Apply(subjects.Diff(s, status(s.Generation+1, "n1"))); ok && n == nil {
 				t.Error("apply gave nothing")
 			}
+		}
+		if w, err := subjects.ParseIdentity("thor.sys.identity.b1", b); err == nil {
+			if again, err := subjects.ParseIdentity("thor.sys.identity.b1", w.Encode()); err != nil || !reflect.DeepEqual(w, again) {
+				t.Errorf("identity does not survive a round trip: %v", err)
+			}
+		} else if subjects.CodeOf(err) == "" {
+			t.Errorf("error without code: %v", err)
 		}
 		_, _ = subjects.ParseDelta(b)
 		_, _ = subjects.ParseTick(b)

@@ -26,6 +26,9 @@ const (
 	MaxAttrValue    = 512 // bytes
 	MaxReason       = 200 // bytes
 	MaxRoles        = 16  // roles of one certificate
+	MaxCertified    = 32  // addresses of one certificate
+	MaxWeight       = 65535
+	MaxPriority     = 65535
 	maxDepth        = 16
 	// MaxNumber is the greatest epoch or generation: beyond it a JSON reader in
 	// another language would lose precision, so it is taken for a lie.
