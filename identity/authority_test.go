@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -191,6 +192,9 @@ func TestRequestsThatWouldNotBeInFormAreRefused(t *testing.T) {
 		"IPv4 in IPv6":          {edit(func(r *identity.Request) { r.Addresses[0] = netip.MustParseAddr("::ffff:192.0.2.1") }), identity.ErrAddress},
 		"address with zone":     {edit(func(r *identity.Request) { r.Addresses[0] = netip.MustParseAddr("fe80::1%eth0") }), identity.ErrAddress},
 		"address twice":         {edit(func(r *identity.Request) { r.Addresses = append(r.Addresses, r.Addresses[0]) }), identity.ErrAddress},
+		"bound of another role": {edit(func(r *identity.Request) { r.Bounds = map[subjects.Role]subjects.Bound{"media_relay": {Weight: 1}} }), identity.ErrBoundRole},
+		"bound below zero":      {edit(func(r *identity.Request) { r.Bounds = map[subjects.Role]subjects.Bound{"sip_proxy": {Weight: -1}} }), identity.ErrBound},
+		"bound above the range": {edit(func(r *identity.Request) { r.Bounds = map[subjects.Role]subjects.Bound{"sip_proxy": {Priority: 65536}} }), identity.ErrBound},
 		"hosts of no broker":    {edit(func(r *identity.Request) { r.Hosts = []string{"a.example.net"} }), identity.ErrRequest},
 		"wildcard host":         {edit(func(r *identity.Request) { r.Roles = []subjects.Role{brokerRole}; r.Hosts = []string{"*.example.net"} }), identity.ErrRequest},
 		"negative validity":     {edit(func(r *identity.Request) { r.Validity = -1 }), identity.ErrRequest},
@@ -219,6 +223,7 @@ func TestRenewalKeepsWhatTheNodeIs(t *testing.T) {
 	r := request("ev1", brokerRole)
 	r.Addresses = append(r.Addresses, netip.MustParseAddr("2001:db8::1"))
 	r.Hosts = []string{"broker.example.org"}
+	r.Bounds = map[subjects.Role]subjects.Bound{brokerRole: {Weight: 300, Priority: 3}}
 	r.Key = identity.Ed25519
 	r.NotBefore, r.Validity = time.Now().Add(-2*time.Hour), time.Hour // it has expired
 	old, oldKey, err := a.Issue(r)
@@ -229,7 +234,7 @@ func TestRenewalKeepsWhatTheNodeIs(t *testing.T) {
 	check(t, err)
 	is := load(t, writeFiles(t, cert, key, a.CertificatePEM())).Identity()
 	if is.Node != was.Node || !slices.Equal(is.Roles, was.Roles) || !slices.Equal(is.Addresses, was.Addresses) ||
-		!slices.Equal(is.Hosts, was.Hosts) || is.Serial == was.Serial || bytes.Equal(key, oldKey) {
+		!slices.Equal(is.Hosts, was.Hosts) || !maps.Equal(is.Bounds, r.Bounds) || is.Serial == was.Serial || bytes.Equal(key, oldKey) {
 		t.Errorf("was %+v, is %+v", was, is)
 	}
 	if _, ok := leafOf(t, cert).PublicKey.(ed25519.PublicKey); !ok {

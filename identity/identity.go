@@ -19,7 +19,7 @@ import (
 
 const (
 	uriPrefix    = "spiffe://"
-	maxAddresses = 32 // IP SANs of one certificate; an announcement carries fewer
+	maxAddresses = subjects.MaxCertified // IP SANs of one certificate; an announcement carries fewer
 	minRSA       = 2048
 	maxRSA       = 8192 // crypto/tls refuses more
 	maxDomain    = 189  // so that a host label of 63 and a dot fit before it in 253
@@ -30,12 +30,14 @@ const (
 type Identity struct {
 	Domain    string
 	Node      subjects.NodeID
-	Roles     []subjects.Role // sorted, never empty
-	Addresses []netip.Addr    // what it may announce, in the certificate's order; may be empty
-	Hosts     []string        // DNS SANs that are plain host names, of meaning for brokers only
+	Roles     []subjects.Role                  // sorted, never empty
+	Addresses []netip.Addr                     // what it may announce, in the certificate's order; may be empty
+	Bounds    map[subjects.Role]subjects.Bound // of weight and priority, where it names any; see Bound
+	Hosts     []string                         // DNS SANs that are plain host names, of meaning for brokers only
 	NotBefore time.Time
 	NotAfter  time.Time
 	Serial    string // lower-case hex, an even number of digits as openssl prints it
+	Issuer    string // tells authorities apart that gave the same serial; see Revocations.Serial
 }
 
 // Has reports whether the certificate names role r.
@@ -79,10 +81,11 @@ func FromCertificate(leaf *x509.Certificate) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	roles, err := parseSubject(leaf.RawSubject, domain)
+	units, err := parseSubject(leaf.RawSubject, domain)
 	if err != nil {
 		return nil, err
 	}
+	roles := units.roles
 	for _, r := range roles {
 		if r.HostLabel() == string(node) {
 			return nil, fmt.Errorf("%w: %q is the host name of its role %s", ErrNode, node, r)
@@ -96,8 +99,8 @@ func FromCertificate(leaf *x509.Certificate) (*Identity, error) {
 		return nil, err
 	}
 	return &Identity{
-		Domain: domain, Node: node, Roles: roles, Addresses: addrs, Hosts: hosts(leaf),
-		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Serial: serialText(leaf.SerialNumber),
+		Domain: domain, Node: node, Roles: roles, Addresses: addrs, Bounds: units.bounds, Hosts: hosts(leaf),
+		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Serial: serialText(leaf.SerialNumber), Issuer: issuerText(leaf.RawIssuer, leaf.AuthorityKeyId),
 	}, nil
 }
 

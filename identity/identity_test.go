@@ -97,6 +97,30 @@ var bad = []struct {
 		}
 	}},
 	{"a role twice", identity.ErrDuplicateRole, addUnit("sip_proxy")},
+	{"bound without number", identity.ErrBound, addUnit("sip_proxy:weight")},
+	{"bound of nothing", identity.ErrBound, addUnit("sip_proxy:")},
+	{"bound without role", identity.ErrBound, addUnit(":weight:200")},
+	{"bound of all roles", identity.ErrBound, addUnit("weight:200")},
+	{"bound of an unknown kind", identity.ErrBound, addUnit("sip_proxy:Weight:200")},
+	{"bound with more", identity.ErrBound, addUnit("sip_proxy:weight:200:1")},
+	{"bound of 0", identity.ErrBound, addUnit("sip_proxy:weight:0")},
+	{"bound above the range", identity.ErrBound, addUnit("sip_proxy:weight:65536")},
+	{"bound with a sign", identity.ErrBound, addUnit("sip_proxy:weight:+200")},
+	{"bound with a zero before it", identity.ErrBound, addUnit("sip_proxy:weight:0200")},
+	{"bound with a blank", identity.ErrBound, addUnit("sip_proxy:weight: 200")},
+	{"bound of a role in capitals", identity.ErrBound, addUnit("SIP_proxy:weight:200")},
+	{"bound of an unknown role of ours", identity.ErrBound, addUnit("thor_root:weight:200")},
+	{"bound of a role it lacks", identity.ErrBoundRole, addUnit("voicemail_server:weight:200")},
+	{"bound too long for an OU", identity.ErrBound, func(s *spec) {
+		r := strings.Repeat("a", 60)
+		addUnit(r)(s)
+		addUnit(r + ":weight:200")(s)
+	}},
+	{"a bound twice", identity.ErrDuplicateBound, func(s *spec) {
+		addUnit("sip_proxy:weight:200")(s)
+		addUnit("sip_proxy:weight:200")(s)
+	}},
+	{"look-alike in a bound", identity.ErrNonASCII, addUnit("sip_proxy:weight:20\u0660")},
 	{"OU=a+OU=b", identity.ErrMultiValued, func(s *spec) {
 		s.subject = append(s.subject, append(ou("aa"), ou("bb")...))
 	}},
@@ -202,9 +226,14 @@ func TestGoodVariationsOfALeafAreAccepted(t *testing.T) {
 		},
 		"other kinds of names": func(s *spec) { s.names = append(s.names, san{1, "ops@example.net"}, san{2, "gw1.example.net"}) },
 		"loopback":             addIP("127.0.0.1"),
-		"domain of one label":  func(s *spec) { s.subject[0] = o("lab"); setURI("spiffe://lab/node/gw1")(s) },
-		"RSA of 2048 bits":     func(s *spec) { s.public = rsaPublic(2048) },
-		"out of date":          func(s *spec) { s.template.NotAfter = s.template.NotBefore.Add(time.Second) },
+		"bounds": func(s *spec) {
+			addUnit("sip_proxy:weight:200")(s)
+			addUnit("sip_proxy:priority:5")(s)
+			addUnit("media_relay:weight:65535")(s)
+		},
+		"domain of one label": func(s *spec) { s.subject[0] = o("lab"); setURI("spiffe://lab/node/gw1")(s) },
+		"RSA of 2048 bits":    func(s *spec) { s.public = rsaPublic(2048) },
+		"out of date":         func(s *spec) { s.template.NotAfter = s.template.NotBefore.Add(time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := goodSpec()

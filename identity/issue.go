@@ -24,12 +24,13 @@ import (
 type Request struct {
 	Node      subjects.NodeID
 	Roles     []subjects.Role
-	Addresses []netip.Addr     // needed by every role but thor_operator and thor_monitor
-	Hosts     []string         // further host names of a server that clients verify; <node>.<domain> is always one
-	Validity  time.Duration    // 0 = DefaultValidity
-	NotBefore time.Time        // zero = five minutes ago
-	Key       KeyType          // of the new key
-	PublicKey crypto.PublicKey // certify this key instead of making one
+	Bounds    map[subjects.Role]subjects.Bound // more than the default weight or priority; zero fields: the default
+	Addresses []netip.Addr                     // needed by every role but thor_operator and thor_monitor
+	Hosts     []string                         // further host names of a server that clients verify; <node>.<domain> is always one
+	Validity  time.Duration                    // 0 = DefaultValidity
+	NotBefore time.Time                        // zero = five minutes ago
+	Key       KeyType                          // of the new key
+	PublicKey crypto.PublicKey                 // certify this key instead of making one
 }
 
 func (r *Request) check() error {
@@ -56,6 +57,9 @@ func (r *Request) check() error {
 		if !hostName(h) {
 			return fmt.Errorf("%w: %s is not a host name", ErrRequest, show(h))
 		}
+	}
+	if err := bounds(r.Bounds).check(r.Roles); err != nil {
+		return fmt.Errorf("%w: %w", ErrRequest, err)
 	}
 	if r.Validity < 0 {
 		return fmt.Errorf("%w: a validity of %s", ErrRequest, r.Validity)
@@ -120,7 +124,7 @@ func (a *Authority) template(r Request) (*x509.Certificate, error) {
 		return nil, err
 	}
 	roles := slices.Sorted(slices.Values(r.Roles))
-	subject, err := subjectDER(a.domain, roles, string(r.Node))
+	subject, err := subjectDER(a.domain, roles, r.Bounds, string(r.Node))
 	if err != nil {
 		return nil, fmt.Errorf("encode the name of %s: %w", r.Node, err)
 	}
@@ -168,8 +172,8 @@ func serves(roles []subjects.Role) bool {
 }
 
 // Renew issues the successor of a certificate, which may have expired but must
-// be of this authority and not revoked: same node, roles, addresses and host
-// names. With a public key (see [ParseRequest], or the old certificate's own)
+// be of this authority and not revoked: same node, roles, bounds, addresses and
+// host names. With a public key (see [ParseRequest], or the old certificate's own)
 // it certifies that and returns no key; with nil it makes a new key.
 func (a *Authority) Renew(certificate []byte, validity time.Duration, public crypto.PublicKey) (newCertificate, key []byte, err error) {
 	certs, err := parseCertificates(certificate)
@@ -185,7 +189,7 @@ func (a *Authority) Renew(certificate []byte, validity time.Duration, public cry
 		return nil, nil, err
 	}
 	r := Request{
-		Node: id.Node, Roles: id.Roles, Addresses: id.Addresses, Hosts: id.Hosts,
+		Node: id.Node, Roles: id.Roles, Bounds: id.Bounds, Addresses: id.Addresses, Hosts: id.Hosts,
 		Validity: validity, PublicKey: public,
 	}
 	if _, ok := old.PublicKey.(ed25519.PublicKey); ok {

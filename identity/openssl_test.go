@@ -34,7 +34,8 @@ func TestCertificatesMadeWithOpenSSLAloneWork(t *testing.T) {
 		return load(t, identity.Files{Cert: path(node + ".crt"), Key: path(node + ".key"), CA: path("ca.crt")})
 	}
 	ev1, gw1, gw2 := creds("ev1"), creds("gw1"), creds("gw2")
-	if id := gw1.Identity(); id.Node != "gw1" || len(id.Roles) != 2 || !id.Has(subjects.MediaRelay) || len(id.Addresses) != 1 {
+	if id := gw1.Identity(); id.Node != "gw1" || len(id.Roles) != 2 || !id.Has(subjects.MediaRelay) || len(id.Addresses) != 1 ||
+		id.Bound("sip_proxy").Weight != 200 || id.Bound("media_relay").Weight != 100 {
 		t.Errorf("%+v", id)
 	}
 	for _, host := range []string{"ev1.example.net", "192.0.2.1"} {
@@ -50,6 +51,11 @@ func TestCertificatesMadeWithOpenSSLAloneWork(t *testing.T) {
 	changed, err := ev1.Revocations().Update(list, ev1.Authorities())
 	if !changed || err != nil {
 		t.Fatal(changed, err)
+	}
+	for _, c := range []*identity.Credentials{gw1, gw2} {
+		if id := c.Identity(); ev1.Revocations().Serial(id.Serial, id.Issuer) != (c == gw2) {
+			t.Errorf("%s by its serial %s of %s", id.Node, id.Serial, id.Issuer)
+		}
 	}
 	if _, serr, _ := handshake(t, called(gw2.ClientTLS(), "192.0.2.1"), ev1.ServerTLS()); !errors.Is(serr, identity.ErrRevoked) {
 		t.Errorf("revoked: %v", serr)

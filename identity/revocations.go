@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"sync"
 	"time"
@@ -25,8 +27,9 @@ const pemCRL = "X509 CRL"
 // certificate does not become good when an authority falls silent: see
 // [CRL.Overdue]. The zero value is empty; all methods are safe for concurrent use.
 type Revocations struct {
-	mu    sync.RWMutex
-	lists map[issuerKey]*revocationList
+	mu      sync.RWMutex
+	lists   map[issuerKey]*revocationList
+	version uint64
 }
 
 // issuerKey tells apart two authorities of one name but different keys.
@@ -112,6 +115,7 @@ func (r *Revocations) update(der []byte, authorities []*x509.Certificate) (bool,
 		r.lists = make(map[issuerKey]*revocationList)
 	}
 	r.lists[key] = l
+	r.version++
 	return true, nil
 }
 
@@ -176,6 +180,45 @@ func keyOf(c *x509.Certificate) issuerKey {
 	h.Write(c.RawSubject)
 	h.Write(c.RawSubjectPublicKeyInfo)
 	return issuerKey(h.Sum(nil))
+}
+
+// Version rises whenever a list is taken.
+func (r *Revocations) Version() uint64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.version
+}
+
+// Serial reports whether a certificate that is known by its [Identity]'s Serial
+// and Issuer only is revoked. Without an issuer the serial alone counts.
+func (r *Revocations) Serial(serial, issuer string) bool {
+	n, ok := new(big.Int).SetString(serial, 16)
+	if !ok {
+		return false
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, l := range r.lists {
+		if _, listed := l.serials[string(n.Bytes())]; listed && (issuer == "" || l.issued(issuer)) {
+			return true
+		}
+	}
+	return false
+}
+
+// issued reports whether issuer stands for the authority of l. A certificate may
+// name its authority's key or leave that out.
+func (l *revocationList) issued(issuer string) bool {
+	return issuer == issuerText(l.issuer.RawSubject, l.issuer.SubjectKeyId) || issuer == issuerText(l.issuer.RawSubject, nil)
+}
+
+// issuerText is a digest of an authority's name and of its key's identifier, as
+// a certificate names them (RFC 5280 4.2.1.1).
+func issuerText(name, keyID []byte) string {
+	h := sha256.New()
+	h.Write(name)
+	h.Write(keyID)
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // Revoked reports whether an authority that signed leaf has revoked it.

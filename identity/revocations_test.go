@@ -208,3 +208,41 @@ func FuzzUpdate(f *testing.F) {
 		}
 	})
 }
+
+// Two authorities of one name, as before and after a change of key, may have
+// given the same serial to different nodes.
+func TestASerialIsRevokedByItsOwnAuthorityOnly(t *testing.T) {
+	one, two := newTestCA(t, "ca", nil), newTestCA(t, "ca", nil)
+	var r identity.Revocations
+	if v := r.Version(); v != 0 {
+		t.Errorf("version %d of an empty set", v)
+	}
+	if changed, err := r.Update(one.crl(t, 1, 0x0a5), []*x509.Certificate{one.cert, two.cert}); !changed || err != nil {
+		t.Fatal(changed, err)
+	}
+	if v := r.Version(); v != 1 {
+		t.Errorf("version %d after one list", v)
+	}
+	a, err := identity.FromCertificate(one.leaf(t, 0x0a5))
+	check(t, err)
+	b, err := identity.FromCertificate(two.leaf(t, 0x0a5))
+	check(t, err)
+	if a.Serial != b.Serial || a.Issuer == b.Issuer {
+		t.Fatalf("%s of %s and %s of %s", a.Serial, a.Issuer, b.Serial, b.Issuer)
+	}
+	for _, c := range []struct {
+		serial, issuer string
+		want           bool
+	}{
+		{a.Serial, a.Issuer, true},
+		{a.Serial, b.Issuer, false},
+		{a.Serial, "", true}, // told by a broker that names none
+		{"a6", a.Issuer, false},
+		{"", a.Issuer, false},
+		{"zz", "", false},
+	} {
+		if got := r.Serial(c.serial, c.issuer); got != c.want {
+			t.Errorf("%q of %q: %v", c.serial, c.issuer, got)
+		}
+	}
+}

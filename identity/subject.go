@@ -85,56 +85,76 @@ func text(v asn1.RawValue) (string, error) {
 	return s, nil
 }
 
-// parseSubject returns the roles of a subject whose O is domain, sorted.
-func parseSubject(der []byte, domain string) ([]subjects.Role, error) {
+// units are what the OUs of a subject say: roles, and bounds of some of them.
+type units struct {
+	roles  []subjects.Role // sorted by parseSubject
+	bounds bounds
+}
+
+// parseSubject returns the OUs of a subject whose O is domain.
+func parseSubject(der []byte, domain string) (units, error) {
 	names, err := parseNames(der)
 	if err != nil {
-		return nil, err
+		return units{}, err
 	}
 	var orgs []string
-	var roles []subjects.Role
+	var u units
 	for _, n := range names {
 		switch {
 		case n.oid.Equal(oidOrganization):
 			if err := plain("O", n.value); err != nil {
-				return nil, err
+				return units{}, err
 			}
 			orgs = append(orgs, n.value)
 		case n.oid.Equal(oidUnit):
-			r, err := parseUnit(n.value)
-			if err != nil {
-				return nil, err
-			}
-			if slices.Contains(roles, r) {
-				return nil, fmt.Errorf("%w: %s", ErrDuplicateRole, r)
-			}
-			if roles = append(roles, r); len(roles) > subjects.MaxRoles {
-				return nil, fmt.Errorf("%w: more than %d", ErrManyRoles, subjects.MaxRoles)
+			if err := u.add(n.value); err != nil {
+				return units{}, err
 			}
 		case n.oid.Equal(oidCommonName):
 			if err := ascii("CN", n.value); err != nil {
-				return nil, err
+				return units{}, err
 			}
 		}
 	}
 	switch {
 	case len(orgs) == 0:
-		return nil, ErrNoOrganization
+		return units{}, ErrNoOrganization
 	case len(orgs) > 1:
-		return nil, fmt.Errorf("%w: there are %d", ErrManyOrganizations, len(orgs))
+		return units{}, fmt.Errorf("%w: there are %d", ErrManyOrganizations, len(orgs))
 	case orgs[0] != domain:
-		return nil, fmt.Errorf("%w: O is %s, the URI says %s", ErrOrganization, show(orgs[0]), domain)
-	case len(roles) == 0:
-		return nil, ErrNoRole
+		return units{}, fmt.Errorf("%w: O is %s, the URI says %s", ErrOrganization, show(orgs[0]), domain)
+	case len(u.roles) == 0:
+		return units{}, ErrNoRole
 	}
-	slices.Sort(roles)
-	return roles, nil
+	if err := u.bounds.check(u.roles); err != nil {
+		return units{}, err
+	}
+	slices.Sort(u.roles)
+	return u, nil
+}
+
+// add takes one OU: a bound if it holds a colon, which no role does.
+func (u *units) add(s string) error {
+	if err := plain("OU", s); err != nil {
+		return err
+	}
+	if strings.Contains(s, ":") {
+		return u.bounds.parse(s)
+	}
+	r, err := parseUnit(s)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(u.roles, r) {
+		return fmt.Errorf("%w: %s", ErrDuplicateRole, r)
+	}
+	if u.roles = append(u.roles, r); len(u.roles) > subjects.MaxRoles {
+		return fmt.Errorf("%w: more than %d", ErrManyRoles, subjects.MaxRoles)
+	}
+	return nil
 }
 
 func parseUnit(s string) (subjects.Role, error) {
-	if err := plain("OU", s); err != nil {
-		return "", err
-	}
 	r, err := subjects.ParseRole(s)
 	switch {
 	case err == nil:
@@ -168,13 +188,16 @@ func ascii(field, s string) error {
 
 // subjectDER writes the subject of a node's certificate. pkix.Name cannot: it
 // puts all OUs into one multi-valued RDN.
-func subjectDER(domain string, roles []subjects.Role, commonName string) ([]byte, error) {
+func subjectDER(domain string, roles []subjects.Role, b bounds, commonName string) ([]byte, error) {
 	rdn := func(oid asn1.ObjectIdentifier, v string) pkix.RelativeDistinguishedNameSET {
 		return pkix.RelativeDistinguishedNameSET{{Type: oid, Value: v}}
 	}
 	seq := pkix.RDNSequence{rdn(oidOrganization, domain)}
 	for _, r := range roles {
 		seq = append(seq, rdn(oidUnit, string(r)))
+	}
+	for _, s := range b.units() {
+		seq = append(seq, rdn(oidUnit, s))
 	}
 	return asn1.Marshal(append(seq, rdn(oidCommonName, commonName)))
 }

@@ -3,6 +3,7 @@ package identity
 import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"maps"
 	"slices"
 	"testing"
 
@@ -10,20 +11,21 @@ import (
 )
 
 func TestSubjectThatIsWrittenIsReadAgain(t *testing.T) {
-	der, err := subjectDER("example.net", []subjects.Role{"sip_proxy", "media_relay"}, "gw1")
+	b := bounds{"sip_proxy": {Weight: 200, Priority: 5}, "media_relay": {Priority: 7}}
+	der, err := subjectDER("example.net", []subjects.Role{"sip_proxy", "media_relay"}, b, "gw1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	roles, err := parseSubject(der, "example.net")
-	if err != nil || !slices.Equal(roles, []subjects.Role{"media_relay", "sip_proxy"}) {
-		t.Errorf("%q, %v", roles, err)
+	u, err := parseSubject(der, "example.net")
+	if err != nil || !slices.Equal(u.roles, []subjects.Role{"media_relay", "sip_proxy"}) || !maps.Equal(u.bounds, b) {
+		t.Errorf("%+v, %v", u, err)
 	}
 }
 
 // FuzzParseNames holds the parser against that of the standard library: what it
 // accepts, the other reads as the same names in the same order.
 func FuzzParseNames(f *testing.F) {
-	one, _ := subjectDER("example.net", []subjects.Role{"sip_proxy"}, "gw1")
+	one, _ := subjectDER("example.net", []subjects.Role{"sip_proxy"}, bounds{"sip_proxy": {Weight: 9}}, "gw1")
 	multi, _ := asn1.Marshal(pkix.Name{Organization: []string{"example.net"}, OrganizationalUnit: []string{"a", "b"}}.ToRDNSequence())
 	f.Add(one)
 	f.Add(multi)
@@ -43,8 +45,12 @@ func FuzzParseNames(f *testing.F) {
 				t.Errorf("name %d: %v and %v", i, rdn, names[i])
 			}
 		}
-		if roles, err := parseSubject(der, "example.net"); err == nil && len(roles) == 0 {
+		u, err := parseSubject(der, "example.net")
+		if err == nil && len(u.roles) == 0 {
 			t.Error("accepted without a role")
+		}
+		if err == nil && u.bounds.check(u.roles) != nil {
+			t.Errorf("accepted with the bounds %v of %v", u.bounds, u.roles)
 		}
 	})
 }

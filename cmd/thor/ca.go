@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,14 +67,13 @@ func newCAInit() *cobra.Command {
 
 func newCAIssue() *cobra.Command {
 	var dir, node, out string
-	var roles, ips, hosts []string
-	var days int
+	var w wish
 	c := &cobra.Command{
 		Use: "issue --node N --role R … --ip A …", Short: "Issue a node's certificate",
 		Example: "  thor ca issue --node n1 --role sip_proxy --role media_relay --ip 192.0.2.1 --days 30 --out /etc/thor/pki/n1",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			req, err := caRequest(node, roles, ips, hosts, days)
+			req, err := caRequest(node, &w)
 			if err != nil {
 				return err
 			}
@@ -94,26 +95,34 @@ func newCAIssue() *cobra.Command {
 	caDirFlag(c, &dir)
 	f := c.Flags()
 	f.StringVar(&node, "node", "", "`name` of the node")
-	f.StringArrayVar(&roles, "role", nil, "`role` it may carry; repeat for more")
-	f.StringArrayVar(&ips, "ip", nil, "`address` it may announce; repeat for more")
-	f.StringArrayVar(&hosts, "host", nil, "host `name` of a broker or provisioning server, where clients dial names; repeat for more")
-	f.IntVar(&days, "days", 30, "validity in `days`")
+	f.StringArrayVar(&w.roles, "role", nil, "`role` it may carry; repeat for more")
+	f.StringArrayVar(&w.ips, "ip", nil, "`address` it may announce; repeat for more")
+	f.StringArrayVar(&w.weights, "weight", nil, "`ROLE=N`: it may announce a weight up to N in that role; without, 100")
+	f.StringArrayVar(&w.priorities, "priority", nil, "`ROLE=N`: it may announce priority N or a higher number in that role; without, 10 for thor_database and any for others")
+	f.StringArrayVar(&w.hosts, "host", nil, "host `name` of a broker or provisioning server, where clients dial names; repeat for more")
+	f.IntVar(&w.days, "days", 30, "validity in `days`")
 	f.StringVar(&out, "out", "", "`path` without suffix: .crt and .key are written; default: the node's name")
 	return c
 }
 
 func errDays(days int) error { return usagef("--days %d is not 1 to 3650", days) }
 
-func caRequest(node string, roles, ips, hosts []string, days int) (identity.Request, error) {
+// A wish is what the flags of thor ca issue ask for.
+type wish struct {
+	roles, ips, hosts, weights, priorities []string
+	days                                   int
+}
+
+func caRequest(node string, w *wish) (identity.Request, error) {
 	n, err := subjects.ParseNodeID(node)
 	if err != nil {
 		return identity.Request{}, usagef("--node: %w", err)
 	}
-	if days < 1 || days > 3650 {
-		return identity.Request{}, errDays(days)
+	if w.days < 1 || w.days > 3650 {
+		return identity.Request{}, errDays(w.days)
 	}
-	req := identity.Request{Node: n, Hosts: hosts, Validity: time.Duration(days) * 24 * time.Hour}
-	for _, r := range roles {
+	req := identity.Request{Node: n, Hosts: w.hosts, Validity: time.Duration(w.days) * 24 * time.Hour}
+	for _, r := range w.roles {
 		role, err := subjects.ParseRole(r)
 		if err != nil {
 			return req, usagef("--role: %w", err)
@@ -123,14 +132,46 @@ func caRequest(node string, roles, ips, hosts []string, days int) (identity.Requ
 	if len(req.Roles) == 0 {
 		return req, usagef("--role is missing: a certificate without a role opens nothing")
 	}
-	for _, s := range ips {
+	for _, s := range w.ips {
 		a, err := netip.ParseAddr(s)
 		if err != nil {
 			return req, usagef("--ip %q is not an IP address", s)
 		}
 		req.Addresses = append(req.Addresses, a)
 	}
-	return req, nil
+	req.Bounds, err = w.bounds(req.Roles)
+	return req, err
+}
+
+func (w *wish) bounds(roles []subjects.Role) (map[subjects.Role]subjects.Bound, error) {
+	out := make(map[subjects.Role]subjects.Bound)
+	for _, f := range []struct {
+		flag  string
+		args  []string
+		field func(*subjects.Bound) *int
+	}{
+		{"--weight", w.weights, func(b *subjects.Bound) *int { return &b.Weight }},
+		{"--priority", w.priorities, func(b *subjects.Bound) *int { return &b.Priority }},
+	} {
+		for _, s := range f.args {
+			name, number, _ := strings.Cut(s, "=")
+			n, err := strconv.Atoi(number)
+			if err != nil || n < 1 || n > subjects.MaxWeight {
+				return nil, usagef("%s %q: write it as ROLE=N, N from 1 to %d", f.flag, s, subjects.MaxWeight)
+			}
+			r := subjects.Role(name)
+			if !slices.Contains(roles, r) {
+				return nil, usagef("%s %q: the certificate has no role %q", f.flag, s, name)
+			}
+			b := out[r]
+			if *f.field(&b) != 0 {
+				return nil, usagef("%s for %s is given twice", f.flag, name)
+			}
+			*f.field(&b) = n
+			out[r] = b
+		}
+	}
+	return out, nil
 }
 
 // absent refuses to write over a certificate or a key: a service may be using them.
@@ -268,7 +309,7 @@ func newCAShow() *cobra.Command {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(shown(list))
 			}
 			for _, i := range shown(list) {
-				fmt.Fprintf(cmd.OutOrStdout(), "%-32s  %-8s  %-16s  until %s  %v\n", i.Serial, i.State, i.Node, i.NotAfter.Format(time.DateOnly), i.Roles)
+				fmt.Fprintf(cmd.OutOrStdout(), "%-32s  %-8s  %-16s  until %s  %v\n", i.Serial, i.State, i.Node, i.NotAfter.Format(time.DateOnly), i.words())
 			}
 			return nil
 		},
@@ -286,12 +327,25 @@ type issued struct {
 	Addresses []netip.Addr    `json:"addresses"`
 	NotAfter  time.Time       `json:"not_after"`
 	State     string          `json:"state"` // valid, expired, revoked
+	// Bounds are those that the certificate names; the others are the defaults.
+	Bounds map[subjects.Role]subjects.Bound `json:"bounds,omitempty"`
+
+	text []string
+}
+
+// words are roles and bounds as the certificate's OUs write them.
+func (i *issued) words() []string {
+	var out []string
+	for _, r := range i.Roles {
+		out = append(out, string(r))
+	}
+	return append(out, i.text...)
 }
 
 func shown(list []identity.Issued) []issued {
 	out := make([]issued, 0, len(list))
 	for _, i := range list {
-		s := issued{i.Serial, i.Node, i.Roles, i.Addresses, i.NotAfter, "valid"}
+		s := issued{i.Serial, i.Node, i.Roles, i.Addresses, i.NotAfter, "valid", i.Bounds, i.BoundText()}
 		switch {
 		case !i.Revoked.IsZero():
 			s.State = "revoked"

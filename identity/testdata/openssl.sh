@@ -37,7 +37,9 @@ openssl req -x509 -config openssl.cnf -extensions authority -days 3650 \
 
 # 2. A certificate: for each node. O is the domain; each role is an OU of its own
 #    ("/OU=a/OU=b", never "/OU=a+OU=b"). The one URI names domain and node. The
-#    IP addresses are those that the node may announce.
+#    IP addresses are those that the node may announce. A weight above 100, or a
+#    database's priority below 10, needs an OU of its own: "OU=ROLE:weight:N",
+#    "OU=ROLE:priority:N".
 #    node NAME SUBJECT NAMES USE
 node() {
   openssl req -new -config openssl.cnf -subj "$2" \
@@ -52,7 +54,7 @@ EXT
   openssl x509 -req -in "$1.csr" -extfile "$1.ext" -days 30 -sha256 \
     -CA ca.crt -CAkey ca.key -CAcreateserial -out "$1.crt"
 }
-node gw1 "/O=example.net/OU=sip_proxy/OU=media_relay/CN=gw1" "IP:192.0.2.10" clientAuth
+node gw1 "/O=example.net/OU=sip_proxy/OU=sip_proxy:weight:200/OU=media_relay/CN=gw1" "IP:192.0.2.10" clientAuth
 node gw2 "/O=example.net/OU=sip_proxy/CN=gw2" "IP:192.0.2.11" clientAuth
 #    A broker is called by others: it needs serverAuth too, and its host names.
 node ev1 "/O=example.net/OU=thor_eventserver/CN=ev1" "DNS:ev1.example.net,IP:192.0.2.1" clientAuth,serverAuth
