@@ -105,7 +105,7 @@ var bad = []struct {
 	{"bound with more", identity.ErrBound, addUnit("sip_proxy:weight:200:1")},
 	{"bound of 0", identity.ErrBound, addUnit("sip_proxy:weight:0")},
 	{"bound above the range", identity.ErrBound, addUnit("sip_proxy:weight:65536")},
-	{"bound with a sign", identity.ErrBound, addUnit("sip_proxy:weight:+200")},
+	{"bound with a sign", identity.ErrBound, addUnit("sip_proxy:weight:-200")},
 	{"bound with a zero before it", identity.ErrBound, addUnit("sip_proxy:weight:0200")},
 	{"bound with a blank", identity.ErrBound, addUnit("sip_proxy:weight: 200")},
 	{"bound of a role in capitals", identity.ErrBound, addUnit("SIP_proxy:weight:200")},
