@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -18,13 +17,7 @@ type Admin struct {
 	User, Password string
 }
 
-const (
-	longestSecret = 128 // characters of a user name or a password that are worth a look
-	checksAtOnce  = 4   // of passwords against the store, which is slow on purpose
-)
-
-// errBusy says that too many passwords waited to be checked, whatever the store does.
-var errBusy = errors.New("provisioning: no password could be checked in time")
+const longestSecret = 128 // bytes of a user name or a password that are worth a look
 
 // authenticate finds out on whose behalf a call is made. The error is a fault,
 // and the same one whatever is wrong with name or password.
@@ -33,18 +26,14 @@ func (s *Server) authenticate(ctx context.Context, a *ngnpro.Auth, from netip.Ad
 		strings.TrimSpace(a.Username) != a.Username { // the database would take "bob " for bob, and the limits for another
 		return ngnpro.Viewer{}, ngnpro.ErrAuthentication
 	}
-	now := time.Now()
-	if !s.failures.allow(from, a.Username, now) {
-		s.metrics.logins.WithLabelValues("limited").Inc()
-		return ngnpro.Viewer{}, ngnpro.ErrAuthentication.With("too many wrong passwords: try again in a minute")
+	if !s.failures.allowUser(from, a.Username, time.Now()) {
+		return ngnpro.Viewer{}, s.limited()
 	}
 	v, err := s.login(ctx, a, from)
 	if err != nil {
-		if isFault(err, ngnpro.ErrAuthentication) {
-			s.failures.note(from, a.Username, now)
-		}
 		return ngnpro.Viewer{}, err
 	}
+	s.checks.right(from, time.Now())
 	if a.Impersonate == nil || *a.Impersonate == 0 {
 		return v, nil
 	}
@@ -58,27 +47,69 @@ func (s *Server) authenticate(ctx context.Context, a *ngnpro.Auth, from netip.Ad
 	return viewer(party), nil
 }
 
+// login finds out who a is. A login that is known to be right costs one look at
+// the database, to see that it still is. All others cost the same whatever the
+// name is, an administrator's, a customer's or none: a slot, the look and one slow
+// comparison.
 func (s *Server) login(ctx context.Context, a *ngnpro.Auth, from netip.Addr) (ngnpro.Viewer, error) {
 	isAdmin, wantsAdmin := s.isAdmin(a)
-	switch {
-	case isAdmin && wantsAdmin:
+	if isAdmin && wantsAdmin {
 		return ngnpro.Viewer{Admin: true}, nil
-	case wantsAdmin:
-		return ngnpro.Viewer{}, ngnpro.ErrAuthentication
 	}
-	select {
-	case s.checks <- struct{}{}:
-		defer func() { <-s.checks }()
-	case <-ctx.Done():
-		return ngnpro.Viewer{}, fmt.Errorf("%w: %w", ngnpro.ErrUnavailable, errBusy)
+	sum, now := s.passwords.credential(a.Username, a.Password), time.Now()
+	if !wantsAdmin && s.passwords.knows(sum, now) {
+		c, hash, err := s.credentials(ctx, a.Username)
+		if err != nil {
+			return ngnpro.Viewer{}, err
+		}
+		if c != nil && s.passwords.holds(sum, hash, now) {
+			return s.entitled(c)
+		}
 	}
-	if !s.failures.allow(from, a.Username, time.Now()) { // others have failed while this one waited
-		return ngnpro.Viewer{}, ngnpro.ErrAuthentication.With("too many wrong passwords: try again in a minute")
+	if !s.failures.allowSource(from, now) {
+		s.failures.noteUser(from, a.Username, now) // or tries that are right would be told from those that are not
+		return ngnpro.Viewer{}, s.limited()
 	}
-	c, err := s.cfg.Store.Login(ctx, a.Username, a.Password)
+	leave, err := s.checks.enter(ctx, from, now)
 	if err != nil {
 		return ngnpro.Viewer{}, err
 	}
+	defer leave()
+	now = time.Now()
+	if !s.failures.allowUser(from, a.Username, now) || !s.failures.allowSource(from, now) { // others have failed while this one waited
+		return ngnpro.Viewer{}, s.limited()
+	}
+	c, hash, err := s.credentials(ctx, a.Username)
+	if err != nil {
+		return ngnpro.Viewer{}, err
+	}
+	if c == nil || wantsAdmin || hash == "" {
+		c, hash = nil, noPassword
+	}
+	if !s.passwords.check(sum, hash, a.Password, now) || c == nil {
+		s.failures.note(from, a.Username, now)
+		return ngnpro.Viewer{}, ngnpro.ErrAuthentication
+	}
+	return s.entitled(c)
+}
+
+func (s *Server) limited() error {
+	s.metrics.logins.WithLabelValues("limited").Inc()
+	return ngnpro.ErrAuthentication.With("too many wrong passwords: try again in a minute")
+}
+
+// credentials are the party of a user name, nil if there is none, and the hash of
+// its password.
+func (s *Server) credentials(ctx context.Context, username string) (*ngnpro.CustomerAccount, string, error) {
+	c, hash, err := s.cfg.Store.Credentials(ctx, username)
+	if isFault(err, ngnpro.ErrCustomerNotFound) {
+		return nil, "", nil
+	}
+	return c, hash, err
+}
+
+// entitled is what a party that has logged in sees.
+func (s *Server) entitled(c *ngnpro.CustomerAccount) (ngnpro.Viewer, error) {
 	v := viewer(c)
 	if v == (ngnpro.Viewer{}) {
 		return v, ngnpro.ErrAuthentication

@@ -99,6 +99,7 @@ func TestOneAddressTryingManyUsersIsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := populated(t)
 		s := newServer(t, f)
+		s.OnCheck(func([]byte) {})
 		for i := range 300 {
 			login(s, fmt.Sprintf("[2001:db8::%x]", i+1), fmt.Sprintf("user%d", i), "wrong", "") // of one /64
 		}
@@ -111,6 +112,7 @@ func TestOneAddressTryingManyUsersIsLimited(t *testing.T) {
 func TestAdministratorsAreLimitedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, populated(t))
+		s.OnCheck(func([]byte) {})
 		for range 11 {
 			login(s, "192.0.2.1", adminUser, "guess", "<admin>true</admin>")
 		}
@@ -185,12 +187,12 @@ func TestPasswordsThatWaitAreNoOutage(t *testing.T) {
 	})
 }
 
-// slowLogin takes long for a password, whoever waits.
+// slowLogin takes long for a name, whoever waits.
 type slowLogin struct{ *fakeStore }
 
-func (s slowLogin) Login(ctx context.Context, user, password string) (*ngnpro.CustomerAccount, error) {
+func (s slowLogin) Credentials(ctx context.Context, user string) (*ngnpro.CustomerAccount, string, error) {
 	time.Sleep(time.Minute)
-	return s.fakeStore.Login(context.WithoutCancel(ctx), user, password)
+	return s.fakeStore.Credentials(context.WithoutCancel(ctx), user)
 }
 
 func TestNoWSDLBeforeTheAddressIsKnown(t *testing.T) {

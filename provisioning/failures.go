@@ -6,19 +6,28 @@ import (
 	"time"
 )
 
-// Wrong passwords that are let through: from one address for one user, and from
-// one address for all, since one web server may log in many customers.
+// Wrong passwords that are let through: from one address for one user, from one
+// address for all, since one web server may log in many customers, and from one
+// site (/24, IPv6: /56).
 const (
 	userTries, userEvery = 10, 6 * time.Second
 	addrTries, addrEvery = 100, time.Second
-	mostFailing          = 10_000 // that are kept apart
+	siteTries, siteEvery = 300, time.Second / 3
+	mostDoublings        = 5                // each time a bucket gets full, the next tries count double…
+	calmAfter            = 15 * time.Minute // …until it has been empty for so long
+	mostFailing          = 30_000           // that are kept apart
 )
 
 // failures limits wrong passwords by leaky buckets. Its methods take the time,
 // so that they are pure but for the map.
 type failures struct {
-	mu    sync.Mutex
-	until map[failing]time.Time // when the bucket has leaked empty
+	mu      sync.Mutex
+	buckets map[failing]bucket
+}
+
+type bucket struct {
+	until time.Time // when it has leaked empty
+	full  int       // how often it got full
 }
 
 type failing struct {
@@ -26,6 +35,7 @@ type failing struct {
 	user string // empty: all
 }
 
+// source is the network that one host may use as it likes.
 func source(from netip.Addr) netip.Prefix {
 	bits := 32
 	if from = from.Unmap(); from.Is6() {
@@ -35,44 +45,71 @@ func source(from netip.Addr) netip.Prefix {
 	return p
 }
 
-// allow reports whether another try may be made.
-func (f *failures) allow(from netip.Addr, user string, now time.Time) bool {
+// allowUser reports whether another try for user may be made from there.
+func (f *failures) allowUser(from netip.Addr, user string, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p := source(from)
-	return f.until[failing{p, user}].Sub(now) < userTries*userEvery && f.until[failing{p, ""}].Sub(now) < addrTries*addrEvery
+	return f.room(failing{source(from), user}, userTries*userEvery, now)
+}
+
+// allowSource reports whether another try may be made from there, for any user.
+func (f *failures) allowSource(from netip.Addr, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.room(failing{source(from), ""}, addrTries*addrEvery, now) && f.room(failing{site(from), ""}, siteTries*siteEvery, now)
+}
+
+func (f *failures) room(k failing, size time.Duration, now time.Time) bool {
+	return f.buckets[k].until.Sub(now) < size
+}
+
+// noteUser counts a try for user that was refused unseen.
+func (f *failures) noteUser(from netip.Addr, user string, now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.makeRoom(now)
+	f.fill(failing{source(from), user}, userTries, userEvery, now)
 }
 
 // note counts a wrong password.
 func (f *failures) note(from netip.Addr, user string, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.until == nil || len(f.until) >= mostFailing {
-		f.until = f.living(now)
-	}
-	p := source(from)
-	f.fill(failing{p, user}, userEvery, now)
-	f.fill(failing{p, ""}, addrEvery, now)
+	f.makeRoom(now)
+	f.fill(failing{source(from), user}, userTries, userEvery, now)
+	f.fill(failing{source(from), ""}, addrTries, addrEvery, now)
+	f.fill(failing{site(from), ""}, siteTries, siteEvery, now)
 }
 
-func (f *failures) fill(k failing, by time.Duration, now time.Time) {
-	t := f.until[k]
-	if t.Before(now) {
-		t = now
+func (f *failures) fill(k failing, tries int, every time.Duration, now time.Time) {
+	b := f.buckets[k]
+	if now.Sub(b.until) >= calmAfter {
+		b.full = 0
 	}
-	f.until[k] = t.Add(by)
+	if b.until.Before(now) {
+		b.until = now
+	}
+	b.until = b.until.Add(every << b.full)
+	if size := time.Duration(tries) * every; b.until.Sub(now) >= size && b.full < mostDoublings {
+		b.full++
+	}
+	f.buckets[k] = b
 }
 
-// living are the buckets that are not empty; of too many, those of addresses.
-func (f *failures) living(now time.Time) map[failing]time.Time {
-	out := make(map[failing]time.Time)
-	for k, t := range f.until {
-		if t.After(now) && (k.user == "" || len(f.until) < mostFailing) {
-			out[k] = t
+// makeRoom drops buckets that have been empty for long; of too many, those of
+// users, and then all.
+func (f *failures) makeRoom(now time.Time) {
+	if f.buckets != nil && len(f.buckets) < mostFailing {
+		return
+	}
+	out := make(map[failing]bucket)
+	for k, b := range f.buckets {
+		if now.Sub(b.until) < calmAfter && (k.user == "" || b.until.After(now) && len(f.buckets) < mostFailing) {
+			out[k] = b
 		}
 	}
 	if len(out) >= mostFailing {
 		clear(out)
 	}
-	return out
+	f.buckets = out
 }

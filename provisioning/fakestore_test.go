@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 	"thor/subjects"
@@ -102,7 +104,8 @@ type fakeStore struct {
 	messages   map[string][]byte
 	properties map[int][]ngnpro.CustomerProperty
 	last       int
-	logins     int   // how often a password was checked
+	logins     int // how often credentials were asked for
+	hashes     map[string]string
 	fail       error // of everything, when set
 }
 
@@ -529,18 +532,33 @@ func (f *fakeStore) FindNumbers(_ context.Context, _ ngnpro.Viewer, q *ngnpro.En
 	return n, ns, nil
 }
 
-func (f *fakeStore) Login(_ context.Context, user, password string) (*ngnpro.CustomerAccount, error) {
+func (f *fakeStore) Credentials(_ context.Context, user string) (*ngnpro.CustomerAccount, string, error) {
 	defer f.lock()()
 	f.logins++
 	if f.fail != nil {
-		return nil, f.fail
+		return nil, "", f.fail
 	}
 	for _, c := range f.customers.rows {
-		if *c.Username == user && *c.Password == password {
-			return &c, nil
+		if *c.Username == user {
+			return &c, f.hash(*c.Password), nil
 		}
 	}
-	return nil, ngnpro.ErrAuthentication
+	return nil, "", ngnpro.ErrCustomerNotFound
+}
+
+// hash is a quick one, made once.
+func (f *fakeStore) hash(password string) string {
+	if f.hashes == nil {
+		f.hashes = make(map[string]string)
+	}
+	if _, ok := f.hashes[password]; !ok {
+		b, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+		if err != nil {
+			panic(err)
+		}
+		f.hashes[password] = string(b)
+	}
+	return f.hashes[password]
 }
 
 func (f *fakeStore) AddCustomer(_ context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) (*ngnpro.CustomerAccount, error) {

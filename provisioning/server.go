@@ -58,25 +58,26 @@ type Config struct {
 
 // A Server is one provisioning server.
 type Server struct {
-	cfg      Config
-	log      zerolog.Logger
-	metrics  *metrics
-	service  *soap.Service
-	admins   atomic.Pointer[[]Admin]
-	failures failures
-	checks   chan struct{} // one token for each password being checked
-	ready    chan struct{}
-	started  atomic.Bool
-	addr     atomic.Pointer[net.TCPAddr]
-	wsdl     atomic.Pointer[map[string][]byte] // by port, "" is all; nil before Run
-	sick     atomic.Bool                       // the store failed last time
+	cfg       Config
+	log       zerolog.Logger
+	metrics   *metrics
+	service   *soap.Service
+	admins    atomic.Pointer[[]Admin]
+	failures  failures
+	passwords *passwords
+	checks    *checks
+	ready     chan struct{}
+	started   atomic.Bool
+	addr      atomic.Pointer[net.TCPAddr]
+	wsdl      atomic.Pointer[map[string][]byte] // by port, "" is all; nil before Run
+	sick      atomic.Bool                       // the store failed last time
 }
 
 // New checks cfg. It opens nothing.
 func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "provisioning").Logger(), service: service(),
-		checks: make(chan struct{}, checksAtOnce), ready: make(chan struct{}),
+		passwords: newPasswords(), checks: newChecks(), ready: make(chan struct{}),
 	}
 	if cfg.Store == nil || cfg.Certificate == nil {
 		return nil, errors.New("provisioning: a store and a certificate are required")

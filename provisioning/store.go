@@ -107,10 +107,10 @@ type Enum interface {
 
 // Customers are the parties to whom records belong.
 type Customers interface {
-	// Login finds the party of a user name and password, or ErrAuthentication.
-	// It is asked at each call: a password that was right shall not cost the time
-	// of a slow hash again.
-	Login(ctx context.Context, username, password string) (*ngnpro.CustomerAccount, error)
+	// Credentials are the party of a user name and what HashPassword made of its
+	// password, or ErrCustomerNotFound. It is asked at each call that is no
+	// administrator's: one statement.
+	Credentials(ctx context.Context, username string) (c *ngnpro.CustomerAccount, hash string, err error)
 	AddCustomer(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) (*ngnpro.CustomerAccount, error)
 	UpdateCustomer(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) error
 	DeleteCustomer(ctx context.Context, v ngnpro.Viewer, id int) error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 
+	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 )
 
@@ -94,10 +95,10 @@ func checkCustomer(c *ngnpro.CustomerAccount) error {
 	if c.Username != nil {
 		k.word("username", *c.Username, maxName)
 	}
-	if p := or(c.Password, ""); len(p) > maxLoginPassword {
-		k.fail("password is longer than %d bytes", maxLoginPassword)
+	if p := or(c.Password, ""); len(p) > provisioning.MaxLoginPassword {
+		k.fail("password is longer than %d bytes", provisioning.MaxLoginPassword)
 	}
-	k.opt("password", c.Password, maxLoginPassword)
+	k.opt("password", c.Password, provisioning.MaxLoginPassword)
 	k.number("id", c.ID, 0, maxNumber)
 	k.number("reseller", c.Reseller, 0, maxNumber)
 	k.number("impersonate", c.Impersonate, 0, maxNumber)

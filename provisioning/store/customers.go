@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"math"
 
+	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 )
 
@@ -17,7 +18,7 @@ func (s *Store) AddCustomer(ctx context.Context, v ngnpro.Viewer, c *ngnpro.Cust
 	if c.Username == nil || or(c.Password, "") == "" {
 		return nil, ngnpro.ErrInvalid.With("username or password is missing")
 	}
-	hash, err := hashPassword(*c.Password)
+	hash, err := provisioning.HashPassword(*c.Password)
 	if err != nil {
 		return nil, ngnpro.ErrInvalid.With("password cannot be hashed")
 	}
@@ -154,7 +155,7 @@ func (s *Store) UpdateCustomer(ctx context.Context, v ngnpro.Viewer, c *ngnpro.C
 	hash := ""
 	if p := or(c.Password, ""); p != "" {
 		var err error
-		if hash, err = hashPassword(p); err != nil {
+		if hash, err = provisioning.HashPassword(p); err != nil {
 			return ngnpro.ErrInvalid.With("password cannot be hashed")
 		}
 	}

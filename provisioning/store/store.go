@@ -71,7 +71,6 @@ type Store struct {
 	started atomic.Bool
 	ready   chan struct{}
 	again   chan struct{} // holds one token: the source should be asked
-	logins  logins
 
 	mu      sync.Mutex
 	current *database
