@@ -95,7 +95,7 @@ func (g *gate) due(now time.Time) bool {
 func newGate(creds *identity.Credentials, log zerolog.Logger, m *metrics) *gate {
 	return &gate{
 		creds: creds, m: m,
-		log:   log.Sample(&zerolog.BurstSampler{Burst: 10, Period: 10 * time.Second}),
+		log:   limited(log, 10, m.suppressed.WithLabelValues("broker")),
 		open:  make(chan struct{}),
 		limit: 5 * time.Second, patience: longerTrust,
 		tokens: make(map[string]insider),

@@ -210,7 +210,7 @@ func (b *Broker) start(ctx context.Context, fatal chan error) (*server.Server, e
 	if err := checkServer(o); err != nil {
 		return nil, err
 	}
-	s.SetLoggerV2(newNATSLog(b.cfg.Log, fatal), b.cfg.Log.Trace().Enabled(), false, false)
+	s.SetLoggerV2(newNATSLog(b.cfg.Log, b.m, fatal), b.cfg.Log.Trace().Enabled(), false, false)
 	s.Start() // returns once the client port is open, or after a fatal line
 	err = b.awaitStart(ctx, s, fatal)
 	if err == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/identity"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -64,6 +65,7 @@ type Config struct {
 	DiskLimit        int64         // bytes of disk for JetStream; default 1 GiB
 
 	Log     zerolog.Logger        // the zero value is silent
+	Audit   *audit.Log            // receives revocation lists that come in force or are refused; nil means none
 	Metrics prometheus.Registerer // nil means none
 }
 

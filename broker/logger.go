@@ -3,8 +3,10 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 )
 
@@ -12,13 +14,60 @@ import (
 // for us; what a stranger at the port can cause at will is not an error of ours.
 type natsLog struct {
 	log   zerolog.Logger
-	rare  zerolog.Logger // for lines that strangers can cause: cut off when they come in floods
+	rare  zerolog.Logger // for lines that strangers can cause: see limited
 	fatal chan<- error   // gets the first fatal line; nats-server expects the process to end, and goes on if it does not
 }
 
-func newNATSLog(log zerolog.Logger, fatal chan<- error) *natsLog {
+func newNATSLog(log zerolog.Logger, m *metrics, fatal chan<- error) *natsLog {
 	log = log.With().Str("comp", "nats").Logger()
-	return &natsLog{log: log, rare: log.Sample(&zerolog.BurstSampler{Burst: 20, Period: 10 * time.Second}), fatal: fatal}
+	return &natsLog{log: log, rare: limited(log, 20, m.suppressed.WithLabelValues("nats")), fatal: fatal}
+}
+
+// limitPeriod is how long a limited log counts its lines.
+const limitPeriod = 10 * time.Second
+
+// limited is log for lines that strangers can cause: it writes at most burst
+// lines a period. The others are counted, and a line tells how many they were.
+func limited(log zerolog.Logger, burst int, suppressed prometheus.Counter) zerolog.Logger {
+	return log.Sample(&limiter{log: log, burst: burst, suppressed: suppressed})
+}
+
+// A limiter decides which lines of a log are written.
+type limiter struct {
+	log        zerolog.Logger // without the limit
+	burst      int
+	suppressed prometheus.Counter
+
+	mu      sync.Mutex
+	ends    time.Time // of the present period
+	lines   int       // in it
+	dropped int       // of them
+}
+
+// Sample implements zerolog.Sampler.
+func (l *limiter) Sample(zerolog.Level) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := time.Now(); !now.Before(l.ends) {
+		l.ends, l.lines = now.Add(limitPeriod), 0
+	}
+	if l.lines++; l.lines <= l.burst {
+		return true
+	}
+	l.suppressed.Inc()
+	if l.dropped++; l.dropped == 1 {
+		time.AfterFunc(time.Until(l.ends), l.tell)
+	}
+	return false
+}
+
+// tell ends the count of a period.
+func (l *limiter) tell() {
+	l.mu.Lock()
+	n := l.dropped
+	l.dropped = 0
+	l.mu.Unlock()
+	l.log.Info().Int("count", n).Msg("log lines suppressed")
 }
 
 // strangers marks lines that any peer can provoke.

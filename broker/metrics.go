@@ -13,6 +13,8 @@ type metrics struct {
 	revoked  *prometheus.CounterVec
 	crls     *prometheus.CounterVec
 	restarts prometheus.Counter
+
+	suppressed *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -25,6 +27,8 @@ func newMetrics() *metrics {
 		revoked:  prometheus.NewCounterVec(counter("revoked_total", "Live connections ended because of a revoked certificate, by kind."), []string{"kind"}),
 		crls:     prometheus.NewCounterVec(counter("crl_total", "Revocation lists received, by result (new, known, refused)."), []string{"result"}),
 		restarts: prometheus.NewCounter(counter("jetstream_restarts_total", "Times JetStream was started again after it had switched itself off.")),
+
+		suppressed: prometheus.NewCounterVec(counter("log_suppressed_total", "Log lines that strangers can cause and that were only counted, by component."), []string{"comp"}),
 	}
 }
 
@@ -43,7 +47,7 @@ func (m *metrics) register(r prometheus.Registerer, b *Broker) error {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "thor", Subsystem: "broker", Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.accepted, m.refused, m.revoked, m.crls, m.restarts,
+		m.accepted, m.refused, m.revoked, m.crls, m.restarts, m.suppressed,
 		gauge("clients", "Client connections now.", func() float64 { return float64(b.state().clients) }),
 		gauge("routes", "Other brokers connected now.", func() float64 { return float64(b.state().peers) }),
 		gauge("slow_consumers", "Clients ended because they did not read, since the start.", func() float64 { return float64(b.state().slow) }),

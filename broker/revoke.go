@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"thor/identity"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -35,9 +36,11 @@ func (b *Broker) loadLists() {
 	if b.cfg.CRLFile == "" {
 		return
 	}
+	changed := false
 	if data, err = os.ReadFile(b.cfg.CRLFile); err == nil {
-		_, err = b.takeList(data)
+		changed, err = b.takeList(data)
 	}
+	b.auditList(audit.Local, b.cfg.CRLFile, changed, err)
 	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, identity.ErrCRLRollback) {
 		b.log.Error().Err(err).Msg("revocation list file is unusable")
 	}
@@ -98,6 +101,8 @@ func (b *Broker) listFromWire(s *server.Server, own *nats.Conn, m *nats.Msg) {
 	if changed {
 		b.endInvalid(s, own)
 	}
+	who := publisher(m.Subject)
+	b.auditList(who, who, changed, err)
 	r := &subjects.Reply{V: subjects.Version}
 	if err != nil {
 		r.Code, r.Text = subjects.ErrorFailed, subjects.Printable(err.Error(), 512)
@@ -189,6 +194,7 @@ func (b *Broker) watchFile(seen *os.FileInfo, s *server.Server, own *nats.Conn) 
 	if err == nil {
 		changed, err = b.takeList(data)
 	}
+	b.auditList(audit.Local, b.cfg.CRLFile, changed, err)
 	if err != nil {
 		b.log.Error().Err(err).Msg("revocation list file")
 	}

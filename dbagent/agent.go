@@ -14,6 +14,7 @@ import (
 	"thor/dbagent/location"
 	"thor/identity"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -66,6 +67,8 @@ type Agent struct {
 	net       network
 	log       zerolog.Logger
 	metrics   *metrics
+	audit     *audit.Log
+	refused   *audit.Tally // requests that any member can send
 	newProber func(Database) prober
 	ready     chan struct{}
 	started   atomic.Bool
@@ -97,7 +100,7 @@ func newAgent(cfg Config, n network) (*Agent, error) {
 	if err := cfg.check(n.Identity()); err != nil {
 		return nil, err
 	}
-	a := &Agent{net: n, cleared: slices.Clone(cfg.Cleared), ready: make(chan struct{})}
+	a := &Agent{net: n, cleared: slices.Clone(cfg.Cleared), ready: make(chan struct{}), audit: cfg.Audit, refused: audit.NewTally(cfg.Audit, 0)}
 	a.newProber = func(d Database) prober { return &mysqlProbe{db: d} }
 	a.log = cfg.Log.With().Str("comp", "dbagent").Str("node", string(n.Identity().Node)).Str("role", string(subjects.Database)).Logger()
 	var err error
@@ -137,6 +140,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	<-ctx.Done()
 	a.change.Lock()
 	defer a.change.Unlock()
+	defer a.refused.Flush()
 	a.run, a.ended = nil, true
 	halt(a.dbs)
 	a.leave(context.WithoutCancel(ctx))

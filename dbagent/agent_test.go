@@ -22,6 +22,7 @@ import (
 	"thor/dbagent/location"
 	"thor/identity"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -298,6 +299,9 @@ func TestThePasswordGoesOnlyToWhoMayHaveIt(t *testing.T) {
 		var logs bytes.Buffer
 		a := agentWith(t, n, &fakeDB{takes: time.Second})
 		a.log = zerolog.New(&logs)
+		var audited bytes.Buffer
+		a.audit = audit.To(&audited)
+		a.refused = audit.NewTally(a.audit, time.Hour)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
@@ -351,6 +355,15 @@ func TestThePasswordGoesOnlyToWhoMayHaveIt(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		for _, want := range []string{
+			`"who":"p1","act":"credentials","what":"h0:3306/d","from":"provisioning_server","outcome":"ok","count":1}`,
+			`"who":"p1","act":"credentials","what":"","from":"provisioning_server","outcome":"failed","detail":"no database is announced yet"`,
+			`"who":"p1","act":"credentials","what":"","from":"sip_proxy","outcome":"refused","detail":"this role is not cleared for the database"`,
+		} {
+			if s := audited.String(); strings.Contains(s, "c4n4") || strings.Count(s, want) != 1 {
+				t.Errorf("audit log lacks %s:\n%s", want, s)
+			}
 		}
 		if s := logs.String(); strings.Contains(s, "c4n4") || !strings.Contains(s, `"peer":"p1"`) || !strings.Contains(s, "database password given") {
 			t.Errorf("log:\n%s", s)

@@ -15,6 +15,7 @@ import (
 	"thor/dbagent/location"
 	"thor/identity"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -37,6 +38,8 @@ type Config struct {
 	// Log receives each change of a database and each password given away. The
 	// zero value is silent.
 	Log zerolog.Logger
+	// Audit receives who got the password, and who was refused; nil: nobody is told.
+	Audit *audit.Log
 	// Metrics registers thor_dbagent_…; nil: none.
 	Metrics prometheus.Registerer
 }

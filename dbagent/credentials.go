@@ -8,6 +8,7 @@ import (
 
 	"thor/dbagent/location"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -21,6 +22,11 @@ func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Rep
 	refuse := func(code subjects.ErrorCode, text string) *subjects.Reply {
 		a.metrics.answered(string(code))
 		log.Info().Str("reason", text).Msg("database password refused")
+		outcome := audit.Refused
+		if code == subjects.ErrorFailed {
+			outcome = audit.Failed
+		}
+		a.refused.Add(granted(asker, role, "", outcome, text))
 		return &subjects.Reply{V: subjects.Version, Code: code, Text: text}
 	}
 	switch {
@@ -41,7 +47,13 @@ func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Rep
 	}
 	a.metrics.answered("ok")
 	log.Info().Str("database", c.label).Msg("database password given")
+	a.audit.Write(granted(asker, role, c.label, audit.OK, ""))
 	return &subjects.Reply{V: subjects.Version, Data: location.EncodeCredentials(d, c.cfg.Mode)}
+}
+
+// granted is the audit entry of a request for the password.
+func granted(asker subjects.NodeID, role subjects.Role, database, outcome, why string) audit.Entry {
+	return audit.Entry{Who: string(asker), Act: audit.Credentials, What: database, From: string(role), Outcome: outcome, Detail: why}
 }
 
 func (a *Agent) isCleared(role subjects.Role) bool {

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/identity"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -67,6 +68,9 @@ type Config struct {
 	OnDuplicate func(role subjects.Role, boots []string)
 	// Log receives what an operator would act on. The zero value is silent.
 	Log zerolog.Logger
+	// Audit receives who drained and resumed; nil: Log does, as lines with
+	// comp=audit.
+	Audit *audit.Log
 	// Metrics registers thor_overlay_…; nil: none. Two Nodes of one process need
 	// two registerers.
 	Metrics prometheus.Registerer
@@ -88,6 +92,9 @@ func (cfg Config) withDefaults() Config {
 		b := make([]byte, 12)
 		_, _ = rand.Read(b) // never fails, see crypto/rand
 		cfg.Boot = hex.EncodeToString(b)
+	}
+	if cfg.Audit == nil {
+		cfg.Audit = audit.Through(cfg.Log)
 	}
 	return cfg
 }

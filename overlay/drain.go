@@ -97,9 +97,11 @@ func (n *Node) drainReply() *DrainReply {
 
 // drainHandler answers drain or resume of role.
 func (n *Node) drainHandler(role subjects.Role, on bool) handler {
-	return func(context.Context, *Request) *subjects.Reply {
+	return func(_ context.Context, r *Request) *subjects.Reply {
 		reply := &subjects.Reply{V: subjects.Version}
-		if err := n.setDrain(role, on); err != nil {
+		err := n.setDrain(role, on)
+		n.auditDrain(r, role, on, err)
+		if err != nil {
 			n.log.Error().Err(err).Str("role", string(role)).Msg("a restart will not remember the operator's wish")
 			reply.Text = "done, but a restart will not remember it"
 		}

@@ -1,16 +1,19 @@
 package overlay_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"thor/broker/brokertest"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -31,6 +34,8 @@ func TestOperatorDrainsAndResumesAndARestartRemembers(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *brokertest.B) {
 		as := announcements(t, b.Dial("m1", subjects.Manager))
 		cfg := config(t, b, "n1", "media_relay", "sip_proxy")
+		var audited bytes.Buffer
+		cfg.Audit = audit.To(&audited)
 		n, stop := run(t, cfg)
 		proxy := mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
 		relay := mustJoin(t, n, overlay.Member{Role: "media_relay"})
@@ -82,6 +87,14 @@ func TestOperatorDrainsAndResumesAndARestartRemembers(t *testing.T) {
 		nextState(t, as, "sip_proxy", subjects.Up)
 		if d := ask(t, op, subjects.AgentRequest("n1", "resume")); len(d.Drained) != 0 || relay.Drained() {
 			t.Errorf("%+v", d)
+		}
+		for _, want := range []string{
+			`"act":"drain","what":"sip_proxy of n1"`, `"act":"drain","what":"all roles of n1"`,
+			`"act":"resume","what":"sip_proxy of n1"`, `"act":"resume","what":"all roles of n1"`,
+		} {
+			if strings.Count(audited.String(), want) != 1 {
+				t.Errorf("audit log lacks %s:\n%s", want, audited.String())
+			}
 		}
 	})
 }

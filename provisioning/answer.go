@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -22,8 +23,16 @@ func (l *Live) refuse(verb string, a asker, code subjects.ErrorCode, text string
 	if code == subjects.ErrorForbidden {
 		e = l.log.Info()
 	}
+	if code == subjects.ErrorForbidden {
+		l.audit(a, verb, audit.Refused, text)
+	}
 	e.Str("peer", string(a.node)).Str("peer_role", string(a.role)).Str("subject", verb).Str("reason", text).Msg("question refused")
 	return &subjects.Reply{V: subjects.Version, Code: code, Text: text}
+}
+
+// audit counts a profile that was given or refused.
+func (l *Live) audit(a asker, what, outcome, why string) {
+	l.given.Add(audit.Entry{Who: string(a.node), Act: audit.Profile, What: what, From: string(a.role), Outcome: outcome, Detail: why})
 }
 
 // cleared finds out who asks, and refuses who may not. The broker lets a node
@@ -76,6 +85,7 @@ func (l *Live) giveSubscriber(ctx context.Context, r *overlay.Request) *subjects
 		return l.refuse(verb, a, subjects.ErrorFailed, "the profile is too large")
 	}
 	l.metrics.answers.WithLabelValues(verb, "ok").Inc()
+	l.audit(a, q.Key, audit.OK, "")
 	return &subjects.Reply{V: subjects.Version, Data: b}
 }
 

@@ -92,6 +92,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		f := s.asFault(err)
 		out, result, status = f.Envelope(), f.Name, f.HTTPStatus()
+		x.fault = f
 	} else if s.sick.Load() && x.port != "Network" && s.sick.Swap(false) {
 		s.log.Info().Msg("the store works again")
 	}
@@ -99,6 +100,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	s.metrics.call(x.port, x.op, result, took)
 	s.log.Debug().Str("peer", x.from.String()).Str("user", x.user).Str("port", x.port).Str("op", x.op).Str("result", result).
 		Dur("took_ms", took).Msg("call")
+	x.audit()
 	send(w, status, out)
 }
 
@@ -165,6 +167,9 @@ type exchange struct {
 	from           netip.Addr
 	path           string // last part of the URL's
 	user, port, op string
+	impersonates   bool
+	changed        *call       // an operation that writes, whatever came of it
+	fault          *soap.Fault // nil: it is done
 }
 
 // call does what a message asks. Credentials are checked before its body is
@@ -187,7 +192,11 @@ func (x *exchange) call(ctx context.Context, data []byte, charset string) ([]byt
 		return nil, ngnpro.ErrInvalid.With("there is no such operation: see the WSDL")
 	}
 	x.port, x.op = p.name, o.Name
-	result, err := o.do(&call{Server: x.Server, ctx: ctx, v: v}, m, e)
+	c := &call{Server: x.Server, ctx: ctx, v: v}
+	if o.writes() {
+		x.changed = c
+	}
+	result, err := o.do(c, m, e)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +214,7 @@ func (x *exchange) who(ctx context.Context, m *soap.Message) (ngnpro.Viewer, err
 		}
 		break
 	}
-	x.user = subjects.Printable(a.Username, 64)
+	x.user, x.impersonates = subjects.Printable(a.Username, 64), a.Impersonate != nil && *a.Impersonate != 0
 	v, err := x.authenticate(ctx, &a, x.from)
 	if isFault(err, ngnpro.ErrAuthentication) {
 		x.metrics.logins.WithLabelValues("wrong").Inc()

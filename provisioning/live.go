@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/overlay/lookup"
 	"thor/subjects"
 )
@@ -37,6 +38,8 @@ type LiveConfig struct {
 	Cleared []subjects.Role
 	// Log receives what an operator would act on. The zero value is silent.
 	Log zerolog.Logger
+	// Audit receives which node got whose profile; nil: none.
+	Audit *audit.Log
 	// Metrics registers thor_provisioning_…; nil: none.
 	Metrics prometheus.Registerer
 }
@@ -50,6 +53,7 @@ type Live struct {
 	net     LiveNetwork
 	log     zerolog.Logger
 	metrics *liveMetrics
+	given   *audit.Tally // profiles that nodes asked for
 	started atomic.Bool
 	ready   chan struct{}
 	courier courier
@@ -68,7 +72,7 @@ func NewLive(cfg LiveConfig) (*Live, error) {
 	if cfg.Cleared == nil {
 		cfg.Cleared = []subjects.Role{cfg.Role}
 	}
-	l := &Live{cfg: cfg, net: cfg.Overlay, ready: make(chan struct{})}
+	l := &Live{cfg: cfg, net: cfg.Overlay, ready: make(chan struct{}), given: audit.NewTally(cfg.Audit, 0)}
 	l.log = cfg.Log.With().Str("comp", "provisioning").Str("node", string(l.net.ID())).Logger()
 	l.courier.init()
 	l.recent.init()
@@ -99,6 +103,7 @@ func (l *Live) Run(ctx context.Context) error {
 	g.Go(func() { l.repairLoop(ctx) })
 	close(l.ready)
 	g.Wait()
+	l.given.Flush()
 	return nil
 }
 

@@ -13,6 +13,7 @@ type call struct {
 	*Server
 	ctx context.Context
 	v   ngnpro.Viewer
+	in  any // points to the decoded element; nil before it is
 }
 
 // An operation is its schema, and what it does with the element of a call.
@@ -38,6 +39,7 @@ func get[I, R any](name string, f func(*call, *I) (R, error)) operation {
 			if err := m.Decode(e, &in); err != nil {
 				return nil, err
 			}
+			c.in = &in
 			return f(c, &in)
 		},
 	}
@@ -52,6 +54,7 @@ func do[I any](name string, f func(*call, *I) error) operation {
 			if err := m.Decode(e, &in); err != nil {
 				return nil, err
 			}
+			c.in = &in
 			return nil, f(c, &in)
 		},
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"thor/overlay/audit"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/soap"
 )
@@ -53,6 +54,7 @@ type Config struct {
 	Network Network // nil: an empty status
 
 	Log     zerolog.Logger        // zero value: silent
+	Audit   *audit.Log            // receives every operation that writes; nil: none
 	Metrics prometheus.Registerer // registers thor_provisioning_…; nil: none
 }
 

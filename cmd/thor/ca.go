@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thor/identity"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -25,7 +26,7 @@ func newCA() *cobra.Command {
 	c := &cobra.Command{
 		Use: "ca", Short: "Make, renew, revoke and show certificates",
 		Long: "The built-in certificate authority. Any other that can set O, OU and SANs will do too:\n" +
-			"the README has the recipe for openssl.",
+			"the README has the recipe for openssl. What is issued, renewed and revoked is noted in audit.log beside the authority.",
 		Example: "  thor ca init --ca-dir ca --domain example.net\n  thor ca issue --ca-dir ca --node n1 --role sip_proxy --ip 192.0.2.1 --out n1",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return nameSubcommand(cmd) },
@@ -81,11 +82,12 @@ func newCAIssue() *cobra.Command {
 			if err := absent(path); err != nil {
 				return err
 			}
-			a, err := identity.Open(dir)
+			a, log, err := openAuthority(dir)
 			if err != nil {
 				return err
 			}
 			cert, key, err := a.Issue(req)
+			log.Write(byHand(audit.Issue, certificateText(req.Node, cert), err))
 			if err != nil {
 				return err
 			}
@@ -103,6 +105,26 @@ func newCAIssue() *cobra.Command {
 	f.IntVar(&w.days, "days", 30, "validity in `days`")
 	f.StringVar(&out, "out", "", "`path` without suffix: .crt and .key are written; default: the node's name")
 	return c
+}
+
+// openAuthority opens an authority for signing, and its log.
+func openAuthority(dir string) (*identity.Authority, *audit.Log, error) {
+	a, err := identity.Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := caAudit(dir)
+	return a, log, err
+}
+
+// certificateText names a certificate in the audit log.
+func certificateText(node subjects.NodeID, cert []byte) string {
+	text := "node " + string(node)
+	id := certified(cert)
+	if id == nil {
+		return text
+	}
+	return fmt.Sprintf("%s serial %s roles %v addresses %v until %s", text, id.Serial, id.Roles, id.Addresses, id.NotAfter.UTC().Format(time.RFC3339))
 }
 
 func errDays(days int) error { return usagef("--days %d is not 1 to 3650", days) }
@@ -178,7 +200,7 @@ func (w *wish) bounds(roles []subjects.Role) (map[subjects.Role]subjects.Bound, 
 func absent(path string) error {
 	for _, p := range []string{path + ".key", path + ".crt"} {
 		if _, err := os.Lstat(p); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s exists already: renew it (thor ca renew %s.crt), or name another with --out", p, path)
+			return fmt.Errorf("%s exists already: renew it (thor ca renew %s), or name another with --out", p, path)
 		}
 	}
 	return nil
@@ -210,39 +232,6 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 	return os.Rename(f.Name(), path)
 }
 
-func newCARenew() *cobra.Command {
-	var dir, out string
-	var days int
-	c := &cobra.Command{
-		Use: "renew CERTIFICATE", Short: "Issue a certificate for the same node, roles and addresses again, with a new key",
-		Long: "Issue a certificate for the same node, roles and addresses again, with a new key.\n\n" +
-			"Write over the old files and send the daemon SIGHUP: it changes over without losing its connection.",
-		Example: "  thor ca renew n1.crt --out n1", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if days < 1 || days > 3650 {
-				return errDays(days)
-			}
-			old, err := os.ReadFile(args[0])
-			if err != nil {
-				return err
-			}
-			a, err := identity.Open(dir)
-			if err != nil {
-				return err
-			}
-			cert, key, err := a.Renew(old, time.Duration(days)*24*time.Hour, nil)
-			if err != nil {
-				return err
-			}
-			return writePair(cmd, cmp.Or(out, strings.TrimSuffix(args[0], ".crt")), cert, key)
-		},
-	}
-	caDirFlag(c, &dir)
-	c.Flags().IntVar(&days, "days", 30, "validity in `days`")
-	c.Flags().StringVar(&out, "out", "", "`path` without suffix; default: over the old files")
-	return c
-}
-
 func newCARevoke() *cobra.Command {
 	var dir string
 	var r reach
@@ -254,11 +243,12 @@ func newCARevoke() *cobra.Command {
 			"connections. With --offline it is only written: bring crl.pem to the brokers yourself.",
 		Example: "  thor ca revoke n1 --ca-dir ca --dir /tmp/thor", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := identity.Open(dir)
+			a, log, err := openAuthority(dir)
 			if err != nil {
 				return err
 			}
 			crl, err := a.Revoke(args[0])
+			log.Write(byHand(audit.Revoke, args[0], err))
 			if err != nil {
 				return err
 			}

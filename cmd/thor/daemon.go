@@ -27,6 +27,7 @@ import (
 	"thor/cmd/thor/internal/sdnotify"
 	"thor/identity"
 	"thor/overlay"
+	"thor/overlay/audit"
 )
 
 // A daemon is what every long-running subcommand shares: its configuration,
@@ -36,6 +37,7 @@ type daemon struct {
 	file    *config.File // replaced by reload, which is the only one that reads it then
 	creds   *identity.Credentials
 	log     zerolog.Logger
+	audit   *audit.Log
 	metrics *prometheus.Registry
 	net     *overlay.Node // nil for the broker
 
@@ -89,6 +91,10 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 		return nil, config.Problems{f.Problem("network.state", "make the state directory: %v", err)}
 	}
 	d := &daemon{section: section, file: f, creds: creds, log: newLogger(f.Log, stderr)}
+	var err error
+	if d.audit, err = openAudit(f, creds, section, d.log, stderr); err != nil {
+		return nil, config.Problems{f.Problem("log.audit", "%v", err)}
+	}
 	d.warn(others)
 	if f.Network.HTTP != "" {
 		d.metrics = prometheus.NewRegistry()
@@ -132,6 +138,7 @@ func (d *daemon) join() error {
 		Brokers:     d.file.Network.Brokers,
 		StateDir:    d.file.Network.State,
 		Log:         d.log,
+		Audit:       d.audit,
 		Metrics:     d.registerer(),
 	})
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -32,7 +33,7 @@ func newBroker() *cobra.Command {
 	return newDaemon("broker", "Run the event server: an embedded NATS server that knows certificates", "thor-eventserver",
 		func(d *daemon) (part, error) {
 			bc := brokerConfig(d.file, d.creds)
-			bc.Log, bc.Metrics = d.log, d.registerer()
+			bc.Log, bc.Metrics, bc.Audit = d.log, d.registerer(), d.audit
 			return broker.New(bc)
 		})
 }
@@ -155,11 +156,13 @@ func (b beside) Run(ctx context.Context) error {
 
 // drainBySignal is maintenance without the network: SIGUSR1 drains, SIGUSR2 resumes.
 func drainBySignal(d *daemon, a *nodeagent.Agent, s os.Signal) {
-	do, word := a.Drain, "drained by signal"
+	do, word, act := a.Drain, "drained by signal", audit.Drain
 	if s == syscall.SIGUSR2 {
-		do, word = a.Resume, "resumed by signal"
+		do, word, act = a.Resume, "resumed by signal", audit.Resume
 	}
-	if err := do(); err != nil {
+	err := do()
+	d.audit.Write(signalled(act, "all roles of "+string(d.net.ID()), err))
+	if err != nil {
 		d.log.Error().Err(err).Msg("signal not obeyed")
 		return
 	}

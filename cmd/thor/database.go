@@ -20,7 +20,7 @@ func newDatabase() *cobra.Command {
 			if len(ps) > 0 {
 				return nil, ps
 			}
-			dc.Overlay, dc.Log, dc.Metrics = d.net, d.log, d.registerer()
+			dc.Overlay, dc.Log, dc.Metrics, dc.Audit = d.net, d.log, d.registerer(), d.audit
 			a, err := dbagent.New(dc)
 			if err != nil {
 				return nil, err

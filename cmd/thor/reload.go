@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"thor/cmd/thor/internal/config"
 	"thor/cmd/thor/internal/sdnotify"
+	"thor/overlay/audit"
 )
 
 // reload re-reads the certificate and the configuration. Each is taken or
@@ -13,8 +16,13 @@ import (
 // expire. What is refused leaves in use what was read before.
 func (d *daemon) reload(p part) {
 	sdnotify.Reloading()
-	good := d.reloadCertificate()
-	good = d.reloadFile() && good
+	certificate := d.reloadCertificate()
+	file, detail := d.reloadFile()
+	good := certificate && file
+	if !certificate {
+		detail = "the certificate was refused; " + detail
+	}
+	d.audit.Write(audit.Entry{Who: audit.Local, Act: audit.Reload, What: d.file.Path, Outcome: outcome(good), Detail: detail})
 	d.reloaded(good)
 	select {
 	case <-p.Ready():
@@ -32,15 +40,16 @@ func (d *daemon) reloadCertificate() (good bool) {
 	return true
 }
 
-// reloadFile takes over what may change at run time and names what may not.
-func (d *daemon) reloadFile() (good bool) {
+// reloadFile takes over what may change at run time and names what may not, in
+// the log and as detail of the audit entry.
+func (d *daemon) reloadFile() (good bool, detail string) {
 	next, _, ps, others := examineFor(d.file.Path, d.section, d.creds)
 	d.warn(others)
 	if len(ps) > 0 {
 		for _, p := range ps {
 			d.log.Error().Str("problem", p.String()).Msg("reload refused, the old configuration stays in use")
 		}
-		return false
+		return false, "the file was refused"
 	}
 	before := d.file
 	now, changed, restart := before.Reload(next, d.section)
@@ -54,11 +63,15 @@ func (d *daemon) reloadFile() (good bool) {
 			d.file = before
 			setLevel(before.Log)
 			d.log.Error().Err(err).Msg("reload refused, the old configuration stays in use")
-			return false
+			return false, "the file was refused"
 		}
 	}
 	d.log.Info().Strs("changed", changed).Msg("configuration re-read")
-	return len(restart) == 0
+	detail = fmt.Sprintf("changed: %v", changed)
+	if len(restart) > 0 {
+		detail += fmt.Sprintf(", needs a restart: %v", restart)
+	}
+	return len(restart) == 0, detail
 }
 
 // reloaded shows the outcome as a metric, if there are any.

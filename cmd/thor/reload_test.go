@@ -72,7 +72,8 @@ func TestSIGHUPRereadsTheConfiguration(t *testing.T) {
 
 	t.Run("static records and the digest", func(t *testing.T) {
 		n.configure("ns1", strings.Replace(dnsText, "192.0.2.1", "192.0.2.2", 1)+"slice = 1\n")
-		says(t, ns.reload(), `"changed":["dns.slice","dns.static"]`, "configuration re-read")
+		says(t, ns.reload(), `"changed":["dns.slice","dns.static"]`, "configuration re-read",
+			`"comp":"audit","node":"ns1","daemon":"dns","who":"local","act":"reload"`, `"outcome":"ok","detail":"changed: [dns.slice dns.static]"`)
 		if got := answers(t, server, "www.example.net.", dns.TypeA); len(got) != 1 || got[0] != "192.0.2.2" {
 			t.Errorf("www: %q", got)
 		}
@@ -84,7 +85,8 @@ func TestSIGHUPRereadsTheConfiguration(t *testing.T) {
 	t.Run("a broken file", func(t *testing.T) {
 		n.configure("ns1", strings.Replace(dnsText, "192.0.2.1", "nowhere", 1)+"slices = 3\nttl = 5\n")
 		log := ns.reload()
-		says(t, log, "old configuration stays in use", "ns1.toml:13: dns.static[0]: ", "ns1.toml:14: dns.slices: ", "ns1.toml:15: dns.ttl: ")
+		says(t, log, "old configuration stays in use", "ns1.toml:13: dns.static[0]: ", "ns1.toml:14: dns.slices: ", "ns1.toml:15: dns.ttl: ",
+			`"act":"reload"`, `"outcome":"failed","detail":"the file was refused"`)
 		if strings.Contains(log, "configuration re-read") {
 			t.Error("a broken file was taken")
 		}

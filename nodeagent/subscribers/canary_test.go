@@ -109,7 +109,12 @@ func TestNobodyElseEverSeesADigest(t *testing.T) {
 		if messages < 300 || !strings.Contains(heard.String(), "user1@example.net") {
 			t.Fatalf("%d messages captured: no test of anything", messages)
 		}
-		places := map[string]string{"thor.>": heard.String(), "the log": n.log.String(), "the status": string(p1.node.View().Encoded)}
+		places := map[string]string{"thor.>": heard.String(), "the log": n.log.String(), "the audit log": n.audit.String(), "the status": string(p1.node.View().Encoded)}
+		for _, node := range []string{"n1", "n2", "n3", "n4"} {
+			if want := fmt.Sprintf(`"who":%q,"act":"profile","what":"user`, node); !strings.Contains(n.audit.String(), want) {
+				t.Errorf("the audit log lacks %s", want)
+			}
+		}
 		for name, p := range ps {
 			places["metrics of "+name] = gathered(t, p.metrics)
 		}

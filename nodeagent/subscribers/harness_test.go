@@ -24,6 +24,7 @@ import (
 	"thor/manager"
 	"thor/nodeagent/subscribers"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/provisioning"
 	"thor/subjects"
 )
@@ -140,6 +141,7 @@ type network struct {
 	b     *brokertest.B
 	store *memory
 	log   *buffer
+	audit *buffer
 }
 
 // buffer keeps all logs.
@@ -164,7 +166,7 @@ func (b *buffer) String() string {
 func inBubble(t *testing.T, f func(t *testing.T, n *network)) {
 	t.Helper()
 	brokertest.InBubble(t, func(t *testing.T, b *brokertest.B) {
-		n := &network{t: t, b: b, store: newMemory(), log: &buffer{}}
+		n := &network{t: t, b: b, store: newMemory(), log: &buffer{}, audit: &buffer{}}
 		t.Cleanup(func() {
 			if t.Failed() {
 				t.Log(n.log)
@@ -313,7 +315,7 @@ func (n *network) server(name string) *peer {
 	n.t.Helper()
 	p := n.join(name, subjects.ProvisioningServer)
 	var err error
-	p.live, err = provisioning.NewLive(provisioning.LiveConfig{Overlay: p.node, Store: n.store, Log: n.logger(name), Metrics: p.metrics})
+	p.live, err = provisioning.NewLive(provisioning.LiveConfig{Overlay: p.node, Store: n.store, Log: n.logger(name), Metrics: p.metrics, Audit: audit.To(n.audit)})
 	if err != nil {
 		n.t.Fatal(err)
 	}

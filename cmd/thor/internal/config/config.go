@@ -148,7 +148,7 @@ func (f *File) check() {
 // defaults fills in what the file leaves open and makes paths absolute.
 func (f *File) defaults() {
 	n := &f.Network
-	for _, p := range []*string{&n.Certificate, &n.Key, &n.CA, &n.State} {
+	for _, p := range []*string{&n.Certificate, &n.Key, &n.CA, &n.State, &f.Log.Audit} {
 		f.abs(p)
 	}
 	set(&f.Log.Level, "info")

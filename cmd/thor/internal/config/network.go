@@ -18,10 +18,11 @@ type Network struct {
 	HTTP        string   `toml:"http"`        // host:port of metrics and health; empty is off
 }
 
-// Log says what is logged, to standard error.
+// Log says what is logged, to standard error, and where audit entries go.
 type Log struct {
 	Level  string `toml:"level" reload:"yes"` // debug, info (default), warn, error
 	Format string `toml:"format"`             // auto (default: console on a terminal), json, console
+	Audit  string `toml:"audit"`              // file; empty (default): the journal under systemd, standard error elsewhere
 }
 
 // Reach reads [network] alone, for a program that is no daemon: mistakes in

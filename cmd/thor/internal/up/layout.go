@@ -86,7 +86,7 @@ func (l *layout) home(node string, addr netip.Addr, roles ...subjects.Role) (str
 	}
 	http := fmt.Sprintf("%s:%d", addr, port)
 	l.net.HTTP[node] = "http://" + http
-	return fmt.Sprintf("[network]\ndomain = %q\nbrokers = [%s]\ncertificate = \"node.crt\"\nkey = \"node.key\"\nca = \"ca.crt\"\nstate = \"state\"\nhttp = %q\n\n[log]\nformat = \"console\"\n\n",
+	return fmt.Sprintf("[network]\ndomain = %q\nbrokers = [%s]\ncertificate = \"node.crt\"\nkey = \"node.key\"\nca = \"ca.crt\"\nstate = \"state\"\nhttp = %q\n\n[log]\nformat = \"console\"\naudit = \"audit.log\"\n\n",
 		l.Domain, quoted(l.urls), http), nil
 }
 
