@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -62,9 +63,10 @@ type Agent struct {
 	fail   context.CancelCauseFunc // ends Run; guarded by change
 	ended  bool                    // Run has; guarded by change
 
-	mu    sync.Mutex
-	roles []*role // in the order of the configuration; changed under change and mu
-	isSet bool    // ready is closed
+	mu     sync.Mutex
+	roles  []*role           // in the order of the configuration; changed under change and mu
+	isSet  bool              // ready is closed
+	faults map[string]string // of the agent itself, by what fails
 }
 
 // New checks cfg, also against the certificate. It does no I/O and starts
@@ -198,6 +200,40 @@ func (a *Agent) Drain() error { return a.net.Drain(subjects.Agent) }
 
 // Resume ends what Drain began.
 func (a *Agent) Resume() error { return a.net.Resume(subjects.Agent) }
+
+// Fault is a failed check of every role, under the name of what fails, until it
+// is called again with no text: the agent lacks something of its own, such as the
+// port on which programs of the machine ask it. The text becomes the reason in the
+// network status; the same fault must have the same one.
+func (a *Agent) Fault(name, text string) {
+	a.mu.Lock()
+	if a.faults[name] == text {
+		a.mu.Unlock()
+		return
+	}
+	if a.faults == nil {
+		a.faults = make(map[string]string)
+	}
+	if a.faults[name] = text; text == "" {
+		delete(a.faults, name)
+	}
+	roles := a.roles // replaced as a whole, never written to
+	a.mu.Unlock()
+	a.log.Info().Str("check", name).Str("reason", text).Msg("check of the agent itself")
+	for _, r := range roles {
+		r.reconsider()
+	}
+}
+
+// fault is the first by name, "" if there is none.
+func (a *Agent) fault() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.faults) == 0 {
+		return ""
+	}
+	return a.faults[slices.Min(slices.Collect(maps.Keys(a.faults)))]
+}
 
 // A RoleStatus is how one role of this machine is.
 type RoleStatus struct {

@@ -131,8 +131,7 @@ func (r *role) become(cfg RoleConfig, checks []*check) error {
 		}
 		return r.derive()
 	}
-	cond, why := all(r.healths)
-	state, reason := derive(cond, why)
+	state, reason := derive(r.condition())
 	if state == "" {
 		state, reason = r.state, r.reason
 	}

@@ -139,11 +139,21 @@ func (r *role) announce() error {
 	return r.derive()
 }
 
+// condition is that of the checks, and of the agent itself: without what it
+// needs of the machine a role is not up, whatever its service answers. The
+// caller holds mu.
+func (r *role) condition() (condition, string) {
+	cond, why := all(r.healths)
+	if f := r.agent.fault(); f != "" && cond == healthy {
+		return sick, f
+	}
+	return cond, why
+}
+
 // derive announces the state that follows from the checks. The caller holds mu,
 // so that announcements keep the order of the results.
 func (r *role) derive() error {
-	cond, why := all(r.healths)
-	state, reason := derive(cond, why)
+	state, reason := derive(r.condition())
 	if state == "" || state == r.state && reason == r.reason {
 		return nil
 	}
@@ -164,6 +174,16 @@ func (r *role) derive() error {
 	r.announced.Store(true)
 	r.agent.settle()
 	return nil
+}
+
+// reconsider announces what changed apart from the checks. One that was not
+// announced yet will be by what is known then.
+func (r *role) reconsider() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ms != nil {
+		_ = r.derive() // only the first announcement can be refused
+	}
 }
 
 // status is how the role is announced, the operator's drain included.

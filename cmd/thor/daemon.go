@@ -41,6 +41,8 @@ type daemon struct {
 	metrics *prometheus.Registry
 	net     *overlay.Node // nil for the broker
 
+	inherited sdnotify.Files // what the supervisor kept for the process
+
 	health   func() (reasons []string) // why it is degraded; nil is never
 	onSignal func(os.Signal)           // SIGUSR1 and SIGUSR2; nil ignores them
 	onReload func() error              // takes over the new file, at SIGHUP after the certificate; nil: nothing more
@@ -90,7 +92,7 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 	if err := os.MkdirAll(f.Network.State, 0o700); err != nil {
 		return nil, config.Problems{f.Problem("network.state", "make the state directory: %v", err)}
 	}
-	d := &daemon{section: section, file: f, creds: creds, log: newLogger(f.Log, stderr)}
+	d := &daemon{section: section, file: f, creds: creds, log: newLogger(f.Log, stderr), inherited: sdnotify.Inherited()}
 	var err error
 	if d.audit, err = openAudit(f, creds, section, d.log, stderr); err != nil {
 		return nil, config.Problems{f.Problem("log.audit", "%v", err)}

@@ -24,6 +24,7 @@ import (
 	"thor/nodeagent"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
+	"thor/nodeagent/secret"
 	"thor/overlay"
 	"thor/overlay/audit"
 	"thor/subjects"
@@ -105,7 +106,10 @@ func newNode() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			lc := local.Config{Source: d.net, HTTP: *d.file.Node.HTTP, Lines: *d.file.Node.Lookup, Log: d.log}
+			lc, err := localServices(d, a)
+			if err != nil {
+				return nil, err
+			}
 			p, online, err := besideSubscribers(d, a, &lc)
 			if err != nil {
 				return nil, err
@@ -115,19 +119,19 @@ func newNode() *cobra.Command {
 				return nil, err
 			}
 			d.onSignal = func(s os.Signal) { drainBySignal(d, a, s) }
-			d.onReload = func() error { return reloadRoles(d, a, online) }
+			d.onReload = func() error { return reloadRoles(d, a, online, lc.Key) }
 			return beside{p, here}, nil
 		})
 }
 
 // reloadRoles makes the roles of the file what the agent announces, and their
 // Kamailios those that are asked.
-func reloadRoles(d *daemon, a *nodeagent.Agent, online *kamailio.Answers) error {
+func reloadRoles(d *daemon, a *nodeagent.Agent, online *kamailio.Answers, key *secret.Key) error {
 	roles, ps := nodeRoles(d.file, d.creds.Identity())
 	if len(ps) > 0 {
 		return ps
 	}
-	clients, err := kamailios(d.file)
+	clients, err := kamailios(d.file, key)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,10 @@ import (
 	"net/http"
 
 	"thor/cmd/thor/internal/config"
+	"thor/nodeagent"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
+	"thor/nodeagent/secret"
 	"thor/nodeagent/subscribers"
 	"thor/subjects"
 )
@@ -27,7 +29,7 @@ func besideSubscribers(d *daemon, p part, lc *local.Config) (part, *kamailio.Ans
 		lc.Pages = map[string]http.Handler{"/subscriber/": cache.Handler()}
 		p = beside{p, cache}
 	}
-	clients, err := kamailios(d.file)
+	clients, err := kamailios(d.file, lc.Key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -36,19 +38,57 @@ func besideSubscribers(d *daemon, p part, lc *local.Config) (part, *kamailio.Ans
 }
 
 // kamailios are those that the roles of the file have beside them.
-func kamailios(f *config.File) (map[subjects.Role]*kamailio.Client, error) {
+func kamailios(f *config.File, key *secret.Key) (map[subjects.Role]*kamailio.Client, error) {
 	out := make(map[subjects.Role]*kamailio.Client)
 	for i, r := range f.Node.Roles {
 		if r.Kamailio == "" {
 			continue
 		}
-		c, err := kamailio.NewClient(r.Kamailio)
+		c, err := kamailio.NewClient(r.Kamailio, key)
 		if err != nil {
 			return nil, config.Problems{f.Problem(fmt.Sprintf("node.role[%d].kamailio", i), "%v", err)}
 		}
 		out[subjects.Role(r.Role)] = c
 	}
 	return out, nil
+}
+
+// localServices is what programs of the machine are told, and where.
+func localServices(d *daemon, a *nodeagent.Agent) (local.Config, error) {
+	n := d.file.Node
+	gid, err := socketGroup(d.file)
+	if err != nil {
+		return local.Config{}, err
+	}
+	lc := local.Config{
+		Source: d.net, HTTP: *n.HTTP, Lines: *n.Lookup, Socket: *n.Socket, Group: gid, Inherited: d.inherited.Listeners(),
+		Fault: a.Fault, Log: d.log,
+	}
+	if n.SecretFile != "" {
+		if lc.Key, err = secret.Load(n.SecretFile, gid); err != nil {
+			return local.Config{}, config.Problems{d.file.Problem("node.secret_file", "%v", err)}
+		}
+	}
+	if n.Subscribers != nil && lc.Key == nil && lc.Socket == "" {
+		d.log.Warn().Msg("subscribers cannot be asked for: neither node.socket nor node.secret_file is set")
+	}
+	return lc, nil
+}
+
+// socketGroup is the group of the file, or the usual one where the machine has
+// it; -1: none.
+func socketGroup(f *config.File) (int, error) {
+	if f.Node.Group == "" {
+		if gid, err := local.GroupID(local.DefaultGroup); err == nil {
+			return gid, nil
+		}
+		return -1, nil
+	}
+	gid, err := local.GroupID(f.Node.Group)
+	if err != nil {
+		return -1, config.Problems{f.Problem("node.group", "%v", err)}
+	}
+	return gid, nil
 }
 
 // registrations are answered for as long as the network runs.

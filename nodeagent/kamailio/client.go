@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"thor/nodeagent/secret"
 )
 
 // maxAnswer is the greatest answer in bytes that is read: a list of 500,000
@@ -19,11 +21,13 @@ const maxAnswer = 32 << 20
 // A Client calls one Kamailio. Its methods may be called from any goroutine.
 type Client struct {
 	url  string
+	key  *secret.Key // nil: Kamailio asks for no proof
 	http *http.Client
 }
 
-// NewClient is for the URL of jsonrpcs, such as "http://127.0.0.1:5060/RPC".
-func NewClient(rpc string) (*Client, error) {
+// NewClient is for the URL of jsonrpcs, such as "http://127.0.0.1:5060/RPC". Its
+// calls prove by key that they come from this agent; nil: they prove nothing.
+func NewClient(rpc string, key *secret.Key) (*Client, error) {
 	u, err := url.Parse(rpc)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
@@ -31,7 +35,7 @@ func NewClient(rpc string) (*Client, error) {
 	case u.User != nil:
 		return nil, errors.New("kamailio: the URL holds a user: let Kamailio listen on loopback")
 	}
-	return &Client{url: rpc, http: &http.Client{
+	return &Client{url: rpc, key: key, http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		// Kamailio ends idle connections when it likes, which a request may meet.
 		Transport: &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: 2 * time.Second, DisableCompression: true},
@@ -60,6 +64,10 @@ func (c *Client) call(ctx context.Context, result any, method string, params ...
 		return err
 	}
 	q.Header.Set("Content-Type", "application/json")
+	if c.key != nil {
+		proof, _ := c.key.Sign(secret.RPC, string(body), time.Now())
+		q.Header.Set(secret.Header, proof)
+	}
 	a, err := c.http.Do(q)
 	if err != nil {
 		return fmt.Errorf("kamailio %s: %w", method, err)
@@ -71,6 +79,8 @@ func (c *Client) call(ctx context.Context, result any, method string, params ...
 		return fmt.Errorf("kamailio %s: %w", method, err)
 	case len(b) > maxAnswer:
 		return fmt.Errorf("kamailio %s: the answer is longer than %d bytes", method, maxAnswer)
+	case a.StatusCode == http.StatusForbidden:
+		return fmt.Errorf("kamailio %s: refused: its secret is another, or it has just started", method)
 	case len(b) == 0:
 		return fmt.Errorf("kamailio %s: no answer (HTTP %d)", method, a.StatusCode)
 	}

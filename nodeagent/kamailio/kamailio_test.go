@@ -170,7 +170,7 @@ func TestRegistrationsOfARealKamailio(t *testing.T) {
 	p.register("dave@two.example.net", "sip:dave@192.168.7.9", "x", 600)
 	p.register("dave@two.example.net", "sip:dave@192.168.7.9", "x", 0)
 
-	c, err := NewClient("http://" + addr + "/RPC")
+	c, err := NewClient("http://"+addr+"/RPC", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestRegistrationsOfARealKamailio(t *testing.T) {
 func TestASilentKamailioCostsItsAnswerOnly(t *testing.T) {
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
-	c, err := NewClient(dead.URL + "/RPC")
+	c, err := NewClient(dead.URL+"/RPC", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestAnswersThatAreNoAnswer(t *testing.T) {
 	body := ""
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }))
 	t.Cleanup(srv.Close)
-	c, err := NewClient(srv.URL)
+	c, err := NewClient(srv.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func TestAnotherKamailioTakesOver(t *testing.T) {
 			_, _ = fmt.Fprintf(w, `{"result":{"Domains":[{"Domain":{"Domain":"location","AoRs":[{"AoR":"a@%s"}]}}]}}`, domain)
 		}))
 		t.Cleanup(srv.Close)
-		c, err := NewClient(srv.URL)
+		c, err := NewClient(srv.URL, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,7 +36,7 @@ func TestContactsAreUnderstood(t *testing.T) {
 
 func TestClientWantsAURL(t *testing.T) {
 	for _, u := range []string{"", "127.0.0.1:5060", "ftp://127.0.0.1/", "http://user:word@127.0.0.1/RPC"} {
-		if _, err := NewClient(u); err == nil {
+		if _, err := NewClient(u, nil); err == nil {
 			t.Errorf("%q was taken", u)
 		}
 	}

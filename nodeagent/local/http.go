@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,8 +26,9 @@ const (
 	maxHead      = 8 << 10
 )
 
-func (s *Server) newHTTP() (srv *http.Server, err error) {
-	mux := http.NewServeMux()
+// newMux has all pages.
+func (s *Server) newMux() (mux *http.ServeMux, err error) {
+	mux = http.NewServeMux()
 	defer func() {
 		if p := recover(); p != nil { // that is how ServeMux refuses a pattern
 			err = fmt.Errorf("page: %v", p)
@@ -36,18 +39,56 @@ func (s *Server) newHTTP() (srv *http.Server, err error) {
 	for pattern, h := range s.cfg.Pages {
 		mux.Handle(pattern, h)
 	}
-	return &http.Server{
-		Handler: numericHost(mux), ReadHeaderTimeout: headTimeout, ReadTimeout: headTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead,
-	}, nil
+	return mux, nil
 }
 
-func (s *Server) serveHTTP(ctx context.Context, l net.Listener) {
-	stop := context.AfterFunc(ctx, func() { _ = s.http.Close() })
-	defer stop()
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
-		s.log.Error().Err(err).Str("service", "http").Msg("local service ended")
+func (s *Server) serveTCP(ctx context.Context, l net.Listener) {
+	s.serveHTTP(ctx, l, numericHost(s.proved(s.mux)))
+}
+
+// serveUnix knows its clients by their users: they need no secret.
+func (s *Server) serveUnix(ctx context.Context, l net.Listener) {
+	s.serveHTTP(ctx, usersOnly{l, s.cfg.Group, s.log}, s.mux)
+}
+
+// connKey finds in the context of a request its connection.
+type connKey struct{}
+
+func connOf(r *http.Request) net.Conn {
+	c, _ := r.Context().Value(connKey{}).(net.Conn)
+	return c
+}
+
+func (s *Server) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) {
+	t := newConns(maxConns, maxConnsOfPeer)
+	srv := &http.Server{
+		Handler: answering(t, h), ReadHeaderTimeout: headTimeout, ReadTimeout: headTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		ErrorLog:    quiet,
 	}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(limited{l, t}); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+		s.log.Error().Err(err).Msg("local service ended")
+	}
+}
+
+// quiet drops what net/http logs by itself: of each accept that fails for want
+// of a descriptor, and what clients do wrong.
+var quiet = log.New(io.Discard, "", 0)
+
+// answering tells t which connections wait for their clients: those whose
+// request is not whole yet do.
+func answering(t *conns, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := connOf(r)
+		if !t.busy(c) {
+			return // closed to make room
+		}
+		defer t.done(c)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // numericHost refuses requests that name us by anything but an address or

@@ -18,7 +18,6 @@ import (
 // Limits of the line service. Its clients connect, ask a few lines and go.
 const (
 	maxLine       = lookup.MaxKey + 128 // bytes of a request
-	maxClients    = 64                  // connections at once; more are closed
 	maxRequests   = 10_000              // of one connection
 	lineTimeout   = 10 * time.Second    // for the next whole request, and to take an answer
 	acceptRecover = 100 * time.Millisecond
@@ -28,9 +27,9 @@ const (
 func (s *Server) serveLines(ctx context.Context, l net.Listener) {
 	var g sync.WaitGroup
 	defer g.Wait()
-	free := make(chan struct{}, maxClients)
+	t := newConns(maxLines, maxLinesOfPeer)
 	for {
-		c, err := l.Accept()
+		c, err := limited{l, t}.Accept()
 		switch {
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			if err == nil {
@@ -45,25 +44,18 @@ func (s *Server) serveLines(ctx context.Context, l net.Listener) {
 			}
 			continue
 		}
-		select {
-		case free <- struct{}{}:
-		default:
-			_ = c.Close()
-			continue
-		}
 		g.Go(func() {
-			defer func() { <-free }()
 			stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 			defer stop()
 			defer c.Close()
-			s.talk(c)
+			s.talk(t, c)
 		})
 	}
 }
 
 // talk answers the lines of one connection. Lines end with CR LF, as in the
 // original, or LF.
-func (s *Server) talk(c net.Conn) {
+func (s *Server) talk(t *conns, c net.Conn) {
 	r := bufio.NewReaderSize(c, maxLine)
 	for range maxRequests {
 		if err := c.SetDeadline(time.Now().Add(lineTimeout)); err != nil {
@@ -77,7 +69,12 @@ func (s *Server) talk(c net.Conn) {
 		if err != nil {
 			return
 		}
-		if _, err := c.Write([]byte(s.answerLine(strings.TrimRight(string(line), "\r\n")) + "\r\n")); err != nil {
+		if !t.busy(c) {
+			return // closed to make room
+		}
+		_, err = c.Write([]byte(s.answerLine(strings.TrimRight(string(line), "\r\n")) + "\r\n"))
+		t.done(c)
+		if err != nil {
 			return
 		}
 	}

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"thor/nodeagent/secret"
 	"thor/overlay"
 	"thor/subjects"
 )
@@ -31,11 +34,26 @@ type Source interface {
 // A Config says where to listen and what to tell.
 type Config struct {
 	Source Source // required
-	// HTTP and Lines are host:port of the two services; empty: off. Port 0 lets
+	// HTTP and Lines are host:port of the two TCP services; empty: off. Port 0 lets
 	// the system choose.
 	HTTP, Lines string
+	// Socket is the path of a Unix socket for HTTP; empty: off. Root, the process's
+	// own user and members of the group Group may use it; Group negative: no group.
+	Socket string
+	Group  int
+	// Inherited are listeners that a supervisor holds open across restarts of the
+	// process. One whose address is that of a service is used for it, the others
+	// are closed.
+	Inherited []net.Listener
+	// Key has programs that ask over TCP prove themselves, and the answer too. nil:
+	// Pages are given on the Unix socket alone.
+	Key *secret.Key
 	// Pages are further HTTP pages, by pattern of http.ServeMux: "GET /subscriber/{key...}".
+	// They are secret: over TCP who asks has to prove itself.
 	Pages map[string]http.Handler
+	// Fault is told why a service does not listen, and "" once it does; nil: nobody
+	// is told.
+	Fault func(service, text string)
 	Log   zerolog.Logger
 }
 
@@ -44,7 +62,8 @@ type Server struct {
 	cfg   Config
 	log   zerolog.Logger
 	ready chan struct{}
-	http  *http.Server
+	mux   *http.ServeMux
+	guard *secret.Guard // nil without a key
 	retry time.Duration
 
 	mu    sync.Mutex
@@ -62,8 +81,11 @@ func New(cfg Config) (s *Server, err error) {
 		cfg: cfg, log: cfg.Log.With().Str("comp", "local").Logger(), ready: make(chan struct{}), retry: 5 * time.Second,
 		addrs: make(map[string]net.Addr),
 	}
-	if s.http, err = s.newHTTP(); err != nil {
+	if s.mux, err = s.newMux(); err != nil {
 		return nil, fmt.Errorf("local: %w", err)
+	}
+	if cfg.Key != nil {
+		s.guard = secret.NewGuard(cfg.Key)
 	}
 	cfg.Source.Handle(subjects.Agent, subjects.VerbLookup, s.answerBus)
 	return s, nil
@@ -72,52 +94,87 @@ func New(cfg Config) (s *Server, err error) {
 // Ready is closed when all services listen.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Address is where a service listens, "http" or "lines"; nil: it does not.
+// Address is where a service listens, "http", "socket" or "lines"; nil: it does not.
 func (s *Server) Address(service string) net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.addrs[service]
 }
 
-// Run serves until ctx ends; that is no error. A port that is taken is none
-// either: it is logged, and tried again every 5 s.
+// A service is one socket to listen on.
+type service struct {
+	name, network, addr string
+	serve               func(context.Context, net.Listener)
+}
+
+func (s *Server) services() (out []service) {
+	for _, x := range []service{
+		{"http", "tcp", s.cfg.HTTP, s.serveTCP},
+		{"socket", "unix", s.cfg.Socket, s.serveUnix},
+		{"lines", "tcp", s.cfg.Lines, s.serveLines},
+	} {
+		if x.addr != "" {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// Run serves until ctx ends; that is no error. A socket that cannot be opened is
+// none either: it is a Fault, and tried again every 5 s.
 func (s *Server) Run(ctx context.Context) error {
 	var g sync.WaitGroup
-	services := []struct {
-		name, addr string
-		serve      func(context.Context, net.Listener)
-	}{{"http", s.cfg.HTTP, s.serveHTTP}, {"lines", s.cfg.Lines, s.serveLines}}
-	for _, x := range services {
-		if x.addr != "" {
-			s.open++
-		}
-	}
-	if s.open == 0 {
+	services := s.services()
+	if s.open = len(services); s.open == 0 {
 		close(s.ready)
 	}
+	inherited := s.assign(services)
 	for _, x := range services {
-		if x.addr != "" {
-			g.Go(func() { s.listen(ctx, x.name, x.addr, x.serve) })
-		}
+		g.Go(func() { s.listen(ctx, x, inherited[x.name]) })
 	}
 	<-ctx.Done()
 	g.Wait()
 	return nil
 }
 
-// listen opens a port, again until it works, and serves it until ctx ends.
-func (s *Server) listen(ctx context.Context, name, addr string, serve func(context.Context, net.Listener)) {
-	for said := false; ctx.Err() == nil; {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+// assign finds the services of the inherited listeners, and closes those that
+// have none.
+func (s *Server) assign(services []service) map[string]net.Listener {
+	out := make(map[string]net.Listener)
+	for _, l := range s.cfg.Inherited {
+		i := slices.IndexFunc(services, func(x service) bool {
+			return out[x.name] == nil && x.network == l.Addr().Network() && x.addr == l.Addr().String()
+		})
+		if i < 0 {
+			s.log.Error().Stringer("addr", l.Addr()).Msg("inherited socket is not configured, closed")
+			_ = l.Close()
+			continue
+		}
+		if u, ok := l.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(false) // the name is the supervisor's
+		}
+		out[services[i].name] = l
+	}
+	return out
+}
+
+// listen opens a socket, again until it works, and serves it until ctx ends.
+func (s *Server) listen(ctx context.Context, x service, l net.Listener) {
+	for failed := false; ctx.Err() == nil; {
+		var err error
+		if l == nil {
+			l, err = s.openSocket(ctx, x)
+		}
 		if err == nil {
-			s.opened(name, l.Addr())
+			s.opened(x.name, l.Addr(), failed)
 			context.AfterFunc(ctx, func() { _ = l.Close() }) // ends Accept
-			serve(ctx, l)
+			x.serve(ctx, l)
 			return
 		}
-		if !said && ctx.Err() == nil {
-			said = true
-			s.log.Error().Err(err).Str("service", name).Str("addr", addr).Msg("cannot listen, trying on")
+		if !failed && ctx.Err() == nil {
+			failed = true
+			s.log.Error().Err(err).Str("service", x.name).Str("addr", x.addr).Msg("cannot listen, trying on")
+			s.fault(x.name, fmt.Sprintf("local %s %s: %s", x.name, x.addr, cause(err)))
 		}
 		select {
 		case <-ctx.Done():
@@ -126,7 +183,36 @@ func (s *Server) listen(ctx context.Context, name, addr string, serve func(conte
 	}
 }
 
-func (s *Server) opened(name string, a net.Addr) {
+func (s *Server) openSocket(ctx context.Context, x service) (net.Listener, error) {
+	if x.network == "unix" {
+		return listenUnix(x.addr, s.cfg.Group)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, x.network, x.addr)
+	if err == nil && x.name == "http" && s.guard != nil {
+		s.guard.Since(time.Now())
+	}
+	return l, err
+}
+
+// cause is why a socket cannot be opened, in words that stay the same.
+func cause(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	return err.Error()
+}
+
+func (s *Server) fault(service, text string) {
+	if s.cfg.Fault != nil {
+		s.cfg.Fault(service, text)
+	}
+}
+
+func (s *Server) opened(name string, a net.Addr, failed bool) {
+	if failed {
+		s.fault(name, "")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.addrs[name] = a

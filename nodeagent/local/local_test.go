@@ -137,8 +137,8 @@ func TestHTTPTellsWhereASubscriberIsServed(t *testing.T) {
 	if _, _, body = get(t, base+"/lookup/sip_proxy/heidi%2Fdesk%3Fx@example.com", "", ""); !strings.Contains(body, `"key":"heidi/desk?x@example.com"`) {
 		t.Errorf("escaped key: %s", body)
 	}
-	if _, _, body = get(t, base+"/subscriber/alice@example.com", "", ""); !strings.Contains(body, `"subscriber":"alice@example.com"`) {
-		t.Errorf("further page: %s", body)
+	if code, _, body = get(t, base+"/subscriber/alice@example.com", "", ""); code != 401 || strings.Contains(body, "alice") {
+		t.Errorf("a secret page, asked without proof: %d %s", code, body)
 	}
 	for path, want := range map[string]string{"sip_proxy/192.0.2.1": "Yes\n", "sip_proxy/2001:db8::2": "Yes\n", "media_relay/192.0.2.1": "No\n"} {
 		if code, _, body := get(t, base+"/online/"+path, "text/plain", ""); code != 200 || body != want {
@@ -246,21 +246,6 @@ func TestLinesOfTheOriginal(t *testing.T) {
 	}
 }
 
-func TestTooManyConnectionsAreClosed(t *testing.T) {
-	s := start(t, local.Config{Source: newNetwork(t), Lines: "127.0.0.1:0"})
-	for range 64 {
-		c, r := dial(t, s)
-		_, _ = io.WriteString(c, "is_online 192.0.2.1 as sip_proxy\r\n")
-		if line, err := r.ReadString('\n'); err != nil || line != "Yes\r\n" {
-			t.Fatalf("%q %v", line, err)
-		}
-	}
-	_, r := dial(t, s)
-	if b, err := r.ReadByte(); err == nil {
-		t.Errorf("the 65th connection is served: %q", b)
-	}
-}
-
 func TestLookupOverTheBus(t *testing.T) {
 	n := newNetwork(t)
 	s, err := local.New(local.Config{Source: n})
@@ -283,13 +268,15 @@ func TestLookupOverTheBus(t *testing.T) {
 	}
 }
 
-// A port that another process has does not end the node: it is tried again.
+// A port that another process has does not end the node: it is a fault, and tried
+// again.
 func TestATakenPortIsTriedAgain(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := local.New(local.Config{Source: newNetwork(t), Lines: l.Addr().String()})
+	faults := make(chan string, 8)
+	s, err := local.New(local.Config{Source: newNetwork(t), Lines: l.Addr().String(), Fault: func(service, text string) { faults <- service + ": " + text }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,11 +291,60 @@ func TestATakenPortIsTriedAgain(t *testing.T) {
 		t.Fatalf("ended: %v", err)
 	default:
 	}
+	if got, want := <-faults, "lines: local lines "+l.Addr().String()+": address already in use"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 	_ = l.Close()
+	if got := <-faults; got != "lines: " {
+		t.Errorf("%q after it was free", got)
+	}
 	<-s.Ready()
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// A supervisor's listener is used, and stays open for the next process.
+func TestAnInheritedListenerIsUsed(t *testing.T) {
+	mine, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mine.Close()
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		f, err := mine.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, err := net.FileListener(f)
+		_ = f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := local.New(local.Config{Source: newNetwork(t), HTTP: mine.Addr().String(), Inherited: []net.Listener{other, held}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		<-s.Ready()
+		if code, _, _ := get(t, "http://"+mine.Addr().String()+"/online/sip_proxy/192.0.2.1", "", ""); code != 200 {
+			t.Errorf("answers %d", code)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if c, err := net.Dial("tcp", other.Addr().String()); err == nil {
+		_ = c.Close()
+		t.Error("a listener that no service is configured for is open")
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"thor/broker/brokertest"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
+	"thor/nodeagent/secret"
 	"thor/subjects"
 )
 
@@ -42,16 +43,27 @@ func modules(t *testing.T) string {
 	return ""
 }
 
+// secretOf makes a secret, and its file.
+func secretOf(t *testing.T) (*secret.Key, string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret")
+	k, err := secret.Load(file, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, file
+}
+
 // startKamailio runs the example configuration at an address, beside the agent
 // that answers there.
-func startKamailio(t *testing.T, modules, addr string) {
+func startKamailio(t *testing.T, modules, addr, secretFile string) {
 	t.Helper()
 	b, err := os.ReadFile("../../deploy/examples/kamailio/register.cfg")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := strings.NewReplacer(
-		"192.0.2.1", addr, "127.0.0.1:9501", addr+":9501", "127.0.0.1:5062", addr+":5062", "children=4", "children=2\ntcp_children=2\nmpath=\""+modules+"/\"",
+		"/etc/thor/local.secret", secretFile, "192.0.2.1", addr, "127.0.0.1:9501", addr+":9501", "127.0.0.1:5062", addr+":5062", "children=4", "children=2\ntcp_children=2\nmpath=\""+modules+"/\"",
 	).Replace(string(b))
 	dir := t.TempDir()
 	file := filepath.Join(dir, "kamailio.cfg")
@@ -77,16 +89,16 @@ func startKamailio(t *testing.T, modules, addr string) {
 }
 
 // agents adds to the nodes of s what Kamailio asks, and what is asked of it.
-func (s *site) agents(t *testing.T) {
+func (s *site) agents(t *testing.T, key *secret.Key) {
 	t.Helper()
 	for name, n := range s.nodes {
 		addr := n.Identity().Addresses[0].String()
-		c, err := kamailio.NewClient("http://" + addr + ":5062/RPC")
+		c, err := kamailio.NewClient("http://"+addr+":5062/RPC", key)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(kamailio.Handle(n, map[subjects.Role]*kamailio.Client{subjects.SIPProxy: c}, zerolog.Nop()).Close)
-		l, err := local.New(local.Config{Source: n, HTTP: addr + ":9501", Pages: map[string]http.Handler{"/subscriber/": s.caches[name].Handler()}})
+		l, err := local.New(local.Config{Source: n, HTTP: addr + ":9501", Key: key, Pages: map[string]http.Handler{"/subscriber/": s.caches[name].Handler()}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,9 +215,10 @@ func (p *phone) registers(proxy, user, password, as, known, headers string) (sta
 func TestKamailioAuthenticatesFromTheCache(t *testing.T) {
 	m := modules(t)
 	s := newSite(t, brokertest.Start(t))
-	s.agents(t)
+	key, file := secretOf(t)
+	s.agents(t, key)
 	for i := range 3 {
-		startKamailio(t, m, fmt.Sprintf("127.0.46.%d", i+1))
+		startKamailio(t, m, fmt.Sprintf("127.0.46.%d", i+1), file)
 	}
 	account := func(user, password string) {
 		t.Helper()
@@ -250,7 +263,7 @@ func TestKamailioAuthenticatesFromTheCache(t *testing.T) {
 	for i := range 6 {
 		account(fmt.Sprintf("user%d", 10+i), "second")
 	}
-	s.checkDrain(t, newPhone(t))
+	s.checkDrain(t, newPhone(t), key)
 }
 
 // checkRoutes sends what only a proxy may.
@@ -341,7 +354,7 @@ func (s *site) checkCall(t *testing.T, callee *phone) {
 
 // checkDrain drains a node: who is registered there is called, and who registers
 // again is at the new owner, which outlives it.
-func (s *site) checkDrain(t *testing.T, p *phone) {
+func (s *site) checkDrain(t *testing.T, p *phone, secret *secret.Key) {
 	t.Helper()
 	key := func(i int) string { return fmt.Sprintf("user%d@example.net", i) }
 	of := func(node subjects.NodeID) (mine []int) {
@@ -386,16 +399,23 @@ func (s *site) checkDrain(t *testing.T, p *phone) {
 	s.messages(t, p, mine, "registered while it drains")
 	for _, i := range mine {
 		l, err := s.nodes[node].Lookup(subjects.SIPProxy, key(i))
-		if err != nil || !strings.Contains(registered(t, s.nodes[l.Owner].Identity().Addresses[0].String()), key(i)) {
+		if err != nil || !strings.Contains(registered(t, secret, s.nodes[l.Owner].Identity().Addresses[0].String()), key(i)) {
 			t.Errorf("%s registered while %s drains, and is not at its owner: %+v %v", key(i), node, l, err)
 		}
 	}
 }
 
 // registered is what the Kamailio at an address holds.
-func registered(t *testing.T, address string) string {
+func registered(t *testing.T, key *secret.Key, address string) string {
 	t.Helper()
-	r, err := http.Post("http://"+address+":5062/RPC", "application/json", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ul.dump"}`))
+	const body = `{"jsonrpc":"2.0","id":1,"method":"ul.dump"}`
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+":5062/RPC", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, _ := key.Sign(secret.RPC, body, time.Now())
+	q.Header.Set(secret.Header, proof)
+	r, err := http.DefaultClient.Do(q)
 	if err != nil {
 		t.Fatal(err)
 	}

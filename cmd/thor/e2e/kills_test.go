@@ -129,7 +129,7 @@ func (n *network) served(t *testing.T, user, stored string) (late int) {
 	t.Helper()
 	gives := func() bool {
 		for i := range 3 {
-			if status, text, _ := ha1(fmt.Sprintf("127.96.20.%d", i+1), user+"@"+sipDomain); status == http.StatusOK {
+			if status, text, _ := n.ha1(fmt.Sprintf("node%d", i+1), user+"@"+sipDomain); status == http.StatusOK {
 				return text == stored
 			}
 		}

@@ -121,7 +121,7 @@ func header(msg, name string) string {
 const homePort = 5070 // beside the Kamailios of thor up
 
 // homeProxy runs Kamailio with the example configuration beside a node of thor up.
-func homeProxy(t *testing.T, kamailio, addr string) *exec.Cmd {
+func homeProxy(t *testing.T, kamailio, addr, secretFile string) *exec.Cmd {
 	t.Helper()
 	dir := t.TempDir()
 	b, err := os.ReadFile("../../../deploy/examples/kamailio/lookup.cfg")
@@ -129,7 +129,7 @@ func homeProxy(t *testing.T, kamailio, addr string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cfg := filepath.Join(dir, "kamailio.cfg")
-	mine := strings.NewReplacer("!192.0.2.1!", "!"+addr+"!", "!5060!", fmt.Sprintf("!%d!", homePort), "!127.0.0.1:9501!", "!"+addr+":9501!", "!example.net!", "!thor.test!").Replace(string(b))
+	mine := strings.NewReplacer("/etc/thor/local.secret", secretFile, "!192.0.2.1!", "!"+addr+"!", "!5060!", fmt.Sprintf("!%d!", homePort), "!127.0.0.1:9501!", "!"+addr+":9501!", "!example.net!", "!thor.test!").Replace(string(b))
 	if err := os.WriteFile(cfg, []byte(mine), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestKamailioFindsTheHomeOfASubscriber(t *testing.T) {
 	var entries []string
 	for _, m := range n.status().Roles[subjects.SIPProxy] {
 		addr[m.Node] = m.Address().String()
-		running[m.Address().String()] = homeProxy(t, kamailio, m.Address().String())
+		running[m.Address().String()] = homeProxy(t, kamailio, m.Address().String(), filepath.Join(n.dir, string(m.Node), "local.secret"))
 		entries = append(entries, fmt.Sprintf("%s:%d", m.Address(), homePort))
 	}
 	var keys []string

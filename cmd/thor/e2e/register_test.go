@@ -3,9 +3,11 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"thor/nodeagent/secret"
 	"thor/subjects"
 )
 
@@ -156,7 +159,7 @@ func (p *proof) everywhere(t *testing.T) {
 		s.owner = string(found[i].Owner)
 		for j := 1; j <= 3; j++ {
 			node := fmt.Sprintf("node%d", j)
-			status, body := get(t, "http://"+address(node)+":9501/subscriber/"+s.key()+"/ha1")
+			status, body := p.onSocket(t, node, "/subscriber/"+s.key()+"/ha1")
 			if node == s.owner && (status != 200 || body != md5hex(s.name+":"+sipDomain+":"+s.password)) {
 				t.Fatalf("%s at its owner %s: %d", s.key(), node, status)
 			}
@@ -166,6 +169,32 @@ func (p *proof) everywhere(t *testing.T) {
 		}
 	}
 	t.Logf("%6d ms  %d questions to all nodes", time.Since(began).Milliseconds(), 3*accounts)
+}
+
+// onSocket asks a node on its Unix socket; status 0: it does not answer.
+func (n *network) onSocket(t *testing.T, node, path string) (status int, body string) {
+	t.Helper()
+	status, body, _ = n.header(node, path, "")
+	return status, body
+}
+
+// header is onSocket, with a header of the answer. The text of status 0 is why.
+func (n *network) header(node, path, name string) (status int, body, value string) {
+	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(n.dir, node, "node.sock"))
+		}, DisableKeepAlives: true,
+	}}
+	r, err := c.Get("http://localhost" + path)
+	if err != nil {
+		return 0, err.Error(), ""
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return 0, err.Error(), ""
+	}
+	return r.StatusCode, string(b), r.Header.Get(name)
 }
 
 func get(t *testing.T, url string) (status int, body string) {
@@ -270,7 +299,18 @@ func (p *proof) contacts(t *testing.T) {
 	where := make(map[string][]string) // "AoR at node" → paths
 	for i := 1; i <= 3; i++ {
 		node := fmt.Sprintf("node%d", i)
-		r, err := http.Post("http://"+address(node)+":5062/RPC", "application/json", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ul.dump"}`))
+		const body = `{"jsonrpc":"2.0","id":1,"method":"ul.dump"}`
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address(node)+":5062/RPC", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := secret.Read(filepath.Join(p.dir, node, "local.secret"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		proof, _ := key.Sign(secret.RPC, body, time.Now())
+		q.Header.Set(secret.Header, proof)
+		r, err := http.DefaultClient.Do(q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -494,9 +534,9 @@ func (p *proof) heirs(t *testing.T) {
 		}
 		for _, node := range []string{"node1", "node2"} {
 			for _, s := range p.sample {
-				if status, _ := get(t, "http://"+address(node)+":9501/subscriber/"+s.key()+"/ha1"); status != 200 && status != 421 {
+				if status, _ := p.onSocket(t, node, "/subscriber/"+s.key()+"/ha1"); status != 200 && status != 421 {
 					t.Fatalf("%s at %s: %d", s.key(), node, status)
-				} else if _, a := get(t, "http://"+address(node)+":9501/subscriber/"+s.key()+"/ha1"); a == address("node3") {
+				} else if _, a := p.onSocket(t, node, "/subscriber/"+s.key()+"/ha1"); a == address("node3") {
 					return false
 				}
 			}
@@ -527,7 +567,7 @@ func (p *proof) recover(t *testing.T) {
 			return false
 		}
 		for _, s := range p.sample { // the others may answer for it a little longer
-			status, _ := get(t, "http://"+address("node3")+":9501/subscriber/"+s.key()+"/ha1")
+			status, _ := p.onSocket(t, "node3", "/subscriber/"+s.key()+"/ha1")
 			if s.owner == "node3" && status != http.StatusOK || status >= 500 {
 				return false
 			}

@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"crypto/md5"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"testing"
@@ -14,39 +13,28 @@ import (
 	"thor/nodeagent/subscribers"
 )
 
-// ha1 asks the node agent at an address, as a script of its Kamailio would.
-func ha1(addr, key string) (status int, text, owner string) {
-	c := http.Client{Timeout: 5 * time.Second}
-	resp, err := c.Get("http://" + addr + ":9501/subscriber/" + key + "/ha1")
-	if err != nil {
-		return 0, err.Error(), ""
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, err.Error(), ""
-	}
-	return resp.StatusCode, string(b), resp.Header.Get(subscribers.HeaderOwner)
+// ha1 asks a node agent, as a program of its machine would.
+func (n *network) ha1(node, key string) (status int, text, owner string) {
+	return n.header(node, "/subscriber/"+key+"/ha1", subscribers.HeaderOwner)
 }
 
 func digest(user, domain, password string) string {
 	return fmt.Sprintf("%x", md5.Sum([]byte(user+":"+domain+":"+password)))
 }
 
-// home is the node that serves key, with its address.
-func home(t *testing.T, key string) (node, addr string) {
+// home is the node that serves key.
+func (n *network) home(t *testing.T, key string) (node string) {
 	t.Helper()
-	eventually(t, 10*time.Second, "somebody serves "+key, func() bool {
+	eventually(t, 10*time.Second, "some node serves "+key, func() bool {
 		for i := 1; i <= 3; i++ {
-			a := fmt.Sprintf("127.95.20.%d", i)
-			if status, _, _ := ha1(a, key); status == http.StatusOK || status == http.StatusNotFound {
-				node, addr = fmt.Sprintf("node%d", i), a
+			node = fmt.Sprintf("node%d", i)
+			if status, _, _ := n.ha1(node, key); status == http.StatusOK || status == http.StatusNotFound {
 				return true
 			}
 		}
 		return false
 	})
-	return node, addr
+	return node
 }
 
 // What a SOAP client changes is at the subscriber's node with the answer or right
@@ -57,31 +45,31 @@ func TestChangesReachTheSubscribersNode(t *testing.T) {
 	c := n.soap(t)
 	c.must(t, "Sip", "addDomain", "<domain><domain>example.com</domain></domain>")
 	var took []time.Duration
-	addrs := make(map[string]string)
+	nodes := make(map[string]string)
 	for i := range 200 {
 		user := fmt.Sprintf("user%d", i%20)
 		op, password := "updateAccount", fmt.Sprintf("secret%d", i)
 		key := user + "@example.com"
 		if i < 20 {
 			op = "addAccount"
-			_, addrs[key] = home(t, key)
+			nodes[key] = n.home(t, key)
 		}
-		addr := addrs[key]
+		node := nodes[key]
 		c.must(t, "Sip", op, account(user, "example.com", "<password>"+password+"</password>"))
 		answered := time.Now()
 		tick := time.NewTicker(time.Millisecond) // asking all the time would slow down who is to be quick
 		for want := digest(user, "example.com", password); ; <-tick.C {
-			if status, text, _ := ha1(addr, key); status == http.StatusOK && text == want {
+			if status, text, _ := n.ha1(node, key); status == http.StatusOK && text == want {
 				break
 			} else if time.Since(answered) > 10*time.Second {
-				t.Fatalf("%s at %s: %d %.6s…", key, addr, status, text)
+				t.Fatalf("%s at %s: %d %.6s…", key, node, status, text)
 			}
 		}
 		took = append(took, time.Since(answered))
 		tick.Stop()
 	}
 	slices.Sort(took)
-	t.Logf("from the SOAP answer until a read over HTTP gives it: p50 %v, p99 %v, max %v, n=%d", took[99], took[197], took[199], len(took))
+	t.Logf("from the SOAP answer until a read on the socket gives it: p50 %v, p99 %v, max %v, n=%d", took[99], took[197], took[199], len(took))
 	if took[197] > 250*time.Millisecond { // a repair, which begins after that, is to be the exception
 		t.Errorf("p99 of %v", took[197])
 	}
@@ -92,13 +80,13 @@ func TestChangesReachTheSubscribersNode(t *testing.T) {
 func (n *network) survive(t *testing.T, c *soapClient) {
 	t.Helper()
 	const key = "user7@example.com"
-	node, addr := home(t, key)
+	node := n.home(t, key)
 	n.kill9(t, node)
 	c.must(t, "Sip", "updateAccount", account("user7", "example.com", "<password>meanwhile</password>"))
 	want := digest("user7", "example.com", "meanwhile")
 	eventually(t, 15*time.Second, "the next node gives the new password", func() bool {
 		for i := 1; i <= 3; i++ {
-			if status, text, _ := ha1(fmt.Sprintf("127.95.20.%d", i), key); status == http.StatusOK {
+			if status, text, _ := n.ha1(fmt.Sprintf("node%d", i), key); status == http.StatusOK {
 				return text == want
 			}
 		}
@@ -106,7 +94,7 @@ func (n *network) survive(t *testing.T, c *soapClient) {
 	})
 	n.control(t, "start", node)
 	eventually(t, 20*time.Second, "the owner is back and gives it", func() bool {
-		status, text, _ := ha1(addr, key)
+		status, text, _ := n.ha1(node, key)
 		return status == http.StatusOK && text == want
 	})
 	c.must(t, "Sip", "updateAccount", account("user7", "example.com", "<password>last</password>"))
@@ -114,7 +102,7 @@ func (n *network) survive(t *testing.T, c *soapClient) {
 	eventually(t, 5*time.Second, "the server has ended", func() bool { return !n.runs(t, "provisioning1") })
 	n.control(t, "start", "provisioning1")
 	eventually(t, 30*time.Second, "the change made right before the server's death arrives", func() bool {
-		status, text, _ := ha1(addr, key)
+		status, text, _ := n.ha1(node, key)
 		return status == http.StatusOK && text == digest("user7", "example.com", "last")
 	})
 }

@@ -16,23 +16,25 @@ type Own struct {
 	Address string // that the node announces
 	Agent   string // host:port of the node agent's HTTP service, on loopback
 	RPC     string // host:port of JSON-RPC for the agent, on loopback
+	Secret  string // path of the agent's [node] secret_file
 }
 
-// Register is register.cfg with o in the place of the example's addresses. An
-// error is that the file does not define one of them exactly once.
+// Register is register.cfg with o in the place of the example's values. An
+// error is that the file does not have one of them exactly once.
 func Register(o Own) (string, error) {
 	out := register
-	for _, d := range []struct{ name, example, own string }{
-		{"MY_ADDRESS", "192.0.2.1", o.Address},
-		{"AGENT_ADDRESS", "127.0.0.1:9501", o.Agent},
-		{"RPC_ADDRESS", "127.0.0.1:5062", o.RPC},
+	const define, include = "#!substdef \"!%s!%s!g\"\n", "include_file %[2]q\n"
+	for _, d := range []struct{ form, name, example, own string }{
+		{define, "MY_ADDRESS", "192.0.2.1", o.Address},
+		{define, "AGENT_ADDRESS", "127.0.0.1:9501", o.Agent},
+		{define, "RPC_ADDRESS", "127.0.0.1:5062", o.RPC},
+		{include, "", "/etc/thor/local.secret", o.Secret},
 	} {
-		const form = "#!substdef \"!%s!%s!g\"\n"
-		line := fmt.Sprintf(form, d.name, d.example)
+		line := fmt.Sprintf(d.form, d.name, d.example)
 		if strings.Count(out, line) != 1 {
 			return "", fmt.Errorf("register.cfg: not exactly one line %q", line)
 		}
-		out = strings.Replace(out, line, fmt.Sprintf(form, d.name, d.own), 1)
+		out = strings.Replace(out, line, fmt.Sprintf(d.form, d.name, d.own), 1)
 	}
 	return out, nil
 }

@@ -9,12 +9,12 @@ import (
 )
 
 // What thor up runs is what an operator copies, but for addresses.
-func TestOnlyAddressesDiffer(t *testing.T) {
+func TestOnlyAddressesAndTheSecretDiffer(t *testing.T) {
 	b, err := os.ReadFile("register.cfg")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := kamailio.Register(kamailio.Own{Address: "127.1.1.1", Agent: "127.1.1.1:1", RPC: "127.1.1.1:2"})
+	got, err := kamailio.Register(kamailio.Own{Address: "127.1.1.1", Agent: "127.1.1.1:1", RPC: "127.1.1.1:2", Secret: "/s"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestOnlyAddressesDiffer(t *testing.T) {
 			changed = append(changed, run[i])
 		}
 	}
-	const want = `#!substdef "!MY_ADDRESS!127.1.1.1!g" #!substdef "!AGENT_ADDRESS!127.1.1.1:1!g" #!substdef "!RPC_ADDRESS!127.1.1.1:2!g"`
+	const want = `include_file "/s" #!substdef "!MY_ADDRESS!127.1.1.1!g" #!substdef "!AGENT_ADDRESS!127.1.1.1:1!g" #!substdef "!RPC_ADDRESS!127.1.1.1:2!g"`
 	if s := strings.Join(changed, " "); s != want {
 		t.Errorf("changed: %s", s)
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,6 +24,11 @@ type Node struct {
 	// What programs of the same machine are told; "" turns a service off.
 	HTTP   *string `toml:"http"`   // host:port; default 127.0.0.1:9501
 	Lookup *string `toml:"lookup"` // host:port of the line service; default 127.0.0.1:9500
+	// Programs that can ask on a Unix socket, where the kernel says who asks. Over
+	// TCP, subscribers are given to those that prove they know the secret.
+	Socket     *string `toml:"socket"`      // path; default THOR_SOCKET, which the unit sets to /run/thor/node.sock; else off
+	Group      string  `toml:"group"`       // whose members may use the socket, and read a secret that is made; default thor, where it exists
+	SecretFile string  `toml:"secret_file"` // made if missing; default THOR_SECRET_FILE, which the unit sets to /etc/thor/local.secret; else none
 	// Subscribers has the node keep the profiles of those it serves as a
 	// sip_proxy, and give them on HTTP; absent: it keeps none.
 	Subscribers *Subscribers `toml:"subscribers"`
@@ -60,6 +66,8 @@ type Check struct {
 	Fall      int           `toml:"fall"`     // failures before it counts as down; default 2
 }
 
+const maxSocketPath = 100 // of 107, unix(7): a new socket has a longer name for a moment
+
 func (n *Node) check(f *File) {
 	if len(n.Roles) == 0 && !f.failed("node.role") {
 		f.d.add("node", "announces nothing: add [[node.role]]")
@@ -67,6 +75,14 @@ func (n *Node) check(f *File) {
 	for key, p := range map[string]*string{"node.http": n.HTTP, "node.lookup": n.Lookup} {
 		if p != nil && *p != "" {
 			f.hostPort(key, *p)
+		}
+	}
+	if n.Socket != nil && len(*n.Socket) > maxSocketPath {
+		f.d.add("node.socket", "is longer than the %d bytes that a socket's name may have", maxSocketPath)
+	}
+	if n.Group != "" {
+		if _, err := local.GroupID(n.Group); err != nil {
+			f.d.add("node.group", "%v", err)
 		}
 	}
 	n.checkSubscribers(f)
@@ -88,7 +104,7 @@ func (n *Node) check(f *File) {
 		f.priority(key+".priority", r.Priority)
 		f.priority(key+".weight", r.Weight)
 		if r.Kamailio != "" {
-			if _, err := kamailio.NewClient(r.Kamailio); err != nil {
+			if _, err := kamailio.NewClient(r.Kamailio, nil); err != nil {
 				f.d.add(key+".kamailio", "%s", strings.TrimPrefix(err.Error(), "kamailio: "))
 			}
 		}
@@ -164,6 +180,13 @@ func (n *Node) fill(f *File) {
 			*p = &def
 		}
 	}
+	if n.Socket == nil {
+		path := os.Getenv("THOR_SOCKET")
+		n.Socket = &path
+	}
+	f.abs(n.Socket)
+	set(&n.SecretFile, os.Getenv("THOR_SECRET_FILE"))
+	f.abs(&n.SecretFile)
 	if s := n.Subscribers; s != nil {
 		set(&s.Max, subscribers.DefaultMax)
 		set(&s.Grace, subscribers.DefaultGrace)

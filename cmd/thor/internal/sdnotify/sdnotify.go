@@ -15,20 +15,29 @@ import (
 )
 
 // Send sends one state, such as "READY=1".
-func Send(state string) {
+func Send(state string) { _ = send(state, nil) }
+
+// send sends a state with a file, if it is not nil. Without a supervisor it does
+// nothing.
+func send(state string, f *os.File) error {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" {
-		return
+		return nil
 	}
 	if strings.HasPrefix(name, "@") { // abstract socket
 		name = "\x00" + name[1:]
 	}
 	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {
-		return
+		return err
 	}
 	defer c.Close()
-	_, _ = c.Write([]byte(state))
+	var rights []byte
+	if f != nil {
+		rights = unix.UnixRights(int(f.Fd()))
+	}
+	_, _, err = c.WriteMsgUnix([]byte(state), rights, nil)
+	return err
 }
 
 // Reloading announces a reload; READY=1 ends it. MONOTONIC_USEC is what

@@ -1,6 +1,7 @@
 package up
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"syscall"
 
 	"thor/deploy/examples/kamailio"
+	"thor/nodeagent/secret"
 	"thor/subjects"
 )
 
@@ -21,6 +23,9 @@ const (
 	fullKamailio                  // with the example configuration
 )
 
+// secretFile is what a node's agent and its Kamailio know each other by.
+func (l *layout) secretFile(node string) string { return filepath.Join(l.Dir, node, "local.secret") }
+
 func (l *layout) nodes() error {
 	program, kind := l.sipServer()
 	for i := 1; i <= l.Nodes; i++ {
@@ -30,12 +35,15 @@ func (l *layout) nodes() error {
 		if err != nil {
 			return err
 		}
-		toml := head + fmt.Sprintf("[node]\nhttp = \"%s:9501\"\nlookup = \"%s:9500\"\n\n[node.subscribers]\n\n", a, a) +
+		toml := head + fmt.Sprintf("[node]\nhttp = \"%s:9501\"\nlookup = \"%s:9500\"\nsocket = \"node.sock\"\nsecret_file = \"local.secret\"\n\n[node.subscribers]\n\n", a, a) +
 			fmt.Sprintf("[[node.role]]\nrole = \"sip_proxy\"\naddresses = [%q]\n", a)
 		if kind == fullKamailio {
 			toml += fmt.Sprintf("kamailio = \"http://%s:5062/RPC\"\n", a)
 		}
 		toml += fmt.Sprintf("\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\n", a)
+		if _, err := secret.Load(l.secretFile(name), -1); err != nil {
+			return err
+		}
 		if err := l.daemon(2, name, "node", subjects.SIPProxy, toml); err != nil {
 			return err
 		}
@@ -55,8 +63,10 @@ func (l *layout) sipServer() (program string, kind sipServer) {
 	}
 	file := filepath.Join(l.Dir, "kamailio-check.cfg")
 	defer os.Remove(file)
-	cfg, err := kamailioConfig(l.addr(20, 1))
-	if err == nil {
+	defer os.Remove(file + ".secret")
+	_, err = secret.Load(file+".secret", -1)
+	cfg, cerr := kamailioConfig(l.addr(20, 1), file+".secret")
+	if err = errors.Join(err, cerr); err == nil {
 		err = writeFile(file, []byte(cfg), 0o600)
 	}
 	if err == nil {
@@ -70,8 +80,8 @@ func (l *layout) sipServer() (program string, kind sipServer) {
 }
 
 // kamailioConfig is the example's, with the node's addresses.
-func kamailioConfig(a netip.Addr) (string, error) {
-	return kamailio.Register(kamailio.Own{Address: a.String(), Agent: fmt.Sprintf("%s:9501", a), RPC: fmt.Sprintf("%s:5062", a)})
+func kamailioConfig(a netip.Addr, secretFile string) (string, error) {
+	return kamailio.Register(kamailio.Own{Address: a.String(), Agent: fmt.Sprintf("%s:9501", a), RPC: fmt.Sprintf("%s:5062", a), Secret: secretFile})
 }
 
 // sip adds the SIP server beside a node.
@@ -89,7 +99,7 @@ func (l *layout) sip(name, node, program string, kind sipServer, a netip.Addr) e
 	cfg := fmt.Sprintf(bareConfig, a, a)
 	if kind == fullKamailio {
 		var err error
-		if cfg, err = kamailioConfig(a); err != nil {
+		if cfg, err = kamailioConfig(a, l.secretFile(node)); err != nil {
 			return err
 		}
 	}
