@@ -40,6 +40,8 @@ type gate struct {
 	thor  *server.Account // the running server's account of all members; set before open is closed
 	limit time.Duration   // how long a connection waits for open
 
+	witness *witness // tells managers who is let in
+
 	patience time.Duration // with connections of an authority that left the bundle
 
 	mu     sync.Mutex
@@ -92,9 +94,9 @@ func (g *gate) due(now time.Time) bool {
 	return !g.again.IsZero() && !now.Before(g.again)
 }
 
-func newGate(creds *identity.Credentials, log zerolog.Logger, m *metrics) *gate {
+func newGate(creds *identity.Credentials, w *witness, log zerolog.Logger, m *metrics) *gate {
 	return &gate{
-		creds: creds, m: m,
+		creds: creds, witness: w, m: m,
 		log:   limited(log, 10, m.suppressed.WithLabelValues("broker")),
 		open:  make(chan struct{}),
 		limit: 5 * time.Second, patience: longerTrust,
@@ -120,13 +122,12 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 		g.refuse(c, "client", err)
 		return false
 	}
-	// A connection that comes between the opening of the port and the end of
-	// the start waits: refusing it would count as a refused certificate there.
-	select {
-	case <-g.open:
-	case <-time.After(g.limit):
+	if !g.await(self) {
 		g.refuse(c, "client", errClosed)
 		return false
+	}
+	if !self {
+		g.witness.tell(id) // before anything this client says can pass
 	}
 	u := &server.User{
 		Username:    string(id.Node), // what events, Connz and logs show
@@ -138,6 +139,26 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 	}
 	c.RegisterUser(u)
 	g.m.accept()
+	return true
+}
+
+// await is for a connection that comes between the opening of the port and the
+// end of the start: refusing it would count as a refused certificate there. All
+// but the broker's own also wait for that one, which tells of them.
+func (g *gate) await(self bool) bool {
+	late := time.NewTimer(g.limit)
+	defer late.Stop()
+	wait := []chan struct{}{g.open, g.witness.ready}
+	if self {
+		wait = wait[:1]
+	}
+	for _, ch := range wait {
+		select {
+		case <-ch:
+		case <-late.C:
+			return false
+		}
+	}
 	return true
 }
 

@@ -36,15 +36,16 @@ import (
 
 // A Broker is one event server. Its methods may be called concurrently.
 type Broker struct {
-	cfg   Config
-	id    *identity.Identity // of the start; only the node name and domain stay for good
-	boot  string
-	log   zerolog.Logger
-	m     *metrics
-	gate  *gate
-	ready chan struct{}
-	ran   atomic.Bool
-	srv   atomic.Pointer[server.Server] // nil before Run and after it
+	cfg     Config
+	id      *identity.Identity // of the start; only the node name and domain stay for good
+	boot    string
+	log     zerolog.Logger
+	m       *metrics
+	gate    *gate
+	witness *witness
+	ready   chan struct{}
+	ran     atomic.Bool
+	srv     atomic.Pointer[server.Server] // nil before Run and after it
 
 	lists     sync.Mutex                // orders what is taken and what is stored
 	cutBefore atomic.Pointer[time.Time] // no route may be older: a broker was revoked then
@@ -61,7 +62,8 @@ func New(cfg Config) (*Broker, error) {
 		log: cfg.Log.With().Str("comp", "broker").Str("node", string(cfg.Identity.Node)).Logger(),
 		m:   newMetrics(),
 	}
-	b.gate = newGate(cfg.Credentials, b.log, b.m)
+	b.witness = newWitness(cfg.Identity.Node, b.log)
+	b.gate = newGate(cfg.Credentials, b.witness, b.log, b.m)
 	if err := b.m.register(cfg.Metrics, b); err != nil {
 		return nil, err
 	}
@@ -183,6 +185,8 @@ func (b *Broker) Run(ctx context.Context) error {
 		return err
 	}
 	defer own.Close()
+	b.witness.start(own)
+	b.witness.tell(b.identity())
 	b.log.Info().Str("addr", b.ClientURL()).Str("peer", b.ClusterURL()).Msg("broker ready")
 	close(b.ready)
 
@@ -267,7 +271,8 @@ func (b *Broker) openAccount(s *server.Server) error {
 func (b *Broker) connect() (*nats.Conn, error) {
 	// It may be cut off as any client, if the machine stands still for seconds.
 	own, err := nats.Connect("", b.inProcess(b.id, true), nats.Name(b.boot),
-		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.ReconnectHandler(func(*nats.Conn) { b.witness.repeat() }), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			b.log.Error().Err(err).Msg("own connection")
 		}))
 	if err != nil {

@@ -49,6 +49,7 @@ func (b *Broker) work(ctx context.Context, s *server.Server, own *nats.Conn, fat
 		}
 	})
 	g.Go(func() error { return b.announce(ctx, own) })
+	g.Go(func() error { return b.witness.answer(ctx) })
 	g.Go(func() error { return b.guardLists(ctx, s, own) })
 	g.Go(func() error { b.guardJetStream(ctx, s); return nil })
 	return g.Wait()
@@ -76,7 +77,12 @@ func (b *Broker) announce(ctx context.Context, own *nats.Conn) error {
 	defer func() { _ = sub.Unsubscribe() }()
 
 	a := b.announcement()
+	told := b.identity()
 	say := func(s subjects.State) {
+		if id := b.identity(); id != told { // a renewed certificate
+			b.witness.tell(id)
+			told = id
+		}
 		a.Seq++
 		a.State, a.Seen, a.Attrs, a.Via = s, seen.Load(), b.attrs(), via(own)
 		_ = own.Publish(subjects.Presence(a.Role, a.Node), a.Encode())
@@ -119,6 +125,8 @@ func (b *Broker) attrs() subjects.Attrs {
 		"clients":   strconv.Itoa(coarse(s.clients)),
 		"routes":    strconv.Itoa(s.peers),
 		"jetstream": string(s.jetstream),
+
+		subjects.AttrIdentity: "1",
 	}
 	if u, err := url.Parse(b.ClientURL()); err == nil && u.Port() != "" {
 		as[subjects.AttrPort] = u.Port() // name servers tell it to those who look for brokers
