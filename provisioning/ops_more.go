@@ -27,24 +27,24 @@ func voicemailOperations() []operation {
 			}
 			return &in.Account, nil // it is made: no failure of a later step may deny that
 		}),
-		change("updateAccount", func(c *call, in *in) (Notices, error) {
+		change("updateAccount", existing(func(c *call, in *in) error { return c.hasVoicemail(in.Account.SipID) }, func(c *call, in *in) (Notices, error) {
 			if err := in.Account.Clean(); err != nil {
 				return nil, err
 			}
 			return c.cfg.Store.UpdateVoicemail(c.ctx, c.v, &in.Account)
-		}),
+		})),
 		change("deleteAccount", onAccount(func(c *call, id ngnpro.SipID) (Notices, error) {
 			return c.cfg.Store.DeleteVoicemail(c.ctx, c.v, id)
 		})),
 		get("getAccount", onAccount(func(c *call, id ngnpro.SipID) (*ngnpro.VoicemailAccount, error) {
 			return c.cfg.Store.Voicemail(c.ctx, c.v, id)
 		})),
-		do("setAnnouncement", func(c *call, in *messageIn) error {
+		do("setAnnouncement", existingDo(func(c *call, in *messageIn) error { return c.hasVoicemail(in.ID) }, func(c *call, in *messageIn) error {
 			if err := in.ID.Clean(); err != nil {
 				return err
 			}
 			return c.cfg.Store.SetAnnouncement(c.ctx, c.v, in.ID, in.Message)
-		}),
+		})),
 	}
 }
 
@@ -68,12 +68,12 @@ func enumOperations() []operation {
 			}
 			return c.cfg.Store.AddRange(c.ctx, c.v, &in.Range)
 		}),
-		do("updateRange", func(c *call, in *rangeIn) error {
+		do("updateRange", existingDo(func(c *call, in *rangeIn) error { return c.hasRange(in.Range.ID) }, func(c *call, in *rangeIn) error {
 			if err := in.Range.Clean(); err != nil {
 				return err
 			}
 			return c.cfg.Store.UpdateRange(c.ctx, c.v, &in.Range)
-		}),
+		})),
 		do("deleteRange", func(c *call, in *rangeIDIn) error {
 			if err := in.Range.Clean(); err != nil {
 				return err
@@ -93,12 +93,12 @@ func enumOperations() []operation {
 			}
 			return c.cfg.Store.AddNumber(c.ctx, c.v, &in.Number)
 		}),
-		do("updateNumber", func(c *call, in *numberIn) error {
+		do("updateNumber", existingDo(func(c *call, in *numberIn) error { return c.hasNumber(in.Number.ID) }, func(c *call, in *numberIn) error {
 			if err := in.Number.Clean(); err != nil {
 				return err
 			}
 			return c.cfg.Store.UpdateNumber(c.ctx, c.v, &in.Number)
-		}),
+		})),
 		do("deleteNumber", func(c *call, in *numberIDIn) error {
 			if err := in.ID.Clean(); err != nil {
 				return err
@@ -151,12 +151,12 @@ func customerOperations() []operation {
 			}
 			return c.cfg.Store.AddCustomer(c.ctx, c.v, &in.Account)
 		}),
-		do("updateAccount", func(c *call, in *in) error {
+		do("updateAccount", existingDo(func(c *call, in *in) error { return c.hasCustomer(value(in.Account.ID)) }, func(c *call, in *in) error {
 			if err := in.Account.Clean(); err != nil {
 				return err
 			}
 			return c.cfg.Store.UpdateCustomer(c.ctx, c.v, &in.Account)
-		}),
+		})),
 		do("deleteAccount", func(c *call, in *idIn) error {
 			return c.cfg.Store.DeleteCustomer(c.ctx, c.v, in.ID)
 		}),
@@ -165,12 +165,12 @@ func customerOperations() []operation {
 		}),
 		find("getCustomers", false),
 		find("getResellers", true),
-		do("setProperties", func(c *call, in *propertiesIn) error {
+		do("setProperties", existingDo(func(c *call, in *propertiesIn) error { return c.hasCustomer(in.Customer) }, func(c *call, in *propertiesIn) error {
 			if err := ngnpro.CustomerProperties(in.Properties); err != nil {
 				return err
 			}
 			return c.cfg.Store.SetProperties(c.ctx, c.v, in.Customer, in.Properties)
-		}),
+		})),
 		get("getProperties", func(c *call, in *customerIn) ([]ngnpro.CustomerProperty, error) {
 			return c.cfg.Store.Properties(c.ctx, c.v, in.Customer)
 		}),

@@ -28,16 +28,16 @@ func callOperations() []operation {
 		Rules ngnpro.AcceptRules `soap:"rules"`
 	}
 	return []operation{
-		change("setCallDiversions", func(c *call, in *diversionsIn) (Notices, error) {
+		change("setCallDiversions", existing(func(c *call, in *diversionsIn) error { return c.hasAccount(in.ID) }, func(c *call, in *diversionsIn) (Notices, error) {
 			if err := cleaned(&in.ID, &in.Diversions); err != nil {
 				return nil, err
 			}
 			return c.cfg.Store.SetCallDiversions(c.ctx, c.v, in.ID, &in.Diversions)
-		}),
+		})),
 		get("getCallDiversions", onAccount(func(c *call, id ngnpro.SipID) (*ngnpro.CallDiversions, error) {
 			return c.cfg.Store.CallDiversions(c.ctx, c.v, id)
 		})),
-		change("setBarringPrefixes", func(c *call, in *prefixesIn) (Notices, error) {
+		change("setBarringPrefixes", existing(func(c *call, in *prefixesIn) error { return c.hasAccount(in.ID) }, func(c *call, in *prefixesIn) (Notices, error) {
 			ps, err := ngnpro.BarringPrefixes(in.Prefixes)
 			if err := cleaned(&in.ID); err != nil {
 				return nil, err
@@ -46,11 +46,11 @@ func callOperations() []operation {
 				return nil, err
 			}
 			return c.cfg.Store.SetBarringPrefixes(c.ctx, c.v, in.ID, ps)
-		}),
+		})),
 		get("getBarringPrefixes", onAccount(func(c *call, id ngnpro.SipID) ([]string, error) {
 			return c.cfg.Store.BarringPrefixes(c.ctx, c.v, id)
 		})),
-		change("setRejectMembers", func(c *call, in *membersIn) (Notices, error) {
+		change("setRejectMembers", existing(func(c *call, in *membersIn) error { return c.hasAccount(in.ID) }, func(c *call, in *membersIn) (Notices, error) {
 			ms, err := ngnpro.RejectMembers(in.Members)
 			if err := cleaned(&in.ID); err != nil {
 				return nil, err
@@ -59,16 +59,16 @@ func callOperations() []operation {
 				return nil, err
 			}
 			return c.cfg.Store.SetRejectMembers(c.ctx, c.v, in.ID, ms)
-		}),
+		})),
 		get("getRejectMembers", onAccount(func(c *call, id ngnpro.SipID) ([]string, error) {
 			return c.cfg.Store.RejectMembers(c.ctx, c.v, id)
 		})),
-		change("setAcceptRules", func(c *call, in *rulesIn) (Notices, error) {
+		change("setAcceptRules", existing(func(c *call, in *rulesIn) error { return c.hasAccount(in.ID) }, func(c *call, in *rulesIn) (Notices, error) {
 			if err := cleaned(&in.ID, &in.Rules); err != nil {
 				return nil, err
 			}
 			return c.cfg.Store.SetAcceptRules(c.ctx, c.v, in.ID, &in.Rules)
-		}),
+		})),
 		get("getAcceptRules", onAccount(func(c *call, id ngnpro.SipID) (r ngnpro.AcceptRulesState, err error) {
 			rules, groups, err := c.cfg.Store.AcceptRules(c.ctx, c.v, id)
 			if err != nil {
@@ -104,19 +104,19 @@ func phonebookOperations() []operation {
 		Range *ngnpro.Range         `soap:"range"`
 	}
 	return []operation{
-		do("addPhonebookEntry", func(c *call, in *entryIn) error {
+		do("addPhonebookEntry", existingDo(func(c *call, in *entryIn) error { return c.hasAccount(in.ID) }, func(c *call, in *entryIn) error {
 			if err := cleaned(&in.ID, &in.Entry); err != nil {
 				return err
 			}
 			return c.cfg.Store.AddPhonebookEntry(c.ctx, c.v, in.ID, &in.Entry)
-		}),
-		do("updatePhonebookEntry", func(c *call, in *entryIn) error {
+		})),
+		do("updatePhonebookEntry", existingDo(func(c *call, in *entryIn) error { return c.hasEntry(in.ID, in.Entry.URI) }, func(c *call, in *entryIn) error {
 			if err := cleaned(&in.ID, &in.Entry); err != nil {
 				return err
 			}
 			return c.cfg.Store.UpdatePhonebookEntry(c.ctx, c.v, in.ID, &in.Entry)
-		}),
-		do("deletePhonebookEntry", func(c *call, in *uriIn) error {
+		})),
+		do("deletePhonebookEntry", existingDo(func(c *call, in *uriIn) error { return c.hasAccount(in.ID) }, func(c *call, in *uriIn) error {
 			if err := cleaned(&in.ID); err != nil {
 				return err
 			}
@@ -124,7 +124,7 @@ func phonebookOperations() []operation {
 				return err
 			}
 			return c.cfg.Store.DeletePhonebookEntry(c.ctx, c.v, in.ID, in.URI)
-		}),
+		})),
 		get("getPhonebookEntries", func(c *call, in *matchIn) (r ngnpro.PhonebookEntries, err error) {
 			if err := cleaned(&in.ID, in.Range); err != nil {
 				return r, err

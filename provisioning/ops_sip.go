@@ -25,12 +25,12 @@ func domainOperations() []operation {
 			}
 			return c.cfg.Store.AddDomain(c.ctx, c.v, &in.Domain)
 		}),
-		change("updateDomain", func(c *call, in *in) (Notices, error) {
+		change("updateDomain", existing(func(c *call, in *in) error { return c.hasDomain(in.Domain.Domain) }, func(c *call, in *in) (Notices, error) {
 			if err := in.Domain.Clean(); err != nil {
 				return nil, err
 			}
 			return c.cfg.Store.UpdateDomain(c.ctx, c.v, &in.Domain)
-		}),
+		})),
 		do("deleteDomain", func(c *call, in *nameIn) error {
 			if err := ngnpro.Domain(&in.Domain); err != nil {
 				return err
@@ -56,7 +56,7 @@ func accountOperations() []operation {
 		Group string       `soap:"group"`
 	}
 	inGroup := func(name string, f func(*call, *groupIn) (Notices, error)) operation {
-		return change(name, func(c *call, in *groupIn) (Notices, error) {
+		return change(name, existing(func(c *call, in *groupIn) error { return c.hasAccount(in.ID) }, func(c *call, in *groupIn) (Notices, error) {
 			if err := in.ID.Clean(); err != nil {
 				return nil, err
 			}
@@ -64,7 +64,7 @@ func accountOperations() []operation {
 				return nil, err
 			}
 			return f(c, in)
-		})
+		}))
 	}
 	return []operation{
 		get("addAccount", func(c *call, in *in) (ngnpro.SipID, error) {
@@ -74,12 +74,12 @@ func accountOperations() []operation {
 			id, ns, err := c.cfg.Store.AddAccount(c.ctx, c.v, &in.Account)
 			return id, c.pushed(ns, err)
 		}),
-		change("updateAccount", func(c *call, in *in) (Notices, error) {
+		change("updateAccount", existing(func(c *call, in *in) error { return c.hasAccount(in.Account.ID) }, func(c *call, in *in) (Notices, error) {
 			if err := in.Account.Clean(); err != nil {
 				return nil, err
 			}
 			return c.cfg.Store.UpdateAccount(c.ctx, c.v, &in.Account)
-		}),
+		})),
 		change("deleteAccount", onAccount(func(c *call, id ngnpro.SipID) (Notices, error) {
 			return c.cfg.Store.DeleteAccount(c.ctx, c.v, id)
 		})),
@@ -129,12 +129,12 @@ func aliasOperations() []operation {
 			}
 			return c.cfg.Store.AddAlias(c.ctx, c.v, &in.Alias)
 		}),
-		change("updateAlias", func(c *call, in *in) (Notices, error) {
+		change("updateAlias", existing(func(c *call, in *in) error { return c.hasAlias(in.Alias.ID) }, func(c *call, in *in) (Notices, error) {
 			if err := in.Alias.Clean(); err != nil {
 				return nil, err
 			}
 			return c.cfg.Store.UpdateAlias(c.ctx, c.v, &in.Alias)
-		}),
+		})),
 		change("deleteAlias", func(c *call, in *idIn) (Notices, error) {
 			if err := in.ID.Clean(); err != nil {
 				return nil, err
@@ -174,7 +174,7 @@ func peerOperations() []operation {
 			}
 			return c.cfg.Store.AddTrustedPeer(c.ctx, c.v, &in.Peer)
 		}),
-		do("updateTrustedPeer", func(c *call, in *in) error {
+		do("updateTrustedPeer", existingDo(func(c *call, in *in) error { return c.hasPeer(in.Peer.IP) }, func(c *call, in *in) error {
 			if err := c.mayTrust(); err != nil {
 				return err
 			}
@@ -182,7 +182,7 @@ func peerOperations() []operation {
 				return err
 			}
 			return c.cfg.Store.UpdateTrustedPeer(c.ctx, c.v, &in.Peer)
-		}),
+		})),
 		do("deleteTrustedPeer", func(c *call, in *ipIn) error {
 			if err := ngnpro.PeerIP(&in.IP); err != nil {
 				return err
