@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -34,38 +35,77 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // describe answers with the WSDL: all of it at /wsdl and /?wsdl, one port's at
 // /Sip?wsdl. Some clients cannot keep operations of one name on two ports apart.
 func (s *Server) describe(w http.ResponseWriter, r *http.Request) {
-	last := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-	_, asked := r.URL.Query()["wsdl"]
-	if _, upper := r.URL.Query()["WSDL"]; upper {
-		asked = true
-	}
 	made := s.wsdl.Load()
 	if made == nil {
 		http.Error(w, "The server is starting.", http.StatusServiceUnavailable)
 		return
 	}
+	last := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	asked := strings.EqualFold(last, "wsdl")
+	for _, q := range []string{"wsdl", "WSDL"} {
+		asked = asked || r.URL.Query().Has(q)
+	}
+	name, here := made.named(r.URL.Path)
 	w.Header().Set("Content-Type", "text/xml; charset=utf-8")
-	switch p := portNamed(last); {
+	switch {
 	case last == "soap-enc.xsd":
 		_, _ = w.Write(soap.EncodingSchema)
-	case strings.EqualFold(last, "wsdl"), asked && p == nil:
-		_, _ = w.Write((*made)[""])
-	case asked:
-		_, _ = w.Write((*made)[p.name])
+	case asked && here:
+		_, _ = w.Write(made.of[name])
 	default:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusNotFound)
-		_, _ = io.WriteString(w, "This is a SOAP service: POST calls here, or GET /wsdl.\n")
+		_, _ = io.WriteString(w, "This is a SOAP service: POST calls here, or GET /wsdl. Its ports are "+portNames()+".\n")
 	}
 }
 
-// describeAt makes every WSDL once: anybody may ask for them.
-func (s *Server) describeAt(url string) {
-	made := map[string][]byte{"": s.service.WSDL(url, "")}
-	for _, p := range ports {
-		made[p.name] = s.service.WSDL(url, p.name)
+// descriptions are the WSDLs at a public URL.
+type descriptions struct {
+	base []string          // the path of the URL
+	of   map[string][]byte // by port, "" is all
+}
+
+// named is the port whose WSDL stands at path, "" for all. A name that is no
+// port's has none: NGNPro has more ports than there are here.
+func (d *descriptions) named(path string) (name string, here bool) {
+	at := segments(path)
+	if n := len(d.base); len(at) >= n && slices.Equal(at[:n], d.base) {
+		at = at[n:]
 	}
-	s.wsdl.Store(&made)
+	if n := len(at); n > 0 && strings.EqualFold(at[n-1], "wsdl") {
+		at = at[:n-1]
+	}
+	if len(at) == 0 || len(at) == 1 && strings.EqualFold(at[0], ngnpro.ServiceName) {
+		return "", true
+	}
+	if p := portNamed(at[len(at)-1]); p != nil {
+		return p.name, true
+	}
+	return "", false
+}
+
+func segments(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+}
+
+// describeAt makes every WSDL once: anybody may ask for them.
+func (s *Server) describeAt(public string) {
+	d := &descriptions{of: map[string][]byte{"": s.service.WSDL(public, "")}}
+	if u, err := url.Parse(public); err == nil { // New has seen it
+		d.base = segments(u.Path)
+	}
+	for _, p := range ports {
+		d.of[p.name] = s.service.WSDL(public, p.name)
+	}
+	s.wsdl.Store(d)
+}
+
+func portNames() string {
+	names := make([]string, len(ports))
+	for i := range ports {
+		names[i] = ports[i].name
+	}
+	return strings.Join(names, ", ")
 }
 
 func portNamed(name string) *port {

@@ -71,8 +71,8 @@ type Server struct {
 	ready     chan struct{}
 	started   atomic.Bool
 	addr      atomic.Pointer[net.TCPAddr]
-	wsdl      atomic.Pointer[map[string][]byte] // by port, "" is all; nil before Run
-	sick      atomic.Bool                       // the store failed last time
+	wsdl      atomic.Pointer[descriptions] // nil before Run
+	sick      atomic.Bool                  // the store failed last time
 }
 
 // New checks cfg. It opens nothing.
