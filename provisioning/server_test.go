@@ -195,7 +195,7 @@ func TestWSDLDescribesEveryPortAtThePublicURL(t *testing.T) {
 	cfg.URL = "https://ngnpro.example.net:9200/"
 	s := start(t, cfg)
 	whole := s.get(t, "/wsdl")
-	for _, same := range []string{"/?wsdl", "/?WSDL", "/ngnpro/wsdl"} {
+	for _, same := range []string{"/?wsdl", "/?WSDL", "/ngnpro/wsdl", "/ngnpro/?wsdl", "/ngnpro?wsdl", "/NGNPro/WSDL", "/wsdl?wsdl"} {
 		if s.get(t, same) != whole {
 			t.Errorf("%s differs from /wsdl", same)
 		}
@@ -205,12 +205,39 @@ func TestWSDLDescribesEveryPortAtThePublicURL(t *testing.T) {
 		if !strings.Contains(whole, address) || strings.Contains(whole, "attacker") {
 			t.Errorf("the WSDL lacks %s, or believes Host", address)
 		}
-		if one := s.get(t, "/"+p+"?wsdl"); strings.Count(one, "<soap:address") != 1 || !strings.Contains(one, address) {
-			t.Errorf("/%s?wsdl is not of this port alone", p)
+		for _, of := range []string{"/" + p + "?wsdl", "/ngnpro/" + p + "?wsdl", "/" + strings.ToLower(p) + "/?WSDL", "/" + p + "/wsdl"} {
+			if one := s.get(t, of); strings.Count(one, "<soap:address") != 1 || !strings.Contains(one, address) {
+				t.Errorf("%s is not of this port alone", of)
+			}
 		}
 	}
 	if x := s.get(t, "/soap-enc.xsd"); !strings.Contains(x, `targetNamespace="http://schemas.xmlsoap.org/soap/encoding/"`) {
 		t.Errorf("soap-enc.xsd: %s", x)
+	}
+}
+
+// NGNPro has ports that are not here. A client that got the operations of others
+// for theirs would call those.
+func TestAWSDLOfAPortThatIsNotHereIsNotFound(t *testing.T) {
+	cfg := config(t, populated(t))
+	cfg.URL = "https://ngnpro.example.net/soap/v1/"
+	s := start(t, cfg)
+	for _, path := range []string{"/Dns?wsdl", "/Rating?wsdl", "/Presence?wsdl", "/ngnpro/Dns?wsdl", "/Dns/wsdl", "/dns/?WSDL", "/v2?wsdl", "/Sip/x?wsdl"} {
+		resp, err := s.client.Get(s.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 404 || strings.Contains(string(b), "<definitions") || !strings.Contains(string(b), "Sip, Voicemail") {
+			t.Errorf("GET %s: %d %s %v", path, resp.StatusCode, b, err)
+		}
+	}
+	// The path of the public URL is where clients find it, whoever strips it.
+	for _, path := range []string{"/soap/v1/wsdl", "/soap/v1/?wsdl", "/soap/v1?wsdl", "/soap/v1/Sip?wsdl", "/soap/v1/soap-enc.xsd"} {
+		if b := s.get(t, path); !strings.Contains(b, "xsd:") {
+			t.Errorf("GET %s: %s", path, b)
+		}
 	}
 }
 
@@ -220,6 +247,10 @@ func TestWSDLIsComplete(t *testing.T) {
 	var w struct {
 		Types struct {
 			Schema struct {
+				Element []struct {
+					Name string `xml:"name,attr"`
+					Type string `xml:"type,attr"`
+				} `xml:"element"`
 				Complex []struct {
 					Name     string `xml:"name,attr"`
 					Sequence struct {
@@ -227,13 +258,18 @@ func TestWSDLIsComplete(t *testing.T) {
 							Type string `xml:"type,attr"`
 						} `xml:"element"`
 					} `xml:"sequence"`
+					Item []struct {
+						Name string `xml:"name,attr"`
+						Type string `xml:"type,attr"`
+					} `xml:"complexContent>restriction>sequence>element"`
 				} `xml:"complexType"`
 			} `xml:"schema"`
 		} `xml:"types"`
 		Message []struct {
 			Name string `xml:"name,attr"`
 			Part []struct {
-				Type string `xml:"type,attr"`
+				Type    string `xml:"type,attr"`
+				Element string `xml:"element,attr"`
 			} `xml:"part"`
 		} `xml:"message"`
 	}
@@ -254,11 +290,17 @@ func TestWSDLIsComplete(t *testing.T) {
 				t.Errorf("type %s: %s is not defined", c.Name, e.Type)
 			}
 		}
+		if array := strings.HasSuffix(c.Name, "Array"); array != (len(c.Item) == 1) || array && (c.Item[0].Name != "item" || !known(c.Item[0].Type)) {
+			t.Errorf("type %s has the items %v", c.Name, c.Item) // zeep writes nothing else
+		}
+	}
+	if es := w.Types.Schema.Element; len(es) != 1 || es[0].Name != "auth" || !known(es[0].Type) {
+		t.Errorf("elements %v", es)
 	}
 	for _, m := range w.Message {
 		for _, p := range m.Part {
-			if !known(p.Type) {
-				t.Errorf("message %s: %s is not defined", m.Name, p.Type)
+			if header := m.Name == "auth"; header != (p.Element == "tns:auth") || !header && !known(p.Type) {
+				t.Errorf("message %s: %q or element %q is not defined", m.Name, p.Type, p.Element)
 			}
 		}
 	}

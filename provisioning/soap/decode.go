@@ -2,6 +2,7 @@ package soap
 
 import (
 	"encoding/base64"
+	"encoding/xml"
 	"fmt"
 	"math"
 	"reflect"
@@ -118,7 +119,7 @@ func (d *values) unset(e *Element, s *schema) bool {
 
 func (d *values) fields(path string, e *Element, s *schema, v reflect.Value, depth int) error {
 	seen := make([]bool, len(s.fields))
-	for _, c := range e.Children {
+	for _, c := range members(e, s) {
 		i, ok := s.byName[c.Name.Local]
 		if !ok || s.fields[i].readOnly {
 			continue
@@ -145,6 +146,25 @@ func (d *values) fields(path string, e *Element, s *schema, v reflect.Value, dep
 		}
 	}
 	return nil
+}
+
+// members are the elements of a struct. PHP writes an associative array that it
+// has no type for as a map: a row of <item><key>name</key><value>…</value></item>.
+func members(e *Element, s *schema) []*Element {
+	if _, is := s.byName["item"]; is {
+		return e.Children
+	}
+	out := make([]*Element, 0, len(e.Children))
+	for _, c := range e.Children {
+		key, value := c.Child("key"), c.Child("value")
+		if c.Name.Local != "item" || key == nil || value == nil || len(key.Children) > 0 {
+			return e.Children
+		}
+		m := *value
+		m.Name = xml.Name{Local: strings.TrimSpace(key.Text)}
+		out = append(out, &m)
+	}
+	return out
 }
 
 // appendItem adds one more element to a slice or a pointer to one.

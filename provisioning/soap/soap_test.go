@@ -149,6 +149,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add((&soap.Fault{Code: soap.Client, Name: "x"}).Envelope())
 	f.Add([]byte(`<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header><auth/></e:Header><e:Body><op><record href="#a"/></op><x id="a"><list href="#a"/></x></e:Body></e:Envelope>`))
 	f.Add([]byte(`<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><op><param0><list>a</list><list>b</list><records><name/></records></param0></op></e:Body></e:Envelope>`))
+	f.Add([]byte(`<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><op><record><item><key>text</key><value>a</value></item><item><key>records</key><value><item><key>name</key><value>b</value></item></value></item></record></op></e:Body></e:Envelope>`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c call
 		err := read(t, b, &c)

@@ -111,12 +111,17 @@ func (w *wsdlWriter) collect(s *schema, parameters bool) {
 func (w *wsdlWriter) schema(url string) {
 	w.f("<types>\n"+`<xsd:schema targetNamespace="%s">`+"\n"+`<xsd:import namespace="%s" schemaLocation="%s/soap-enc.xsd"/>`+"\n",
 		text(w.service.Types), nsEncoding, text(url))
+	if s := w.service.Auth; s != nil {
+		w.f(`<xsd:element name="%s" type="%s"/>`+"\n", AuthHeader, schemaOf(s, "").qualified())
+	}
 	for _, s := range w.order {
 		w.f(`<xsd:complexType name="%s">`, s.name)
 		if s.kind == kindArray {
-			w.f(`<xsd:complexContent><xsd:restriction base="SOAP-ENC:Array">`+
+			w.f(`<xsd:complexContent><xsd:restriction base="SOAP-ENC:Array"><xsd:sequence>`+
+				`<xsd:element name="item" type="%s" minOccurs="0" maxOccurs="unbounded" nillable="true"/>`+
+				`<xsd:any namespace="##other" minOccurs="0" maxOccurs="unbounded" processContents="lax"/></xsd:sequence>`+
 				`<xsd:attribute ref="SOAP-ENC:arrayType" wsdl:arrayType="%s[]"/>`+
-				`</xsd:restriction></xsd:complexContent></xsd:complexType>`+"\n", s.item.qualified())
+				`</xsd:restriction></xsd:complexContent></xsd:complexType>`+"\n", w.itemType(s.item), s.item.qualified())
 			continue
 		}
 		w.f("<xsd:sequence>\n")
@@ -128,9 +133,17 @@ func (w *wsdlWriter) schema(url string) {
 	w.f("</xsd:schema>\n</types>\n")
 }
 
+// itemType is the type of an array's members in the schema.
+func (w *wsdlWriter) itemType(item *schema) string {
+	if item.scalar() {
+		return "xsd:anyType"
+	}
+	return item.qualified()
+}
+
 func (w *wsdlWriter) messages() {
 	if w.service.Auth != nil {
-		w.f(`<message name="%[1]s"><part name="%[1]s" type="%[2]s"/></message>`+"\n", AuthHeader, schemaOf(w.service.Auth, "").qualified())
+		w.f(`<message name="%[1]s"><part name="%[1]s" element="tns:%[1]s"/></message>`+"\n", AuthHeader)
 	}
 	for _, p := range w.ports {
 		for _, o := range p.Operations {
