@@ -123,7 +123,7 @@ func (b *Broker) inProcess(id *identity.Identity, self bool) nats.Option {
 		o.InProcessServer = pipe{b}
 		o.Token = token
 		if o.InboxPrefix == "" {
-			o.InboxPrefix = "_INBOX." + string(id.Node)
+			o.InboxPrefix = subjects.ClientInbox(id.Node, id.Roles)
 		}
 		return nil
 	}
@@ -270,7 +270,7 @@ func (b *Broker) openAccount(s *server.Server) error {
 // connect makes the broker's own connection.
 func (b *Broker) connect() (*nats.Conn, error) {
 	// It may be cut off as any client, if the machine stands still for seconds.
-	own, err := nats.Connect("", b.inProcess(b.id, true), nats.Name(b.boot),
+	own, err := nats.Connect("", b.inProcess(b.id, true), nats.Name(b.boot), nats.CustomInboxPrefix(subjects.JetStreamPrefix(b.id.Node)),
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1),
 		nats.ReconnectHandler(func(*nats.Conn) { b.witness.repeat() }), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			b.log.Error().Err(err).Msg("own connection")

@@ -14,6 +14,7 @@ import (
 
 	"thor/broker"
 	"thor/broker/brokertest"
+	"thor/manager/election"
 	"thor/subjects"
 )
 
@@ -23,65 +24,61 @@ func TestCluster(t *testing.T) {
 	t.Run("an operator lists each broker once", func(t *testing.T) { listServers(t, n) })
 	t.Run("events reach managers at other brokers once", func(t *testing.T) { remoteDisconnect(t, n) })
 	t.Run("clients hear of advertised addresses only", func(t *testing.T) { gossip(t, n) })
+	t.Run("a bucket grows with the cluster", func(t *testing.T) { bucketGrows(t, n) })
 	t.Run("a bucket of three copies outlives a broker", func(t *testing.T) { bucketOutlives(t, n) })
 	t.Run("JetStream comes back on one of three", func(t *testing.T) { jetStreamOfOne(t, n) })
 	t.Run("all brokers restarted", func(t *testing.T) { restartAll(t, n) })
 }
 
-func manager(t *testing.T, n *brokertest.Net, b *brokertest.Server) jetstream.JetStream {
-	t.Helper()
-	js, err := jetstream.New(b.Dial(n.Options("m1", subjects.Manager)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
-
 func bucketOutlives(t *testing.T, n *brokertest.Net) {
-	cfg := jetstream.KeyValueConfig{Bucket: subjects.StatusBucket, Storage: jetstream.MemoryStorage, Replicas: 1, History: 1}
-	first := manager(t, n, n.Brokers[0])
-	kv, err := first.CreateKeyValue(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := kv.Put(t.Context(), subjects.StatusKey, []byte("kept")); err != nil {
-		t.Fatal(err)
-	}
-	cfg.Replicas = 3 // as the manager does when brokers have joined
-	if _, err := first.UpdateKeyValue(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-	brokertest.Eventually(t, soon, "two current copies more", func() error {
-		s, err := first.Stream(t.Context(), "KV_"+subjects.StatusBucket)
+	bucket := func(b *brokertest.Server) *election.Bucket {
+		k, err := election.OpenBucket(b.Dial(n.Options("m1", subjects.Manager)...), subjects.StatusBucket)
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
-		n := 0
-		for _, r := range s.CachedInfo().Cluster.Replicas {
-			if r.Current {
-				n++
-			}
-		}
-		if n < 2 {
-			return fmt.Errorf("%d", n)
-		}
-		return nil
-	})
+		return k
+	}
+	if _, err := bucket(n.Brokers[0]).Put(t.Context(), subjects.StatusKey, []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
 	n.Brokers[2].Stop()
 	defer n.Brokers[2].Start()
-	js := manager(t, n, n.Brokers[1])
+	k := bucket(n.Brokers[1])
 	brokertest.Eventually(t, 30*time.Second, "write with two of three", func() error {
-		kv, err := js.KeyValue(t.Context(), subjects.StatusBucket)
-		if err != nil {
+		e, err := k.Get(t.Context(), subjects.StatusKey)
+		switch {
+		case err != nil:
 			return err
+		case e == nil || string(e.Value) != "kept":
+			return fmt.Errorf("stored is %+v", e)
 		}
-		e, err := kv.Get(t.Context(), subjects.StatusKey)
-		if err != nil {
-			return err
-		}
-		_, err = kv.Update(t.Context(), subjects.StatusKey, []byte("kept"), e.Revision())
+		_, err = k.Replace(t.Context(), subjects.StatusKey, []byte("kept"), e.Revision, 0)
 		return err
 	})
+}
+
+// A bucket that was made while there was one broker gets its copies when the
+// others have come, with all that is in it.
+func bucketGrows(t *testing.T, n *brokertest.Net) {
+	own, err := n.Brokers[0].Own()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	js, err := jetstream.New(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), "KV_"+subjects.StatusBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	cfg.Replicas = 1
+	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	n.AwaitJetStream(3)
 }
 
 func listServers(t *testing.T, n *brokertest.Net) {

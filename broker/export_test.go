@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"thor/identity"
 )
@@ -38,6 +39,9 @@ func Templates() []string {
 
 // Permissions is what nats-server gets to enforce.
 func Permissions(id *identity.Identity) *server.Permissions { return permissions(id, false) }
+
+// Own is a connection with what the broker itself may do.
+func (b *Broker) Own() (*nats.Conn, error) { return b.connect() }
 
 // Peers are the brokers that routes lead to, sorted.
 func (b *Broker) Peers() []string { return slices.Sorted(maps.Keys(remoteNames(b.srv.Load()))) }

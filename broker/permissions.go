@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -13,7 +12,8 @@ import (
 )
 
 // A grant lets a class of certificates do one thing. What no grant names is
-// refused: there are no denials in the table that something could slip past.
+// refused: there are no denials in the table that something could slip past. And
+// no grant lets anyone publish on a subject that a message names as its reply.
 type grant struct {
 	to      class
 	act     action
@@ -30,6 +30,7 @@ const (
 	toManager            = class(subjects.Manager)
 	toMonitor            = class(subjects.Monitor)
 	toOperator           = class(subjects.Operator)
+	toDatabase           = class(subjects.Database)
 	toProvisioning       = class(subjects.ProvisioningServer)
 	toProxy              = class(subjects.SIPProxy)
 	toSelf         class = "the broker itself" // its own connection inside the process; no certificate gives this
@@ -42,13 +43,6 @@ const (
 	subscribe action = "subscribe"
 )
 
-// Whoever may answer a request gets the right to publish on its reply subject,
-// for so many messages and so long.
-const (
-	replyMessages = 16
-	replyTime     = 5 * time.Second
-)
-
 // grants is the one table of who may do what on the overlay.
 func grants() []grant {
 	g := []grant{
@@ -57,105 +51,106 @@ func grants() []grant {
 		{toClient, publish, "thor.node.*.thor_database.credentials.<role>.<node>", "ask a locator for database credentials, as itself"},
 		{toClient, publish, "thor.node.*.provisioning_server.subscriber.<role>.<node>", "ask a provisioning server for a subscriber, as itself"},
 		{toClient, publish, "thor.node.*.provisioning_server.changes.<role>.<node>", "ask a provisioning server which subscribers changed, as itself"},
+		{toService, publish, subjects.AnswersOf("<node>"), "answer requests to its node"},
+		{toClient, publish, "_INBOX.>", "answer plain NATS clients, which trust it for nothing"},
 		{toService, subscribe, subjects.StatusTick, "follow the status"},
 		{toService, subscribe, subjects.StatusDelta, "follow the status"},
 		{toService, subscribe, subjects.AllViews, "follow a role"},
-		{toService, subscribe, "thor.node.<node>.>", "receive requests to it"},
-		{toService, subscribe, "_INBOX.<node>.>", "receive answers to it, and to nobody else"},
+		{toService, subscribe, "thor.node.<node>._.>", "receive requests to its node agent"},
+		{toService, subscribe, "thor.node.<node>.<role>.>", "receive requests to it in its own roles"},
+		{toService, subscribe, "_ANSWER.<node>.>", "receive answers to it, which no other node may"},
+		{toService, subscribe, "_INBOX.<node>.>", "receive answers as a plain NATS client"},
 
 		{toManager, publish, subjects.AllViews, "publish the member lists"},
 		{toManager, publish, subjects.StatusTick, "publish the status"},
 		{toManager, publish, subjects.StatusDelta, "publish the status"},
 		{toManager, publish, subjects.Events, "publish the history"},
-		{toManager, publish, "thor.node.*.*.duplicate", "warn two instances that claim one membership"},
-		{toManager, publish, "_INBOX.>", "answer with a snapshot of many chunks"},
+		{toManager, publish, "thor.node.*.*.duplicate.<node>", "warn two instances that claim one membership"},
+		{toManager, publish, subjects.AnswersOf(string(subjects.Manager)), "answer with the snapshot"},
 		{toManager, subscribe, subjects.AllPresences, "hear the members"},
-		{toManager, subscribe, "thor.sys.>", "hear of ended connections, revocations and certificates"},
+		{toManager, subscribe, "thor.sys.>", "hear of ended connections, revocations, certificates and the lease"},
 		{toManager, publish, subjects.IdentityGet, "ask brokers what the certificates of their clients say"},
 		{toManager, subscribe, subjects.StatusGet, "be asked for the snapshot"},
-		{toManager, subscribe, subjects.CRL, "know of revocations"},
-		{toManager, publish, "$JS.API.INFO", "see whether JetStream works"},
-		{toManager, publish, "$JS.FC.>", "flow control of watchers"},
-		{toManager, publish, "$JS.ACK.>", "acknowledgements of watchers"},
+		{toManager, subscribe, subjects.AllCRLs, "know of revocations"},
+		{toManager, subscribe, "_JS.<node>.>", "receive the answers of JetStream, and of nothing else"},
 
 		{toMonitor, subscribe, subjects.Events, "show the history"},
 
-		{toProvisioning, publish, "thor.node.*._." + subjects.VerbSubscriber, "tell a node that a subscriber changed"},
+		{toDatabase, publish, subjects.AnswersOf(string(subjects.Database)), "answer with database credentials"},
+		{toProvisioning, publish, subjects.AnswersOf(string(subjects.ProvisioningServer)), "answer with subscribers"},
+		{toProvisioning, publish, "thor.node.*._." + subjects.VerbSubscriber + ".<node>", "tell a node that a subscriber changed"},
 		{toProvisioning, publish, "thor.node.*._." + subjects.VerbStatistics, "ask a node how many subscribers are online"},
 		{toProvisioning, publish, "thor.node.*._." + subjects.VerbLocations, "ask a node where subscribers are registered"},
-		{toProxy, publish, "thor.node.*._." + subjects.VerbHandover, "tell a node which subscribers it has to serve now"},
+		{toProxy, publish, "thor.node.*._." + subjects.VerbHandover + ".<node>", "tell a node which subscribers it has to serve now"},
 
 		{toOperator, subscribe, "thor.>", "see everything"},
-		{toOperator, subscribe, "_INBOX.<node>.>", "receive answers to it, and to nobody else"},
-		{toOperator, publish, "thor.node.*.*.*", "ask any member anything but for credentials and subscribers"},
+		{toOperator, subscribe, "_ANSWER.<node>.>", "receive answers to it, which no other node may"},
+		{toOperator, subscribe, "_INBOX.<node>.>", "receive answers as a plain NATS client, such as the nats tool"},
+		{toOperator, publish, "_INBOX.<node>.>", "measure the round trip, as the nats tool does"},
+		{toOperator, publish, "thor.node.*.*.*", "ask any member anything but for credentials and subscribers; changes need the form below"},
+		{toOperator, publish, "thor.node.*.*.*.<node>", "have any member change something, under its own name"},
 		{toOperator, publish, subjects.StatusGet, "ask for the snapshot"},
-		{toOperator, publish, subjects.CRL, "revoke certificates (brokers verify the list's signature)"},
+		{toOperator, publish, subjects.PublishCRL("<node>"), "revoke certificates (brokers verify the list's signature)"},
 		{toOperator, publish, subjects.CRLGet, "see which revocations brokers hold"},
 		{toOperator, publish, "$SYS.REQ.SERVER.PING", "list the brokers"},
+		{toOperator, publish, "$SYS.REQ.SERVER.PING.CONNZ", "list the connections of the members' account"},
+		{toOperator, publish, "$SYS.REQ.USER.INFO", "see its own permissions"},
 
 		{toSelf, publish, "thor.role." + string(subjects.EventServer) + ".<node>", "announce itself"},
-		{toSelf, publish, subjects.CRL, "hand on a revocation list that came as a file"},
+		{toSelf, publish, subjects.PublishCRL("<node>"), "hand on a revocation list that came as a file"},
 		{toSelf, publish, subjects.CRLGet, "ask the other brokers for theirs"},
 		{toSelf, publish, subjects.RevokedNode, "tell managers whose connection it ended"},
 		{toSelf, publish, subjects.IdentityOf("<node>"), "tell managers what the certificates of its clients say"},
-		{toSelf, subscribe, subjects.CRL, "receive revocation lists"},
-		{toSelf, subscribe, subjects.CRLGet, "be asked for them"},
 		{toSelf, subscribe, subjects.IdentityGet, "be asked what certificates say"},
+		{toSelf, publish, subjects.AnswersOf(string(subjects.EventServer)), "answer requests to brokers"},
+		{toSelf, publish, "_INBOX.>", "answer plain NATS clients, which trust it for nothing"},
+		{toSelf, subscribe, subjects.AllCRLs, "receive revocation lists, and be asked for them"},
 		{toSelf, subscribe, subjects.StatusTick, "know the newest mark"},
-		{toSelf, subscribe, "_INBOX.<node>.>", "receive answers to it, and to nobody else"},
+		{toSelf, subscribe, "_ANSWER.<node>.>", "receive answers to it, which no other node may"},
+		{toSelf, subscribe, "_JS.<node>.>", "receive the answers of JetStream, and of nothing else"},
 	}
-	g = append(g, bucketGrants(subjects.ElectionBucket)...)
-	g = append(g, bucketGrants(subjects.StatusBucket)...)
+	for _, b := range buckets {
+		g = append(g, bucketGrants(b)...)
+	}
 	return append(g, streamGrants()...)
 }
 
-// bucketGrants let managers keep a key-value bucket, and operators read it.
-// Nobody else may even read one: members follow the status by messages, since
-// a watcher per member would cost a consumer each.
-func bucketGrants(bucket string) []grant {
+// bucketGrants let the brokers make a key-value bucket, managers read and write
+// its keys, and operators read it. No certificate may make or change a stream,
+// make a consumer of one, or purge one: a stream can store and republish what
+// its maker may neither hear nor say. Managers follow the lease on the subject
+// to which its bucket republishes; members follow the status by messages.
+func bucketGrants(b bucket) []grant {
+	const api = "$JS.API."
 	g := []grant{
-		{toManager, publish, "$KV." + bucket + ".>", "write the bucket " + bucket},
-		{toManager, publish, "$JS.API.STREAM.CREATE.KV_" + bucket, "create it"},
-		{toManager, publish, "$JS.API.STREAM.UPDATE.KV_" + bucket, "give it more replicas when brokers join"},
-		{toManager, publish, "$JS.API.STREAM.INFO.KV_" + bucket, "open it"},
-		{toManager, publish, "$JS.API.STREAM.MSG.GET.KV_" + bucket, "read it"},
+		{toSelf, publish, api + "STREAM.CREATE." + b.stream(), "make the bucket " + b.name},
+		{toSelf, publish, api + "STREAM.UPDATE." + b.stream(), "give it more copies when brokers join"},
+		{toSelf, publish, api + "STREAM.INFO." + b.stream(), "see how many copies it has"},
+	}
+	for _, k := range b.keys {
+		g = append(g, grant{toManager, publish, "$KV." + b.name + "." + k, "write the bucket " + b.name})
 	}
 	for _, c := range []class{toManager, toOperator} {
-		g = append(g,
-			grant{c, publish, "$JS.API.DIRECT.GET.KV_" + bucket, "read it"},
-			grant{c, publish, "$JS.API.DIRECT.GET.KV_" + bucket + ".>", "read one key of it"},
-			grant{c, publish, "$JS.API.CONSUMER.CREATE.KV_" + bucket + ".>", "watch it"},
-			grant{c, publish, "$JS.API.CONSUMER.MSG.NEXT.KV_" + bucket + ".>", "watch it"},
-		)
+		g = append(g, grant{c, publish, api + "DIRECT.GET." + b.stream() + ".$KV." + b.name + ".>", "read a key of it"})
 	}
-	return append(g,
-		grant{toManager, publish, "$JS.API.CONSUMER.INFO.KV_" + bucket + ".>", "watch it"},
-		grant{toManager, publish, "$JS.API.CONSUMER.DELETE.KV_" + bucket + ".>", "end a watch"},
-	)
+	return g
 }
 
-// streamGrants let operators inspect and remove streams. Creating, updating and
-// restoring are left out: a stream may republish under any subject, which would
-// be a way to forge what only members and managers may say.
+// streamGrants let operators inspect streams, move them before maintenance and
+// remove them.
 func streamGrants() []grant {
 	g := []grant{
 		{toOperator, publish, "$JS.API.INFO", "inspect JetStream"},
 		{toOperator, publish, "$JS.API.STREAM.NAMES", "inspect streams"},
 		{toOperator, publish, "$JS.API.STREAM.LIST", "inspect streams"},
-		{toOperator, publish, "$JS.FC.>", "flow control of watchers"},
 	}
 	for _, s := range []struct{ subject, why string }{
 		{"STREAM.INFO.*", "inspect a stream"},
-		{"STREAM.MSG.GET.*", "read a stream"},
-		{"STREAM.MSG.DELETE.*", "remove a message"},
-		{"STREAM.PURGE.*", "empty a stream"},
-		{"STREAM.DELETE.*", "remove a stream: managers make theirs anew"},
+		{"STREAM.DELETE.*", "remove a stream: brokers make theirs anew"},
 		{"STREAM.LEADER.STEPDOWN.*", "move a stream's leader before maintenance"},
 		{"STREAM.PEER.REMOVE.*", "move a stream off a lost broker"},
 		{"CONSUMER.NAMES.*", "inspect consumers"},
 		{"CONSUMER.LIST.*", "inspect consumers"},
-		{"CONSUMER.INFO.*.*", "inspect a consumer"},
-		{"CONSUMER.DELETE.*.*", "remove a consumer"},
 	} {
 		g = append(g, grant{toOperator, publish, "$JS.API." + s.subject, s.why})
 	}
@@ -196,7 +191,8 @@ func permissions(id *identity.Identity, self bool) *server.Permissions {
 		// allowed subscriptions allows all: hence the denial when there is none.
 		Publish:   &server.SubjectPermission{Allow: []string{}},
 		Subscribe: &server.SubjectPermission{Allow: []string{}},
-		Response:  &server.ResponsePermission{MaxMsgs: replyMessages, Expires: replyTime},
+		// Response stays nil: with it nats-server would permit any reply subject
+		// that a received message names, over all that is said here.
 	}
 	for _, g := range grants() {
 		to := p.Publish
@@ -229,14 +225,13 @@ func permissions(id *identity.Identity, self bool) *server.Permissions {
 func PermissionTable() string {
 	var b strings.Builder
 	b.WriteString("| with the role | may | subject | to |\n|---|---|---|---|\n")
-	for _, to := range []class{toService, toClient, toManager, toMonitor, toProvisioning, toProxy, toOperator, toSelf} {
+	for _, to := range []class{toService, toClient, toManager, toMonitor, toDatabase, toProvisioning, toProxy, toOperator, toSelf} {
 		for _, g := range grants() {
 			if g.to == to {
 				fmt.Fprintf(&b, "| %s | %s | `%s` | %s |\n", g.to, g.act, g.subject, g.why)
 			}
 		}
 	}
-	fmt.Fprintf(&b, "\nWho receives a request may answer it on its reply subject: at most %d messages, within %v.\n", replyMessages, replyTime)
-	b.WriteString("`<role>` is each role (OU) of the certificate, `<node>` its node name. Roles of one certificate add up. All else is refused.\n")
+	b.WriteString("\n`<role>` is each role (OU) of the certificate, `<node>` its node name. Roles of one certificate add up. All else is refused.\n")
 	return b.String()
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -93,7 +92,7 @@ func replaceFile(path string, data []byte) error {
 	return nil
 }
 
-// listFromWire handles thor.crl. Who published it does not matter: the
+// listFromWire handles thor.crl.<sender>. Who published it does not matter: the
 // authority's signature and the rising number do. An operator who asks for a
 // reply learns what became of it.
 func (b *Broker) listFromWire(s *server.Server, own *nats.Conn, m *nats.Msg) {
@@ -113,19 +112,14 @@ func (b *Broker) listFromWire(s *server.Server, own *nats.Conn, m *nats.Msg) {
 			b.log.Error().Err(err).Msg("revocation list received")
 		}
 	}
-	if isInbox(m.Reply) {
+	if m.Reply != "" && subjects.CheckReply(m.Subject, m.Reply) == nil {
 		_ = m.Respond(r.Encode())
 	}
 }
 
-// isInbox reports whether the broker may answer there. A reply subject of
-// another kind would make it speak where the asker may not: it has the right to
-// answer whatever it receives.
-func isInbox(reply string) bool { return strings.HasPrefix(reply, "_INBOX.") }
-
 // listsAsked answers thor.crl.get with one message per list.
 func (b *Broker) listsAsked(m *nats.Msg) {
-	if !isInbox(m.Reply) {
+	if m.Reply == "" || subjects.CheckReply(m.Subject, m.Reply) != nil {
 		return
 	}
 	for _, der := range b.cfg.Credentials.Revocations().DER() {
@@ -143,33 +137,44 @@ func (b *Broker) listsAsked(m *nats.Msg) {
 func (b *Broker) shareLists(own *nats.Conn) {
 	for _, der := range b.cfg.Credentials.Revocations().DER() {
 		if len(der) <= maxPayload {
-			_ = own.Publish(subjects.CRL, der)
+			_ = own.Publish(subjects.PublishCRL(b.id.Node), der)
 		}
 	}
 }
 
-// askPeers asks the other brokers for their lists; answers come to inbox.
-func (b *Broker) askPeers(own *nats.Conn, inbox string) {
-	_ = own.PublishRequest(subjects.CRLGet, inbox, nil)
+// askPeers asks the other brokers for their lists.
+func (b *Broker) askPeers(own *nats.Conn) {
+	if reply, err := subjects.NewAnswer(b.id.Node, subjects.CRLGet); err == nil {
+		_ = own.PublishRequest(subjects.CRLGet, reply, nil)
+	}
 }
 
 // followLists subscribes to what concerns revocations.
-func (b *Broker) followLists(s *server.Server, own *nats.Conn) (inbox string, err error) {
-	inbox = own.NewInbox()
+func (b *Broker) followLists(s *server.Server, own *nats.Conn) error {
 	take := func(m *nats.Msg) { b.listFromWire(s, own, m) }
 	for _, f := range []struct {
 		subject string
 		h       nats.MsgHandler
 	}{
-		{subjects.CRL, take},
-		{inbox, func(m *nats.Msg) { m.Reply = ""; take(m) }},
-		{subjects.CRLGet, b.listsAsked},
+		{subjects.AllCRLs, func(m *nats.Msg) {
+			if m.Subject == subjects.CRLGet {
+				b.listsAsked(m)
+				return
+			}
+			take(m)
+		}},
+		{subjects.Answers(b.id.Node), func(m *nats.Msg) {
+			if len(m.Data) > 0 { // else the broker's word that there is no other
+				m.Reply = ""
+				take(m)
+			}
+		}},
 	} {
 		if _, err := own.Subscribe(f.subject, f.h); err != nil {
-			return "", fmt.Errorf("broker: subscribe %s: %w", f.subject, err)
+			return fmt.Errorf("broker: subscribe %s: %w", f.subject, err)
 		}
 	}
-	return inbox, nil
+	return nil
 }
 
 // watchFile reads Config.CRLFile when it has changed.
@@ -271,8 +276,7 @@ func (b *Broker) guardLists(ctx context.Context, s *server.Server, own *nats.Con
 	if b.cfg.Credentials == nil {
 		return nil
 	}
-	inbox, err := b.followLists(s, own)
-	if err != nil {
+	if err := b.followLists(s, own); err != nil {
 		return err
 	}
 	var file os.FileInfo
@@ -294,7 +298,7 @@ func (b *Broker) guardLists(ctx context.Context, s *server.Server, own *nats.Con
 			}
 		}
 		if n++; ask > 0 || n%askTicks == 0 {
-			b.askPeers(own, inbox)
+			b.askPeers(own)
 			ask = max(ask-1, 0)
 		}
 		known = now

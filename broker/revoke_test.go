@@ -38,7 +38,7 @@ func closed(t *testing.T, what string, ch chan nats.Status) {
 // publishList sends a list as an operator and returns the broker's answer.
 func publishList(t *testing.T, o *nats.Conn, der []byte) *subjects.Reply {
 	t.Helper()
-	m, err := o.Request(subjects.CRL, der, soon)
+	m, err := o.Request(subjects.PublishCRL("ops"), der, soon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestRevocationAnswersGoToInboxesOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, subject := range []string{subjects.CRLGet, subjects.CRL} {
+	for _, subject := range []string{subjects.CRLGet, subjects.PublishCRL("ops")} {
 		if err := operator.PublishRequest(subject, "thor.role.sip_proxy", der); err != nil {
 			t.Fatal(err)
 		}

@@ -12,13 +12,13 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"thor/broker"
 	"thor/broker/brokertest"
 	"thor/identity"
+	"thor/manager/election"
 	"thor/subjects"
 )
 
@@ -223,14 +223,11 @@ func TestJetStreamIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	n := brokertest.Start(t)
 	b := n.Brokers[0]
-	js, err := jetstream.New(n.Dial("m1", subjects.Manager))
+	bucket, err := election.OpenBucket(n.Dial("m1", subjects.Manager), subjects.ElectionBucket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := jetstream.KeyValueConfig{Bucket: subjects.ElectionBucket, Storage: jetstream.MemoryStorage}
-	if _, err := js.CreateKeyValue(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	n.AwaitJetStream(1)
 	nc := n.Dial("n1", "sip_proxy")
 	if err := b.Server().ShutdownJetStream(); err != nil { // what nats-server does when the disk is full
 		t.Fatal(err)
@@ -241,10 +238,7 @@ func TestJetStreamIsStartedAgain(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		kv, err := js.CreateKeyValue(ctx, cfg)
-		if err == nil {
-			_, err = kv.Put(ctx, subjects.ElectionKey, []byte("x"))
-		}
+		_, err := bucket.Put(ctx, subjects.ElectionKey, []byte("x"))
 		return err
 	})
 	flush(t, nc)
@@ -267,54 +261,25 @@ func TestJetStreamIsStartedAgain(t *testing.T) {
 	}
 }
 
-func TestMembersCannotWatchEnMasse(t *testing.T) {
+// No certificate makes a stream or a consumer, or empties one.
+func TestStreamsAreMadeByBrokersAlone(t *testing.T) {
 	n := brokertest.Start(t)
-	m := n.Dial("m1", subjects.Manager)
-	js, err := jetstream.New(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: subjects.StatusBucket, Storage: jetstream.MemoryStorage})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 201 {
-		_, err = kv.WatchAll(t.Context())
-		if err != nil && i < 200 {
-			t.Fatalf("watcher %d: %v", i, err)
+	n.AwaitJetStream(1)
+	for _, role := range []subjects.Role{subjects.Manager, subjects.Operator, "sip_proxy"} {
+		nc, v := dialStrict(t, n, "x1", role)
+		for _, s := range []string{
+			"STREAM.CREATE.KV_thor_status", "STREAM.UPDATE.KV_thor_status", "STREAM.PURGE.KV_thor_status", "STREAM.MSG.DELETE.KV_thor_status",
+			"STREAM.CREATE.x", "STREAM.RESTORE.x", "STREAM.SNAPSHOT.KV_thor_status", "CONSUMER.CREATE.KV_thor_status", "CONSUMER.CREATE.KV_thor_status.x.$KV.thor_status.>",
+			"CONSUMER.DURABLE.CREATE.KV_thor_status.x", "CONSUMER.MSG.NEXT.KV_thor_status.x", "DIRECT.GET.KV_thor_status",
+		} {
+			if err := nc.Publish("$JS.API."+s, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+			v.settle(t, nc)
+			if !v.refused("publish", "$JS.API."+s) {
+				t.Errorf("%s may %s", role, s)
+			}
 		}
-	}
-	var api *jetstream.APIError
-	if !errors.As(err, &api) && (err == nil || !strings.Contains(err.Error(), "maximum consumers")) {
-		t.Errorf("watcher 201: %v", err)
-	}
-}
-
-func TestAnswersAreBounded(t *testing.T) {
-	n := brokertest.Start(t)
-	member, v := dialStrict(t, n, "n1", "sip_proxy")
-	ask := n.Dial("ops", subjects.Operator)
-	if _, err := member.Subscribe(subjects.Requests("n1"), func(m *nats.Msg) {
-		for range 40 {
-			_ = m.Respond([]byte("x"))
-		}
-		_ = member.Publish("forbidden.mark", nil)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	flush(t, member)
-	inbox := ask.NewInbox()
-	sub, err := ask.SubscribeSync(inbox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ask.PublishRequest(subjects.AgentRequest("n1", "drain"), inbox, nil); err != nil {
-		t.Fatal(err)
-	}
-	<-v.marks
-	flush(t, member, ask)
-	if got, _, err := sub.Pending(); err != nil || got != 16 {
-		t.Errorf("%d answers arrived, %v", got, err)
 	}
 }
 

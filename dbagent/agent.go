@@ -21,9 +21,6 @@ import (
 // leaveTime is how long the end of Run waits for the network to hear of it.
 const leaveTime = 2 * time.Second
 
-// verb of the requests for the password, see subjects.Credentials.
-const verbCredentials = "credentials"
-
 // network is what the agent needs of an overlay.Node.
 type network interface {
 	Identity() *identity.Identity
@@ -128,7 +125,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if !a.started.CompareAndSwap(false, true) {
 		return errors.New("dbagent: Run was called before")
 	}
-	a.net.Handle(string(subjects.Database), verbCredentials, a.credentials)
+	a.net.Handle(string(subjects.Database), subjects.VerbCredentials, a.credentials)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.change.Lock()

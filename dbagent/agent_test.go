@@ -309,7 +309,7 @@ func TestThePasswordGoesOnlyToWhoMayHaveIt(t *testing.T) {
 		ask := func(subject, inbox string) *subjects.Reply {
 			return n.handlers["thor_database.credentials"](ctx, &overlay.Request{Subject: subject, Reply: inbox})
 		}
-		good, inbox := subjects.Credentials("db1", "provisioning_server", "p1"), "_INBOX.p1.abc"
+		good, inbox := subjects.Credentials("db1", "provisioning_server", "p1"), "_ANSWER.p1.thor_database.abc"
 		if r := ask(good, inbox); r.Code != subjects.ErrorFailed {
 			t.Errorf("before anything is announced: %+v", r)
 		}
@@ -321,9 +321,9 @@ func TestThePasswordGoesOnlyToWhoMayHaveIt(t *testing.T) {
 			{"cleared", good, inbox, ""},
 			{"not cleared", subjects.Credentials("db1", "sip_proxy", "p1"), inbox, subjects.ErrorForbidden},
 			{"the locator's own role", subjects.Credentials("db1", "thor_database", "p1"), inbox, subjects.ErrorForbidden},
-			{"another's inbox", good, "_INBOX.p2.abc", subjects.ErrorForbidden},
-			{"an inbox that begins alike", good, "_INBOX.p11.abc", subjects.ErrorForbidden},
-			{"the bare inbox", good, "_INBOX.p1", subjects.ErrorForbidden},
+			{"another's answers", good, "_ANSWER.p2.thor_database.abc", subjects.ErrorForbidden},
+			{"a name that begins alike", good, "_ANSWER.p11.thor_database.abc", subjects.ErrorForbidden},
+			{"a plain client's inbox", good, "_INBOX.p1.abc", subjects.ErrorForbidden},
 			{"no inbox", good, "", subjects.ErrorForbidden},
 			{"a public subject", good, "thor.event", subjects.ErrorForbidden},
 			{"no asker", "thor.node.db1.thor_database.credentials", inbox, subjects.ErrorBad},

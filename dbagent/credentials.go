@@ -2,9 +2,7 @@ package dbagent
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"strings"
 
 	"thor/dbagent/location"
 	"thor/overlay"
@@ -14,10 +12,10 @@ import (
 
 // credentials answers a request for the whole location of the announced
 // database. The broker lets a node publish only requests that end in a role of
-// its own and its own name, and subscribe only to its own inbox: so who asks is
-// known by the subject, and who hears the answer by the inbox.
+// its own and its own name, and only that node subscribe to its answers: so the
+// subject says who asks, and the reply subject who hears.
 func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Reply {
-	role, asker, err := parseAsker(r.Subject)
+	role, asker := r.SenderRole(), r.Sender()
 	log := a.log.With().Str("peer", string(asker)).Str("peer_role", string(role)).Logger()
 	refuse := func(code subjects.ErrorCode, text string) *subjects.Reply {
 		a.metrics.answered(string(code))
@@ -30,12 +28,12 @@ func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Rep
 		return &subjects.Reply{V: subjects.Version, Code: code, Text: text}
 	}
 	switch {
-	case err != nil:
-		return refuse(subjects.ErrorBad, err.Error())
+	case role == "" || asker == "":
+		return refuse(subjects.ErrorBad, "not a subject of a request for credentials")
 	case !a.isCleared(role):
 		return refuse(subjects.ErrorForbidden, "this role is not cleared for the database")
-	case !strings.HasPrefix(r.Reply, subjects.InboxPrefix(asker)+"."):
-		return refuse(subjects.ErrorForbidden, "the answer would go to somebody else's inbox")
+	case !r.Confidential():
+		return refuse(subjects.ErrorForbidden, "the answer would not reach the sender alone")
 	}
 	c := a.announcedNow()
 	if c == nil {
@@ -66,22 +64,4 @@ func (a *Agent) announcedNow() *candidate {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.shown
-}
-
-// parseAsker takes the last two tokens of a credentials subject.
-func parseAsker(subject string) (subjects.Role, subjects.NodeID, error) {
-	bad := errors.New("not a subject of a request for credentials")
-	t := strings.Split(subject, ".")
-	if len(t) != 7 || t[0] != "thor" || t[1] != "node" || t[3] != string(subjects.Database) || t[4] != verbCredentials {
-		return "", "", bad
-	}
-	role, err := subjects.ParseRole(t[5])
-	if err != nil {
-		return "", "", bad
-	}
-	asker, err := subjects.ParseNodeID(t[6])
-	if err != nil {
-		return "", "", bad
-	}
-	return role, asker, nil
 }

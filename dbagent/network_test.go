@@ -138,7 +138,7 @@ func TestClearedRolesGetThePasswordAndNobodyElse(t *testing.T) {
 		"another node":  subjects.Credentials("db1", "sip_proxy", "p1"),
 		"both":          subjects.Credentials("db1", "provisioning_server", "p1"),
 		"no asker":      "thor.node.db1.thor_database.credentials",
-		"half an asker": "thor.node.db1.thor_database.credentials.provisioning_server",
+		"half an asker": "thor.node.db1.thor_database.credentials.p1",
 	} {
 		if r, err := s1.Ask(ctx, subject, nil); !errors.Is(err, overlay.ErrForbidden) {
 			t.Errorf("as %s: %+v, %v", name, r, err)

@@ -93,7 +93,7 @@ func TestReconfigureChangesWhoIsClearedAtOnce(t *testing.T) {
 		defer end()
 		ask := func() *subjects.Reply {
 			return a.credentials(t.Context(), &overlay.Request{
-				Subject: subjects.Credentials("db1", "provisioning_server", "p1"), Reply: subjects.InboxPrefix("p1") + ".x",
+				Subject: subjects.Credentials("db1", "provisioning_server", "p1"), Reply: "_ANSWER.p1.thor_database.x",
 			})
 		}
 		if r := ask(); r.Code != subjects.ErrorForbidden {

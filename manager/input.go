@@ -3,7 +3,6 @@ package manager
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -92,8 +91,8 @@ func (m *Manager) refuse(subject string, err error, now time.Time) {
 
 // answer replies to a request for the snapshot with what this manager holds.
 func (m *Manager) answer(msg *nats.Msg) {
-	if !strings.HasPrefix(msg.Reply, "_INBOX.") {
-		return // a reply subject of another kind would make us speak where the asker may not
+	if subjects.CheckReply(msg.Subject, msg.Reply) != nil {
+		return
 	}
 	r, err := subjects.ParseSnapshotRequest(msg.Data)
 	if err != nil {

@@ -3,12 +3,10 @@ package manager
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"thor/manager/election"
@@ -21,7 +19,7 @@ const keepEvery = time.Second
 // second and never in the way of publishing: what it cannot write in time is
 // replaced by the next.
 type keeper struct {
-	js     jetstream.JetStream
+	bucket *election.Bucket
 	log    zerolog.Logger
 	next   chan *held
 	flushc chan chan struct{}
@@ -30,8 +28,8 @@ type keeper struct {
 }
 
 func newKeeper(nc *nats.Conn, log zerolog.Logger) *keeper {
-	k := &keeper{log: log, next: make(chan *held, 1), flushc: make(chan chan struct{})}
-	k.js, _ = jetstream.New(nc) // fails for wrong options only, and there are none
+	b, _ := election.OpenBucket(nc, subjects.StatusBucket) // fails for wrong options only, and there are none
+	k := &keeper{bucket: b, log: log, next: make(chan *held, 1), flushc: make(chan chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	k.wg.Go(func() { k.run(ctx) })
@@ -111,16 +109,14 @@ func (k *keeper) run(ctx context.Context) {
 
 // keeping is what a keeper's goroutine is about.
 type keeping struct {
-	bucket  jetstream.KeyValue // nil: to be opened
-	waiting *held              // to be written
-	opened  time.Time          // when that was tried last
-	resting bool               // an attempt was made less than a second ago
-	fails   bool               // the last attempt failed, and the log says so
+	waiting *held // to be written
+	resting bool  // an attempt was made less than a second ago
+	fails   bool  // the last attempt failed, and the log says so
 }
 
 // attempt writes what waits; if that fails it goes on waiting.
 func (k *keeper) attempt(ctx context.Context, w *keeping) {
-	err := k.write(ctx, w)
+	err := k.write(ctx, w.waiting)
 	if err == nil || ctx.Err() != nil {
 		w.waiting, w.fails = nil, false
 		return
@@ -128,50 +124,41 @@ func (k *keeper) attempt(ctx context.Context, w *keeping) {
 	if !w.fails {
 		k.log.Warn().Err(err).Msg("status not stored, trying again")
 	}
-	w.bucket, w.fails = nil, true
+	w.fails = true
 }
 
 // write stores a status by compare-and-set, and only over an older one.
-func (k *keeper) write(ctx context.Context, w *keeping) error {
-	if w.bucket == nil || time.Since(w.opened) >= election.GrowEvery {
-		w.opened = time.Now()
-		kv, err := election.OpenBucket(ctx, k.js, election.Statuses)
-		if err != nil {
-			return err
-		}
-		w.bucket = kv
-	}
-	kv, h := w.bucket, w.waiting
+func (k *keeper) write(ctx context.Context, h *held) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	value := h.encoded
 	if len(value) > subjects.MaxStatusKey {
 		var err error
-		if value, err = k.writeRoles(ctx, kv, h.status); err != nil {
+		if value, err = k.writeRoles(ctx, h.status); err != nil {
 			return err
 		}
 	}
-	e, err := kv.Get(ctx, subjects.StatusKey)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		_, err = kv.Create(ctx, subjects.StatusKey, value)
-		return err
-	}
+	e, err := k.bucket.Get(ctx, subjects.StatusKey)
 	if err != nil {
 		return err
 	}
-	var have struct{ Epoch, Generation uint64 }
-	if json.Unmarshal(e.Value(), &have) == nil && !h.status.Mark().After(subjects.Mark{Epoch: have.Epoch, Generation: have.Generation}) {
-		return nil // a successor has written already
+	var revision uint64
+	if e != nil {
+		revision = e.Revision
+		var have struct{ Epoch, Generation uint64 }
+		if json.Unmarshal(e.Value, &have) == nil && !h.status.Mark().After(subjects.Mark{Epoch: have.Epoch, Generation: have.Generation}) {
+			return nil // a successor has written already
+		}
 	}
-	_, err = kv.Update(ctx, subjects.StatusKey, value, e.Revision())
+	_, err = k.bucket.Replace(ctx, subjects.StatusKey, value, revision, 0)
 	return err
 }
 
 // writeRoles stores a status that is too big for one key: a key for each role,
 // and a head that names them.
-func (k *keeper) writeRoles(ctx context.Context, kv jetstream.KeyValue, s *subjects.Status) ([]byte, error) {
+func (k *keeper) writeRoles(ctx context.Context, s *subjects.Status) ([]byte, error) {
 	for _, r := range s.RoleNames() {
-		if _, err := kv.Put(ctx, "role."+string(r), s.View(r).Encode()); err != nil {
+		if _, err := k.bucket.Put(ctx, "role."+string(r), s.View(r).Encode()); err != nil {
 			return nil, err
 		}
 	}

@@ -1,17 +1,12 @@
 package manager
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/rs/zerolog"
 
 	"thor/subjects"
 )
@@ -61,51 +56,6 @@ func TestLostInputMakesBlind(t *testing.T) {
 		now()
 		if missed < 40 || m.missed != missed {
 			t.Errorf("missed %d, then %d", missed, m.missed)
-		}
-	})
-}
-
-// oneCopy is a JetStream with a bucket, and counts how often it was opened.
-type oneCopy struct {
-	jetstream.JetStream
-	opened int
-}
-
-func (o *oneCopy) KeyValue(context.Context, string) (jetstream.KeyValue, error) {
-	o.opened++
-	return bucket{}, nil
-}
-
-type bucket struct{ jetstream.KeyValue }
-
-func (bucket) Status(context.Context) (jetstream.KeyValueStatus, error) {
-	return nil, errors.New("not now")
-}
-
-func (bucket) Get(context.Context, string) (jetstream.KeyValueEntry, error) {
-	return nil, jetstream.ErrKeyNotFound
-}
-
-func (bucket) Create(context.Context, string, []byte, ...jetstream.KVCreateOpt) (uint64, error) {
-	return 1, nil
-}
-
-// A bucket that was made when there was one broker is opened again now and then,
-// which enlarges it.
-func TestTheStatusBucketIsOpenedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		js := &oneCopy{}
-		k := &keeper{js: js, log: zerolog.Nop(), next: make(chan *held, 1), flushc: make(chan chan struct{})}
-		ctx, cancel := context.WithCancel(t.Context())
-		k.cancel = cancel
-		k.wg.Go(func() { k.run(ctx) })
-		for i := range 100 {
-			k.put(&subjects.Status{Generation: uint64(i)}, []byte("{}"))
-			time.Sleep(time.Second)
-		}
-		k.stop()
-		if js.opened < 3 || js.opened > 5 {
-			t.Errorf("opened %d times in 100 s", js.opened)
 		}
 	})
 }

@@ -15,5 +15,5 @@ func (m *Manager) notify(d membership.Duplicate) {
 	if err != nil {
 		return // strings always encode
 	}
-	m.publish(&nats.Msg{Subject: subjects.Request(d.Node, d.Role, "duplicate"), Data: b})
+	m.publish(&nats.Msg{Subject: subjects.RequestFrom(m.cfg.Overlay.ID(), d.Node, d.Role, subjects.VerbDuplicate), Data: b})
 }

@@ -10,14 +10,6 @@ import (
 	"thor/subjects"
 )
 
-// The verbs that every Node answers by itself: on subjects.Agent for all roles
-// of the process, and on each joined role.
-const (
-	VerbDrain     = "drain"
-	VerbResume    = "resume"
-	VerbDuplicate = "duplicate" // from the manager, for a role only
-)
-
 // A DrainReply is the data of the Reply to drain and resume. When a node runs
 // several processes, each of them answers for its own roles.
 type DrainReply struct {

@@ -49,7 +49,7 @@ func (l *link) state() linkState {
 func (n *Node) options(d *dialer, closed chan<- struct{}) []nats.Option {
 	opts := []nats.Option{
 		nats.Name(n.cfg.Boot),
-		nats.CustomInboxPrefix(subjects.InboxPrefix(n.id)),
+		nats.CustomInboxPrefix(subjects.ClientInbox(n.id, n.Identity().Roles)),
 		nats.IgnoreDiscoveredServers(),
 		nats.SkipHostLookup(), // the dialer looks up, within its timeout
 		nats.SetCustomDialer(d),
@@ -223,6 +223,11 @@ func (n *Node) connected(nc *nats.Conn) {
 	server := nc.ConnectedServerName()
 	if err != nil || server == "" {
 		return // lost again already; the next callback says so
+	}
+	if n.link.state().number == 0 { // the client library subscribes again on the next connections
+		if _, err := nc.Subscribe(subjects.Answers(n.id), n.asks.deliver); err != nil {
+			n.log.Error().Err(err).Msg("subscribe to answers")
+		}
 	}
 	n.link.mu.Lock()
 	n.link.nc, n.link.up, n.link.lastErr, n.link.failing = nc, true, nil, false

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"time"
 
@@ -158,8 +157,7 @@ func (n *Node) follow(now time.Time) {
 // subscribe asks for the status. All messages of a Node share one channel, which
 // keeps their order and needs no goroutine.
 func (n *Node) subscribe(nc *nats.Conn) {
-	n.inbox = nc.NewInbox() + "."
-	for _, s := range []string{subjects.StatusTick, subjects.StatusDelta, n.inbox + "*"} {
+	for _, s := range []string{subjects.StatusTick, subjects.StatusDelta} {
 		if _, err := nc.ChanSubscribe(s, n.msgs); err != nil {
 			n.log.Error().Err(err).Str("subject", s).Msg("subscribe")
 		}
@@ -203,7 +201,7 @@ func (n *Node) receive(ctx context.Context, m *nats.Msg) {
 		if d, err = subjects.ParseDelta(m.Data); err == nil {
 			changed, err = n.tracker.delta(d, now)
 		}
-	case strings.HasPrefix(m.Subject, n.inbox):
+	case strings.HasPrefix(m.Subject, n.answers):
 		changed, err = n.receivePart(m, now)
 	default:
 		n.serve(ctx, m)
@@ -236,17 +234,25 @@ func tickPrefix(m subjects.Mark, digest string) []byte {
 	return fmt.Appendf(nil, `{"v":%d,"epoch":%d,"generation":%d,"digest":"%s",`, subjects.Version, m.Epoch, m.Generation, digest)
 }
 
-// request asks the managers for the snapshot. Answers carry the number of the
-// request in their subject, so that those of an earlier one are known.
+// request asks the managers for the snapshot. Each request has a reply subject
+// of its own, so that answers to an earlier one are known. The parts go through
+// the loop's channel, beside the changes that follow them.
 func (n *Node) request(r *subjects.SnapshotRequest, now time.Time) {
-	n.asked++
+	if n.endAsk != nil {
+		n.endAsk()
+	}
 	n.parts = subjects.Assembly{}
 	n.metrics.repairs.Inc()
 	l := n.link.state()
 	if !l.up {
 		return // the next connection begins anew
 	}
-	if err := l.nc.PublishRequest(subjects.StatusGet, n.inbox+strconv.Itoa(n.asked), r.Encode()); err != nil {
+	_, reply, end, err := n.asks.add(context.Background(), n.id, subjects.StatusGet, n.msgs)
+	n.reply, n.endAsk = reply, end
+	if err == nil {
+		err = l.nc.PublishRequest(subjects.StatusGet, reply, r.Encode())
+	}
+	if err != nil {
 		n.log.Debug().Err(err).Msg("ask for snapshot")
 		n.tracker.failed(now)
 	}
@@ -254,10 +260,10 @@ func (n *Node) request(r *subjects.SnapshotRequest, now time.Time) {
 
 // receivePart takes one message of the answer to request.
 func (n *Node) receivePart(m *nats.Msg, now time.Time) (changed bool, err error) {
-	if m.Subject != n.inbox+strconv.Itoa(n.asked) || n.tracker.ask.until.IsZero() {
+	if m.Subject != n.reply || n.tracker.ask.until.IsZero() {
 		return false, nil // of an earlier request, or a second answer
 	}
-	if m.Header.Get("Status") == "503" && len(m.Data) == 0 { // NATS: nobody subscribes to the subject
+	if unheard(m) {
 		n.tracker.failed(now)
 		return false, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,8 +78,9 @@ type loop struct {
 	nextBeat time.Time
 	routes   map[string]route // by subject subscribed to
 	current  []byte           // how a tick begins that names the status held
-	inbox    string           // prefix of the subjects of snapshot answers
-	asked    int              // number of the newest snapshot request
+	answers  string           // prefix of the subjects of answers
+	reply    string           // subject of the answer to the newest snapshot request…
+	endAsk   func()           // …which this ends
 	parts    subjects.Assembly
 	dirty    bool // the disk has an older status
 	saving   bool
@@ -112,6 +114,7 @@ func New(cfg Config) (*Node, error) {
 	n.id = n.Identity().Node
 	n.log = cfg.Log.With().Str("comp", "overlay").Str("node", string(n.id)).Logger()
 	n.routes = make(map[string]route)
+	n.answers = strings.TrimSuffix(subjects.Answers(n.id), ">")
 	n.tracker = tracker{staleAfter: cfg.StaleAfter, chance: rand.N[time.Duration], stale: true}
 	n.view.Store(&View{Stale: true})
 	return n, nil

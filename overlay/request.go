@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,18 +21,34 @@ var (
 
 const (
 	askTimeout    = 5 * time.Second // of Ask, when its ctx has no deadline
-	handleTimeout = 4 * time.Second // of one handler; brokers take no answer after 5 s
+	handleTimeout = 4 * time.Second // of one handler: the asker waits for askTimeout
 	handleAtOnce  = 256             // requests under way, of those that take time and of the others; more are told to come back
 	maxReplies    = 10_000          // that AskAll collects
+	repliesAtOnce = 1024            // that may arrive before AskAll reads them
 )
 
-// A Request is what somebody asks of this process. The broker has checked that
-// the sender may use Subject, so tokens that name the sender can be believed.
+// A Request is what another member asks of this process.
 type Request struct {
 	Subject string
 	Data    []byte
 	Reply   string // subject of the answer, empty when none is wanted
 }
+
+// Sender is the node that asks, as the subject names it: the broker has checked
+// it against the certificate. Empty where the subject names none.
+func (r *Request) Sender() subjects.NodeID { return r.parsed().Sender }
+
+// SenderRole is the role in which the sender asks, empty where the subject names none.
+func (r *Request) SenderRole() subjects.Role { return r.parsed().SenderRole }
+
+func (r *Request) parsed() subjects.RequestSubject {
+	s, _ := subjects.ParseRequest(r.Subject) // what is no request has no sender
+	return s
+}
+
+// Confidential reports whether the answer reaches the sender alone, so that it
+// may hold a secret.
+func (r *Request) Confidential() bool { return subjects.Confidential(r.Reply, r.Sender()) }
 
 type handler func(context.Context, *Request) *subjects.Reply
 
@@ -42,14 +57,15 @@ type handler func(context.Context, *Request) *subjects.Reply
 // called before or during Run; the last one for a verb wins, except that drain,
 // resume and duplicate stay the SDK's own. h runs in a goroutine of its own,
 // several at once, with a ctx that ends with Run or after 4 s. A nil reply
-// answers nothing.
+// answers nothing. A verb of [subjects.NeedsSender] reaches h only from a named
+// sender; an h of another verb that changes something must check [Request.Sender].
 func (n *Node) Handle(role, verb string, h func(context.Context, *Request) *subjects.Reply) {
 	_, err := subjects.ParseRole(role)
 	if (err != nil && role != subjects.Agent) || strings.ContainsAny(verb, " \t\r\n") || strings.Contains("."+verb+".", "..") {
 		n.log.Error().Str("role", subjects.Printable(role, 70)).Str("verb", subjects.Printable(verb, 70)).Msg("no such subject to handle")
 		return
 	}
-	if verb == VerbDrain || verb == VerbResume || verb == VerbDuplicate {
+	if verb == subjects.VerbDrain || verb == subjects.VerbResume || verb == subjects.VerbDuplicate {
 		n.log.Error().Str("role", role).Str("verb", verb).Msg("this verb is answered by the SDK")
 		return
 	}
@@ -67,16 +83,20 @@ func (n *Node) Handle(role, verb string, h func(context.Context, *Request) *subj
 func (n *Node) wanted() map[string]handler {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	w := make(map[string]handler, len(n.handlers)+2+3*len(n.members))
+	w := make(map[string]handler, len(n.handlers)+4+6*len(n.members))
 	for s, h := range n.handlers {
 		w[s] = h
 	}
-	w[subjects.AgentRequest(n.id, VerbDrain)] = n.drainHandler(subjects.Agent, true)
-	w[subjects.AgentRequest(n.id, VerbResume)] = n.drainHandler(subjects.Agent, false)
+	own := func(role subjects.Role, verb string, h handler) {
+		s := subjects.Request(n.id, role, verb)
+		w[s], w[s+".*"] = h, h // without a sender to be refused with a reason
+	}
+	own(subjects.Agent, subjects.VerbDrain, n.drainHandler(subjects.Agent, true))
+	own(subjects.Agent, subjects.VerbResume, n.drainHandler(subjects.Agent, false))
 	for r := range n.members {
-		w[subjects.Request(n.id, r, VerbDrain)] = n.drainHandler(r, true)
-		w[subjects.Request(n.id, r, VerbResume)] = n.drainHandler(r, false)
-		w[subjects.Request(n.id, r, VerbDuplicate)] = n.duplicateHandler(r)
+		own(r, subjects.VerbDrain, n.drainHandler(r, true))
+		own(r, subjects.VerbResume, n.drainHandler(r, false))
+		own(r, subjects.VerbDuplicate, n.duplicateHandler(r))
 	}
 	return w
 }
@@ -87,13 +107,22 @@ func (n *Node) serve(ctx context.Context, m *nats.Msg) {
 	if h == nil {
 		return // unsubscribed while it was on its way
 	}
-	// The broker permits an answer to any subject that a request names, so a
-	// request could make us write where only we may.
-	if m.Reply != "" && !strings.HasPrefix(m.Reply, "_INBOX.") {
-		n.drop(m.Subject, &subjects.BadMessage{Code: subjects.CodeForeign, Detail: "the reply subject is no inbox"})
+	from, err := subjects.ParseRequest(m.Subject)
+	if err != nil {
+		n.drop(m.Subject, &subjects.BadMessage{Code: subjects.CodeName, Detail: err.Error()})
 		return
 	}
-	slots := n.slotsOf(m.Sub.Subject)
+	if m.Reply != "" {
+		if err := subjects.CheckReply(m.Subject, m.Reply); err != nil {
+			n.drop(m.Subject, err)
+			return
+		}
+	}
+	if from.Sender == "" && subjects.NeedsSender(from.Verb) {
+		n.answer(m, &subjects.Reply{V: subjects.Version, Code: subjects.ErrorForbidden, Text: "this verb changes something: append the sender's node to the subject"})
+		return
+	}
+	slots := n.slotsOf(from.Verb)
 	select {
 	case slots <- struct{}{}:
 	default:
@@ -108,16 +137,13 @@ func (n *Node) serve(ctx context.Context, m *nats.Msg) {
 	})
 }
 
-// slotsOf is where a request to subject waits for its turn. What is answered from
-// this process alone has slots of its own: an operator must be able to drain a
-// node whose other handlers all wait for somebody.
-func (n *Node) slotsOf(subject string) chan struct{} {
-	tokens := strings.SplitN(subject, ".", 6) // thor.node.<node>.<role>.<verb>
-	if len(tokens) >= 5 {
-		switch tokens[4] {
-		case VerbDrain, VerbResume, VerbDuplicate, subjects.VerbLookup:
-			return n.quick
-		}
+// slotsOf is where a request with this verb waits for its turn. What is answered
+// from this process alone has slots of its own: an operator must be able to drain
+// a node whose other handlers all wait for another process.
+func (n *Node) slotsOf(verb string) chan struct{} {
+	switch verb {
+	case subjects.VerbDrain, subjects.VerbResume, subjects.VerbDuplicate, subjects.VerbLookup:
+		return n.quick
 	}
 	return n.slots
 }
@@ -136,25 +162,20 @@ func (n *Node) answer(m *nats.Msg, r *subjects.Reply) {
 // failure by its Code. Without a deadline in ctx it waits 5 s. The error wraps
 // ErrNotConnected, ErrNoResponders or ErrForbidden where that is the reason.
 func (n *Node) Ask(ctx context.Context, subject string, data []byte) (*subjects.Reply, error) {
-	l := n.link.state()
-	if !l.up {
-		return nil, fmt.Errorf("ask %s: %w", subject, ErrNotConnected)
-	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, askTimeout)
 		defer cancel()
 	}
-	ctx, done := n.asks.add(ctx, subject)
-	defer done()
-	m, err := l.nc.RequestWithContext(ctx, subject, data)
+	answers := make(chan *nats.Msg, 1)
+	ctx, end, err := n.sendRequest(ctx, subject, data, answers)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	r, err := n.nextReply(ctx, answers)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", subject, askError(ctx, err))
-	}
-	r, err := subjects.ParseReply(m.Data)
-	if err != nil {
-		n.metrics.drop(subjects.CodeOf(err))
-		return nil, fmt.Errorf("ask %s: answer: %w", subject, err)
 	}
 	return r, nil
 }
@@ -163,40 +184,64 @@ func (n *Node) Ask(ctx context.Context, subject string, data []byte) (*subjects.
 // order in which they come; there may be none. Answers that are malformed are
 // left out.
 func (n *Node) AskAll(ctx context.Context, subject string, data []byte, wait time.Duration) ([]*subjects.Reply, error) {
-	l := n.link.state()
-	if !l.up {
-		return nil, fmt.Errorf("ask %s: %w", subject, ErrNotConnected)
-	}
-	ctx, done := n.asks.add(ctx, subject)
-	defer done()
-	inbox := l.nc.NewInbox()
-	sub, err := l.nc.SubscribeSync(inbox)
+	answers := make(chan *nats.Msg, repliesAtOnce)
+	ctx, end, err := n.sendRequest(ctx, subject, data, answers)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", subject, err)
+		return nil, err
 	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
-	if err := l.nc.PublishRequest(subject, inbox, data); err != nil {
-		return nil, fmt.Errorf("ask %s: %w", subject, askError(ctx, err))
-	}
+	defer end()
 	until, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var replies []*subjects.Reply
 	for len(replies) < maxReplies {
-		m, err := sub.NextMsgWithContext(until)
-		if err != nil {
-			if ctx.Err() == nil && until.Err() != nil {
-				return replies, nil
-			}
+		r, err := n.nextReply(until, answers)
+		switch {
+		case err == nil:
+			replies = append(replies, r)
+		case ctx.Err() == nil && until.Err() != nil:
+			return replies, nil
+		case errors.Is(err, errMalformed):
+		default:
 			return replies, fmt.Errorf("ask %s: %w", subject, askError(ctx, err))
+		}
+	}
+	return replies, nil
+}
+
+// sendRequest sends a request whose answers go to answers until end is called.
+func (n *Node) sendRequest(ctx context.Context, subject string, data []byte, answers chan<- *nats.Msg) (_ context.Context, end func(), err error) {
+	l := n.link.state()
+	if !l.up {
+		return nil, nil, fmt.Errorf("ask %s: %w", subject, ErrNotConnected)
+	}
+	ctx, reply, end, err := n.asks.add(ctx, n.id, subject, answers)
+	if err == nil {
+		err = l.nc.PublishRequest(subject, reply, data)
+	}
+	if err != nil {
+		end()
+		return nil, nil, fmt.Errorf("ask %s: %w", subject, askError(ctx, err))
+	}
+	return ctx, end, nil
+}
+
+var errMalformed = errors.New("malformed answer")
+
+func (n *Node) nextReply(ctx context.Context, answers <-chan *nats.Msg) (*subjects.Reply, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case m := <-answers:
+		if unheard(m) {
+			return nil, ErrNoResponders
 		}
 		r, err := subjects.ParseReply(m.Data)
 		if err != nil {
 			n.metrics.drop(subjects.CodeOf(err))
-			continue
+			return nil, fmt.Errorf("%w: %w", errMalformed, err)
 		}
-		replies = append(replies, r)
+		return r, nil
 	}
-	return replies, nil
 }
 
 // askError says what an error of the client library means here.
@@ -204,52 +249,8 @@ func askError(ctx context.Context, err error) error {
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, ErrForbidden):
 		return ErrForbidden
-	case errors.Is(err, nats.ErrNoResponders):
-		return ErrNoResponders
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrDisconnected):
 		return ErrNotConnected
 	}
 	return err
-}
-
-// asks are the questions under way. A broker tells of a refused question apart
-// from it, and only by subject, so that without this the asker would wait for
-// nothing. The zero value is ready.
-type asks struct {
-	mu   sync.Mutex
-	next int
-	open map[int]openAsk
-}
-
-type openAsk struct {
-	subject string
-	cancel  context.CancelCauseFunc
-}
-
-func (a *asks) add(ctx context.Context, subject string) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.open == nil {
-		a.open = make(map[int]openAsk)
-	}
-	a.next++
-	id := a.next
-	a.open[id] = openAsk{subject, cancel}
-	return ctx, func() {
-		a.mu.Lock()
-		delete(a.open, id)
-		a.mu.Unlock()
-		cancel(nil)
-	}
-}
-
-func (a *asks) refuse(subject string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, o := range a.open {
-		if o.subject == subject {
-			o.cancel(ErrForbidden)
-		}
-	}
 }

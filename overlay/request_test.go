@@ -44,7 +44,7 @@ func TestOperatorDrainsAndResumesAndARestartRemembers(t *testing.T) {
 		ready(t, op)
 
 		start := time.Now()
-		d := ask(t, op, subjects.Request("n1", "sip_proxy", "drain"))
+		d := ask(t, op, subjects.RequestFrom("op", "n1", "sip_proxy", "drain"))
 		if d.Boot != "boot-n1" || !slices.Equal(d.Drained, []subjects.Role{"sip_proxy"}) || len(d.Roles) != 2 {
 			t.Errorf("%+v", d)
 		}
@@ -73,7 +73,7 @@ func TestOperatorDrainsAndResumesAndARestartRemembers(t *testing.T) {
 		if !proxy.Drained() {
 			t.Error("forgotten")
 		}
-		if d := ask(t, op, subjects.AgentRequest("n1", "drain")); len(d.Drained) != 1 {
+		if d := ask(t, op, subjects.AgentRequestFrom("op", "n1", "drain")); len(d.Drained) != 1 {
 			t.Errorf("%+v", d)
 		}
 		relay = mustJoin(t, n, overlay.Member{Role: "media_relay"})
@@ -81,11 +81,11 @@ func TestOperatorDrainsAndResumesAndARestartRemembers(t *testing.T) {
 			t.Error("joined a drained node and is not drained")
 		}
 		synctest.Wait()
-		if d := ask(t, op, subjects.Request("n1", "sip_proxy", "resume")); !slices.Equal(d.Drained, []subjects.Role{"media_relay"}) {
+		if d := ask(t, op, subjects.RequestFrom("op", "n1", "sip_proxy", "resume")); !slices.Equal(d.Drained, []subjects.Role{"media_relay"}) {
 			t.Errorf("%+v", d)
 		}
 		nextState(t, as, "sip_proxy", subjects.Up)
-		if d := ask(t, op, subjects.AgentRequest("n1", "resume")); len(d.Drained) != 0 || relay.Drained() {
+		if d := ask(t, op, subjects.AgentRequestFrom("op", "n1", "resume")); len(d.Drained) != 0 || relay.Drained() {
 			t.Errorf("%+v", d)
 		}
 		for _, want := range []string{
@@ -142,7 +142,7 @@ func TestDrainIsAnsweredWhileHandlersHang(t *testing.T) {
 		ready(t, op)
 		manager := b.Dial("m1", subjects.Manager, subjects.ProvisioningServer)
 		for range 40 {
-			if err := manager.Publish(subjects.AgentRequest("n1", "subscriber"), nil); err != nil {
+			if err := manager.Publish(subjects.AgentRequestFrom("m1", "n1", "subscriber"), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -151,7 +151,7 @@ func TestDrainIsAnsweredWhileHandlersHang(t *testing.T) {
 			t.Fatal("no handler hangs")
 		}
 		start := time.Now()
-		if d := ask(t, op, subjects.AgentRequest("n1", "drain")); len(d.Drained) != 1 {
+		if d := ask(t, op, subjects.AgentRequestFrom("op", "n1", "drain")); len(d.Drained) != 1 {
 			t.Errorf("%+v", d)
 		}
 		if r, err := op.Ask(t.Context(), subjects.AgentRequest("n1", subjects.VerbLookup), nil); err != nil || r.Code != "" {
@@ -174,7 +174,7 @@ func TestEveryProcessOfANodeAnswersForItsOwnRoles(t *testing.T) {
 		}
 		op, _ := run(t, config(t, b, "op", subjects.Operator))
 		ready(t, op)
-		replies, err := op.AskAll(t.Context(), subjects.AgentRequest("n1", "drain"), nil, time.Second)
+		replies, err := op.AskAll(t.Context(), subjects.AgentRequestFrom("op", "n1", "drain"), nil, time.Second)
 		if err != nil || len(replies) != 2 {
 			t.Fatalf("%d replies, %v", len(replies), err)
 		}
@@ -204,18 +204,18 @@ func TestQuestionsThatCannotBeAnsweredSayWhy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := op.Ask(t.Context(), subjects.AgentRequest("n1", "drain"), nil); !errors.Is(err, overlay.ErrNotConnected) {
+		if _, err := op.Ask(t.Context(), subjects.AgentRequestFrom("op", "n1", "drain"), nil); !errors.Is(err, overlay.ErrNotConnected) {
 			t.Errorf("before the connection: %v", err)
 		}
 		op, _ = run(t, config(t, b, "op", subjects.Operator))
 		ready(t, n)
 		ready(t, op)
 		for subject, want := range map[string]error{
-			subjects.AgentRequest("n7", "drain"):           overlay.ErrNoResponders,
-			subjects.Request("n1", "media_relay", "drain"): overlay.ErrNoResponders,
-			subjects.Request("n1", "sip_proxy", "nothing"): overlay.ErrNoResponders,
-			subjects.Presence("sip_proxy", "n1"):           overlay.ErrForbidden,
-			subjects.Request("n1", "sip_proxy", "wait"):    context.DeadlineExceeded,
+			subjects.AgentRequestFrom("op", "n7", "drain"):           overlay.ErrNoResponders,
+			subjects.RequestFrom("op", "n1", "media_relay", "drain"): overlay.ErrNoResponders,
+			subjects.Request("n1", "sip_proxy", "nothing"):           overlay.ErrNoResponders,
+			subjects.AgentRequestFrom("n2", "n1", "drain"):           overlay.ErrForbidden,
+			subjects.Request("n1", "sip_proxy", "wait"):              context.DeadlineExceeded,
 		} {
 			if _, err := op.Ask(t.Context(), subject, nil); !errors.Is(err, want) {
 				t.Errorf("%s: %v, want %v", subject, err, want)
@@ -261,11 +261,75 @@ func TestHandlersGetWhatIsTheirsAndTheSDKKeepsItsOwn(t *testing.T) {
 		if _, err := op.Ask(t.Context(), subjects.AgentRequest("n1", "later"), nil); err != nil {
 			t.Error(err)
 		}
-		if d := ask(t, op, subjects.AgentRequest("n1", "drain")); d.Boot != "boot-n1" {
+		if d := ask(t, op, subjects.AgentRequestFrom("op", "n1", "drain")); d.Boot != "boot-n1" {
 			t.Errorf("%+v", d)
 		}
-		if _, err := asker.Ask(t.Context(), subjects.AgentRequest("n1", "drain"), nil); !errors.Is(err, overlay.ErrForbidden) {
+		if _, err := asker.Ask(t.Context(), subjects.AgentRequestFrom("n2", "n1", "drain"), nil); !errors.Is(err, overlay.ErrForbidden) {
 			t.Errorf("a member drained another: %v", err)
+		}
+	})
+}
+
+// A request that would change something names its sender, or changes nothing.
+func TestWhatChangesSomethingNamesItsSender(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		n, _ := run(t, config(t, b, "n1", "sip_proxy"))
+		m := mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		ready(t, n)
+		op, _ := run(t, config(t, b, "op", subjects.Operator))
+		ready(t, op)
+		for _, s := range []string{subjects.AgentRequest("n1", "drain"), subjects.Request("n1", "sip_proxy", "drain"), subjects.Request("n1", "sip_proxy", "duplicate")} {
+			if r, err := op.Ask(t.Context(), s, []byte(`{"v":1}`)); err != nil || r.Code != subjects.ErrorForbidden || r.Text == "" {
+				t.Errorf("%s: %+v, %v", s, r, err)
+			}
+		}
+		if m.Drained() {
+			t.Error("drained by a request without a sender")
+		}
+	})
+}
+
+// An answer counts only on the subject of its own request, on which the broker
+// lets only its answerer publish.
+func TestAnswersOfOthersAreNotTaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		n, _ := run(t, config(t, b, "n1", "sip_proxy"))
+		got := make(chan *overlay.Request, 1)
+		free := make(chan struct{})
+		n.Handle("sip_proxy", "slow", func(ctx context.Context, r *overlay.Request) *subjects.Reply {
+			got <- r
+			<-free
+			return &subjects.Reply{V: 1, Text: "true"}
+		})
+		ready(t, n)
+		op, _ := run(t, config(t, b, "op", subjects.Operator))
+		ready(t, op)
+		type answer struct {
+			r   *subjects.Reply
+			err error
+		}
+		answered := make(chan answer, 1)
+		go func() {
+			r, err := op.Ask(t.Context(), subjects.Request("n1", "sip_proxy", "slow"), nil)
+			answered <- answer{r, err}
+		}()
+		reply := (<-got).Reply
+		lie := (&subjects.Reply{V: 1, Text: "lie"}).Encode()
+		liar := b.Dial("n2", "sip_proxy", subjects.DNSManager) // knows the token, and is not the one that was asked
+		for _, s := range []string{
+			reply, strings.Replace(reply, ".n1.", ".n2.", 1), strings.Replace(reply, "_ANSWER.op.n1.", "_INBOX.op.", 1), "_INBOX.op.x",
+		} {
+			if err := liar.Publish(s, lie); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := liar.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		close(free)
+		if a := <-answered; a.err != nil || a.r.Text != "true" {
+			t.Errorf("%+v", a)
 		}
 	})
 }
@@ -277,8 +341,8 @@ func TestAnswersGoToInboxesOnly(t *testing.T) {
 		ready(t, n)
 		as := announcements(t, b.Dial("m1", subjects.Manager))
 		op := b.Dial("op", subjects.Operator)
-		for _, reply := range []string{"thor.role.sip_proxy.n2", "$JS.API.STREAM.DELETE.KV_thor_status"} {
-			if err := op.PublishRequest(subjects.AgentRequest("n1", "drain"), reply, nil); err != nil {
+		for _, reply := range []string{"thor.role.sip_proxy.n2", "$JS.API.STREAM.DELETE.KV_thor_status", "_INBOX.n2.x", "_ANSWER.n2.n1.x", "_ANSWER.op.n2.x"} {
+			if err := op.PublishRequest(subjects.AgentRequestFrom("op", "n1", "drain"), reply, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -305,7 +369,7 @@ func TestDuplicateNoticeReachesTheOwner(t *testing.T) {
 		mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
 		ready(t, n)
 		for _, data := range []string{"", "x", `{"v":2}`, `{"v":1,"boots":["boot-n1","other"]}`} {
-			if err := manager.Publish(subjects.Request("n1", "sip_proxy", "duplicate"), []byte(data)); err != nil {
+			if err := manager.Publish(subjects.RequestFrom("m1", "n1", "sip_proxy", "duplicate"), []byte(data)); err != nil {
 				t.Fatal(err)
 			}
 		}

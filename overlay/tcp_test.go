@@ -175,7 +175,7 @@ func TestRevokedNodeKeepsTryingQuietlyAndComesBackWithANewCertificate(t *testing
 		t.Fatal(err)
 	}
 	op := net.Dial("op", subjects.Operator)
-	if err := op.Publish(subjects.CRL, crl); err != nil {
+	if err := op.Publish(subjects.PublishCRL("op"), crl); err != nil {
 		t.Fatal(err)
 	}
 	is := func(up bool) func() error {

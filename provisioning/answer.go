@@ -36,19 +36,18 @@ func (l *Live) audit(a asker, what, outcome, why string) {
 }
 
 // cleared finds out who asks, and refuses who may not. The broker lets a node
-// publish only questions that end in a role of its own and its own name, and
-// subscribe only to its own inbox: so who asks is known by the subject, and who
-// hears the answer by the inbox.
+// publish only questions that end in a role of its own and its own name, and only
+// that node subscribe to its answers: so the subject says who asks, and the reply
+// subject who hears.
 func (l *Live) cleared(verb string, r *overlay.Request) (asker, *subjects.Reply) {
-	got, role, node, err := subjects.ParseProvisioningRequest(r.Subject)
-	a := asker{role, node}
+	a := asker{r.SenderRole(), r.Sender()}
 	switch {
-	case err != nil || got != verb:
+	case a.role == "" || a.node == "":
 		return a, l.refuse(verb, a, subjects.ErrorBad, "the subject does not name who asks")
-	case !slices.Contains(l.cfg.Cleared, role):
+	case !slices.Contains(l.cfg.Cleared, a.role):
 		return a, l.refuse(verb, a, subjects.ErrorForbidden, "this role is not cleared for subscribers")
-	case !strings.HasPrefix(r.Reply, subjects.InboxPrefix(node)+"."):
-		return a, l.refuse(verb, a, subjects.ErrorForbidden, "the answer would go to somebody else's inbox")
+	case !r.Confidential():
+		return a, l.refuse(verb, a, subjects.ErrorForbidden, "the answer would not reach the sender alone")
 	}
 	return a, nil
 }

@@ -216,7 +216,7 @@ func (l *Live) tellOne(ctx context.Context, node subjects.NodeID, n subjects.Sub
 	}
 	ctx, cancel := context.WithTimeout(ctx, noticeTime)
 	defer cancel()
-	r, err := l.net.Ask(ctx, subjects.AgentRequest(node, subjects.VerbSubscriber), n.Encode())
+	r, err := l.net.Ask(ctx, subjects.AgentRequestFrom(l.net.ID(), node, subjects.VerbSubscriber), n.Encode())
 	l.courier.heard(t, err == nil, time.Now())
 	switch {
 	case err != nil:

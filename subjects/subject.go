@@ -118,16 +118,22 @@ const (
 	StatusDelta  = "thor.status.delta"
 	StatusGet    = "thor.status.get"
 	Events       = "thor.event"
-	CRL          = "thor.crl"
+	CRL          = "thor.crl"   // a revocation list; see PublishCRL for who sends it
+	AllCRLs      = "thor.crl.*" // every list, and CRLGet
 	CRLGet       = "thor.crl.get"
 	Disconnect   = "thor.sys.disconnect" // server.DisconnectEventMsg of the members' account
 	RevokedNode  = "thor.sys.revoked"
-	Identities   = "thor.sys.identity.*"   // every Identity, and IdentityGet
-	IdentityGet  = "thor.sys.identity.get" // managers ask brokers for all their identities
+	Identities   = "thor.sys.identity.*"    // every Identity, and IdentityGet
+	IdentityGet  = "thor.sys.identity.get"  // managers ask brokers for all their identities
+	LeaseStored  = "thor.sys.lease.manager" // each write to ElectionKey, from JetStream
 )
 
 // IdentityOf is the subject on which broker tells managers what certificates say.
 func IdentityOf(broker NodeID) string { return "thor.sys.identity." + string(broker) }
+
+// PublishCRL is the subject on which sender, an operator or a broker, publishes
+// a revocation list.
+func PublishCRL(sender NodeID) string { return CRL + "." + string(sender) }
 
 // View is the subject on which the active manager publishes role's member list.
 func View(role Role) string { return "thor.role." + string(role) }
@@ -153,25 +159,9 @@ func ParsePresence(subject string) (Role, NodeID, error) {
 	return role, node, err
 }
 
-// Request is the subject of a request to one member of a role on a node.
-func Request(node NodeID, role Role, verb string) string {
-	return "thor.node." + string(node) + "." + string(role) + "." + verb
-}
-
-// AgentRequest is the subject of a request to the node agent itself.
-func AgentRequest(node NodeID, verb string) string { return Request(node, Agent, verb) }
-
-// Requests is the pattern on which a node receives all its requests.
-func Requests(node NodeID) string { return "thor.node." + string(node) + ".>" }
-
-// Credentials is the subject on which asker, in role, asks the locator on node
-// for the database credentials. The broker lets only that asker publish it, so
-// the locator may trust the last two tokens.
-func Credentials(node NodeID, role Role, asker NodeID) string {
-	return Request(node, Database, "credentials") + "." + string(role) + "." + string(asker)
-}
-
-// InboxPrefix is the prefix of node's reply subjects; only node may subscribe below it.
+// InboxPrefix is the prefix of the reply subjects of node's plain NATS clients,
+// such as the nats tool. Only node may subscribe below it, but any member may
+// publish there: what arrives decides nothing and holds no secret.
 func InboxPrefix(node NodeID) string { return "_INBOX." + string(node) }
 
 // The key-value buckets of JetStream, and their keys.

@@ -28,21 +28,6 @@ func ProvisioningRequest(node NodeID, verb string, role Role, asker NodeID) stri
 	return Request(node, ProvisioningServer, verb) + "." + string(role) + "." + string(asker)
 }
 
-// ParseProvisioningRequest takes verb, role and asker out of such a subject.
-func ParseProvisioningRequest(subject string) (verb string, role Role, asker NodeID, err error) {
-	t := strings.Split(subject, ".")
-	if len(t) != 7 || t[0] != "thor" || t[1] != "node" || t[3] != string(ProvisioningServer) {
-		return "", "", "", bad(CodeName, "%q is no request to a provisioning server", clip(subject))
-	}
-	if role, err = ParseRole(t[5]); err != nil {
-		return "", "", "", bad(CodeName, "%v", err)
-	}
-	if asker, err = ParseNodeID(t[6]); err != nil {
-		return "", "", "", bad(CodeName, "%v", err)
-	}
-	return t[4], role, asker, nil
-}
-
 // A Subscriber is what the node that is responsible for Key keeps: the profile
 // of an account, or whose alias the key is. It holds ha1 digests: it travels
 // only as the answer to a ProvisioningRequest, never on a subject that others

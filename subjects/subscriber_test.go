@@ -9,26 +9,6 @@ import (
 	"thor/subjects"
 )
 
-func TestProvisioningRequestNamesTheAsker(t *testing.T) {
-	s := subjects.ProvisioningRequest("p1", subjects.VerbSubscriber, "sip_proxy", "n1")
-	if s != "thor.node.p1.provisioning_server.subscriber.sip_proxy.n1" {
-		t.Errorf("subject %s", s)
-	}
-	verb, role, asker, err := subjects.ParseProvisioningRequest(s)
-	if err != nil || verb != subjects.VerbSubscriber || role != "sip_proxy" || asker != "n1" {
-		t.Errorf("%s %s %s %v", verb, role, asker, err)
-	}
-	for _, s := range []string{
-		"thor.node.p1.provisioning_server.subscriber", "thor.node.p1.thor_database.subscriber.sip_proxy.n1",
-		"thor.node.p1.provisioning_server.subscriber.SIP.n1", "thor.node.p1.provisioning_server.subscriber.sip_proxy.-", "",
-		"thor.node.p1.provisioning_server.subscriber.sip_proxy.n1.x", "_INBOX.p1.x.provisioning_server.subscriber.sip_proxy.n1",
-	} {
-		if _, _, _, err := subjects.ParseProvisioningRequest(s); subjects.CodeOf(err) != subjects.CodeName {
-			t.Errorf("%q: %v", s, err)
-		}
-	}
-}
-
 func TestSubscriberMessagesSurviveARoundTrip(t *testing.T) {
 	s := &subjects.Subscriber{V: 1, Key: "a@example.net", Revision: 7, Username: "a", Domain: "example.net", HA1: "00", Groups: []string{"pstn"}}
 	if got, err := subjects.ParseSubscriber(s.Encode()); err != nil || !reflect.DeepEqual(got, s) {

@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"thor/broker/brokertest"
+	"thor/manager/election"
 	"thor/subjects"
 )
 
@@ -33,29 +33,25 @@ func TestBubbleRunsInVirtualTime(t *testing.T) {
 			if n < 500 || n > 700 {
 				t.Errorf("%d announcements of the broker in 10 minutes", n)
 			}
-			js, err := jetstream.New(m)
+			b, err := election.OpenBucket(m, subjects.ElectionBucket)
 			if err != nil {
 				t.Fatal(err)
 			}
-			kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{
-				Bucket: subjects.ElectionBucket, Storage: jetstream.MemoryStorage, History: 1, LimitMarkerTTL: time.Second,
-			})
-			if err != nil {
+			stored := make(chan *nats.Msg, 10)
+			if _, err := m.ChanSubscribe(subjects.LeaseStored, stored); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := kv.Create(t.Context(), subjects.ElectionKey, []byte("x"), jetstream.KeyTTL(5*time.Second)); err != nil {
-				t.Fatal(err)
-			}
-			w, err := kv.Watch(t.Context(), subjects.ElectionKey, jetstream.UpdatesOnly())
-			if err != nil {
+			if _, err := b.Replace(t.Context(), subjects.ElectionKey, []byte("x"), 0, 5*time.Second); err != nil {
 				t.Fatal(err)
 			}
 			start = time.Now()
-			<-w.Updates()
+			if m := <-stored; string(m.Data) != "x" {
+				t.Errorf("%q is told to be stored", m.Data)
+			}
+			<-stored
 			if d := time.Since(start); d < 4*time.Second || d > 7*time.Second {
 				t.Errorf("lease expired after %v", d)
 			}
-			_ = w.Stop()
 		})
 	}
 }

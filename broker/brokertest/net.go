@@ -2,7 +2,6 @@ package brokertest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -149,36 +148,38 @@ func StartAll(servers ...*Server) {
 	}
 }
 
-// AwaitJetStream waits until buckets of so many copies can be made.
+// AwaitJetStream waits until the brokers have made the managers' buckets, with so
+// many copies that are current.
 func (n *Net) AwaitJetStream(copies int) {
 	n.t.Helper()
-	m, o := n.Dial("waiting-manager", subjects.Manager), n.Dial("waiting-operator", subjects.Operator)
-	defer m.Close()
+	o := n.Dial("waiting-operator", subjects.Operator)
 	defer o.Close()
-	js, err := jetstream.New(m)
+	js, err := jetstream.New(o)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	ops, err := jetstream.New(o)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	Eventually(n.t, 30*time.Second, "a bucket of "+fmt.Sprint(copies)+" copies", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		_, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: subjects.ElectionBucket, Storage: jetstream.MemoryStorage, Replicas: copies,
+	for _, name := range []string{subjects.ElectionBucket, subjects.StatusBucket} {
+		Eventually(n.t, 30*time.Second, fmt.Sprintf("the bucket %s in %d copies", name, copies), func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			s, err := js.Stream(ctx, "KV_"+name)
+			if err != nil {
+				return err
+			}
+			have := 1
+			if c := s.CachedInfo().Cluster; c != nil {
+				for _, r := range c.Replicas {
+					if r.Current {
+						have++
+					}
+				}
+			}
+			if have < copies {
+				return fmt.Errorf("%d current copies", have)
+			}
+			return nil
 		})
-		return err
-	})
-	Eventually(n.t, 30*time.Second, "its removal", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		if err := ops.DeleteStream(ctx, "KV_"+subjects.ElectionBucket); !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return err
-		}
-		return nil
-	})
+	}
 }
 
 // URLs are those of all brokers, for clients.

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"thor/identity"
@@ -272,11 +271,14 @@ func publishCRL(ctx context.Context, r *reach, crl []byte) error {
 		return fmt.Errorf("%s: %w", written, err)
 	}
 	defer s.end()
-	if err := s.Conn().PublishMsg(&nats.Msg{Subject: subjects.CRL, Data: crl}); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	reply, err := s.Ask(ctx, subjects.PublishCRL(s.ID()), crl)
+	if err != nil {
 		return fmt.Errorf("%s: %w", written, err)
 	}
-	if err := s.Conn().FlushTimeout(r.timeout); err != nil {
-		return fmt.Errorf("%s: %w", written, err)
+	if reply.Code != "" {
+		return fmt.Errorf("%s: a broker answers: %s", written, reply.Text)
 	}
 	return nil
 }

@@ -198,7 +198,7 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 				return err
 			}
 			defer s.end()
-			replies, err := s.AskAll(cmd.Context(), subjects.Request(node, on, verb), nil, 500*time.Millisecond)
+			replies, err := s.AskAll(cmd.Context(), subjects.RequestFrom(s.ID(), node, on, verb), nil, 500*time.Millisecond)
 			if err != nil && !errors.Is(err, overlay.ErrNoResponders) {
 				return fmt.Errorf("%s %s: %w", verb, node, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,89 +13,118 @@ import (
 	"thor/subjects"
 )
 
-const bucketWait = 1500 * time.Millisecond // without a JetStream leader requests are not answered at all
+const getWait = 1500 * time.Millisecond // without a JetStream leader requests may not be answered at all
 
-// A Bucket is what OpenBucket opens or makes, in memory.
+// ErrNoBucket is the error of a bucket that does not exist, yet or any more:
+// brokers make it.
+var ErrNoBucket = errors.New("the bucket does not exist yet: brokers make it when JetStream has a leader")
+
+// A Bucket is one of the managers' key-value buckets. A manager may neither make
+// nor watch it: it writes its keys, and reads them by direct get. Its methods may
+// be called concurrently.
 type Bucket struct {
-	Name    string
-	Expires bool // keys may have a time to live
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	name string
 }
 
-// The buckets of the managers.
-var (
-	leases   = Bucket{Name: subjects.ElectionBucket, Expires: true}
-	Statuses = Bucket{Name: subjects.StatusBucket}
-)
-
-// OpenBucket opens a bucket, or makes it on three servers if there are three. It
-// enlarges one that was made when there were fewer, and never makes one smaller.
-func OpenBucket(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstream.KeyValue, error) {
-	ctx, cancel := context.WithTimeout(ctx, bucketWait)
-	defer cancel()
-	cfg := jetstream.KeyValueConfig{Bucket: b.Name, Storage: jetstream.MemoryStorage, History: 1, Replicas: 3}
-	if b.Expires {
-		cfg.LimitMarkerTTL = time.Second
-	}
-	have, err := js.KeyValue(ctx, b.Name)
-	if err == nil {
-		return enlarge(ctx, js, have, cfg), nil
-	}
-	if !errors.Is(err, jetstream.ErrBucketNotFound) { // it may be there
-		return nil, fmt.Errorf("open the bucket %s: %w", b.Name, err)
-	}
-	kv, err := js.CreateKeyValue(ctx, cfg)
-	if err == nil {
-		return kv, nil
-	}
-	cfg.Replicas = 1
-	kv, e1 := js.CreateKeyValue(ctx, cfg) // fails if somebody else has made it meanwhile
-	if e1 != nil {
-		return nil, fmt.Errorf("make the bucket %s: %w", b.Name, errors.Join(err, e1))
-	}
-	return kv, nil
+// An Entry is what is stored under a key.
+type Entry struct {
+	Revision uint64
+	Created  time.Time // by the clock of the broker that stored it
+	Held     bool      // false: what is stored says that the value was given back, or expired
+	Value    []byte
 }
 
-// enlarge gives a bucket the replicas of cfg, if there are servers for them now.
-func enlarge(ctx context.Context, js jetstream.JetStream, have jetstream.KeyValue, cfg jetstream.KeyValueConfig) jetstream.KeyValue {
-	s, err := have.Status(ctx)
+// OpenBucket returns the bucket of that name. It sends nothing.
+func OpenBucket(nc *nats.Conn, name string) (*Bucket, error) {
+	js, err := jetstream.New(nc)
 	if err != nil {
-		return have
+		return nil, fmt.Errorf("open the bucket %s: %w", name, err)
 	}
-	is, ok := s.(*jetstream.KeyValueBucketStatus)
-	if !ok || is.StreamInfo().Config.Replicas >= cfg.Replicas {
-		return have
-	}
-	cfg.Storage = is.StreamInfo().Config.Storage // cannot be changed
-	if kv, err := js.UpdateKeyValue(ctx, cfg); err == nil {
-		return kv
-	}
-	return have
+	return &Bucket{nc, js, name}, nil
 }
 
-// open opens the bucket, and makes it if there is none. The first time it also
-// gives it the replicas that it should have; later that is left to the leader.
-func (e *Election) open(ctx context.Context) error {
-	if e.kv != nil {
-		ctx, cancel := context.WithTimeout(ctx, bucketWait)
-		defer cancel()
-		kv, err := e.js.KeyValue(ctx, subjects.ElectionBucket)
-		if !errors.Is(err, jetstream.ErrBucketNotFound) {
-			if err != nil {
-				return fmt.Errorf("open the bucket %s: %w", subjects.ElectionBucket, err)
-			}
-			e.kv = kv
-			return nil
-		}
+func (b *Bucket) subject(key string) string { return "$KV." + b.name + "." + key }
+
+// Get returns what is stored under key, nil if nothing is. Any copy of the bucket
+// answers, so it may be of a while ago: only a compare-and-set decides anything.
+func (b *Bucket) Get(ctx context.Context, key string) (*Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, getWait)
+	defer cancel()
+	m, err := b.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET.KV_"+b.name+"."+b.subject(key), nil)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, fmt.Errorf("read %s of %s: %w", key, b.name, ErrNoBucket)
+	case err != nil:
+		return nil, fmt.Errorf("read %s of %s: %w", key, b.name, err)
+	case m.Header.Get("Status") == "404":
+		return nil, nil
+	case m.Header.Get("Status") != "":
+		return nil, fmt.Errorf("read %s of %s: %s %s", key, b.name, m.Header.Get("Status"), m.Header.Get("Description"))
 	}
-	kv, err := OpenBucket(ctx, e.js, leases)
-	if err == nil {
-		e.kv = kv
+	return parseEntry(m)
+}
+
+// parseEntry reads a message that JetStream sent from a stream: the answer to a
+// direct get, or one that was published again when it was stored.
+func parseEntry(m *nats.Msg) (*Entry, error) {
+	h := m.Header
+	rev, err := strconv.ParseUint(h.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil || rev == 0 {
+		return nil, fmt.Errorf("stored message without a sequence: %q", h.Get(jetstream.SequenceHeader))
 	}
+	at, err := time.Parse(time.RFC3339Nano, h.Get(jetstream.TimeStampHeaer))
+	if err != nil {
+		return nil, fmt.Errorf("stored message without a time: %w", err)
+	}
+	held := h.Get("KV-Operation") == "" && h.Get("Nats-Marker-Reason") == ""
+	return &Entry{Revision: rev, Created: at, Held: held, Value: m.Data}, nil
+}
+
+// Put stores value, whatever is there.
+func (b *Bucket) Put(ctx context.Context, key string, value []byte) (revision uint64, err error) {
+	return b.publish(ctx, &nats.Msg{Subject: b.subject(key), Data: value})
+}
+
+// Replace stores value if what is stored has this revision, 0 for nothing. A
+// value with a time to live is given back when that has passed; ttl is in whole
+// seconds, 0 for none. An error for which [IsConflict] is false leaves open
+// whether it was stored.
+func (b *Bucket) Replace(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (uint64, error) {
+	o := []jetstream.PublishOpt{jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithRetryAttempts(0)}
+	if ttl > 0 {
+		o = append(o, jetstream.WithMsgTTL(ttl))
+	}
+	return b.publish(ctx, &nats.Msg{Subject: b.subject(key), Data: value}, o...)
+}
+
+// Release gives the value back that has this revision.
+func (b *Bucket) Release(ctx context.Context, key string, revision uint64) error {
+	m := nats.NewMsg(b.subject(key))
+	m.Header.Set("KV-Operation", "PURGE")
+	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	_, err := b.publish(ctx, m, jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithRetryAttempts(0))
 	return err
 }
 
-// write puts the lease by compare-and-set. kv.Update would drop the TTL. An
-// error that is no conflict leaves open whether it was stored.
+func (b *Bucket) publish(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (uint64, error) {
+	ack, err := b.js.PublishMsg(ctx, m, o...)
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
+}
+
+// IsConflict reports whether another was first. Replicated streams say 10164,
+// others 10071.
+func IsConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == 10071 || api.ErrorCode == 10164)
+}
+
+// write puts the lease by compare-and-set. An error that is no conflict leaves
+// open whether it was stored.
 func (e *Election) write(ctx context.Context, t *Term, ceiling, revision uint64) (uint64, error) {
 	l := subjects.Lease{
 		V: subjects.Version, Manager: e.cfg.Node, Boot: e.cfg.Boot, Via: e.via(), Epoch: t.Epoch, Ceiling: ceiling,
@@ -102,13 +132,11 @@ func (e *Election) write(ctx context.Context, t *Term, ceiling, revision uint64)
 	}
 	ctx, cancel := context.WithTimeout(ctx, ackWait)
 	defer cancel()
-	ack, err := e.js.PublishMsg(ctx,
-		&nats.Msg{Subject: "$KV." + subjects.ElectionBucket + "." + subjects.ElectionKey, Data: l.Encode()},
-		jetstream.WithExpectLastSequencePerSubject(revision), jetstream.WithMsgTTL(TTL), jetstream.WithRetryAttempts(0))
+	rev, err := e.bucket.Replace(ctx, subjects.ElectionKey, l.Encode(), revision, TTL)
 	if err != nil {
 		return 0, fmt.Errorf("write the lease at revision %d: %w", revision, err)
 	}
-	return ack.Sequence, nil
+	return rev, nil
 }
 
 // via names the connection of now, as announcements and DISCONNECT events do.
@@ -119,10 +147,4 @@ func (e *Election) via() string {
 		return ""
 	}
 	return fmt.Sprintf("%s#%d", server, cid)
-}
-
-// isConflict: somebody else was first. Replicated streams say 10164, others 10071.
-func isConflict(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == 10071 || api.ErrorCode == 10164)
 }

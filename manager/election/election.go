@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"thor/subjects"
@@ -30,19 +29,20 @@ import (
 
 // The numbers of the lease; see the package comment for why.
 const (
-	TTL         = 15 * time.Second
-	RenewEvery  = time.Second
-	LocalLease  = 10 * time.Second       // shorter than TTL, so that the holder stops first
-	TakeOver    = 300 * time.Millisecond // from the leader's DISCONNECT to the attempt: it may be back elsewhere
-	rankDelay   = 50 * time.Millisecond  // per rank, so that the preferred candidate is first
-	ackWait     = 2 * time.Second
-	silentWatch = 3 * time.Second  // a watch that tells nothing for so long may be out of step, or the bucket is gone
-	stuckAfter  = 20 * time.Second // a lease that nobody renews and that does not expire is void; above TTL
-	reserve     = 1000             // generations reserved ahead of the published one
-	retryEvery  = 250 * time.Millisecond
-	GrowEvery   = 30 * time.Second // the bucket is given more replicas when more brokers are there
-	maxJump     = 1_000_000        // an epoch so far above the rest is a lie
-	maxLeap     = 1 << 40          // and so is such a generation
+	TTL           = 15 * time.Second
+	RenewEvery    = time.Second
+	LocalLease    = 10 * time.Second       // shorter than TTL, so that the holder stops first
+	TakeOver      = 300 * time.Millisecond // from the leader's DISCONNECT to the attempt: it may be back elsewhere
+	rankDelay     = 50 * time.Millisecond  // per rank, so that the preferred candidate is first
+	ackWait       = 2 * time.Second
+	silentWatch   = 3 * time.Second        // if nothing is told for so long, something was missed, or the bucket is gone
+	conflictWait  = 250 * time.Millisecond // the same after a write that met another revision
+	updatesAtOnce = 64
+	stuckAfter    = 20 * time.Second // a lease that nobody renews and that does not expire is void; above TTL
+	reserve       = 1000             // generations reserved ahead of the published one
+	retryEvery    = 250 * time.Millisecond
+	maxJump       = 1_000_000 // an epoch so far above the rest is a lie
+	maxLeap       = 1 << 40   // and so is such a generation
 )
 
 // Config says who campaigns.
@@ -70,22 +70,20 @@ type Config struct {
 
 // An Election campaigns for one manager.
 type Election struct {
-	cfg   Config
-	js    jetstream.JetStream
-	kv    jetstream.KeyValue
-	terms chan *Term
-	lost  chan struct{} // the holder's connection has ended
-	ends  ends
+	cfg    Config
+	bucket *Bucket
+	terms  chan *Term
+	lost   chan struct{} // the holder's connection has ended
+	ends   ends
 
-	updates  <-chan jetstream.KeyValueEntry
-	endWatch context.CancelFunc
-	seen     seen
-	forgets  bool // Keep failed last time
+	updates chan *Entry // what is stored; nil: all that look found has been told
+	seen    seen
+	forgets bool // Keep failed last time
 }
 
 var errSilent = errors.New("election: nobody renews the lease")
 
-// seen is the newest state of the lease that the watcher told.
+// seen is the newest state of the lease that was told.
 type seen struct {
 	revision uint64
 	held     bool
@@ -105,7 +103,7 @@ type entry struct {
 
 // New makes an election; nothing happens before Run.
 func New(cfg Config) *Election {
-	return &Election{cfg: cfg, terms: make(chan *Term), lost: make(chan struct{}, 1)}
+	return &Election{cfg: cfg, terms: make(chan *Term), lost: make(chan struct{}, 1), updates: make(chan *Entry, updatesAtOnce)}
 }
 
 // Terms delivers each term that was won.
@@ -125,11 +123,15 @@ func (e *Election) Disconnected(boot, via string) {
 
 // Run campaigns until ctx ends; a term that is held then is resigned.
 func (e *Election) Run(ctx context.Context) error {
-	js, err := jetstream.New(e.cfg.Conn)
-	if err != nil {
+	var err error
+	if e.bucket, err = OpenBucket(e.cfg.Conn, subjects.ElectionBucket); err != nil {
 		return fmt.Errorf("election: %w", err)
 	}
-	e.js = js
+	stop, err := e.hear()
+	if err != nil {
+		return err
+	}
+	defer stop()
 	complained := false
 	for ctx.Err() == nil {
 		err := e.session(ctx)
@@ -150,6 +152,35 @@ func (e *Election) Run(ctx context.Context) error {
 	return nil
 }
 
+// hear takes in what JetStream tells of each write to the lease, from whichever
+// broker leads the bucket.
+func (e *Election) hear() (stop func(), err error) {
+	sub, err := e.cfg.Conn.Subscribe(subjects.LeaseStored, func(m *nats.Msg) {
+		if u, err := parseEntry(m); err == nil {
+			e.push(u)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("election: subscribe to %s: %w", subjects.LeaseStored, err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // fails only when the connection is closed
+}
+
+// push hands an entry to the loop; of more than it can take, the oldest go.
+func (e *Election) push(u *Entry) {
+	for {
+		select {
+		case e.updates <- u:
+			return
+		default:
+		}
+		select {
+		case <-e.updates:
+		default:
+		}
+	}
+}
+
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -159,37 +190,28 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// session opens the bucket, follows the lease, and campaigns, until something breaks.
+// session follows the lease and campaigns, until something breaks.
 func (e *Election) session(ctx context.Context) error {
-	if err := e.open(ctx); err != nil {
-		return err
-	}
-	defer e.unwatch()
-	if err := e.watch(ctx); err != nil {
+	if err := e.look(ctx); err != nil {
 		return err
 	}
 	return e.follow(ctx)
 }
 
-// watch follows the lease from what is stored now. A bucket that was made anew,
-// or lost its memory in a restart of all brokers, has other revisions than the
-// old watch told: only the last lease is remembered, for its epoch.
-func (e *Election) watch(ctx context.Context) error {
-	e.unwatch()
-	ctx, e.endWatch = context.WithCancel(ctx)
-	w, err := e.kv.Watch(ctx, subjects.ElectionKey)
-	if err != nil {
-		return fmt.Errorf("watch the lease: %w", err)
-	}
-	e.updates = w.Updates()
+// look begins anew from what is stored now, and then comes nil. A bucket that was
+// made anew, or lost its memory in a restart of all brokers, has other revisions
+// than the old one told: only the last lease is remembered, for its epoch.
+func (e *Election) look(ctx context.Context) error {
 	e.seen.revision, e.seen.held = 0, false
-	return nil
-}
-
-func (e *Election) unwatch() {
-	if e.endWatch != nil {
-		e.endWatch()
+	u, err := e.bucket.Get(ctx, subjects.ElectionKey)
+	if err != nil {
+		return err
 	}
+	if u != nil {
+		e.push(u)
+	}
+	e.push(nil)
+	return nil
 }
 
 // follow is the life of a candidate.
@@ -204,10 +226,7 @@ func (e *Election) follow(ctx context.Context) error {
 			return nil
 		case <-silence.C:
 			return errSilent
-		case u, ok := <-e.updates:
-			if !ok {
-				return errors.New("the watch of the lease ended")
-			}
+		case u := <-e.updates:
 			silence.Reset(silentWatch)
 			e.note(u)
 			attempt.Reset(e.wait())
@@ -221,8 +240,9 @@ func (e *Election) follow(ctx context.Context) error {
 				continue
 			}
 			term, err := e.win(ctx)
-			if isConflict(err) {
-				continue // the watch tells who was first, or its silence that it is out of step
+			if IsConflict(err) {
+				silence.Reset(conflictWait) // it is told who was first, or this was not the newest revision
+				continue
 			}
 			if err != nil {
 				return err
@@ -236,22 +256,25 @@ func (e *Election) follow(ctx context.Context) error {
 }
 
 // note takes one word of the watcher; nil marks the end of what was stored.
-func (e *Election) note(u jetstream.KeyValueEntry) {
+func (e *Election) note(u *Entry) {
+	if u != nil && u.Revision < e.seen.revision {
+		return // of a copy that is behind
+	}
 	if u == nil {
 		if e.seen.revision == 0 && e.seen.missed.IsZero() {
 			e.seen.missed = time.Now()
 		}
 		return
 	}
-	e.seen.revision, e.seen.missed = u.Revision(), time.Time{}
-	if x := (entry{u.Revision(), u.Created()}); x != e.seen.stored {
+	e.seen.revision, e.seen.missed = u.Revision, time.Time{}
+	if x := (entry{u.Revision, u.Created}); x != e.seen.stored {
 		e.seen.stored, e.seen.changed = x, time.Now()
 	}
-	e.seen.held = u.Operation() == jetstream.KeyValuePut
+	e.seen.held = u.Held
 	if !e.seen.held {
 		return
 	}
-	l, err := subjects.ParseLease(u.Value())
+	l, err := subjects.ParseLease(u.Value)
 	if err == nil {
 		err = e.plausible(l)
 	}

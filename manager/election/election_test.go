@@ -241,11 +241,11 @@ func TestTheLeaseIsWrittenAgainWhenItIsGone(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *lab) {
 		l.three()
 		_, put := l.operator()
-		kv, err := put.KeyValue(t.Context(), subjects.ElectionBucket)
+		e, err := put.Get(t.Context(), subjects.ElectionKey)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := kv.Purge(t.Context(), subjects.ElectionKey); err != nil {
+		if err := put.Release(t.Context(), subjects.ElectionKey, e.Revision); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Second)
@@ -301,10 +301,6 @@ func TestGenerationsAreReservedInTime(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *lab) {
 		leader, others := l.three()
 		_, put := l.operator()
-		kv, err := put.KeyValue(t.Context(), subjects.ElectionBucket)
-		if err != nil {
-			t.Fatal(err)
-		}
 		term := leader.term.Load()
 		used := term.First
 		for range 6000 { // as fast as a manager publishes
@@ -313,11 +309,11 @@ func TestGenerationsAreReservedInTime(t *testing.T) {
 				t.Fatalf("generation %d is not reserved", used)
 			}
 			if used%50 == 0 {
-				e, err := kv.Get(t.Context(), subjects.ElectionKey)
+				e, err := put.Get(t.Context(), subjects.ElectionKey)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if x, err := subjects.ParseLease(e.Value()); err != nil || x.Ceiling < used || leader.ceiling.Load() < used {
+				if x, err := subjects.ParseLease(e.Value); err != nil || x.Ceiling < used || leader.ceiling.Load() < used {
 					t.Fatalf("generation %d: lease %+v, disk %d: %v", used, x, leader.ceiling.Load(), err)
 				}
 			}
@@ -377,11 +373,7 @@ func TestAbsurdLeaseIsReportedAndOutlived(t *testing.T) {
 			inBubble(t, func(t *testing.T, l *lab) {
 				leader, others := l.three()
 				_, put := l.operator()
-				kv, err := put.KeyValue(t.Context(), subjects.ElectionBucket)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := kv.Put(t.Context(), subjects.ElectionKey, value); err != nil { // and no TTL
+				if _, err := put.Put(t.Context(), subjects.ElectionKey, value); err != nil { // and no TTL
 					t.Fatal(err)
 				}
 				synctest.Wait()

@@ -264,18 +264,19 @@ func (l *lab) soon(most time.Duration, cs ...*candidate) (*candidate, time.Durat
 	}
 }
 
-// operator is JetStream for somebody who may write the lease by hand.
-func (l *lab) operator() (del, put jetstream.JetStream) {
+// operator is JetStream for an operator, who may delete the bucket, and the
+// bucket for a hand that writes the lease with a manager's certificate.
+func (l *lab) operator() (del jetstream.JetStream, put *election.Bucket) {
 	l.t.Helper()
-	var out []jetstream.JetStream
-	for _, nc := range []*nats.Conn{l.b.Dial("op", subjects.Operator), l.b.Dial("hand", subjects.Manager)} {
-		js, err := jetstream.New(nc)
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		out = append(out, js)
+	del, err := jetstream.New(l.b.Dial("op", subjects.Operator))
+	if err != nil {
+		l.t.Fatal(err)
 	}
-	return out[0], out[1]
+	put, err = election.OpenBucket(l.b.Dial("hand", subjects.Manager), subjects.ElectionBucket)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return del, put
 }
 
 // A gate lets a connection's words in, or keeps them waiting: the other way

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"thor/subjects"
 )
@@ -67,9 +66,8 @@ func (e *Election) lead(ctx context.Context, t *Term) error {
 	case <-ctx.Done():
 		return e.release(ctx, t)
 	}
-	renew, grow := time.NewTicker(RenewEvery), time.NewTicker(GrowEvery)
+	renew := time.NewTicker(RenewEvery)
 	defer renew.Stop()
-	defer grow.Stop()
 	// The others take over soon after a connection ended that no renewal through
 	// another one has followed.
 	online := e.cfg.Conn.StatusChanged(nats.CONNECTED)
@@ -85,16 +83,9 @@ func (e *Election) lead(ctx context.Context, t *Term) error {
 			return e.release(ctx, t)
 		case <-t.resign:
 			return e.release(ctx, t)
-		case u, ok := <-e.updates:
-			if !ok {
-				return e.retire("the watch of the lease ended")
-			}
+		case u := <-e.updates:
 			if e.deposed(u, t) {
 				return nil
-			}
-		case <-grow.C:
-			if _, err := OpenBucket(ctx, e.js, leases); err != nil {
-				e.cfg.Log.Debug().Err(err).Msg("bucket not enlarged")
 			}
 		case <-online:
 			renew.Reset(RenewEvery)
@@ -114,9 +105,9 @@ func (e *Election) retire(why string) error {
 	return nil
 }
 
-// deposed takes a word of the watcher and reports whether somebody else leads.
-func (e *Election) deposed(u jetstream.KeyValueEntry, t *Term) bool {
-	if u == nil || u.Revision() < e.seen.revision {
+// deposed takes what is stored now and reports whether another manager leads.
+func (e *Election) deposed(u *Entry, t *Term) bool {
+	if u == nil || u.Revision < e.seen.revision {
 		return false
 	}
 	mine := e.seen.revision
@@ -124,7 +115,7 @@ func (e *Election) deposed(u jetstream.KeyValueEntry, t *Term) bool {
 	if e.seen.held && e.mine(t) {
 		return false
 	}
-	_ = e.retire(fmt.Sprintf("revision %d replaced our %d", u.Revision(), mine))
+	_ = e.retire(fmt.Sprintf("revision %d replaced our %d", u.Revision, mine))
 	return true
 }
 
@@ -152,7 +143,7 @@ func (e *Election) renew(ctx context.Context, t *Term) error {
 		t.extend(sent)
 		t.ceiling.Store(ceiling)
 		return nil
-	case isConflict(err):
+	case IsConflict(err):
 		return e.reconcile(ctx, t, ceiling)
 	}
 	return nil // unknown fate: the local lease decides, and the next renewal tells
@@ -163,7 +154,7 @@ func (e *Election) renew(ctx context.Context, t *Term) error {
 // another manager's lease, or nothing, because the bucket lost its memory. Into
 // nothing the lease is written again: still by compare-and-set, in the same term.
 func (e *Election) reconcile(ctx context.Context, t *Term, ceiling uint64) error {
-	if err := e.watch(ctx); err != nil {
+	if err := e.look(ctx); err != nil {
 		return errLost
 	}
 	timeout := time.NewTimer(ackWait)
@@ -172,10 +163,7 @@ func (e *Election) reconcile(ctx context.Context, t *Term, ceiling uint64) error
 		select {
 		case <-timeout.C:
 			return errLost
-		case u, ok := <-e.updates:
-			if !ok {
-				return errLost
-			}
+		case u := <-e.updates:
 			if u != nil {
 				e.note(u)
 				continue
@@ -209,7 +197,7 @@ func (e *Election) release(ctx context.Context, t *Term) error {
 	t.end()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackWait)
 	defer cancel()
-	if err := e.kv.Purge(ctx, subjects.ElectionKey, jetstream.LastRevision(e.seen.revision)); err != nil {
+	if err := e.bucket.Release(ctx, subjects.ElectionKey, e.seen.revision); err != nil {
 		e.cfg.Log.Warn().Err(err).Msg("could not give the lease back, it will expire")
 		return nil
 	}

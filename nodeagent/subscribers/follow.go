@@ -89,7 +89,7 @@ func (c *Cache) tell(n subjects.NodeID, keys []string) {
 		h := subjects.HandoverNotice{V: subjects.Version, Keys: part}
 		for try := range 3 {
 			ctx, cancel := context.WithTimeout(c.life, attemptTime)
-			r, err := c.net.Ask(ctx, subjects.AgentRequest(n, subjects.VerbHandover), h.Encode())
+			r, err := c.net.Ask(ctx, subjects.AgentRequestFrom(c.net.ID(), n, subjects.VerbHandover), h.Encode())
 			cancel()
 			if err == nil && r.Code == "" {
 				c.metrics.handed.WithLabelValues("told").Add(float64(len(part)))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"thor/nodeagent/subscribers"
@@ -228,7 +229,7 @@ func TestANoticeOfWhatIsNotThereDoesNoHarm(t *testing.T) {
 		p1.live.Push(n.store.change(k, "x", false))
 		n.within(time.Second, "pushed", func() bool { return n.store.waiting() == 0 })
 		lie := subjects.SubscriberNotice{V: 1, Key: k, Revision: 1 << 50, From: "p1"}
-		r, err := p1.node.Ask(t.Context(), subjects.AgentRequest("n1", subjects.VerbSubscriber), lie.Encode())
+		r, err := p1.node.Ask(t.Context(), subjects.AgentRequestFrom("p1", "n1", subjects.VerbSubscriber), lie.Encode())
 		if err != nil || r.Code != subjects.ErrorFailed {
 			t.Errorf("%+v %v", r, err)
 		}
@@ -273,7 +274,7 @@ func TestNoticesOutOfOrderNeverGoBack(t *testing.T) {
 		first, second := n.store.change(k, "first", false)[0], n.store.change(k, "second", false)[0]
 		for _, x := range []subjects.SubscriberNotice{second, first} {
 			x.From = "p1"
-			r, err := p1.node.Ask(t.Context(), subjects.AgentRequest("n1", subjects.VerbSubscriber), x.Encode())
+			r, err := p1.node.Ask(t.Context(), subjects.AgentRequestFrom("p1", "n1", subjects.VerbSubscriber), x.Encode())
 			if err != nil || r.Code != "" {
 				t.Fatalf("%+v %v", r, err)
 			}
@@ -541,25 +542,27 @@ func TestWhoIsNotResponsibleForgetsAndIsRefused(t *testing.T) {
 		if got := ask(ps["n3"], "sip_proxy", "n1"); got == "" || got == string(subjects.ErrorForbidden) {
 			t.Errorf("under another name: %q, and the broker was to refuse", got)
 		}
-		// A request whose answer would go to another inbox.
+		// A request whose answer would reach others than the asker.
 		nc := n.b.Dial("n1", subjects.SIPProxy)
 		q := subjects.SubscriberRequest{V: 1, Key: k}
-		eve, err := ps["n3"].node.Conn().SubscribeSync(subjects.InboxPrefix("n3") + ".steal")
-		if err == nil {
-			err = ps["n3"].node.Conn().Flush()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := nc.PublishRequest(subjects.ProvisioningRequest("p1", subjects.VerbSubscriber, "sip_proxy", "n1"), subjects.InboxPrefix("n3")+".steal", q.Encode()); err != nil {
-			t.Fatal(err)
-		}
-		m, err := eve.NextMsg(time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r, err := subjects.ParseReply(m.Data); err != nil || r.Code != subjects.ErrorForbidden || len(r.Data) > 0 {
-			t.Errorf("somebody else's inbox: %s %v", m.Data, err)
+		for _, reply := range []string{"_INBOX.n3.steal", "_ANSWER.n3.provisioning_server.steal", "_INBOX.n1.plain"} {
+			heard, err := n.b.Dial(strings.Split(reply, ".")[1], subjects.SIPProxy).SubscribeSync(reply)
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if err := nc.PublishRequest(subjects.ProvisioningRequest("p1", subjects.VerbSubscriber, "sip_proxy", "n1"), reply, q.Encode()); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				m, err := heard.NextMsg(time.Second)
+				if err != nil {
+					break
+				}
+				if r, err := subjects.ParseReply(m.Data); err != nil || r.Code != subjects.ErrorForbidden || len(r.Data) > 0 {
+					t.Errorf("%s: %s %v", reply, m.Data, err)
+				}
+			}
 		}
 	})
 }

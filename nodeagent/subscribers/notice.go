@@ -16,6 +16,9 @@ func refuse(code subjects.ErrorCode, text string) *subjects.Reply {
 // noticed answers a SubscriberNotice: once what it speaks of is held.
 func (c *Cache) noticed(ctx context.Context, r *overlay.Request) *subjects.Reply {
 	n, err := subjects.ParseSubscriberNotice(r.Data)
+	if err == nil && n.From != r.Sender() {
+		err = fmt.Errorf("a notice from %s in the name of %s", r.Sender(), n.From)
+	}
 	if err != nil {
 		return refuse(subjects.ErrorBad, err.Error())
 	}

@@ -1,0 +1,124 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"thor/subjects"
+)
+
+// A bucket is a key-value bucket of the managers. Brokers make it, since no
+// certificate may make a stream.
+type bucket struct {
+	name    string
+	keys    []string // that managers write, patterns allowed
+	expires bool     // keys may have a time to live
+	tells   string   // subject on which each write to keys[0] is published again; empty: none
+}
+
+// buckets are all that there are. They live in memory: managers can rebuild
+// what is in them.
+var buckets = []bucket{
+	{name: subjects.ElectionBucket, keys: []string{subjects.ElectionKey}, expires: true, tells: subjects.LeaseStored},
+	{name: subjects.StatusBucket, keys: []string{subjects.StatusKey, "role.*"}},
+}
+
+func (b bucket) stream() string { return "KV_" + b.name }
+
+const (
+	bucketCopies = 3                      // where there are so many brokers
+	bucketTick   = 250 * time.Millisecond // until all buckets are there; then jetStreamTick
+	bucketWait   = 1500 * time.Millisecond
+)
+
+// config is what nats-server knows as a key-value bucket with one value a key.
+func (b bucket) config(copies int) jetstream.StreamConfig {
+	c := jetstream.StreamConfig{
+		Name: b.stream(), Subjects: []string{"$KV." + b.name + ".>"}, Storage: jetstream.MemoryStorage, Replicas: copies,
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, AllowDirect: true,
+	}
+	if b.expires {
+		c.AllowMsgTTL, c.SubjectDeleteMarkerTTL = true, time.Second
+	}
+	if b.tells != "" {
+		c.RePublish = &jetstream.RePublish{Source: "$KV." + b.name + "." + b.keys[0], Destination: b.tells}
+	}
+	return c
+}
+
+// ensure makes a bucket, with as many copies as there are brokers for, gives one
+// that was made when there were fewer more copies, and one of an earlier version
+// its republication. It never makes a bucket smaller.
+func (b bucket) ensure(ctx context.Context, js jetstream.JetStream) error {
+	ctx, cancel := context.WithTimeout(ctx, bucketWait)
+	defer cancel()
+	have, err := js.Stream(ctx, b.stream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if _, err = js.CreateStream(ctx, b.config(bucketCopies)); err != nil {
+			_, err = js.CreateStream(ctx, b.config(1))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("make the bucket %s: %w", b.name, err)
+	}
+	if have == nil {
+		return nil
+	}
+	is := have.CachedInfo().Config
+	want := b.config(bucketCopies)
+	want.Storage = is.Storage // cannot be changed
+	if is.Replicas < bucketCopies {
+		if _, err := js.UpdateStream(ctx, want); err == nil {
+			return nil
+		}
+		want.Replicas = is.Replicas // there are no brokers for more
+	}
+	if want.RePublish == nil || is.RePublish != nil && *is.RePublish == *want.RePublish {
+		return nil
+	}
+	want.Replicas = is.Replicas
+	if _, err := js.UpdateStream(ctx, want); err != nil {
+		return fmt.Errorf("change the bucket %s: %w", b.name, err)
+	}
+	return nil
+}
+
+// keepBuckets sees that the buckets are there, until ctx ends. Of a cluster the
+// broker does it that leads JetStream.
+func (b *Broker) keepBuckets(ctx context.Context, s *server.Server, own *nats.Conn) error {
+	js, err := jetstream.New(own)
+	if err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	failing := false
+	keep := func() error {
+		var errs []error
+		for _, k := range buckets {
+			errs = append(errs, k.ensure(ctx, js))
+		}
+		return errors.Join(errs...)
+	}
+	for {
+		next := bucketTick
+		if jetStreamState(s) == JetStreamOK && (!s.JetStreamIsClustered() || s.JetStreamIsLeader()) {
+			err := keep()
+			if err != nil && !failing && ctx.Err() == nil {
+				b.log.Warn().Err(err).Msg("managers' buckets not ready, retrying")
+			}
+			if failing = err != nil; !failing {
+				next = jetStreamTick
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(next):
+		}
+	}
+}
