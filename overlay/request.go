@@ -94,6 +94,9 @@ func (n *Node) wanted() map[string]handler {
 	own(subjects.Agent, subjects.VerbDrain, n.drainHandler(subjects.Agent, true))
 	own(subjects.Agent, subjects.VerbResume, n.drainHandler(subjects.Agent, false))
 	for r := range n.members {
+		if !n.Identity().Has(r) {
+			continue // the broker would refuse it: a renewed certificate may have the role
+		}
 		own(r, subjects.VerbDrain, n.drainHandler(r, true))
 		own(r, subjects.VerbResume, n.drainHandler(r, false))
 		own(r, subjects.VerbDuplicate, n.duplicateHandler(r))
