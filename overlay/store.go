@@ -237,3 +237,16 @@ func (s store) syncDir() error {
 	}
 	return err
 }
+
+// ForgetStatus removes the status that an earlier run of a process kept in its
+// Config.StateDir, and leaves what an operator drained. It is for a supervisor
+// that starts a whole network anew, whose members of before are all gone.
+func ForgetStatus(stateDir string) error {
+	var errs []error
+	for _, name := range []string{statusFile, olderFile} {
+		if err := os.Remove(filepath.Join(stateDir, name)); !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

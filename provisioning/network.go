@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,15 +15,41 @@ import (
 
 // A Network tells what the network's status is. An *overlay.Node is one.
 type Network interface {
-	View() *overlay.View
+	// Watch delivers the view at once, and later ones.
+	Watch(context.Context) <-chan *overlay.View
+}
+
+// statusWait is how long a call waits for a manager to confirm the status: a
+// server that has just started has at most one of its last run.
+const statusWait = 3 * time.Second
+
+// confirmed is the network's status, nil while none is known. It is not of an
+// earlier run: the error says that no manager has been heard since the start.
+func (c *call) confirmed() (*subjects.Status, error) {
+	if c.cfg.Network == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, statusWait)
+	defer cancel()
+	old := false
+	for v := range c.cfg.Network.Watch(ctx) {
+		if v.Status != nil && !v.FromDisk {
+			return v.Status, nil
+		}
+		old = v.FromDisk
+	}
+	if !old {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("%w: %w", errUnknownNetwork, ngnpro.ErrUnavailable.With("no network manager has been heard since the server started: try again later"))
 }
 
 func networkOperations() []operation {
 	return []operation{
 		get("getStatus", func(c *call, _ *nothing) (string, error) {
-			var st *subjects.Status
-			if c.cfg.Network != nil {
-				st = c.cfg.Network.View().Status
+			st, err := c.confirmed()
+			if err != nil {
+				return "", err
 			}
 			return toJSON(networkStatus(st, c.v)), nil
 		}),

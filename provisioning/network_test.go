@@ -18,7 +18,52 @@ import (
 
 type network struct{ st *subjects.Status }
 
-func (n network) View() *overlay.View { return &overlay.View{Status: n.st} }
+func (n network) Watch(context.Context) <-chan *overlay.View {
+	return views(&overlay.View{Status: n.st})
+}
+
+// views delivers the given ones, and then nothing.
+func views(vs ...*overlay.View) <-chan *overlay.View {
+	ch := make(chan *overlay.View, len(vs))
+	for _, v := range vs {
+		ch <- v
+	}
+	close(ch)
+	return ch
+}
+
+// A starting network has the status of its last run, and then the present one or none.
+type starting struct{ last, now *subjects.Status }
+
+func (s starting) Watch(context.Context) <-chan *overlay.View {
+	old := &overlay.View{Status: s.last, FromDisk: true, Stale: true}
+	if s.now == nil {
+		return views(old)
+	}
+	return views(&overlay.View{Stale: true}, old, &overlay.View{Status: s.now})
+}
+
+// Right after its start the server knows the members of its last run only.
+func TestStatusIsNotThatOfAnEarlierRun(t *testing.T) {
+	last := &subjects.Status{V: subjects.Version, Domain: "example.net"}
+	last.Put(subjects.SIPProxy, subjects.Member{Node: "gone", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, State: subjects.Up})
+	cfg := config(t, populated(t))
+	cfg.Network = starting{last, status()}
+	got := networkCall(t, cfg, "getStatus", authBlock)
+	if got["gone"] != nil || got["node1"] == nil {
+		t.Errorf("the status is %v", got)
+	}
+	cfg.Network = starting{last, nil}
+	s, err := provisioning.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("POST", "/Network", strings.NewReader(strings.ReplaceAll(request("getStatus", ""), ":Sip", ":Network"))))
+	if b := w.Body.String(); w.Code != 500 || strings.Contains(b, "gone") || !strings.Contains(b, "no network manager has been heard") {
+		t.Errorf("without a manager: %d %s", w.Code, b)
+	}
+}
 
 type nodes struct {
 	stats []provisioning.NodeStatistics

@@ -209,7 +209,7 @@ func (s *Server) asFault(err error) *soap.Fault {
 	code := soap.Client
 	if f.Code == ngnpro.ErrUnavailable.Code {
 		code = soap.Server
-		gone := errors.Is(err, context.Canceled) || errors.Is(err, errBusy) // which is no outage
+		gone := errors.Is(err, context.Canceled) || errors.Is(err, errBusy) || errors.Is(err, errUnknownNetwork) // which is no outage of the store
 		if !gone && !s.sick.Swap(true) {
 			s.log.Error().Err(err).Msg("the store fails, calls are refused")
 		}

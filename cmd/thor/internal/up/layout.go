@@ -26,6 +26,7 @@ type layout struct {
 	ca       *identity.Authority
 	children []*child
 	net      *Network
+	ports    ports
 
 	urls   []string // of the brokers
 	routes []string
@@ -48,7 +49,8 @@ func (l *layout) prepare() error {
 	if l.ca.Domain() != l.Domain {
 		return fmt.Errorf("%s holds a network of %s: choose another --dir, or --domain %s", l.Dir, l.ca.Domain(), l.ca.Domain())
 	}
-	l.net = &Network{Domain: l.Domain, HTTP: make(map[string]string)}
+	l.net = &Network{Domain: l.Domain, HTTP: make(map[string]string), Local: make(map[string]string)}
+	defer l.ports.release()
 	for _, step := range []func() error{l.operator, l.brokers, l.managers, l.nameServers, l.database, l.nodes} {
 		if err := step(); err != nil {
 			return err
@@ -61,16 +63,6 @@ func (l *layout) addr(group, i int) netip.Addr {
 	return netip.MustParseAddr(fmt.Sprintf("%s.%d.%d", l.Loopback, group, i))
 }
 
-// freePort asks the system for a port on which nobody listens.
-func freePort(addr netip.Addr) (int, error) {
-	ln, err := net.Listen("tcp", netip.AddrPortFrom(addr, 0).String())
-	if err != nil {
-		return 0, err
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
-}
-
 // home makes a child's directory with its certificate, and returns the [network] section.
 func (l *layout) home(node string, addr netip.Addr, roles ...subjects.Role) (string, error) {
 	dir := filepath.Join(l.Dir, node)
@@ -80,7 +72,7 @@ func (l *layout) home(node string, addr netip.Addr, roles ...subjects.Role) (str
 	if err := l.certificate(dir, node, addr, roles...); err != nil {
 		return "", err
 	}
-	port, err := freePort(addr) // not of 127.0.0.1, where connections take ports of their own
+	port, err := l.ports.take(addr) // not of 127.0.0.1, where connections take ports of their own
 	if err != nil {
 		return "", err
 	}
@@ -156,11 +148,11 @@ func (l *layout) brokers() error {
 	var listen, cluster []string
 	for i := 1; i <= brokers; i++ {
 		a := l.addr(10, i)
-		p, err := freePort(a)
+		p, err := l.ports.take(a)
 		if err != nil {
 			return err
 		}
-		q, err := freePort(a)
+		q, err := l.ports.take(a)
 		if err != nil {
 			return err
 		}
@@ -225,7 +217,7 @@ func (l *layout) database() error {
 		return nil
 	}
 	a := l.addr(13, 1)
-	port, err := freePort(a)
+	port, err := l.ports.take(a)
 	if err != nil {
 		return err
 	}
@@ -252,12 +244,10 @@ func (l *layout) database() error {
 
 // provisioning adds a provisioning server, on NGNPro's port if that is free.
 func (l *layout) provisioning() error {
-	const name, usual = "provisioning1", 9200
+	const name = "provisioning1"
 	a := l.addr(14, 1)
-	port := usual
-	if ln, err := net.Listen("tcp", netip.AddrPortFrom(a, usual).String()); err == nil {
-		ln.Close()
-	} else if port, err = freePort(a); err != nil {
+	port, err := l.ports.prefer(a, portSOAP)
+	if err != nil {
 		return err
 	}
 	head, err := l.home(name, a, subjects.ProvisioningServer)

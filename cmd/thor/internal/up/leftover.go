@@ -2,22 +2,25 @@ package up
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"thor/overlay"
 )
 
 // endLeftovers ends what a thor up left running that was killed itself: its
 // children died with it, but not their workers, which share their process
 // groups and go on answering. The numbers in the description may be others'
 // processes by now, so only what also works in the child's directory is ended.
-func endLeftovers(dir string, say func(string, ...any)) {
+func endLeftovers(dir string, say func(string, ...any)) (crashed bool) {
 	n, err := ReadNetwork(filepath.Join(dir, NetworkFile))
 	if err != nil {
-		return // there was an orderly end, or no network yet
+		return false // there was an orderly end, or no network yet
 	}
 	homes := make(map[int]string) // by process group
 	for _, p := range n.Processes {
@@ -28,7 +31,7 @@ func endLeftovers(dir string, say func(string, ...any)) {
 	for try := range 100 {
 		left := leftovers(homes)
 		if len(left) == 0 {
-			return
+			break
 		}
 		if try == 0 {
 			say("ending %d processes that an earlier thor up left behind", len(left))
@@ -38,6 +41,20 @@ func endLeftovers(dir string, say func(string, ...any)) {
 		}
 		<-time.After(20 * time.Millisecond)
 	}
+	return true
+}
+
+// forgetStatus removes the status that children of a crashed network keep. Its
+// members all died with it; managers that read it would wait for those that are
+// not started again.
+func forgetStatus(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			err = errors.Join(err, overlay.ForgetStatus(filepath.Join(dir, e.Name(), "state")))
+		}
+	}
+	return err
 }
 
 // leftovers are the processes of the groups that work in the group's directory.

@@ -24,8 +24,9 @@ type Network struct {
 	Domain    string            `json:"domain"`
 	Brokers   []string          `json:"brokers"`
 	DNS       []string          `json:"dns"`
-	HTTP      map[string]string `json:"http"`
-	SOAP      *SOAP             `json:"soap"` // null without a provisioning server
+	HTTP      map[string]string `json:"http"`  // metrics and health, by node
+	Local     map[string]string `json:"local"` // lookups and subscribers for programs of the machine, by node
+	SOAP      *SOAP             `json:"soap"`  // null without a provisioning server
 	Database  *string           `json:"database"`
 	Operator  Operator          `json:"operator"`
 	Processes []Process         `json:"processes"`

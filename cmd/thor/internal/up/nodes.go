@@ -35,12 +35,14 @@ func (l *layout) nodes() error {
 		if err != nil {
 			return err
 		}
-		toml := head + fmt.Sprintf("[node]\nhttp = \"%s:9501\"\nlookup = \"%s:9500\"\nsocket = \"node.sock\"\nsecret_file = \"local.secret\"\n\n[node.subscribers]\n\n", a, a) +
+		local := fmt.Sprintf("%s:%d", a, portLocal)
+		l.net.Local[name] = "http://" + local
+		toml := head + fmt.Sprintf("[node]\nhttp = %q\nlookup = \"%s:%d\"\nsocket = \"node.sock\"\nsecret_file = \"local.secret\"\n\n[node.subscribers]\n\n", local, a, portLines) +
 			fmt.Sprintf("[[node.role]]\nrole = \"sip_proxy\"\naddresses = [%q]\n", a)
 		if kind == fullKamailio {
-			toml += fmt.Sprintf("kamailio = \"http://%s:5062/RPC\"\n", a)
+			toml += fmt.Sprintf("kamailio = \"http://%s:%d/RPC\"\n", a, portRPC)
 		}
-		toml += fmt.Sprintf("\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\n", a)
+		toml += fmt.Sprintf("\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"%s:%d\"\ninterval = \"500ms\"\n", a, portSIP)
 		if _, err := secret.Load(l.secretFile(name), -1); err != nil {
 			return err
 		}
@@ -81,13 +83,15 @@ func (l *layout) sipServer() (program string, kind sipServer) {
 
 // kamailioConfig is the example's, with the node's addresses.
 func kamailioConfig(a netip.Addr, secretFile string) (string, error) {
-	return kamailio.Register(kamailio.Own{Address: a.String(), Agent: fmt.Sprintf("%s:9501", a), RPC: fmt.Sprintf("%s:5062", a), Secret: secretFile})
+	return kamailio.Register(kamailio.Own{
+		Address: a.String(), Agent: fmt.Sprintf("%s:%d", a, portLocal), RPC: fmt.Sprintf("%s:%d", a, portRPC), Secret: secretFile,
+	})
 }
 
 // sip adds the SIP server beside a node.
 func (l *layout) sip(name, node, program string, kind sipServer, a netip.Addr) error {
 	if kind == responder {
-		return l.service(name, node, subjects.SIPProxy, syscall.SIGTERM, program, "sip-responder", "--listen", fmt.Sprintf("%s:5060", a))
+		return l.service(name, node, subjects.SIPProxy, syscall.SIGTERM, program, "sip-responder", "--listen", fmt.Sprintf("%s:%d", a, portSIP))
 	}
 	dir := filepath.Join(l.Dir, name)
 	file := filepath.Join(dir, "kamailio.cfg")

@@ -55,7 +55,7 @@ func (o *Options) Check() error {
 }
 
 // Run runs the network until ctx ends. ready is called once everything is up
-// and both name servers answer with every node.
+// and both name servers answer with every node, from a status of this run.
 func Run(ctx context.Context, o Options, ready func(*Network)) error {
 	err := o.Check()
 	if err != nil {
@@ -76,7 +76,11 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 	if err := s.serveControl(ctx); err != nil {
 		return err
 	}
-	endLeftovers(o.Dir, o.Say)
+	if endLeftovers(o.Dir, o.Say) {
+		if err := forgetStatus(o.Dir); err != nil {
+			return err
+		}
+	}
 	l := &layout{Options: o}
 	if err := l.prepare(); err != nil {
 		return err
@@ -86,7 +90,7 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 	defer s.haltAll()
 	err = s.startAll(ctx)
 	if err == nil {
-		err = awaitDNS(ctx, o, l.net.DNS)
+		err = awaitDNS(ctx, o, l.net)
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -105,15 +109,17 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 	return nil
 }
 
-// awaitDNS returns when each name server answers with all nodes, or as many as
-// an answer holds.
-func awaitDNS(ctx context.Context, o Options, servers []string) error {
+// awaitDNS returns when each name server has the present status and answers with
+// all nodes, or as many as an answer holds. One that has not heard of a manager
+// yet would answer with the nodes of an earlier run.
+func awaitDNS(ctx context.Context, o Options, n *Network) error {
 	want := min(o.Nodes, 4)
 	deadline := time.Now().Add(60 * time.Second)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for _, server := range servers {
-		for countSRV(server, "_sip._udp."+o.Domain+".") < want {
+	for i, server := range n.DNS {
+		health := fmt.Sprintf("%s/readyz", n.HTTP[fmt.Sprintf("dns%d", i+1)])
+		for !well(ctx, health) || countSRV(server, "_sip._udp."+o.Domain+".") < want {
 			if time.Now().After(deadline) {
 				return fmt.Errorf("%s does not answer with %d nodes after 60 s: see the logs in %s", server, want, o.Dir)
 			}
@@ -132,8 +138,8 @@ func awaitDNS(ctx context.Context, o Options, servers []string) error {
 // and no more.
 func awaitProvisioning(ctx context.Context, o Options, url string) {
 	const most = 60 * time.Second
-	awaitReady(ctx, []string{url}, most)
-	if ctx.Err() == nil && !answers(ctx, url) {
+	awaitAll(ctx, []string{url}, most, well)
+	if ctx.Err() == nil && !well(ctx, url) {
 		o.Say("the provisioning server is not ready after %s: see its log in %s", most, o.Dir)
 	}
 }
