@@ -26,7 +26,7 @@ lint:
     {{ go_tools }}/staticcheck ./...
     {{ go_tools }}/staticcheck -tags 'e2e boot' ./cmd/thor/e2e
     just --fmt --check
-    shellcheck .ci/run deploy/*.sh deploy/debian/* cmd/thor/e2e/testdata/*.sh
+    shellcheck .ci/run .ci/fuzz .ci/sbom deploy/*.sh deploy/debian/* cmd/thor/e2e/testdata/*.sh
 
 # the main job on real Kamailio, rtpengine, SIPp and MariaDB
 e2e:
@@ -39,6 +39,20 @@ deb:
 # the package installed into a Debian that is booted for it; needs root
 boot-test: deb
     go test -tags 'e2e boot' -count=1 -timeout 20m -run TestPackageBoots -v ./cmd/thor/e2e
+
+# every fuzz target for so many seconds
+fuzz SECONDS="10":
+    .ci/fuzz {{ SECONDS }}
+
+# dist/thor.cdx.json, the modules in dist/thor with their versions (CycloneDX)
+sbom: build
+    PATH="{{ go_tools }}:$PATH" .ci/sbom dist/thor.cdx.json dist/thor
+
+# versions of all that is built with: the language, its modules, the tools of CI
+versions:
+    go version
+    go list -m -f '{{ "{{" }}if not .Main}}{{ "{{" }}.Path}} {{ "{{" }}.Version}}{{ "{{" }}end}}' all
+    sed -nE 's/^\s*(tool \S+|npm install -g) (\S+@\S+)$/\2/p' .ci/run
 
 # the race detector, slow
 race:
@@ -61,4 +75,4 @@ bench-lookup:
     THOR_BENCH=1 go test -count=1 -timeout 10m -v -run 'TestFigures|TestOnlyTheMember' ./overlay/lookup
 
 # what CI runs
-ci: test lint e2e boot-test
+ci: test lint sbom e2e boot-test fuzz
