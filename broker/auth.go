@@ -166,9 +166,9 @@ func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, sel
 	if c.Kind() != server.CLIENT {
 		return nil, false, errKind
 	}
-	state := c.GetTLSConnectionState()
-	if state == nil {
-		// Only in-process connections come without TLS: the port demands it.
+	addr, ok := c.RemoteAddress().(*memberAddr)
+	if !ok {
+		// Only in-process connections do not come through the front.
 		g.mu.Lock()
 		in, ok := g.tokens[c.GetOpts().Token]
 		g.mu.Unlock()
@@ -179,13 +179,12 @@ func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, sel
 	}
 	// The handshake verified it already. Once more, and remembered first, so
 	// that a revocation that came in between finds either the fault or the peer.
-	if id, err = identity.FromCertificate(state.PeerCertificates[0]); err != nil {
-		return nil, false, err
-	}
+	state := addr.member.ConnectionState()
+	id = addr.member.id
 	g.mu.Lock()
 	g.peers[c.GetID()] = &peer{chain: state.PeerCertificates, id: id, boot: c.GetOpts().Name}
 	g.mu.Unlock()
-	id, err = g.creds.Verify(*state)
+	id, err = g.creds.Verify(state)
 	return id, false, err
 }
 

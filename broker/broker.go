@@ -43,6 +43,8 @@ type Broker struct {
 	m       *metrics
 	gate    *gate
 	witness *witness
+	usage   *usage
+	front   *front // nil without a client port, and before Run
 	ready   chan struct{}
 	ran     atomic.Bool
 	srv     atomic.Pointer[server.Server] // nil before Run and after it
@@ -60,7 +62,7 @@ func New(cfg Config) (*Broker, error) {
 	b := &Broker{
 		cfg: cfg, id: cfg.Identity, boot: rand.Text(), ready: make(chan struct{}),
 		log: cfg.Log.With().Str("comp", "broker").Str("node", string(cfg.Identity.Node)).Logger(),
-		m:   newMetrics(),
+		m:   newMetrics(), usage: newUsage(cfg.NodeConnections, cfg.NodeSubscriptions),
 	}
 	b.witness = newWitness(cfg.Identity.Node, b.log)
 	b.gate = newGate(cfg.Credentials, b.witness, b.log, b.m)
@@ -177,8 +179,7 @@ func (b *Broker) Run(ctx context.Context) error {
 		return err
 	}
 	defer b.srv.Store(nil)
-	defer s.WaitForShutdown()
-	defer s.Shutdown()
+	defer b.stop(s)
 
 	own, err := b.connect()
 	if err != nil {
@@ -202,8 +203,22 @@ func (b *Broker) Run(ctx context.Context) error {
 }
 
 // start brings nats-server up, or returns what it failed at.
-func (b *Broker) start(ctx context.Context, fatal chan error) (*server.Server, error) {
-	o, err := b.options()
+func (b *Broker) start(ctx context.Context, fatal chan error) (_ *server.Server, err error) {
+	port := 0
+	if b.cfg.Listen != "" {
+		l, err := listen(b.cfg.Listen)
+		if err != nil {
+			return nil, err
+		}
+		b.front = newFront(l, b.cfg.Credentials, b.log, b.m, b.usage, b.cfg.frontLimits())
+		port = l.Addr().(*net.TCPAddr).Port
+	}
+	defer func() {
+		if err != nil {
+			b.stop(nil)
+		}
+	}()
+	o, err := b.options(port)
 	if err != nil {
 		return nil, err
 	}
@@ -214,11 +229,27 @@ func (b *Broker) start(ctx context.Context, fatal chan error) (*server.Server, e
 	if err := checkServer(o); err != nil {
 		return nil, err
 	}
+	if b.front != nil {
+		if err := giveListener(s, b.front); err != nil {
+			return nil, err
+		}
+	}
 	s.SetLoggerV2(newNATSLog(b.cfg.Log, b.m, fatal), b.cfg.Log.Trace().Enabled(), false, false)
-	s.Start() // returns once the client port is open, or after a fatal line
+	s.Start() // returns once it accepts from the front, or after a fatal line
 	err = b.awaitStart(ctx, s, fatal)
 	if err == nil {
 		err = b.openAccount(s)
+	}
+	if b.front != nil && !b.front.taken.Load() {
+		if err == nil {
+			err = errNoListener
+		}
+		if e := giveListener(s, nil); e != nil { // or it would wait for the end of a loop that it never began
+			return nil, e
+		}
+	}
+	if err == nil && b.front != nil {
+		b.front.start()
 	}
 	if err != nil {
 		s.Shutdown()
@@ -228,6 +259,18 @@ func (b *Broker) start(ctx context.Context, fatal chan error) (*server.Server, e
 	b.srv.Store(s)
 	close(b.gate.open)
 	return s, nil
+}
+
+// stop ends nats-server, if there is one, and then the front.
+func (b *Broker) stop(s *server.Server) {
+	if s != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+	}
+	if b.front != nil {
+		_ = b.front.Close()
+		b.front.wait()
+	}
 }
 
 func (b *Broker) awaitStart(ctx context.Context, s *server.Server, fatal <-chan error) error {

@@ -59,10 +59,32 @@ type Config struct {
 
 	PingInterval     time.Duration // on clients and routes; two unanswered pings end a connection; default 1 s
 	LameDuck         time.Duration // how long a graceful end gives clients to move; default 4 s; negative means none
-	MaxConnections   int           // clients at a time; default 20,000
 	MaxSubscriptions int           // of one client; default 1,000
 	MemoryLimit      int64         // bytes of memory for JetStream; default 256 MiB
 	DiskLimit        int64         // bytes of disk for JetStream; default 1 GiB
+
+	// ProcessMemory is what the process may use, in bytes. Zero means the limit
+	// of its control group or GOMEMLIMIT, whichever is less; without any, no limit
+	// follows from it.
+	ProcessMemory int64
+	// MaxConnections are clients at a time. Zero means what fits in ProcessMemory
+	// beside JetStream, at most 20,000.
+	MaxConnections int
+	// NodeConnections and NodeSubscriptions are of one node, in all its
+	// connections to this broker; default 32 and 1,000. Brokers and managers are
+	// exempt.
+	NodeConnections, NodeSubscriptions int
+	// MaxPending is how much may wait for a client that reads slowly, in bytes,
+	// before its connection ends; default 8 MiB.
+	MaxPending int64
+	// Unauthenticated and UnauthenticatedBySource are client connections that have
+	// not shown a certificate yet, in total and of one IPv4 address or IPv6 /64;
+	// default 4,096 and 1,024, which is above what a thousand members behind one
+	// address need to come back at once.
+	Unauthenticated, UnauthenticatedBySource int
+	// Handshakes are TLS handshakes of clients under way at once, a quarter of
+	// them of one source; others wait for their turn. Default 256.
+	Handshakes int
 
 	Log     zerolog.Logger        // the zero value is silent
 	Audit   *audit.Log            // receives revocation lists that come in force or are refused; nil means none
@@ -73,11 +95,11 @@ type Config struct {
 const (
 	maxPings        = 2               // frozen peers are found after 2 to 4 intervals
 	tlsTimeout      = 10.0            // seconds: thousands of members may come at once after a broker died
-	authTimeout     = 15.0            // seconds; must be above tlsTimeout
+	authTimeout     = 15.0            // seconds; must be above tlsTimeout, for routes
 	clientWriteTime = 4 * time.Second // a reader that stalls this long would stall its publishers
 	routeWriteTime  = 10 * time.Second
-	maxPayload      = 1 << 20 // the snapshot travels in smaller chunks
-	maxConsumers    = 200     // of one stream: managers and inspectors, never members
+	maxPayload      = subjects.MaxPayload
+	maxConsumers    = 200 // of one stream: managers and inspectors, never members
 	maxStreams      = 16
 )
 
@@ -95,18 +117,27 @@ func (c Config) withDefaults() Config {
 	}
 	set(&c.PingInterval, time.Second)
 	set(&c.LameDuck, 4*time.Second)
-	if c.MaxConnections == 0 {
-		c.MaxConnections = 20_000
+	number := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
 	}
-	if c.MaxSubscriptions == 0 {
-		c.MaxSubscriptions = 1000
+	bytes := func(n *int64, v int64) {
+		if *n == 0 {
+			*n = v
+		}
 	}
-	if c.MemoryLimit == 0 {
-		c.MemoryLimit = 256 << 20
-	}
-	if c.DiskLimit == 0 {
-		c.DiskLimit = 1 << 30
-	}
+	number(&c.MaxSubscriptions, 1000)
+	bytes(&c.MemoryLimit, 256<<20)
+	bytes(&c.DiskLimit, 1<<30)
+	bytes(&c.ProcessMemory, processMemory())
+	number(&c.MaxConnections, connectionsIn(c.ProcessMemory, c.MemoryLimit))
+	number(&c.NodeConnections, min(32, c.MaxConnections))
+	number(&c.NodeSubscriptions, 1000)
+	bytes(&c.MaxPending, 8<<20)
+	number(&c.Unauthenticated, 4096)
+	number(&c.UnauthenticatedBySource, min(1024, c.Unauthenticated))
+	number(&c.Handshakes, 256)
 	if c.Credentials != nil {
 		c.Identity = c.Credentials.Identity()
 	}
@@ -149,8 +180,17 @@ func (c *Config) check() error {
 	if c.PingInterval < 100*time.Millisecond || c.PingInterval > time.Minute {
 		bad("ping interval %v is not 100 ms to 1 min", c.PingInterval)
 	}
-	if c.MaxConnections < 0 || c.MaxSubscriptions < 0 || c.MemoryLimit < 0 || c.DiskLimit < 0 {
-		bad("a limit is negative")
+	for _, n := range []int64{
+		int64(c.MaxConnections), int64(c.MaxSubscriptions), c.MemoryLimit, c.DiskLimit, c.ProcessMemory, int64(c.NodeConnections),
+		int64(c.NodeSubscriptions), c.MaxPending, int64(c.Unauthenticated), int64(c.UnauthenticatedBySource), int64(c.Handshakes),
+	} {
+		if n < 0 {
+			bad("a limit is negative")
+			break
+		}
+	}
+	if err := c.checkLimits(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := c.checkListener("listen", c.Listen, c.Advertise); err != nil {
 		errs = append(errs, err)

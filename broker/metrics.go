@@ -15,6 +15,7 @@ type metrics struct {
 	restarts prometheus.Counter
 
 	suppressed *prometheus.CounterVec
+	limited    *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -29,6 +30,8 @@ func newMetrics() *metrics {
 		restarts: prometheus.NewCounter(counter("jetstream_restarts_total", "Times JetStream was started again after it had switched itself off.")),
 
 		suppressed: prometheus.NewCounterVec(counter("log_suppressed_total", "Log lines that strangers can cause and that were only counted, by component."), []string{"comp"}),
+		limited: prometheus.NewCounterVec(counter("limited_total", "Connections ended or refused, and messages refused, by the limit: "+
+			"a class of messages, subscriptions, protocol, reply, trace, node, connections, unauthenticated, silent, handshake, descriptors, route."), []string{"limit"}),
 	}
 }
 
@@ -36,6 +39,7 @@ func (m *metrics) accept()             { m.accepted.Inc() }
 func (m *metrics) refuse(kind string)  { m.refused.WithLabelValues(kind).Inc() }
 func (m *metrics) revoke(kind string)  { m.revoked.WithLabelValues(kind).Inc() }
 func (m *metrics) crl(result string)   { m.crls.WithLabelValues(result).Inc() }
+func (m *metrics) limit(name string)   { m.limited.WithLabelValues(name).Inc() }
 func (m *metrics) restartedJetStream() { m.restarts.Inc() }
 
 // register adds the counters and gauges that read b's state when scraped.
@@ -47,7 +51,7 @@ func (m *metrics) register(r prometheus.Registerer, b *Broker) error {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "thor", Subsystem: "broker", Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.accepted, m.refused, m.revoked, m.crls, m.restarts, m.suppressed,
+		m.accepted, m.refused, m.revoked, m.crls, m.restarts, m.suppressed, m.limited,
 		gauge("clients", "Client connections now.", func() float64 { return float64(b.state().clients) }),
 		gauge("routes", "Other brokers connected now.", func() float64 { return float64(b.state().peers) }),
 		gauge("slow_consumers", "Clients ended because they did not read, since the start.", func() float64 { return float64(b.state().slow) }),

@@ -14,7 +14,8 @@ import (
 // options are those of a nats-server that speaks to clients and to other
 // brokers with certificates, and to nobody else: no monitoring port, no leaf
 // nodes, gateways, websockets or MQTT.
-func (b *Broker) options() (*server.Options, error) {
+// port is that of the client listener, 0 without one.
+func (b *Broker) options(port int) (*server.Options, error) {
 	c := &b.cfg
 	o := &server.Options{
 		// JetStream knows its peers by the hash of this name: a name that changed
@@ -30,6 +31,7 @@ func (b *Broker) options() (*server.Options, error) {
 		MaxConn:                    c.MaxConnections + 1, // its own
 		MaxSubs:                    c.MaxSubscriptions,
 		MaxPayload:                 maxPayload,
+		MaxPending:                 c.MaxPending,
 		PingInterval:               c.PingInterval,
 		MaxPingsOut:                maxPings,
 		AuthTimeout:                authTimeout,
@@ -43,7 +45,7 @@ func (b *Broker) options() (*server.Options, error) {
 		JetStreamLimits:            server.JSLimitOpts{DefaultMaxConsumers: maxConsumers},
 	}
 	if c.Listen != "" {
-		if err := b.listenClients(o); err != nil {
+		if err := b.listenClients(o, port); err != nil {
 			return nil, err
 		}
 	}
@@ -55,20 +57,17 @@ func (b *Broker) options() (*server.Options, error) {
 	return o, nil
 }
 
-func (b *Broker) listenClients(o *server.Options) (err error) {
+// listenClients describes the port of the front to nats-server, which knows
+// nothing of TLS: the front has done that.
+func (b *Broker) listenClients(o *server.Options, port int) (err error) {
 	c := &b.cfg
-	if o.Host, o.Port, err = splitPort(c.Listen); err != nil {
+	if o.Host, _, err = splitPort(c.Listen); err != nil {
 		return fmt.Errorf("broker: listen address: %w", err)
 	}
+	o.Port = port
 	if o.ClientAdvertise, err = advertised(c.Advertise, o.Host, o.Port); err != nil {
 		return fmt.Errorf("broker: advertised address: %w", err)
 	}
-	if o.Port == 0 {
-		o.Port = server.RANDOM_PORT
-	}
-	o.TLSConfig = b.clientTLS()
-	o.TLSTimeout = tlsTimeout
-	o.TLSHandshakeFirst = true // says nothing in clear, not even its version
 	return nil
 }
 
@@ -143,8 +142,8 @@ func checkServer(o *server.Options) error {
 		return errors.New("broker: nats-server has a monitoring port")
 	case o.LeafNode.Port != 0 || o.Gateway.Port != 0 || o.Websocket.Port != 0 || o.MQTT.Port != 0:
 		return errors.New("broker: nats-server has a port that is not for clients or brokers")
-	case !o.DontListen && (o.TLSConfig == nil || o.AllowNonTLS || !o.TLSHandshakeFirst || o.TLSHandshakeFirstFallback != 0):
-		return errors.New("broker: nats-server would talk without TLS")
+	case o.TLSConfig != nil || o.ProxyProtocol:
+		return errors.New("broker: nats-server would accept from others than the front")
 	case o.Cluster.Port != 0 && o.Cluster.TLSConfig == nil:
 		return errors.New("broker: nats-server would accept routes without TLS")
 	}

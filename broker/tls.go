@@ -7,10 +7,8 @@ import (
 	"thor/identity"
 )
 
-// clientTLS and routeTLS read certificate, authorities and revocations anew at
-// each handshake: a rotation needs no reload and ends no connection.
-func (b *Broker) clientTLS() *tls.Config { return b.cfg.Credentials.ServerTLS() }
-
+// routeTLS, like the front, reads certificate, authorities and revocations anew
+// at each handshake: a rotation needs no reload and ends no connection.
 func (b *Broker) routeTLS() *tls.Config {
 	t := b.cfg.Credentials.RouteTLS()
 	called, accept := t.VerifyConnection, t.GetConfigForClient

@@ -16,11 +16,12 @@ const Version = 1
 
 // Limits that senders keep and receivers enforce.
 const (
-	MaxAnnouncement = 8 << 10   // bytes of an Announcement
-	MaxDelta        = 8 << 10   // bytes of a Delta; a bigger change tells receivers to fetch the snapshot
-	MaxView         = 512 << 10 // bytes of a RoleView
-	MaxStatus       = 64 << 20  // bytes of a Status: far above 10,000 members
-	MaxStatusKey    = 512 << 10 // bytes of a Status kept in one KV key
+	MaxAnnouncement = 8 << 10               // bytes of an Announcement
+	MaxDelta        = 8 << 10               // bytes of a Delta; a bigger change tells receivers to fetch the snapshot
+	MaxView         = 512 << 10             // bytes of a RoleView
+	MaxStatus       = 64 << 20              // bytes of a Status: far above 10,000 members
+	MaxStatusKey    = 512 << 10             // bytes of a Status kept in one KV key
+	MaxPayload      = MaxStatusKey + 64<<10 // bytes of any message, headers included: brokers refuse more
 	MaxAddresses    = 8
 	MaxAttrs        = 16
 	MaxAttrValue    = 512 // bytes

@@ -47,6 +47,8 @@ func brokerConfig(f *config.File, creds *identity.Credentials) broker.Config {
 		ClusterListen: c.ClusterListen, ClusterAdvertise: c.ClusterAdvertise,
 		Routes: c.Routes, StoreDir: c.Store, CRLFile: c.CRL, LameDuck: c.LameDuck,
 		Addresses: addresses(creds.Identity(), c.Addresses), Version: versionString(),
+		ProcessMemory: c.Limits.Memory, MaxConnections: c.Limits.Connections, NodeConnections: c.Limits.NodeConnections, NodeSubscriptions: c.Limits.NodeSubscriptions,
+		MaxPending: c.Limits.Pending, Unauthenticated: c.Limits.Unauthenticated, UnauthenticatedBySource: c.Limits.BySource, Handshakes: c.Limits.Handshakes,
 	}
 }
 

@@ -17,6 +17,33 @@ type Broker struct {
 	CRL              string        `toml:"crl"`               // PEM or DER file, re-read when it changes
 	Addresses        []netip.Addr  `toml:"addresses"`         // to announce; default: the certificate's
 	LameDuck         time.Duration `toml:"lame_duck"`         // time to let clients go at the end; default 2s
+
+	Limits BrokerLimits `toml:"limits"` // what clients may use
+}
+
+// BrokerLimits bound what clients of the event server use. Zero is the default
+// of broker.Config, where each is described.
+type BrokerLimits struct {
+	Memory            int64 `toml:"memory"`                    // bytes the process may use; default: its limit
+	Connections       int   `toml:"max_connections"`           // default: what fits in memory
+	NodeConnections   int   `toml:"node_connections"`          // of one node
+	NodeSubscriptions int   `toml:"node_subscriptions"`        // of one node
+	Pending           int64 `toml:"max_pending"`               // bytes that wait for one slow client
+	Unauthenticated   int   `toml:"unauthenticated"`           // connections without a certificate yet
+	BySource          int   `toml:"unauthenticated_by_source"` // the same, of one address
+	Handshakes        int   `toml:"handshakes"`                // of TLS, under way at once
+}
+
+func (l *BrokerLimits) check(f *File) {
+	for key, v := range map[string]int64{
+		"memory": l.Memory, "max_connections": int64(l.Connections), "node_connections": int64(l.NodeConnections),
+		"node_subscriptions": int64(l.NodeSubscriptions), "max_pending": l.Pending, "unauthenticated": int64(l.Unauthenticated),
+		"unauthenticated_by_source": int64(l.BySource), "handshakes": int64(l.Handshakes),
+	} {
+		if v < 0 {
+			f.d.add("broker.limits."+key, "%d is negative", v)
+		}
+	}
 }
 
 func (b *Broker) check(f *File) {
@@ -30,6 +57,7 @@ func (b *Broker) check(f *File) {
 			f.hostPort(key, v)
 		}
 	}
+	b.Limits.check(f)
 	for i, r := range b.Routes {
 		f.checkURL(fmt.Sprintf("broker.routes[%d]", i), r)
 	}

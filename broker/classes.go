@@ -1,0 +1,166 @@
+package broker
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"thor/identity"
+	"thor/subjects"
+)
+
+// A rate is what one connection may send of a class of messages: so much a
+// second, and burstSeconds as much at once after a pause.
+type rate struct {
+	messages float64 // a second
+	bytes    float64 // a second
+	largest  int     // bytes of one message; 0: max_payload alone
+}
+
+const (
+	burstSeconds = 10
+	// nodeShare is how many connections' worth all connections of a node may send
+	// together. It is above 1 so that a connection which floods is cut before the
+	// others of its node meet the node's limit.
+	nodeShare = 2
+)
+
+// A traffic is a class of what clients send.
+type traffic uint8
+
+const (
+	announcements traffic = iota
+	requests
+	answers
+	notices
+	others
+	controls // SUB, UNSUB, PING, PONG
+	numTraffic
+)
+
+// A limit is a row of the table of what a certificate may send.
+type limit struct {
+	class   traffic
+	name    string
+	match   []string // subjects; a trailing ".>" stands for all below
+	rate    rate
+	trusted rate // of the services that answer everybody
+	why     string
+}
+
+// limits is the one table of rates. Its first row that matches counts.
+func limits() []limit {
+	return []limit{
+		{
+			class: announcements, name: "announcement",
+			match: []string{"thor.role.*.*", subjects.StatusGet},
+			rate:  rate{messages: 50, bytes: 256 << 10, largest: 2 * subjects.MaxAnnouncement},
+			why:   "a member announces itself once a second; a node has at most 16 roles",
+		},
+		{
+			class: requests, name: "request",
+			match: []string{"thor.node.*.provisioning_server.>"},
+			rate:  rate{messages: 1000, bytes: 1 << 20, largest: 64 << 10},
+			why:   "an heir of 20,000 subscribers fetches 10,000 profiles at once and the rest within 10 s",
+		},
+		{
+			class: answers, name: "answer",
+			match:   []string{"_ANSWER.>", "_INBOX.>"},
+			rate:    rate{messages: 500, bytes: 2 << 20},
+			trusted: rate{messages: 10_000, bytes: 32 << 20},
+			why:     "a node answers each notice; a provisioning server answers all heirs",
+		},
+		{
+			class: notices, name: "notice",
+			match: []string{"thor.node.*._.>"},
+			rate:  rate{messages: 1000, bytes: 2 << 20},
+			why:   "20,000 changed subscribers are announced to owner and heir within 60 s",
+		},
+		{
+			class: others, name: "other",
+			match: []string{">"},
+			rate:  rate{messages: 200, bytes: 2 << 20},
+			why:   "requests of operators and locators",
+		},
+		{
+			class: controls, name: "control",
+			rate: rate{messages: 200, bytes: math.Inf(1)},
+			why:  "subscriptions and pings; the burst is a reconnection with 1,000 subscriptions",
+		},
+	}
+}
+
+// A pace is the table made for one certificate: nil limits nothing.
+type pace [numTraffic]rate
+
+// paceOf is what the certificate of id may send; nil for brokers and managers,
+// which publish for everybody.
+func paceOf(id *identity.Identity) *pace {
+	if id.Has(subjects.EventServer) || id.Has(subjects.Manager) {
+		return nil
+	}
+	trusted := slices.ContainsFunc(id.Roles, func(r subjects.Role) bool {
+		return r == subjects.ProvisioningServer || r == subjects.Database
+	})
+	p := new(pace)
+	for _, l := range limits() {
+		p[l.class] = l.rate
+		if trusted && l.trusted.messages > 0 {
+			p[l.class] = l.trusted
+		}
+	}
+	return p
+}
+
+func (t traffic) String() string {
+	for _, l := range limits() {
+		if l.class == t {
+			return l.name
+		}
+	}
+	return "unknown"
+}
+
+// classify finds the class of a subject. It is called for each message, so it
+// does not go through the table; TestClassesAreThoseOfTheTable compares them.
+func classify(subject []byte) traffic {
+	s := string(subject) // does not escape
+	switch {
+	case strings.HasPrefix(s, "thor.role."):
+		if strings.Count(s, ".") == 3 {
+			return announcements
+		}
+	case s == subjects.StatusGet:
+		return announcements
+	case strings.HasPrefix(s, "thor.node."):
+		_, rest, _ := strings.Cut(s[len("thor.node."):], ".")
+		switch {
+		case strings.HasPrefix(rest, "provisioning_server."):
+			return requests
+		case strings.HasPrefix(rest, "_."):
+			return notices
+		}
+	case strings.HasPrefix(s, "_ANSWER."), strings.HasPrefix(s, "_INBOX."):
+		return answers
+	}
+	return others
+}
+
+// A bucket is a token bucket of messages and bytes. The zero value is full.
+type bucket struct {
+	used  [2]float64 // messages and bytes above what the rate has restored
+	since time.Time
+}
+
+// take counts one message and reports whether it is within share times r.
+func (b *bucket) take(r rate, share float64, size int, now time.Time) bool {
+	dt := now.Sub(b.since).Seconds()
+	b.since = now
+	if dt < 0 {
+		dt = 0
+	}
+	b.used[0] = max(0, b.used[0]-dt*r.messages*share) + 1
+	b.used[1] = max(0, b.used[1]-dt*r.bytes*share) + float64(size)
+	return b.used[0] <= r.messages*share*burstSeconds && b.used[1] <= r.bytes*share*burstSeconds
+}

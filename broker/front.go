@@ -1,0 +1,303 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"thor/identity"
+)
+
+// A front is the listener for clients. nats-server accepts from it what has
+// shown a good certificate: everything before that is bounded here, and what is
+// said after it goes through the filter of a member.
+type front struct {
+	net.Listener
+	creds   *identity.Credentials
+	tls     *tls.Config
+	log     zerolog.Logger
+	m       *metrics
+	usage   *usage
+	door    *door
+	limits  frontLimits
+	ready   chan *member
+	done    chan struct{}
+	taken   atomic.Bool // nats-server accepts from it
+	once    sync.Once
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	members map[*member]struct{}
+}
+
+// frontLimits are bounds of the client port.
+type frontLimits struct {
+	members    int // connections in total
+	waiting    int // connections without a certificate, in total
+	bySource   int // the same, of one source
+	handshakes int // under way at once
+	descriptor int // reserve of file descriptors
+}
+
+const (
+	firstByteTime  = 2 * time.Second
+	handshakeTime  = 10 * time.Second // 5,000 at once take 27 s of two cores: they queue
+	handshakeQueue = 30 * time.Second
+	handOverTime   = 5 * time.Second // for nats-server to accept
+)
+
+// recordHandshake is how a TLS connection begins.
+const recordHandshake = 0x16
+
+func newFront(l net.Listener, creds *identity.Credentials, log zerolog.Logger, m *metrics, u *usage, limits frontLimits) *front {
+	return &front{
+		Listener: l, creds: creds, tls: creds.ServerTLS(),
+		log: log.Sample(&zerolog.BurstSampler{Burst: 10, Period: 10 * time.Second}), m: m, usage: u, limits: limits,
+		door:  newDoor(limits.waiting, limits.bySource, limits.handshakes),
+		ready: make(chan *member), done: make(chan struct{}), members: make(map[*member]struct{}),
+	}
+}
+
+// start accepts until Close.
+func (f *front) start() { f.running.Go(f.accept) }
+
+// Addr implements net.Listener. nats-server asks for it first of all.
+func (f *front) Addr() net.Addr {
+	f.taken.Store(true)
+	return f.Listener.Addr()
+}
+
+// Accept implements net.Listener for nats-server.
+func (f *front) Accept() (net.Conn, error) {
+	select {
+	case m := <-f.ready:
+		return m, nil
+	case <-f.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener: nats-server calls it when it shuts down, and at
+// the beginning of its lame duck mode. Whoever is not accepted yet is cut off.
+func (f *front) Close() error {
+	var err error
+	f.once.Do(func() {
+		close(f.done)
+		err = f.Listener.Close()
+		f.door.close()
+	})
+	return err
+}
+
+// wait returns when nothing of the front runs any more, after Close and after
+// nats-server has closed all members.
+func (f *front) wait() { f.running.Wait() }
+
+func (f *front) accept() {
+	pause := 5 * time.Millisecond
+	for {
+		c, err := f.Listener.Accept()
+		if err == nil {
+			pause = 5 * time.Millisecond
+			f.arrive(c)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// Out of descriptors, most likely: who says nothing makes room.
+		f.log.Error().Err(err).Msg("accept")
+		f.m.limit("descriptors")
+		f.door.evict()
+		select {
+		case <-time.After(pause):
+		case <-f.done:
+			return
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// arrive lets a connection wait for its handshake, or closes it.
+func (f *front) arrive(c net.Conn) {
+	if why := f.full(); why != "" {
+		f.m.limit(why)
+		_ = c.Close()
+		return
+	}
+	w, evicted := f.door.enter(c, sourceOf(c.RemoteAddr()))
+	if evicted || w == nil {
+		f.m.limit("unauthenticated")
+	}
+	if w == nil {
+		_ = c.Close()
+		return
+	}
+	f.running.Go(func() {
+		defer f.door.leave(w)
+		m, err := f.handshake(w)
+		if err != nil {
+			_ = c.Close()
+			if !errors.Is(err, errSilent) && !errors.Is(err, net.ErrClosed) {
+				f.log.Info().Stringer("addr", c.RemoteAddr()).Str("kind", "client").Err(err).Msg("connection refused")
+			}
+			return
+		}
+		f.hand(m)
+	})
+}
+
+// full says why no connection is taken now, or nothing.
+func (f *front) full() string {
+	f.mu.Lock()
+	n := len(f.members)
+	f.mu.Unlock()
+	if n >= f.limits.members {
+		return "connections"
+	}
+	if f.limits.descriptor > 0 && n+f.door.size() >= f.limits.descriptor && !f.door.evict() {
+		return "descriptors"
+	}
+	return ""
+}
+
+var errSilent = errors.New("no TLS handshake in time")
+
+// handshake asks for a certificate. It ends with the connection's deadlines off.
+func (f *front) handshake(w *waiter) (*member, error) {
+	first := make([]byte, 1)
+	_ = w.conn.SetDeadline(time.Now().Add(firstByteTime))
+	if n, err := w.conn.Read(first); n == 0 {
+		f.m.limit("silent")
+		return nil, fmt.Errorf("%w: %w", errSilent, err)
+	}
+	if first[0] != recordHandshake {
+		return nil, errSilent
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeQueue)
+	defer cancel()
+	if err := f.door.begin(ctx, w, f.done); err != nil {
+		return nil, err
+	}
+	_ = w.conn.SetDeadline(time.Now().Add(handshakeTime))
+	c := tls.Server(&begun{w.conn, first}, f.tls)
+	if err := c.Handshake(); err != nil {
+		f.m.limit("handshake")
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	id, err := identity.FromCertificate(c.ConnectionState().PeerCertificates[0])
+	if err != nil {
+		f.m.refuse("client")
+		return nil, err
+	}
+	_ = w.conn.SetDeadline(time.Time{})
+	m := newMember(f, c, id)
+	if err := f.usage.enter(&m.tally, time.Now()); err != nil {
+		_ = w.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = fmt.Fprintf(c, "-ERR '%s'\r\n", err)
+		_ = c.CloseWrite()
+		f.m.limit("node")
+		return nil, fmt.Errorf("%s: %w", id.Node, err)
+	}
+	return m, nil
+}
+
+// begun is a connection of which the first byte was read.
+type begun struct {
+	net.Conn
+	first []byte
+}
+
+func (b *begun) Read(p []byte) (int, error) {
+	if len(b.first) > 0 && len(p) > 0 {
+		n := copy(p, b.first)
+		b.first = nil
+		return n, nil
+	}
+	return b.Conn.Read(p)
+}
+
+// hand gives a member to nats-server.
+func (f *front) hand(m *member) {
+	f.mu.Lock()
+	f.members[m] = struct{}{}
+	f.mu.Unlock()
+	t := time.NewTimer(handOverTime)
+	defer t.Stop()
+	select {
+	case f.ready <- m:
+	case <-f.done:
+		_ = m.Close()
+	case <-t.C:
+		_ = m.Close()
+	}
+}
+
+// leave forgets a member.
+func (f *front) leave(m *member) {
+	f.usage.leave(&m.tally)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.members, m)
+}
+
+// cut tells of a member whose connection ends for what it sent.
+func (f *front) cut(m *member, err error) {
+	e := f.log.Warn().Str("event", "limit").Stringer("addr", m.RemoteAddr()).Str("peer", string(m.id.Node)).Err(err)
+	v := (*violation)(nil)
+	if !errors.As(err, &v) {
+		f.m.limit("protocol")
+		e.Msg("client cut off")
+		return
+	}
+	f.m.limit(v.class)
+	if f.usage.cut(m.id.Node, time.Now()) {
+		e = e.Bool("refused", true)
+	}
+	e.Msg("client cut off")
+}
+
+func (f *front) refusedMessage(m *member, why refusal) {
+	f.m.limit(string(why))
+	f.log.Warn().Str("event", "refused").Stringer("addr", m.RemoteAddr()).Str("peer", string(m.id.Node)).
+		Str("reason", string(why)).Msg("message refused")
+}
+
+// sourceOf is what counts as one source: an IPv4 address, or an IPv6 network
+// of 64 bits, of which one host may have all addresses.
+func sourceOf(a net.Addr) netip.Addr {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	ip, _ := netip.AddrFromSlice(t.IP)
+	return source(ip)
+}
+
+func source(ip netip.Addr) netip.Addr {
+	ip = ip.Unmap().WithZone("")
+	if ip.Is6() {
+		if p, err := ip.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return ip
+}
+
+// descriptors is how many of this process's file descriptors clients may have.
+func descriptors() int {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil || l.Cur > 1<<30 {
+		return 0
+	}
+	return max(64, int(l.Cur)-max(256, int(l.Cur)/16))
+}
