@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -202,13 +203,22 @@ func (f *front) handshake(w *waiter) (*member, error) {
 	_ = w.conn.SetDeadline(time.Time{})
 	m := newMember(f, c, id)
 	if err := f.usage.enter(&m.tally, time.Now()); err != nil {
-		_ = w.conn.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = fmt.Fprintf(c, "-ERR '%s'\r\n", err)
-		_ = c.CloseWrite()
 		f.m.limit("node")
+		turnAway(c, err)
 		return nil, fmt.Errorf("%s: %w", id.Node, err)
 	}
 	return m, nil
+}
+
+const turnAwayTime = 500 * time.Millisecond
+
+// turnAway tells a client why it is refused. Clients take an error only after
+// an INFO, and lose it if what they send then meets a closed connection.
+func turnAway(c *tls.Conn, why error) {
+	_ = c.SetDeadline(time.Now().Add(turnAwayTime))
+	_, _ = fmt.Fprintf(c, "INFO {\"tls_required\":true,\"max_payload\":%d}\r\n-ERR '%s'\r\n", maxPayload, why)
+	_ = c.CloseWrite()
+	_, _ = io.Copy(io.Discard, io.LimitReader(c, int64(maxLine)))
 }
 
 // begun is a connection of which the first byte was read.

@@ -53,6 +53,7 @@ func (b *Broker) work(ctx context.Context, s *server.Server, own *nats.Conn, fat
 	g.Go(func() error { return b.guardLists(ctx, s, own) })
 	g.Go(func() error { b.guardJetStream(ctx, s); return nil })
 	g.Go(func() error { return b.keepBuckets(ctx, s, own) })
+	g.Go(func() error { b.guardRoutes(ctx, s); return nil })
 	return g.Wait()
 }
 

@@ -143,7 +143,7 @@ func TestMalformedMessagesChangeNothing(t *testing.T) {
 			nil, []byte("x"), []byte("[]"), []byte(`{"v":2}`), []byte(`{"v":1,"epoch":-1}`), []byte(`{"v":1,"epoch":1e300}`),
 			[]byte(`{"v":1,"epoch":9007199254740993,"generation":1}`), []byte(`{"v":1,"epoch":2000000,"generation":9}`),
 			[]byte(`{"v":1,"epoch":1,"generation":3,"prev":[1,2],"changes":[{"op":"join","role":"x","node":"*"}]}`),
-			make([]byte, 700<<10), d2.Encode()[:100], d.Encode(), []byte("{\"v\":1,\"digest\":\"\x1b[2J\"}"),
+			make([]byte, subjects.MaxView+1), d2.Encode()[:100], d.Encode(), []byte("{\"v\":1,\"digest\":\"\x1b[2J\"}"),
 		} {
 			for _, subject := range []string{subjects.StatusTick, subjects.StatusDelta} {
 				f.send(&nats.Msg{Subject: subject, Data: bad})
