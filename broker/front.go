@@ -62,7 +62,7 @@ const recordHandshake = 0x16
 func newFront(l net.Listener, creds *identity.Credentials, log zerolog.Logger, m *metrics, u *usage, limits frontLimits) *front {
 	return &front{
 		Listener: l, creds: creds, tls: creds.ServerTLS(),
-		log: log.Sample(&zerolog.BurstSampler{Burst: 10, Period: 10 * time.Second}), m: m, usage: u, limits: limits,
+		log: limited(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits,
 		door:  newDoor(limits.waiting, limits.bySource, limits.handshakes),
 		ready: make(chan *member), done: make(chan struct{}), members: make(map[*member]struct{}),
 	}
