@@ -147,14 +147,14 @@ func classify(subject []byte) traffic {
 	return others
 }
 
-// A bucket is a token bucket of messages and bytes. The zero value is full.
-type bucket struct {
+// A meter is a token bucket of messages and bytes. The zero value is full.
+type meter struct {
 	used  [2]float64 // messages and bytes above what the rate has restored
 	since time.Time
 }
 
 // take counts one message and reports whether it is within share times r.
-func (b *bucket) take(r rate, share float64, size int, now time.Time) bool {
+func (b *meter) take(r rate, share float64, size int, now time.Time) bool {
 	dt := now.Sub(b.since).Seconds()
 	b.since = now
 	if dt < 0 {

@@ -28,7 +28,7 @@ type member struct {
 
 	filter  filter
 	rest    []byte // of what the filter let through and nats-server did not read yet
-	buckets [numTraffic]bucket
+	buckets [numTraffic]meter
 	sids    map[string]struct{}
 	ended   atomic.Bool
 }

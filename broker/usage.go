@@ -39,7 +39,7 @@ const (
 type nodeUse struct {
 	conns   int
 	subs    int
-	buckets [numTraffic]bucket
+	buckets [numTraffic]meter
 	cuts    []time.Time // within cutWindow
 	refused time.Time   // until then
 }
