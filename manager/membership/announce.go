@@ -30,9 +30,20 @@ func (t *Table) announce(a *subjects.Announcement) error {
 	m := t.members[k]
 	if m == nil || !m.listed {
 		if a.State == subjects.Leave && m == nil {
+			delete(t.pending, k)
 			return nil
 		}
 		if err := t.nameable(k); err != nil {
+			return err
+		}
+	}
+	cut := ""
+	if a.State == subjects.Leave {
+		delete(t.pending, k)
+	} else {
+		var ok bool
+		var err error
+		if cut, ok, err = t.hold(k, m, a); !ok {
 			return err
 		}
 	}
@@ -49,6 +60,7 @@ func (t *Table) announce(a *subjects.Announcement) error {
 		t.leave(m)
 		return nil
 	}
+	t.reject(m, cut)
 	t.beat(m, a)
 	return nil
 }

@@ -26,6 +26,10 @@ type Config struct {
 	DepartedFor time.Duration // how long a departed node's address stays known: 10 min
 	MaxMembers  int           // members and remembered ones; more are refused: 20,000
 
+	// Identities holds members to what brokers say of their certificates, see
+	// Table.Identity. Without it what they claim stands.
+	Identities bool
+
 	// NodeHash is the hash by which the lookup tells nodes apart: of two nodes with
 	// the same one, the second is refused. nil: none is.
 	NodeHash func(subjects.NodeID) uint64

@@ -168,12 +168,7 @@ func (t *Table) Revoked(id subjects.NodeID, boot string, now time.Time) {
 			if boot == "" && m.instance.boot != "" {
 				t.revoked.add(bootOf{id, m.instance.boot})
 			}
-			m.cause, m.closed, m.inherited = revoked, closed{}, false
-			m.damping.falter()
-			t.undamp(m)
-			t.detach(m)
-			t.remove(m)
-			t.arm(m)
+			t.expel(m)
 		}
 	}
 	t.expire(id) // nobody is to find it any more

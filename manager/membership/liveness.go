@@ -41,6 +41,9 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 	t.enter(now)
 	wait, proof := t.patience(d.Reason)
 	n := t.nodes[d.Node]
+	if proof && d.Boot != "" {
+		t.unwait(d.Node, d.Boot)
+	}
 	if !proof || d.Boot == "" || n == nil {
 		return
 	}

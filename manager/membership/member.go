@@ -51,7 +51,9 @@ type member struct {
 	late    bool            // the status is behind what it said, until it can afford that
 	damping damping
 	told    instant // when it was last reported as a duplicate
-	timer   timer
+
+	rejected string // what was refused of its claims
+	timer    timer
 }
 
 // said is the part of an announcement that the status shows.

@@ -20,6 +20,7 @@ type blindness struct {
 // grace begins anew.
 func (t *Table) Blind(now time.Time) {
 	t.enter(now)
+	t.knowsAt = t.now + vouchWithin // certificates told meanwhile are to be asked for
 	t.blindFor("was cut off", 0)
 	t.flush()
 }
@@ -120,6 +121,10 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 	}
 	for _, d := range s.Departed {
 		t.adoptDeparted(s, d)
+	}
+	if t.cfg.Identities {
+		t.sweepDue = true
+		t.sweep()
 	}
 	t.flush()
 }

@@ -32,6 +32,16 @@ type Table struct {
 	departed map[subjects.NodeID]*departed
 	revoked  revocations
 
+	facts         map[subjects.NodeID][]*fact // what certificates say
+	factsRevision uint64
+	tainted       map[subjects.NodeID]bool // nodes with a revoked certificate
+	worded        bool                     // some broker tells identities
+	strict        bool                     // see vouched
+	knowsAt       instant                  // when all live certificates have been told
+	sweepDue      bool                     // then
+	tidied        instant
+	pending       map[key]*pending
+
 	timers   timers
 	silent   []*member // fell silent in this Advance
 	failed   []*member // failed in this call and not decided yet
@@ -90,6 +100,10 @@ func New(cfg Config) *Table {
 		departed: make(map[subjects.NodeID]*departed),
 		dirty:    make(map[*role]struct{}),
 		guards:   make(map[guardKey]*Guard),
+		facts:    make(map[subjects.NodeID][]*fact),
+		tainted:  make(map[subjects.NodeID]bool),
+		pending:  make(map[key]*pending),
+		knowsAt:  vouchWithin,
 		bare:     longAgo,
 		resumed:  longAgo,
 	}
@@ -113,6 +127,9 @@ func (t *Table) Advance(now time.Time) {
 	}
 	t.mourn()
 	t.flush()
+	if t.cfg.Identities {
+		t.certify()
+	}
 }
 
 // Next is when Advance must be called: when something is due, and within a
