@@ -3,11 +3,15 @@ package broker
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -117,12 +121,30 @@ func (b *Broker) listFromWire(s *server.Server, own *nats.Conn, m *nats.Msg) {
 	}
 }
 
-// listsAsked answers thor.crl.get with one message per list.
+// listFromPeer handles a list that another broker had and this one had not. The
+// clients of this one may have missed it too.
+func (b *Broker) listFromPeer(s *server.Server, own *nats.Conn, m *nats.Msg) {
+	before := b.cfg.Credentials.Revocations().Version()
+	b.listFromWire(s, own, m)
+	if b.cfg.Credentials.Revocations().Version() != before {
+		b.shareLists(own)
+	}
+}
+
+// listsAsked answers thor.crl.get, and a member's question, with one message per
+// list that the asker does not hold.
 func (b *Broker) listsAsked(m *nats.Msg) {
-	if m.Reply == "" || subjects.CheckReply(m.Subject, m.Reply) != nil {
+	r, err := subjects.ParseListRequest(m.Data)
+	if err != nil || m.Reply == "" || subjects.CheckReply(m.Subject, m.Reply) != nil {
 		return
 	}
+	if asker, ok := strings.CutPrefix(m.Subject, subjects.AskCRL("")); ok && !subjects.Confidential(m.Reply, subjects.NodeID(asker)) {
+		return // lists may be large: nobody has them sent to another node
+	}
 	for _, der := range b.cfg.Credentials.Revocations().DER() {
+		if sum := sha256.Sum256(der); slices.Contains(r.Held, hex.EncodeToString(sum[:])) {
+			continue
+		}
 		if len(der) > maxPayload {
 			b.log.Error().Int("bytes", len(der)).Msg("revocation list is too big to be sent: give each broker the file")
 			continue
@@ -166,9 +188,10 @@ func (b *Broker) followLists(s *server.Server, own *nats.Conn) error {
 		{subjects.Answers(b.id.Node), func(m *nats.Msg) {
 			if len(m.Data) > 0 { // else the broker's word that there is no other
 				m.Reply = ""
-				take(m)
+				b.listFromPeer(s, own, m)
 			}
 		}},
+		{subjects.AllCRLAsks, b.listsAsked},
 	} {
 		if _, err := own.Subscribe(f.subject, f.h); err != nil {
 			return fmt.Errorf("broker: subscribe %s: %w", f.subject, err)

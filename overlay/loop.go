@@ -29,6 +29,7 @@ func (n *Node) load() {
 		n.log.Error().Err(err).Msg("nothing will be kept across restarts")
 		return
 	}
+	n.loadLists()
 	roles, err := n.store.loadDrains()
 	if err != nil {
 		n.log.Error().Err(err).Msg("of what an operator drained this is forgotten")
@@ -92,13 +93,19 @@ func (n *Node) step(now time.Time) {
 	if n.dirty && !n.saving && !now.Before(n.nextSave) {
 		n.save()
 	}
+	if n.listsDirty {
+		n.saveLists()
+	}
+	if n.online && !now.Before(n.nextLists) {
+		n.askForLists(n.link.state().nc, now)
+	}
 }
 
 // next is when step has something to do, unless something happens before.
 func (n *Node) next() time.Time {
 	at := n.tracker.next()
 	if n.online {
-		at = earliest(at, n.nextBeat)
+		at = earliest(earliest(at, n.nextBeat), n.nextLists)
 	}
 	if n.dirty && !n.saving {
 		at = earliest(at, n.nextSave)
@@ -141,6 +148,7 @@ func (n *Node) follow(now time.Time) {
 		n.subscribe(l.nc)
 	}
 	if fresh {
+		n.askForLists(l.nc, now)
 		n.forgive()
 		n.beat()
 		n.planBeat(now)
@@ -157,7 +165,11 @@ func (n *Node) follow(now time.Time) {
 // subscribe asks for the status. All messages of a Node share one channel, which
 // keeps their order and needs no goroutine.
 func (n *Node) subscribe(nc *nats.Conn) {
-	for _, s := range []string{subjects.StatusTick, subjects.StatusDelta} {
+	want := []string{subjects.StatusTick, subjects.StatusDelta}
+	if n.cfg.Credentials != nil {
+		want = append(want, subjects.AllCRLs)
+	}
+	for _, s := range want {
 		if _, err := nc.ChanSubscribe(s, n.msgs); err != nil {
 			n.log.Error().Err(err).Str("subject", s).Msg("subscribe")
 		}
@@ -201,6 +213,9 @@ func (n *Node) receive(ctx context.Context, m *nats.Msg) {
 		if d, err = subjects.ParseDelta(m.Data); err == nil {
 			changed, err = n.tracker.delta(d, now)
 		}
+	case strings.HasPrefix(m.Subject, subjects.PublishCRL("")), m.Subject == n.listsReply:
+		n.receiveList(m)
+		return
 	case strings.HasPrefix(m.Subject, n.answers):
 		changed, err = n.receivePart(m, now)
 	default:

@@ -63,6 +63,9 @@ type Node struct {
 
 	drainMu sync.Mutex // before mu
 
+	noLists identity.Revocations // stands for those of Config.Credentials
+	listsMu sync.Mutex           // orders writes of listsFile
+
 	saidMu   sync.Mutex
 	said     map[string]struct{} // what is in the log already…
 	saidWith int                 // …since this connection
@@ -86,6 +89,11 @@ type loop struct {
 	saving   bool
 	nextSave time.Time
 	saveSick bool
+
+	nextLists  time.Time // when brokers are asked for revocation lists
+	listsDirty bool      // the disk has older ones
+	listsReply string    // subject of the answers to the newest question
+	endLists   func()
 }
 
 // route is a subscription to requests.

@@ -22,7 +22,8 @@
 //	thor.node.<node>._.handover         SIP proxies         that node agent      HandoverNotice  the lookup changed
 //	thor.node.<node>._.{statistics,locations}
 //	                                    provisioning server that node agent      LocationsRequest on demand
-//	thor.crl, thor.crl.get              operators, brokers  brokers              DER CRL         on revocation
+//	thor.crl.<sender>, thor.crl.get     operators, brokers  everybody            DER CRL         on revocation
+//	thor.crl.get.<node>                 that node           brokers              ListRequest     at each connection
 //	thor.sys.disconnect                 broker (system)     managers             NATS event      a client connection ended
 //	thor.sys.revoked                    brokers             managers             Revoked         a certificate was revoked
 //	thor.sys.identity.<broker>          that broker         managers             Identity        before a connection's first message

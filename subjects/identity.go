@@ -143,3 +143,25 @@ func ParseIdentity(subject string, b []byte) (*Identity, error) {
 // AttrIdentity is the attribute with which a broker announces that it publishes
 // identities. Managers hold members to them once every broker does.
 const AttrIdentity = "identity"
+
+// A ListRequest asks brokers, on AskCRL, for the revocation lists that the asker
+// does not hold. An empty payload asks for all.
+type ListRequest struct {
+	V    int      `json:"v"`
+	Held []string `json:"held"` // SHA-256 of each list's DER, lower-case hex
+}
+
+// Encode returns the wire form.
+func (r *ListRequest) Encode() []byte { return encode(r) }
+
+// ParseListRequest decodes a request; an empty one holds nothing.
+func ParseListRequest(b []byte) (*ListRequest, error) {
+	if len(b) == 0 {
+		return &ListRequest{V: Version}, nil
+	}
+	var r ListRequest
+	if err := decode(b, MaxAnnouncement, &r); err != nil {
+		return nil, err
+	}
+	return &r, checkVersion(r.V)
+}

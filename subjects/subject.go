@@ -118,9 +118,10 @@ const (
 	StatusDelta  = "thor.status.delta"
 	StatusGet    = "thor.status.get"
 	Events       = "thor.event"
-	CRL          = "thor.crl"   // a revocation list; see PublishCRL for who sends it
-	AllCRLs      = "thor.crl.*" // every list, and CRLGet
-	CRLGet       = "thor.crl.get"
+	CRL          = "thor.crl"            // a revocation list; see PublishCRL for who sends it
+	AllCRLs      = "thor.crl.*"          // every list, and CRLGet
+	CRLGet       = "thor.crl.get"        // operators and brokers ask for all lists
+	AllCRLAsks   = "thor.crl.get.*"      // members ask for those that they do not hold, see AskCRL
 	Disconnect   = "thor.sys.disconnect" // server.DisconnectEventMsg of the members' account
 	RevokedNode  = "thor.sys.revoked"
 	Identities   = "thor.sys.identity.*"    // every Identity, and IdentityGet
@@ -130,6 +131,10 @@ const (
 
 // IdentityOf is the subject on which broker tells managers what certificates say.
 func IdentityOf(broker NodeID) string { return "thor.sys.identity." + string(broker) }
+
+// AskCRL is the subject on which asker asks brokers for revocation lists, with a
+// ListRequest. It is not below AllCRLs, to which every member subscribes.
+func AskCRL(asker NodeID) string { return CRLGet + "." + string(asker) }
 
 // PublishCRL is the subject on which sender, an operator or a broker, publishes
 // a revocation list.
