@@ -65,19 +65,7 @@ func (f *epochFile) keep(epoch, ceiling uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
-		return err
-	}
-	t, err := os.CreateTemp(filepath.Dir(f.path), ".epoch-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(t.Name())
-	_, err = t.Write(append(b, '\n'))
-	if err = errors.Join(err, t.Sync(), t.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(t.Name(), f.path); err != nil {
+	if err := replaceFile(f.path, append(b, '\n')); err != nil {
 		return err
 	}
 	f.have = r

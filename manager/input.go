@@ -3,6 +3,7 @@ package manager
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,10 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 			m.table.Revoked(r.Node, r.Boot, now)
 		}
 	default:
+		if strings.HasPrefix(msg.Subject, identityPrefix) {
+			err = m.identity(msg, now)
+			break
+		}
 		var a *subjects.Announcement
 		if a, err = subjects.ParseAnnouncement(msg.Subject, msg.Data); err == nil {
 			m.metrics.announcements.Inc()

@@ -110,6 +110,7 @@ func TestBadInputIsDroppedAndCounted(t *testing.T) {
 // What a table refuses for the state that it is in.
 func TestStaleInputIsDroppedAndCounted(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
+		m.vouch(t)
 		take := func(data string) { m.take(&nats.Msg{Subject: n1, Data: []byte(data)}, time.Now()) }
 		take(good(7))
 		for i, data := range []string{
@@ -129,6 +130,7 @@ func TestStaleInputIsDroppedAndCounted(t *testing.T) {
 // What a newer minor version adds, and what has no business in a beat, hurts not.
 func TestStrangeButGoodInputIsTaken(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
+		m.vouch(t)
 		flood := nats.Header{}
 		for i := range 5000 {
 			flood.Add(fmt.Sprintf("X-%d", i), strings.Repeat("y", 20))

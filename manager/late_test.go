@@ -28,7 +28,7 @@ func TestATermOverAnotherEndsTheFirst(t *testing.T) {
 // so nobody is removed for silence.
 func TestLostInputMakesBlind(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
-		m.in = make(chan *nats.Msg, 4)
+		m.in = make(chan *nats.Msg, 9) // room for what brokers say of certificates when asked
 		stop, err := m.subscribe(m.cfg.Overlay.Conn())
 		if err != nil {
 			t.Fatal(err)

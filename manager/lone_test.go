@@ -158,3 +158,19 @@ func parsed[T any](t *testing.T, bs [][]byte) (out []T) {
 	}
 	return out
 }
+
+// vouch tells the table, as a broker would, that a certificate lets n1 and n2 be
+// a proxy and a relay at 10.0.0.1.
+func (m *lone) vouch(t *testing.T) {
+	t.Helper()
+	for _, node := range []subjects.NodeID{"n1", "n2"} {
+		w := subjects.Identity{
+			V: subjects.Version, Broker: "b1", Node: node, Serial: "0a", NotAfter: time.Now().Add(time.Hour),
+			Roles: []subjects.Role{subjects.SIPProxy, subjects.MediaRelay}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")},
+		}
+		m.take(&nats.Msg{Subject: subjects.IdentityOf("b1"), Data: w.Encode()}, time.Now())
+	}
+	if got := m.rejected(); len(got) != 0 {
+		t.Fatalf("rejected %v", got)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +51,7 @@ type Config struct {
 	Addresses  []netip.Addr // to announce
 	Priority   int          // 1 to 65535, lower is preferred in an election; 0 is 50
 	Version    string       // of the software, for show
-	StateDir   string       // keeps the greatest epoch across restarts; "" keeps none
+	StateDir   string       // keeps the greatest epoch and what members' certificates say across restarts; "" keeps none
 	Membership membership.Config
 	// Lookup is log2 of the slots in the lookup table of single roles, 10 to 24,
 	// or 0 for no table. The others have 2^18, but media_relay,
@@ -76,20 +77,21 @@ type Manager struct {
 	subs []*nats.Subscription // that feed in
 
 	// Of the loop alone.
-	missed   int       // messages for which in had no room
-	saidMiss time.Time // when that was logged last
-	lead     *reign    // not nil while this manager leads
-	table    *membership.Table
-	reject   rejects
-	claims   claims
-	big      map[subjects.Role]bool // whose list is too big to be told
-	cut      bool                   // from all brokers
-	offers   bool                   // answers requests for the snapshot
-	overtook time.Time              // when marks above ours last had an effect
-	tables   *tables
-	standing standing         // as announced
-	unread   *subjects.Status // another's, whose tables are not compared yet…
-	readAt   time.Time        // …and will be then
+	missed    int       // messages for which in had no room
+	saidMiss  time.Time // when that was logged last
+	lead      *reign    // not nil while this manager leads
+	table     *membership.Table
+	reject    rejects
+	claims    claims
+	certified certified
+	big       map[subjects.Role]bool // whose list is too big to be told
+	cut       bool                   // from all brokers
+	offers    bool                   // answers requests for the snapshot
+	overtook  time.Time              // when marks above ours last had an effect
+	tables    *tables
+	standing  standing         // as announced
+	unread    *subjects.Status // another's, whose tables are not compared yet…
+	readAt    time.Time        // …and will be then
 
 	newest   atomic.Pointer[held]          // what snapshot requests get
 	known    atomic.Pointer[subjects.Mark] // the greatest mark, claims included
@@ -120,11 +122,14 @@ func New(cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Membership.Domain, cfg.Membership.NodeHash = cfg.Domain, lookup.Hash[subjects.NodeID]
+	cfg.Membership.Domain, cfg.Membership.NodeHash, cfg.Membership.Identities = cfg.Domain, lookup.Hash[subjects.NodeID], true
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
 		ready: make(chan struct{}), in: make(chan *nats.Msg, 64<<10), table: membership.New(cfg.Membership),
 		claims: make(claims), big: make(map[subjects.Role]bool),
+	}
+	if cfg.StateDir != "" {
+		m.certified.file.path = filepath.Join(cfg.StateDir, factsName)
 	}
 	m.tables = newTables(&m.cfg, m.log)
 	m.mayLead.Store(true)
@@ -203,7 +208,7 @@ func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 			_ = s.Unsubscribe()
 		}
 	}
-	for _, subject := range []string{subjects.AllPresences, subjects.Disconnect, subjects.RevokedNode} {
+	for _, subject := range []string{subjects.AllPresences, subjects.Disconnect, subjects.RevokedNode, subjects.Identities} {
 		s, err := nc.ChanSubscribe(subject, m.in)
 		if err != nil {
 			stop()
@@ -229,6 +234,8 @@ func (m *Manager) offer() {
 
 // loop owns the table and the reign.
 func (m *Manager) loop(ctx context.Context) {
+	m.recall(time.Now())
+	defer m.remember()
 	views := m.cfg.Overlay.Watch(ctx)
 	timer := time.NewTimer(stepTime)
 	defer timer.Stop()

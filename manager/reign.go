@@ -100,9 +100,11 @@ func (m *Manager) step(now time.Time) {
 	if cut := !m.cfg.Overlay.Connected(); cut != m.cut {
 		if m.cut = cut; !cut { // what was said meanwhile is lost (guard G4)
 			m.table.Blind(now)
+			m.certified.asked = time.Time{}
 		}
 	}
 	m.miss(now)
+	m.certify(now)
 	m.table.Advance(now)
 	r := m.lead
 	if r == nil {
@@ -152,6 +154,7 @@ func (m *Manager) miss(now time.Time) {
 		return
 	}
 	m.table.Blind(now)
+	m.certified.asked = time.Time{}
 	m.metrics.missed.Add(float64(n - m.missed))
 	m.missed = n
 	if now.Sub(m.saidMiss) >= overtakeEvery {

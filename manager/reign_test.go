@@ -16,6 +16,7 @@ import (
 func TestNothingIsPublishedAboveTheCeiling(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		deltas := m.heard(subjects.StatusDelta)
+		m.vouch(t)
 		term := m.reign(5, 1000, 1003)
 		for i := range 10 {
 			m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(i+1, fmt.Sprintf(`"weight":%d`, i+1)))}, time.Now())
@@ -52,6 +53,8 @@ func TestATermThatEndedBeforeTheLoopSawItIsNotTakenUp(t *testing.T) {
 func TestAReignEndsWithItsLease(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		all := m.heard("thor.>")
+		m.vouch(t)
+		m.step(time.Now()) // asks brokers for identities
 		term := m.reign(5, 0, 1000)
 		m.pass(time.Second)
 		term.until = time.Now()

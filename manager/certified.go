@@ -1,0 +1,248 @@
+package manager
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/subjects"
+)
+
+// The rhythm of what concerns certificates.
+const (
+	askFirst  = 500 * time.Millisecond // while claims wait for a broker's word, brokers are asked so often at first…
+	askLast   = 10 * time.Second       // …and so often in the end
+	askAlways = 10 * time.Minute       // and in any case
+	keepFacts = 2 * time.Second        // between two writes to disk
+)
+
+// certified is what a manager does about the certificates of members. It is of
+// the loop alone, but for the file.
+type certified struct {
+	file    factsFile
+	asked   time.Time     // when brokers were asked last; zero: they are to be asked
+	pause   time.Duration // until they are asked again while claims wait
+	lists   uint64        // version of the revocation lists that the table knows of
+	kept    uint64        // revision of the facts on disk or on their way there
+	written time.Time     // when that was
+}
+
+var identityPrefix = subjects.IdentityOf("")
+
+// identity takes a broker's word about a certificate.
+func (m *Manager) identity(msg *nats.Msg, now time.Time) error {
+	if msg.Subject == subjects.IdentityGet {
+		return nil // another manager asks
+	}
+	w, err := subjects.ParseIdentity(msg.Subject, msg.Data)
+	if err != nil {
+		return err
+	}
+	m.table.Identity(w, m.revoked(w), now)
+	return nil
+}
+
+// revoked reports whether the certificate of a word stands in a revocation list.
+func (m *Manager) revoked(w *subjects.Identity) bool {
+	return m.cfg.Overlay.Revocations().Serial(w.Serial, w.Issuer)
+}
+
+// certify is the part of a step that concerns certificates.
+func (m *Manager) certify(now time.Time) {
+	c := &m.certified
+	if v := m.cfg.Overlay.Revocations().Version(); v != c.lists {
+		c.lists = v
+		m.table.RevokeCertificates(m.revoked, now)
+	}
+	m.askIdentities(now)
+	if r := m.table.FactsRevision(); r != c.kept && now.Sub(c.written) >= keepFacts {
+		c.kept, c.written = r, now
+		c.file.put(m.table.Identities())
+	}
+	if err := c.file.fault(); err != nil {
+		m.log.Error().Err(err).Msg("certificates of members not stored: one that is revoked while its member is dead will not be known after a restart")
+	}
+}
+
+// askIdentities asks brokers for all that they know of certificates: at first,
+// after a reconnection, now and then, and while claims wait for it.
+func (m *Manager) askIdentities(now time.Time) {
+	c := &m.certified
+	every := askAlways
+	if m.table.Waiting() > 0 {
+		every = c.pause
+	} else {
+		c.pause = askFirst
+	}
+	if m.cut || !c.asked.IsZero() && now.Sub(c.asked) < every {
+		return
+	}
+	if every == c.pause {
+		c.pause = min(2*c.pause, askLast)
+	}
+	c.asked = now
+	m.publish(&nats.Msg{Subject: subjects.IdentityGet})
+}
+
+// recall feeds the table what was known of certificates at the last end.
+func (m *Manager) recall(now time.Time) {
+	ws, err := m.certified.file.load()
+	if err != nil {
+		m.log.Error().Err(err).Msg("stored certificates of members unusable")
+	}
+	m.certified.lists = m.cfg.Overlay.Revocations().Version()
+	for _, w := range ws {
+		m.table.Identity(w, m.revoked(w), now)
+	}
+	m.certified.kept = m.table.FactsRevision()
+}
+
+// remember stores what is known of certificates at the end.
+func (m *Manager) remember() {
+	if m.table.FactsRevision() != m.certified.kept {
+		m.certified.file.put(m.table.Identities())
+	}
+	m.certified.file.work.Wait()
+}
+
+// A factsFile keeps on disk what is known of certificates, so that a member that
+// is dead can be told by its revoked certificate after a restart of everything.
+type factsFile struct {
+	path string // "" keeps nothing
+
+	work    sync.WaitGroup
+	mu      sync.Mutex
+	writing bool
+	next    []*subjects.Identity // to be written when the write under way ends
+	err     error                // to be reported
+	failing bool                 // the last write failed, and that was reported
+}
+
+const factsName = "certificates.json"
+
+// factsOnDisk is the content of the file.
+type factsOnDisk struct {
+	V          int               `json:"v"`
+	Identities []json.RawMessage `json:"identities"`
+}
+
+// load returns what was kept. What cannot be read is left out and told.
+func (f *factsFile) load() (out []*subjects.Identity, err error) {
+	if f.path == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var d factsOnDisk
+	if err == nil {
+		err = json.Unmarshal(b, &d)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.path, err)
+	}
+	for _, raw := range d.Identities {
+		var head struct {
+			Broker subjects.NodeID `json:"broker"`
+		}
+		if e := json.Unmarshal(raw, &head); e != nil {
+			err = e
+			continue
+		}
+		w, e := subjects.ParseIdentity(subjects.IdentityOf(head.Broker), raw)
+		if e != nil {
+			err = fmt.Errorf("read %s: %w", f.path, e)
+			continue
+		}
+		out = append(out, w)
+	}
+	return out, err
+}
+
+// put writes ws in a goroutine of its own: a disk that hangs must not hold up
+// the loop. Of those that come meanwhile only the newest is written.
+func (f *factsFile) put(ws []*subjects.Identity) {
+	if f.path == "" {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next = append(make([]*subjects.Identity, 0, len(ws)), ws...)
+	if !f.writing {
+		f.writing = true
+		f.work.Go(f.run)
+	}
+}
+
+func (f *factsFile) run() {
+	for {
+		f.mu.Lock()
+		ws := f.next
+		f.next = nil
+		if ws == nil {
+			f.writing = false
+			f.mu.Unlock()
+			return
+		}
+		f.mu.Unlock()
+		err := f.write(ws)
+		f.mu.Lock()
+		if err != nil && !f.failing {
+			f.err = err
+		}
+		f.failing = err != nil
+		f.mu.Unlock()
+	}
+}
+
+// fault is why the first of the latest writes failed, once.
+func (f *factsFile) fault() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.err
+	f.err = nil
+	return err
+}
+
+func (f *factsFile) write(ws []*subjects.Identity) error {
+	d := factsOnDisk{V: subjects.Version, Identities: make([]json.RawMessage, 0, len(ws))}
+	for _, w := range ws {
+		d.Identities = append(d.Identities, w.Encode())
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	old, err := os.ReadFile(f.path)
+	if b = append(b, '\n'); err == nil && bytes.Equal(old, b) {
+		return nil
+	}
+	return replaceFile(f.path, b)
+}
+
+// replaceFile writes a file whole: after a crash it is the old or the new one.
+func replaceFile(path string, data []byte) error {
+	dir, name := filepath.Split(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	t, err := os.CreateTemp(dir, "."+name+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(t.Name())
+	_, err = t.Write(data)
+	if err = errors.Join(err, t.Sync(), t.Close()); err != nil {
+		return err
+	}
+	return os.Rename(t.Name(), path)
+}
