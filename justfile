@@ -25,6 +25,7 @@ lint:
     go vet ./...
     {{ go_tools }}/staticcheck ./...
     {{ go_tools }}/staticcheck -tags 'e2e boot' ./cmd/thor/e2e
+    {{ go_tools }}/staticcheck -tags man ./cmd/thor
     just --fmt --check
     shellcheck .ci/run .ci/fuzz .ci/sbom deploy/*.sh deploy/debian/* cmd/thor/e2e/testdata/*.sh
 
@@ -41,8 +42,8 @@ boot-test: deb
     go test -tags 'e2e boot' -count=1 -timeout 20m -run TestPackageBoots -v ./cmd/thor/e2e
 
 # every fuzz target for so many seconds
-fuzz SECONDS="10":
-    .ci/fuzz {{ SECONDS }}
+fuzz SECONDS="10" PACKAGES="./...":
+    .ci/fuzz {{ SECONDS }} {{ quote(PACKAGES) }}
 
 # dist/thor.cdx.json, the modules in dist/thor with their versions (CycloneDX)
 sbom: build

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"github.com/rs/zerolog"
 )
@@ -161,4 +162,21 @@ func TestTallyIsBounded(t *testing.T) {
 	if n := len(lines(t, b.Bytes())); n != 3*tallyKinds {
 		t.Errorf("%d of %d entries", n, 3*tallyKinds)
 	}
+}
+
+func FuzzEntryIsOneLine(f *testing.F) {
+	f.Add("desk", "node3\n{}", "\x1b[2J", "\u2028")
+	f.Fuzz(func(t *testing.T, who, what, outcome, detail string) {
+		var b bytes.Buffer
+		To(&b).Write(Entry{Who: who, Act: Drain, What: what, Outcome: outcome, Detail: detail})
+		if got := lines(t, b.Bytes()); len(got) != 1 || got[0]["act"] != Drain || len(b.Bytes()) > 32<<10 {
+			t.Errorf("%q", b.Bytes())
+		}
+		e := Entry{Who: who, Act: Drain, What: what, Outcome: outcome, Detail: detail}.clean()
+		for _, r := range e.String() {
+			if r != ' ' && !unicode.IsGraphic(r) {
+				t.Errorf("the journal gets %q", e.String())
+			}
+		}
+	})
 }

@@ -129,6 +129,13 @@ func free(p int) bool {
 func startNetwork(t *testing.T, loopback string, args ...string) *network {
 	t.Helper()
 	n := &network{dir: t.TempDir(), domain: "thor.test"}
+	n.launch(t, loopback, args...)
+	return n
+}
+
+// launch runs thor up in the network's directory, and waits for its ready.
+func (n *network) launch(t *testing.T, loopback string, args ...string) {
+	t.Helper()
 	args = append([]string{"up", "--dir", n.dir, "--loopback", loopback, "--dns", freeDNSPort(t), "--restart-after", "0"}, args...)
 	n.up = exec.Command(thor, args...)
 	n.said = filepath.Join(n.dir, "said")
@@ -170,7 +177,7 @@ func startNetwork(t *testing.T, loopback string, args ...string) *network {
 				}()
 				n.reload(t)
 				n.watch(t)
-				return n
+				return
 			}
 		case <-deadline:
 			t.Fatal("thor up was not ready after 90 s")

@@ -114,6 +114,10 @@ for d in "${daemons[@]}"; do
 	cmp "/etc/thor/pki/node.crt" "/run/thor/${d#thor-}/node.crt"
 done
 say "reloaded with the renewed certificate"
+for d in "${daemons[@]}"; do
+	await 5 "the reload of $d is in the audit log" bash -c "journalctl --no-pager -t thor-audit _SYSTEMD_UNIT=$d.service THOR_ACT=reload THOR_WHO=local THOR_OUTCOME=ok | grep -q 'local: reload'"
+done
+grep -q '"act":"renew","what":"node host1 ' /root/ca/audit.log
 
 for d in "${daemons[@]}"; do
 	systemctl kill -s KILL "$d"
