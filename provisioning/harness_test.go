@@ -21,6 +21,7 @@ import (
 
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
+	"thor/subjects"
 )
 
 const (
@@ -42,12 +43,13 @@ type recordedPushes struct {
 	keys []string
 }
 
-func (p *recordedPushes) Push(ns provisioning.Notices) {
+func (p *recordedPushes) Deliver(_ context.Context, ns provisioning.Notices) []subjects.NodeID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, n := range ns {
 		p.keys = append(p.keys, n.Key)
 	}
+	return nil
 }
 
 func (p *recordedPushes) taken() []string {

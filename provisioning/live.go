@@ -38,7 +38,8 @@ type LiveConfig struct {
 	Cleared []subjects.Role
 	// Log receives what an operator would act on. The zero value is silent.
 	Log zerolog.Logger
-	// Audit receives which node got whose profile; nil: none.
+	// Audit receives which node got whose profile, and which nodes go by what was
+	// before a change that was answered, until they hold it; nil: none.
 	Audit *audit.Log
 	// Metrics registers thor_provisioning_…; nil: none.
 	Metrics prometheus.Registerer
@@ -118,6 +119,7 @@ func (l *Live) followTables(ctx context.Context) {
 			for t := range l.net.Tables(ctx, r) {
 				l.recent.observe(r, t, time.Now())
 				if r == l.cfg.Role {
+					l.tellNewcomers(time.Now())
 					signal(l.courier.moved)
 				}
 			}

@@ -38,7 +38,34 @@ func newLiveMetrics(reg prometheus.Registerer, l *Live) (*liveMetrics, error) {
 	return m, errors.Join(
 		reg.Register(m.pushes), reg.Register(m.answers), reg.Register(m.overflow),
 		reg.Register(gauge("push_queue", "Changes that wait to be told.", func() int { return len(l.courier.order) })),
+		reg.Register(behindCollector{l}),
 		reg.Register(gauge("pushes_pending", "Changes not acknowledged, when the database was last asked (at most 32,000 are counted).",
 			func() int { return l.courier.pending })),
 	)
+}
+
+// behindCollector has one gauge for each node that is behind, which are few.
+type behindCollector struct{ l *Live }
+
+var (
+	descBehind = prometheus.NewDesc("thor_provisioning_behind_changes",
+		"Changes that were answered and that a node does not hold: it may give what was before.", []string{"peer"}, nil)
+	descNodesBehind = prometheus.NewDesc("thor_provisioning_behind_nodes", "Nodes that do not hold a change that was answered.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (b behindCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descBehind
+	ch <- descNodesBehind
+}
+
+// Collect implements prometheus.Collector.
+func (b behindCollector) Collect(ch chan<- prometheus.Metric) {
+	c := &b.l.courier
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for node, x := range c.behind {
+		ch <- prometheus.MustNewConstMetric(descBehind, prometheus.GaugeValue, float64(len(x.keys)), string(node))
+	}
+	ch <- prometheus.MustNewConstMetric(descNodesBehind, prometheus.GaugeValue, float64(len(c.behind)))
 }

@@ -30,8 +30,10 @@ type NodeStatistics struct {
 	Sections map[string]map[string]int
 }
 
-// A Pusher makes changes known to the nodes that serve the subscribers. Push
-// only takes note of them: it never blocks, and never fails a call.
+// A Pusher makes changes known to the nodes that serve the subscribers.
 type Pusher interface {
-	Push(ns Notices)
+	// Deliver returns once every node that serves one of the subscribers, or would
+	// next, holds the change, or when ctx ends. It tells which nodes do not, sorted;
+	// the push to them goes on. It never fails a call.
+	Deliver(ctx context.Context, ns Notices) (behind []subjects.NodeID)
 }

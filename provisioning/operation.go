@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 	"reflect"
+	"time"
 
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/soap"
@@ -65,10 +66,17 @@ func change[I any](name string, f func(*call, *I) (Notices, error)) operation {
 	return do(name, func(c *call, in *I) error { return c.pushed(f(c, in)) })
 }
 
+// deliverTime is how long a change that is made waits for the nodes that serve the
+// subscriber: once it is answered they go by it. A node that cannot be reached
+// delays the answer and does not change it.
+const deliverTime = time.Second
+
 // pushed hands the notices of a change on, which is made if err is nil.
 func (c *call) pushed(ns Notices, err error) error {
 	if err == nil && len(ns) > 0 && c.cfg.Pusher != nil {
-		c.cfg.Pusher.Push(ns)
+		ctx, cancel := context.WithTimeout(c.ctx, deliverTime)
+		defer cancel()
+		c.cfg.Pusher.Deliver(ctx, ns)
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -35,9 +36,19 @@ type courier struct {
 	mu      sync.Mutex
 	waiting map[string]*subjects.SubscriberNotice
 	order   []string
-	flying  map[string]uint64 // revision of the notice under way
+	flying  map[string]*inFlight // the notice under way of the highest revision
+	waiters map[string][]*waiter // calls that are answered once a key is told
+	told    []toldNotice         // lately, the oldest first
+	behind  map[subjects.NodeID]*backlog
 	nodes   map[subjects.NodeID]*target
 	pending int // in the store, when last looked at
+}
+
+// An inFlight is a notice under way, with the nodes that have not said yet that
+// they hold it. Its map is guarded by the courier's mu.
+type inFlight struct {
+	revision uint64
+	missing  map[subjects.NodeID]struct{}
 }
 
 // A target is a node that is told of changes. One that stays silent is left
@@ -54,7 +65,8 @@ func (c *courier) init() {
 	c.moved = make(chan struct{}, 1)
 	c.slots = make(chan struct{}, pushAtOnce)
 	c.acks = make(chan subjects.SubscriberNotice, ackAtOnce)
-	c.waiting, c.flying = make(map[string]*subjects.SubscriberNotice), make(map[string]uint64)
+	c.waiting, c.flying = make(map[string]*subjects.SubscriberNotice), make(map[string]*inFlight)
+	c.waiters, c.behind = make(map[string][]*waiter), make(map[subjects.NodeID]*backlog)
 	c.nodes = make(map[subjects.NodeID]*target)
 }
 
@@ -149,20 +161,27 @@ func outlive(ctx context.Context, d time.Duration) (context.Context, context.Can
 // acknowledged once all of them do.
 func (l *Live) deliver(ctx context.Context, n subjects.SubscriberNotice) error {
 	c := &l.courier
+	f := &inFlight{revision: n.Revision, missing: make(map[subjects.NodeID]struct{})}
 	c.mu.Lock()
-	c.flying[n.Key] = max(c.flying[n.Key], n.Revision)
-	c.mu.Unlock()
-	err := l.tell(ctx, n)
-	c.mu.Lock()
-	if c.flying[n.Key] == n.Revision {
-		delete(c.flying, n.Key)
+	if old := c.flying[n.Key]; old == nil || old.revision <= n.Revision {
+		c.flying[n.Key] = f
 	}
 	c.mu.Unlock()
+	nodes, err := l.tell(ctx, n, f)
+	c.mu.Lock()
+	if c.flying[n.Key] == f {
+		delete(c.flying, n.Key)
+	}
+	left := slices.Sorted(maps.Keys(f.missing))
+	c.release(n, left)
+	c.mu.Unlock()
+	l.noteBehind(n, nodes, left)
 	if err != nil {
 		l.metrics.pushes.WithLabelValues("failed").Inc()
 		l.log.Debug().Err(err).Uint64("rev", n.Revision).Msg("push not acknowledged, to be repeated")
 		return err
 	}
+	c.noteTold(n, nodes, time.Now())
 	l.metrics.pushes.WithLabelValues("held").Inc()
 	select {
 	case c.acks <- n:
@@ -171,16 +190,31 @@ func (l *Live) deliver(ctx context.Context, n subjects.SubscriberNotice) error {
 	return nil
 }
 
-func (l *Live) tell(ctx context.Context, n subjects.SubscriberNotice) error {
+// tell returns the nodes that are to hold n. f.missing are those that do not.
+func (l *Live) tell(ctx context.Context, n subjects.SubscriberNotice, f *inFlight) ([]subjects.NodeID, error) {
 	n.V, n.From = subjects.Version, l.net.ID()
 	t := l.table()
 	if t == nil || t.Len() == 0 {
-		return lookup.ErrNoMembers
+		return nil, lookup.ErrNoMembers
 	}
 	nodes := slices.DeleteFunc(holders(t, n.Key), l.keepsNothing)
+	c := &l.courier
+	c.mu.Lock()
+	for _, node := range nodes {
+		f.missing[node] = struct{}{}
+	}
+	c.mu.Unlock()
 	errs := make(chan error, len(nodes))
 	for _, node := range nodes {
-		go func() { errs <- l.tellOne(ctx, node, n) }()
+		go func() {
+			err := l.tellOne(ctx, node, n)
+			if err == nil {
+				c.mu.Lock()
+				delete(f.missing, node)
+				c.mu.Unlock()
+			}
+			errs <- err
+		}()
 	}
 	var first error
 	for range nodes {
@@ -188,7 +222,7 @@ func (l *Live) tell(ctx context.Context, n subjects.SubscriberNotice) error {
 			first = err
 		}
 	}
-	return first
+	return nodes, first
 }
 
 // keepsNothing reports whether node is a member that keeps no subscribers: it

@@ -104,13 +104,17 @@ func (l *Live) isMember(node subjects.NodeID) bool {
 
 // repair pushes what is pending, the oldest limit of it.
 func (l *Live) repair(ctx context.Context, limit int) (found, through int, err error) {
+	c := &l.courier
+	missing := c.missing()
 	to, cancel := context.WithTimeout(ctx, storeTime)
 	ns, err := l.cfg.Store.Pending(to, limit)
 	cancel()
 	if err != nil {
 		return 0, 0, err
 	}
-	c := &l.courier
+	if len(ns) < limit {
+		l.settleOthers(missing, ns)
+	}
 	c.mu.Lock()
 	c.pending = len(ns)
 	c.mu.Unlock()
@@ -146,6 +150,6 @@ func (l *Live) underWay(n subjects.SubscriberNotice) bool {
 	c := &l.courier
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w := c.waiting[n.Key]
-	return w != nil && w.Revision >= n.Revision || c.flying[n.Key] >= n.Revision && c.flying[n.Key] > 0
+	w, f := c.waiting[n.Key], c.flying[n.Key]
+	return w != nil && w.Revision >= n.Revision || f != nil && f.revision >= n.Revision
 }

@@ -43,6 +43,7 @@ const (
 	SOAP        = "soap"
 	Credentials = "credentials" // the database's password was given to a node
 	Profile     = "profile"     // a subscriber's profile, with its digest, was given to a node
+	Push        = "push"        // a node was told, or could not be told, of a change that was answered
 )
 
 // The outcomes. A SOAP fault has its number and name instead.

@@ -37,14 +37,15 @@ func (n *network) home(t *testing.T, key string) (node string) {
 	return node
 }
 
-// What a SOAP client changes is at the subscriber's node with the answer or right
-// after it, and survives the death of node and server in between.
+// What a SOAP client changes is at the subscriber's node before the answer, and
+// survives the death of node and server in between.
 func TestChangesReachTheSubscribersNode(t *testing.T) {
 	need(t, "mariadbd", "mariadb-server")
 	n := startNetwork(t, "127.95", "--nodes", "3")
 	c := n.soap(t)
 	c.must(t, "Sip", "addDomain", "<domain><domain>example.com</domain></domain>")
 	var took []time.Duration
+	late := 0 // reads after the answer that gave what was before
 	nodes := make(map[string]string)
 	for i := range 200 {
 		user := fmt.Sprintf("user%d", i%20)
@@ -59,9 +60,11 @@ func TestChangesReachTheSubscribersNode(t *testing.T) {
 		answered := time.Now()
 		tick := time.NewTicker(time.Millisecond) // asking all the time would slow down who is to be quick
 		for want := digest(user, "example.com", password); ; <-tick.C {
-			if status, text, _ := n.ha1(node, key); status == http.StatusOK && text == want {
+			status, text, _ := n.ha1(node, key)
+			if status == http.StatusOK && text == want {
 				break
-			} else if time.Since(answered) > 10*time.Second {
+			}
+			if late++; time.Since(answered) > 10*time.Second {
 				t.Fatalf("%s at %s: %d %.6s…", key, node, status, text)
 			}
 		}
@@ -70,8 +73,8 @@ func TestChangesReachTheSubscribersNode(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("from the SOAP answer until a read on the socket gives it: p50 %v, p99 %v, max %v, n=%d", took[99], took[197], took[199], len(took))
-	if took[197] > 250*time.Millisecond { // a repair, which begins after that, is to be the exception
-		t.Errorf("p99 of %v", took[197])
+	if late > 0 {
+		t.Errorf("%d reads gave what was before a change that was answered", late)
 	}
 	n.survive(t, c)
 }
