@@ -155,7 +155,7 @@ func (l *Live) noteBehind(n subjects.SubscriberNotice, nodes, left []subjects.No
 	for _, node := range fell {
 		l.log.Warn().Str("peer", string(node)).Str("event", "behind").Uint64("rev", n.Revision).
 			Msg("change answered, node does not hold it")
-		l.audit(node, audit.Failed, fmt.Sprintf("does not hold a change that was answered, and may give what was before: revision %d", n.Revision), 1)
+		l.auditPush(node, audit.Failed, fmt.Sprintf("does not hold a change that was answered, and may give what was before: revision %d", n.Revision), 1)
 	}
 	l.tellCaughtUp(done, now)
 }
@@ -218,11 +218,11 @@ func (l *Live) tellCaughtUp(done map[subjects.NodeID]*backlog, now time.Time) {
 		}
 		l.log.Info().Str("peer", string(node)).Str("event", "caught_up").Dur("after_ms", now.Sub(b.since)).Int("changes", b.changes).
 			Str("reason", why).Msg("node is no longer behind")
-		l.audit(node, audit.OK, fmt.Sprintf("%s after %s", why, now.Sub(b.since).Round(time.Millisecond)), b.changes)
+		l.auditPush(node, audit.OK, fmt.Sprintf("%s after %s", why, now.Sub(b.since).Round(time.Millisecond)), b.changes)
 	}
 }
 
-func (l *Live) audit(node subjects.NodeID, outcome, detail string, count int) {
+func (l *Live) auditPush(node subjects.NodeID, outcome, detail string, count int) {
 	l.cfg.Audit.Write(audit.Entry{
 		Who: string(l.net.ID()), Act: audit.Push, What: string(l.cfg.Role) + " " + string(node), Outcome: outcome, Detail: detail, Count: count,
 	})
