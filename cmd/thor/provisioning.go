@@ -53,7 +53,7 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 		return nil, ps
 	}
 	var err error
-	if p.store, err = newStore(d.file, source, d.log); err != nil {
+	if p.store, err = newStore(d.file, d.creds.Identity().Domain, source, d.log); err != nil {
 		return nil, err
 	}
 	if p.live, err = provisioning.NewLive(provisioning.LiveConfig{
@@ -208,9 +208,9 @@ func databaseSource(f *config.File, n store.Node) (store.Source, config.Problems
 	return store.Fixed{DSN: dsn, PasswordFile: d.PasswordFile}, nil
 }
 
-func newStore(f *config.File, source store.Source, log zerolog.Logger) (*store.Store, error) {
+func newStore(f *config.File, domain string, source store.Source, log zerolog.Logger) (*store.Store, error) {
 	c := f.Provisioning
-	sc := store.Config{Source: source, Log: log, Proxy: store.Proxy(c.Proxy), ForgetPasswords: !*c.ClearPasswords}
+	sc := store.Config{Source: source, Domain: domain, Log: log, Proxy: store.Proxy(c.Proxy), ForgetPasswords: !*c.ClearPasswords}
 	if c.Database != nil {
 		roots, err := rootsOf(c.Database.CA)
 		if err != nil {

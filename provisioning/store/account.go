@@ -104,6 +104,9 @@ func (t *tx) modify(v ngnpro.Viewer, id ngnpro.SipID, f func(*subscriber) error)
 	if err := f(a); err != nil {
 		return nil, err
 	}
+	if err := t.mayProfile(v, &was, a.profile); err != nil {
+		return nil, err
+	}
 	if err := t.save(a); err != nil {
 		return nil, err
 	}

@@ -48,6 +48,9 @@ func (s *Store) AddAccount(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAc
 		}
 		n := &subscriber{id: id, party: p, profile: &profile{Timeout: defaultTimeout, Groups: []string{}}}
 		n.apply(a, settings.keepsClear(t.cfg))
+		if err := t.mayProfile(v, &profile{}, n.profile); err != nil {
+			return err
+		}
 		if err := t.insert(n); err != nil {
 			return err
 		}

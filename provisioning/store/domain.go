@@ -43,6 +43,16 @@ func (s *Store) AddDomain(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDom
 		if err != nil {
 			return err
 		}
+		var taken bool
+		if _, err := t.row("SELECT EXISTS(SELECT 1 FROM sip_domains WHERE domain = ?)", []any{name}, []any{&taken}); err != nil {
+			return err
+		}
+		if taken {
+			return ngnpro.ErrDomainExists.With("the SIP domain %s exists already", name)
+		}
+		if err := t.mayClaim(v, name, p); err != nil {
+			return err
+		}
 		const insert = "INSERT INTO sip_domains (domain, customer_id, reseller_id, certificate, private_key, match_ip_address, match_sip_domain," +
 			" verify_cert, require_cert, change_date) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP())"
 		if _, err := t.exec(insert, name, p.customer, p.reseller, d.Certificate, d.PrivateKey, or(d.MatchIPAddress, ""), or(d.MatchSIPDomain, ""),

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"thor/provisioning/allowance"
 	"thor/provisioning/ngnpro"
 )
 
@@ -21,6 +22,18 @@ func (w *world) customer(name string, reseller int) int {
 	return *n.ID
 }
 
+// allow gives parties an allowance, as an administrator; empty is left as it is.
+func (w *world) allow(domains, groups, peers string, parties ...int) {
+	w.t.Helper()
+	for _, id := range parties {
+		for name, v := range map[string]string{allowance.Domains: domains, allowance.Groups: groups, allowance.Peers: peers} {
+			if v != "" {
+				w.ok(w.SetProperties(w.ctx, admin, id, []ngnpro.CustomerProperty{{Name: name, Value: v}}))
+			}
+		}
+	}
+}
+
 func reseller(id int) ngnpro.Viewer { return ngnpro.Viewer{Reseller: id} }
 func customer(id int) ngnpro.Viewer { return ngnpro.Viewer{Customer: id} }
 
@@ -28,6 +41,7 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 	w := newWorld(t)
 	r1, r2 := w.customer("r1", 0), w.customer("r2", 0)
 	c1, c2 := w.customer("c1", r1), w.customer("c2", r1)
+	w.allow("*.example", "", "", r1, r2, c1, c2)
 	w.ok(w.AddDomain(w.ctx, customer(c1), &ngnpro.SipDomain{Domain: "c1.example"}))
 	w.ok(w.AddDomain(w.ctx, reseller(r1), &ngnpro.SipDomain{Domain: "r1.example"}))
 	w.ok(w.AddDomain(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "r2.example"}))
@@ -156,6 +170,7 @@ func TestResellersAndCustomers(t *testing.T) {
 	is(t, "reseller's own credit", w.UpdateCustomer(w.ctx, reseller(r), &ngnpro.CustomerAccount{ID: &r, Credit: new(5.0)}), ngnpro.ErrForbidden)
 	is(t, "another reseller", w.UpdateCustomer(w.ctx, admin, &ngnpro.CustomerAccount{ID: &c, Reseller: new(99)}), ngnpro.ErrInvalid)
 
+	w.allow("c.example", "", "", r, c)
 	w.ok(w.AddDomain(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "c.example"}))
 	is(t, "in use", w.DeleteCustomer(w.ctx, admin, c), ngnpro.ErrCustomerInUse)
 	is(t, "reseller in use", w.DeleteCustomer(w.ctx, admin, r), ngnpro.ErrCustomerInUse)
@@ -211,9 +226,10 @@ func TestCreditsLimit(t *testing.T) {
 	is(t, "by the reseller for itself", set(reseller(r), r, "sip_credit", "99", ""), ngnpro.ErrForbidden)
 	is(t, "not a number", set(admin, c, "sip_credit", "many", ""), ngnpro.ErrInvalid)
 	w.ok(set(customer(c), c, "colour", "blue", ""))
+	w.allow("c.example", "", "", r, c)
 	ps, err := w.Properties(w.ctx, customer(c), c)
 	w.ok(err)
-	if len(ps) != 3 || ps[0].Name != "colour" {
+	if len(ps) != 4 || ps[0].Name != "colour" {
 		t.Errorf("properties %+v", ps)
 	}
 	w.ok(w.SetProperties(w.ctx, customer(c), c, ps)) // echoed

@@ -134,6 +134,11 @@ func (s *Store) AddTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpro.T
 		}
 		x := newPeer()
 		mergePeer(x, p)
+		if !*x.Blocked {
+			if err := t.mayTrust(v, n); err != nil {
+				return err
+			}
+		}
 		x.IP, *x.Customer, *x.Reseller = ip, of.customer, of.reseller
 		return t.savePeer(x, n)
 	})
@@ -155,7 +160,13 @@ func (s *Store) UpdateTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpr
 		if err != nil {
 			return err
 		}
+		was := *x.Blocked
 		mergePeer(x, p)
+		if was && !*x.Blocked {
+			if err := t.mayTrust(v, n); err != nil {
+				return err
+			}
+		}
 		*x.Customer, *x.Reseller = of.customer, of.reseller
 		return t.savePeer(x, n)
 	})

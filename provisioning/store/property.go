@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strconv"
 	"strings"
 
+	"thor/provisioning/allowance"
 	"thor/provisioning/ngnpro"
 )
 
@@ -53,7 +55,10 @@ func needed(name string, of party) rank {
 			return ofReseller
 		}
 	}
-	if name == keepClearProperty {
+	switch {
+	case slices.Contains(allowance.Names, name) && of.customer == of.reseller:
+		return ofAdmin
+	case slices.Contains(allowance.Names, name), name == keepClearProperty:
 		return ofReseller
 	}
 	return ofCustomer
@@ -88,6 +93,10 @@ func (t *tx) setProperties(v ngnpro.Viewer, of party, ps []ngnpro.CustomerProper
 	if err != nil {
 		return err
 	}
+	allowed, values := false, make(map[string]string)
+	for name, p := range was {
+		values[name] = p.Value
+	}
 	for _, p := range ps {
 		old, had := was[p.Name]
 		n := ngnpro.CustomerProperty{
@@ -99,11 +108,16 @@ func (t *tx) setProperties(v ngnpro.Viewer, of party, ps []ngnpro.CustomerProper
 		if rankOfViewer(v) < max(rankOf(or(old.Permission, "")), rankOf(*n.Permission), needed(p.Name, of)) {
 			return ngnpro.ErrForbidden.With("this party may not set one of the properties")
 		}
+		values[p.Name] = p.Value
+		allowed = allowed || slices.Contains(allowance.Names, p.Name)
 		const q = "INSERT INTO customer_properties (customer_id, name, category, value, permission) VALUES (?, ?, ?, ?, ?)" +
 			" ON DUPLICATE KEY UPDATE category = VALUES(category), value = VALUES(value), permission = VALUES(permission)"
 		if _, err := t.exec(q, of.customer, n.Name, *n.Category, n.Value, *n.Permission); err != nil {
 			return err
 		}
+	}
+	if allowed {
+		return t.mayAllow(v, of, values)
 	}
 	return nil
 }

@@ -121,6 +121,7 @@ func TestPhonebook(t *testing.T) {
 func TestTrustedPeers(t *testing.T) {
 	w := newWorld(t)
 	r := w.customer("r", 0)
+	w.allow("", "", "256", r)
 	w.ok(w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1", Description: new("a'b"), Tags: new("gw"), CallLimit: new(7), BillingID: new("bill")}))
 	w.ok(w.AddTrustedPeer(w.ctx, admin, &ngnpro.TrustedPeer{IP: "2001:DB8::1", MSTeams: new(true)}))
 	w.ok(w.AddTrustedPeer(w.ctx, admin, &ngnpro.TrustedPeer{IP: "198.51.100.0/24", Blocked: new(true)}))

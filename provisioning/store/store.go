@@ -36,6 +36,9 @@ type Config struct {
 	Connections int
 	// Roots verify a database that is reached by TLS. nil: the system's.
 	Roots *x509.CertPool
+	// Domain is the network's: nobody may claim it or a name below it as a SIP
+	// domain, but who is told so. Empty: none is.
+	Domain string
 	// Proxy is what reads the projected tables. Default Kamailio.
 	Proxy Proxy
 	// ForgetPasswords keeps the digests of passwords only. A reseller's property
