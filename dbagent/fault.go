@@ -56,7 +56,7 @@ func serverFault(n uint16) string {
 	case 1129, 1130:
 		return "this host is not allowed to connect"
 	case 1047:
-		return "not ready for work" // a Galera node outside the primary component
+		return notReadyText
 	case 1053:
 		return "shutting down"
 	case 1142, 1143:
@@ -73,7 +73,10 @@ func serverFault(n uint16) string {
 	return fmt.Sprintf("server error %d", n)
 }
 
-const readOnlyText = "takes no writes"
+const (
+	readOnlyText = "takes no writes"
+	notReadyText = "not ready for work" // a Galera node outside the primary component
+)
 
 // netFault names what comes between us and the server.
 func netFault(err error) string {

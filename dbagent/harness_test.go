@@ -105,6 +105,7 @@ type mariadb struct {
 	server  string
 	dir     string
 	addr    string
+	args    []string // more of the server's
 	trusted *x509.CertPool
 	out     bytes.Buffer
 	cmd     *exec.Cmd
@@ -113,21 +114,37 @@ type mariadb struct {
 
 func newMariaDB(t *testing.T) *mariadb {
 	t.Helper()
-	m := &mariadb{t: t, server: needs(t, "mariadbd", "mariadb-server"), dir: t.TempDir()}
-	install := needs(t, "mariadb-install-db", "mariadb-server")
-	needs(t, "mariadb", "mariadb-client")
+	m := installMariaDB(t)
+	m.start()
+	m.populate()
+	return m
+}
+
+// freeAddr is an address of loopback where nothing listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.addr = l.Addr().String()
-	_ = l.Close()
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// installMariaDB is a server with its own tables only, not started yet.
+func installMariaDB(t *testing.T) *mariadb {
+	t.Helper()
+	m := &mariadb{t: t, server: needs(t, "mariadbd", "mariadb-server"), dir: t.TempDir(), addr: freeAddr(t)}
+	install := needs(t, "mariadb-install-db", "mariadb-server")
+	needs(t, "mariadb", "mariadb-client")
 	c := selfSigned(t)
 	m.trusted = c.pool
 	m.write("cert.pem", c.cert)
 	m.write("key.pem", c.key)
-	out, err := exec.Command(install, "--no-defaults", "--user="+me(t), "--datadir="+m.path("data"), "--auth-root-authentication-method=normal",
-		"--skip-test-db", "--skip-name-resolve").CombinedOutput()
+	cmd := exec.Command(install, "--no-defaults", "--user="+me(t), "--datadir="+m.path("data"), "--auth-root-authentication-method=normal",
+		"--skip-test-db", "--skip-name-resolve")
+	cmd.Env = m.environ()
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
@@ -137,13 +154,20 @@ func newMariaDB(t *testing.T) *mariadb {
 			t.Logf("%s", m.out.Bytes())
 		}
 	})
-	m.start()
-	m.sql("CREATE DATABASE thor; CREATE DATABASE other; CREATE TABLE thor.probe (id BIGINT PRIMARY KEY);" +
-		"CREATE USER 'thor'@'%' IDENTIFIED BY '" + canary + "'; GRANT ALL ON thor.* TO 'thor'@'%'")
 	return m
 }
 
+func (m *mariadb) populate() {
+	m.t.Helper()
+	m.sql("CREATE DATABASE thor; CREATE DATABASE other; CREATE TABLE thor.probe (id BIGINT PRIMARY KEY);" +
+		"CREATE USER 'thor'@'%' IDENTIFIED BY '" + canary + "'; GRANT ALL ON thor.* TO 'thor'@'%'")
+}
+
 func (m *mariadb) path(name string) string { return filepath.Join(m.dir, name) }
+
+// environ has a directory for temporary tables of its own: a server that starts
+// deletes those of others in a common one.
+func (m *mariadb) environ() []string { return append(os.Environ(), "TMPDIR="+m.dir) }
 
 func (m *mariadb) write(name, text string) {
 	m.t.Helper()
@@ -155,10 +179,14 @@ func (m *mariadb) write(name, text string) {
 func (m *mariadb) start() {
 	m.t.Helper()
 	_, port, _ := net.SplitHostPort(m.addr)
-	m.cmd, m.done = exec.Command(m.server, "--no-defaults", "--user="+me(m.t), "--datadir="+m.path("data"), "--socket="+m.path("sock"),
-		"--pid-file="+m.path("pid"), "--port="+port, "--bind-address=127.0.0.1", "--skip-log-bin", "--skip-name-resolve",
+	args := append([]string{
+		"--no-defaults", "--user=" + me(m.t), "--datadir=" + m.path("data"), "--socket=" + m.path("sock"),
+		"--pid-file=" + m.path("pid"), "--port=" + port, "--bind-address=127.0.0.1", "--skip-log-bin", "--skip-name-resolve",
 		"--performance-schema=OFF", "--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync",
-		"--ssl-cert="+m.path("cert.pem"), "--ssl-key="+m.path("key.pem")), make(chan struct{})
+		"--ssl-cert=" + m.path("cert.pem"), "--ssl-key=" + m.path("key.pem"),
+	}, m.args...)
+	m.cmd, m.done = exec.Command(m.server, args...), make(chan struct{})
+	m.cmd.Env = m.environ()
 	m.cmd.Stdout, m.cmd.Stderr = &m.out, &m.out
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := m.cmd.Start(); err != nil {

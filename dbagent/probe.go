@@ -171,6 +171,11 @@ func (p *mysqlProbe) ask(ctx context.Context, conn *sql.Conn) (version string, e
 		return "", err
 	}
 	version = subjects.Printable(vars["version"], 64)
+	if strings.EqualFold(vars["wsrep_on"], "ON") {
+		if err := galeraReady(ctx, conn); err != nil {
+			return version, err
+		}
+	}
 	if p.db.Mode == location.ReadOnly {
 		return version, nil
 	}
@@ -189,7 +194,7 @@ func (p *mysqlProbe) ask(ctx context.Context, conn *sql.Conn) (version string, e
 // super_read_only.
 func variables(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
 	rows, err := conn.QueryContext(ctx,
-		"SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'read_only', 'super_read_only', 'innodb_read_only')")
+		"SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'read_only', 'super_read_only', 'innodb_read_only', 'wsrep_on')")
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +208,21 @@ func variables(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
 		vars[k] = v
 	}
 	return vars, rows.Err()
+}
+
+// galeraReady fails on a node of a Galera cluster that refuses work, such as one
+// outside the primary component. What was asked before touches no table, so such
+// a node answers it. A MariaDB without Galera says OFF too: it is not asked.
+func galeraReady(ctx context.Context, conn *sql.Conn) error {
+	var name, ready string
+	err := conn.QueryRowContext(ctx, "SHOW GLOBAL STATUS LIKE 'wsrep\\_ready'").Scan(&name, &ready)
+	if errors.Is(err, sql.ErrNoRows) { // what has wsrep_on and no such row is no Galera that we know
+		return nil
+	}
+	if err == nil && !strings.EqualFold(ready, "ON") {
+		err = &fault{text: notReadyText, cause: errors.New("wsrep_ready is not ON")}
+	}
+	return err
 }
 
 // write inserts a row of its own, so that two locators never wait for each
