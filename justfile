@@ -71,6 +71,10 @@ bench-provisioning SECONDS="30":
 bench-push N="1000":
     go test -count=1 -run '^$' -bench 'Push|Hit' -benchtime {{ N }}x ./nodeagent/subscribers | grep -v '^ '
 
+# what silent connections, many connections and subscriptions, and the front cost a broker
+bench-flood:
+    THOR_BENCH_FLOOD=1 go test -count=1 -timeout 20m -v -run TestBenchFlood ./broker
+
 # the figures of the subscriber lookup, as a table
 bench-lookup:
     THOR_BENCH=1 go test -count=1 -timeout 10m -v -run 'TestFigures|TestOnlyTheMember' ./overlay/lookup

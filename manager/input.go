@@ -99,6 +99,10 @@ func (m *Manager) answer(msg *nats.Msg) {
 	if subjects.CheckReply(msg.Subject, msg.Reply) != nil {
 		return
 	}
+	if !m.asked.allow(msg.Reply, time.Now()) {
+		m.metrics.unanswered.Inc()
+		return
+	}
 	r, err := subjects.ParseSnapshotRequest(msg.Data)
 	if err != nil {
 		m.say(msg.Reply, subjects.ErrorBad, err.Error())

@@ -77,6 +77,7 @@ type Manager struct {
 	subs []*nats.Subscription // that feed in
 
 	// Of the loop alone.
+	intake    intake
 	missed    int       // messages for which in had no room
 	saidMiss  time.Time // when that was logged last
 	lead      *reign    // not nil while this manager leads
@@ -93,6 +94,7 @@ type Manager struct {
 	unread    *subjects.Status // another's, whose tables are not compared yet…
 	readAt    time.Time        // …and will be then
 
+	asked    askers                        // of answer alone
 	newest   atomic.Pointer[held]          // what snapshot requests get
 	known    atomic.Pointer[subjects.Mark] // the greatest mark, claims included
 	sure     subjects.Mark                 // of the loop alone: the greatest that a status or the own disk tells
@@ -201,7 +203,8 @@ func (m *Manager) listen(ctx context.Context) {
 }
 
 // subscribe hears members, brokers and requests. Everything that feeds the
-// table comes through one channel, in the order in which it arrived.
+// table comes through one channel, in the order in which it arrived, and then
+// through the intake.
 func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 	stop = func() {
 		for _, s := range m.subs {
@@ -245,9 +248,8 @@ func (m *Manager) loop(ctx context.Context) {
 			m.abdicate()
 			return
 		case msg := <-m.in:
-			now := time.Now()
-			m.take(msg, now)
-			m.drain(now)
+			m.put(msg)
+			m.drain(time.Now())
 		case t := <-m.elect.Terms():
 			m.begin(&reign{term: t, epoch: t.Epoch, first: t.First}, time.Now())
 		case v, ok := <-views:
@@ -255,24 +257,45 @@ func (m *Manager) loop(ctx context.Context) {
 				m.follow(v, time.Now())
 			}
 		case <-timer.C:
+			if !m.intake.empty() {
+				m.drain(time.Now())
+			}
 		}
 		m.step(time.Now())
-		timer.Reset(stepTime)
-		if m.lead != nil && m.lead.pending {
+		switch {
+		case !m.intake.empty():
+			timer.Reset(0)
+		case m.lead != nil && m.lead.pending:
 			timer.Reset(coalesce)
+		default:
+			timer.Reset(stepTime)
 		}
 	}
 }
 
-// drain takes what else has arrived, so that a burst costs one decision.
+// drain takes what else has arrived, so that a burst costs one decision. What is
+// left over comes next time; all that has arrived is in the intake before.
 func (m *Manager) drain(now time.Time) {
-	for range 1000 {
+	for more := true; more; {
 		select {
 		case msg := <-m.in:
-			m.take(msg, now)
+			m.put(msg)
 		default:
+			more = false
+		}
+	}
+	for range 1000 {
+		msg, ok := m.intake.next()
+		if !ok {
 			return
 		}
+		m.take(msg, now)
+	}
+}
+
+func (m *Manager) put(msg *nats.Msg) {
+	if m.intake.put(msg) {
+		m.metrics.crowded.Inc()
 	}
 }
 

@@ -1,0 +1,115 @@
+package manager
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/subjects"
+)
+
+// An intake orders what has arrived: brokers' words about ended connections,
+// revocations and certificates first, then the nodes in turn, so that one which announces much
+// delays itself. Of one node the order stays; a word about it comes after what
+// arrived from it before.
+type intake struct {
+	seq    uint64
+	urgent []arrival
+	nodes  map[string]*backlog
+	turns  []string // the keys of nodes, the next one first
+}
+
+// An arrival is a message with its place in the order of arrival.
+type arrival struct {
+	msg  *nats.Msg
+	seq  uint64
+	node string // whom it is about
+}
+
+// A backlog is what waits of one node, oldest first.
+type backlog struct{ msgs []arrival }
+
+const (
+	brokerWords   = "thor.sys."           // brokers alone publish below
+	nodeBacklog   = 4 * subjects.MaxRoles // announcements of one node that wait; the oldest give way
+	urgentBacklog = 64 << 10
+)
+
+// put takes a message in, and reports whether another one was dropped for it.
+func (q *intake) put(msg *nats.Msg) (dropped bool) {
+	q.seq++
+	a := arrival{msg: msg, seq: q.seq}
+	if strings.HasPrefix(msg.Subject, brokerWords) {
+		a.node = concerns(msg)
+		if q.urgent = append(q.urgent, a); len(q.urgent) > urgentBacklog {
+			q.urgent, dropped = q.urgent[1:], true
+		}
+		return dropped
+	}
+	a.node = msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:]
+	if q.nodes == nil {
+		q.nodes = make(map[string]*backlog)
+	}
+	b := q.nodes[a.node]
+	if b == nil {
+		b = &backlog{}
+		q.nodes[a.node] = b
+		q.turns = append(q.turns, a.node)
+	}
+	if b.msgs = append(b.msgs, a); len(b.msgs) > nodeBacklog {
+		b.msgs, dropped = b.msgs[1:], true
+	}
+	return dropped
+}
+
+// next takes the message out that is to be handled now.
+func (q *intake) next() (*nats.Msg, bool) {
+	if len(q.urgent) > 0 {
+		u := q.urgent[0]
+		if b := q.nodes[u.node]; b != nil && len(b.msgs) > 0 && b.msgs[0].seq < u.seq {
+			return b.pop(), true // its turn stays
+		}
+		q.urgent = q.urgent[1:]
+		return u.msg, true
+	}
+	for len(q.turns) > 0 {
+		node := q.turns[0]
+		q.turns = q.turns[1:]
+		b := q.nodes[node]
+		if len(b.msgs) == 0 {
+			delete(q.nodes, node)
+			continue
+		}
+		q.turns = append(q.turns, node)
+		return b.pop(), true
+	}
+	return nil, false
+}
+
+func (b *backlog) pop() *nats.Msg {
+	msg := b.msgs[0].msg
+	b.msgs = b.msgs[1:]
+	return msg
+}
+
+// empty reports that nothing waits, and that next has found so.
+func (q *intake) empty() bool { return len(q.urgent) == 0 && len(q.turns) == 0 }
+
+// concerns is the node that a broker's word is about; empty if it is malformed,
+// which take finds out too.
+func concerns(msg *nats.Msg) string {
+	var w struct {
+		Node   string `json:"node"`
+		Client struct {
+			User string `json:"user"`
+		} `json:"client"`
+	}
+	if json.Unmarshal(msg.Data, &w) != nil {
+		return ""
+	}
+	if msg.Subject == subjects.Disconnect {
+		return w.Client.User
+	}
+	return w.Node
+}
