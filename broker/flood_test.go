@@ -62,7 +62,7 @@ func TestFloodChild(t *testing.T) {
 	}
 	c := broker.Config{Credentials: creds, Listen: "127.0.0.1:0", StoreDir: args[4], LameDuck: -1, Unauthenticated: 4096}
 	if args[0] == "open" { // without the limit of a node
-		c.NodeConnections, c.NodeSubscriptions = 10_000, 1_000_000
+		c.NodeConnections, c.NodeSubscriptions, c.PingInterval = 10_000, 1_000_000, 30*time.Second
 	}
 	if args[5] != "" {
 		c.Advertise, c.Listen = "127.0.0.1", "127.0.0.1:0"
@@ -265,7 +265,7 @@ func benchFanOut(t *testing.T, n *brokertest.Net, kind string) {
 	var got atomic.Int64
 	all := make(chan struct{})
 	for range clients {
-		nc := p.dial(n.Options("n1", "sip_proxy")...)
+		nc := p.dial(n.Options("m2", subjects.Manager)...)
 		if _, err := nc.Subscribe(subjects.StatusDelta, func(*nats.Msg) {
 			if got.Add(1) == clients*messages {
 				close(all)
