@@ -51,6 +51,7 @@ func grants() []grant {
 		{toClient, publish, "thor.node.*.thor_database.credentials.<role>.<node>", "ask a locator for database credentials, as itself"},
 		{toClient, publish, "thor.node.*.provisioning_server.subscriber.<role>.<node>", "ask a provisioning server for a subscriber, as itself"},
 		{toClient, publish, "thor.node.*.provisioning_server.changes.<role>.<node>", "ask a provisioning server which subscribers changed, as itself"},
+		{toClient, publish, "thor.node.*.provisioning_server.trust.<role>.<node>", "ask a provisioning server whom proxies trust, as itself"},
 		{toService, publish, subjects.AnswersOf("<node>"), "answer requests to its node"},
 		{toClient, publish, "_INBOX.>", "answer plain NATS clients, which trust it for nothing"},
 		{toService, publish, subjects.AskCRL("<node>"), "ask brokers for revocation lists"},

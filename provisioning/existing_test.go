@@ -45,7 +45,7 @@ func TestAChangeOfWhatIsNotThereIsNotFoundWhateverElseIsWrong(t *testing.T) {
 	_, err3 := f.AddVoicemail(ctx, admin, &ngnpro.VoicemailAccount{SipID: alice})
 	err4 := f.AddRange(ctx, admin, &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "3120", TLD: "e164.arpa"}})
 	err5 := f.AddNumber(ctx, admin, &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "31201", TLD: "e164.arpa"}})
-	err6 := f.AddPhonebookEntry(ctx, admin, alice, &ngnpro.PhonebookEntry{URI: "sip:c@example.com"})
+	_, err6 := f.AddPhonebookEntry(ctx, admin, alice, &ngnpro.PhonebookEntry{URI: "sip:c@example.com"})
 	for _, err := range []error{err1, err2, err3, err4, err5, err6} {
 		if err != nil {
 			t.Fatal(err)

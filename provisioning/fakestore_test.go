@@ -391,31 +391,31 @@ func (f *fakeStore) book(v ngnpro.Viewer, id ngnpro.SipID) (*table[ngnpro.Phoneb
 	return t, nil
 }
 
-func (f *fakeStore) AddPhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) error {
+func (f *fakeStore) AddPhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
 	defer f.lock()()
 	t, err := f.book(v, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return t.add(e.URI, *e)
+	return nil, t.add(e.URI, *e)
 }
 
-func (f *fakeStore) UpdatePhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) error {
+func (f *fakeStore) UpdatePhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
 	defer f.lock()()
 	t, err := f.book(v, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return t.update(e.URI, *e)
+	return nil, t.update(e.URI, *e)
 }
 
-func (f *fakeStore) DeletePhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) error {
+func (f *fakeStore) DeletePhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (provisioning.Notices, error) {
 	defer f.lock()()
 	t, err := f.book(v, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return t.remove(uri)
+	return nil, t.remove(uri)
 }
 
 func (f *fakeStore) PhonebookEntries(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, m *ngnpro.PhonebookEntry, r *ngnpro.Range) ([]ngnpro.PhonebookEntry, error) {
@@ -634,3 +634,5 @@ func (f *fakeStore) Changes(context.Context, uint64) (*subjects.ChangedKeys, err
 
 func (f *fakeStore) Pending(context.Context, int) (provisioning.Notices, error) { return nil, f.fail }
 func (f *fakeStore) Acknowledge(context.Context, provisioning.Notices) error    { return f.fail }
+
+func (f *fakeStore) Trust(context.Context) (*subjects.Trust, error) { return nil, f.fail }

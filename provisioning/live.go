@@ -59,6 +59,7 @@ type Live struct {
 	ready   chan struct{}
 	courier courier
 	recent  recent
+	trust   trusting
 }
 
 // NewLive checks cfg and takes over the questions of nodes. It does no I/O and
@@ -83,6 +84,7 @@ func NewLive(cfg LiveConfig) (*Live, error) {
 	}
 	l.net.Handle(string(subjects.ProvisioningServer), subjects.VerbSubscriber, l.giveSubscriber)
 	l.net.Handle(string(subjects.ProvisioningServer), subjects.VerbChanges, l.giveChanges)
+	l.net.Handle(string(subjects.ProvisioningServer), subjects.VerbTrust, l.giveTrust)
 	return l, nil
 }
 

@@ -104,24 +104,24 @@ func phonebookOperations() []operation {
 		Range *ngnpro.Range         `soap:"range"`
 	}
 	return []operation{
-		do("addPhonebookEntry", existingDo(func(c *call, in *entryIn) error { return c.hasAccount(in.ID) }, func(c *call, in *entryIn) error {
+		change("addPhonebookEntry", existing(func(c *call, in *entryIn) error { return c.hasAccount(in.ID) }, func(c *call, in *entryIn) (Notices, error) {
 			if err := cleaned(&in.ID, &in.Entry); err != nil {
-				return err
+				return nil, err
 			}
 			return c.cfg.Store.AddPhonebookEntry(c.ctx, c.v, in.ID, &in.Entry)
 		})),
-		do("updatePhonebookEntry", existingDo(func(c *call, in *entryIn) error { return c.hasEntry(in.ID, in.Entry.URI) }, func(c *call, in *entryIn) error {
+		change("updatePhonebookEntry", existing(func(c *call, in *entryIn) error { return c.hasEntry(in.ID, in.Entry.URI) }, func(c *call, in *entryIn) (Notices, error) {
 			if err := cleaned(&in.ID, &in.Entry); err != nil {
-				return err
+				return nil, err
 			}
 			return c.cfg.Store.UpdatePhonebookEntry(c.ctx, c.v, in.ID, &in.Entry)
 		})),
-		do("deletePhonebookEntry", existingDo(func(c *call, in *uriIn) error { return c.hasAccount(in.ID) }, func(c *call, in *uriIn) error {
+		change("deletePhonebookEntry", existing(func(c *call, in *uriIn) error { return c.hasAccount(in.ID) }, func(c *call, in *uriIn) (Notices, error) {
 			if err := cleaned(&in.ID); err != nil {
-				return err
+				return nil, err
 			}
 			if err := ngnpro.PhonebookURI(&in.URI); err != nil {
-				return err
+				return nil, err
 			}
 			return c.cfg.Store.DeletePhonebookEntry(c.ctx, c.v, in.ID, in.URI)
 		})),

@@ -68,9 +68,9 @@ type Screening interface {
 	SetAcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, r *ngnpro.AcceptRules) (Notices, error)
 	// AcceptRules tells also which groups of the phonebook have entries.
 	AcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (r *ngnpro.AcceptRules, nonEmpty []string, err error)
-	AddPhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) error
-	UpdatePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) error
-	DeletePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) error
+	AddPhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (Notices, error)
+	UpdatePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (Notices, error)
+	DeletePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (Notices, error)
 	// PhonebookEntries filters by the fields of match that are not empty.
 	PhonebookEntries(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, match *ngnpro.PhonebookEntry, r *ngnpro.Range) ([]ngnpro.PhonebookEntry, error)
 }
@@ -128,6 +128,8 @@ type Pushes interface {
 	Subscriber(ctx context.Context, key string) (*subjects.Subscriber, error)
 	// Changes lists the keys changed after revision since.
 	Changes(ctx context.Context, since uint64) (*subjects.ChangedKeys, error)
+	// Trust is whom proxies trust, and which domains are served.
+	Trust(ctx context.Context) (*subjects.Trust, error)
 	// Pending lists pushes that nobody has acknowledged, the oldest first.
 	Pending(ctx context.Context, limit int) (Notices, error)
 	// Acknowledge ends the pushes of these keys up to their revisions.

@@ -41,6 +41,9 @@ type Subscriber struct {
 	Revision uint64 `json:"revision"`
 	Deleted  bool   `json:"deleted,omitempty"`  // there is no such subscriber (any more)
 	AliasOf  string `json:"alias_of,omitempty"` // then all below is empty
+	// Served tells of a deleted key that its domain has subscribers here: who
+	// claims the key is an impostor, not a stranger.
+	Served bool `json:"served,omitempty"`
 
 	Username   string            `json:"username,omitempty"`
 	Domain     string            `json:"domain,omitempty"`
@@ -75,6 +78,8 @@ type Subscriber struct {
 type SubscriberAccept struct {
 	Persistent []SubscriberAcceptRule `json:"persistent,omitempty"`
 	Temporary  *SubscriberTemporary   `json:"temporary,omitempty"`
+	// Members are the URIs in the phonebook's groups that the rules name.
+	Members map[string][]string `json:"members,omitempty"`
 }
 
 // SubscriberAcceptRule holds between two times of day, on the days of a bit

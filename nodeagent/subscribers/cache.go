@@ -31,6 +31,7 @@ type Cache struct {
 	ready   chan struct{}
 	wake    chan struct{} // there is something to refill
 	table   atomic.Pointer[table]
+	trust   atomic.Pointer[trust]
 	life    context.Context // ends with Run
 	end     context.CancelFunc
 	working sync.WaitGroup
@@ -85,6 +86,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	g.Go(func() { c.followTables(ctx) })
 	g.Go(func() { c.followNetwork(ctx) })
 	g.Go(func() { c.refillLoop(ctx) })
+	g.Go(func() { c.followTrust(ctx) })
 	<-ctx.Done()
 	c.end()
 	g.Wait()
@@ -108,8 +110,10 @@ type Answer struct {
 	Profile []byte
 	HA1     string
 	AliasOf string
-	asked   bool // somebody, for this answer
-	use     Use
+	// Served tells, of a subscriber that is not found, that its domain has others.
+	Served bool
+	asked  bool // somebody, for this answer
+	use    Use
 }
 
 // Get answers for a key, "user@domain" or a SIP URI without parameters, in any
@@ -203,5 +207,5 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 }
 
 func (a *Answer) fill(e *entry) {
-	a.Found, a.Revision, a.Profile, a.HA1, a.AliasOf = !e.absent(), e.revision, e.body, e.ha1, e.aliasOf
+	a.Found, a.Revision, a.Profile, a.HA1, a.AliasOf, a.Served = !e.absent(), e.revision, e.body, e.ha1, e.aliasOf, e.served
 }

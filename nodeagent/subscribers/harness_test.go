@@ -37,6 +37,8 @@ type memory struct {
 	last    uint64
 	down    bool
 	reads   map[string]int
+	trust   subjects.Trust
+	serves  map[string]bool // domains of which an unknown key is an impostor
 }
 
 func newMemory() *memory {
@@ -83,9 +85,10 @@ func (m *memory) Subscriber(_ context.Context, key string) (*subjects.Subscriber
 	m.reads[key]++
 	p := m.rows[key]
 	if p == nil {
-		return &subjects.Subscriber{V: 1, Key: key, Deleted: true}, nil
+		return &subjects.Subscriber{V: 1, Key: key, Deleted: true, Served: m.serves[key[strings.Index(key, "@")+1:]]}, nil
 	}
 	c := *p
+	c.Served = c.Deleted && m.serves[c.Domain]
 	return &c, nil
 }
 
@@ -105,6 +108,17 @@ func (m *memory) Changes(_ context.Context, since uint64) (*subjects.ChangedKeys
 		c.Keys, c.Revisions, c.All = nil, nil, true
 	}
 	return c, nil
+}
+
+func (m *memory) Trust(context.Context) (*subjects.Trust, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return nil, errDown
+	}
+	t := m.trust
+	t.V = 1
+	return &t, nil
 }
 
 func (m *memory) Pending(_ context.Context, limit int) (ns provisioning.Notices, err error) {

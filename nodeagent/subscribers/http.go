@@ -40,10 +40,21 @@ const requestsAtOnce = 512
 // header; who registers phones asks with ?for=register, which only the owner
 // answers with 200, and where the text of a 421 is two lines, the addresses of
 // owner and heir. Where the owner does not answer, ?for=heir has the heir do it.
+//
+//	GET /subscriber/register   what a proxy is to do with a REGISTER
+//	GET /subscriber/call       what a proxy is to do with another request
+//
+// These two apply the profiles and answer with lines of text (step.text). The
+// questions name the sender (from), who is called or registers (to) and the header
+// Thor-Hop (hop), each in hex; the address it came from (source); and the method.
+// route=1 tells that the request names its way. A call that the answer had diverted
+// is asked for with diverted=1 and the hop of that answer.
 func (c *Cache) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /subscriber/{key}", func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, c.writeProfile) })
 	mux.HandleFunc("GET /subscriber/{key}/ha1", func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, c.writeHA1) })
+	mux.HandleFunc("GET /subscriber/register", c.answer(c.registration))
+	mux.HandleFunc("GET /subscriber/call", c.answer(c.call))
 	slots := make(chan struct{}, requestsAtOnce)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

@@ -346,7 +346,7 @@ func (s *site) checkCall(t *testing.T, callee *phone) {
 			t.Errorf("%s is not called: %q, the caller heard %q", user, invite, caller.read(time.Second))
 			continue
 		}
-		if hops := strings.Count(invite, "Via:"); hops > 4 { // the caller, its proxy, the subscriber's, and the one of its device
+		if hops := strings.Count(invite, "Via:"); hops > 5 { // the caller, its proxy, the caller's and the subscriber's node, and the proxy of the device
 			t.Errorf("%s was called over %d hops:\n%s", user, hops, invite)
 		}
 	}

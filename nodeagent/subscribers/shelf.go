@@ -31,11 +31,12 @@ type entry struct {
 	body     []byte // the profile as JSON; nil if there is no such subscriber
 	ha1      string
 	aliasOf  string
+	served   bool // of an absence: its domain has subscribers
 
 	asked uint64    // seq when it was asked for
 	doubt uint64    // seq when it became doubtful
 	least uint64    // the revision that is known to exist
-	until time.Time // when an absence of revision 0 ends; else zero
+	until time.Time // when an absence ends that nobody tells the end of; else zero
 	lost  time.Time // since when another node's; zero: it is this node's
 	serve time.Time // until then it is answered although another node serves it
 
@@ -85,7 +86,10 @@ func (s *shelf) put(p *subjects.Subscriber, asked uint64, mine bool, now time.Ti
 	switch {
 	case e == nil || p.Revision >= e.revision:
 	case p.Revision == 0 && e.absent(): // its deletion was so long ago that it is forgotten
-		e.asked = max(e.asked, asked)
+		e.asked, e.served = max(e.asked, asked), p.Served
+		if !e.until.IsZero() {
+			e.until = now.Add(s.recall)
+		}
 		return true
 	default:
 		return false
@@ -95,11 +99,11 @@ func (s *shelf) put(p *subjects.Subscriber, asked uint64, mine bool, now time.Ti
 		s.entries[p.Key] = e
 	}
 	e.revision, e.ha1, e.aliasOf = p.Revision, p.HA1, p.AliasOf
-	e.body, e.until = nil, time.Time{}
+	e.body, e.until, e.served = nil, time.Time{}, p.Served
 	switch {
 	case !p.Deleted:
 		e.body = p.Encode()
-	case p.Revision == 0:
+	case p.Revision == 0 || !p.Served: // no notice tells of a domain
 		e.until = now.Add(s.recall)
 	}
 	e.asked = max(e.asked, asked)

@@ -20,7 +20,7 @@ func profile(key string, revision uint64) *subjects.Subscriber {
 }
 
 func gone(key string, revision uint64) *subjects.Subscriber {
-	return &subjects.Subscriber{V: 1, Key: key, Revision: revision, Deleted: true}
+	return &subjects.Subscriber{V: 1, Key: key, Revision: revision, Deleted: true, Served: true}
 }
 
 func smallShelf() *shelf { return newShelf("n1", 20, time.Minute, 10*time.Second) }
@@ -88,6 +88,25 @@ func TestADeletionKeepsItsRevision(t *testing.T) {
 	s.put(profile("a@b", 6), 0, true, t0)
 	if e, ok := s.get("a@b", t0); !ok || e.absent() || e.ha1 != "ha1-6" {
 		t.Error("the key is not there again")
+	}
+}
+
+// No notice tells that a domain is served now, or no more.
+func TestAnAbsenceInAForeignDomainIsBelievedBriefly(t *testing.T) {
+	s := smallShelf()
+	g := gone("a@b", 5)
+	g.Served = false
+	s.put(g, 0, true, t0)
+	if _, ok := s.get("a@b", t0.Add(9*time.Second)); !ok {
+		t.Error("asked again at once")
+	}
+	if e, ok := s.get("a@b", t0.Add(10*time.Second)); ok || e.revision != 5 || e.served {
+		t.Error("not asked again")
+	}
+	s.suspectAll()
+	s.put(gone("a@b", 0), s.seq, true, t0.Add(20*time.Second)) // forgotten, and the domain is served by now
+	if e, ok := s.get("a@b", t0.Add(29*time.Second)); !ok || e.revision != 5 || !e.served {
+		t.Error("the newer answer does not count")
 	}
 }
 

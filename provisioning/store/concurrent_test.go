@@ -85,7 +85,7 @@ func (w *world) anything(r *rand.Rand, keys []string, i, party int) (ns provisio
 	case 7:
 		ns, err = w.AddVoicemail(w.ctx, admin, &ngnpro.VoicemailAccount{SipID: a})
 	case 8:
-		err = w.AddPhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: fmt.Sprintf("sip:%d@x", i)})
+		_, err = w.AddPhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: fmt.Sprintf("sip:%d@x", i)})
 	case 9:
 		ns, err = w.UpdateDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: a.Domain, Reseller: new([]int{0, party}[i%2])})
 	}

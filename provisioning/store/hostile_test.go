@@ -103,7 +103,7 @@ func (w *world) records() map[string]record {
 		"phonebook entry": {
 			fresh: func() any { return &ngnpro.PhonebookEntry{URI: "sip:x@y", Name: "n", Group: "g"} },
 			add: func(x any) error {
-				return w.AddPhonebookEntry(w.ctx, admin, id("target@d.example"), x.(*ngnpro.PhonebookEntry))
+				return only(w.AddPhonebookEntry(w.ctx, admin, id("target@d.example"), x.(*ngnpro.PhonebookEntry)))
 			},
 			read: func(x any) (any, error) {
 				es, err := w.PhonebookEntries(w.ctx, admin, id("target@d.example"), nil, nil)

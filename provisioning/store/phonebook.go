@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 
+	"thor/provisioning"
 	"thor/provisioning/ngnpro"
+	"thor/subjects"
 )
 
 // phonebookGroups are the groups of a phonebook that have entries.
@@ -27,21 +29,58 @@ func checkEntry(e *ngnpro.PhonebookEntry) error {
 	return c.err
 }
 
-// phonebook runs f while an account, which v sees, stays.
-func (s *Store) phonebook(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(t *tx, id ngnpro.SipID) error) error {
-	return s.write(ctx, act, func(t *tx) error {
+// phonebook runs f, which changes the phonebook, while its account, which v sees,
+// stays. Nodes hear of it if rules of the account may name its groups.
+func (s *Store) phonebook(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(t *tx, id ngnpro.SipID) error) (ns provisioning.Notices, err error) {
+	err = s.write(ctx, act, func(t *tx) error {
 		x, err := t.subscriber(v, foldID(id), true)
 		if err != nil {
 			return err
 		}
-		return f(t, x.id)
+		if err := f(t, x.id); err != nil || x.profile.accept() == nil {
+			ns = nil
+			return err
+		}
+		ns, err = t.bump(change{x.id, account})
+		return err
 	})
+	return ns, err
 }
 
-// AddPhonebookEntry adds an entry.
-func (s *Store) AddPhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) error {
-	if err := checkEntry(e); err != nil {
+// members are the URIs in those groups of a phonebook that accept rules name.
+func (t *tx) members(id ngnpro.SipID, a *subjects.SubscriberAccept) (map[string][]string, error) {
+	named := make(map[string]bool)
+	for _, r := range a.Persistent {
+		for _, g := range r.Groups {
+			named[g] = true
+		}
+	}
+	if a.Temporary != nil {
+		for _, g := range a.Temporary.Groups {
+			named[g] = true
+		}
+	}
+	out, n := make(map[string][]string), 0
+	const q = "SELECT uri, grp FROM sip_phonebook WHERE username = ? AND domain = ? AND grp <> '' ORDER BY grp, uri"
+	err := t.rows(q, []any{id.Username, id.Domain}, func(r *sql.Rows) error {
+		var uri, group string
+		err := r.Scan(&uri, &group)
+		if named[group] && n < maxMembers {
+			out[group] = append(out[group], uri)
+			n++
+		}
 		return err
+	})
+	return out, err
+}
+
+// maxMembers bounds what a node is sent of one phonebook.
+const maxMembers = 1000
+
+// AddPhonebookEntry adds an entry.
+func (s *Store) AddPhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
+	if err := checkEntry(e); err != nil {
+		return nil, err
 	}
 	return s.phonebook(ctx, "add phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
 		const q = "INSERT INTO sip_phonebook (username, domain, uri, name, grp) VALUES (?, ?, ?, ?, ?)"
@@ -54,9 +93,9 @@ func (s *Store) AddPhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpr
 }
 
 // UpdatePhonebookEntry changes name and group of an entry.
-func (s *Store) UpdatePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) error {
+func (s *Store) UpdatePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
 	if err := checkEntry(e); err != nil {
-		return err
+		return nil, err
 	}
 	return s.phonebook(ctx, "update phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
 		const is = "SELECT 1 FROM sip_phonebook WHERE username = ? AND domain = ? AND uri = ?"
@@ -75,7 +114,7 @@ func (s *Store) UpdatePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ng
 }
 
 // DeletePhonebookEntry deletes an entry.
-func (s *Store) DeletePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) error {
+func (s *Store) DeletePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (provisioning.Notices, error) {
 	return s.phonebook(ctx, "delete phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
 		n, err := t.affects("DELETE FROM sip_phonebook WHERE username = ? AND domain = ? AND uri = ?", id.Username, id.Domain, uri)
 		if err == nil && n == 0 {

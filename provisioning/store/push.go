@@ -32,7 +32,10 @@ func (s *Store) Subscriber(ctx context.Context, key string) (x *subjects.Subscri
 			}
 			return err
 		}
-		return nil
+		// Who claims a name in a domain that is served has to have it.
+		var one int
+		x.Served, err = t.row("SELECT 1 FROM sip_domains WHERE domain = ?", []any{id.Domain}, []any{&one})
+		return err
 	})
 	return x, err
 }
@@ -51,6 +54,11 @@ func (t *tx) fill(x *subjects.Subscriber, id ngnpro.SipID) error {
 	x.Prepaid, x.Quota, x.CallLimit, x.Timeout = p.Prepaid, p.Quota, p.CallLimit, p.Timeout
 	x.Owner, x.Customer, x.Reseller = a.owner, a.party.customer, a.party.reseller
 	x.Groups, x.Diversions, x.Barring, x.Reject, x.Accept = p.Groups, p.Diversions, p.Barring, p.Reject, p.accept()
+	if x.Accept != nil {
+		if x.Accept.Members, err = t.members(id, x.Accept); err != nil {
+			return err
+		}
+	}
 	for _, n := range p.ACL {
 		x.ACL = append(x.ACL, n.cidr())
 	}

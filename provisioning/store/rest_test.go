@@ -51,7 +51,7 @@ func TestAcceptRules(t *testing.T) {
 	w.domain("d.example")
 	w.account("a@d.example")
 	a := id("a@d.example")
-	w.ok(w.AddPhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: "sip:m@d.example", Name: "Mum", Group: "family"}))
+	w.ok(only(w.AddPhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: "sip:m@d.example", Name: "Mum", Group: "family"})))
 	rules := &ngnpro.AcceptRules{
 		Persistent: []ngnpro.AcceptRule{{Start: "08:00", Stop: "24:00", Groups: []string{"family"}, Days: 31}},
 		Temporary:  &ngnpro.TemporaryAccept{Groups: []string{"nobody"}, Duration: 90},
@@ -93,12 +93,12 @@ func TestPhonebook(t *testing.T) {
 	a := id("a@d.example")
 	for i := range 5 {
 		e := &ngnpro.PhonebookEntry{URI: fmt.Sprintf("sip:%d@d.example", i), Name: "N'" + fmt.Sprint(i), Group: []string{"x", "y"}[i%2]}
-		w.ok(w.AddPhonebookEntry(w.ctx, admin, a, e))
-		is(t, "twice", w.AddPhonebookEntry(w.ctx, admin, a, e), ngnpro.ErrEntryExists)
+		w.ok(only(w.AddPhonebookEntry(w.ctx, admin, a, e)))
+		is(t, "twice", only(w.AddPhonebookEntry(w.ctx, admin, a, e)), ngnpro.ErrEntryExists)
 	}
-	w.ok(w.UpdatePhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: "sip:1@d.example", Name: "One", Group: "x"}))
-	w.ok(w.UpdatePhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: "sip:1@d.example", Name: "One", Group: "x"})) // the same again
-	is(t, "nothing there", w.UpdatePhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: "sip:9@d.example"}), ngnpro.ErrEntryNotFound)
+	w.ok(only(w.UpdatePhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: "sip:1@d.example", Name: "One", Group: "x"})))
+	w.ok(only(w.UpdatePhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: "sip:1@d.example", Name: "One", Group: "x"}))) // the same again
+	is(t, "nothing there", only(w.UpdatePhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: "sip:9@d.example"})), ngnpro.ErrEntryNotFound)
 	es, err := w.PhonebookEntries(w.ctx, admin, a, &ngnpro.PhonebookEntry{Group: "x"}, &ngnpro.Range{Start: 1, Count: 2})
 	w.ok(err)
 	if len(es) != 2 || es[0] != (ngnpro.PhonebookEntry{URI: "sip:1@d.example", Name: "One", Group: "x"}) {
@@ -110,9 +110,9 @@ func TestPhonebook(t *testing.T) {
 	if es, err := w.PhonebookEntries(w.ctx, admin, id("b@d.example"), nil, nil); err != nil || len(es) != 0 {
 		t.Errorf("of another: %+v, %v", es, err)
 	}
-	w.ok(w.DeletePhonebookEntry(w.ctx, admin, a, "sip:0@d.example"))
-	is(t, "gone", w.DeletePhonebookEntry(w.ctx, admin, a, "sip:0@d.example"), ngnpro.ErrEntryNotFound)
-	is(t, "nobody", w.AddPhonebookEntry(w.ctx, admin, id("c@d.example"), &ngnpro.PhonebookEntry{URI: "sip:x@y"}), ngnpro.ErrAccountNotFound)
+	w.ok(only(w.DeletePhonebookEntry(w.ctx, admin, a, "sip:0@d.example")))
+	is(t, "gone", only(w.DeletePhonebookEntry(w.ctx, admin, a, "sip:0@d.example")), ngnpro.ErrEntryNotFound)
+	is(t, "nobody", only(w.AddPhonebookEntry(w.ctx, admin, id("c@d.example"), &ngnpro.PhonebookEntry{URI: "sip:x@y"})), ngnpro.ErrAccountNotFound)
 	_, err = w.DeleteAccount(w.ctx, admin, a)
 	w.ok(err)
 	w.check()

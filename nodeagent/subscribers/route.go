@@ -1,0 +1,331 @@
+package subscribers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"thor/nodeagent/subscribers/screening"
+	"thor/subjects"
+)
+
+// maxDiverts is how often a call may be diverted.
+const maxDiverts = 5
+
+// A request is what a proxy knows of a SIP request.
+type request struct {
+	from, to string // URIs: of the sender; of who is called or registers
+	source   netip.Addr
+	hop      hop // from outside: ignored
+	route    bool
+	invite   bool
+}
+
+// isProxy reports whether an address is one of the role's members.
+func (c *Cache) isProxy(a netip.Addr) bool { return c.member(c.cfg.Role, a) }
+
+func (c *Cache) member(r subjects.Role, a netip.Addr) bool {
+	s := c.net.View().Status
+	return s != nil && slices.ContainsFunc(s.Roles[r], func(m subjects.Member) bool { return slices.Contains(m.Addresses, a) })
+}
+
+// profileOf is the profile of an answer that has one.
+func profileOf(a *Answer) (*subjects.Subscriber, error) {
+	var p subjects.Subscriber
+	if err := json.Unmarshal(a.Profile, &p); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return &p, nil
+}
+
+// addresses are those of nodes that are members, without doubles.
+func (c *Cache) addresses(nodes ...subjects.NodeID) (out []netip.Addr) {
+	s := c.net.View().Status
+	if s == nil {
+		return nil
+	}
+	for _, n := range nodes {
+		m := s.Member(c.cfg.Role, n)
+		if n != "" && m != nil && m.Address().IsValid() && !slices.Contains(out, m.Address()) {
+			out = append(out, m.Address())
+		}
+	}
+	return out
+}
+
+// useOf is who answers for a key: at first the owner, then who was asked.
+func useOf(h hop, first Use) Use {
+	switch {
+	case h.stage == stageOutside || h.stage == stageDivert:
+		return first
+	case h.heir:
+		return ForHeir
+	}
+	return ForAny
+}
+
+// registration decides on a REGISTER.
+func (c *Cache) registration(ctx context.Context, q request) (*step, error) {
+	s := &step{proxy: c.isProxy(q.source)}
+	h := q.hop
+	if !s.proxy || h.stage != stageRegister {
+		h = hop{origin: q.source}
+	}
+	a, err := c.GetFor(ctx, screening.Key(q.to), useOf(h, ForRegister))
+	switch {
+	case errors.Is(err, ErrBadKey):
+		return s.refused(errNotFound), nil
+	case err != nil:
+		return nil, err
+	case !a.Here && h.stage == stageRegister:
+		s.retry = true
+		return s.refused(errMoves), nil
+	case !a.Here:
+		s.do, s.next, s.hop = doPass, c.addresses(a.Place.Owner, a.Place.Heir), hop{stage: stageRegister, origin: q.source}
+		return s, nil
+	case !a.Found || a.AliasOf != "":
+		return s.refused(errNotFound), nil
+	}
+	p, err := profileOf(a)
+	if err != nil {
+		return nil, err
+	}
+	if r := screening.From(p, h.origin); r != nil {
+		return s.refused(r), nil
+	}
+	if !s.prove(p) {
+		return s.refused(errNoPassword), nil
+	}
+	if r := screening.Registers(p); r != nil {
+		return s.refused(r), nil
+	}
+	s.do = doSave
+	return s, nil
+}
+
+// prove has the sender prove to be p.
+func (s *step) prove(p *subjects.Subscriber) bool {
+	s.user, s.realm, s.ha1 = p.Username, p.Domain, p.HA1
+	return p.HA1 != ""
+}
+
+// call decides on any other request outside dialogs.
+func (c *Cache) call(ctx context.Context, q request) (*step, error) {
+	s := &step{proxy: c.isProxy(q.source)}
+	h := q.hop
+	switch {
+	case h.stage == stageDivert:
+		s.proxy = false
+		return c.callee(ctx, s, q, h)
+	case s.proxy && h.stage == stageOutside && q.route:
+		s.do = doRoute
+		return s, nil
+	case s.proxy && h.stage == stageFind:
+		s.do = doServe
+		return s, nil
+	case s.proxy && h.stage == stageCallee:
+		return c.callee(ctx, s, q, h)
+	case s.proxy && h.stage == stageCaller:
+		return c.caller(ctx, s, q, h)
+	}
+	h = hop{origin: q.source}
+	if p := c.trust.Load().peer(q.source); p != nil && !s.proxy {
+		if p.blocked {
+			return s.refused(errPeer), nil
+		}
+		h.caller, h.known = screening.Key(q.from), p.transit
+		return c.callee(ctx, s, q, h)
+	}
+	return c.caller(ctx, s, q, h)
+}
+
+// caller has the caller authenticated, where that is known.
+func (c *Cache) caller(ctx context.Context, s *step, q request, h hop) (*step, error) {
+	from := screening.Key(q.from)
+	if user, domain, _ := strings.Cut(from, "@"); user == "" && domain != "" {
+		from = "_@" + domain // who uses a domain has to have a name in it
+	}
+	account := h.account
+	if account == "" {
+		account = from
+	}
+	use := useOf(h, ForAny)
+	for range 2 {
+		a, err := c.GetFor(ctx, account, use)
+		_, domain, _ := strings.Cut(account, "@")
+		switch {
+		case errors.Is(err, ErrBadKey), errors.Is(err, ErrUnavailable) && c.trust.Load().foreign(domain),
+			err == nil && a.Here && !a.Found && !a.Served: // a stranger
+			h.caller = from
+			return c.callee(ctx, s, q, hop{caller: from, origin: h.origin})
+		case err != nil:
+			return nil, err
+		case !a.Here && h.stage == stageCaller && account == h.account:
+			s.retry = true
+			return s.refused(errMoves), nil
+		case !a.Here:
+			s.do, s.next = doPass, c.addresses(a.Place.Owner, a.Place.Heir)
+			s.hop = hop{stage: stageCaller, account: account, origin: h.origin}
+			return s, nil
+		case !a.Found:
+			return s.refused(errImpostor), nil
+		case a.AliasOf == "":
+			return c.proven(ctx, s, q, h, from, a)
+		}
+		account, use = a.AliasOf, ForAny
+	}
+	return s.refused(errImpostor), nil
+}
+
+// proven goes on for a caller whose account is here.
+func (c *Cache) proven(ctx context.Context, s *step, q request, h hop, from string, a *Answer) (*step, error) {
+	p, err := profileOf(a)
+	if err != nil {
+		return nil, err
+	}
+	if from != a.Key && !slices.Contains(p.Aliases, from) {
+		return s.refused(errImpostor), nil
+	}
+	if r := screening.From(p, h.origin); r != nil {
+		return s.refused(r), nil
+	}
+	if !s.prove(p) {
+		return s.refused(errNoPassword), nil
+	}
+	if r := screening.Calls(p, screening.Key(q.to)); r != nil {
+		return s.refused(r), nil
+	}
+	return c.callee(ctx, s, q, hop{caller: from, known: true, origin: h.origin})
+}
+
+// callee decides what becomes of a call whose caller is as h says.
+func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, error) {
+	key, use := screening.Key(q.to), useOf(h, ForRegister)
+	for range 2 {
+		_, domain, _ := strings.Cut(key, "@")
+		if addr, err := netip.ParseAddr(strings.Trim(domain, "[]")); err == nil {
+			switch {
+			case c.isProxy(addr):
+				return s.refused(errNotFound), nil
+			case h.known && c.member(subjects.VoicemailServer, addr):
+				s.do = doRelay
+				return s, nil
+			}
+		}
+		a, err := c.GetFor(ctx, key, use)
+		switch {
+		case errors.Is(err, ErrBadKey):
+			return s.refused(errNotFound), nil
+		case errors.Is(err, ErrUnavailable) && c.trust.Load().foreign(domain),
+			err == nil && a.Here && !a.Found && !a.Served:
+			if !h.known {
+				return s.refused(errRelay), nil
+			}
+			s.do = doRelay
+			return s, nil
+		case err != nil:
+			return nil, err
+		case !a.Here && h.stage == stageCallee && s.uri == "":
+			s.retry = true
+			return s.refused(errMoves), nil
+		case !a.Here:
+			s.do, s.next = doPass, c.addresses(a.Place.Owner, a.Place.Heir)
+			s.hop = hop{stage: stageCallee, caller: h.caller, known: h.known, diverts: h.diverts}
+			return s, nil
+		case !a.Found:
+			return s.refused(errNotFound), nil
+		case a.AliasOf == "":
+			return c.called(s, q, h, a)
+		}
+		key, use, s.uri = a.AliasOf, ForRegister, "sip:"+uriKey(a.AliasOf)
+	}
+	return s.refused(errNotFound), nil
+}
+
+// called decides by the profile of who is called, who is at home here.
+func (c *Cache) called(s *step, q request, h hop, a *Answer) (*step, error) {
+	p, err := profileOf(a)
+	if err != nil {
+		return nil, err
+	}
+	s.key = a.Key
+	s.divert = hop{stage: stageDivert, caller: h.caller, known: true, diverts: h.diverts + 1}
+	s.diverts = make(map[string]string)
+	for _, r := range append(reasons, "FUNC") {
+		if to := c.target(p, r); q.invite && to != "" {
+			s.diverts[r] = to
+		}
+	}
+	r, to := screening.Accepts(p, screening.Caller{Key: h.caller}, time.Now()), s.diverts["FUNC"]
+	switch {
+	case r == screening.ErrBlocked:
+		return s.refused(r), nil
+	case r != nil:
+		to = s.diverts["FUNV"]
+	}
+	switch {
+	case to != "" && h.diverts >= maxDiverts:
+		return s.refused(errLoop), nil
+	case to != "":
+		s.do, s.uri, s.refusal = doDivert, to, r
+		return s, nil
+	case r != nil:
+		return s.refused(r), nil
+	}
+	if h.diverts >= maxDiverts {
+		s.diverts = nil
+	}
+	s.do, s.timeout = doServe, p.Timeout
+	owner := a.Place.Owner
+	if h.heir {
+		owner = ""
+	}
+	self := c.net.ID()
+	s.next = c.addresses(slices.DeleteFunc([]subjects.NodeID{owner, a.Place.Residence, a.Place.Heir}, func(n subjects.NodeID) bool {
+		return n == self || h.heir && n == a.Place.Owner
+	})...)
+	s.hop = hop{stage: stageFind}
+	return s, nil
+}
+
+// target is where p diverts to for a reason: the mailbox is at a voicemail server.
+func (c *Cache) target(p *subjects.Subscriber, reason string) string {
+	to := screening.Diverts(p, reason)
+	if to != screening.VoiceMailbox {
+		return to
+	}
+	s := c.net.View().Status
+	if p.Mailbox == "" || s == nil {
+		return ""
+	}
+	for _, m := range s.Roles[subjects.VoicemailServer] {
+		if a := m.Address(); m.State == subjects.Up && a.IsValid() {
+			host := a.String()
+			if a.Is6() {
+				host = "[" + host + "]"
+			}
+			return "sip:" + p.Mailbox + "@" + host
+		}
+	}
+	return ""
+}
+
+// uriKey is a key as it stands in a URI.
+func uriKey(key string) string {
+	i := strings.LastIndexByte(key, '@')
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,/"
+	var b strings.Builder
+	for _, x := range []byte(key[:i]) {
+		if strings.IndexByte(plain, x) >= 0 {
+			b.WriteByte(x)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", x)
+		}
+	}
+	return b.String() + key[i:]
+}

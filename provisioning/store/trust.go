@@ -1,0 +1,49 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"thor/subjects"
+)
+
+// Trust is whom proxies trust, and which domains are served.
+func (s *Store) Trust(ctx context.Context) (x *subjects.Trust, err error) {
+	err = s.snapshot(ctx, "read trust", func(t *tx) error {
+		x = &subjects.Trust{V: subjects.Version}
+		const peers = "SELECT ip, blocked, transit FROM sip_trusted ORDER BY ip LIMIT ?"
+		err := t.rows(peers, []any{subjects.MaxTrustedPeers + 1}, func(r *sql.Rows) error {
+			var p subjects.TrustedPeer
+			if err := r.Scan(&p.Network, &p.Blocked, &p.Transit); err != nil {
+				return err
+			}
+			_, n, err := peerAddress(p.Network)
+			if err != nil {
+				return nil // others wrote that
+			}
+			p.Network = n.String()
+			x.Peers = append(x.Peers, p)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		const domains = "SELECT domain FROM sip_domains ORDER BY domain LIMIT ?"
+		return t.rows(domains, []any{subjects.MaxServedDomains + 1}, func(r *sql.Rows) error {
+			var d string
+			err := r.Scan(&d)
+			x.Domains = append(x.Domains, d)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if x.MorePeers = len(x.Peers) > subjects.MaxTrustedPeers; x.MorePeers {
+		x.Peers = x.Peers[:subjects.MaxTrustedPeers]
+	}
+	if x.MoreDomains = len(x.Domains) > subjects.MaxServedDomains; x.MoreDomains {
+		x.Domains = x.Domains[:subjects.MaxServedDomains]
+	}
+	return x, nil
+}
