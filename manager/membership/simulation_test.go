@@ -19,7 +19,9 @@ var (
 )
 
 // simulated has hold-downs short enough to end within a simulation.
-func simulated() membership.Config { return membership.Config{MaxHoldDown: time.Minute} }
+func simulated() membership.Config {
+	return membership.Config{MaxHoldDown: time.Minute, Identities: true}
+}
 
 // TestNoLiveMemberVanishesUnderRandomFaults plays many seeds of a network of 30
 // nodes and 3 brokers under random faults, then heals it.
@@ -223,6 +225,7 @@ var kinds = map[string]func(w *world) bool{
 			return false
 		}
 		b.alive, b.stuck = false, nil
+		clear(b.words)
 		w.abandon(b, func() time.Duration { return w.between(60, 400) })
 		w.after(w.between(2000, 30_000), func() {
 			b.alive = true
@@ -302,9 +305,34 @@ var kinds = map[string]func(w *world) bool{
 		w.after(w.between(500, 30_000), func() {
 			o.cut = false
 			o.table.Blind(w.clock())
+			w.ask(o)
 			w.arm(o)
 		})
 		return true
+	},
+	"renewal with another address": func(w *world) bool {
+		p := w.pick()
+		if p == nil || p.connected < 0 {
+			return false
+		}
+		w.renew(p)
+		w.hangUp(p, "Client Closed", w.between(4, 30)) // it connects again with the new one
+		w.connect(p, w.between(1, 50))
+		return true
+	},
+	"broker is upgraded": func(w *world) bool {
+		for _, b := range w.brokers {
+			if b.words == nil && w.allSound() && w.rng.IntN(4) == 0 {
+				b.alive, b.stuck, b.words = false, nil, map[string]subjects.Identity{}
+				w.abandon(b, func() time.Duration { return w.between(60, 400) })
+				w.after(w.between(2000, 4000), func() {
+					b.alive = true
+					w.start(w.proc(subjects.NodeID(b.name)))
+				})
+				return true
+			}
+		}
+		return false
 	},
 	"standby takes over": func(w *world) bool {
 		if w.standby.paused || w.standby.cut {

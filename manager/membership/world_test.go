@@ -30,6 +30,7 @@ type world struct {
 	standby *observer
 	status  *subjects.Status // of the active one, after its last event
 	orderly bool             // the bus loses, doubles and reorders nothing
+	mixed   bool             // one broker tells nothing of certificates
 
 	hash     hash.Hash64  // of all that the table said, when wanted
 	trace    func(string) // gets a line for all that happens, when wanted
@@ -47,6 +48,7 @@ type observer struct {
 	due    time.Duration // when the table is called next
 	held   []message
 	beats  map[string]time.Duration // when the last one of "node role" was taken
+	asked  time.Duration            // when it asked brokers for what certificates say
 }
 
 // A message is what an observer does on receipt.
@@ -61,6 +63,7 @@ type simBroker struct {
 	rejoined time.Duration // when that ended
 	stuck    []message
 	conns    int
+	words    map[string]subjects.Identity // of certificates, by serial; nil: it is of a version that tells nothing of them
 }
 
 // A proc is one process with one connection, under one or more roles.
@@ -81,6 +84,9 @@ type proc struct {
 	broker    *simBroker
 	via       string
 	life      int // raised to make scheduled things of an earlier life void
+
+	certificate subjects.Identity
+	certified   int // how many it had
 
 	connected time.Duration // since when it can be heard; -1: it cannot
 	cause     string        // of the last loss of its connection
@@ -114,8 +120,11 @@ func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
 		faults: map[string]int{}, removals: map[string]int{},
 	}
 	for i := range 3 {
-		b := &simBroker{name: fmt.Sprintf("b%d", i+1), alive: true}
+		b := &simBroker{name: fmt.Sprintf("b%d", i+1), alive: true, words: map[string]subjects.Identity{}}
 		w.brokers = append(w.brokers, b)
+	}
+	if w.mixed = seed%4 == 3; w.mixed {
+		w.brokers[w.rng.IntN(3)].words = nil
 	}
 	names := []subjects.Role{"sip_proxy", "media_relay", "voicemail_server", "xcap_server", "my_role"}
 	for i := range nodes {
@@ -124,11 +133,13 @@ func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
 			p.roles = append(p.roles, names[r])
 		}
 		slices.Sort(p.roles)
+		w.renew(p)
 		w.procs = append(w.procs, p)
 		w.start(p)
 	}
 	for _, b := range w.brokers {
 		p := &proc{node: b.name, roles: []subjects.Role{subjects.EventServer}, broker: b}
+		w.renew(p)
 		w.procs = append(w.procs, p)
 		w.start(p)
 	}
@@ -136,6 +147,7 @@ func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
 		o.table.Advance(w.clock())
 		w.arm(o)
 	}
+	w.lie()
 	return w
 }
 
@@ -184,6 +196,9 @@ func (w *world) arm(o *observer) {
 		if !o.paused {
 			o.table.Advance(w.clock())
 			w.check(o)
+			if o.table.Waiting() > 0 && w.now-o.asked >= 500*time.Millisecond {
+				w.ask(o)
+			}
 		}
 		w.arm(o)
 	})
@@ -227,7 +242,6 @@ func (w *world) carry(b *simBroker, do message) {
 // start lets p begin a new life.
 func (w *world) start(p *proc) {
 	p.boots++
-	p.addresses = []netip.Addr{address(p.node)}
 	p.boot = fmt.Sprintf("%s-%d", p.node, p.boots)
 	p.life++
 	p.seq, p.alive, p.frozen, p.leaving, p.state, p.connected = 0, true, false, false, subjects.Up, -1
@@ -266,6 +280,7 @@ func (w *world) connect(p *proc, d time.Duration) {
 		b.conns++
 		w.log("%s connects as %s#%d", p.node, b.name, b.conns)
 		p.broker, p.via, p.connected = b, fmt.Sprintf("%s#%d", b.name, b.conns), w.now
+		w.tell(b, p.certificate)
 		w.beat(p)
 	})
 }
@@ -289,6 +304,9 @@ func (w *world) say(p *proc, s subjects.State) {
 		}
 		if p.plain {
 			a.Boot, a.Seq = "", 0
+		}
+		if p.server() && p.broker.words != nil {
+			a.Attrs = subjects.Attrs{subjects.AttrIdentity: "1"}
 		}
 		w.carry(p.broker, func(o *observer) {
 			b := a // the table keeps it
@@ -337,6 +355,9 @@ func (w *world) check(o *observer) {
 	if err := s.Check(); err != nil {
 		w.broke("the status breaks the rules: %v", err)
 	}
+	if m := s.Member("sip_proxy", liar); m != nil {
+		w.broke("the liar is in the status: %+v", *m)
+	}
 	for _, e := range events {
 		if w.hash != nil {
 			fmt.Fprintln(w.hash, e.Time.Sub(t0), e.Kind, e.Role, e.Node, e.Detail)
@@ -375,6 +396,8 @@ func (w *world) takeOver(next, standby *observer) {
 	}
 	w.arm(w.active)
 	w.arm(w.standby)
+	w.ask(w.active)
+	w.ask(w.standby)
 }
 
 func (w *world) proc(id subjects.NodeID) *proc {
