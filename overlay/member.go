@@ -69,6 +69,10 @@ func (n *Node) Join(m Member) (*Membership, error) {
 	if err := n.check(&m); err != nil {
 		return nil, fmt.Errorf("join as %s: %w", m.Role, err)
 	}
+	if b := n.Identity().Bound(m.Role); m.Weight > b.Weight || m.Priority > 0 && m.Priority < b.Priority {
+		n.log.Warn().Str("role", string(m.Role)).Int("weight", m.Weight).Int("priority", m.Priority).
+			Msg("managers cut weight and priority to the bound of the certificate")
+	}
 	ms := &Membership{n: n, role: m.Role, member: m, change: make(chan struct{}, 1)}
 	ms.change <- struct{}{}
 	n.mu.Lock()

@@ -24,6 +24,13 @@
 // all, as suspect: a wrong address lets a client retry, no address is cached.
 // A draining member that fails stays draining: the operator's wish outranks.
 //
+// # What a member may claim
+//
+// With Config.Identities, addresses, weight and priority are held against what
+// brokers say of certificates. A new or wider claim waits for such a word; a
+// member in the status keeps what it has there for want of one. A revoked
+// certificate takes its members out, dead ones too.
+//
 // # The guards
 //
 // Silence usually is the observer's fault or the network's, so it is doubted
