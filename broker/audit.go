@@ -28,6 +28,9 @@ func (b *Broker) auditList(who, from string, changed bool, err error) {
 		}
 		e.What += ": " + strings.Join(held, ", ")
 	}
+	if from == "" {
+		e.From = "another broker" // its answer to our question
+	}
 	if err != nil {
 		e.Detail = err.Error()
 	}

@@ -55,8 +55,8 @@ func TestRevocationListsAreAudited(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, wants := range [][]string{
-		{`"act":"revoke"`, `number 2 with 1 revoked`, `"outcome":"ok"`},
-		{`"act":"revoke"`, `"outcome":"refused","detail":"`},
+		{`"who":"ops","act":"revoke"`, `number 2 with 1 revoked`, `"outcome":"ok"`},
+		{`"who":"ops","act":"revoke"`, `"outcome":"refused","detail":"`},
 		{`"who":"local"`, `number 3 with 2 revoked`, `"from":"` + file + `"`, `"outcome":"ok"`},
 	} {
 		got := log.next(t)

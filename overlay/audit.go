@@ -1,15 +1,13 @@
 package overlay
 
 import (
-	"strings"
-
 	"thor/overlay/audit"
 	"thor/subjects"
 )
 
 // auditDrain notes that r drained or resumed role.
 func (n *Node) auditDrain(r *Request, role subjects.Role, on bool, err error) {
-	e := audit.Entry{Who: sender(r.Subject), Act: audit.Resume, What: string(role) + " of " + string(n.id), Outcome: audit.OK}
+	e := audit.Entry{Who: string(r.Sender()), Act: audit.Resume, What: string(role) + " of " + string(n.id), Outcome: audit.OK}
 	if on {
 		e.Act = audit.Drain
 	}
@@ -21,13 +19,4 @@ func (n *Node) auditDrain(r *Request, role subjects.Role, on bool, err error) {
 	}
 	e.From = e.Who
 	n.cfg.Audit.Write(e)
-}
-
-// sender is the node that a request names as its sender, after the verb; empty
-// if it names none.
-func sender(subject string) string {
-	if t := strings.Split(subject, "."); len(t) == 6 { // thor.node.<node>.<role>.<verb>.<sender>
-		return t[5]
-	}
-	return ""
 }

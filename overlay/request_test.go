@@ -89,8 +89,8 @@ func TestOperatorDrainsAndResumesAndARestartRemembers(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 		for _, want := range []string{
-			`"act":"drain","what":"sip_proxy of n1"`, `"act":"drain","what":"all roles of n1"`,
-			`"act":"resume","what":"sip_proxy of n1"`, `"act":"resume","what":"all roles of n1"`,
+			`"who":"op","act":"drain","what":"sip_proxy of n1"`, `"who":"op","act":"drain","what":"all roles of n1"`,
+			`"who":"op","act":"resume","what":"sip_proxy of n1"`, `"who":"op","act":"resume","what":"all roles of n1"`,
 		} {
 			if strings.Count(audited.String(), want) != 1 {
 				t.Errorf("audit log lacks %s:\n%s", want, audited.String())
