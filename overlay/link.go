@@ -274,6 +274,11 @@ func (n *Node) refused(nc *nats.Conn, err error) {
 		n.presenceRefused(subject, err)
 	}
 	n.once("refused "+subject, func() {
+		if !publish && strings.HasPrefix(subject, subjects.RequestPrefix(n.id)) {
+			// Requests in a role whose announcement is refused, and logged, too.
+			n.log.Debug().Str("subject", subject).Msg("no requests in this role")
+			return
+		}
 		n.log.Error().Str("subject", subject).Bool("publish", publish).Msg("the broker does not permit this node the subject")
 	})
 	n.link.mu.Lock()

@@ -31,8 +31,11 @@ func NeedsSender(verb string) bool {
 // Request is the subject of a request to one member of a role on a node. This
 // form names no sender: it may read, and change nothing.
 func Request(node NodeID, role Role, verb string) string {
-	return "thor.node." + string(node) + "." + string(role) + "." + verb
+	return RequestPrefix(node) + string(role) + "." + verb
 }
+
+// RequestPrefix is how the subjects of all requests to node begin.
+func RequestPrefix(node NodeID) string { return "thor.node." + string(node) + "." }
 
 // RequestFrom is the subject of a request that names its sender. The broker lets
 // only the sender's certificate publish on it.
