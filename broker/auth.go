@@ -36,6 +36,8 @@ type gate struct {
 	log   zerolog.Logger
 	m     *metrics
 
+	permit func(id *identity.Identity, self bool) *server.Permissions
+
 	open  chan struct{}   // closed when account may be used
 	thor  *server.Account // the running server's account of all members; set before open is closed
 	limit time.Duration   // how long a connection waits for open
@@ -100,6 +102,7 @@ func newGate(creds *identity.Credentials, w *witness, log zerolog.Logger, m *met
 		log:   limited(log, 10, m.suppressed.WithLabelValues("broker")),
 		open:  make(chan struct{}),
 		limit: 5 * time.Second, patience: longerTrust,
+		permit: permissions,
 		tokens: make(map[string]insider),
 		peers:  make(map[uint64]*peer),
 		routes: make(map[[sha256.Size]byte]*peer),
@@ -132,7 +135,7 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 	u := &server.User{
 		Username:    string(id.Node), // what events, Connz and logs show
 		Account:     g.thor,
-		Permissions: permissions(id, self),
+		Permissions: g.permit(id, self),
 	}
 	if !self {
 		u.ConnectionDeadline = id.NotAfter // TLS looks at the date only once; zero in-process

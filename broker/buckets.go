@@ -32,7 +32,7 @@ var buckets = []bucket{
 func (b bucket) stream() string { return "KV_" + b.name }
 
 const (
-	bucketCopies = 3                      // where there are so many brokers
+	bucketCopies = 3                      // of a cluster that has so many brokers; with fewer there is one copy
 	bucketTick   = 250 * time.Millisecond // until all buckets are there; then jetStreamTick
 	bucketWait   = 1500 * time.Millisecond
 )
@@ -52,15 +52,16 @@ func (b bucket) config(copies int) jetstream.StreamConfig {
 	return c
 }
 
-// ensure makes a bucket, with as many copies as there are brokers for, gives one
-// that was made when there were fewer more copies, and one of an earlier version
-// its republication. It never makes a bucket smaller.
-func (b bucket) ensure(ctx context.Context, js jetstream.JetStream) error {
+// ensure makes a bucket of so many copies, gives one that was made with fewer
+// more, and one of an earlier version its republication. It never makes a bucket
+// smaller.
+func (b bucket) ensure(ctx context.Context, js jetstream.JetStream, copies int) error {
 	ctx, cancel := context.WithTimeout(ctx, bucketWait)
 	defer cancel()
 	have, err := js.Stream(ctx, b.stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if _, err = js.CreateStream(ctx, b.config(bucketCopies)); err != nil {
+		_, err = js.CreateStream(ctx, b.config(copies))
+		if err != nil && copies > 1 { // not all of the brokers have JetStream yet
 			_, err = js.CreateStream(ctx, b.config(1))
 		}
 	}
@@ -71,18 +72,12 @@ func (b bucket) ensure(ctx context.Context, js jetstream.JetStream) error {
 		return nil
 	}
 	is := have.CachedInfo().Config
-	want := b.config(bucketCopies)
+	want := b.config(max(copies, is.Replicas))
 	want.Storage = is.Storage // cannot be changed
-	if is.Replicas < bucketCopies {
-		if _, err := js.UpdateStream(ctx, want); err == nil {
-			return nil
-		}
-		want.Replicas = is.Replicas // there are no brokers for more
-	}
-	if want.RePublish == nil || is.RePublish != nil && *is.RePublish == *want.RePublish {
+	told := want.RePublish == nil || is.RePublish != nil && *is.RePublish == *want.RePublish
+	if told && is.Replicas == want.Replicas {
 		return nil
 	}
-	want.Replicas = is.Replicas
 	if _, err := js.UpdateStream(ctx, want); err != nil {
 		return fmt.Errorf("change the bucket %s: %w", b.name, err)
 	}
@@ -98,9 +93,13 @@ func (b *Broker) keepBuckets(ctx context.Context, s *server.Server, own *nats.Co
 	}
 	failing := false
 	keep := func() error {
+		copies := 1
+		if len(remoteNames(s))+1 >= bucketCopies {
+			copies = bucketCopies
+		}
 		var errs []error
 		for _, k := range buckets {
-			errs = append(errs, k.ensure(ctx, js))
+			errs = append(errs, k.ensure(ctx, js, copies))
 		}
 		return errors.Join(errs...)
 	}

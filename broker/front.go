@@ -30,6 +30,7 @@ type front struct {
 	usage   *usage
 	door    *door
 	limits  frontLimits
+	pace    func(*identity.Identity) *pace
 	ready   chan *member
 	done    chan struct{}
 	taken   atomic.Bool // nats-server accepts from it
@@ -62,7 +63,7 @@ const recordHandshake = 0x16
 func newFront(l net.Listener, creds *identity.Credentials, log zerolog.Logger, m *metrics, u *usage, limits frontLimits) *front {
 	return &front{
 		Listener: l, creds: creds, tls: creds.ServerTLS(),
-		log: limited(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits,
+		log: limited(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits, pace: paceOf,
 		door:  newDoor(limits.waiting, limits.bySource, limits.handshakes),
 		ready: make(chan *member), done: make(chan struct{}), members: make(map[*member]struct{}),
 	}

@@ -41,7 +41,7 @@ type memberAddr struct {
 }
 
 func newMember(f *front, c *tls.Conn, id *identity.Identity) *member {
-	m := &member{Conn: c, front: f, id: id, pace: paceOf(id)}
+	m := &member{Conn: c, front: f, id: id, pace: f.pace(id)}
 	m.addr = memberAddr{c.RemoteAddr(), m}
 	m.tally = tally{node: id.Node, exempt: m.pace == nil}
 	m.filter.r = m

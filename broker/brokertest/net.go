@@ -129,16 +129,30 @@ func (s *Server) Start() {
 	StartAll(s)
 }
 
+// Make makes the Broker of a prepared server, for tests that change it before Begin.
+func (s *Server) Make() {
+	s.net.t.Helper()
+	var err error
+	if s.Broker, err = broker.New(s.Config); err != nil {
+		s.net.t.Fatal(err)
+	}
+}
+
+// Begin runs what Make made, and returns when it is ready.
+func (s *Server) Begin() {
+	s.net.t.Helper()
+	var ready func()
+	ready, s.Stop = launch(s.net.t, s.Broker)
+	ready()
+}
+
 // StartAll starts brokers at the same time: a cluster that starts one by one
 // takes longer to elect JetStream's leader.
 func StartAll(servers ...*Server) {
 	var ready []func()
 	for _, s := range servers {
 		s.net.t.Helper()
-		var err error
-		if s.Broker, err = broker.New(s.Config); err != nil {
-			s.net.t.Fatal(err)
-		}
+		s.Make()
 		var r func()
 		r, s.Stop = launch(s.net.t, s.Broker)
 		ready = append(ready, r)
