@@ -7,11 +7,13 @@ import (
 	"net/http"
 
 	"thor/cmd/thor/internal/config"
+	"thor/cmd/thor/internal/sdnotify"
 	"thor/nodeagent"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/secret"
 	"thor/nodeagent/subscribers"
+	"thor/nodeagent/subscribers/kept"
 	"thor/subjects"
 )
 
@@ -20,9 +22,11 @@ import (
 // registered with its Kamailio.
 func besideSubscribers(d *daemon, p part, lc *local.Config) (part, *kamailio.Answers, error) {
 	if c := d.file.Node.Subscribers; c != nil {
-		cache, err := subscribers.New(subscribers.Config{
-			Overlay: d.net, Max: c.Max, Grace: c.Grace, Log: d.log, Metrics: d.registerer(),
-		})
+		sc := subscribers.Config{Overlay: d.net, Max: c.Max, Grace: c.Grace, Log: d.log, Metrics: d.registerer()}
+		if sdnotify.Kept() {
+			sc.Kept, sc.Restored = kept.Open(string(d.net.ID()), d.inherited.Stored(kept.Name), sdnotify.Keeper{}, d.log)
+		}
+		cache, err := subscribers.New(sc)
 		if err != nil {
 			return nil, nil, err
 		}

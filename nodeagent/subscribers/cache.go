@@ -65,6 +65,9 @@ func New(cfg Config) (*Cache, error) {
 	if c.metrics, err = newMetrics(cfg.Metrics, c); err != nil {
 		return nil, fmt.Errorf("subscribers: register metrics: %w", err)
 	}
+	if err := c.restore(); err != nil {
+		return nil, fmt.Errorf("subscribers: keep profiles over a restart: %w", err)
+	}
 	// Before the network runs: no notice shall miss this node once it is reached.
 	c.net.Handle(subjects.Agent, subjects.VerbSubscriber, c.noticed)
 	c.net.Handle(subjects.Agent, subjects.VerbHandover, c.handed)
@@ -87,6 +90,9 @@ func (c *Cache) Run(ctx context.Context) error {
 	g.Go(func() { c.followNetwork(ctx) })
 	g.Go(func() { c.refillLoop(ctx) })
 	g.Go(func() { c.followTrust(ctx) })
+	if c.cfg.Kept != nil {
+		g.Go(func() { c.keepLoop(ctx) })
+	}
 	<-ctx.Done()
 	c.end()
 	g.Wait()

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"thor/nodeagent/subscribers/kept"
 	"thor/overlay"
 	"thor/overlay/lookup"
 	"thor/subjects"
@@ -61,6 +62,10 @@ type Config struct {
 	// is kept, in case it comes back, 1 s to 1 h; 0: 60 s. Programs are told the
 	// other node from 2 s after the change on.
 	Grace time.Duration
+	// Kept is where profiles outlive the process, and Restored what was found in it;
+	// nil: a restart begins with none.
+	Kept     *kept.Log
+	Restored []kept.Record
 	// Log receives what an operator would act on. The zero value is silent.
 	Log zerolog.Logger
 	// Metrics registers thor_subscribers_…; nil: none.

@@ -15,7 +15,10 @@
 // read here gives that revision or a newer one. What may be old, because this
 // node was cut off or the subscriber was another's meanwhile, is asked for anew
 // when it is read; if nobody answers, it is given and marked as stale. Profiles
-// are bounded in number and in memory only: a restart begins with none.
+// are bounded in number and on no disk. A supervisor may keep them over a restart of
+// the process, see package kept: what was held before is asked for when it is read,
+// and given as stale only if nobody answers. A change that was acknowledged is never
+// undone by that.
 //
 // # What it is not
 //

@@ -22,6 +22,13 @@ type shelf struct {
 	all      uint64 // seq when all of them became so
 	gap      bool   // nobody would tell this node of a change now
 	evicted  uint64
+	journal  journal // nil: nothing outlives the process
+}
+
+// A journal is told of what is held, in the order in which it changes.
+type journal interface {
+	Put(profile []byte) // a subjects.Subscriber as JSON
+	Drop(key string)
 }
 
 // An entry is what is known of one key.
@@ -94,9 +101,13 @@ func (s *shelf) put(p *subjects.Subscriber, asked uint64, mine bool, now time.Ti
 	default:
 		return false
 	}
+	known := e != nil && e.revision == p.Revision && e.absent() == p.Deleted
 	if e == nil {
 		e = &entry{key: p.Key}
 		s.entries[p.Key] = e
+	}
+	if !known {
+		s.record(p)
 	}
 	e.revision, e.ha1, e.aliasOf = p.Revision, p.HA1, p.AliasOf
 	e.body, e.until, e.served = nil, time.Time{}, p.Served
@@ -110,6 +121,23 @@ func (s *shelf) put(p *subjects.Subscriber, asked uint64, mine bool, now time.Ti
 	s.own(e, mine, now)
 	s.shelve(e)
 	return true
+}
+
+// record tells the journal of p, before anything that is held says so. That there
+// never was such a subscriber is not worth it.
+func (s *shelf) record(p *subjects.Subscriber) {
+	if s.journal != nil && (!p.Deleted || p.Revision > 0) {
+		s.journal.Put(p.Encode())
+	}
+}
+
+// restore takes what an earlier process held: each is asked for before it counts
+// as current.
+func (s *shelf) restore(p *subjects.Subscriber, now time.Time) {
+	if s.all == 0 {
+		s.suspectAll()
+	}
+	s.put(p, 0, true, now)
 }
 
 // own notes whose e is.
@@ -137,6 +165,9 @@ func (s *shelf) shelve(e *entry) {
 }
 
 func (s *shelf) drop(e *entry) {
+	if s.journal != nil && (!e.absent() || e.revision > 0) {
+		s.journal.Drop(e.key)
+	}
 	e.list.remove(e)
 	delete(s.entries, e.key)
 }

@@ -3,11 +3,13 @@ package sdnotify
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,11 +68,13 @@ func (fs Files) Listeners() (out []net.Listener) {
 	return out
 }
 
-// Stored are the files of a name that an earlier process stored.
-func (fs Files) Stored(name string) (out []*os.File) {
+// Stored are the files that an earlier process stored under names that begin so.
+// Of several with one name it is the last.
+func (fs Files) Stored(prefix string) map[string]*os.File {
+	out := make(map[string]*os.File)
 	for _, f := range fs {
-		if f.Name == name {
-			out = append(out, f.File)
+		if strings.HasPrefix(f.Name, prefix) {
+			out[f.Name] = f.File
 		}
 	}
 	return out
@@ -95,3 +99,45 @@ func Store(name string, f *os.File) error {
 
 // Forget has the supervisor drop all files of a name.
 func Forget(name string) { Send("FDSTOREREMOVE=1\nFDNAME=" + name) }
+
+// barrierTime is how long Store waits for the supervisor.
+const barrierTime = 5 * time.Second
+
+// A Keeper has the supervisor keep files, and waits until it does.
+type Keeper struct{}
+
+// Kept reports whether there is a supervisor that may keep files.
+func Kept() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
+// Store is Store, and returns once the supervisor has dealt with it.
+func (Keeper) Store(name string, f *os.File) error {
+	if err := Store(name, f); err != nil {
+		return err
+	}
+	return barrier()
+}
+
+// Forget is Forget.
+func (Keeper) Forget(name string) { Forget(name) }
+
+// barrier returns when the supervisor has dealt with all that was sent before,
+// sd_notify_barrier(3): it closes the end of a pipe then.
+func barrier() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	err = send("BARRIER=1", w)
+	_ = w.Close()
+	if err != nil {
+		return fmt.Errorf("barrier: %w", err)
+	}
+	if err := r.SetReadDeadline(time.Now().Add(barrierTime)); err != nil {
+		return err
+	}
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("the supervisor does not answer: %w", err)
+	}
+	return nil
+}

@@ -4,6 +4,7 @@
 package sdnotify
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -36,8 +37,16 @@ func send(state string, f *os.File) error {
 	if f != nil {
 		rights = unix.UnixRights(int(f.Fd()))
 	}
-	_, _, err = c.WriteMsgUnix([]byte(state), rights, nil)
-	return err
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		sent = unix.Sendmsg(int(fd), []byte(state), rights, nil, unix.MSG_NOSIGNAL)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	return errors.Join(err, sent)
 }
 
 // Reloading announces a reload; READY=1 ends it. MONOTONIC_USEC is what

@@ -49,6 +49,11 @@ func (l *layout) nodes() error {
 		if err := l.daemon(2, name, "node", subjects.SIPProxy, toml); err != nil {
 			return err
 		}
+		agent := l.children[len(l.children)-1]
+		agent.store = newFDStore(filepath.Join(l.Dir, name, "notify.sock"))
+		agent.listen = []socketAddr{
+			{"tcp", fmt.Sprintf("%s:9501", a)}, {"tcp", fmt.Sprintf("%s:9500", a)},
+		}
 		if err := l.sip(name+"-sip", name, program, kind, a); err != nil {
 			return err
 		}

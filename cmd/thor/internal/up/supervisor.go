@@ -28,6 +28,9 @@ type child struct {
 
 	prepare func(context.Context) error // what it needs before its first start and takes a while; nil: nothing
 
+	listen []socketAddr // sockets that it inherits, open for as long as it is to run
+	store  *fdStore     // what it has kept over a restart; nil: it keeps nothing
+
 	want  bool      // it is to run
 	asked time.Time // when it was to be started while it still ran
 	cmd   *exec.Cmd
@@ -152,6 +155,11 @@ func (s *supervisor) spawn(c *child) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	// The child gets no terminal signals (Ctrl-C is ours to pass on), and none outlives us.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if c.store != nil {
+		if err := c.store.hand(cmd, c.listen); err != nil {
+			return fmt.Errorf("start %s: %w", c.Name, err)
+		}
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", c.Name, err)
 	}
@@ -174,6 +182,9 @@ func (s *supervisor) reap(c *child, cmd *exec.Cmd, done chan struct{}) {
 	defer s.mu.Unlock()
 	close(done)
 	c.cmd, c.PID = nil, 0
+	if c.store != nil && (!c.want || s.ending || err == nil) {
+		c.store.drop() // stopped, as systemd would have it: only a restart keeps
+	}
 	switch {
 	case !c.want || s.ending:
 		c.State = stopped
