@@ -84,6 +84,7 @@ func grants() []grant {
 		{toProvisioning, publish, "thor.node.*._." + subjects.VerbStatistics, "ask a node how many subscribers are online"},
 		{toProvisioning, publish, "thor.node.*._." + subjects.VerbLocations, "ask a node where subscribers are registered"},
 		{toProxy, publish, "thor.node.*._." + subjects.VerbHandover + ".<node>", "tell a node which subscribers it has to serve now"},
+		{toProxy, publish, "thor.node.*._." + subjects.VerbProfile + ".<role>.<node>", "ask the heir of its subscribers for one, as itself"},
 
 		{toOperator, subscribe, "thor.>", "see everything"},
 		{toOperator, subscribe, "_ANSWER.<node>.>", "receive answers to it, which no other node may"},

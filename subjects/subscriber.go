@@ -187,6 +187,17 @@ func parse[T any](b []byte, limit int, m *T, v func() int, keys func() []string)
 
 const maxKeysMessage = MaxKeys*(MaxKey+30) + 1024
 
+// VerbProfile is the verb with which the owner of a subscriber asks the heir's
+// node agent for the profile, when no provisioning server answers.
+const VerbProfile = "profile"
+
+// ProfileRequest is the subject on which asker, in role, asks heir for a
+// SubscriberRequest; the answer is a Subscriber. The broker lets only asker
+// publish it.
+func ProfileRequest(heir NodeID, role Role, asker NodeID) string {
+	return AgentRequest(heir, VerbProfile) + "." + string(role) + "." + string(asker)
+}
+
 // Encode returns the wire form.
 func (s *Subscriber) Encode() []byte { return encode(s) }
 

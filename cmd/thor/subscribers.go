@@ -22,7 +22,7 @@ import (
 // registered with its Kamailio.
 func besideSubscribers(d *daemon, p part, lc *local.Config) (part, *kamailio.Answers, error) {
 	if c := d.file.Node.Subscribers; c != nil {
-		sc := subscribers.Config{Overlay: d.net, Max: c.Max, Grace: c.Grace, Log: d.log, Metrics: d.registerer()}
+		sc := subscribers.Config{Overlay: d.net, Max: c.Max, Grace: c.Grace, Audit: d.audit, Log: d.log, Metrics: d.registerer()}
 		if sdnotify.Kept() {
 			sc.Kept, sc.Restored = kept.Open(string(d.net.ID()), d.inherited.Stored(kept.Name), sdnotify.Keeper{}, d.log)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
@@ -43,6 +44,9 @@ type Cache struct {
 	down    time.Time // until then no provisioning server is asked for a read
 	sick    map[subjects.NodeID]time.Time
 	through uint64 // the revision up to which changes are known
+
+	limits limits
+	given  *audit.Tally // profiles that owners asked for
 }
 
 // New checks cfg and takes over the notices. It does no I/O and starts nothing;
@@ -59,6 +63,7 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c.shelf.gap = true // until provisioning said what changed
 	c.refill.max = cfg.Max
+	c.given = audit.NewTally(cfg.Audit, 0)
 	c.life, c.end = context.WithCancel(context.Background())
 	c.log = cfg.Log.With().Str("comp", "subscribers").Str("node", string(c.net.ID())).Logger()
 	var err error
@@ -71,6 +76,7 @@ func New(cfg Config) (*Cache, error) {
 	// Before the network runs: no notice shall miss this node once it is reached.
 	c.net.Handle(subjects.Agent, subjects.VerbSubscriber, c.noticed)
 	c.net.Handle(subjects.Agent, subjects.VerbHandover, c.handed)
+	c.net.Handle(subjects.Agent, subjects.VerbProfile, c.give)
 	return c, nil
 }
 
@@ -97,6 +103,7 @@ func (c *Cache) Run(ctx context.Context) error {
 	c.end()
 	g.Wait()
 	c.working.Wait()
+	c.given.Flush()
 	return nil
 }
 
@@ -197,6 +204,9 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 	if errors.Is(err, errNotOurs) && !a.Place.serves(c.net.ID()) {
 		a.Here = false
 		return a, nil
+	}
+	if err != nil {
+		c.inherit(ctx, a)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"thor/nodeagent/subscribers/kept"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/overlay/lookup"
 	"thor/subjects"
 )
@@ -66,6 +67,8 @@ type Config struct {
 	// nil: a restart begins with none.
 	Kept     *kept.Log
 	Restored []kept.Record
+	// Audit receives which profiles other nodes were given; nil: none does.
+	Audit *audit.Log
 	// Log receives what an operator would act on. The zero value is silent.
 	Log zerolog.Logger
 	// Metrics registers thor_subscribers_…; nil: none.

@@ -12,6 +12,7 @@ type metrics struct {
 	pulls   *prometheus.CounterVec
 	notices *prometheus.CounterVec
 	handed  *prometheus.CounterVec
+	given   *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, c *Cache) (*metrics, error) {
@@ -23,6 +24,7 @@ func newMetrics(reg prometheus.Registerer, c *Cache) (*metrics, error) {
 		pulls:   vec("asked_total", "Questions to provisioning servers, by what and result.", "verb", "result"),
 		notices: vec("notices_total", "Notices of a change, by result.", "result"),
 		handed:  vec("handed_over_total", "Subscribers handed over at changes of the lookup: told to others, received of others.", "direction"),
+		given:   vec("given_total", "Profiles that owners asked this node for as their heir, by result: ok, not held, refused.", "result"),
 	}
 	if reg == nil {
 		return m, nil
@@ -32,7 +34,7 @@ func newMetrics(reg prometheus.Registerer, c *Cache) (*metrics, error) {
 	}
 	var errs []error
 	for _, x := range []prometheus.Collector{
-		m.reads, m.pulls, m.notices, m.handed,
+		m.reads, m.pulls, m.notices, m.handed, m.given,
 		gauge("held", "Profiles held.", func() float64 { return float64(c.shelf.profiles.len) }),
 		gauge("absences", "Keys known to be no subscriber.", func() float64 { return float64(c.shelf.absences.len) }),
 		gauge("cut_off", "1 while what is held may be old because nobody could be asked what changed.", func() float64 {

@@ -40,12 +40,13 @@ type entry struct {
 	aliasOf  string
 	served   bool // of an absence: its domain has subscribers
 
-	asked uint64    // seq when it was asked for
-	doubt uint64    // seq when it became doubtful
-	least uint64    // the revision that is known to exist
-	until time.Time // when an absence ends that nobody tells the end of; else zero
-	lost  time.Time // since when another node's; zero: it is this node's
-	serve time.Time // until then it is answered although another node serves it
+	asked  uint64    // seq when it was asked for
+	doubt  uint64    // seq when it became doubtful
+	least  uint64    // the revision that is known to exist
+	until  time.Time // when an absence ends that nobody tells the end of; else zero
+	before bool      // an earlier process held it, and no other node was asked since
+	lost   time.Time // since when another node's; zero: it is this node's
+	serve  time.Time // until then it is answered although another node serves it
 
 	list       *list
 	prev, next *entry
@@ -117,7 +118,7 @@ func (s *shelf) put(p *subjects.Subscriber, asked uint64, mine bool, now time.Ti
 	case p.Revision == 0 || !p.Served: // no notice tells of a domain
 		e.until = now.Add(s.recall)
 	}
-	e.asked = max(e.asked, asked)
+	e.asked, e.before = max(e.asked, asked), false
 	s.own(e, mine, now)
 	s.shelve(e)
 	return true
@@ -138,6 +139,9 @@ func (s *shelf) restore(p *subjects.Subscriber, now time.Time) {
 		s.suspectAll()
 	}
 	s.put(p, 0, true, now)
+	if e := s.entries[p.Key]; e != nil {
+		e.before = true
+	}
 }
 
 // own notes whose e is.
