@@ -34,9 +34,13 @@ func TestUnitsAreGoodAndHardened(t *testing.T) {
 	if err != nil || len(units) != 6 {
 		t.Fatalf("%d units, %v", len(units), err)
 	}
+	sockets, err := filepath.Glob("../../deploy/systemd/*.socket")
+	if err != nil || len(sockets) != 1 {
+		t.Fatalf("%d sockets, %v", len(sockets), err)
+	}
 	dir := t.TempDir()
 	var here []string
-	for _, u := range units {
+	for _, u := range append(units, sockets...) {
 		b, err := os.ReadFile(u)
 		if err != nil {
 			t.Fatal(err)
@@ -50,6 +54,9 @@ func TestUnitsAreGoodAndHardened(t *testing.T) {
 			t.Fatal(err)
 		}
 		here = append(here, p)
+		if filepath.Ext(p) != ".service" {
+			continue
+		}
 		out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=20", p).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s is exposed above 2.0: %v\n%s", filepath.Base(u), err, lastLines(out))

@@ -72,6 +72,7 @@ listen = "127.0.0.1:4222"
 [manager]
 [dns]
 listen = ["127.0.0.1:53"]
+[node.subscribers]
 [[node.role]]
 role = "sip_proxy"
 [[node.role.check]]
@@ -124,6 +125,26 @@ for d in "${daemons[@]}"; do
 	await 20 "$d is back after SIGKILL" bash -c "[[ \$(systemctl show -P NRestarts $d) == 1 ]] && systemctl is-active --quiet $d"
 done
 await 30 "thor status: all is well again" operator status
+
+# What a node's machine is told, and who may hear it.
+[[ $(stat -c '%a %G' /etc/thor/local.secret) == '640 thor' ]]
+[[ $(stat -c '%a %G' /run/thor/node.sock) == '660 thor' ]]
+ask() { setpriv --reuid=65534 --regid=65534 --groups="$1" bash -c 'exec 3<>/dev/tcp/127.0.0.1/9501 && printf "GET /subscriber/a@example.net HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n" >&3 && head -1 <&3'; }
+ask 65534 | grep -q 401
+# shellcheck disable=SC2016 # perl expands it
+connect() { setpriv --reuid=65534 --regid=65534 --groups="$1" perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new("/run/thor/node.sock") or exit 1; print $s "GET /online/sip_proxy/127.0.0.1 HTTP/1.0\r\nHost: localhost\r\n\r\n"; print <$s>'; }
+if connect 65534; then exit 1; fi
+connect "$(getent group thor | cut -d: -f3)" | grep -q '"online":true'
+systemctl kill -s STOP thor-node
+systemctl kill -s KILL thor-node
+if setpriv --reuid=65534 --regid=65534 --clear-groups perl -MIO::Socket::INET -e 'IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1:9501") or exit 1'; then exit 1; fi
+await 20 "the sockets are held while the agent restarts" bash -c "systemctl is-active --quiet thor-node.socket && journalctl --no-pager -u thor-node | grep -c 'profiles of before\|local service listens' | grep -q ."
+systemctl restart thor-node
+systemctl is-active --quiet thor-node.socket
+systemctl stop thor-node
+await 5 "a stopped agent holds no sockets" bash -c '! systemctl is-active --quiet thor-node.socket && [[ ! -e /run/thor/node.sock ]]'
+systemctl start thor-node
+await 30 "thor status: all is well with the agent back" operator status
 
 declare -A pids
 for d in "${daemons[@]}"; do pids[$d]=$(systemctl show -P MainPID "$d"); done
