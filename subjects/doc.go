@@ -20,6 +20,7 @@
 //	                                    that role and node  that server          SubscriberRequest, ChangesRequest
 //	thor.node.<node>._.subscriber       provisioning server that node agent      SubscriberNotice a profile changed
 //	thor.node.<node>._.handover         SIP proxies         that node agent      HandoverNotice  the lookup changed
+//	thor.node.<heir>._.profile.<role>.<owner>  SIP proxies  that node agent      SubscriberRequest when no provisioning server answers
 //	thor.node.<node>._.{statistics,locations}
 //	                                    provisioning server that node agent      LocationsRequest on demand
 //	thor.crl.<sender>, thor.crl.get     operators, brokers  everybody            DER CRL         on revocation
