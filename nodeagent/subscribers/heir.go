@@ -97,7 +97,7 @@ func (c *Cache) holdsFor(key string) []byte {
 	case e == nil || e.revision < e.least || e.absent() && e.revision == 0:
 		return nil
 	case e.absent():
-		return (&subjects.Subscriber{V: subjects.Version, Key: key, Revision: e.revision, Deleted: true}).Encode()
+		return (&subjects.Subscriber{V: subjects.Version, Key: key, Revision: e.revision, Deleted: true, Served: e.served}).Encode()
 	}
 	return e.body
 }

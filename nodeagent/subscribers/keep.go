@@ -95,7 +95,7 @@ func (s *shelf) write(put func(profile []byte) error) error {
 			case e.absent() && e.revision == 0:
 				continue
 			case e.absent():
-				b = (&subjects.Subscriber{V: subjects.Version, Key: e.key, Revision: e.revision, Deleted: true}).Encode()
+				b = (&subjects.Subscriber{V: subjects.Version, Key: e.key, Revision: e.revision, Deleted: true, Served: e.served}).Encode()
 			}
 			if err := put(b); err != nil {
 				return err
