@@ -179,6 +179,7 @@ func TestRequestsForTheSnapshotCannotMakeAManagerSpeakElsewhere(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		m.reign(3, 0, 1000)
 		nc := m.cfg.Overlay.Conn()
+		synctest.Wait() // what it sends by itself at this moment
 		sent := nc.Stats().OutMsgs
 		for _, reply := range []string{"", "$JS.API.STREAM.DELETE.KV_thor_status", "thor.status", "thor.role.sip_proxy", "$KV.thor_election.manager"} {
 			m.answer(&nats.Msg{Subject: subjects.StatusGet, Reply: reply, Data: []byte(`{"v":1}`)})
