@@ -126,3 +126,20 @@ func TestPeersOfAResellerCountInSum(t *testing.T) {
 	w.ok(w.UpdateTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "203.0.113.9", Strip: new(1)}))
 	w.check()
 }
+
+// The database compares names without the blanks at their end: a name with one
+// must not be a way around what the name without it takes.
+func TestAPropertyHasOneName(t *testing.T) {
+	w := newWorld(t)
+	r := w.customer("r", 0)
+	c := w.customer("c", r)
+	w.allow("*.example", "", "1", r)
+	w.ok(w.grant(reseller(r), c, allowance.Domains, "a.example"))
+	for _, blank := range []string{" ", "  ", "\u00a0"} {
+		is(t, "by the customer for itself", w.grant(customer(c), c, allowance.Domains+blank, "*.example"), ngnpro.ErrInvalid)
+		is(t, "by the reseller for itself", w.grant(reseller(r), r, allowance.Peers+blank, "65536"), ngnpro.ErrInvalid)
+	}
+	is(t, "another domain", w.AddDomain(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "b.example"}), ngnpro.ErrForbidden)
+	w.ok(w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1"}))
+	is(t, "another peer", w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.2"}), ngnpro.ErrForbidden)
+}

@@ -69,6 +69,9 @@ func checkProperties(ps []ngnpro.CustomerProperty) error {
 	c.count("properties", len(ps))
 	for _, p := range ps {
 		c.word("properties.name", p.Name, maxName)
+		if strings.TrimSpace(p.Name) != p.Name { // the database takes it for the name without the blanks
+			c.fail("properties.name begins or ends with a blank")
+		}
 		c.opt("properties.category", p.Category, maxName)
 		c.text("properties.value", p.Value, maxInfo)
 		c.opt("properties.permission", p.Permission, 32)
