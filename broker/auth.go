@@ -42,7 +42,7 @@ type gate struct {
 	thor  *server.Account // the running server's account of all members; set before open is closed
 	limit time.Duration   // how long a connection waits for open
 
-	witness *witness // tells managers who is let in
+	identities *identityPublisher // tells managers who is let in
 
 	patience time.Duration // with connections of an authority that left the bundle
 
@@ -96,9 +96,9 @@ func (g *gate) due(now time.Time) bool {
 	return !g.again.IsZero() && !now.Before(g.again)
 }
 
-func newGate(creds *identity.Credentials, w *witness, log zerolog.Logger, m *metrics) *gate {
+func newGate(creds *identity.Credentials, w *identityPublisher, log zerolog.Logger, m *metrics) *gate {
 	return &gate{
-		creds: creds, witness: w, m: m,
+		creds: creds, identities: w, m: m,
 		log:   limited(log, 10, m.suppressed.WithLabelValues("broker")),
 		open:  make(chan struct{}),
 		limit: 5 * time.Second, patience: longerTrust,
@@ -130,7 +130,7 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 		return false
 	}
 	if !self {
-		g.witness.tell(id) // before anything this client says can pass
+		g.identities.tell(id) // before anything this client says can pass
 	}
 	u := &server.User{
 		Username:    string(id.Node), // what events, Connz and logs show
@@ -151,7 +151,7 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 func (g *gate) await(self bool) bool {
 	late := time.NewTimer(g.limit)
 	defer late.Stop()
-	wait := []chan struct{}{g.open, g.witness.ready}
+	wait := []chan struct{}{g.open, g.identities.ready}
 	if self {
 		wait = wait[:1]
 	}
@@ -169,7 +169,7 @@ func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, sel
 	if c.Kind() != server.CLIENT {
 		return nil, false, errKind
 	}
-	addr, ok := c.RemoteAddress().(*memberAddr)
+	addr, ok := c.RemoteAddress().(*clientAddr)
 	if !ok {
 		// Only in-process connections do not come through the front.
 		g.mu.Lock()
@@ -182,8 +182,8 @@ func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, sel
 	}
 	// The handshake verified it already. Once more, and remembered first, so
 	// that a revocation that came in between finds either the fault or the peer.
-	state := addr.member.ConnectionState()
-	id = addr.member.id
+	state := addr.conn.ConnectionState()
+	id = addr.conn.id
 	g.mu.Lock()
 	g.peers[c.GetID()] = &peer{chain: state.PeerCertificates, id: id, boot: c.GetOpts().Name}
 	g.mu.Unlock()

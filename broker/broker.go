@@ -36,18 +36,18 @@ import (
 
 // A Broker is one event server. Its methods may be called concurrently.
 type Broker struct {
-	cfg     Config
-	id      *identity.Identity // of the start; only the node name and domain stay for good
-	boot    string
-	log     zerolog.Logger
-	m       *metrics
-	gate    *gate
-	witness *witness
-	usage   *usage
-	front   *front // nil without a client port, and before Run
-	ready   chan struct{}
-	ran     atomic.Bool
-	srv     atomic.Pointer[server.Server] // nil before Run and after it
+	cfg        Config
+	id         *identity.Identity // of the start; only the node name and domain stay for good
+	boot       string
+	log        zerolog.Logger
+	m          *metrics
+	gate       *gate
+	identities *identityPublisher
+	usage      *usage
+	front      *front // nil without a client port, and before Run
+	ready      chan struct{}
+	ran        atomic.Bool
+	srv        atomic.Pointer[server.Server] // nil before Run and after it
 
 	lists     sync.Mutex                // orders what is taken and what is stored
 	cutBefore atomic.Pointer[time.Time] // no route may be older: a broker was revoked then
@@ -64,8 +64,8 @@ func New(cfg Config) (*Broker, error) {
 		log: cfg.Log.With().Str("comp", "broker").Str("node", string(cfg.Identity.Node)).Logger(),
 		m:   newMetrics(), usage: newUsage(cfg.NodeConnections, cfg.NodeSubscriptions),
 	}
-	b.witness = newWitness(cfg.Identity.Node, b.log)
-	b.gate = newGate(cfg.Credentials, b.witness, b.log, b.m)
+	b.identities = newIdentityPublisher(cfg.Identity.Node, b.log)
+	b.gate = newGate(cfg.Credentials, b.identities, b.log, b.m)
 	if err := b.m.register(cfg.Metrics, b); err != nil {
 		return nil, err
 	}
@@ -186,8 +186,8 @@ func (b *Broker) Run(ctx context.Context) error {
 		return err
 	}
 	defer own.Close()
-	b.witness.start(own)
-	b.witness.tell(b.identity())
+	b.identities.start(own)
+	b.identities.tell(b.identity())
 	b.log.Info().Str("addr", b.ClientURL()).Str("peer", b.ClusterURL()).Msg("broker ready")
 	close(b.ready)
 
@@ -315,7 +315,7 @@ func (b *Broker) connect() (*nats.Conn, error) {
 	// It may be cut off as any client, if the machine stands still for seconds.
 	own, err := nats.Connect("", b.inProcess(b.id, true), nats.Name(b.boot), nats.CustomInboxPrefix(subjects.JetStreamPrefix(b.id.Node)),
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1),
-		nats.ReconnectHandler(func(*nats.Conn) { b.witness.repeat() }), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		nats.ReconnectHandler(func(*nats.Conn) { b.identities.repeat() }), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			b.log.Error().Err(err).Msg("own connection")
 		}))
 	if err != nil {

@@ -91,19 +91,19 @@ func limits() []limit {
 	}
 }
 
-// A pace is the table made for one certificate: nil limits nothing.
-type pace [numTraffic]rate
+// rates are the table made for one certificate: nil limits nothing.
+type rates [numTraffic]rate
 
-// paceOf is what the certificate of id may send; nil for brokers and managers,
+// ratesOf is what the certificate of id may send; nil for brokers and managers,
 // which publish for everybody.
-func paceOf(id *identity.Identity) *pace {
+func ratesOf(id *identity.Identity) *rates {
 	if id.Has(subjects.EventServer) || id.Has(subjects.Manager) {
 		return nil
 	}
 	trusted := slices.ContainsFunc(id.Roles, func(r subjects.Role) bool {
 		return r == subjects.ProvisioningServer || r == subjects.Database
 	})
-	p := new(pace)
+	p := new(rates)
 	for _, l := range limits() {
 		p[l.class] = l.rate
 		if trusted && l.trusted.messages > 0 {

@@ -51,7 +51,7 @@ func (b *Broker) Permit(f func(*identity.Identity) *server.Permissions) {
 }
 
 // Hurry lifts the limits of rates from clients that connect from now on.
-func (b *Broker) Hurry() { b.front.pace = func(*identity.Identity) *pace { return nil } }
+func (b *Broker) Hurry() { b.front.rates = func(*identity.Identity) *rates { return nil } }
 
 // Own is a connection with what the broker itself may do.
 func (b *Broker) Own() (*nats.Conn, error) { return b.connect() }

@@ -25,8 +25,8 @@ const (
 // from no client: so nats-server tells the client, in the order of its messages.
 const refusedReply = "_R_."
 
-// A referee decides about what a filter reads. An error ends the connection.
-type referee interface {
+// A policy decides about what a filter reads. An error ends the connection.
+type policy interface {
 	// message is asked before the payload of a message has come.
 	message(subject []byte, size int) error
 	// control is asked for each other line.
@@ -48,10 +48,10 @@ const (
 )
 
 // A filter reads the NATS protocol of a client and lets through what its
-// referee allows. It accepts a part of what nats-server accepts: what it lets
+// policy allows. It accepts a part of what nats-server accepts: what it lets
 // through means the same to both. It does no I/O and knows no time.
 type filter struct {
-	r         referee
+	r         policy
 	state     filterState
 	line      []byte // of an unfinished control line, or a message whose headers are not complete
 	left      int    // bytes of payload or headers that are still to come
@@ -198,17 +198,17 @@ func (f *filter) control(i int) (int, error) {
 	return n, nil
 }
 
-// A fate is what becomes of a control line.
-type fate uint8
+// A verdict is what becomes of a control line.
+type verdict uint8
 
 const (
-	passes   fate = iota
-	hold          // until the message's headers have come
-	replaced      // by what was put
+	passes   verdict = iota
+	hold             // until the message's headers have come
+	replaced         // by what was put
 )
 
 // command decides about one control line.
-func (f *filter) command(line []byte) (fate, error) {
+func (f *filter) command(line []byte) (verdict, error) {
 	body := bytes.TrimSuffix(line[:len(line)-1], crlf[:1])
 	for _, c := range body {
 		if c < ' ' && c != '\t' {
@@ -254,7 +254,7 @@ func (f *filter) command(line []byte) (fate, error) {
 }
 
 // publish decides about the control line of a message.
-func (f *filter) publish(a [][]byte, headers bool) (fate, error) {
+func (f *filter) publish(a [][]byte, headers bool) (verdict, error) {
 	sizes := 1
 	if headers {
 		sizes = 2

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A judge is a referee that notes what it is asked.
-type judge struct {
+// A recorder is a policy that notes what it is asked.
+type recorder struct {
 	own  string // prefix of allowed replies
 	log  []string
 	stop int // error at so many calls; 0 is never
@@ -17,19 +17,19 @@ type judge struct {
 
 var errStop = errors.New("enough")
 
-func (j *judge) note(format string, a ...any) error {
+func (j *recorder) note(format string, a ...any) error {
 	j.log = append(j.log, fmt.Sprintf(format, a...))
 	if len(j.log) == j.stop {
 		return errStop
 	}
 	return nil
 }
-func (j *judge) message(s []byte, n int) error { return j.note("message %s %d", s, n) }
-func (j *judge) control() error                { return nil }
-func (j *judge) subscribed(sid []byte) error   { return j.note("sub %s", sid) }
-func (j *judge) unsubscribed(sid []byte)       { _ = j.note("unsub %s", sid) }
-func (j *judge) replyAllowed(r []byte) bool    { return strings.HasPrefix(string(r), j.own) }
-func (j *judge) refused(why refusal)           { _ = j.note("refused %s", why) }
+func (j *recorder) message(s []byte, n int) error { return j.note("message %s %d", s, n) }
+func (j *recorder) control() error                { return nil }
+func (j *recorder) subscribed(sid []byte) error   { return j.note("sub %s", sid) }
+func (j *recorder) unsubscribed(sid []byte)       { _ = j.note("unsub %s", sid) }
+func (j *recorder) replyAllowed(r []byte) bool    { return strings.HasPrefix(string(r), j.own) }
+func (j *recorder) refused(why refusal)           { _ = j.note("refused %s", why) }
 
 const hdr = "NATS/1.0\r\nA: b\r\n\r\n" // 18 bytes
 
@@ -56,7 +56,7 @@ func TestFilterLetsThroughWhatItsRefereeAllows(t *testing.T) {
 			c.out = c.in
 		}
 		for size := 1; size <= len(c.in); size++ { // each split, and each pair of splits that are far apart
-			j := &judge{own: "_INBOX.n1."}
+			j := &recorder{own: "_INBOX.n1."}
 			f := filter{r: j}
 			var got []byte
 			for rest := c.in; rest != ""; {
@@ -108,7 +108,7 @@ func TestFilterEndsWhatItCannotRead(t *testing.T) {
 		"PUB " + strings.Repeat("a", 4100) + " 1\r\n": errLine,
 	} {
 		for size := range len(in) {
-			f := filter{r: &judge{}}
+			f := filter{r: &recorder{}}
 			_, err := f.feed([]byte(in[:size]))
 			if err == nil {
 				_, err = f.feed([]byte(in[size:]))
@@ -119,14 +119,14 @@ func TestFilterEndsWhatItCannotRead(t *testing.T) {
 			}
 		}
 	}
-	f := filter{r: &judge{stop: 2}}
+	f := filter{r: &recorder{stop: 2}}
 	if _, err := f.feed([]byte("PUB a 0\r\n\r\nPUB a 0\r\n\r\n")); !errors.Is(err, errStop) {
-		t.Errorf("the referee's error: %v", err)
+		t.Errorf("the policy's error: %v", err)
 	}
 }
 
 func TestFilterHoldsLittle(t *testing.T) {
-	f := filter{r: &judge{}}
+	f := filter{r: &recorder{}}
 	payload := bytes.Repeat([]byte("x"), 1<<20)
 	in := fmt.Appendf(nil, "PUB a %d\r\n%s\r\nPUB", len(payload), payload)
 	n := testing.AllocsPerRun(10, func() {
@@ -135,7 +135,7 @@ func TestFilterHoldsLittle(t *testing.T) {
 			t.Fatal(len(out), err)
 		}
 	})
-	if n > 20 { // the judge notes, the rest of a line is kept
+	if n > 20 { // the recorder notes, the rest of a line is kept
 		t.Errorf("%v allocations", n)
 	}
 	_, _ = f.feed(in)

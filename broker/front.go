@@ -20,30 +20,30 @@ import (
 
 // A front is the listener for clients. nats-server accepts from it what has
 // shown a good certificate: everything before that is bounded here, and what is
-// said after it goes through the filter of a member.
+// said after it goes through the filter of a clientConn.
 type front struct {
 	net.Listener
-	creds   *identity.Credentials
-	tls     *tls.Config
-	log     zerolog.Logger
-	m       *metrics
-	usage   *usage
-	door    *door
-	limits  frontLimits
-	pace    func(*identity.Identity) *pace
-	ready   chan *member
-	done    chan struct{}
-	taken   atomic.Bool // nats-server accepts from it
-	once    sync.Once
-	running sync.WaitGroup
+	creds     *identity.Credentials
+	tls       *tls.Config
+	log       zerolog.Logger
+	m         *metrics
+	usage     *usage
+	admission *admission
+	limits    frontLimits
+	rates     func(*identity.Identity) *rates
+	ready     chan *clientConn
+	done      chan struct{}
+	taken     atomic.Bool // nats-server accepts from it
+	once      sync.Once
+	running   sync.WaitGroup
 
 	mu      sync.Mutex
-	members map[*member]struct{}
+	clients map[*clientConn]struct{}
 }
 
 // frontLimits are bounds of the client port.
 type frontLimits struct {
-	members    int // connections in total
+	clients    int // connections in total
 	waiting    int // connections without a certificate, in total
 	bySource   int // the same, of one source
 	handshakes int // under way at once
@@ -63,9 +63,9 @@ const recordHandshake = 0x16
 func newFront(l net.Listener, creds *identity.Credentials, log zerolog.Logger, m *metrics, u *usage, limits frontLimits) *front {
 	return &front{
 		Listener: l, creds: creds, tls: creds.ServerTLS(),
-		log: limited(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits, pace: paceOf,
-		door:  newDoor(limits.waiting, limits.bySource, limits.handshakes),
-		ready: make(chan *member), done: make(chan struct{}), members: make(map[*member]struct{}),
+		log: limited(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits, rates: ratesOf,
+		admission: newAdmission(limits.waiting, limits.bySource, limits.handshakes),
+		ready:     make(chan *clientConn), done: make(chan struct{}), clients: make(map[*clientConn]struct{}),
 	}
 }
 
@@ -95,13 +95,13 @@ func (f *front) Close() error {
 	f.once.Do(func() {
 		close(f.done)
 		err = f.Listener.Close()
-		f.door.close()
+		f.admission.close()
 	})
 	return err
 }
 
 // wait returns when nothing of the front runs any more, after Close and after
-// nats-server has closed all members.
+// nats-server has closed all clients.
 func (f *front) wait() { f.running.Wait() }
 
 func (f *front) accept() {
@@ -119,7 +119,7 @@ func (f *front) accept() {
 		// Out of descriptors, most likely: who says nothing makes room.
 		f.log.Error().Err(err).Msg("accept")
 		f.m.limit("descriptors")
-		f.door.evict()
+		f.admission.evict()
 		select {
 		case <-time.After(pause):
 		case <-f.done:
@@ -136,7 +136,7 @@ func (f *front) arrive(c net.Conn) {
 		_ = c.Close()
 		return
 	}
-	w, evicted := f.door.enter(c, sourceOf(c.RemoteAddr()))
+	w, evicted := f.admission.enter(c, sourceOf(c.RemoteAddr()))
 	if evicted || w == nil {
 		f.m.limit("unauthenticated")
 	}
@@ -145,7 +145,7 @@ func (f *front) arrive(c net.Conn) {
 		return
 	}
 	f.running.Go(func() {
-		defer f.door.leave(w)
+		defer f.admission.leave(w)
 		m, err := f.handshake(w)
 		if err != nil {
 			_ = c.Close()
@@ -161,12 +161,12 @@ func (f *front) arrive(c net.Conn) {
 // full says why no connection is taken now, or nothing.
 func (f *front) full() string {
 	f.mu.Lock()
-	n := len(f.members)
+	n := len(f.clients)
 	f.mu.Unlock()
-	if n >= f.limits.members {
+	if n >= f.limits.clients {
 		return "connections"
 	}
-	if f.limits.descriptor > 0 && n+f.door.size() >= f.limits.descriptor && !f.door.evict() {
+	if f.limits.descriptor > 0 && n+f.admission.size() >= f.limits.descriptor && !f.admission.evict() {
 		return "descriptors"
 	}
 	return ""
@@ -175,7 +175,7 @@ func (f *front) full() string {
 var errSilent = errors.New("no TLS handshake in time")
 
 // handshake asks for a certificate. It ends with the connection's deadlines off.
-func (f *front) handshake(w *waiter) (*member, error) {
+func (f *front) handshake(w *waiter) (*clientConn, error) {
 	first := make([]byte, 1)
 	_ = w.conn.SetDeadline(time.Now().Add(firstByteTime))
 	if n, err := w.conn.Read(first); n == 0 {
@@ -187,11 +187,11 @@ func (f *front) handshake(w *waiter) (*member, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeQueue)
 	defer cancel()
-	if err := f.door.begin(ctx, w, f.done); err != nil {
+	if err := f.admission.begin(ctx, w, f.done); err != nil {
 		return nil, err
 	}
 	_ = w.conn.SetDeadline(time.Now().Add(handshakeTime))
-	c := tls.Server(&begun{w.conn, first}, f.tls)
+	c := tls.Server(&peekedConn{w.conn, first}, f.tls)
 	if err := c.Handshake(); err != nil {
 		f.m.limit("handshake")
 		return nil, fmt.Errorf("TLS handshake: %w", err)
@@ -202,8 +202,8 @@ func (f *front) handshake(w *waiter) (*member, error) {
 		return nil, err
 	}
 	_ = w.conn.SetDeadline(time.Time{})
-	m := newMember(f, c, id)
-	if err := f.usage.enter(&m.tally, time.Now()); err != nil {
+	m := newClientConn(f, c, id)
+	if err := f.usage.enter(&m.use, time.Now()); err != nil {
 		f.m.limit("node")
 		turnAway(c, err)
 		return nil, fmt.Errorf("%s: %w", id.Node, err)
@@ -222,13 +222,13 @@ func turnAway(c *tls.Conn, why error) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(c, int64(maxLine)))
 }
 
-// begun is a connection of which the first byte was read.
-type begun struct {
+// A peekedConn is a connection of which the first byte was read.
+type peekedConn struct {
 	net.Conn
 	first []byte
 }
 
-func (b *begun) Read(p []byte) (int, error) {
+func (b *peekedConn) Read(p []byte) (int, error) {
 	if len(b.first) > 0 && len(p) > 0 {
 		n := copy(p, b.first)
 		b.first = nil
@@ -237,10 +237,10 @@ func (b *begun) Read(p []byte) (int, error) {
 	return b.Conn.Read(p)
 }
 
-// hand gives a member to nats-server.
-func (f *front) hand(m *member) {
+// hand gives a client to nats-server.
+func (f *front) hand(m *clientConn) {
 	f.mu.Lock()
-	f.members[m] = struct{}{}
+	f.clients[m] = struct{}{}
 	f.mu.Unlock()
 	t := time.NewTimer(handOverTime)
 	defer t.Stop()
@@ -253,16 +253,16 @@ func (f *front) hand(m *member) {
 	}
 }
 
-// leave forgets a member.
-func (f *front) leave(m *member) {
-	f.usage.leave(&m.tally)
+// leave forgets a client.
+func (f *front) leave(m *clientConn) {
+	f.usage.leave(&m.use)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.members, m)
+	delete(f.clients, m)
 }
 
-// cut tells of a member whose connection ends for what it sent.
-func (f *front) cut(m *member, err error) {
+// cut tells of a client whose connection ends for what it sent.
+func (f *front) cut(m *clientConn, err error) {
 	e := f.log.Warn().Str("event", "limit").Stringer("addr", m.RemoteAddr()).Str("peer", string(m.id.Node)).Err(err)
 	v := (*violation)(nil)
 	if !errors.As(err, &v) {
@@ -277,7 +277,7 @@ func (f *front) cut(m *member, err error) {
 	e.Msg("client cut off")
 }
 
-func (f *front) refusedMessage(m *member, why refusal) {
+func (f *front) refusedMessage(m *clientConn, why refusal) {
 	f.m.limit(string(why))
 	f.log.Warn().Str("event", "refused").Stringer("addr", m.RemoteAddr()).Str("peer", string(m.id.Node)).
 		Str("reason", string(why)).Msg("message refused")

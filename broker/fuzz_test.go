@@ -148,7 +148,7 @@ func FuzzFront(f *testing.F) {
 		if len(in) > 8<<10 {
 			return
 		}
-		j := &judge{own: own}
+		j := &recorder{own: own}
 		fl := filter{r: j}
 		cut = max(0, min(cut, len(in)))
 		var through [][]byte
@@ -190,4 +190,4 @@ func FuzzFront(f *testing.F) {
 	})
 }
 
-var _ net.Conn = (*member)(nil)
+var _ net.Conn = (*clientConn)(nil)

@@ -92,7 +92,7 @@ func (c *Config) checkLimits() error {
 // frontLimits are those of the client port.
 func (c *Config) frontLimits() frontLimits {
 	return frontLimits{
-		members: c.MaxConnections, waiting: c.Unauthenticated, bySource: c.UnauthenticatedBySource,
+		clients: c.MaxConnections, waiting: c.Unauthenticated, bySource: c.UnauthenticatedBySource,
 		handshakes: c.Handshakes, descriptor: descriptors(),
 	}
 }

@@ -49,7 +49,7 @@ func (b *Broker) work(ctx context.Context, s *server.Server, own *nats.Conn, fat
 		}
 	})
 	g.Go(func() error { return b.announce(ctx, own) })
-	g.Go(func() error { return b.witness.answer(ctx) })
+	g.Go(func() error { return b.identities.answer(ctx) })
 	g.Go(func() error { return b.guardLists(ctx, s, own) })
 	g.Go(func() error { b.guardJetStream(ctx, s); return nil })
 	g.Go(func() error { return b.keepBuckets(ctx, s, own) })
@@ -82,7 +82,7 @@ func (b *Broker) announce(ctx context.Context, own *nats.Conn) error {
 	told := b.identity()
 	say := func(s subjects.State) {
 		if id := b.identity(); id != told { // a renewed certificate
-			b.witness.tell(id)
+			b.identities.tell(id)
 			told = id
 		}
 		a.Seq++

@@ -56,9 +56,9 @@ func newUsage(maxConns, maxSubs int) *usage {
 	return &usage{maxConns: maxConns, maxSubs: maxSubs, nodes: make(map[subjects.NodeID]*nodeUse)}
 }
 
-// A tally is the part of one connection in what its node uses. The zero value
+// A connUse is the part of one connection in what its node uses. The zero value
 // has not entered; usage guards it.
-type tally struct {
+type connUse struct {
 	node   subjects.NodeID
 	exempt bool // counted and never refused
 	in     bool
@@ -66,7 +66,7 @@ type tally struct {
 }
 
 // enter counts a connection, or refuses it.
-func (u *usage) enter(t *tally, now time.Time) error {
+func (u *usage) enter(t *connUse, now time.Time) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	n := u.nodes[t.node]
@@ -88,7 +88,7 @@ func (u *usage) enter(t *tally, now time.Time) error {
 }
 
 // leave takes back what a connection has counted.
-func (u *usage) leave(t *tally) {
+func (u *usage) leave(t *connUse) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !t.in {
@@ -101,7 +101,7 @@ func (u *usage) leave(t *tally) {
 }
 
 // subscribe adds d subscriptions, or reports that the node has too many.
-func (u *usage) subscribe(t *tally, d int) bool {
+func (u *usage) subscribe(t *connUse, d int) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !t.in {

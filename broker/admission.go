@@ -8,21 +8,21 @@ import (
 	"sync"
 )
 
-// A door bounds the connections that have not shown a certificate yet. One that
-// has said nothing gives way to a newcomer when there are too many: a client
-// begins its handshake at once, so the silent ones are those that never will.
-type door struct {
+// An admission bounds the connections that have not shown a certificate yet.
+// When there are too many, one that has sent nothing is closed for the new one:
+// a client begins its handshake at once.
+type admission struct {
 	most, bySource int
 	turns          chan struct{} // one for each handshake under way
 
 	mu      sync.Mutex
 	closed  bool
 	waiting map[*waiter]struct{}
-	sources map[netip.Addr]*doorSource
+	sources map[netip.Addr]*admissionSource
 }
 
-// A doorSource is what waits of one source.
-type doorSource struct {
+// An admissionSource is what waits of one source.
+type admissionSource struct {
 	silent []*waiter // in the order in which they came; some have spoken or left since
 	count  int
 	turns  chan struct{} // one for each handshake under way of this source
@@ -35,7 +35,7 @@ type waiter struct {
 	spoke bool
 	turn  bool
 	gone  bool
-	src   *doorSource
+	src   *admissionSource
 }
 
 // sourceTurns is the part of the handshakes under way that one source may have:
@@ -44,54 +44,54 @@ const sourceTurns = 4
 
 var errQueue = errors.New("too many handshakes")
 
-func newDoor(most, bySource, handshakes int) *door {
-	return &door{
+func newAdmission(most, bySource, handshakes int) *admission {
+	return &admission{
 		most: most, bySource: bySource, turns: make(chan struct{}, handshakes),
-		waiting: make(map[*waiter]struct{}), sources: make(map[netip.Addr]*doorSource),
+		waiting: make(map[*waiter]struct{}), sources: make(map[netip.Addr]*admissionSource),
 	}
 }
 
 // enter counts a connection. When there are too many, a silent one is closed in
 // its stead; if there is none, w is nil.
-func (d *door) enter(c net.Conn, from netip.Addr) (w *waiter, evicted bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+func (a *admission) enter(c net.Conn, from netip.Addr) (w *waiter, evicted bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
 		return nil, false
 	}
-	s := d.sources[from]
+	s := a.sources[from]
 	if s == nil {
-		s = &doorSource{turns: make(chan struct{}, max(1, cap(d.turns)/sourceTurns))}
-		d.sources[from] = s
+		s = &admissionSource{turns: make(chan struct{}, max(1, cap(a.turns)/sourceTurns))}
+		a.sources[from] = s
 	}
-	if s.count >= d.bySource {
-		if evicted = d.evictFrom(s); !evicted {
+	if s.count >= a.bySource {
+		if evicted = a.evictFrom(s); !evicted {
 			return nil, false
 		}
-	} else if len(d.waiting) >= d.most {
-		if evicted = d.evictLargest(); !evicted {
+	} else if len(a.waiting) >= a.most {
+		if evicted = a.evictLargest(); !evicted {
 			if s.count == 0 {
-				delete(d.sources, from)
+				delete(a.sources, from)
 			}
 			return nil, false
 		}
 	}
 	w = &waiter{conn: c, from: from, src: s}
 	s.count++
-	d.waiting[w] = struct{}{}
+	a.waiting[w] = struct{}{}
 	s.silent = append(s.silent, w)
 	return w, evicted
 }
 
 // evictFrom closes the silent connection of s that has waited longest.
-func (d *door) evictFrom(s *doorSource) bool {
+func (a *admission) evictFrom(s *admissionSource) bool {
 	for len(s.silent) > 0 {
 		w := s.silent[0]
 		s.silent = s.silent[1:]
 		if w.spoke || w.gone {
 			continue
 		}
-		d.remove(w)
+		a.remove(w)
 		_ = w.conn.Close()
 		return true
 	}
@@ -99,64 +99,64 @@ func (d *door) evictFrom(s *doorSource) bool {
 }
 
 // evictLargest closes a silent connection of the source with the most.
-func (d *door) evictLargest() bool {
-	var largest *doorSource
-	for _, s := range d.sources {
+func (a *admission) evictLargest() bool {
+	var largest *admissionSource
+	for _, s := range a.sources {
 		if len(s.silent) > 0 && (largest == nil || s.count > largest.count) {
 			largest = s
 		}
 	}
-	return largest != nil && (d.evictFrom(largest) || d.evictLargest())
+	return largest != nil && (a.evictFrom(largest) || a.evictLargest())
 }
 
 // evict makes room for one, and reports whether it could.
-func (d *door) evict() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.evictLargest()
+func (a *admission) evict() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.evictLargest()
 }
 
-// remove takes w out of the counts. The caller holds d.mu.
-func (d *door) remove(w *waiter) {
+// remove takes w out of the counts. The caller holds a.mu.
+func (a *admission) remove(w *waiter) {
 	if w.gone {
 		return
 	}
 	w.gone = true
-	delete(d.waiting, w)
+	delete(a.waiting, w)
 	if w.src.count--; w.src.count == 0 {
-		delete(d.sources, w.from)
+		delete(a.sources, w.from)
 	}
 }
 
 // begin waits for w's turn: handshakes cost time, and those that come at once
 // take turns rather than fail.
-func (d *door) begin(ctx context.Context, w *waiter, done <-chan struct{}) error {
-	d.mu.Lock()
+func (a *admission) begin(ctx context.Context, w *waiter, done <-chan struct{}) error {
+	a.mu.Lock()
 	w.spoke = true
 	if len(w.src.silent) > 2*w.src.count { // mostly of those that spoke or left
 		w.src.silent = compact(w.src.silent)
 	}
-	d.mu.Unlock()
-	for _, turns := range []chan struct{}{w.src.turns, d.turns} {
+	a.mu.Unlock()
+	for _, turns := range []chan struct{}{w.src.turns, a.turns} {
 		select {
 		case turns <- struct{}{}:
 		case <-ctx.Done():
-			d.back(w, turns)
+			a.back(w, turns)
 			return errQueue
 		case <-done:
-			d.back(w, turns)
+			a.back(w, turns)
 			return net.ErrClosed
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	w.turn = true
 	return nil
 }
 
 // back returns the turn of the source when there was none of the whole.
-func (d *door) back(w *waiter, failed chan struct{}) {
-	if failed == d.turns {
+func (a *admission) back(w *waiter, failed chan struct{}) {
+	if failed == a.turns {
 		<-w.src.turns
 	}
 }
@@ -173,29 +173,29 @@ func compact(ws []*waiter) []*waiter {
 }
 
 // leave takes a connection out, whatever became of it.
-func (d *door) leave(w *waiter) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.remove(w)
+func (a *admission) leave(w *waiter) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.remove(w)
 	if w.turn {
 		w.turn = false
-		<-d.turns
+		<-a.turns
 		<-w.src.turns
 	}
 }
 
-func (d *door) size() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.waiting)
+func (a *admission) size() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.waiting)
 }
 
 // close cuts off all that wait.
-func (d *door) close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	for w := range d.waiting {
+func (a *admission) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	for w := range a.waiting {
 		_ = w.conn.Close()
 	}
 }

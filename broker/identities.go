@@ -24,7 +24,7 @@ const (
 	insiderValid = 24 * time.Hour         // of an in-process identity that names no end
 )
 
-// A witness tells managers what the certificates say with which clients, and the
+// An identityPublisher tells managers what the certificates say with which clients, and the
 // broker itself, connect.
 //
 // The word about a connection is published on the broker's own connection and
@@ -36,7 +36,7 @@ const (
 //
 // A word is kept after its connection has ended, until the certificate expires:
 // the node may be a member that died, whose certificate may still be revoked.
-type witness struct {
+type identityPublisher struct {
 	node subjects.NodeID
 	log  zerolog.Logger
 
@@ -55,22 +55,22 @@ type certificate struct {
 	serial, issuer string
 }
 
-func newWitness(node subjects.NodeID, log zerolog.Logger) *witness {
-	return &witness{
+func newIdentityPublisher(node subjects.NodeID, log zerolog.Logger) *identityPublisher {
+	return &identityPublisher{
 		node: node, log: log, ready: make(chan struct{}),
 		words: make(map[certificate]*subjects.Identity), asked: make(chan struct{}, 1),
 	}
 }
 
 // start lets clients in: from now on words can be published.
-func (w *witness) start(own *nats.Conn) {
+func (w *identityPublisher) start(own *nats.Conn) {
 	w.own = own
 	close(w.ready)
 }
 
 // tell publishes what id says and returns when nats-server has it in its queues,
 // or could not within a second. Then managers, whose members wait, ask for it.
-func (w *witness) tell(id *identity.Identity) {
+func (w *identityPublisher) tell(id *identity.Identity) {
 	word, fresh := w.note(id, time.Now())
 	if word == nil {
 		return
@@ -85,7 +85,7 @@ func (w *witness) tell(id *identity.Identity) {
 }
 
 // note remembers what id says. fresh is true if it was not known.
-func (w *witness) note(id *identity.Identity, now time.Time) (word *subjects.Identity, fresh bool) {
+func (w *identityPublisher) note(id *identity.Identity, now time.Time) (word *subjects.Identity, fresh bool) {
 	word = &subjects.Identity{
 		V: subjects.Version, Broker: w.node, Node: id.Node, Serial: id.Serial, Issuer: id.Issuer, NotAfter: id.NotAfter.UTC(),
 		Roles: id.Roles, Addresses: id.Addresses, Bounds: id.Bounds,
@@ -113,7 +113,7 @@ func (w *witness) note(id *identity.Identity, now time.Time) (word *subjects.Ide
 
 // prune makes room: expired words go, and if there are none the one that ends
 // first. The caller holds w.mu.
-func (w *witness) prune(now time.Time) {
+func (w *identityPublisher) prune(now time.Time) {
 	maps.DeleteFunc(w.words, func(_ certificate, x *subjects.Identity) bool { return now.After(x.NotAfter) })
 	if len(w.words) < maxWords {
 		return
@@ -129,7 +129,7 @@ func (w *witness) prune(now time.Time) {
 }
 
 // all are the words of certificates that have not expired, by node and serial.
-func (w *witness) all(now time.Time) []*subjects.Identity {
+func (w *identityPublisher) all(now time.Time) []*subjects.Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []*subjects.Identity
@@ -145,7 +145,7 @@ func (w *witness) all(now time.Time) []*subjects.Identity {
 }
 
 // repeat makes answer publish all words.
-func (w *witness) repeat() {
+func (w *identityPublisher) repeat() {
 	select {
 	case w.asked <- struct{}{}:
 	default:
@@ -154,7 +154,7 @@ func (w *witness) repeat() {
 
 // answer publishes all words whenever managers ask, until ctx ends. Questions
 // that come closely together get one answer.
-func (w *witness) answer(ctx context.Context) error {
+func (w *identityPublisher) answer(ctx context.Context) error {
 	if _, err := w.own.Subscribe(subjects.IdentityGet, func(*nats.Msg) { w.repeat() }); err != nil {
 		return fmt.Errorf("broker: subscribe %s: %w", subjects.IdentityGet, err)
 	}

@@ -1,0 +1,205 @@
+package broker
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"thor/identity"
+)
+
+// A clientConn is a client's connection as nats-server sees it: in clear, and with
+// what the client may not say left out. nats-server reads it from one goroutine
+// and writes it from another.
+type clientConn struct {
+	*tls.Conn
+	front  *front
+	id     *identity.Identity
+	addr   clientAddr
+	rates  *rates // nil: exempt
+	use    connUse
+	told   bool // of tls_required
+	closed sync.Once
+
+	filter  filter
+	rest    []byte // of what the filter let through and nats-server did not read yet
+	buckets [numTraffic]meter
+	sids    map[string]struct{}
+	ended   atomic.Bool
+}
+
+// A clientAddr is the address of a client. It leads the gate to the connection,
+// and through it to the certificate.
+type clientAddr struct {
+	net.Addr
+	conn *clientConn
+}
+
+func newClientConn(f *front, tc *tls.Conn, id *identity.Identity) *clientConn {
+	c := &clientConn{Conn: tc, front: f, id: id, rates: f.rates(id)}
+	c.addr = clientAddr{tc.RemoteAddr(), c}
+	c.use = connUse{node: id.Node, exempt: c.rates == nil}
+	c.filter.r = c
+	return c
+}
+
+// RemoteAddr implements net.Conn.
+func (c *clientConn) RemoteAddr() net.Addr { return &c.addr }
+
+// Read implements net.Conn: it returns what the filter lets through.
+func (c *clientConn) Read(b []byte) (int, error) {
+	for len(c.rest) == 0 {
+		n, err := c.Conn.Read(b)
+		if n == 0 && err != nil {
+			return 0, err
+		}
+		out, bad := c.filter.feed(b[:n])
+		if bad != nil {
+			c.cut(bad)
+			return 0, bad
+		}
+		if len(out) <= len(b) {
+			n = copy(b, out)
+			c.filter.slim()
+			if n > 0 {
+				return n, nil
+			}
+			continue
+		}
+		c.rest = out
+	}
+	n := copy(b, c.rest)
+	if c.rest = c.rest[n:]; len(c.rest) == 0 {
+		c.rest = nil
+		c.filter.slim()
+	}
+	return n, nil
+}
+
+const info = "INFO {"
+
+// Write implements net.Conn. The first INFO says what nats-server cannot know:
+// that the port wants TLS.
+func (c *clientConn) Write(b []byte) (int, error) {
+	if c.told {
+		return c.Conn.Write(b)
+	}
+	c.told = true
+	if len(b) < len(info) || string(b[:len(info)]) != info {
+		return c.Conn.Write(b)
+	}
+	if _, err := c.Conn.Write(slices.Concat([]byte(info+`"tls_required":true,`), b[len(info):])); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// Close implements net.Conn. It does not wait for a client that does not read.
+func (c *clientConn) Close() error {
+	c.closed.Do(func() {
+		c.front.leave(c)
+		c.front.running.Go(func() { _ = c.Conn.Close() })
+	})
+	return nil
+}
+
+// cut tells the client why its connection ends; nats-server ends it, as Read
+// fails.
+func (c *clientConn) cut(err error) {
+	if c.ended.Swap(true) {
+		return
+	}
+	// What nats-server was just writing may be torn: the connection ends anyway.
+	_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	_, _ = fmt.Fprintf(c.Conn, "-ERR '%s'\r\n", err)
+	c.front.cut(c, err)
+}
+
+// message implements policy.
+func (c *clientConn) message(subject []byte, size int) error {
+	if size > maxPayload {
+		return errPayload
+	}
+	if c.rates == nil {
+		return nil
+	}
+	return c.take(classify(subject), size)
+}
+
+// control implements policy.
+func (c *clientConn) control() error {
+	if c.rates == nil {
+		return nil
+	}
+	return c.take(controls, 0)
+}
+
+func (c *clientConn) take(class traffic, size int) error {
+	r := c.rates[class]
+	if r.largest > 0 && size > r.largest {
+		return &violation{class.String(), "size"}
+	}
+	now := time.Now()
+	if !c.buckets[class].take(r, 1, size, now) || !c.front.usage.take(c.id.Node, class, r, size, now) {
+		return &violation{class.String(), "rate"}
+	}
+	return nil
+}
+
+// subscribed implements policy.
+func (c *clientConn) subscribed(sid []byte) error {
+	if _, ok := c.sids[string(sid)]; ok {
+		return nil
+	}
+	if !c.front.usage.subscribe(&c.use, 1) {
+		return &violation{"subscriptions", "of the node"}
+	}
+	if c.sids == nil {
+		c.sids = make(map[string]struct{})
+	}
+	c.sids[string(sid)] = struct{}{}
+	return nil
+}
+
+// unsubscribed implements policy. A subscription that is to end after so many
+// messages counts no more: nats-server's limit of one connection still does.
+func (c *clientConn) unsubscribed(sid []byte) {
+	if _, ok := c.sids[string(sid)]; ok {
+		delete(c.sids, string(sid))
+		c.front.usage.subscribe(&c.use, -1)
+	}
+}
+
+// replyPrefixes, before a node, are where answers to it may go.
+var replyPrefixes = []string{"_ANSWER.", "_INBOX.", "_JS."}
+
+// replyAllowed implements policy: answers go to the asker. Else who answers, a
+// member or JetStream, would speak where the asker may not.
+func (c *clientConn) replyAllowed(reply []byte) bool {
+	s := string(reply)
+	for _, p := range replyPrefixes {
+		if rest, ok := strings.CutPrefix(s, p); ok {
+			rest, ok = strings.CutPrefix(rest, string(c.id.Node)+".")
+			return ok && literal(rest)
+		}
+	}
+	return false
+}
+
+// literal reports whether s is a subject without wildcards.
+func literal(s string) bool {
+	for token := range strings.SplitSeq(s, ".") {
+		if token == "" || token == "*" || token == ">" {
+			return false
+		}
+	}
+	return true
+}
+
+// refused implements policy.
+func (c *clientConn) refused(why refusal) { c.front.refusedMessage(c, why) }
