@@ -333,3 +333,44 @@ func TestRevocationWhileManagersAreDown(t *testing.T) {
 		t.Error("the other one is gone too")
 	}
 }
+
+// A thief has one certificate of a node and connects under the name of the
+// process that has another one. The revocation of the first is not the end of
+// that process.
+func TestARevokedCertificateNamesNoOtherProcess(t *testing.T) {
+	n := brokertest.Start(t)
+	realManager(t, n, "m1", t.TempDir())
+	w := onlooker(t, n)
+	stolen := issue(t, n, "n1", "192.0.2.1", nil, "media_relay")
+	good := dialPlain(t, n, issue(t, n, "n1", "192.0.2.1", nil, "sip_proxy"))
+	good.say(t, "sip_proxy", "n1", "", "192.0.2.1")
+	eventually(t, "the proxy is listed", func() bool { return listed(w, "sip_proxy", "n1") != nil })
+	thief := dialPlain(t, n, stolen) // as boot-n1 too
+	ended := thief.StatusChanged(nats.CLOSED)
+	der, err := n.Authority.Revoke(stolen.Identity().Serial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Dial("ops", subjects.Operator).Publish(subjects.PublishCRL("ops"), der); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(soon):
+		t.Fatal("the thief stays connected")
+	}
+	beat := time.NewTicker(500 * time.Millisecond)
+	defer beat.Stop()
+	for out, end := false, time.After(3*soon); ; {
+		select {
+		case <-beat.C:
+			good.say(t, "sip_proxy", "n1", "", "192.0.2.1")
+		case <-end:
+			t.Fatal("the proxy does not come back")
+		}
+		m := listed(w, "sip_proxy", "n1")
+		if out = out || m == nil; out && m != nil {
+			return
+		}
+	}
+}

@@ -21,7 +21,7 @@ func (t *Table) Announce(a *subjects.Announcement, now time.Time) error {
 
 func (t *Table) announce(a *subjects.Announcement) error {
 	k := key{a.Role, a.Node}
-	if t.revoked.has(bootOf{a.Node, a.Boot}) {
+	if t.refuses(k, a.Boot) {
 		return refuse(subjects.CodeReplay, "%s: the certificate of boot %s was revoked", a.Node, a.Boot)
 	}
 	if n := t.nodes[a.Node]; n != nil && a.Boot == "" && t.now < n.bareAfter {

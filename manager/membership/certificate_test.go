@@ -330,3 +330,29 @@ func TestARevokedCertificateTakesOutTheDead(t *testing.T) {
 		}
 	})
 }
+
+// A revoked connection calls itself as it likes: its name bars a process for good
+// only in roles that no live certificate names.
+func TestTheBootOfARevokedConnectionIsNoProof(t *testing.T) {
+	for _, c := range []struct {
+		name, shows string
+		live        []subjects.Role
+	}{
+		{"a live certificate names the role", "[10.0.0.1] 0 100", []subjects.Role{"sip_proxy"}},
+		{"one names another role", "-", []subjects.Role{"media_relay"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHeld(t)
+			h.word("b1", "n1", "01", subjects.Identity{Addresses: addresses("10.0.0.1")})
+			h.word("b1", "n1", "02", subjects.Identity{Addresses: addresses("10.0.0.1"), Roles: c.live})
+			_ = h.say("n1", nil, "10.0.0.1")
+			h.want("n1", "[10.0.0.1] 0 100")
+			h.Revoked("n1", "b", h.now)
+			h.RevokeCertificates(func(w *subjects.Identity) bool { return w.Serial == "01" }, h.now)
+			h.pass(4*time.Second, h.beats("n1", "10.0.0.1"))
+			h.want("n1", "-")
+			h.pass(time.Minute, h.beats("n1", "10.0.0.1"))
+			h.want("n1", c.shows)
+		})
+	}
+}

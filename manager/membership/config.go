@@ -72,7 +72,7 @@ const (
 	changeBurst   = 5                       // …after so many changes at once
 	joinBurst     = 20                      // so many joins
 	forgetAfter   = time.Hour               // what is remembered of one who left: its boots, seq, flaps
-	revokedHold   = 5 * time.Second         // messages without boot may still be on their way when a node is revoked
+	revokedHold   = 5 * time.Second         // messages may still be on their way when a node is revoked
 	duplicateAge  = 500 * time.Millisecond  // a replaced boot that beats again after this long is no straggler
 	duplicateGap  = 30 * time.Second        // a duplicate is told at most so often
 

@@ -153,20 +153,22 @@ func refuse(c subjects.Code, format string, args ...any) error {
 }
 
 // Revoked takes node out of all roles at once, even as the last of a role, and
-// refuses boot for ever; an empty boot stands for all boots of the node that
-// are known. Other processes of the node may hold a good certificate: their
-// next beat brings them back. The node is not listed as departed.
+// refuses boot; an empty boot stands for all boots of the node that are known.
+// The refusal ends after a while in the roles that a live certificate names: the
+// boot is what the revoked connection called itself, and may be that of a process
+// with another certificate, whose next beat then brings it back. The node is not
+// listed as departed.
 func (t *Table) Revoked(id subjects.NodeID, boot string, now time.Time) {
 	t.enter(now)
 	if boot != "" {
-		t.revoked.add(bootOf{id, boot})
+		t.revoked.add(bootOf{id, boot}, t.now)
 	}
 	t.event(subjects.EventRevoked, "", id, "the certificate was revoked")
 	if n := t.nodes[id]; n != nil {
 		n.bareAfter = t.now + revokedHold
 		for _, m := range n.members {
 			if boot == "" && m.instance.boot != "" {
-				t.revoked.add(bootOf{id, m.instance.boot})
+				t.revoked.add(bootOf{id, m.instance.boot}, t.now)
 			}
 			t.expel(m)
 		}
@@ -182,26 +184,32 @@ type bootOf struct {
 
 // revocations is a bounded set, oldest out first.
 type revocations struct {
-	set   map[bootOf]struct{}
+	set   map[bootOf]instant // when it was revoked last
 	order []bootOf
 }
 
-func (r *revocations) has(b bootOf) bool {
-	_, ok := r.set[b]
-	return ok
+// refuses reports whether the boot of an announcement as k is revoked.
+func (t *Table) refuses(k key, boot string) bool {
+	at, ok := t.revoked.set[bootOf{k.node, boot}]
+	if !ok || t.now < at+revokedHold {
+		return ok
+	}
+	_, _, certified := t.allowed(k)
+	return !certified
 }
 
-func (r *revocations) add(b bootOf) {
-	if r.has(b) {
+func (r *revocations) add(b bootOf, now instant) {
+	if _, ok := r.set[b]; ok {
+		r.set[b] = now
 		return
 	}
 	if r.set == nil {
-		r.set = make(map[bootOf]struct{})
+		r.set = make(map[bootOf]instant)
 	}
 	if len(r.order) >= maxRevoked {
 		delete(r.set, r.order[0])
 		r.order = slices.Delete(r.order, 0, 1)
 	}
-	r.set[b] = struct{}{}
+	r.set[b] = now
 	r.order = append(r.order, b)
 }
