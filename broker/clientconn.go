@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"thor/identity"
+	"thor/subjects"
 )
 
 // A clientConn is a client's connection as nats-server sees it: in clear, and with
@@ -18,13 +19,15 @@ import (
 // and writes it from another.
 type clientConn struct {
 	*tls.Conn
-	front  *front
-	id     *identity.Identity
-	addr   clientAddr
-	rates  *rates // nil: exempt
-	use    connUse
-	told   bool // of tls_required
-	closed sync.Once
+	front *front
+	id    *identity.Identity
+	addr  clientAddr
+	rates *rates // nil: exempt
+	// replies are the prefixes of the reply subjects that the client may name.
+	replies []string
+	use     connUse
+	told    bool // of tls_required
+	closed  sync.Once
 
 	filter  filter
 	rest    []byte // of what the filter let through and nats-server did not read yet
@@ -41,7 +44,7 @@ type clientAddr struct {
 }
 
 func newClientConn(f *front, tc *tls.Conn, id *identity.Identity) *clientConn {
-	c := &clientConn{Conn: tc, front: f, id: id, rates: f.rates(id)}
+	c := &clientConn{Conn: tc, front: f, id: id, rates: f.rates(id), replies: subjects.ReplyPrefixes(id.Node)}
 	c.addr = clientAddr{tc.RemoteAddr(), c}
 	c.use = connUse{node: id.Node, exempt: c.rates == nil}
 	c.filter.r = c
@@ -175,17 +178,12 @@ func (c *clientConn) unsubscribed(sid []byte) {
 	}
 }
 
-// replyPrefixes, before a node, are where answers to it may go.
-var replyPrefixes = []string{"_ANSWER.", "_INBOX.", "_JS."}
-
-// replyAllowed implements policy: answers go to the asker. Else who answers, a
-// member or JetStream, would speak where the asker may not.
+// replyAllowed implements policy: answers go to the asker. Otherwise the
+// answerer, a member or JetStream, would publish where the asker may not.
 func (c *clientConn) replyAllowed(reply []byte) bool {
-	s := string(reply)
-	for _, p := range replyPrefixes {
-		if rest, ok := strings.CutPrefix(s, p); ok {
-			rest, ok = strings.CutPrefix(rest, string(c.id.Node)+".")
-			return ok && literal(rest)
+	for _, p := range c.replies {
+		if len(reply) > len(p) && string(reply[:len(p)]) == p {
+			return literal(string(reply[len(p):]))
 		}
 	}
 	return false

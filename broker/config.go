@@ -99,7 +99,6 @@ const (
 	clientWriteTime = 4 * time.Second // a reader that stalls this long would stall its publishers
 	routeWriteTime  = 10 * time.Second
 	maxPayload      = subjects.MaxPayload
-	maxConsumers    = 200 // of one stream: managers and inspectors, never members
 	maxStreams      = 16
 )
 

@@ -246,8 +246,8 @@ func silent(t *testing.T, addr string, want int) (opened func() int, stop func()
 	var all []net.Conn
 	done := make(chan struct{})
 	var g sync.WaitGroup
-	for i := range 4 {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+i))}, Timeout: time.Second}
+	for i := range 4 { // not from 127.0.0.1: a broker started later has reserved its port there
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i))}, Timeout: time.Second}
 		g.Go(func() {
 			for {
 				mu.Lock()

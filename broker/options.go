@@ -42,7 +42,6 @@ func (b *Broker) options(port int) (*server.Options, error) {
 		StoreDir:                   c.StoreDir,
 		JetStreamMaxMemory:         c.MemoryLimit,
 		JetStreamMaxStore:          c.DiskLimit,
-		JetStreamLimits:            server.JSLimitOpts{DefaultMaxConsumers: maxConsumers},
 	}
 	if c.Listen != "" {
 		if err := b.listenClients(o, port); err != nil {

@@ -1,14 +1,15 @@
 package manager
 
 import (
-	"strings"
 	"time"
+
+	"thor/subjects"
 )
 
 // askers limits the answers with a snapshot, which is much larger than its
 // request: so many at once for the programs of a node, then one each interval.
 type askers struct {
-	nodes  map[string]time.Time // when the node would have no answer in advance
+	nodes  map[subjects.NodeID]time.Time // when the node would have no answer in advance
 	pruned time.Time
 }
 
@@ -20,10 +21,9 @@ const (
 // allow reports whether the node of a reply subject, which brokers check, may
 // have an answer now.
 func (a *askers) allow(reply string, now time.Time) bool {
-	_, rest, _ := strings.Cut(reply, ".")
-	node, _, _ := strings.Cut(rest, ".")
+	node := subjects.ReplyNode(reply)
 	if a.nodes == nil {
-		a.nodes, a.pruned = make(map[string]time.Time), now
+		a.nodes, a.pruned = make(map[subjects.NodeID]time.Time), now
 	}
 	if now.Sub(a.pruned) > time.Minute {
 		a.pruned = now

@@ -103,13 +103,34 @@ func ParseRequest(subject string) (RequestSubject, error) {
 // members does. Each holds an underscore, so that none is a node's name.
 var services = map[Role]bool{EventServer: true, Manager: true, Database: true, ProvisioningServer: true}
 
+// The first tokens of all reply subjects. The asker's node follows.
+const (
+	answerRoot    = "_ANSWER"
+	inboxRoot     = "_INBOX"
+	jetStreamRoot = "_JS"
+)
+
+// ReplyPrefixes are how the reply subjects begin that node may name in a
+// message. The broker drops a message with any other.
+func ReplyPrefixes(node NodeID) []string {
+	end := "." + string(node) + "."
+	return []string{answerRoot + end, inboxRoot + end, jetStreamRoot + end}
+}
+
+// ReplyNode is the node that reads a reply subject which the broker let through.
+func ReplyNode(reply string) NodeID {
+	_, rest, _ := strings.Cut(reply, ".")
+	node, _, _ := strings.Cut(rest, ".")
+	return NodeID(node)
+}
+
 // Answers is the pattern on which node receives the answers to its requests. No
 // other node may subscribe to it.
-func Answers(node NodeID) string { return "_ANSWER." + string(node) + ".>" }
+func Answers(node NodeID) string { return answerRoot + "." + string(node) + ".>" }
 
 // AnswersOf is the pattern of all subjects on which answerer may answer: a
 // node's name, or the name of a service role.
-func AnswersOf(answerer string) string { return "_ANSWER.*." + answerer + ".>" }
+func AnswersOf(answerer string) string { return answerRoot + ".*." + answerer + ".>" }
 
 // Answerer is the token of who answers a request on subject: the service role
 // that it is meant for, or else the node. The broker lets only certificates with
@@ -141,7 +162,7 @@ func NewAnswer(asker NodeID, subject string) (string, error) {
 	}
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
-	return "_ANSWER." + string(asker) + "." + who + "." + hex.EncodeToString(b[:]), nil
+	return answerRoot + "." + string(asker) + "." + who + "." + hex.EncodeToString(b[:]), nil
 }
 
 // CheckReply returns a BadMessage unless a request on subject may be answered on
@@ -149,10 +170,10 @@ func NewAnswer(asker NodeID, subject string) (string, error) {
 // NATS client; and the sender's own, if the subject names a sender.
 func CheckReply(subject, reply string) error {
 	t := strings.Split(reply, ".")
-	if len(t) < 3 || t[0] != "_ANSWER" && t[0] != "_INBOX" {
+	if len(t) < 3 || t[0] != answerRoot && t[0] != inboxRoot {
 		return bad(CodeForeign, "the reply subject is no inbox")
 	}
-	if t[0] == "_ANSWER" {
+	if t[0] == answerRoot {
 		who, err := Answerer(subject)
 		if err != nil || len(t) != 4 || t[2] != who {
 			return bad(CodeForeign, "the reply subject is another answerer's")
@@ -170,12 +191,12 @@ func CheckReply(subject, reply string) error {
 // Confidential reports whether an answer on reply reaches asker alone, and no
 // plain NATS client's inbox: only there may a secret be sent.
 func Confidential(reply string, asker NodeID) bool {
-	return asker != "" && strings.HasPrefix(reply, "_ANSWER."+string(asker)+".")
+	return asker != "" && strings.HasPrefix(reply, answerRoot+"."+string(asker)+".")
 }
 
 // JetStreamPrefix is the prefix of the subjects on which JetStream answers node,
 // a manager or a broker. No certificate may publish below it.
-func JetStreamPrefix(node NodeID) string { return "_JS." + string(node) }
+func JetStreamPrefix(node NodeID) string { return jetStreamRoot + "." + string(node) }
 
 // ClientInbox is the inbox prefix for the NATS client library of a process with
 // these roles: a manager asks JetStream only, others are plain clients there.

@@ -167,7 +167,7 @@ func ParsePresence(subject string) (Role, NodeID, error) {
 // InboxPrefix is the prefix of the reply subjects of node's plain NATS clients,
 // such as the nats tool. Only node may subscribe below it, but any member may
 // publish there: what arrives decides nothing and holds no secret.
-func InboxPrefix(node NodeID) string { return "_INBOX." + string(node) }
+func InboxPrefix(node NodeID) string { return inboxRoot + "." + string(node) }
 
 // The key-value buckets of JetStream, and their keys.
 const (
