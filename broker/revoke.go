@@ -138,8 +138,11 @@ func (b *Broker) listsAsked(m *nats.Msg) {
 	if err != nil || m.Reply == "" || subjects.CheckReply(m.Subject, m.Reply) != nil {
 		return
 	}
-	if asker, ok := strings.CutPrefix(m.Subject, subjects.AskCRL("")); ok && !subjects.Confidential(m.Reply, subjects.NodeID(asker)) {
-		return // lists may be large: nobody has them sent to another node
+	if asker, ok := strings.CutPrefix(m.Subject, subjects.AskCRL("")); ok {
+		// Lists may be large: nobody has them sent to another node, or without end.
+		if node := subjects.NodeID(asker); !subjects.Confidential(m.Reply, node) || !b.usage.list(node, time.Now()) {
+			return
+		}
 	}
 	for _, der := range b.cfg.Credentials.Revocations().DER() {
 		if sum := sha256.Sum256(der); slices.Contains(r.Held, hex.EncodeToString(sum[:])) {

@@ -312,3 +312,38 @@ func TestRouteEndsWithTheCertificate(t *testing.T) {
 		t.Error("ended before its time")
 	}
 }
+
+// A revocation list is much larger than the question for it.
+func TestListsAreNotSentWithoutEnd(t *testing.T) {
+	t.Parallel()
+	n := brokertest.Start(t)
+	n.Credentials("bad", "sip_proxy")
+	if r := publishList(t, n.Dial("ops", subjects.Operator), revoke(t, n, "bad")); r.Code != "" {
+		t.Fatal(r.Text)
+	}
+	ask := func(nc *nats.Conn, node subjects.NodeID, times int) (answers int) {
+		got, err := nc.SubscribeSync(subjects.Answers(node))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range times {
+			reply := fmt.Sprintf("_ANSWER.%s.thor_eventserver.%d", node, i)
+			if err := nc.PublishRequest(subjects.AskCRL(node), reply, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flush(t, nc)
+		for {
+			if _, err := got.NextMsg(500 * time.Millisecond); err != nil {
+				return answers
+			}
+			answers++
+		}
+	}
+	if got := ask(n.Dial("n1", "media_relay"), "n1", 500); got < 1 || got > 20 {
+		t.Errorf("%d answers to 500 questions", got)
+	}
+	if got := ask(n.Dial("n2", "media_relay"), "n2", 3); got != 3 {
+		t.Errorf("%d answers to 3 questions of another node", got)
+	}
+}

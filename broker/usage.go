@@ -40,6 +40,7 @@ type nodeUse struct {
 	conns   int
 	subs    int
 	buckets [numTraffic]meter
+	lists   meter       // answers with revocation lists
 	cuts    []time.Time // within cutWindow
 	refused time.Time   // until then
 }
@@ -124,6 +125,28 @@ func (u *usage) take(node subjects.NodeID, class traffic, r rate, size int, now 
 	return n != nil && n.buckets[class].take(r, nodeShare, size, now)
 }
 
+// listRate is of answers with revocation lists, which are much larger than the
+// question: a member asks when it connects, and each ten minutes.
+var listRate = rate{messages: 1, bytes: 1}
+
+// list reports whether node, which may be connected to another broker, may have
+// the revocation lists now. What is refused does not count.
+func (u *usage) list(node subjects.NodeID, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := u.nodes[node]
+	if n == nil {
+		n = &nodeUse{}
+		u.nodes[node] = n
+	}
+	b := n.lists
+	if !b.take(listRate, 1, 0, now) {
+		return false
+	}
+	n.lists = b
+	return true
+}
+
 // cut notes that a connection was cut, and reports whether the node is refused
 // from now on.
 func (u *usage) cut(node subjects.NodeID, now time.Time) bool {
@@ -164,6 +187,9 @@ func (u *usage) prune(now time.Time) {
 			if end := n.buckets[i].since.Add(burstSeconds * time.Second); end.After(last) {
 				last = end
 			}
+		}
+		if end := n.lists.since.Add(burstSeconds * time.Second); end.After(last) {
+			last = end
 		}
 		if n.conns == 0 && now.After(last) {
 			delete(u.nodes, id)
