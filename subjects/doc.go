@@ -12,15 +12,22 @@
 //	thor.status.delta                   active manager      everybody            Delta           each change
 //	thor.status.get                     everybody           managers (queue)     SnapshotRequest on demand, answered by a snapshot
 //	thor.event                          active manager      monitors, operators  Event           each change and guard
-//	thor.node.<node>.<role>.<verb>      operators           that member          per verb        on demand
+//	thor.node.<node>.<role>.<verb>      operators           that member          per verb        on demand; only reads
+//	thor.node.<node>.<role>.<verb>.<sender>
+//	                                    operators           that member          per verb        on demand; changes something
+//	thor.node.<node>.<role>.duplicate.<sender>
+//	                                    managers            that member          none            two processes claim it
 //	thor.node.<node>._.lookup           operators           node agents          LookupRequest   on demand, answered by a list of Found
 //	thor.node.<n>.thor_database.credentials.<role>.<node>
 //	                                    that role and node  that locator         none            on demand
-//	thor.node.<n>.provisioning_server.{subscriber,changes}.<role>.<node>
-//	                                    that role and node  that server          SubscriberRequest, ChangesRequest
-//	thor.node.<node>._.subscriber       provisioning server that node agent      SubscriberNotice a profile changed
-//	thor.node.<node>._.handover         SIP proxies         that node agent      HandoverNotice  the lookup changed
-//	thor.node.<heir>._.profile.<role>.<owner>  SIP proxies  that node agent      SubscriberRequest when no provisioning server answers
+//	thor.node.<n>.provisioning_server.{subscriber,changes,trust}.<role>.<node>
+//	                                    that role and node  that server          SubscriberRequest, ChangesRequest, TrustRequest
+//	thor.node.<heir>._.profile.<role>.<node>
+//	                                    that SIP proxy      that node agent      SubscriberRequest no provisioning server answers
+//	thor.node.<node>._.subscriber.<sender>
+//	                                    provisioning server that node agent      SubscriberNotice a profile changed
+//	thor.node.<node>._.handover.<sender>
+//	                                    SIP proxies         that node agent      HandoverNotice  the lookup changed
 //	thor.node.<node>._.{statistics,locations}
 //	                                    provisioning server that node agent      LocationsRequest on demand
 //	thor.crl.<sender>, thor.crl.get     operators, brokers  everybody            DER CRL         on revocation
@@ -29,6 +36,10 @@
 //	thor.sys.revoked                    brokers             managers             Revoked         a certificate was revoked
 //	thor.sys.identity.<broker>          that broker         managers             Identity        before a connection's first message
 //	thor.sys.identity.get               managers            brokers              none            asks for all identities again
+//	thor.sys.lease.manager              JetStream           managers             Lease           each write of the lease
+//	_ANSWER.<asker>.<answerer>.<token>  that answerer       that asker           Reply           the answer to a request
+//	_INBOX.<node>.>                     members             that node            per client      answers to plain NATS clients
+//	_JS.<node>.>                        JetStream           that manager, broker JetStream's     answers to its API
 //
 // thor.role.* is the manager's voice and thor.role.*.* the members': a broker
 // decides by subject alone who may say what, and on a bare role subject it

@@ -23,15 +23,16 @@ const AttrSubscribers = "subscribers"
 
 // ProvisioningRequest is the subject on which asker, in role, asks the
 // provisioning server on node. The broker lets only that asker publish it, and
-// only that asker hears the answer: this is the one way a profile travels.
+// only that asker hears the answer. A profile travels this way, and on
+// ProfileRequest.
 func ProvisioningRequest(node NodeID, verb string, role Role, asker NodeID) string {
 	return Request(node, ProvisioningServer, verb) + "." + string(role) + "." + string(asker)
 }
 
 // A Subscriber is what the node that is responsible for Key keeps: the profile
 // of an account, or whose alias the key is. It holds ha1 digests: it travels
-// only as the answer to a ProvisioningRequest, never on a subject that others
-// may read, and is not logged.
+// only as the answer to a ProvisioningRequest or a ProfileRequest, never on a
+// subject that others may read, and is not logged.
 //
 // Revision rises with every change of Key, across deletion and re-creation. An
 // older revision never replaces a newer one.

@@ -6,8 +6,8 @@
 // the lookup. It learns of a change by a notice and pulls the profile from a
 // provisioning server; what it was never told of it pulls when it is asked.
 // When the lookup changes, the node that leaves a subscriber to another tells
-// that one, which pulls it too. Profiles come by that one way alone: from a
-// provisioning server, as the answer to a request that names this node.
+// that one, which pulls it too. Profiles come as answers to requests that name this
+// node: from a provisioning server or, while none answers, from the heir.
 //
 // # What it keeps
 //
@@ -16,9 +16,8 @@
 // node was cut off or the subscriber was another's meanwhile, is asked for anew
 // when it is read; if nobody answers, it is given and marked as stale. Profiles
 // are bounded in number and on no disk. A supervisor may keep them over a restart of
-// the process, see package kept: what was held before is asked for when it is read,
-// and given as stale only if nobody answers. A change that was acknowledged is never
-// undone by that.
+// the process, see package kept: they then count as what may be old. A change that
+// was acknowledged is never undone by that.
 //
 // # What it is not
 //
