@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -79,6 +80,7 @@ func (a *admission) enter(c net.Conn, from netip.Addr) (w *waiter, evicted bool)
 	w = &waiter{conn: c, from: from, src: s}
 	s.count++
 	a.waiting[w] = struct{}{}
+	s.tidy()
 	s.silent = append(s.silent, w)
 	return w, evicted
 }
@@ -133,9 +135,7 @@ func (a *admission) remove(w *waiter) {
 func (a *admission) begin(ctx context.Context, w *waiter, done <-chan struct{}) error {
 	a.mu.Lock()
 	w.spoke = true
-	if len(w.src.silent) > 2*w.src.count { // mostly of those that spoke or left
-		w.src.silent = compact(w.src.silent)
-	}
+	w.src.tidy()
 	a.mu.Unlock()
 	for _, turns := range []chan struct{}{w.src.turns, a.turns} {
 		select {
@@ -161,15 +161,11 @@ func (a *admission) back(w *waiter, failed chan struct{}) {
 	}
 }
 
-func compact(ws []*waiter) []*waiter {
-	out := ws[:0]
-	for _, w := range ws {
-		if !w.spoke && !w.gone {
-			out = append(out, w)
-		}
+// tidy forgets those that spoke or left, when most did.
+func (s *admissionSource) tidy() {
+	if len(s.silent) > 2*s.count {
+		s.silent = slices.DeleteFunc(s.silent, func(w *waiter) bool { return w.spoke || w.gone })
 	}
-	clear(ws[len(out):])
-	return out
 }
 
 // leave takes a connection out, whatever became of it.

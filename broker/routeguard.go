@@ -73,7 +73,7 @@ func b2i(b bool) int {
 // guardRoutes sweeps until ctx ends, and forgets what usage need not know.
 func (b *Broker) guardRoutes(ctx context.Context, s *server.Server) {
 	seen := make(map[netip.AddrPort]time.Time)
-	n, failed := 0, false
+	n, failed, deferred := 0, false, false
 	every(ctx, sweepTick, func() {
 		now := time.Now()
 		if n++; n%40 == 0 {
@@ -82,6 +82,12 @@ func (b *Broker) guardRoutes(ctx context.Context, s *server.Server) {
 		addr, ok := s.ClusterAddr(), b.cfg.ClusterListen != ""
 		if !ok || addr == nil {
 			return
+		}
+		if !deferred {
+			deferred = true
+			if err := deferListener(uint16(addr.Port)); err != nil {
+				b.log.Warn().Err(err).Msg("silent connections reach the cluster port")
+			}
 		}
 		err := b.sweepRoutes(s, addr, seen, now)
 		if err != nil && !failed {
@@ -133,6 +139,25 @@ func (b *Broker) sweepRoutes(s *server.Server, addr *net.TCPAddr, seen map[netip
 		}
 	}
 	return nil
+}
+
+// deferListener finds the listener of a port of this process and defers on it:
+// nats-server opens the cluster port itself.
+func deferListener(port uint16) error {
+	fds, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range fds {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || localPort(fd) != port {
+			continue
+		}
+		if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on != 0 {
+			return deferAccept(fd)
+		}
+	}
+	return errNoListener
 }
 
 // socketsOf are the accepted connections of a port of this process, and how

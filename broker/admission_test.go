@@ -1,0 +1,74 @@
+package broker
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// The kernel keeps silent connections to itself: who speaks is accepted before
+// those that came earlier and said nothing.
+func TestSilentConnectionsStayInTheKernel(t *testing.T) {
+	port := func(l net.Listener) uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }
+	for name, open := range map[string]func() (net.Listener, error){
+		"client port": func() (net.Listener, error) { return listen("127.0.0.1:0") },
+		"cluster port": func() (net.Listener, error) {
+			l, err := net.Listen("tcp", "127.0.0.1:0") // as nats-server opens it
+			if err == nil {
+				err = deferListener(port(l))
+			}
+			return l, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			var last net.Conn
+			for range 100 {
+				if last, err = net.Dial("tcp", l.Addr().String()); err != nil {
+					t.Fatal(err)
+				}
+				defer last.Close()
+			}
+			if _, err := last.Write([]byte{recordHandshake}); err != nil {
+				t.Fatal(err)
+			}
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if got, want := c.RemoteAddr().String(), last.LocalAddr().String(); got != want {
+				t.Errorf("accepted %s, which said nothing, before %s", got, want)
+			}
+		})
+	}
+	if err := deferListener(1); err == nil || !strings.Contains(err.Error(), "no such listener") {
+		t.Errorf("a port that is not open: %v", err)
+	}
+}
+
+// A source whose connections come and go in silence leaves nothing behind.
+func TestAdmissionForgetsThoseWhoLeft(t *testing.T) {
+	a, from := newAdmission(100, 50, 8), netip.MustParseAddr("192.0.2.1")
+	enter := func() *waiter {
+		c, far := net.Pipe()
+		_ = far.Close()
+		w, _ := a.enter(c, from)
+		return w
+	}
+	stays := enter()
+	for range 10_000 {
+		a.leave(enter())
+	}
+	if n := len(stays.src.silent); n > 50 {
+		t.Errorf("%d are remembered, 1 waits", n)
+	}
+	if a.size() != 1 {
+		t.Errorf("%d wait", a.size())
+	}
+}
