@@ -77,6 +77,9 @@ func TestBench(t *testing.T) {
 			return b.losses(b.signal("node2", syscall.SIGSTOP), b.signal("node2", syscall.SIGCONT))
 		}},
 		{"active manager kill -9 → new epoch", 600 * time.Millisecond, b.takeOvers},
+		{"one certificate floods: kill -9 → gone", time.Second, func() []time.Duration { return b.underAttack(false) }},
+		{"the same, just below its limits", time.Second, func() []time.Duration { return b.underAttack(true) }},
+		{"revoked while dead → out of DNS", time.Second, b.revocations},
 		{"serf agent kill -9 → member-failed", 0, b.serf},
 	} {
 		if !only.MatchString(r.event) {

@@ -37,6 +37,13 @@ import (
 var thor string // the binary under test
 
 func TestMain(m *testing.M) {
+	if conf := os.Getenv(attackEnv); conf != "" {
+		if err := runAttack(conf); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	dir, err := os.MkdirTemp("", "thor-e2e-")
 	if err != nil {
 		panic(err)
@@ -249,17 +256,25 @@ func (n *network) watch(t *testing.T) {
 // hasAddress reports whether both name servers answer name with address.
 func (n *network) hasAddress(name, address string) bool {
 	for _, s := range n.DNS {
-		var q dns.Msg
-		q.SetQuestion(name, dns.TypeA)
-		a, _, err := (&dns.Client{Timeout: time.Second}).Exchange(&q, s)
-		if err != nil || !slices.ContainsFunc(a.Answer, func(rr dns.RR) bool {
-			x, ok := rr.(*dns.A)
-			return ok && x.A.String() == address
-		}) {
+		if has, err := answersWith(s, name, address); err != nil || !has {
 			return false
 		}
 	}
 	return true
+}
+
+// answersWith asks one name server.
+func answersWith(server, name, address string) (bool, error) {
+	var q dns.Msg
+	q.SetQuestion(name, dns.TypeA)
+	a, _, err := (&dns.Client{Timeout: time.Second}).Exchange(&q, server)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(a.Answer, func(rr dns.RR) bool {
+		x, ok := rr.(*dns.A)
+		return ok && x.A.String() == address
+	}), nil
 }
 
 func (n *network) status() *subjects.Status { return n.view.View().Status }

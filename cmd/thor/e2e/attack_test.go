@@ -1,0 +1,285 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"thor/broker"
+	"thor/identity"
+	"thor/subjects"
+)
+
+// An attack is what a stolen certificate of one low role does: on a connection
+// of its own for each subject it may publish, to each broker, it sends, and
+// connects again at once when it is cut off. It runs in a process of its own.
+type attack struct {
+	Files    identity.Files
+	Brokers  []string
+	Subjects []string
+	Node     string
+	Address  string
+	Steady   bool // a little below the limits, instead of at full speed
+}
+
+const attackEnv = "THOR_E2E_ATTACK" // an attack as JSON: the test binary is its process
+
+// A tally is what an attack has done on one subject.
+type tally struct{ dials, ready, messages atomic.Int64 }
+
+const attacker = "evil"
+
+// permitted are the subjects that a certificate with one role may publish, from
+// the table that brokers enforce, with names that exist for the wildcards.
+func permitted(role subjects.Role, node string) (out []string) {
+	fill := strings.NewReplacer("<role>", string(role), "<node>", node)
+	for line := range strings.Lines(broker.PermissionTable()) {
+		f := strings.Split(line, " | ")
+		if len(f) < 4 || f[1] != "publish" || f[0] != "| any role" && f[0] != "| any role but thor_monitor" {
+			continue
+		}
+		s := fill.Replace(strings.Trim(f[2], "`"))
+		other := "node1"
+		switch {
+		case strings.Contains(s, string(subjects.Database)):
+			other = "database1"
+		case strings.Contains(s, string(subjects.ProvisioningServer)):
+			other = "provisioning1"
+		}
+		out = append(out, strings.NewReplacer("*", other, ">", "node1.x").Replace(s))
+	}
+	return out
+}
+
+// attack starts one with a certificate of media_relay, and returns what ends it
+// and tells what it did.
+func (n *network) attack(t *testing.T, ip string, steady bool) (end func() string) {
+	t.Helper()
+	base := filepath.Join(t.TempDir(), attacker)
+	n.run(t, "ca", "issue", "--node", attacker, "--role", string(subjects.MediaRelay), "--ip", ip, "--out", base)
+	a := attack{
+		Files:   identity.Files{Cert: base + ".crt", Key: base + ".key", CA: n.Operator.CA},
+		Brokers: n.Brokers, Subjects: permitted(subjects.MediaRelay, attacker), Node: attacker, Address: ip, Steady: steady,
+	}
+	if len(a.Subjects) < 5 {
+		t.Fatalf("the certificate may publish on %q only", a.Subjects)
+	}
+	conf, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), attackEnv+"="+string(conf))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceValue(func() string { _ = stdin.Close(); _ = cmd.Wait(); return out.String() })
+	t.Cleanup(func() { _ = end() })
+	return end
+}
+
+// runAttack is the attacker's process. It ends with its standard input.
+func runAttack(conf string) error {
+	var a attack
+	if err := json.Unmarshal([]byte(conf), &a); err != nil {
+		return err
+	}
+	creds, err := identity.Load(a.Files)
+	if err != nil {
+		return err
+	}
+	runtime.GOMAXPROCS(1) // it is meant to have a machine of its own
+	done := make(chan struct{})
+	tallies := make([]tally, len(a.Subjects))
+	began := time.Now()
+	for i, subject := range a.Subjects {
+		for _, b := range a.Brokers {
+			u, err := url.Parse(b)
+			if err != nil {
+				return err
+			}
+			cfg := creds.ClientTLS()
+			cfg.ServerName = u.Hostname()
+			go a.flood(subject, u.Host, cfg, &tallies[i], done)
+		}
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	close(done)
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	fmt.Printf("%.0f s, %.0f %% of a core\n", took.Seconds(), float64(usage.Utime.Nano()+usage.Stime.Nano())/float64(took)*100)
+	for i := range tallies {
+		x := &tallies[i]
+		fmt.Printf("%-70s %8d connections tried, %6d accepted, %9d messages\n", a.Subjects[i], x.dials.Load(), x.ready.Load(), x.messages.Load())
+	}
+	return nil
+}
+
+// flood is one connection after the other.
+func (a *attack) flood(subject, addr string, cfg *tls.Config, x *tally, done chan struct{}) {
+	many, pause := 500, time.Duration(0)
+	if a.Steady {
+		many, pause = a.perSecond(subject)/10, 100*time.Millisecond
+	}
+	volley := a.volley(subject, many)
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		x.dials.Add(1)
+		c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, cfg)
+		if err != nil {
+			continue
+		}
+		_, _ = fmt.Fprintf(c, "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB _ANSWER.%s.> 1\r\nSUB thor.status 2\r\nPING\r\n", a.Node)
+		go func() { // what it is sent is read at full speed too
+			for s := bufio.NewScanner(c); s.Scan() && !strings.HasPrefix(s.Text(), "-ERR"); {
+				switch s.Text() {
+				case "PONG":
+					x.ready.Add(1)
+				case "PING":
+					_, _ = io.WriteString(c, "PONG\r\n")
+				}
+			}
+			_ = c.NetConn().Close() // at once: it was cut, or refused
+		}()
+		for err == nil {
+			if _, err = c.Write(volley); err == nil {
+				x.messages.Add(int64(many))
+			}
+			select {
+			case <-done:
+				return
+			case <-time.After(pause):
+			}
+		}
+		_ = c.Close()
+	}
+}
+
+// volley is so many messages, each with a reply subject that passes.
+func (a *attack) volley(subject string, many int) []byte {
+	payload, answerer := "{}", "node1"
+	if strings.HasPrefix(subject, "thor.role.") {
+		payload = fmt.Sprintf(`{"v":1,"role":%q,"node":%q,"addresses":[%q]}`, strings.Split(subject, ".")[2], a.Node, a.Address)
+	}
+	if s, err := subjects.Answerer(subject); err == nil {
+		answerer = s
+	}
+	return bytes.Repeat(fmt.Appendf(nil, "PUB %s _ANSWER.%s.%s.%s %d\r\n%s\r\n", subject, a.Node, answerer, rand.Text(), len(payload), payload), many)
+}
+
+// perSecond is a little less than a broker takes of one connection, and of all
+// that share the class of the subject.
+func (a *attack) perSecond(subject string) int {
+	switch {
+	case strings.HasPrefix(subject, "thor.role."), subject == subjects.StatusGet:
+		return 40
+	case strings.Contains(subject, string(subjects.ProvisioningServer)):
+		return 600
+	case strings.HasPrefix(subject, "_"):
+		return 450
+	}
+	return 150
+}
+
+// One certificate of a low role that sends at full speed all it may does not
+// keep a dead node in DNS, nor drive a living one out.
+func TestAttackDoesNotStopTheHealing(t *testing.T) {
+	n := startNetwork(t, "127.89", "--damping=false")
+	dns := n.resolve(t)
+	all := []string{"node1", "node2", "node3"}
+	eventually(t, 20*time.Second, "three proxies in both name servers", func() bool { return dns.everywhere(all...) })
+	end := n.attack(t, "127.89.66.6", false)
+	dns.must("node1", "node3")
+	for range 3 {
+		n.kill9(t, "node2")
+		eventually(t, 10*time.Second, "node2 is gone, and nobody else", func() bool { return dns.everywhere("node1", "node3") })
+		eventually(t, 10*time.Second, "its process has ended", func() bool { return !n.runs(t, "node2") })
+		n.control(t, "start", "node2")
+		eventually(t, 30*time.Second, "node2 is back", func() bool { return dns.everywhere(all...) })
+	}
+	report := end()
+	t.Logf("the attacker: %s", report)
+	if !strings.Contains(report, " messages") || strings.Contains(report, " 0 connections tried") {
+		t.Error("the attacker did nothing")
+	}
+	dns.end()
+	if f := dns.failures(); len(f) > 0 {
+		t.Errorf("%d faults:\n%s", len(f), strings.Join(f[:min(len(f), 20)], "\n"))
+	}
+}
+
+// underAttack samples losses while a certificate sends all it may.
+func (b *bench) underAttack(steady bool) []time.Duration {
+	b.t.Helper()
+	end := b.network().attack(b.t, "127.85.66.6", steady)
+	defer func() { b.t.Logf("the attacker: %s", end()) }()
+	return b.losses(b.signal("node2", syscall.SIGKILL), b.start("node2"))
+}
+
+// revocations samples how long the only member of a role, which died, stays in
+// status and DNS after its revocation, the run of thor ca revoke included.
+func (b *bench) revocations() (ds []time.Duration) {
+	b.t.Helper()
+	n := b.network()
+	for i := range b.n {
+		node, ip, role := fmt.Sprintf("dead%d", i+1), fmt.Sprintf("127.85.70.%d", i%250+1), subjects.Role(fmt.Sprintf("test_role%d", i+1))
+		host := fmt.Sprintf("test-role%d.%s.", i+1, n.domain)
+		p := n.addNode(b.t, node, ip, string(role), fmt.Sprintf("[[node.role]]\nrole = %q\n", role))
+		eventually(b.t, 20*time.Second, "DNS has it", func() bool { return n.hasAddress(host, ip) })
+		if err := p.Process.Kill(); err != nil {
+			b.t.Fatal(err)
+		}
+		eventually(b.t, 20*time.Second, "it is suspect, and in DNS as the last of its role", func() bool {
+			m := n.status().Member(role, subjects.NodeID(node))
+			return m != nil && m.State == subjects.Suspect && n.hasAddress(host, ip)
+		})
+		b.anyMoment()
+		began := time.Now()
+		n.run(b.t, "ca", "revoke", node)
+		eventually(b.t, 60*time.Second, "it is out of status and DNS", func() bool {
+			return n.status().Member(role, subjects.NodeID(node)) == nil && n.nowhere(host, ip)
+		})
+		ds = append(ds, time.Since(began))
+	}
+	return ds
+}
+
+// nowhere reports whether all name servers answer, none of them with address.
+func (n *network) nowhere(name, address string) bool {
+	return !slices.ContainsFunc(n.DNS, func(server string) bool {
+		has, err := answersWith(server, name, address)
+		return err != nil || has
+	})
+}
