@@ -173,6 +173,19 @@ func (a *admission) leave(w *waiter) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.remove(w)
+	a.end(w)
+}
+
+// finish gives w's turn to another: its handshake is over. What it is told then
+// may take long, and costs nothing.
+func (a *admission) finish(w *waiter) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.end(w)
+}
+
+// end returns w's turn. The caller holds a.mu.
+func (a *admission) end(w *waiter) {
 	if w.turn {
 		w.turn = false
 		<-a.turns

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"strings"
@@ -70,5 +71,30 @@ func TestAdmissionForgetsThoseWhoLeft(t *testing.T) {
 	}
 	if a.size() != 1 {
 		t.Errorf("%d wait", a.size())
+	}
+}
+
+// Who is told why it is refused, which takes as long as it likes, keeps no turn
+// from the others of its source.
+func TestHandshakesThatAreOverGiveTheirTurnBack(t *testing.T) {
+	a, from := newAdmission(100, 50, sourceTurns), netip.MustParseAddr("192.0.2.1") // one turn for each source
+	refused, _ := a.enter(nil, from)
+	good, _ := a.enter(nil, from)
+	if err := a.begin(t.Context(), refused, nil); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.begin(ended, good, nil); err == nil {
+		t.Fatal("a second handshake is under way")
+	}
+	a.finish(refused)
+	if err := a.begin(t.Context(), good, nil); err != nil {
+		t.Fatal(err)
+	}
+	a.leave(refused)
+	a.leave(good)
+	if len(a.turns) != 0 || a.size() != 0 {
+		t.Errorf("%d turns are taken, %d wait", len(a.turns), a.size())
 	}
 }

@@ -192,7 +192,9 @@ func (f *front) handshake(w *waiter) (*clientConn, error) {
 	}
 	_ = w.conn.SetDeadline(time.Now().Add(handshakeTime))
 	c := tls.Server(&peekedConn{w.conn, first}, f.tls)
-	if err := c.Handshake(); err != nil {
+	err := c.Handshake()
+	f.admission.finish(w)
+	if err != nil {
 		f.m.limit("handshake")
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
