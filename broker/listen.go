@@ -17,7 +17,7 @@ import (
 // deferTime is how long the kernel keeps a connection to itself that has said
 // nothing: those who speak TLS speak first. So silent connections cost the
 // broker nothing while the kernel has room for them, and its queues are free
-// for good ones. Later ones meet the door, or the sweep of the cluster port.
+// for good ones. Later ones meet the limits of the front, or the sweep of the cluster port.
 const deferTime = 10 * time.Second
 
 func deferAccept(fd int) error {
