@@ -8,7 +8,6 @@ import (
 
 	"thor/identity"
 	"thor/overlay/audit"
-	"thor/subjects"
 )
 
 // auditList notes a revocation list that came in force, or that was refused. A
@@ -35,14 +34,4 @@ func (b *Broker) auditList(who, from string, changed bool, err error) {
 		e.Detail = err.Error()
 	}
 	b.cfg.Audit.Write(e)
-}
-
-// publisher is the node that the subject of a list names as its publisher; empty
-// if it names none.
-func publisher(subject string) string {
-	who, ok := strings.CutPrefix(subject, subjects.CRL+".")
-	if !ok || strings.Contains(who, ".") {
-		return ""
-	}
-	return who
 }

@@ -58,7 +58,7 @@ type Config struct {
 	Version   string // announced
 
 	PingInterval     time.Duration // on clients and routes; two unanswered pings end a connection; default 1 s
-	LameDuck         time.Duration // how long a graceful end gives clients to move; default 4 s; negative means none
+	LameDuck         time.Duration // how long a graceful end gives clients to move; default 2 s; negative means none
 	MaxSubscriptions int           // of one client; default 1,000
 	MemoryLimit      int64         // bytes of memory for JetStream; default 256 MiB
 	DiskLimit        int64         // bytes of disk for JetStream; default 1 GiB
@@ -115,7 +115,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	set(&c.PingInterval, time.Second)
-	set(&c.LameDuck, 4*time.Second)
+	set(&c.LameDuck, 2*time.Second)
 	number := func(n *int, v int) {
 		if *n == 0 {
 			*n = v

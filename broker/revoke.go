@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -104,7 +103,7 @@ func (b *Broker) listFromWire(s *server.Server, own *nats.Conn, m *nats.Msg) {
 	if changed {
 		b.endInvalid(s, own)
 	}
-	who := publisher(m.Subject)
+	who := string(subjects.CRLSender(m.Subject))
 	b.auditList(who, who, changed, err)
 	r := &subjects.Reply{V: subjects.Version}
 	if err != nil {
@@ -138,11 +137,9 @@ func (b *Broker) listsAsked(m *nats.Msg) {
 	if err != nil || m.Reply == "" || subjects.CheckReply(m.Subject, m.Reply) != nil {
 		return
 	}
-	if asker, ok := strings.CutPrefix(m.Subject, subjects.AskCRL("")); ok {
-		// Lists may be large: nobody has them sent to another node, or without end.
-		if node := subjects.NodeID(asker); !subjects.Confidential(m.Reply, node) || !b.usage.list(node, time.Now()) {
-			return
-		}
+	// Lists may be large: a node has them sent to itself alone, and so many times.
+	if node := subjects.CRLAsker(m.Subject); node != "" && (!subjects.Confidential(m.Reply, node) || !b.usage.list(node, time.Now())) {
+		return
 	}
 	for _, der := range b.cfg.Credentials.Revocations().DER() {
 		if sum := sha256.Sum256(der); slices.Contains(r.Held, hex.EncodeToString(sum[:])) {

@@ -24,7 +24,7 @@ func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Rep
 		if code == subjects.ErrorFailed {
 			outcome = audit.Failed
 		}
-		a.refused.Add(granted(asker, role, "", outcome, text))
+		a.refused.Add(audit.Given(audit.Credentials, asker, role, "", outcome, text))
 		return &subjects.Reply{V: subjects.Version, Code: code, Text: text}
 	}
 	switch {
@@ -45,13 +45,8 @@ func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Rep
 	}
 	a.metrics.answered("ok")
 	log.Info().Str("database", c.label).Msg("database password given")
-	a.audit.Write(granted(asker, role, c.label, audit.OK, ""))
+	a.audit.Write(audit.Given(audit.Credentials, asker, role, c.label, audit.OK, ""))
 	return &subjects.Reply{V: subjects.Version, Data: location.EncodeCredentials(d, c.cfg.Mode)}
-}
-
-// granted is the audit entry of a request for the password.
-func granted(asker subjects.NodeID, role subjects.Role, database, outcome, why string) audit.Entry {
-	return audit.Entry{Who: string(asker), Act: audit.Credentials, What: database, From: string(role), Outcome: outcome, Detail: why}
 }
 
 func (a *Agent) isCleared(role subjects.Role) bool {

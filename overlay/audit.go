@@ -7,7 +7,7 @@ import (
 
 // auditDrain notes that r drained or resumed role.
 func (n *Node) auditDrain(r *Request, role subjects.Role, on bool, err error) {
-	e := audit.Entry{Who: string(r.Sender()), Act: audit.Resume, What: string(role) + " of " + string(n.id), Outcome: audit.OK}
+	e := audit.Entry{Who: string(r.Sender()), Act: audit.Resume, What: audit.Member(role, n.id), Outcome: audit.OK}
 	if on {
 		e.Act = audit.Drain
 	}

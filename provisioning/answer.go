@@ -32,7 +32,7 @@ func (l *Live) refuse(verb string, a asker, code subjects.ErrorCode, text string
 
 // audit counts a profile that was given or refused.
 func (l *Live) audit(a asker, what, outcome, why string) {
-	l.given.Add(audit.Entry{Who: string(a.node), Act: audit.Profile, What: what, From: string(a.role), Outcome: outcome, Detail: why})
+	l.given.Add(audit.Given(audit.Profile, a.node, a.role, what, outcome, why))
 }
 
 // cleared finds out who asks, and refuses who may not. The broker lets a node

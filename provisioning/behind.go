@@ -224,7 +224,7 @@ func (l *Live) tellCaughtUp(done map[subjects.NodeID]*backlog, now time.Time) {
 
 func (l *Live) auditPush(node subjects.NodeID, outcome, detail string, count int) {
 	l.cfg.Audit.Write(audit.Entry{
-		Who: string(l.net.ID()), Act: audit.Push, What: string(l.cfg.Role) + " " + string(node), Outcome: outcome, Detail: detail, Count: count,
+		Who: string(l.net.ID()), Act: audit.Push, What: audit.Member(l.cfg.Role, node), Outcome: outcome, Detail: detail, Count: count,
 	})
 }
 

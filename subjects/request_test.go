@@ -111,3 +111,28 @@ func TestNoRequestIsAnsweredElsewhere(t *testing.T) {
 		t.Error("an inbox is called confidential")
 	}
 }
+
+func TestSubjectsOfRevocationListsNameTheirNode(t *testing.T) {
+	for _, c := range []struct{ subject, sender, asker string }{
+		{subjects.PublishCRL("desk"), "desk", ""},
+		{subjects.AskCRL("n1"), "", "n1"},
+		{subjects.CRLGet, "", ""},
+		{subjects.CRL, "", ""},
+		{"_ANSWER.b1.thor_eventserver.0", "", ""},
+	} {
+		if sender, asker := subjects.CRLSender(c.subject), subjects.CRLAsker(c.subject); string(sender) != c.sender || string(asker) != c.asker {
+			t.Errorf("%s: sender %q and asker %q", c.subject, sender, asker)
+		}
+	}
+}
+
+func TestTheNodeOfAReplyIsTheOneThatTheFrontCompares(t *testing.T) {
+	for _, p := range subjects.ReplyPrefixes("n1") {
+		if got := subjects.ReplyNode(p + "thor_manager.0"); got != "n1" {
+			t.Errorf("%s: %q", p, got)
+		}
+	}
+	if got := subjects.ReplyNode("_INBOX"); got != "" {
+		t.Errorf("%q", got)
+	}
+}

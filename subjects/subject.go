@@ -140,6 +140,26 @@ func AskCRL(asker NodeID) string { return CRLGet + "." + string(asker) }
 // a revocation list.
 func PublishCRL(sender NodeID) string { return CRL + "." + string(sender) }
 
+// CRLSender is the sender that the subject of a revocation list names; empty if
+// it names none.
+func CRLSender(subject string) NodeID {
+	s, ok := strings.CutPrefix(subject, CRL+".")
+	if !ok || subject == CRLGet || strings.Contains(s, ".") {
+		return ""
+	}
+	return NodeID(s)
+}
+
+// CRLAsker is the asker that a subject of AskCRL names; empty on CRLGet, which
+// names none.
+func CRLAsker(subject string) NodeID {
+	asker, ok := strings.CutPrefix(subject, CRLGet+".")
+	if !ok {
+		return ""
+	}
+	return NodeID(asker)
+}
+
 // View is the subject on which the active manager publishes role's member list.
 func View(role Role) string { return "thor.role." + string(role) }
 

@@ -174,7 +174,7 @@ func TestNodesThatAreBehindAreNamedUntilTheyCaughtUp(t *testing.T) {
 			t.Errorf("metrics: %s", m)
 		}
 		said := func(outcome string) bool {
-			return strings.Contains(acts.String(), `"who":"p1","act":"push","what":"sip_proxy n2","from":"","outcome":"`+outcome+`"`)
+			return strings.Contains(acts.String(), `"who":"p1","act":"push","what":"sip_proxy of n2","from":"","outcome":"`+outcome+`"`)
 		}
 		if !said(audit.Failed) {
 			t.Errorf("audit: %s", acts.String())

@@ -47,7 +47,7 @@ func (l *limits) allow(n subjects.NodeID) bool {
 func (c *Cache) give(_ context.Context, r *overlay.Request) *subjects.Reply {
 	role, asker := r.SenderRole(), r.Sender()
 	no := func(what string, code subjects.ErrorCode, why string) *subjects.Reply {
-		c.given.Add(audit.Entry{Who: string(asker), Act: audit.Profile, What: what, From: string(role), Outcome: audit.Refused, Detail: why})
+		c.given.Add(audit.Given(audit.Profile, asker, role, what, audit.Refused, why))
 		c.metrics.given.WithLabelValues("refused").Inc()
 		return refuse(code, why)
 	}
@@ -82,7 +82,7 @@ func (c *Cache) give(_ context.Context, r *overlay.Request) *subjects.Reply {
 		c.metrics.given.WithLabelValues("not held").Inc()
 		return refuse(subjects.ErrorFailed, errNotHeld.Error())
 	}
-	c.given.Add(audit.Entry{Who: string(asker), Act: audit.Profile, What: q.Key, From: string(role), Outcome: audit.OK, Detail: "by its heir"})
+	c.given.Add(audit.Given(audit.Profile, asker, role, q.Key, audit.OK, "by its heir"))
 	c.metrics.given.WithLabelValues("ok").Inc()
 	return &subjects.Reply{V: subjects.Version, Data: p}
 }

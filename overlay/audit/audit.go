@@ -62,10 +62,20 @@ type Entry struct {
 	Who     string // node of the certificate, login or user of the machine; empty: not known
 	Act     string // one of the acts above
 	What    string // on which it was done: role and node, operation and key, certificate
-	From    string // address or node from which the act came; empty: this machine
+	From    string // address or node from which the act came, or the role in which Who asked; empty: this machine
 	Outcome string
 	Detail  string // why it failed, or what else matters
 	Count   int    // of the acts that this entry stands for; 0 is one
+}
+
+// Given is the entry of a secret that asker, in role, was given or refused.
+func Given(act string, asker subjects.NodeID, role subjects.Role, what, outcome, detail string) Entry {
+	return Entry{Who: string(asker), Act: act, What: what, From: string(role), Outcome: outcome, Detail: detail}
+}
+
+// Member names a role on a node in Entry.What.
+func Member(role subjects.Role, node subjects.NodeID) string {
+	return string(role) + " of " + string(node)
 }
 
 // A Config says where entries go.

@@ -16,7 +16,7 @@ type Broker struct {
 	Store            string        `toml:"store"`             // JetStream's directory; default: state
 	CRL              string        `toml:"crl"`               // PEM or DER file, re-read when it changes
 	Addresses        []netip.Addr  `toml:"addresses"`         // to announce; default: the certificate's
-	LameDuck         time.Duration `toml:"lame_duck"`         // time to let clients go at the end; default 2s
+	LameDuck         time.Duration `toml:"lame_duck"`         // time to let clients go at the end; default that of broker.Config, 2s
 
 	Limits BrokerLimits `toml:"limits"` // what clients may use
 }
@@ -76,7 +76,6 @@ func (b *Broker) fill(f *File) {
 	set(&b.Store, f.Network.State)
 	set(&b.Advertise, b.Listen)
 	set(&b.ClusterAdvertise, b.ClusterListen)
-	set(&b.LameDuck, 2*time.Second)
 	f.abs(&b.Store)
 	f.abs(&b.CRL)
 }
