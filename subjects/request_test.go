@@ -136,3 +136,17 @@ func TestTheNodeOfAReplyIsTheOneThatTheFrontCompares(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// What changes something at its receiver is refused without a sender.
+func TestVerbsThatChangeSomethingNeedASender(t *testing.T) {
+	for _, v := range []string{subjects.VerbDrain, subjects.VerbResume, subjects.VerbDuplicate, subjects.VerbSubscriber, subjects.VerbHandover} {
+		if !subjects.NeedsSender(v) {
+			t.Errorf("%s needs none", v)
+		}
+	}
+	for _, v := range []string{subjects.VerbStatistics, subjects.VerbLocations, subjects.VerbLookup} {
+		if subjects.NeedsSender(v) {
+			t.Errorf("%s only reads", v)
+		}
+	}
+}
