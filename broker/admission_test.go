@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"thor/identity"
+	"thor/subjects"
 )
 
 // The kernel keeps silent connections to itself: who speaks is accepted before
@@ -96,5 +99,20 @@ func TestHandshakesThatAreOverGiveTheirTurnBack(t *testing.T) {
 	a.leave(good)
 	if len(a.turns) != 0 || a.size() != 0 {
 		t.Errorf("%d turns are taken, %d wait", len(a.turns), a.size())
+	}
+}
+
+// What a hand-over of subscribers needs is not lent to those who have none: a
+// burst that is permitted costs brokers as much as one that is not.
+func TestOnlyNodesWithSubscribersMayAskAndAnswerMuch(t *testing.T) {
+	of := func(roles ...subjects.Role) rates { return *ratesOf(&identity.Identity{Node: "n1", Roles: roles}) }
+	low, proxy := of(subjects.MediaRelay), of(subjects.MediaRelay, subjects.SIPProxy)
+	for _, class := range []traffic{requests, answers, notices} {
+		if l, p := low[class].messages, proxy[class].messages; l > 100 || p < 500 {
+			t.Errorf("%s: %v messages a second of a media relay, %v of a proxy", class, l, p)
+		}
+	}
+	if n := of(subjects.ProvisioningServer)[notices].messages; n < 1000 {
+		t.Errorf("a provisioning server tells %v changes a second", n)
 	}
 }

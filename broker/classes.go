@@ -45,7 +45,8 @@ type limit struct {
 	name    string
 	match   []string // subjects; a trailing ".>" stands for all below
 	rate    rate
-	trusted rate // of the services that answer everybody
+	proxies rate // of nodes that serve subscribers; zero: as the others
+	trusted rate // of the services that answer everybody; zero: as the others
 	why     string
 }
 
@@ -60,22 +61,26 @@ func limits() []limit {
 		},
 		{
 			class: requests, name: "request",
-			match: []string{"thor.node.*.provisioning_server.>"},
-			rate:  rate{messages: 1000, bytes: 1 << 20, largest: 64 << 10},
-			why:   "an heir of 20,000 subscribers fetches 10,000 profiles at once and the rest within 10 s",
+			match:   []string{"thor.node.*.provisioning_server.>"},
+			rate:    rate{messages: 100, bytes: 256 << 10, largest: 64 << 10},
+			proxies: rate{messages: 1000, bytes: 1 << 20, largest: 64 << 10},
+			why:     "an heir of 20,000 subscribers fetches 10,000 profiles at once and the rest within 10 s",
 		},
 		{
 			class: answers, name: "answer",
 			match:   []string{"_ANSWER.>", "_INBOX.>"},
-			rate:    rate{messages: 500, bytes: 2 << 20},
+			rate:    rate{messages: 50, bytes: 2 << 20},
+			proxies: rate{messages: 500, bytes: 2 << 20},
 			trusted: rate{messages: 10_000, bytes: 32 << 20},
-			why:     "a node answers each notice; a provisioning server answers all heirs",
+			why:     "a node answers operators, a proxy's each notice; a provisioning server answers all heirs",
 		},
 		{
 			class: notices, name: "notice",
-			match: []string{"thor.node.*._.>"},
-			rate:  rate{messages: 1000, bytes: 2 << 20},
-			why:   "20,000 changed subscribers are announced to owner and heir within 60 s",
+			match:   []string{"thor.node.*._.>"},
+			rate:    rate{messages: 100, bytes: 2 << 20},
+			proxies: rate{messages: 1000, bytes: 2 << 20},
+			trusted: rate{messages: 1000, bytes: 2 << 20},
+			why:     "20,000 changed subscribers are announced to owner and heir within 60 s",
 		},
 		{
 			class: others, name: "other",
@@ -105,9 +110,13 @@ func ratesOf(id *identity.Identity) *rates {
 	})
 	p := new(rates)
 	for _, l := range limits() {
-		p[l.class] = l.rate
-		if trusted && l.trusted.messages > 0 {
+		switch {
+		case trusted && l.trusted.messages > 0:
 			p[l.class] = l.trusted
+		case id.Has(subjects.SIPProxy) && l.proxies.messages > 0:
+			p[l.class] = l.proxies
+		default:
+			p[l.class] = l.rate
 		}
 	}
 	return p

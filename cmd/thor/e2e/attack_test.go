@@ -5,11 +5,12 @@ package e2e_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/rand"
+	crand "crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -46,8 +47,6 @@ const attackEnv = "THOR_E2E_ATTACK" // an attack as JSON: the test binary is its
 // A tally is what an attack has done on one subject.
 type tally struct{ dials, ready, messages atomic.Int64 }
 
-const attacker = "evil"
-
 // permitted are the subjects that a certificate with one role may publish, from
 // the table that brokers enforce, with names that exist for the wildcards.
 func permitted(role subjects.Role, node string) (out []string) {
@@ -72,13 +71,13 @@ func permitted(role subjects.Role, node string) (out []string) {
 
 // attack starts one with a certificate of media_relay, and returns what ends it
 // and tells what it did.
-func (n *network) attack(t *testing.T, ip string, steady bool) (end func() string) {
+func (n *network) attack(t *testing.T, node, ip string, steady bool) (end func() string) {
 	t.Helper()
-	base := filepath.Join(t.TempDir(), attacker)
-	n.run(t, "ca", "issue", "--node", attacker, "--role", string(subjects.MediaRelay), "--ip", ip, "--out", base)
+	base := filepath.Join(t.TempDir(), node)
+	n.run(t, "ca", "issue", "--node", node, "--role", string(subjects.MediaRelay), "--ip", ip, "--out", base)
 	a := attack{
 		Files:   identity.Files{Cert: base + ".crt", Key: base + ".key", CA: n.Operator.CA},
-		Brokers: n.Brokers, Subjects: permitted(subjects.MediaRelay, attacker), Node: attacker, Address: ip, Steady: steady,
+		Brokers: n.Brokers, Subjects: permitted(subjects.MediaRelay, node), Node: node, Address: ip, Steady: steady,
 	}
 	if len(a.Subjects) < 5 {
 		t.Fatalf("the certificate may publish on %q only", a.Subjects)
@@ -196,7 +195,7 @@ func (a *attack) volley(subject string, many int) []byte {
 	if s, err := subjects.Answerer(subject); err == nil {
 		answerer = s
 	}
-	return bytes.Repeat(fmt.Appendf(nil, "PUB %s _ANSWER.%s.%s.%s %d\r\n%s\r\n", subject, a.Node, answerer, rand.Text(), len(payload), payload), many)
+	return bytes.Repeat(fmt.Appendf(nil, "PUB %s _ANSWER.%s.%s.%s %d\r\n%s\r\n", subject, a.Node, answerer, crand.Text(), len(payload), payload), many)
 }
 
 // perSecond is a little less than a broker takes of one connection, and of all
@@ -206,9 +205,9 @@ func (a *attack) perSecond(subject string) int {
 	case strings.HasPrefix(subject, "thor.role."), subject == subjects.StatusGet:
 		return 40
 	case strings.Contains(subject, string(subjects.ProvisioningServer)):
-		return 600
+		return 60
 	case strings.HasPrefix(subject, "_"):
-		return 450
+		return 45
 	}
 	return 150
 }
@@ -220,7 +219,7 @@ func TestAttackDoesNotStopTheHealing(t *testing.T) {
 	dns := n.resolve(t)
 	all := []string{"node1", "node2", "node3"}
 	eventually(t, 20*time.Second, "three proxies in both name servers", func() bool { return dns.everywhere(all...) })
-	end := n.attack(t, "127.89.66.6", false)
+	end := n.attack(t, "evil", "127.89.66.6", false)
 	dns.must("node1", "node3")
 	for range 3 {
 		n.kill9(t, "node2")
@@ -243,9 +242,28 @@ func TestAttackDoesNotStopTheHealing(t *testing.T) {
 // underAttack samples losses while a certificate sends all it may.
 func (b *bench) underAttack(steady bool) []time.Duration {
 	b.t.Helper()
-	end := b.network().attack(b.t, "127.85.66.6", steady)
+	node := "evil"
+	if steady {
+		node = "slyevil"
+	}
+	end := b.network().attack(b.t, node, "127.85.66.6", steady)
 	defer func() { b.t.Logf("the attacker: %s", end()) }()
 	return b.losses(b.signal("node2", syscall.SIGKILL), b.start("node2"))
+}
+
+// attackBegins samples losses in the first second of an attack by a certificate
+// that is not refused yet, each time another one.
+func (b *bench) attackBegins() []time.Duration {
+	b.t.Helper()
+	n, i, end := b.network(), 0, func() string { return "" }
+	b.moment = func() {
+		i++
+		end = n.attack(b.t, fmt.Sprintf("evil%d", i), fmt.Sprintf("127.85.67.%d", i%250+1), false)
+		<-time.After(rand.N(time.Second))
+	}
+	defer func() { b.moment = b.anyMoment }()
+	again := b.start("node2")
+	return b.losses(b.signal("node2", syscall.SIGKILL), func() { _ = end(); again() })
 }
 
 // revocations samples how long the only member of a role, which died, stays in
