@@ -33,7 +33,7 @@ func (j *recorder) refused(why refusal)           { _ = j.note("refused %s", why
 
 const hdr = "NATS/1.0\r\nA: b\r\n\r\n" // 18 bytes
 
-func TestFilterLetsThroughWhatItsRefereeAllows(t *testing.T) {
+func TestFilterLetsThroughWhatItsPolicyAllows(t *testing.T) {
 	for _, c := range []struct{ name, in, out, log string }{
 		{"all operations", "CONNECT {}\r\nPING\r\nPONG\r\nSUB a 1\r\nSUB a q 2\r\nUNSUB 1\r\nUNSUB 2 5\r\nPUB a 2\r\nhi\r\nPUB a _INBOX.n1.x 0\r\n\r\n", "=", "sub 1,sub 2,unsub 1,unsub 2,message a 2,message a 0"},
 		{"any case, blanks, bare line feeds", "connect {}\nPing \r\nsUb\t a  1 \nPub a\t3\nabc\r\n", "=", "sub 1,message a 3"},
