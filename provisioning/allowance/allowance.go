@@ -126,6 +126,18 @@ func (a Allowance) Changes(was, is []string) (group string, ok bool) {
 	return "", true
 }
 
+// Deletes reports whether an account in these groups may be deleted, and names
+// the group if not: an account that is made anew under the name is in no group
+// that restricts it.
+func (a Allowance) Deletes(groups []string) (group string, ok bool) {
+	for _, g := range groups {
+		if slices.Contains(restrict, g) && !a.gives(g) {
+			return g, false
+		}
+	}
+	return "", true
+}
+
 // gives reports whether accounts may be put into group, and taken out of it.
 func (a Allowance) gives(group string) bool {
 	return slices.Contains(free, group) || slices.Contains(a.groups, "*") || slices.Contains(a.groups, group)

@@ -230,6 +230,11 @@ func (s *Store) DeleteAccount(ctx context.Context, v ngnpro.Viewer, id ngnpro.Si
 		if err != nil && !errors.Is(err, errProfile) {
 			return err
 		}
+		if err == nil { // else it is not known what restricts it
+			if err := t.mayDelete(v, a.profile); err != nil {
+				return err
+			}
+		}
 		ns, err = t.remove(a)
 		return err
 	})

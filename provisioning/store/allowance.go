@@ -99,6 +99,31 @@ func (t *tx) mayProfile(v ngnpro.Viewer, was, is *profile) error {
 	return nil
 }
 
+// mayDelete checks that v may delete an account with the profile p.
+func (t *tx) mayDelete(v ngnpro.Viewer, p *profile) error {
+	if v.Admin || len(p.Groups) == 0 {
+		return nil
+	}
+	as, err := t.allowances(v)
+	if err != nil {
+		return err
+	}
+	for _, a := range as {
+		if g, ok := a.Deletes(p.Groups); !ok {
+			return ngnpro.ErrForbidden.With("this party may not delete an account of the group %s: %s does not have it", g, allowance.Groups)
+		}
+	}
+	return nil
+}
+
+// mayTransit checks that v may have a peer reach domains that are not served here.
+func mayTransit(v ngnpro.Viewer, was, is bool) error {
+	if is && !was && !v.Admin {
+		return ngnpro.ErrForbidden.With("transit is an administrator's to give")
+	}
+	return nil
+}
+
 // mayTrust checks that v may have n trusted beside what its reseller has trusted
 // already. Who adds for the same reseller waits.
 func (t *tx) mayTrust(v ngnpro.Viewer, n netip.Prefix) error {

@@ -134,6 +134,9 @@ func (s *Store) AddTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpro.T
 		}
 		x := newPeer()
 		mergePeer(x, p)
+		if err := mayTransit(v, false, *x.Transit); err != nil {
+			return err
+		}
 		if !*x.Blocked {
 			if err := t.mayTrust(v, n); err != nil {
 				return err
@@ -160,8 +163,11 @@ func (s *Store) UpdateTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpr
 		if err != nil {
 			return err
 		}
-		was := *x.Blocked
+		was, transit := *x.Blocked, *x.Transit
 		mergePeer(x, p)
+		if err := mayTransit(v, transit, *x.Transit); err != nil {
+			return err
+		}
 		if was && !*x.Blocked {
 			if err := t.mayTrust(v, n); err != nil {
 				return err
