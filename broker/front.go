@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/identity"
+	"thor/subjects"
 )
 
 // A front is the listener for clients. nats-server accepts from it what has
@@ -32,6 +33,7 @@ type front struct {
 	limits    frontLimits
 	rates     func(*identity.Identity) *rates
 	ready     chan *clientConn
+	cuts      chan subjects.Cut // for managers
 	done      chan struct{}
 	taken     atomic.Bool // nats-server accepts from it
 	once      sync.Once
@@ -65,6 +67,7 @@ func newFront(l net.Listener, creds *identity.Credentials, log zerolog.Logger, m
 		Listener: l, creds: creds, tls: creds.ServerTLS(),
 		log: limited(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits, rates: ratesOf,
 		admission: newAdmission(limits.waiting, limits.bySource, limits.handshakes),
+		cuts:      make(chan subjects.Cut, 64),
 		ready:     make(chan *clientConn), done: make(chan struct{}), clients: make(map[*clientConn]struct{}),
 	}
 }
@@ -273,10 +276,16 @@ func (f *front) cut(m *clientConn, err error) {
 		return
 	}
 	f.m.limit(v.class)
+	c := subjects.Cut{V: subjects.Version, Node: m.id.Node, Reason: err.Error()}
 	if f.usage.cut(m.id.Node, time.Now()) {
 		e = e.Bool("refused", true)
+		c.Refused = int(penaltyTime / time.Second)
 	}
 	e.Msg("client cut off")
+	select {
+	case f.cuts <- c:
+	default: // counted and logged it is
+	}
 }
 
 func (f *front) refusedMessage(m *clientConn, why refusal) {

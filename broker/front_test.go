@@ -68,6 +68,10 @@ func TestFloodsAreCutByClass(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			told, err := m.SubscribeSync(subjects.CutNode)
+			if err != nil {
+				t.Fatal(err)
+			}
 			flush(t, m)
 			hostile, ended := ending(t, n, "n1", "media_relay")
 			body := make([]byte, c.bytes)
@@ -82,6 +86,11 @@ func TestFloodsAreCutByClass(t *testing.T) {
 			<-ended
 			if msg, err := gone.NextMsg(soon); err != nil || !strings.Contains(string(msg.Data), "boot-n1") {
 				t.Error("managers do not hear of it", err)
+			}
+			if msg, err := told.NextMsg(soon); err != nil {
+				t.Error("managers are not told why:", err)
+			} else if x, err := subjects.ParseCut(msg.Data); err != nil || x.Node != "n1" || !strings.Contains(x.Reason, c.class) {
+				t.Errorf("managers are told %+v, %v", x, err)
 			}
 			if got := limited(t, r, c.class); got != 1 {
 				t.Errorf("%s counted %v times", c.class, got)

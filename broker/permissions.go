@@ -103,6 +103,7 @@ func grants() []grant {
 		{toSelf, publish, subjects.PublishCRL("<node>"), "hand on a revocation list that came as a file"},
 		{toSelf, publish, subjects.CRLGet, "ask the other brokers for theirs"},
 		{toSelf, publish, subjects.RevokedNode, "tell managers whose connection it ended"},
+		{toSelf, publish, subjects.CutNode, "tell managers of clients that sent too much"},
 		{toSelf, publish, subjects.IdentityOf("<node>"), "tell managers what the certificates of its clients say"},
 		{toSelf, subscribe, subjects.IdentityGet, "be asked what certificates say"},
 		{toSelf, publish, subjects.AnswersOf(string(subjects.EventServer)), "answer requests to brokers"},

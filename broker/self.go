@@ -53,8 +53,23 @@ func (b *Broker) work(ctx context.Context, s *server.Server, own *nats.Conn, fat
 	g.Go(func() error { return b.guardLists(ctx, s, own) })
 	g.Go(func() error { b.guardJetStream(ctx, s); return nil })
 	g.Go(func() error { return b.keepBuckets(ctx, s, own) })
+	if b.front != nil {
+		g.Go(func() error { b.tellCuts(ctx, own); return nil })
+	}
 	g.Go(func() error { b.guardRoutes(ctx, s); return nil })
 	return g.Wait()
+}
+
+// tellCuts tells managers of clients that were cut off for what they sent.
+func (b *Broker) tellCuts(ctx context.Context, own *nats.Conn) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case c := <-b.front.cuts:
+			_ = own.Publish(subjects.CutNode, c.Encode()) // lost while the own connection is: it is logged and counted
+		}
+	}
 }
 
 // announce says that the broker lives, as a member of thor_eventserver, and at

@@ -48,6 +48,11 @@ func realManager(t *testing.T, n *brokertest.Net, name, dir string) *peer {
 		t.Fatal(err)
 	}
 	p.run(t)
+	select {
+	case <-p.mgr.Ready(): // it hears what is said from now on
+	case <-time.After(soon):
+		t.Fatalf("%s is not ready", name)
+	}
 	return p
 }
 

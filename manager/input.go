@@ -18,6 +18,11 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 	switch msg.Subject {
 	case subjects.Disconnect:
 		err = m.disconnect(msg.Data, now)
+	case subjects.CutNode:
+		var c *subjects.Cut
+		if c, err = subjects.ParseCut(msg.Data); err == nil {
+			m.cutOff(c)
+		}
 	case subjects.RevokedNode:
 		var r *subjects.Revoked
 		if r, err = subjects.ParseRevoked(msg.Data); err == nil {
@@ -39,6 +44,19 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 	if err != nil {
 		m.refuse(msg.Subject, err, now)
 	}
+}
+
+// cutOff tells the history of a client that a broker cut off. The broker has
+// logged it, and refuses a node soon that goes on.
+func (m *Manager) cutOff(c *subjects.Cut) {
+	if m.lead == nil {
+		return
+	}
+	detail := c.Reason
+	if c.Refused > 0 {
+		detail += fmt.Sprintf("; the broker refuses it for %d s", c.Refused)
+	}
+	m.lead.events = append(m.lead.events, subjects.Event{Kind: subjects.EventCut, Node: c.Node, Detail: detail})
 }
 
 // disconnectEvent is the part of the NATS server's event that matters.

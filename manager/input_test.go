@@ -244,3 +244,20 @@ func TestAFloodOfBadMessagesIsOneLineASecond(t *testing.T) {
 		}
 	})
 }
+
+// What a broker cuts off is in the history.
+func TestACutIsAnEvent(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *lone) {
+		m.reign(3, 0, 1000)
+		c := subjects.Cut{V: 1, Node: "n1", Reason: "too many announcements", Refused: 60}
+		m.take(&nats.Msg{Subject: subjects.CutNode, Data: c.Encode()}, time.Now())
+		es := m.lead.events
+		if len(es) == 0 || es[len(es)-1].Kind != subjects.EventCut || es[len(es)-1].Node != "n1" || !strings.Contains(es[len(es)-1].Detail, "60 s") {
+			t.Errorf("events %+v", es)
+		}
+		m.take(&nats.Msg{Subject: subjects.CutNode, Data: []byte(`{"v":1,"node":"N 1"}`)}, time.Now())
+		if len(m.rejected()) != 1 {
+			t.Errorf("a name that is none: %v", m.rejected())
+		}
+	})
+}

@@ -178,6 +178,9 @@ func (m *Manager) Run(ctx context.Context) error {
 		return err
 	}
 	defer stop()
+	if err := nc.FlushTimeout(time.Second); err != nil {
+		m.log.Debug().Err(err).Msg("flush") // the connection is going; the next one knows the subscriptions
+	}
 	m.elect = election.New(election.Config{
 		Conn: nc, Node: m.cfg.Overlay.ID(), Boot: m.cfg.Overlay.Boot(),
 		Known: m.highest, Rank: m.rank, Keep: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
@@ -211,7 +214,7 @@ func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 			_ = s.Unsubscribe()
 		}
 	}
-	for _, subject := range []string{subjects.AllPresences, subjects.Disconnect, subjects.RevokedNode, subjects.Identities} {
+	for _, subject := range []string{subjects.AllPresences, subjects.Disconnect, subjects.RevokedNode, subjects.CutNode, subjects.Identities} {
 		s, err := nc.ChanSubscribe(subject, m.in)
 		if err != nil {
 			stop()

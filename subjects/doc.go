@@ -34,6 +34,7 @@
 //	thor.crl.get.<node>                 that node           brokers              ListRequest     at each connection
 //	thor.sys.disconnect                 broker (system)     managers             NATS event      a client connection ended
 //	thor.sys.revoked                    brokers             managers             Revoked         a certificate was revoked
+//	thor.sys.cut                        brokers             managers             Cut             a client sent too much
 //	thor.sys.identity.<broker>          that broker         managers             Identity        before a connection's first message
 //	thor.sys.identity.get               managers            brokers              none            asks for all identities again
 //	thor.sys.lease.manager              JetStream           managers             Lease           each write of the lease

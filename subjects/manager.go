@@ -68,6 +68,7 @@ const (
 	EventDuplicate EventKind = "duplicate" // two boots of one (node, role) both announce
 	EventRejected  EventKind = "rejected"  // a message was dropped; Detail has code and reason
 	EventRevoked   EventKind = "revoked"
+	EventCut       EventKind = "cut"    // a broker ended a connection that sent too much; Detail says what
 	EventZone      EventKind = "zone"   // two name servers differ in zone configuration
 	EventLookup    EventKind = "lookup" // somebody computes another lookup table, or is configured for another one
 )
@@ -113,6 +114,37 @@ func ParseRevoked(b []byte) (*Revoked, error) {
 		return nil, bad(CodeName, "%v", err)
 	}
 	return &r, nil
+}
+
+// A Cut is what a broker tells the managers of a client whose connection it ended
+// because it sent more than its certificate may.
+type Cut struct {
+	V       int    `json:"v"`
+	Node    NodeID `json:"node"`
+	Reason  string `json:"reason"`
+	Refused int    `json:"refused_s,omitempty"` // seconds for which the node is refused at this broker now
+}
+
+// Encode returns the wire form.
+func (c *Cut) Encode() []byte { return encode(c) }
+
+// ParseCut decodes and checks a notice of a cut.
+func ParseCut(b []byte) (*Cut, error) {
+	var c Cut
+	if err := decode(b, MaxAnnouncement, &c); err != nil {
+		return nil, err
+	}
+	if err := checkVersion(c.V); err != nil {
+		return nil, err
+	}
+	if _, err := ParseNodeID(string(c.Node)); err != nil {
+		return nil, bad(CodeName, "%v", err)
+	}
+	if c.Refused < 0 {
+		return nil, bad(CodeRange, "refused for %d s", c.Refused)
+	}
+	c.Reason = Printable(c.Reason, MaxReason)
+	return &c, nil
 }
 
 // A Reply answers a request to a member. Code is empty when it succeeded.

@@ -124,6 +124,7 @@ const (
 	AllCRLAsks   = "thor.crl.get.*"      // members ask for those that they do not hold, see AskCRL
 	Disconnect   = "thor.sys.disconnect" // server.DisconnectEventMsg of the members' account
 	RevokedNode  = "thor.sys.revoked"
+	CutNode      = "thor.sys.cut"           // a Cut
 	Identities   = "thor.sys.identity.*"    // every Identity, and IdentityGet
 	IdentityGet  = "thor.sys.identity.get"  // managers ask brokers for all their identities
 	LeaseStored  = "thor.sys.lease.manager" // each write to ElectionKey, from JetStream
