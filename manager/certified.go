@@ -77,16 +77,17 @@ func (m *Manager) certify(now time.Time) {
 func (m *Manager) askIdentities(now time.Time) {
 	c := &m.certified
 	every := askAlways
-	if m.table.Waiting() > 0 {
-		every = c.pause
+	waits := m.table.Waiting() > 0
+	if waits {
+		every = max(c.pause, askFirst) // pause is 0 if a claim waits at the first step already
 	} else {
 		c.pause = askFirst
 	}
 	if m.cut || !c.asked.IsZero() && now.Sub(c.asked) < every {
 		return
 	}
-	if every == c.pause {
-		c.pause = min(2*c.pause, askLast)
+	if waits {
+		c.pause = min(2*every, askLast)
 	}
 	c.asked = now
 	m.publish(&nats.Msg{Subject: subjects.IdentityGet})

@@ -261,3 +261,24 @@ func TestACutIsAnEvent(t *testing.T) {
 		}
 	})
 }
+
+// A claim that waits from a manager's first step on has brokers asked now and
+// then, and not as fast as the manager runs.
+func TestAClaimOfTheFirstMomentIsNoStorm(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *lone) {
+		m.take(&nats.Msg{Subject: n1, Data: []byte(good(1))}, time.Now())
+		if m.table.Waiting() == 0 {
+			t.Fatal("no claim waits")
+		}
+		nc := m.cfg.Overlay.Conn()
+		synctest.Wait()
+		sent := nc.Stats().OutMsgs
+		now := time.Now()
+		for i := range 1000 { // a second
+			m.askIdentities(now.Add(time.Duration(i) * time.Millisecond))
+		}
+		if n := nc.Stats().OutMsgs - sent; n > 3 {
+			t.Errorf("asked %d times in a second", n)
+		}
+	})
+}
