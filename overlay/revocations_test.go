@@ -26,6 +26,7 @@ func TestMembersLeaveARevokedBroker(t *testing.T) {
 		})
 	}
 	brokertest.StartAll(n.Brokers...)
+	n.AwaitJetStream(1) // its leader is elected over the route, on which the list travels too
 	stolen, good := n.Brokers[0], n.Brokers[1]
 	dir := t.TempDir()
 	start := func(brokers ...*brokertest.Server) (*overlay.Node, func()) {
