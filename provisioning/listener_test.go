@@ -92,13 +92,20 @@ func TestTheLongestIdleConnectionOfTheLargestSiteMakesRoom(t *testing.T) {
 	if err := s.ask(s.from(t, "127.3.0.1", 1)); err != nil { // the 513th
 		t.Fatal(err)
 	}
-	if err := many[0].SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
+	// Of connections that were made one right after the other the server may have
+	// seen a later one idle first.
+	early := 0
+	for end := time.Now().Add(10 * time.Second); early == 0 && time.Now().Before(end); {
+		for _, c := range many[:20] {
+			if isClosed(t, c) {
+				early++
+			}
+		}
 	}
-	if _, err := many[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the longest idle connection of a site with many made no room: %v", err)
+	if early != 1 {
+		t.Errorf("%d of the longest idle connections of a site with many made room", early)
 	}
-	for name, c := range map[string]net.Conn{"a site with one": good[0], "a site with seven": small[0], "later": many[1], "last": many[503]} {
+	for name, c := range map[string]net.Conn{"a site with one": good[0], "a site with seven": small[0], "later": many[60], "last": many[503]} {
 		if isClosed(t, c) {
 			t.Errorf("the connection of %s was closed", name)
 		}
