@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -89,18 +90,20 @@ var (
 	errorCode = regexp.MustCompile(`<errorcode>(\d+)<`)
 )
 
+// In every dialect the answers are the bytes of testdata/http10/answers.golden.
 func TestEveryOperationByHTTP10OverTLS(t *testing.T) {
-	s := start(t, config(t, realStore(t, mariadbtest.Shared(t))))
-	n := 0
-	for name, d := range dialects {
-		n++
-		vars := map[string]string{"$tag": "h" + name, "$prefix": fmt.Sprint(7000000 + n), "$ip": fmt.Sprintf("198.51.100.%d", n)}
+	for _, name := range slices.Sorted(maps.Keys(dialects)) {
 		t.Run(name, func(t *testing.T) {
+			d := dialects[name]
+			s := start(t, config(t, realStore(t, mariadbtest.Shared(t))))
+			vars := map[string]string{"$tag": "htag", "$prefix": "7000001", "$ip": "198.51.100.1"}
 			done := make(map[string]bool)
+			var answers strings.Builder
 			for _, st := range steps(t) {
-				st.play(t, s, &d, vars)
+				fmt.Fprintf(&answers, "> %s.%s\n%s", st.port, st.op, undated(st.play(t, s, &d, vars)))
 				done[st.port+"."+st.op] = true
 			}
+			golden(t, "testdata/http10/answers.golden", answers.String())
 			if want := operations(t, s); len(done) != want {
 				t.Errorf("%d operations of %d", len(done), want)
 			}
@@ -108,7 +111,12 @@ func TestEveryOperationByHTTP10OverTLS(t *testing.T) {
 	}
 }
 
-func (st *step) play(t *testing.T, s *running, d *dialect, vars map[string]string) {
+// undated is an answer with one time in the place of all.
+func undated(answer string) string {
+	return regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d`).ReplaceAllString(answer, "2026-01-01 00:00:00")
+}
+
+func (st *step) play(t *testing.T, s *running, d *dialect, vars map[string]string) (answer string) {
 	t.Helper()
 	fill := func(text string) string {
 		for k, v := range vars {
@@ -135,7 +143,7 @@ func (st *step) play(t *testing.T, s *running, d *dialect, vars map[string]strin
 		}
 	}
 	if len(st.keep) == 0 {
-		return
+		return answer
 	}
 	element := append(st.keep, "id")[1]
 	m := regexp.MustCompile("<" + element + "[^>]*>([^<]+)<").FindStringSubmatch(answer)
@@ -143,6 +151,7 @@ func (st *step) play(t *testing.T, s *running, d *dialect, vars map[string]strin
 		t.Fatalf("%s.%s: no %s in %s", st.port, st.op, element, answer)
 	}
 	vars["$"+st.keep[0]] = m[1]
+	return answer
 }
 
 // post10 sends a message as HTTP/1.0 on a connection of its own, offering that
