@@ -184,6 +184,7 @@ func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, sel
 	// that a revocation that came in between finds either the fault or the peer.
 	state := addr.conn.ConnectionState()
 	id = addr.conn.id
+	addr.conn.cid.Store(c.GetID())
 	g.mu.Lock()
 	g.peers[c.GetID()] = &peer{chain: state.PeerCertificates, id: id, boot: c.GetOpts().Name}
 	g.mu.Unlock()

@@ -233,6 +233,7 @@ func (b *Broker) start(ctx context.Context, fatal chan error) (_ *server.Server,
 		if err := giveListener(s, b.front); err != nil {
 			return nil, err
 		}
+		b.front.live = func(cid uint64) (map[string]bool, error) { return subscriptionsOf(s, cid) }
 	}
 	s.SetLoggerV2(newNATSLog(b.cfg.Log, b.m, fatal), b.cfg.Log.Trace().Enabled(), false, false)
 	s.Start() // returns once it accepts from the front, or after a fatal line
@@ -354,4 +355,19 @@ func remoteNames(s *server.Server) map[string]bool {
 		names[r.RemoteName] = true
 	}
 	return names
+}
+
+// subscriptionsOf are the subscriptions of a client, by the client's numbers.
+func subscriptionsOf(s *server.Server, cid uint64) (map[string]bool, error) {
+	z, err := s.Connz(&server.ConnzOptions{CID: cid, SubscriptionsDetail: true})
+	if err != nil {
+		return nil, err
+	}
+	live := make(map[string]bool)
+	for _, c := range z.Conns {
+		for i := range c.SubsDetail {
+			live[c.SubsDetail[i].Sid] = true
+		}
+	}
+	return live, nil
 }

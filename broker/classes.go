@@ -173,3 +173,13 @@ func (b *meter) take(r rate, share float64, size int, now time.Time) bool {
 	b.used[1] = max(0, b.used[1]-dt*r.bytes*share) + float64(size)
 	return b.used[0] <= r.messages*share*burstSeconds && b.used[1] <= r.bytes*share*burstSeconds
 }
+
+// allow is take for what is not counted when it is refused.
+func (b *meter) allow(r rate, now time.Time) bool {
+	next := *b
+	if !next.take(r, 1, 0, now) {
+		return false
+	}
+	*b = next
+	return true
+}

@@ -32,7 +32,8 @@ type clientConn struct {
 	filter  filter
 	rest    []byte // of what the filter let through and nats-server did not read yet
 	buckets [numTraffic]meter
-	sids    map[string]struct{}
+	subs    subscriptionSet
+	cid     atomic.Uint64 // nats-server's number of it; 0 before it is let in
 	ended   atomic.Bool
 }
 
@@ -57,6 +58,7 @@ func (c *clientConn) RemoteAddr() net.Addr { return &c.addr }
 // Read implements net.Conn: it returns what the filter lets through.
 func (c *clientConn) Read(b []byte) (int, error) {
 	for len(c.rest) == 0 {
+		c.subs.settle()
 		n, err := c.Conn.Read(b)
 		if n == 0 && err != nil {
 			return 0, err
@@ -152,30 +154,6 @@ func (c *clientConn) take(class traffic, size int) error {
 		return &violation{class.String(), "rate"}
 	}
 	return nil
-}
-
-// subscribed implements policy.
-func (c *clientConn) subscribed(sid []byte) error {
-	if _, ok := c.sids[string(sid)]; ok {
-		return nil
-	}
-	if !c.front.usage.subscribe(&c.use, 1) {
-		return &violation{"subscriptions", "of the node"}
-	}
-	if c.sids == nil {
-		c.sids = make(map[string]struct{})
-	}
-	c.sids[string(sid)] = struct{}{}
-	return nil
-}
-
-// unsubscribed implements policy. A subscription that is to end after so many
-// messages counts no more: nats-server's limit of one connection still does.
-func (c *clientConn) unsubscribed(sid []byte) {
-	if _, ok := c.sids[string(sid)]; ok {
-		delete(c.sids, string(sid))
-		c.front.usage.subscribe(&c.use, -1)
-	}
 }
 
 // replyAllowed implements policy: answers go to the asker. Otherwise the

@@ -32,7 +32,8 @@ type policy interface {
 	// control is asked for each other line.
 	control() error
 	subscribed(sid []byte) error
-	unsubscribed(sid []byte)
+	// unsubscribed is told of each subscription that ends, now or later: after some messages.
+	unsubscribed(sid []byte, later bool)
 	// replyAllowed decides about a reply subject that is not empty.
 	replyAllowed(reply []byte) bool
 	// refused is told of each message that is not let through.
@@ -245,7 +246,7 @@ func (f *filter) command(line []byte) (verdict, error) {
 		if len(a) != 1 && len(a) != 2 {
 			return 0, errOperation
 		}
-		f.r.unsubscribed(a[0])
+		f.r.unsubscribed(a[0], len(a) == 2)
 		return 0, f.r.control()
 	case (is(op, "PING") || is(op, "PONG")) && len(a) == 0:
 		return 0, f.r.control()

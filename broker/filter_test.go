@@ -27,15 +27,21 @@ func (j *recorder) note(format string, a ...any) error {
 func (j *recorder) message(s []byte, n int) error { return j.note("message %s %d", s, n) }
 func (j *recorder) control() error                { return nil }
 func (j *recorder) subscribed(sid []byte) error   { return j.note("sub %s", sid) }
-func (j *recorder) unsubscribed(sid []byte)       { _ = j.note("unsub %s", sid) }
-func (j *recorder) replyAllowed(r []byte) bool    { return strings.HasPrefix(string(r), j.own) }
-func (j *recorder) refused(why refusal)           { _ = j.note("refused %s", why) }
+func (j *recorder) unsubscribed(sid []byte, later bool) {
+	if later {
+		_ = j.note("later %s", sid)
+		return
+	}
+	_ = j.note("unsub %s", sid)
+}
+func (j *recorder) replyAllowed(r []byte) bool { return strings.HasPrefix(string(r), j.own) }
+func (j *recorder) refused(why refusal)        { _ = j.note("refused %s", why) }
 
 const hdr = "NATS/1.0\r\nA: b\r\n\r\n" // 18 bytes
 
 func TestFilterLetsThroughWhatItsPolicyAllows(t *testing.T) {
 	for _, c := range []struct{ name, in, out, log string }{
-		{"all operations", "CONNECT {}\r\nPING\r\nPONG\r\nSUB a 1\r\nSUB a q 2\r\nUNSUB 1\r\nUNSUB 2 5\r\nPUB a 2\r\nhi\r\nPUB a _INBOX.n1.x 0\r\n\r\n", "=", "sub 1,sub 2,unsub 1,unsub 2,message a 2,message a 0"},
+		{"all operations", "CONNECT {}\r\nPING\r\nPONG\r\nSUB a 1\r\nSUB a q 2\r\nUNSUB 1\r\nUNSUB 2 5\r\nPUB a 2\r\nhi\r\nPUB a _INBOX.n1.x 0\r\n\r\n", "=", "sub 1,sub 2,unsub 1,later 2,message a 2,message a 0"},
 		{"any case, blanks, bare line feeds", "connect {}\nPing \r\nsUb\t a  1 \nPub a\t3\nabc\r\n", "=", "sub 1,message a 3"},
 		{"headers", "HPUB a 18 20\r\n" + hdr + "hi\r\nHPUB a _INBOX.n1.x 18 18\r\n" + hdr + "\r\n", "=", "message a 20,message a 18"},
 		{"operations inside a payload", "PUB a 17\r\nPUB b evil 0\r\n\r\nX\r\nPING\r\n", "=", "message a 17"},

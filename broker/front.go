@@ -32,6 +32,7 @@ type front struct {
 	admission *admission
 	limits    frontLimits
 	rates     func(*identity.Identity) *rates
+	live      func(cid uint64) (map[string]bool, error) // subscriptions that nats-server has; set before start
 	ready     chan *clientConn
 	cuts      chan subjects.Cut // for managers
 	done      chan struct{}
@@ -269,13 +270,11 @@ func (f *front) leave(m *clientConn) {
 // cut tells of a client whose connection ends for what it sent.
 func (f *front) cut(m *clientConn, err error) {
 	e := f.log.Warn().Str("event", "limit").Stringer("addr", m.RemoteAddr()).Str("peer", string(m.id.Node)).Err(err)
-	v := (*violation)(nil)
-	if !errors.As(err, &v) {
-		f.m.limit("protocol")
-		e.Msg("client cut off")
-		return
+	limit := "protocol" // what nats-server would not read
+	if v := (*violation)(nil); errors.As(err, &v) {
+		limit = v.class
 	}
-	f.m.limit(v.class)
+	f.m.limit(limit)
 	c := subjects.Cut{V: subjects.Version, Node: m.id.Node, Reason: err.Error()}
 	if f.usage.cut(m.id.Node, time.Now()) {
 		e = e.Bool("refused", true)

@@ -41,6 +41,7 @@ type nodeUse struct {
 	subs    int
 	buckets [numTraffic]meter
 	lists   meter       // answers with revocation lists
+	counts  meter       // recounts of subscriptions
 	cuts    []time.Time // within cutWindow
 	refused time.Time   // until then
 }
@@ -139,12 +140,15 @@ func (u *usage) list(node subjects.NodeID, now time.Time) bool {
 		n = &nodeUse{}
 		u.nodes[node] = n
 	}
-	b := n.lists
-	if !b.take(listRate, 1, 0, now) {
-		return false
-	}
-	n.lists = b
-	return true
+	return n.lists.allow(listRate, now)
+}
+
+// recount reports whether the subscriptions of node may be counted anew now.
+func (u *usage) recount(node subjects.NodeID, now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := u.nodes[node]
+	return n != nil && n.counts.allow(recountRate, now)
 }
 
 // cut notes that a connection was cut, and reports whether the node is refused
