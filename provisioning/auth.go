@@ -37,7 +37,7 @@ func (s *Server) authenticate(ctx context.Context, a *ngnpro.Auth, from netip.Ad
 	if a.Impersonate == nil || *a.Impersonate == 0 {
 		return v, nil
 	}
-	party, err := s.cfg.Store.Customer(ctx, v, *a.Impersonate) // only what v sees: never more rights than before
+	party, err := s.cfg.Store.Customers.Get(ctx, v, *a.Impersonate) // only what v sees: never more rights than before
 	if err != nil {
 		if isFault(err, ngnpro.ErrCustomerNotFound) {
 			err = ngnpro.ErrForbidden.With("there is no party %d to impersonate", *a.Impersonate)
@@ -101,7 +101,7 @@ func (s *Server) limited() error {
 // credentials are the party of a user name, nil if there is none, and the hash of
 // its password.
 func (s *Server) credentials(ctx context.Context, username string) (*ngnpro.CustomerAccount, string, error) {
-	c, hash, err := s.cfg.Store.Credentials(ctx, username)
+	c, hash, err := s.cfg.Store.Customers.Credentials(ctx, username)
 	if isFault(err, ngnpro.ErrCustomerNotFound) {
 		return nil, "", nil
 	}

@@ -31,7 +31,7 @@ func login(s *provisioning.Server, from, user, password, rest string) string {
 
 func newServer(t *testing.T, f *fakeStore) *provisioning.Server {
 	t.Helper()
-	s, err := provisioning.New(config(t, f))
+	s, err := provisioning.New(config(t, f.records()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,8 @@ func TestCustomersHaveNobodyTrusted(t *testing.T) {
 func TestPasswordsThatWaitAreNoOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		cfg := config(t, slowLogin{populated(t)})
+		cfg := config(t, populated(t).records())
+		cfg.Store.Customers = slowLogin{cfg.Store.Customers}
 		cfg.Log = zerolog.New(&log)
 		s, err := provisioning.New(cfg)
 		if err != nil {
@@ -188,11 +189,11 @@ func TestPasswordsThatWaitAreNoOutage(t *testing.T) {
 }
 
 // slowLogin takes long for a name, whoever waits.
-type slowLogin struct{ *fakeStore }
+type slowLogin struct{ provisioning.Customers }
 
 func (s slowLogin) Credentials(ctx context.Context, user string) (*ngnpro.CustomerAccount, string, error) {
 	time.Sleep(time.Minute)
-	return s.fakeStore.Credentials(context.WithoutCancel(ctx), user)
+	return s.Customers.Credentials(context.WithoutCancel(ctx), user)
 }
 
 func TestNoWSDLBeforeTheAddressIsKnown(t *testing.T) {

@@ -55,19 +55,19 @@ func found[T any](name error, get func() (T, error)) error {
 }
 
 func (c *call) hasAccount(id ngnpro.SipID) error {
-	return found(id.Clean(), func() (*ngnpro.SipAccount, error) { return c.cfg.Store.Account(c.ctx, c.v, id) })
+	return found(id.Clean(), func() (*ngnpro.SipAccount, error) { return c.cfg.Store.Accounts.Get(c.ctx, c.v, id) })
 }
 
 func (c *call) hasAlias(id ngnpro.SipID) error {
-	return found(id.Clean(), func() (*ngnpro.SipAlias, error) { return c.cfg.Store.Alias(c.ctx, c.v, id) })
+	return found(id.Clean(), func() (*ngnpro.SipAlias, error) { return c.cfg.Store.Aliases.Get(c.ctx, c.v, id) })
 }
 
 func (c *call) hasVoicemail(id ngnpro.SipID) error {
-	return found(id.Clean(), func() (*ngnpro.VoicemailAccount, error) { return c.cfg.Store.Voicemail(c.ctx, c.v, id) })
+	return found(id.Clean(), func() (*ngnpro.VoicemailAccount, error) { return c.cfg.Store.Mailboxes.Get(c.ctx, c.v, id) })
 }
 
 func (c *call) hasNumber(id ngnpro.EnumID) error {
-	return found(id.Clean(), func() (*ngnpro.EnumNumber, error) { return c.cfg.Store.Number(c.ctx, c.v, id) })
+	return found(id.Clean(), func() (*ngnpro.EnumNumber, error) { return c.cfg.Store.Numbers.Get(c.ctx, c.v, id) })
 }
 
 func (c *call) hasCustomer(id int) error {
@@ -75,14 +75,14 @@ func (c *call) hasCustomer(id int) error {
 	if id == 0 {
 		name = ngnpro.ErrInvalid
 	}
-	return found(name, func() (*ngnpro.CustomerAccount, error) { return c.cfg.Store.Customer(c.ctx, c.v, id) })
+	return found(name, func() (*ngnpro.CustomerAccount, error) { return c.cfg.Store.Customers.Get(c.ctx, c.v, id) })
 }
 
 func (c *call) hasDomain(name string) error {
 	err := ngnpro.Domain(&name)
 	var q ngnpro.SipDomainQuery
 	q.Filter.Domain = name
-	return listed(err, func() (int, []ngnpro.SipDomain, error) { return c.cfg.Store.FindDomains(c.ctx, c.v, &q) },
+	return listed(err, func() (int, []ngnpro.SipDomain, error) { return c.cfg.Store.Domains.Find(c.ctx, c.v, &q) },
 		func(d *ngnpro.SipDomain) bool { return d.Domain == name }, ngnpro.ErrDomainNotFound.With("there is no SIP domain %s", name))
 }
 
@@ -90,7 +90,7 @@ func (c *call) hasPeer(ip string) error {
 	err := ngnpro.PeerIP(&ip)
 	var q ngnpro.TrustedPeerQuery
 	q.Filter.IP = ip
-	return listed(err, func() (int, []ngnpro.TrustedPeer, error) { return c.cfg.Store.FindTrustedPeers(c.ctx, c.v, &q) },
+	return listed(err, func() (int, []ngnpro.TrustedPeer, error) { return c.cfg.Store.Peers.Find(c.ctx, c.v, &q) },
 		func(p *ngnpro.TrustedPeer) bool { return p.IP == ip }, ngnpro.ErrPeerNotFound)
 }
 
@@ -98,7 +98,7 @@ func (c *call) hasRange(id ngnpro.EnumRangeID) error {
 	err := id.Clean()
 	var q ngnpro.EnumRangeQuery
 	q.Filter.Prefix, q.Filter.TLD = id.Prefix, id.TLD
-	return listed(err, func() (int, []ngnpro.EnumRange, error) { return c.cfg.Store.FindRanges(c.ctx, c.v, &q) },
+	return listed(err, func() (int, []ngnpro.EnumRange, error) { return c.cfg.Store.Ranges.Find(c.ctx, c.v, &q) },
 		func(r *ngnpro.EnumRange) bool { return r.ID == id }, ngnpro.ErrRangeNotFound)
 }
 
@@ -109,7 +109,7 @@ func (c *call) hasEntry(id ngnpro.SipID, uri string) error {
 	}
 	err := ngnpro.PhonebookURI(&uri)
 	return listed(err, func() (int, []ngnpro.PhonebookEntry, error) {
-		es, err := c.cfg.Store.PhonebookEntries(c.ctx, c.v, id, &ngnpro.PhonebookEntry{URI: uri}, nil)
+		es, err := c.cfg.Store.Phonebook.Find(c.ctx, c.v, id, &ngnpro.PhonebookEntry{URI: uri}, nil)
 		return len(es), es, err
 	}, func(e *ngnpro.PhonebookEntry) bool { return e.URI == uri }, ngnpro.ErrEntryNotFound)
 }

@@ -33,19 +33,19 @@ func answerTo(t *testing.T, s *provisioning.Server, auth, port, op, params strin
 // either, wants to hear that it is not there: it adds it then.
 func TestAChangeOfWhatIsNotThereIsNotFoundWhateverElseIsWrong(t *testing.T) {
 	f := populated(t)
-	s, err := provisioning.New(config(t, f))
+	s, err := provisioning.New(config(t, f.records()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, admin := t.Context(), ngnpro.Viewer{Admin: true}
 	alice := ngnpro.SipID{Username: "alice", Domain: "example.com"}
 	owner := ptr(102) // customer1, who is of reseller 101
-	_, err1 := f.AddAlias(ctx, admin, &ngnpro.SipAlias{ID: ngnpro.SipID{Username: "9001", Domain: "example.com"}, Target: alice})
-	err2 := f.AddTrustedPeer(ctx, admin, &ngnpro.TrustedPeer{IP: "192.0.2.1", Customer: owner})
-	_, err3 := f.AddVoicemail(ctx, admin, &ngnpro.VoicemailAccount{SipID: alice})
-	err4 := f.AddRange(ctx, admin, &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "3120", TLD: "e164.arpa"}})
-	err5 := f.AddNumber(ctx, admin, &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "31201", TLD: "e164.arpa"}})
-	_, err6 := f.AddPhonebookEntry(ctx, admin, alice, &ngnpro.PhonebookEntry{URI: "sip:c@example.com"})
+	_, err1 := f.records().Aliases.Add(ctx, admin, &ngnpro.SipAlias{ID: ngnpro.SipID{Username: "9001", Domain: "example.com"}, Target: alice})
+	err2 := f.records().Peers.Add(ctx, admin, &ngnpro.TrustedPeer{IP: "192.0.2.1", Customer: owner})
+	_, err3 := f.records().Mailboxes.Add(ctx, admin, &ngnpro.VoicemailAccount{SipID: alice})
+	err4 := f.records().Ranges.Add(ctx, admin, &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "3120", TLD: "e164.arpa"}})
+	err5 := f.records().Numbers.Add(ctx, admin, &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "31201", TLD: "e164.arpa"}})
+	_, err6 := f.records().Phonebook.Add(ctx, admin, alice, &ngnpro.PhonebookEntry{URI: "sip:c@example.com"})
 	for _, err := range []error{err1, err2, err3, err4, err5, err6} {
 		if err != nil {
 			t.Fatal(err)
@@ -105,7 +105,7 @@ func TestAChangeOfWhatIsNotThereIsNotFoundWhateverElseIsWrong(t *testing.T) {
 
 // What a party does not see is not there for it, whatever it sends.
 func TestBadContentDoesNotTellWhatExistsElsewhere(t *testing.T) {
-	s, err := provisioning.New(config(t, populated(t)))
+	s, err := provisioning.New(config(t, populated(t).records()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -109,7 +109,27 @@ type fakeStore struct {
 	fail       error // of everything, when set
 }
 
-var _ provisioning.Store = (*fakeStore)(nil)
+// The kinds of its records.
+type (
+	fakeDomains   struct{ *fakeStore }
+	fakeAccounts  struct{ *fakeStore }
+	fakeAliases   struct{ *fakeStore }
+	fakeScreening struct{ *fakeStore }
+	fakePhonebook struct{ *fakeStore }
+	fakePeers     struct{ *fakeStore }
+	fakeMailboxes struct{ *fakeStore }
+	fakeRanges    struct{ *fakeStore }
+	fakeNumbers   struct{ *fakeStore }
+	fakeCustomers struct{ *fakeStore }
+	fakePushes    struct{ *fakeStore }
+)
+
+func (f *fakeStore) records() provisioning.Records {
+	return provisioning.Records{
+		Domains: fakeDomains{f}, Accounts: fakeAccounts{f}, Aliases: fakeAliases{f}, Screening: fakeScreening{f}, Phonebook: fakePhonebook{f},
+		Peers: fakePeers{f}, Mailboxes: fakeMailboxes{f}, Ranges: fakeRanges{f}, Numbers: fakeNumbers{f}, Customers: fakeCustomers{f}, Pushes: fakePushes{f},
+	}
+}
 
 func newFakeStore() *fakeStore {
 	f := &fakeStore{
@@ -148,7 +168,7 @@ func (f *fakeStore) sees(v ngnpro.Viewer, domain string) bool {
 	return v.Sees(num(d.Customer), num(d.Reseller))
 }
 
-func (f *fakeStore) AddDomain(_ context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) error {
+func (f fakeDomains) Add(_ context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) error {
 	defer f.lock()()
 	if f.fail != nil {
 		return f.fail
@@ -162,7 +182,7 @@ func (f *fakeStore) AddDomain(_ context.Context, v ngnpro.Viewer, d *ngnpro.SipD
 	return f.domains.add(d.Domain, *d)
 }
 
-func (f *fakeStore) UpdateDomain(_ context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) (provisioning.Notices, error) {
+func (f fakeDomains) Update(_ context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) (provisioning.Notices, error) {
 	defer f.lock()()
 	if !f.sees(v, d.Domain) {
 		return nil, ngnpro.ErrDomainNotFound
@@ -170,7 +190,7 @@ func (f *fakeStore) UpdateDomain(_ context.Context, v ngnpro.Viewer, d *ngnpro.S
 	return nil, f.domains.update(d.Domain, *d)
 }
 
-func (f *fakeStore) DeleteDomain(_ context.Context, v ngnpro.Viewer, d string) error {
+func (f fakeDomains) Delete(_ context.Context, v ngnpro.Viewer, d string) error {
 	defer f.lock()()
 	if !f.sees(v, d) {
 		return ngnpro.ErrDomainNotFound
@@ -178,13 +198,13 @@ func (f *fakeStore) DeleteDomain(_ context.Context, v ngnpro.Viewer, d string) e
 	return f.domains.remove(d)
 }
 
-func (f *fakeStore) FindDomains(_ context.Context, v ngnpro.Viewer, q *ngnpro.SipDomainQuery) (int, []ngnpro.SipDomain, error) {
+func (f fakeDomains) Find(_ context.Context, v ngnpro.Viewer, q *ngnpro.SipDomainQuery) (int, []ngnpro.SipDomain, error) {
 	defer f.lock()()
 	n, ds := f.domains.find(q.Range, func(k string, _ *ngnpro.SipDomain) bool { return f.sees(v, k) && like(q.Filter.Domain, k) })
 	return n, ds, f.fail
 }
 
-func (f *fakeStore) CountAccounts(context.Context) (map[string]int, error) {
+func (f fakeDomains) CountAccounts(context.Context) (map[string]int, error) {
 	defer f.lock()()
 	n := make(map[string]int)
 	for d := range f.domains.rows {
@@ -196,7 +216,7 @@ func (f *fakeStore) CountAccounts(context.Context) (map[string]int, error) {
 	return n, f.fail
 }
 
-func (f *fakeStore) AddAccount(_ context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (ngnpro.SipID, provisioning.Notices, error) {
+func (f fakeAccounts) Add(_ context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (ngnpro.SipID, provisioning.Notices, error) {
 	defer f.lock()()
 	if f.fail != nil {
 		return ngnpro.SipID{}, nil, f.fail
@@ -223,7 +243,7 @@ func (f *fakeStore) account(v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.SipAccoun
 	return f.accounts.get(id.Key())
 }
 
-func (f *fakeStore) UpdateAccount(_ context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (provisioning.Notices, error) {
+func (f fakeAccounts) Update(_ context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (provisioning.Notices, error) {
 	defer f.lock()()
 	old, err := f.account(v, a.ID)
 	if err != nil {
@@ -236,7 +256,7 @@ func (f *fakeStore) UpdateAccount(_ context.Context, v ngnpro.Viewer, a *ngnpro.
 	return notice(a.ID), f.accounts.update(a.ID.Key(), *a)
 }
 
-func (f *fakeStore) DeleteAccount(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (provisioning.Notices, error) {
+func (f fakeAccounts) Delete(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (provisioning.Notices, error) {
 	defer f.lock()()
 	if _, err := f.account(v, id); err != nil {
 		return nil, err
@@ -244,12 +264,12 @@ func (f *fakeStore) DeleteAccount(_ context.Context, v ngnpro.Viewer, id ngnpro.
 	return notice(id), f.accounts.remove(id.Key())
 }
 
-func (f *fakeStore) Account(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.SipAccount, error) {
+func (f fakeAccounts) Get(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.SipAccount, error) {
 	defer f.lock()()
 	return f.account(v, id)
 }
 
-func (f *fakeStore) FindAccounts(_ context.Context, v ngnpro.Viewer, q *ngnpro.SipQuery) (int, []ngnpro.SipAccount, error) {
+func (f fakeAccounts) Find(_ context.Context, v ngnpro.Viewer, q *ngnpro.SipQuery) (int, []ngnpro.SipAccount, error) {
 	defer f.lock()()
 	n, as := f.accounts.find(q.Range, func(_ string, a *ngnpro.SipAccount) bool {
 		return f.sees(v, a.ID.Domain) && like(q.Filter.Username, a.ID.Username) && like(q.Filter.Domain, a.ID.Domain)
@@ -274,7 +294,7 @@ func (f *fakeStore) groups(v ngnpro.Viewer, id ngnpro.SipID, change func([]strin
 	return notice(id), f.accounts.update(id.Key(), *a)
 }
 
-func (f *fakeStore) AddToGroup(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, g string) (provisioning.Notices, error) {
+func (f fakeAccounts) AddToGroup(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, g string) (provisioning.Notices, error) {
 	return f.groups(v, id, func(gs []string) ([]string, error) {
 		if slices.Contains(gs, g) {
 			return nil, ngnpro.ErrInGroup
@@ -283,7 +303,7 @@ func (f *fakeStore) AddToGroup(_ context.Context, v ngnpro.Viewer, id ngnpro.Sip
 	})
 }
 
-func (f *fakeStore) RemoveFromGroup(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, g string) (provisioning.Notices, error) {
+func (f fakeAccounts) RemoveFromGroup(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, g string) (provisioning.Notices, error) {
 	return f.groups(v, id, func(gs []string) ([]string, error) {
 		if !slices.Contains(gs, g) {
 			return nil, ngnpro.ErrNotInGroup
@@ -292,12 +312,12 @@ func (f *fakeStore) RemoveFromGroup(_ context.Context, v ngnpro.Viewer, id ngnpr
 	})
 }
 
-func (f *fakeStore) Groups(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (gs []string, err error) {
+func (f fakeAccounts) Groups(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (gs []string, err error) {
 	_, err = f.groups(v, id, func(x []string) ([]string, error) { gs = x; return x, nil })
 	return gs, err
 }
 
-func (f *fakeStore) AddAlias(_ context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (provisioning.Notices, error) {
+func (f fakeAliases) Add(_ context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (provisioning.Notices, error) {
 	defer f.lock()()
 	if _, err := f.account(v, a.Target); err != nil {
 		return nil, err
@@ -305,22 +325,22 @@ func (f *fakeStore) AddAlias(_ context.Context, v ngnpro.Viewer, a *ngnpro.SipAl
 	return notice(a.ID), f.aliases.add(a.ID.Key(), *a)
 }
 
-func (f *fakeStore) UpdateAlias(_ context.Context, _ ngnpro.Viewer, a *ngnpro.SipAlias) (provisioning.Notices, error) {
+func (f fakeAliases) Update(_ context.Context, _ ngnpro.Viewer, a *ngnpro.SipAlias) (provisioning.Notices, error) {
 	defer f.lock()()
 	return notice(a.ID), f.aliases.update(a.ID.Key(), *a)
 }
 
-func (f *fakeStore) DeleteAlias(_ context.Context, _ ngnpro.Viewer, id ngnpro.SipID) (provisioning.Notices, error) {
+func (f fakeAliases) Delete(_ context.Context, _ ngnpro.Viewer, id ngnpro.SipID) (provisioning.Notices, error) {
 	defer f.lock()()
 	return notice(id), f.aliases.remove(id.Key())
 }
 
-func (f *fakeStore) Alias(_ context.Context, _ ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.SipAlias, error) {
+func (f fakeAliases) Get(_ context.Context, _ ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.SipAlias, error) {
 	defer f.lock()()
 	return f.aliases.get(id.Key())
 }
 
-func (f *fakeStore) FindAliases(_ context.Context, _ ngnpro.Viewer, q *ngnpro.AliasQuery) (int, []ngnpro.SipAlias, error) {
+func (f fakeAliases) Find(_ context.Context, _ ngnpro.Viewer, q *ngnpro.AliasQuery) (int, []ngnpro.SipAlias, error) {
 	defer f.lock()()
 	n, as := f.aliases.find(q.Range, func(_ string, a *ngnpro.SipAlias) bool { return like(q.Filter.TargetUsername, a.Target.Username) })
 	return n, as, nil
@@ -339,43 +359,43 @@ func kept[T any](f *fakeStore, v ngnpro.Viewer, id ngnpro.SipID, m map[string]T,
 	return m[id.Key()], notice(id), nil
 }
 
-func (f *fakeStore) SetCallDiversions(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, d *ngnpro.CallDiversions) (provisioning.Notices, error) {
-	_, ns, err := kept(f, v, id, f.diversions, d)
+func (f fakeScreening) SetCallDiversions(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, d *ngnpro.CallDiversions) (provisioning.Notices, error) {
+	_, ns, err := kept(f.fakeStore, v, id, f.diversions, d)
 	return ns, err
 }
 
-func (f *fakeStore) CallDiversions(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.CallDiversions, error) {
-	d, _, err := kept(f, v, id, f.diversions, nil)
+func (f fakeScreening) CallDiversions(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.CallDiversions, error) {
+	d, _, err := kept(f.fakeStore, v, id, f.diversions, nil)
 	return &d, err
 }
 
-func (f *fakeStore) SetBarringPrefixes(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, ps []string) (provisioning.Notices, error) {
-	_, ns, err := kept(f, v, id, f.barring, &ps)
+func (f fakeScreening) SetBarringPrefixes(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, ps []string) (provisioning.Notices, error) {
+	_, ns, err := kept(f.fakeStore, v, id, f.barring, &ps)
 	return ns, err
 }
 
-func (f *fakeStore) BarringPrefixes(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) ([]string, error) {
-	ps, _, err := kept(f, v, id, f.barring, nil)
+func (f fakeScreening) BarringPrefixes(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) ([]string, error) {
+	ps, _, err := kept(f.fakeStore, v, id, f.barring, nil)
 	return ps, err
 }
 
-func (f *fakeStore) SetRejectMembers(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, ms []string) (provisioning.Notices, error) {
-	_, ns, err := kept(f, v, id, f.rejects, &ms)
+func (f fakeScreening) SetRejectMembers(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, ms []string) (provisioning.Notices, error) {
+	_, ns, err := kept(f.fakeStore, v, id, f.rejects, &ms)
 	return ns, err
 }
 
-func (f *fakeStore) RejectMembers(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) ([]string, error) {
-	ms, _, err := kept(f, v, id, f.rejects, nil)
+func (f fakeScreening) RejectMembers(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) ([]string, error) {
+	ms, _, err := kept(f.fakeStore, v, id, f.rejects, nil)
 	return ms, err
 }
 
-func (f *fakeStore) SetAcceptRules(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, r *ngnpro.AcceptRules) (provisioning.Notices, error) {
-	_, ns, err := kept(f, v, id, f.rules, r)
+func (f fakeScreening) SetAcceptRules(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, r *ngnpro.AcceptRules) (provisioning.Notices, error) {
+	_, ns, err := kept(f.fakeStore, v, id, f.rules, r)
 	return ns, err
 }
 
-func (f *fakeStore) AcceptRules(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.AcceptRules, []string, error) {
-	r, _, err := kept(f, v, id, f.rules, nil)
+func (f fakeScreening) AcceptRules(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.AcceptRules, []string, error) {
+	r, _, err := kept(f.fakeStore, v, id, f.rules, nil)
 	return &r, []string{"family"}, err
 }
 
@@ -391,7 +411,7 @@ func (f *fakeStore) book(v ngnpro.Viewer, id ngnpro.SipID) (*table[ngnpro.Phoneb
 	return t, nil
 }
 
-func (f *fakeStore) AddPhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
+func (f fakePhonebook) Add(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
 	defer f.lock()()
 	t, err := f.book(v, id)
 	if err != nil {
@@ -400,7 +420,7 @@ func (f *fakeStore) AddPhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngn
 	return nil, t.add(e.URI, *e)
 }
 
-func (f *fakeStore) UpdatePhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
+func (f fakePhonebook) Update(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
 	defer f.lock()()
 	t, err := f.book(v, id)
 	if err != nil {
@@ -409,7 +429,7 @@ func (f *fakeStore) UpdatePhonebookEntry(_ context.Context, v ngnpro.Viewer, id 
 	return nil, t.update(e.URI, *e)
 }
 
-func (f *fakeStore) DeletePhonebookEntry(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (provisioning.Notices, error) {
+func (f fakePhonebook) Delete(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (provisioning.Notices, error) {
 	defer f.lock()()
 	t, err := f.book(v, id)
 	if err != nil {
@@ -418,7 +438,7 @@ func (f *fakeStore) DeletePhonebookEntry(_ context.Context, v ngnpro.Viewer, id 
 	return nil, t.remove(uri)
 }
 
-func (f *fakeStore) PhonebookEntries(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, m *ngnpro.PhonebookEntry, r *ngnpro.Range) ([]ngnpro.PhonebookEntry, error) {
+func (f fakePhonebook) Find(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, m *ngnpro.PhonebookEntry, r *ngnpro.Range) ([]ngnpro.PhonebookEntry, error) {
 	defer f.lock()()
 	t, err := f.book(v, id)
 	if err != nil {
@@ -430,28 +450,28 @@ func (f *fakeStore) PhonebookEntries(_ context.Context, v ngnpro.Viewer, id ngnp
 	return es, nil
 }
 
-func (f *fakeStore) AddTrustedPeer(_ context.Context, _ ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
+func (f fakePeers) Add(_ context.Context, _ ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
 	defer f.lock()()
 	return f.peers.add(p.IP, *p)
 }
 
-func (f *fakeStore) UpdateTrustedPeer(_ context.Context, _ ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
+func (f fakePeers) Update(_ context.Context, _ ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
 	defer f.lock()()
 	return f.peers.update(p.IP, *p)
 }
 
-func (f *fakeStore) DeleteTrustedPeer(_ context.Context, _ ngnpro.Viewer, ip string) error {
+func (f fakePeers) Delete(_ context.Context, _ ngnpro.Viewer, ip string) error {
 	defer f.lock()()
 	return f.peers.remove(ip)
 }
 
-func (f *fakeStore) FindTrustedPeers(_ context.Context, _ ngnpro.Viewer, q *ngnpro.TrustedPeerQuery) (int, []ngnpro.TrustedPeer, error) {
+func (f fakePeers) Find(_ context.Context, _ ngnpro.Viewer, q *ngnpro.TrustedPeerQuery) (int, []ngnpro.TrustedPeer, error) {
 	defer f.lock()()
 	n, ps := f.peers.find(q.Range, func(k string, _ *ngnpro.TrustedPeer) bool { return like(q.Filter.IP, k) })
 	return n, ps, nil
 }
 
-func (f *fakeStore) AddVoicemail(_ context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (provisioning.Notices, error) {
+func (f fakeMailboxes) Add(_ context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (provisioning.Notices, error) {
 	defer f.lock()()
 	if _, err := f.account(v, a.SipID); err != nil {
 		return nil, err
@@ -461,44 +481,44 @@ func (f *fakeStore) AddVoicemail(_ context.Context, v ngnpro.Viewer, a *ngnpro.V
 	return notice(a.SipID), f.boxes.add(a.SipID.Key(), *a)
 }
 
-func (f *fakeStore) UpdateVoicemail(_ context.Context, _ ngnpro.Viewer, a *ngnpro.VoicemailAccount) (provisioning.Notices, error) {
+func (f fakeMailboxes) Update(_ context.Context, _ ngnpro.Viewer, a *ngnpro.VoicemailAccount) (provisioning.Notices, error) {
 	defer f.lock()()
 	return notice(a.SipID), f.boxes.update(a.SipID.Key(), *a)
 }
 
-func (f *fakeStore) DeleteVoicemail(_ context.Context, _ ngnpro.Viewer, id ngnpro.SipID) (provisioning.Notices, error) {
+func (f fakeMailboxes) Delete(_ context.Context, _ ngnpro.Viewer, id ngnpro.SipID) (provisioning.Notices, error) {
 	defer f.lock()()
 	return notice(id), f.boxes.remove(id.Key())
 }
 
-func (f *fakeStore) Voicemail(_ context.Context, _ ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.VoicemailAccount, error) {
+func (f fakeMailboxes) Get(_ context.Context, _ ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.VoicemailAccount, error) {
 	defer f.lock()()
 	return f.boxes.get(id.Key())
 }
 
-func (f *fakeStore) SetAnnouncement(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, m []byte) error {
-	_, _, err := kept(f, v, id, f.messages, &m)
+func (f fakeMailboxes) SetAnnouncement(_ context.Context, v ngnpro.Viewer, id ngnpro.SipID, m []byte) error {
+	_, _, err := kept(f.fakeStore, v, id, f.messages, &m)
 	return err
 }
 
 func rangeKey(id ngnpro.EnumRangeID) string { return id.Prefix + " " + id.TLD }
 
-func (f *fakeStore) AddRange(_ context.Context, _ ngnpro.Viewer, r *ngnpro.EnumRange) error {
+func (f fakeRanges) Add(_ context.Context, _ ngnpro.Viewer, r *ngnpro.EnumRange) error {
 	defer f.lock()()
 	return f.ranges.add(rangeKey(r.ID), *r)
 }
 
-func (f *fakeStore) UpdateRange(_ context.Context, _ ngnpro.Viewer, r *ngnpro.EnumRange) error {
+func (f fakeRanges) Update(_ context.Context, _ ngnpro.Viewer, r *ngnpro.EnumRange) error {
 	defer f.lock()()
 	return f.ranges.update(rangeKey(r.ID), *r)
 }
 
-func (f *fakeStore) DeleteRange(_ context.Context, _ ngnpro.Viewer, id ngnpro.EnumRangeID) error {
+func (f fakeRanges) Delete(_ context.Context, _ ngnpro.Viewer, id ngnpro.EnumRangeID) error {
 	defer f.lock()()
 	return f.ranges.remove(rangeKey(id))
 }
 
-func (f *fakeStore) FindRanges(_ context.Context, _ ngnpro.Viewer, q *ngnpro.EnumRangeQuery) (int, []ngnpro.EnumRange, error) {
+func (f fakeRanges) Find(_ context.Context, _ ngnpro.Viewer, q *ngnpro.EnumRangeQuery) (int, []ngnpro.EnumRange, error) {
 	defer f.lock()()
 	n, rs := f.ranges.find(q.Range, func(_ string, r *ngnpro.EnumRange) bool { return like(q.Filter.Prefix, r.ID.Prefix) })
 	return n, rs, nil
@@ -506,33 +526,33 @@ func (f *fakeStore) FindRanges(_ context.Context, _ ngnpro.Viewer, q *ngnpro.Enu
 
 func numberKey(id ngnpro.EnumID) string { return id.Number + " " + id.TLD }
 
-func (f *fakeStore) AddNumber(_ context.Context, _ ngnpro.Viewer, n *ngnpro.EnumNumber) error {
+func (f fakeNumbers) Add(_ context.Context, _ ngnpro.Viewer, n *ngnpro.EnumNumber) error {
 	defer f.lock()()
 	return f.numbers.add(numberKey(n.ID), *n)
 }
 
-func (f *fakeStore) UpdateNumber(_ context.Context, _ ngnpro.Viewer, n *ngnpro.EnumNumber) error {
+func (f fakeNumbers) Update(_ context.Context, _ ngnpro.Viewer, n *ngnpro.EnumNumber) error {
 	defer f.lock()()
 	return f.numbers.update(numberKey(n.ID), *n)
 }
 
-func (f *fakeStore) DeleteNumber(_ context.Context, _ ngnpro.Viewer, id ngnpro.EnumID) error {
+func (f fakeNumbers) Delete(_ context.Context, _ ngnpro.Viewer, id ngnpro.EnumID) error {
 	defer f.lock()()
 	return f.numbers.remove(numberKey(id))
 }
 
-func (f *fakeStore) Number(_ context.Context, _ ngnpro.Viewer, id ngnpro.EnumID) (*ngnpro.EnumNumber, error) {
+func (f fakeNumbers) Get(_ context.Context, _ ngnpro.Viewer, id ngnpro.EnumID) (*ngnpro.EnumNumber, error) {
 	defer f.lock()()
 	return f.numbers.get(numberKey(id))
 }
 
-func (f *fakeStore) FindNumbers(_ context.Context, _ ngnpro.Viewer, q *ngnpro.EnumNumberQuery) (int, []ngnpro.EnumNumber, error) {
+func (f fakeNumbers) Find(_ context.Context, _ ngnpro.Viewer, q *ngnpro.EnumNumberQuery) (int, []ngnpro.EnumNumber, error) {
 	defer f.lock()()
 	n, ns := f.numbers.find(q.Range, func(_ string, n *ngnpro.EnumNumber) bool { return like(q.Filter.Number, n.ID.Number) })
 	return n, ns, nil
 }
 
-func (f *fakeStore) Credentials(_ context.Context, user string) (*ngnpro.CustomerAccount, string, error) {
+func (f fakeCustomers) Credentials(_ context.Context, user string) (*ngnpro.CustomerAccount, string, error) {
 	defer f.lock()()
 	f.logins++
 	if f.fail != nil {
@@ -561,7 +581,7 @@ func (f *fakeStore) hash(password string) string {
 	return f.hashes[password]
 }
 
-func (f *fakeStore) AddCustomer(_ context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) (*ngnpro.CustomerAccount, error) {
+func (f fakeCustomers) Add(_ context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) (*ngnpro.CustomerAccount, error) {
 	defer f.lock()()
 	for _, x := range f.customers.rows {
 		if *x.Username == *c.Username {
@@ -579,7 +599,7 @@ func (f *fakeStore) AddCustomer(_ context.Context, v ngnpro.Viewer, c *ngnpro.Cu
 	return c, f.customers.add(strconv.Itoa(f.last), *c)
 }
 
-func (f *fakeStore) UpdateCustomer(_ context.Context, _ ngnpro.Viewer, c *ngnpro.CustomerAccount) error {
+func (f fakeCustomers) Update(_ context.Context, _ ngnpro.Viewer, c *ngnpro.CustomerAccount) error {
 	defer f.lock()()
 	old, err := f.customers.get(strconv.Itoa(num(c.ID)))
 	if err != nil {
@@ -591,12 +611,12 @@ func (f *fakeStore) UpdateCustomer(_ context.Context, _ ngnpro.Viewer, c *ngnpro
 	return f.customers.update(strconv.Itoa(num(c.ID)), *c)
 }
 
-func (f *fakeStore) DeleteCustomer(_ context.Context, _ ngnpro.Viewer, id int) error {
+func (f fakeCustomers) Delete(_ context.Context, _ ngnpro.Viewer, id int) error {
 	defer f.lock()()
 	return f.customers.remove(strconv.Itoa(id))
 }
 
-func (f *fakeStore) Customer(_ context.Context, v ngnpro.Viewer, id int) (*ngnpro.CustomerAccount, error) {
+func (f fakeCustomers) Get(_ context.Context, v ngnpro.Viewer, id int) (*ngnpro.CustomerAccount, error) {
 	defer f.lock()()
 	c, err := f.customers.get(strconv.Itoa(id))
 	if err == nil && !v.Sees(id, num(c.Reseller)) {
@@ -605,7 +625,7 @@ func (f *fakeStore) Customer(_ context.Context, v ngnpro.Viewer, id int) (*ngnpr
 	return c, err
 }
 
-func (f *fakeStore) FindCustomers(_ context.Context, v ngnpro.Viewer, q *ngnpro.CustomerQuery, resellers bool) (int, []ngnpro.CustomerAccount, error) {
+func (f fakeCustomers) Find(_ context.Context, v ngnpro.Viewer, q *ngnpro.CustomerQuery, resellers bool) (int, []ngnpro.CustomerAccount, error) {
 	defer f.lock()()
 	n, cs := f.customers.find(q.Range, func(_ string, c *ngnpro.CustomerAccount) bool {
 		return v.Sees(num(c.ID), num(c.Reseller)) && resellers == (num(c.ID) == num(c.Reseller)) && like(q.Filter.Username, *c.Username)
@@ -613,26 +633,26 @@ func (f *fakeStore) FindCustomers(_ context.Context, v ngnpro.Viewer, q *ngnpro.
 	return n, cs, nil
 }
 
-func (f *fakeStore) SetProperties(_ context.Context, _ ngnpro.Viewer, id int, ps []ngnpro.CustomerProperty) error {
+func (f fakeCustomers) SetProperties(_ context.Context, _ ngnpro.Viewer, id int, ps []ngnpro.CustomerProperty) error {
 	defer f.lock()()
 	f.properties[id] = ps
 	return nil
 }
 
-func (f *fakeStore) Properties(_ context.Context, _ ngnpro.Viewer, id int) ([]ngnpro.CustomerProperty, error) {
+func (f fakeCustomers) Properties(_ context.Context, _ ngnpro.Viewer, id int) ([]ngnpro.CustomerProperty, error) {
 	defer f.lock()()
 	return f.properties[id], nil
 }
 
-func (f *fakeStore) Subscriber(context.Context, string) (*subjects.Subscriber, error) {
+func (f fakePushes) Subscriber(context.Context, string) (*subjects.Subscriber, error) {
 	return nil, f.fail
 }
 
-func (f *fakeStore) Changes(context.Context, uint64) (*subjects.ChangedKeys, error) {
+func (f fakePushes) Changes(context.Context, uint64) (*subjects.ChangedKeys, error) {
 	return nil, f.fail
 }
 
-func (f *fakeStore) Pending(context.Context, int) (provisioning.Notices, error) { return nil, f.fail }
-func (f *fakeStore) Acknowledge(context.Context, provisioning.Notices) error    { return f.fail }
+func (f fakePushes) Pending(context.Context, int) (provisioning.Notices, error) { return nil, f.fail }
+func (f fakePushes) Acknowledge(context.Context, provisioning.Notices) error    { return f.fail }
 
-func (f *fakeStore) Trust(context.Context) (*subjects.Trust, error) { return nil, f.fail }
+func (f fakePushes) Trust(context.Context) (*subjects.Trust, error) { return nil, f.fail }

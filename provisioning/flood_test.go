@@ -87,7 +87,7 @@ func TestARightPasswordIsCheckedOnceUntilItChanges(t *testing.T) {
 		if in("pw-customer1"); compared != 2 {
 			t.Errorf("%d comparisons after a pause", compared)
 		}
-		if err := f.UpdateCustomer(context.Background(), ngnpro.Viewer{Admin: true}, &ngnpro.CustomerAccount{ID: ptr(102), Reseller: ptr(101), Username: ptr("customer1"), Password: ptr("new")}); err != nil {
+		if err := f.records().Customers.Update(context.Background(), ngnpro.Viewer{Admin: true}, &ngnpro.CustomerAccount{ID: ptr(102), Reseller: ptr(101), Username: ptr("customer1"), Password: ptr("new")}); err != nil {
 			t.Fatal(err)
 		}
 		if in("pw-customer1") {
@@ -139,7 +139,7 @@ func TestAFloodOfGuessesDoesNotStarveWhoIsLoggedIn(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		if err := f.UpdateCustomer(context.Background(), ngnpro.Viewer{Admin: true}, &ngnpro.CustomerAccount{ID: ptr(102), Reseller: ptr(101), Username: ptr("customer1"), Password: ptr("new")}); err != nil {
+		if err := f.records().Customers.Update(context.Background(), ngnpro.Viewer{Admin: true}, &ngnpro.CustomerAccount{ID: ptr(102), Reseller: ptr(101), Username: ptr("customer1"), Password: ptr("new")}); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()

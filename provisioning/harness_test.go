@@ -61,7 +61,7 @@ func (p *recordedPushes) taken() []string {
 }
 
 // config is a good one, with a store.
-func config(t testing.TB, store provisioning.Store) provisioning.Config {
+func config(t testing.TB, store provisioning.Records) provisioning.Config {
 	cert, _ := certificate(t)
 	return provisioning.Config{
 		Listen: "127.0.0.1:0", Store: store, Admins: []provisioning.Admin{{User: adminUser, Password: adminPassword}},
@@ -141,17 +141,17 @@ func populated(t testing.TB) *fakeStore {
 		user     string
 		reseller int
 	}{{"reseller1", 0}, {"customer1", 101}, {"reseller2", 0}} {
-		if _, err := f.AddCustomer(ctx, admin, &ngnpro.CustomerAccount{Username: &c.user, Password: ptr("pw-" + c.user), Reseller: &c.reseller}); err != nil {
+		if _, err := f.records().Customers.Add(ctx, admin, &ngnpro.CustomerAccount{Username: &c.user, Password: ptr("pw-" + c.user), Reseller: &c.reseller}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for domain, owner := range map[string][2]int{"example.com": {102, 101}, "example.net": {0, 103}} {
-		if err := f.AddDomain(ctx, admin, &ngnpro.SipDomain{Domain: domain, Customer: &owner[0], Reseller: &owner[1]}); err != nil {
+		if err := f.records().Domains.Add(ctx, admin, &ngnpro.SipDomain{Domain: domain, Customer: &owner[0], Reseller: &owner[1]}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, d := range []string{"example.com", "example.net"} {
-		if _, _, err := f.AddAccount(ctx, admin, &ngnpro.SipAccount{
+		if _, _, err := f.records().Accounts.Add(ctx, admin, &ngnpro.SipAccount{
 			ID: ngnpro.SipID{Username: "alice", Domain: d}, Password: ptr("pw"), FirstName: ptr("Alice"),
 			Groups: &[]string{"free-pstn"}, Timeout: ptr(35), Prepaid: ptr(true),
 		}); err != nil {

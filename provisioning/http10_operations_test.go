@@ -95,7 +95,7 @@ func TestEveryOperationByHTTP10OverTLS(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(dialects)) {
 		t.Run(name, func(t *testing.T) {
 			d := dialects[name]
-			s := start(t, config(t, realStore(t, mariadbtest.Shared(t))))
+			s := start(t, config(t, realStore(t, mariadbtest.Shared(t)).Records))
 			vars := map[string]string{"$tag": "htag", "$prefix": "7000001", "$ip": "198.51.100.1"}
 			done := make(map[string]bool)
 			var answers strings.Builder

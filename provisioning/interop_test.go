@@ -66,7 +66,7 @@ func TestPHPClientCallsEveryOperation(t *testing.T) {
 		}
 		t.Skip("ext-soap is missing: Debian package php-soap")
 	}
-	s := start(t, config(t, realStore(t, mariadbtest.Shared(t))))
+	s := start(t, config(t, realStore(t, mariadbtest.Shared(t)).Records))
 	for _, how := range []string{"typed", "plain", "untyped"} {
 		t.Run(how, func(t *testing.T) {
 			out := runClient(t, php, "testdata/interop/all.php", s.url, s.ca, adminUser, adminPassword, how)
@@ -94,7 +94,7 @@ func TestZeepClientCallsEveryOperation(t *testing.T) {
 		}
 		t.Skip("zeep is missing: Debian package python3-zeep")
 	}
-	s := start(t, config(t, realStore(t, mariadbtest.Shared(t))))
+	s := start(t, config(t, realStore(t, mariadbtest.Shared(t)).Records))
 	for _, how := range []string{"dict", "element"} {
 		t.Run(how, func(t *testing.T) {
 			out := runClient(t, python, "testdata/interop/zeep_all.py", s.url, s.ca, adminUser, adminPassword, how)

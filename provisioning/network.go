@@ -54,7 +54,7 @@ func networkOperations() []operation {
 			return toJSON(networkStatus(st, c.v)), nil
 		}),
 		get("getStatistics", func(c *call, _ *nothing) (string, error) {
-			total, err := c.cfg.Store.CountAccounts(c.ctx)
+			total, err := c.cfg.Store.Domains.CountAccounts(c.ctx)
 			if err != nil {
 				return "", err
 			}
@@ -213,7 +213,7 @@ func (c *call) domainsSeen() (map[string]bool, error) {
 	seen := make(map[string]bool)
 	for start := 0; ; {
 		q := &ngnpro.SipDomainQuery{Range: &ngnpro.Range{Start: start, Count: ngnpro.MaxCount}}
-		total, ds, err := c.cfg.Store.FindDomains(c.ctx, c.v, q)
+		total, ds, err := c.cfg.Store.Domains.Find(c.ctx, c.v, q)
 		if err != nil {
 			return nil, err
 		}
@@ -292,7 +292,7 @@ func (c *call) sees(id ngnpro.SipID) (bool, error) {
 	if c.v.Admin {
 		return true, nil
 	}
-	_, err := c.cfg.Store.Account(c.ctx, c.v, id)
+	_, err := c.cfg.Store.Accounts.Get(c.ctx, c.v, id)
 	if isFault(err, ngnpro.ErrAccountNotFound) {
 		return false, nil
 	}

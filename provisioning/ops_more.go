@@ -18,11 +18,11 @@ func voicemailOperations() []operation {
 			if err := in.Account.Clean(); err != nil {
 				return nil, err
 			}
-			ns, err := c.cfg.Store.AddVoicemail(c.ctx, c.v, &in.Account)
+			ns, err := c.cfg.Store.Mailboxes.Add(c.ctx, c.v, &in.Account)
 			if err := c.pushed(ns, err); err != nil {
 				return nil, err
 			}
-			if a, err := c.cfg.Store.Voicemail(c.ctx, c.v, in.Account.SipID); err == nil {
+			if a, err := c.cfg.Store.Mailboxes.Get(c.ctx, c.v, in.Account.SipID); err == nil {
 				return a, nil
 			}
 			return &in.Account, nil // it is made: no failure of a later step may deny that
@@ -31,19 +31,19 @@ func voicemailOperations() []operation {
 			if err := in.Account.Clean(); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.UpdateVoicemail(c.ctx, c.v, &in.Account)
+			return c.cfg.Store.Mailboxes.Update(c.ctx, c.v, &in.Account)
 		})),
 		change("deleteAccount", onAccount(func(c *call, id ngnpro.SipID) (Notices, error) {
-			return c.cfg.Store.DeleteVoicemail(c.ctx, c.v, id)
+			return c.cfg.Store.Mailboxes.Delete(c.ctx, c.v, id)
 		})),
 		get("getAccount", onAccount(func(c *call, id ngnpro.SipID) (*ngnpro.VoicemailAccount, error) {
-			return c.cfg.Store.Voicemail(c.ctx, c.v, id)
+			return c.cfg.Store.Mailboxes.Get(c.ctx, c.v, id)
 		})),
 		do("setAnnouncement", existingDo(func(c *call, in *messageIn) error { return c.hasVoicemail(in.ID) }, func(c *call, in *messageIn) error {
 			if err := in.ID.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.SetAnnouncement(c.ctx, c.v, in.ID, in.Message)
+			return c.cfg.Store.Mailboxes.SetAnnouncement(c.ctx, c.v, in.ID, in.Message)
 		})),
 	}
 }
@@ -66,56 +66,56 @@ func enumOperations() []operation {
 			if err := in.Range.CleanNew(); err != nil {
 				return err
 			}
-			return c.cfg.Store.AddRange(c.ctx, c.v, &in.Range)
+			return c.cfg.Store.Ranges.Add(c.ctx, c.v, &in.Range)
 		}),
 		do("updateRange", existingDo(func(c *call, in *rangeIn) error { return c.hasRange(in.Range.ID) }, func(c *call, in *rangeIn) error {
 			if err := in.Range.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.UpdateRange(c.ctx, c.v, &in.Range)
+			return c.cfg.Store.Ranges.Update(c.ctx, c.v, &in.Range)
 		})),
 		do("deleteRange", func(c *call, in *rangeIDIn) error {
 			if err := in.Range.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.DeleteRange(c.ctx, c.v, in.Range)
+			return c.cfg.Store.Ranges.Delete(c.ctx, c.v, in.Range)
 		}),
 		get("getRanges", func(c *call, in *queryIn[ngnpro.EnumRangeQuery]) (r ngnpro.EnumRanges, err error) {
 			if err := in.Query.Clean(); err != nil {
 				return r, err
 			}
-			r.Total, r.Ranges, err = c.cfg.Store.FindRanges(c.ctx, c.v, &in.Query)
+			r.Total, r.Ranges, err = c.cfg.Store.Ranges.Find(c.ctx, c.v, &in.Query)
 			return r, err
 		}),
 		do("addNumber", func(c *call, in *numberIn) error {
 			if err := in.Number.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.AddNumber(c.ctx, c.v, &in.Number)
+			return c.cfg.Store.Numbers.Add(c.ctx, c.v, &in.Number)
 		}),
 		do("updateNumber", existingDo(func(c *call, in *numberIn) error { return c.hasNumber(in.Number.ID) }, func(c *call, in *numberIn) error {
 			if err := in.Number.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.UpdateNumber(c.ctx, c.v, &in.Number)
+			return c.cfg.Store.Numbers.Update(c.ctx, c.v, &in.Number)
 		})),
 		do("deleteNumber", func(c *call, in *numberIDIn) error {
 			if err := in.ID.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.DeleteNumber(c.ctx, c.v, in.ID)
+			return c.cfg.Store.Numbers.Delete(c.ctx, c.v, in.ID)
 		}),
 		get("getNumber", func(c *call, in *numberIDIn) (*ngnpro.EnumNumber, error) {
 			if err := in.ID.Clean(); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.Number(c.ctx, c.v, in.ID)
+			return c.cfg.Store.Numbers.Get(c.ctx, c.v, in.ID)
 		}),
 		get("getNumbers", func(c *call, in *queryIn[ngnpro.EnumNumberQuery]) (r ngnpro.EnumNumbers, err error) {
 			if err := in.Query.Clean(); err != nil {
 				return r, err
 			}
-			r.Total, r.Numbers, err = c.cfg.Store.FindNumbers(c.ctx, c.v, &in.Query)
+			r.Total, r.Numbers, err = c.cfg.Store.Numbers.Find(c.ctx, c.v, &in.Query)
 			return r, err
 		}),
 	}
@@ -140,7 +140,7 @@ func customerOperations() []operation {
 			if err := in.Query.Clean(); err != nil {
 				return r, err
 			}
-			r.Total, r.Accounts, err = c.cfg.Store.FindCustomers(c.ctx, c.v, &in.Query, resellers)
+			r.Total, r.Accounts, err = c.cfg.Store.Customers.Find(c.ctx, c.v, &in.Query, resellers)
 			return r, err
 		})
 	}
@@ -149,19 +149,19 @@ func customerOperations() []operation {
 			if err := in.Account.CleanNew(); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.AddCustomer(c.ctx, c.v, &in.Account)
+			return c.cfg.Store.Customers.Add(c.ctx, c.v, &in.Account)
 		}),
 		do("updateAccount", existingDo(func(c *call, in *in) error { return c.hasCustomer(value(in.Account.ID)) }, func(c *call, in *in) error {
 			if err := in.Account.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.UpdateCustomer(c.ctx, c.v, &in.Account)
+			return c.cfg.Store.Customers.Update(c.ctx, c.v, &in.Account)
 		})),
 		do("deleteAccount", func(c *call, in *idIn) error {
-			return c.cfg.Store.DeleteCustomer(c.ctx, c.v, in.ID)
+			return c.cfg.Store.Customers.Delete(c.ctx, c.v, in.ID)
 		}),
 		get("getAccount", func(c *call, in *idIn) (*ngnpro.CustomerAccount, error) {
-			return c.cfg.Store.Customer(c.ctx, c.v, in.ID)
+			return c.cfg.Store.Customers.Get(c.ctx, c.v, in.ID)
 		}),
 		find("getCustomers", false),
 		find("getResellers", true),
@@ -169,10 +169,10 @@ func customerOperations() []operation {
 			if err := ngnpro.CustomerProperties(in.Properties); err != nil {
 				return err
 			}
-			return c.cfg.Store.SetProperties(c.ctx, c.v, in.Customer, in.Properties)
+			return c.cfg.Store.Customers.SetProperties(c.ctx, c.v, in.Customer, in.Properties)
 		})),
 		get("getProperties", func(c *call, in *customerIn) ([]ngnpro.CustomerProperty, error) {
-			return c.cfg.Store.Properties(c.ctx, c.v, in.Customer)
+			return c.cfg.Store.Customers.Properties(c.ctx, c.v, in.Customer)
 		}),
 	}
 }

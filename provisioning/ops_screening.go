@@ -32,10 +32,10 @@ func callOperations() []operation {
 			if err := cleaned(&in.ID, &in.Diversions); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.SetCallDiversions(c.ctx, c.v, in.ID, &in.Diversions)
+			return c.cfg.Store.Screening.SetCallDiversions(c.ctx, c.v, in.ID, &in.Diversions)
 		})),
 		get("getCallDiversions", onAccount(func(c *call, id ngnpro.SipID) (*ngnpro.CallDiversions, error) {
-			return c.cfg.Store.CallDiversions(c.ctx, c.v, id)
+			return c.cfg.Store.Screening.CallDiversions(c.ctx, c.v, id)
 		})),
 		change("setBarringPrefixes", existing(func(c *call, in *prefixesIn) error { return c.hasAccount(in.ID) }, func(c *call, in *prefixesIn) (Notices, error) {
 			ps, err := ngnpro.BarringPrefixes(in.Prefixes)
@@ -45,10 +45,10 @@ func callOperations() []operation {
 			if err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.SetBarringPrefixes(c.ctx, c.v, in.ID, ps)
+			return c.cfg.Store.Screening.SetBarringPrefixes(c.ctx, c.v, in.ID, ps)
 		})),
 		get("getBarringPrefixes", onAccount(func(c *call, id ngnpro.SipID) ([]string, error) {
-			return c.cfg.Store.BarringPrefixes(c.ctx, c.v, id)
+			return c.cfg.Store.Screening.BarringPrefixes(c.ctx, c.v, id)
 		})),
 		change("setRejectMembers", existing(func(c *call, in *membersIn) error { return c.hasAccount(in.ID) }, func(c *call, in *membersIn) (Notices, error) {
 			ms, err := ngnpro.RejectMembers(in.Members)
@@ -58,19 +58,19 @@ func callOperations() []operation {
 			if err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.SetRejectMembers(c.ctx, c.v, in.ID, ms)
+			return c.cfg.Store.Screening.SetRejectMembers(c.ctx, c.v, in.ID, ms)
 		})),
 		get("getRejectMembers", onAccount(func(c *call, id ngnpro.SipID) ([]string, error) {
-			return c.cfg.Store.RejectMembers(c.ctx, c.v, id)
+			return c.cfg.Store.Screening.RejectMembers(c.ctx, c.v, id)
 		})),
 		change("setAcceptRules", existing(func(c *call, in *rulesIn) error { return c.hasAccount(in.ID) }, func(c *call, in *rulesIn) (Notices, error) {
 			if err := cleaned(&in.ID, &in.Rules); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.SetAcceptRules(c.ctx, c.v, in.ID, &in.Rules)
+			return c.cfg.Store.Screening.SetAcceptRules(c.ctx, c.v, in.ID, &in.Rules)
 		})),
 		get("getAcceptRules", onAccount(func(c *call, id ngnpro.SipID) (r ngnpro.AcceptRulesState, err error) {
-			rules, groups, err := c.cfg.Store.AcceptRules(c.ctx, c.v, id)
+			rules, groups, err := c.cfg.Store.Screening.AcceptRules(c.ctx, c.v, id)
 			if err != nil {
 				return r, err
 			}
@@ -108,13 +108,13 @@ func phonebookOperations() []operation {
 			if err := cleaned(&in.ID, &in.Entry); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.AddPhonebookEntry(c.ctx, c.v, in.ID, &in.Entry)
+			return c.cfg.Store.Phonebook.Add(c.ctx, c.v, in.ID, &in.Entry)
 		})),
 		change("updatePhonebookEntry", existing(func(c *call, in *entryIn) error { return c.hasEntry(in.ID, in.Entry.URI) }, func(c *call, in *entryIn) (Notices, error) {
 			if err := cleaned(&in.ID, &in.Entry); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.UpdatePhonebookEntry(c.ctx, c.v, in.ID, &in.Entry)
+			return c.cfg.Store.Phonebook.Update(c.ctx, c.v, in.ID, &in.Entry)
 		})),
 		change("deletePhonebookEntry", existing(func(c *call, in *uriIn) error { return c.hasAccount(in.ID) }, func(c *call, in *uriIn) (Notices, error) {
 			if err := cleaned(&in.ID); err != nil {
@@ -123,7 +123,7 @@ func phonebookOperations() []operation {
 			if err := ngnpro.PhonebookURI(&in.URI); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.DeletePhonebookEntry(c.ctx, c.v, in.ID, in.URI)
+			return c.cfg.Store.Phonebook.Delete(c.ctx, c.v, in.ID, in.URI)
 		})),
 		get("getPhonebookEntries", func(c *call, in *matchIn) (r ngnpro.PhonebookEntries, err error) {
 			if err := cleaned(&in.ID, in.Range); err != nil {
@@ -132,7 +132,7 @@ func phonebookOperations() []operation {
 			if err := in.Match.CleanFilter(); err != nil {
 				return r, err
 			}
-			r.Entries, err = c.cfg.Store.PhonebookEntries(c.ctx, c.v, in.ID, &in.Match, in.Range)
+			r.Entries, err = c.cfg.Store.Phonebook.Find(c.ctx, c.v, in.ID, &in.Match, in.Range)
 			return r, err
 		}),
 	}

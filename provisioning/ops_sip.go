@@ -23,25 +23,25 @@ func domainOperations() []operation {
 			if err := in.Domain.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.AddDomain(c.ctx, c.v, &in.Domain)
+			return c.cfg.Store.Domains.Add(c.ctx, c.v, &in.Domain)
 		}),
 		change("updateDomain", existing(func(c *call, in *in) error { return c.hasDomain(in.Domain.Domain) }, func(c *call, in *in) (Notices, error) {
 			if err := in.Domain.Clean(); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.UpdateDomain(c.ctx, c.v, &in.Domain)
+			return c.cfg.Store.Domains.Update(c.ctx, c.v, &in.Domain)
 		})),
 		do("deleteDomain", func(c *call, in *nameIn) error {
 			if err := ngnpro.Domain(&in.Domain); err != nil {
 				return err
 			}
-			return c.cfg.Store.DeleteDomain(c.ctx, c.v, in.Domain)
+			return c.cfg.Store.Domains.Delete(c.ctx, c.v, in.Domain)
 		}),
 		get("getDomains", func(c *call, in *queryIn[ngnpro.SipDomainQuery]) (r ngnpro.SipDomains, err error) {
 			if err := in.Query.Clean(); err != nil {
 				return r, err
 			}
-			r.Total, r.Domains, err = c.cfg.Store.FindDomains(c.ctx, c.v, &in.Query)
+			r.Total, r.Domains, err = c.cfg.Store.Domains.Find(c.ctx, c.v, &in.Query)
 			return r, err
 		}),
 	}
@@ -71,36 +71,36 @@ func accountOperations() []operation {
 			if err := in.Account.CleanNew(); err != nil {
 				return ngnpro.SipID{}, err
 			}
-			id, ns, err := c.cfg.Store.AddAccount(c.ctx, c.v, &in.Account)
+			id, ns, err := c.cfg.Store.Accounts.Add(c.ctx, c.v, &in.Account)
 			return id, c.pushed(ns, err)
 		}),
 		change("updateAccount", existing(func(c *call, in *in) error { return c.hasAccount(in.Account.ID) }, func(c *call, in *in) (Notices, error) {
 			if err := in.Account.Clean(); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.UpdateAccount(c.ctx, c.v, &in.Account)
+			return c.cfg.Store.Accounts.Update(c.ctx, c.v, &in.Account)
 		})),
 		change("deleteAccount", onAccount(func(c *call, id ngnpro.SipID) (Notices, error) {
-			return c.cfg.Store.DeleteAccount(c.ctx, c.v, id)
+			return c.cfg.Store.Accounts.Delete(c.ctx, c.v, id)
 		})),
 		get("getAccount", onAccount(func(c *call, id ngnpro.SipID) (*ngnpro.SipAccount, error) {
-			return c.cfg.Store.Account(c.ctx, c.v, id)
+			return c.cfg.Store.Accounts.Get(c.ctx, c.v, id)
 		})),
 		get("getAccounts", func(c *call, in *queryIn[ngnpro.SipQuery]) (r ngnpro.SipAccounts, err error) {
 			if err := in.Query.Clean(); err != nil {
 				return r, err
 			}
-			r.Total, r.Accounts, err = c.cfg.Store.FindAccounts(c.ctx, c.v, &in.Query)
+			r.Total, r.Accounts, err = c.cfg.Store.Accounts.Find(c.ctx, c.v, &in.Query)
 			return r, err
 		}),
 		inGroup("addToGroup", func(c *call, in *groupIn) (Notices, error) {
-			return c.cfg.Store.AddToGroup(c.ctx, c.v, in.ID, in.Group)
+			return c.cfg.Store.Accounts.AddToGroup(c.ctx, c.v, in.ID, in.Group)
 		}),
 		inGroup("removeFromGroup", func(c *call, in *groupIn) (Notices, error) {
-			return c.cfg.Store.RemoveFromGroup(c.ctx, c.v, in.ID, in.Group)
+			return c.cfg.Store.Accounts.RemoveFromGroup(c.ctx, c.v, in.ID, in.Group)
 		}),
 		get("getGroups", onAccount(func(c *call, id ngnpro.SipID) ([]string, error) {
-			return c.cfg.Store.Groups(c.ctx, c.v, id)
+			return c.cfg.Store.Accounts.Groups(c.ctx, c.v, id)
 		})),
 	}
 }
@@ -127,31 +127,31 @@ func aliasOperations() []operation {
 			if err := in.Alias.Clean(); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.AddAlias(c.ctx, c.v, &in.Alias)
+			return c.cfg.Store.Aliases.Add(c.ctx, c.v, &in.Alias)
 		}),
 		change("updateAlias", existing(func(c *call, in *in) error { return c.hasAlias(in.Alias.ID) }, func(c *call, in *in) (Notices, error) {
 			if err := in.Alias.Clean(); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.UpdateAlias(c.ctx, c.v, &in.Alias)
+			return c.cfg.Store.Aliases.Update(c.ctx, c.v, &in.Alias)
 		})),
 		change("deleteAlias", func(c *call, in *idIn) (Notices, error) {
 			if err := in.ID.Clean(); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.DeleteAlias(c.ctx, c.v, in.ID)
+			return c.cfg.Store.Aliases.Delete(c.ctx, c.v, in.ID)
 		}),
 		get("getAlias", func(c *call, in *idIn) (*ngnpro.SipAlias, error) {
 			if err := in.ID.Clean(); err != nil {
 				return nil, err
 			}
-			return c.cfg.Store.Alias(c.ctx, c.v, in.ID)
+			return c.cfg.Store.Aliases.Get(c.ctx, c.v, in.ID)
 		}),
 		get("getAliases", func(c *call, in *queryIn[ngnpro.AliasQuery]) (r ngnpro.SipAliases, err error) {
 			if err := in.Query.Clean(); err != nil {
 				return r, err
 			}
-			r.Total, r.Aliases, err = c.cfg.Store.FindAliases(c.ctx, c.v, &in.Query)
+			r.Total, r.Aliases, err = c.cfg.Store.Aliases.Find(c.ctx, c.v, &in.Query)
 			return r, err
 		}),
 	}
@@ -172,7 +172,7 @@ func peerOperations() []operation {
 			if err := in.Peer.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.AddTrustedPeer(c.ctx, c.v, &in.Peer)
+			return c.cfg.Store.Peers.Add(c.ctx, c.v, &in.Peer)
 		}),
 		do("updateTrustedPeer", existingDo(func(c *call, in *in) error { return c.hasPeer(in.Peer.IP) }, func(c *call, in *in) error {
 			if err := c.mayTrust(); err != nil {
@@ -181,19 +181,19 @@ func peerOperations() []operation {
 			if err := in.Peer.Clean(); err != nil {
 				return err
 			}
-			return c.cfg.Store.UpdateTrustedPeer(c.ctx, c.v, &in.Peer)
+			return c.cfg.Store.Peers.Update(c.ctx, c.v, &in.Peer)
 		})),
 		do("deleteTrustedPeer", func(c *call, in *ipIn) error {
 			if err := ngnpro.PeerIP(&in.IP); err != nil {
 				return err
 			}
-			return c.cfg.Store.DeleteTrustedPeer(c.ctx, c.v, in.IP)
+			return c.cfg.Store.Peers.Delete(c.ctx, c.v, in.IP)
 		}),
 		get("getTrustedPeers", func(c *call, in *queryIn[ngnpro.TrustedPeerQuery]) (r ngnpro.TrustedPeers, err error) {
 			if err := in.Query.Clean(); err != nil {
 				return r, err
 			}
-			r.Total, r.Peers, err = c.cfg.Store.FindTrustedPeers(c.ctx, c.v, &in.Query)
+			r.Total, r.Peers, err = c.cfg.Store.Peers.Find(c.ctx, c.v, &in.Query)
 			return r, err
 		}),
 	}

@@ -43,7 +43,7 @@ type Config struct {
 	URL string
 	// Certificate is asked at each handshake. Required.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	Store       Store   // required
+	Store       Records // required
 	Admins      []Admin // none: customers and resellers only
 	// Usable is closed once the store can be used, which Ready waits for; nil: it
 	// can from the start.
@@ -81,7 +81,7 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Log.With().Str("comp", "provisioning").Logger(), service: service(),
 		passwords: newPasswords(), checks: newChecks(), ready: make(chan struct{}),
 	}
-	if cfg.Store == nil || cfg.Certificate == nil {
+	if cfg.Store == (Records{}) || cfg.Certificate == nil {
 		return nil, errors.New("provisioning: a store and a certificate are required")
 	}
 	if _, _, err := net.SplitHostPort(cfg.Listen); err != nil {

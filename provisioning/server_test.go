@@ -68,7 +68,7 @@ func (r *running) dial(t testing.TB, change func(*tls.Config)) (*tls.Conn, error
 }
 
 func TestHTTP10ClientThatClosesIsAnswered(t *testing.T) {
-	s := start(t, config(t, populated(t)))
+	s := start(t, config(t, populated(t).records()))
 	c, err := s.dial(t, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestHTTP10ClientThatClosesIsAnswered(t *testing.T) {
 }
 
 func TestOldTLSIsRefusedAndNewIsSpoken(t *testing.T) {
-	s := start(t, config(t, populated(t)))
+	s := start(t, config(t, populated(t).records()))
 	if _, err := s.dial(t, func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }); err == nil {
 		t.Error("TLS 1.1 is accepted")
 	}
@@ -96,7 +96,7 @@ func TestOldTLSIsRefusedAndNewIsSpoken(t *testing.T) {
 }
 
 func TestMessagesAreBoundedInSize(t *testing.T) {
-	s := start(t, config(t, populated(t)))
+	s := start(t, config(t, populated(t).records()))
 	fits := request("getAccount", aliceID+"<x>"+strings.Repeat("y", 200<<10)+"</x>")
 	if code, _ := s.post(t, strings.NewReader(fits)); code != 200 {
 		t.Errorf("200 KiB: %d", code)
@@ -116,7 +116,7 @@ func TestOneHundredThousandAttributesAreRefusedQuickly(t *testing.T) {
 	for i := range 25_000 {
 		fmt.Fprintf(&b, ` a%d=""`, i)
 	}
-	s := start(t, config(t, populated(t)))
+	s := start(t, config(t, populated(t).records()))
 	code, body := s.post(t, strings.NewReader(request("getAccount", "<sipId"+b.String()+"/>")))
 	if code != 500 || !strings.Contains(body, "attributes") {
 		t.Errorf("%d %s", code, body)
@@ -133,7 +133,7 @@ func TestMessageThatNeverEndsIsCutOff(t *testing.T) {
 		t.Skip("takes the 5 s of the deadline")
 	}
 	t.Parallel()
-	s := start(t, config(t, populated(t)))
+	s := start(t, config(t, populated(t).records()))
 	c, err := s.dial(t, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func TestMessageThatNeverEndsIsCutOff(t *testing.T) {
 }
 
 func TestOtherMethodsAndPlacesAreToldWhatToDo(t *testing.T) {
-	s := start(t, config(t, populated(t)))
+	s := start(t, config(t, populated(t).records()))
 	for _, m := range []string{"PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"} {
 		req, _ := http.NewRequestWithContext(t.Context(), m, s.url+"/", nil)
 		resp, err := s.client.Do(req)
@@ -191,7 +191,7 @@ func (r *running) get(t *testing.T, path string) string {
 }
 
 func TestWSDLDescribesEveryPortAtThePublicURL(t *testing.T) {
-	cfg := config(t, populated(t))
+	cfg := config(t, populated(t).records())
 	cfg.URL = "https://ngnpro.example.net:9200/"
 	s := start(t, cfg)
 	whole := s.get(t, "/wsdl")
@@ -219,7 +219,7 @@ func TestWSDLDescribesEveryPortAtThePublicURL(t *testing.T) {
 // NGNPro has ports that are not here. A client that got the operations of others
 // for theirs would call those.
 func TestAWSDLOfAPortThatIsNotHereIsNotFound(t *testing.T) {
-	cfg := config(t, populated(t))
+	cfg := config(t, populated(t).records())
 	cfg.URL = "https://ngnpro.example.net/soap/v1/"
 	s := start(t, cfg)
 	for _, path := range []string{"/Dns?wsdl", "/Rating?wsdl", "/Presence?wsdl", "/ngnpro/Dns?wsdl", "/Dns/wsdl", "/dns/?WSDL", "/v2?wsdl", "/Sip/x?wsdl"} {
@@ -243,7 +243,7 @@ func TestAWSDLOfAPortThatIsNotHereIsNotFound(t *testing.T) {
 
 // Every message of the WSDL names types that it defines, each once.
 func TestWSDLIsComplete(t *testing.T) {
-	s := start(t, config(t, populated(t)))
+	s := start(t, config(t, populated(t).records()))
 	var w struct {
 		Types struct {
 			Schema struct {
@@ -321,7 +321,7 @@ func TestWSDLIsComplete(t *testing.T) {
 func TestStoreThatFailsIsAServerFaultAndTellsNothing(t *testing.T) {
 	f := populated(t)
 	var log bytes.Buffer
-	cfg := config(t, f)
+	cfg := config(t, f.records())
 	cfg.Log = zerolog.New(&log)
 	registry := prometheus.NewRegistry()
 	cfg.Metrics = registry
@@ -364,7 +364,7 @@ func TestStoreThatFailsIsAServerFaultAndTellsNothing(t *testing.T) {
 
 func TestNoSecretIsLogged(t *testing.T) {
 	var log bytes.Buffer
-	cfg := config(t, populated(t))
+	cfg := config(t, populated(t).records())
 	cfg.Log = zerolog.New(&log).Level(zerolog.DebugLevel)
 	s := start(t, cfg)
 	s.post(t, strings.NewReader(request("updateAccount", `<account><id><username>alice</username><domain>example.com</domain></id><password>topsecret</password></account>`)))
@@ -380,7 +380,7 @@ func TestNoSecretIsLogged(t *testing.T) {
 }
 
 func TestReadyWaitsForTheStore(t *testing.T) {
-	cfg := config(t, populated(t))
+	cfg := config(t, populated(t).records())
 	usable := make(chan struct{})
 	cfg.Usable = usable
 	s, err := provisioning.New(cfg)
@@ -413,24 +413,25 @@ func TestReadyWaitsForTheStore(t *testing.T) {
 	}
 }
 
-// slowStore holds a call until it is let go.
-type slowStore struct {
-	*fakeStore
+// slowAccounts holds a call until it is let go.
+type slowAccounts struct {
+	provisioning.Accounts
 	entered, leave chan struct{}
 	ended          atomic.Bool
 }
 
-func (s *slowStore) Account(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.SipAccount, error) {
+func (s *slowAccounts) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.SipAccount, error) {
 	close(s.entered)
 	<-s.leave
 	s.ended.Store(true)
-	return s.fakeStore.Account(ctx, v, id)
+	return s.Accounts.Get(ctx, v, id)
 }
 
 func TestCallUnderWayIsAnsweredBeforeTheEnd(t *testing.T) {
-	slow := &slowStore{fakeStore: populated(t), entered: make(chan struct{}), leave: make(chan struct{})}
 	cert, _ := certificate(t)
-	cfg := config(t, slow)
+	cfg := config(t, populated(t).records())
+	slow := &slowAccounts{Accounts: cfg.Store.Accounts, entered: make(chan struct{}), leave: make(chan struct{})}
+	cfg.Store.Accounts = slow
 	cfg.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
 	s, err := provisioning.New(cfg)
 	if err != nil {
@@ -466,7 +467,7 @@ func TestCallUnderWayIsAnsweredBeforeTheEnd(t *testing.T) {
 
 func TestConfigurationIsChecked(t *testing.T) {
 	for name, change := range map[string]func(*provisioning.Config){
-		"no store":           func(c *provisioning.Config) { c.Store = nil },
+		"no store":           func(c *provisioning.Config) { c.Store = provisioning.Records{} },
 		"no certificate":     func(c *provisioning.Config) { c.Certificate = nil },
 		"listen":             func(c *provisioning.Config) { c.Listen = "9200" },
 		"url without TLS":    func(c *provisioning.Config) { c.URL = "http://ngnpro.example.net" },
@@ -476,7 +477,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 			c.Admins = []provisioning.Admin{{User: "a", Password: strings.Repeat("x", 200)}}
 		},
 	} {
-		cfg := config(t, newFakeStore())
+		cfg := config(t, newFakeStore().records())
 		change(&cfg)
 		if _, err := provisioning.New(cfg); err == nil {
 			t.Errorf("%s is accepted", name)
@@ -485,7 +486,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 }
 
 func BenchmarkGetAccount(b *testing.B) {
-	s, err := provisioning.New(config(b, populated(b)))
+	s, err := provisioning.New(config(b, populated(b).records()))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (p *party) is(code, port, op, params string) {
 
 func realServer(t *testing.T) (*provisioning.Server, *party) {
 	t.Helper()
-	s, err := provisioning.New(config(t, realStore(t, mariadbtest.Shared(t))))
+	s, err := provisioning.New(config(t, realStore(t, mariadbtest.Shared(t)).Records))
 	if err != nil {
 		t.Fatal(err)
 	}

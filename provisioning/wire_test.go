@@ -31,7 +31,7 @@ func TestWire(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := provisioning.New(config(t, populated(t)))
+			s, err := provisioning.New(config(t, populated(t).records()))
 			if err != nil {
 				t.Fatal(err)
 			}

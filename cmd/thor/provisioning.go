@@ -57,12 +57,12 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 		return nil, err
 	}
 	if p.live, err = provisioning.NewLive(provisioning.LiveConfig{
-		Overlay: d.net, Store: p.store, Cleared: roleList(c.Cleared), Log: d.log, Metrics: d.registerer(), Audit: d.audit,
+		Overlay: d.net, Store: p.store.Pushes, Cleared: roleList(c.Cleared), Log: d.log, Metrics: d.registerer(), Audit: d.audit,
 	}); err != nil {
 		return nil, err
 	}
 	sc := provisioning.Config{
-		Listen: c.Listen, URL: c.URL, Store: p.store, Usable: p.store.Ready(), Network: d.net, Nodes: p.live, Pusher: p.live,
+		Listen: c.Listen, URL: c.URL, Store: p.store.Records, Usable: p.store.Ready(), Network: d.net, Nodes: p.live, Pusher: p.live,
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.creds.Certificate(), nil },
 		Log:         d.log, Metrics: d.registerer(), Audit: d.audit,
 	}

@@ -22,11 +22,11 @@ func md5hex(s string) string {
 
 func TestAccountLivesAndDies(t *testing.T) {
 	w := newWorld(t)
-	_, _, err := w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("alice@example.com"), Password: new("secret")})
+	_, _, err := w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: id("alice@example.com"), Password: new("secret")})
 	is(t, "no domain", err, ngnpro.ErrDomainNotFound)
 	w.domain("Example.COM")
-	is(t, "domain twice", w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: "example.com"}), ngnpro.ErrDomainExists)
-	got, ns, err := w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{
+	is(t, "domain twice", w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: "example.com"}), ngnpro.ErrDomainExists)
+	got, ns, err := w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{
 		ID: id("Alice@EXAMPLE.com"), Password: new("secret"), FirstName: new("Alice"), LastName: new("O'Brien 𝄞"), Groups: &[]string{"free-pstn", "", "free-pstn", "anonymous"},
 		ACL: &[]ngnpro.ACLEntry{{IP: "192.0.2.7", Mask: 24}, {IP: "2001:db8::1", Mask: 64, Tag: new("x")}}, Properties: &[]ngnpro.Property{{Name: "a", Value: "b"}},
 		Quota: new(30), Prepaid: new(true), Timezone: new("Europe/Amsterdam"),
@@ -35,7 +35,7 @@ func TestAccountLivesAndDies(t *testing.T) {
 	if got != id("alice@example.com") || len(ns) != 1 || ns[0].Key != "alice@example.com" || ns[0].Revision == 0 {
 		t.Errorf("added %v, %v", got, ns)
 	}
-	_, _, err = w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("alice@example.com"), Password: new("secret")})
+	_, _, err = w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: id("alice@example.com"), Password: new("secret")})
 	is(t, "account twice", err, ngnpro.ErrAccountExists)
 	a := w.get("ALICE@example.com")
 	if *a.FirstName != "Alice" || *a.LastName != "O'Brien 𝄞" || !slices.Equal(*a.Groups, []string{"anonymous", "free-pstn"}) || *a.Password != "secret" ||
@@ -43,20 +43,20 @@ func TestAccountLivesAndDies(t *testing.T) {
 		t.Errorf("read %+v", a)
 	}
 	old := ns[0].Revision
-	ns, err = w.DeleteAccount(w.ctx, admin, id("alice@example.com"))
+	ns, err = w.Accounts.Delete(w.ctx, admin, id("alice@example.com"))
 	w.ok(err)
 	if len(ns) != 1 || !ns[0].Deleted || ns[0].Revision <= old {
 		t.Errorf("deleted: %v after %d", ns, old)
 	}
-	_, err = w.Account(w.ctx, admin, id("alice@example.com"))
+	_, err = w.Accounts.Get(w.ctx, admin, id("alice@example.com"))
 	is(t, "gone", err, ngnpro.ErrAccountNotFound)
-	x, err := w.Subscriber(w.ctx, "alice@example.com")
+	x, err := w.Pushes.Subscriber(w.ctx, "alice@example.com")
 	w.ok(err)
 	if !x.Deleted || x.Revision != ns[0].Revision || x.HA1 != "" {
 		t.Errorf("subscriber after deletion %+v", x)
 	}
 	w.account("alice@example.com")
-	if y, err := w.Subscriber(w.ctx, "alice@example.com"); err != nil || y.Deleted || y.Revision <= x.Revision || y.HA1 != md5hex("alice:example.com:secret") {
+	if y, err := w.Pushes.Subscriber(w.ctx, "alice@example.com"); err != nil || y.Deleted || y.Revision <= x.Revision || y.HA1 != md5hex("alice:example.com:secret") {
 		t.Errorf("subscriber again %+v, %v", y, err)
 	}
 	w.check()
@@ -81,7 +81,7 @@ func TestPasswordsAreKeptInTheFormThatIsAllowed(t *testing.T) {
 			}
 			want := func(what, ha1, ha1b string) {
 				t.Helper()
-				x, err := w.Subscriber(w.ctx, "u@d.example")
+				x, err := w.Pushes.Subscriber(w.ctx, "u@d.example")
 				w.ok(err)
 				if x.HA1 != ha1 || x.HA1B != ha1b {
 					t.Errorf("%s: %s %s, want %s %s", what, x.HA1, x.HA1B, ha1, ha1b)
@@ -91,7 +91,7 @@ func TestPasswordsAreKeptInTheFormThatIsAllowed(t *testing.T) {
 			want("added", ha1, ha1b)
 			change := func(p *string) {
 				t.Helper()
-				_, err := w.UpdateAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("u@d.example"), Password: p, FirstName: new("U")})
+				_, err := w.Accounts.Update(w.ctx, admin, &ngnpro.SipAccount{ID: id("u@d.example"), Password: p, FirstName: new("U")})
 				w.ok(err)
 			}
 			change(nil)
@@ -114,17 +114,17 @@ func TestAllocatedUserNames(t *testing.T) {
 	w.account("1002@d.example")
 	var names []string
 	for range 3 {
-		got, _, err := w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: ngnpro.SipID{Username: "<autoincrement>", Domain: "d.example"}, Password: new("secret")})
+		got, _, err := w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: ngnpro.SipID{Username: "<autoincrement>", Domain: "d.example"}, Password: new("secret")})
 		w.ok(err)
 		names = append(names, got.Username)
 	}
 	if !slices.Equal(names, []string{"1001", "1003", "1004"}) {
 		t.Errorf("allocated %v", names)
 	}
-	if x, err := w.Subscriber(w.ctx, "1003@d.example"); err != nil || x.HA1 != md5hex("1003:d.example:secret") {
+	if x, err := w.Pushes.Subscriber(w.ctx, "1003@d.example"); err != nil || x.HA1 != md5hex("1003:d.example:secret") {
 		t.Errorf("%+v, %v", x, err)
 	}
-	_, _, err := w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: ngnpro.SipID{Username: "<autoincrement>", Domain: "d.example"}, Password: new(md5hex("1") + ":" + md5hex("2"))})
+	_, _, err := w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: ngnpro.SipID{Username: "<autoincrement>", Domain: "d.example"}, Password: new(md5hex("1") + ":" + md5hex("2"))})
 	is(t, "digests of an unknown name", err, ngnpro.ErrInvalid)
 	w.check()
 }
@@ -139,7 +139,7 @@ func TestUserNamesAreAllocatedAtOnce(t *testing.T) {
 	for range clients {
 		wg.Go(func() {
 			for range each {
-				got, _, err := w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: ngnpro.SipID{Username: "<autoincrement>", Domain: "d.example"}, Password: new("secret")})
+				got, _, err := w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: ngnpro.SipID{Username: "<autoincrement>", Domain: "d.example"}, Password: new("secret")})
 				if err != nil {
 					t.Error(err)
 					return
@@ -167,17 +167,17 @@ func TestAccountsAreBounded(t *testing.T) {
 		w.alias(fmt.Sprintf("alias%d@d.example", i), "a@d.example")
 	}
 	w.alias("one@d.example", "b@d.example")
-	_, err := w.AddAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("more@d.example"), Target: id("a@d.example")})
+	_, err := w.Aliases.Add(w.ctx, admin, &ngnpro.SipAlias{ID: id("more@d.example"), Target: id("a@d.example")})
 	is(t, "too many aliases", err, ngnpro.ErrLimit)
-	_, err = w.UpdateAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("one@d.example"), Target: id("a@d.example")})
+	_, err = w.Aliases.Update(w.ctx, admin, &ngnpro.SipAlias{ID: id("one@d.example"), Target: id("a@d.example")})
 	is(t, "one more leads there", err, ngnpro.ErrLimit)
-	_, err = w.UpdateAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("alias1@d.example"), Target: id("a@d.example"), Owner: new(7)})
+	_, err = w.Aliases.Update(w.ctx, admin, &ngnpro.SipAlias{ID: id("alias1@d.example"), Target: id("a@d.example"), Owner: new(7)})
 	w.ok(err)
 	var props []ngnpro.Property
 	for i := range 100 {
 		props = append(props, ngnpro.Property{Name: fmt.Sprint("p", i), Value: strings.Repeat("é", 1000)})
 	}
-	_, err = w.UpdateAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("b@d.example"), Properties: &props})
+	_, err = w.Accounts.Update(w.ctx, admin, &ngnpro.SipAccount{ID: id("b@d.example"), Properties: &props})
 	is(t, "large properties", err, ngnpro.ErrLimit)
 	w.get("b@d.example")
 	w.check()
@@ -189,47 +189,47 @@ func TestAliasesAndAccountsShareNames(t *testing.T) {
 	w.account("a@d.example")
 	w.account("b@d.example")
 	w.alias("x@d.example", "a@d.example")
-	_, err := w.AddAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("x@d.example"), Target: id("b@d.example")})
+	_, err := w.Aliases.Add(w.ctx, admin, &ngnpro.SipAlias{ID: id("x@d.example"), Target: id("b@d.example")})
 	is(t, "alias twice", err, ngnpro.ErrAliasExists)
-	_, err = w.AddAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("b@d.example"), Target: id("a@d.example")})
+	_, err = w.Aliases.Add(w.ctx, admin, &ngnpro.SipAlias{ID: id("b@d.example"), Target: id("a@d.example")})
 	is(t, "alias shadows an account", err, ngnpro.ErrAccountExists)
-	_, _, err = w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("x@d.example"), Password: new("p")})
+	_, _, err = w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: id("x@d.example"), Password: new("p")})
 	is(t, "account shadows an alias", err, ngnpro.ErrAliasExists)
-	_, err = w.AddAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("y@d.example"), Target: id("x@d.example")})
+	_, err = w.Aliases.Add(w.ctx, admin, &ngnpro.SipAlias{ID: id("y@d.example"), Target: id("x@d.example")})
 	is(t, "alias of an alias", err, ngnpro.ErrAccountNotFound)
-	_, err = w.AddAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("y@elsewhere.example"), Target: id("a@d.example")})
+	_, err = w.Aliases.Add(w.ctx, admin, &ngnpro.SipAlias{ID: id("y@elsewhere.example"), Target: id("a@d.example")})
 	is(t, "alias in another's domain", err, ngnpro.ErrDomainNotFound)
 
-	ns, err := w.UpdateAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id("x@d.example"), Target: id("b@d.example"), Owner: new(7)})
+	ns, err := w.Aliases.Update(w.ctx, admin, &ngnpro.SipAlias{ID: id("x@d.example"), Target: id("b@d.example"), Owner: new(7)})
 	w.ok(err)
 	if len(ns) != 3 {
 		t.Errorf("leading elsewhere concerns %v", ns)
 	}
-	if x, err := w.Subscriber(w.ctx, "x@d.example"); err != nil || x.AliasOf != "b@d.example" || x.Deleted || x.Username != "" {
+	if x, err := w.Pushes.Subscriber(w.ctx, "x@d.example"); err != nil || x.AliasOf != "b@d.example" || x.Deleted || x.Username != "" {
 		t.Errorf("alias %+v, %v", x, err)
 	}
-	if x, err := w.Subscriber(w.ctx, "b@d.example"); err != nil || !slices.Equal(x.Aliases, []string{"x@d.example"}) {
+	if x, err := w.Pushes.Subscriber(w.ctx, "b@d.example"); err != nil || !slices.Equal(x.Aliases, []string{"x@d.example"}) {
 		t.Errorf("target %+v, %v", x, err)
 	}
-	if x, err := w.Subscriber(w.ctx, "a@d.example"); err != nil || len(x.Aliases) != 0 {
+	if x, err := w.Pushes.Subscriber(w.ctx, "a@d.example"); err != nil || len(x.Aliases) != 0 {
 		t.Errorf("target before %+v, %v", x, err)
 	}
-	is(t, "domain in use", w.DeleteDomain(w.ctx, admin, "d.example"), ngnpro.ErrDomainNotEmpty)
+	is(t, "domain in use", w.Domains.Delete(w.ctx, admin, "d.example"), ngnpro.ErrDomainNotEmpty)
 	w.check()
-	ns, err = w.DeleteAccount(w.ctx, admin, id("b@d.example"))
+	ns, err = w.Accounts.Delete(w.ctx, admin, id("b@d.example"))
 	w.ok(err)
 	if len(ns) != 2 || !ns[0].Deleted || !ns[1].Deleted {
 		t.Errorf("an account and its alias: %v", ns)
 	}
-	_, err = w.Alias(w.ctx, admin, id("x@d.example"))
+	_, err = w.Aliases.Get(w.ctx, admin, id("x@d.example"))
 	is(t, "alias of a deleted account", err, ngnpro.ErrAliasNotFound)
 	w.alias("b@d.example", "a@d.example")
-	_, err = w.DeleteAlias(w.ctx, admin, id("b@d.example"))
+	_, err = w.Aliases.Delete(w.ctx, admin, id("b@d.example"))
 	w.ok(err)
 	w.check()
-	_, err = w.DeleteAccount(w.ctx, admin, id("a@d.example"))
+	_, err = w.Accounts.Delete(w.ctx, admin, id("a@d.example"))
 	w.ok(err)
-	w.ok(w.DeleteDomain(w.ctx, admin, "d.example"))
+	w.ok(w.Domains.Delete(w.ctx, admin, "d.example"))
 	w.check()
 }
 
@@ -237,28 +237,28 @@ func TestGroups(t *testing.T) {
 	w := newWorld(t)
 	w.domain("d.example")
 	w.account("a@d.example")
-	_, err := w.AddToGroup(w.ctx, admin, id("a@d.example"), "quota")
+	_, err := w.Accounts.AddToGroup(w.ctx, admin, id("a@d.example"), "quota")
 	w.ok(err)
-	_, err = w.AddToGroup(w.ctx, admin, id("a@d.example"), "quota")
+	_, err = w.Accounts.AddToGroup(w.ctx, admin, id("a@d.example"), "quota")
 	is(t, "twice", err, ngnpro.ErrInGroup)
-	_, err = w.AddToGroup(w.ctx, admin, id("a@d.example"), "blocked")
+	_, err = w.Accounts.AddToGroup(w.ctx, admin, id("a@d.example"), "blocked")
 	w.ok(err)
-	gs, err := w.Groups(w.ctx, admin, id("A@d.example"))
+	gs, err := w.Accounts.Groups(w.ctx, admin, id("A@d.example"))
 	w.ok(err)
 	if !slices.Equal(gs, []string{"blocked", "quota"}) {
 		t.Errorf("groups %q", gs)
 	}
 	w.check()
-	_, err = w.RemoveFromGroup(w.ctx, admin, id("a@d.example"), "quota")
+	_, err = w.Accounts.RemoveFromGroup(w.ctx, admin, id("a@d.example"), "quota")
 	w.ok(err)
-	_, err = w.RemoveFromGroup(w.ctx, admin, id("a@d.example"), "quota")
+	_, err = w.Accounts.RemoveFromGroup(w.ctx, admin, id("a@d.example"), "quota")
 	is(t, "not in it", err, ngnpro.ErrNotInGroup)
-	_, err = w.UpdateAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("a@d.example"), Groups: &[]string{"prepaid", "blocked"}})
+	_, err = w.Accounts.Update(w.ctx, admin, &ngnpro.SipAccount{ID: id("a@d.example"), Groups: &[]string{"prepaid", "blocked"}})
 	w.ok(err)
 	if got := w.rows("SELECT GROUP_CONCAT(grp ORDER BY grp) FROM grp"); got != "blocked,prepaid" {
 		t.Errorf("projected %q", got)
 	}
-	_, err = w.AddToGroup(w.ctx, admin, id("b@d.example"), "quota")
+	_, err = w.Accounts.AddToGroup(w.ctx, admin, id("b@d.example"), "quota")
 	is(t, "nobody", err, ngnpro.ErrAccountNotFound)
 	w.check()
 }
@@ -273,19 +273,19 @@ func TestOneUnreadableProfile(t *testing.T) {
 	}
 	w.alias("x@d.example", "b@d.example")
 	w.sql("UPDATE sip_accounts_data SET profile = '{\"groups\": 7}' WHERE account_id = (SELECT id FROM sip_accounts_meta WHERE username = 'b')")
-	_, as, err := w.FindAccounts(w.ctx, admin, &ngnpro.SipQuery{})
+	_, as, err := w.Accounts.Find(w.ctx, admin, &ngnpro.SipQuery{})
 	w.ok(err)
 	if len(as) != 2 || as[0].ID.Username != "a" || as[1].ID.Username != "c" {
 		t.Errorf("listed: %+v", as)
 	}
-	_, err = w.Account(w.ctx, admin, id("b@d.example"))
+	_, err = w.Accounts.Get(w.ctx, admin, id("b@d.example"))
 	is(t, "unreadable", err, ngnpro.ErrUnavailable)
 	if err == nil || !strings.Contains(err.Error(), "b@d.example") {
 		t.Errorf("which one? %v", err)
 	}
-	_, err = w.DeleteAccount(w.ctx, customer(99), id("b@d.example"))
+	_, err = w.Accounts.Delete(w.ctx, customer(99), id("b@d.example"))
 	is(t, "by somebody else", err, ngnpro.ErrAccountNotFound)
-	_, err = w.DeleteAccount(w.ctx, admin, id("b@d.example"))
+	_, err = w.Accounts.Delete(w.ctx, admin, id("b@d.example"))
 	w.ok(err)
 	w.check()
 	if !strings.Contains(log.String(), "b@d.example") {

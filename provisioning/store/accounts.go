@@ -12,14 +12,17 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
+// accounts are subscribers and their groups.
+type accounts struct{ *backend }
+
 const (
 	autoincrement  = "<autoincrement>"
 	defaultTimeout = 35 // seconds without an answer
 	maxTimeout     = 900
 )
 
-// AddAccount adds a SIP account.
-func (s *Store) AddAccount(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (id ngnpro.SipID, ns provisioning.Notices, err error) {
+// Add adds a SIP account.
+func (s accounts) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (id ngnpro.SipID, ns provisioning.Notices, err error) {
 	auto := a.ID.Username == autoincrement
 	given := foldID(a.ID)
 	if err := checkNew(a, given, auto); err != nil {
@@ -198,8 +201,8 @@ func (t *tx) allocate(domain string) (ngnpro.SipID, error) {
 	}
 }
 
-// UpdateAccount changes what is given.
-func (s *Store) UpdateAccount(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (ns provisioning.Notices, err error) {
+// Update changes what is given.
+func (s accounts) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (ns provisioning.Notices, err error) {
 	var c check
 	if c.account(a); c.err != nil {
 		return nil, c.err
@@ -222,9 +225,9 @@ func (s *Store) UpdateAccount(ctx context.Context, v ngnpro.Viewer, a *ngnpro.Si
 	return ns, err
 }
 
-// DeleteAccount deletes an account with its aliases, groups, diversions, mailbox
+// Delete deletes an account with its aliases, groups, diversions, mailbox
 // and phonebook, be its profile readable or not.
-func (s *Store) DeleteAccount(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
+func (s accounts) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
 	err = s.write(ctx, "delete account", func(t *tx) error {
 		a, err := t.subscriber(v, foldID(id), true)
 		if err != nil && !errors.Is(err, errProfile) {
@@ -241,8 +244,8 @@ func (s *Store) DeleteAccount(ctx context.Context, v ngnpro.Viewer, id ngnpro.Si
 	return ns, err
 }
 
-// Account is one account.
-func (s *Store) Account(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a *ngnpro.SipAccount, err error) {
+// Get is one account.
+func (s accounts) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a *ngnpro.SipAccount, err error) {
 	err = s.look(ctx, "get account", func(t *tx) error {
 		x, err := t.subscriber(v, foldID(id), false)
 		if err == nil {
@@ -274,8 +277,8 @@ func (s *subscriber) record() *ngnpro.SipAccount {
 	return a
 }
 
-// FindAccounts lists accounts.
-func (s *Store) FindAccounts(ctx context.Context, v ngnpro.Viewer, q *ngnpro.SipQuery) (total int, as []ngnpro.SipAccount, err error) {
+// Find lists accounts.
+func (s accounts) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.SipQuery) (total int, as []ngnpro.SipAccount, err error) {
 	var l list
 	f := &q.Filter
 	l.visible(v, "m.customer_id", "m.reseller_id")
@@ -315,7 +318,7 @@ func (s *Store) FindAccounts(ctx context.Context, v ngnpro.Viewer, q *ngnpro.Sip
 }
 
 // AddToGroup puts an account into a group.
-func (s *Store) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns provisioning.Notices, err error) {
+func (s accounts) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns provisioning.Notices, err error) {
 	var c check
 	c.word("group", group, maxName)
 	if c.err != nil {
@@ -338,7 +341,7 @@ func (s *Store) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID
 }
 
 // RemoveFromGroup takes an account out of a group.
-func (s *Store) RemoveFromGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns provisioning.Notices, err error) {
+func (s accounts) RemoveFromGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns provisioning.Notices, err error) {
 	err = s.write(ctx, "remove from group", func(t *tx) error {
 		ns, err = t.modify(v, foldID(id), func(x *subscriber) error {
 			if !slices.Contains(x.profile.Groups, group) {
@@ -353,8 +356,8 @@ func (s *Store) RemoveFromGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.
 }
 
 // Groups are the groups of an account.
-func (s *Store) Groups(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (gs []string, err error) {
-	a, err := s.Account(ctx, v, id)
+func (s accounts) Groups(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (gs []string, err error) {
+	a, err := s.Get(ctx, v, id)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,9 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
+// aliases are other addresses of subscribers.
+type aliases struct{ *backend }
+
 const aliasColumns = "username, domain, target_username, target_domain, owner_id, customer_id, reseller_id, change_date"
 
 func scanAlias(scan func(...any) error) (*ngnpro.SipAlias, error) {
@@ -26,8 +29,8 @@ func checkAlias(a *ngnpro.SipAlias) (id, target ngnpro.SipID, err error) {
 	return id, target, c.err
 }
 
-// AddAlias adds another address of an account.
-func (s *Store) AddAlias(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (ns provisioning.Notices, err error) {
+// Add adds another address of an account.
+func (s aliases) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (ns provisioning.Notices, err error) {
 	id, target, err := checkAlias(a)
 	if err != nil {
 		return nil, err
@@ -95,8 +98,8 @@ func (t *tx) alias(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*ngnpro.SipAl
 	return a, err
 }
 
-// UpdateAlias leads an alias elsewhere, or gives it to another owner.
-func (s *Store) UpdateAlias(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (ns provisioning.Notices, err error) {
+// Update leads an alias elsewhere, or gives it to another owner.
+func (s aliases) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (ns provisioning.Notices, err error) {
 	id, target, err := checkAlias(a)
 	if err != nil {
 		return nil, err
@@ -128,8 +131,8 @@ func (s *Store) UpdateAlias(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipA
 	return ns, err
 }
 
-// DeleteAlias deletes an alias.
-func (s *Store) DeleteAlias(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
+// Delete deletes an alias.
+func (s aliases) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
 	id = foldID(id)
 	err = s.write(ctx, "delete alias", func(t *tx) error {
 		old, err := t.alias(v, id, true)
@@ -147,8 +150,8 @@ func (s *Store) DeleteAlias(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipI
 	return ns, err
 }
 
-// Alias is one alias.
-func (s *Store) Alias(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a *ngnpro.SipAlias, err error) {
+// Get is one alias.
+func (s aliases) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a *ngnpro.SipAlias, err error) {
 	err = s.look(ctx, "get alias", func(t *tx) error {
 		a, err = t.alias(v, foldID(id), false)
 		return err
@@ -156,8 +159,8 @@ func (s *Store) Alias(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a 
 	return a, err
 }
 
-// FindAliases lists aliases.
-func (s *Store) FindAliases(ctx context.Context, v ngnpro.Viewer, q *ngnpro.AliasQuery) (total int, as []ngnpro.SipAlias, err error) {
+// Find lists aliases.
+func (s aliases) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.AliasQuery) (total int, as []ngnpro.SipAlias, err error) {
 	var l list
 	f := &q.Filter
 	l.visible(v, "customer_id", "reseller_id")

@@ -13,7 +13,7 @@ import (
 )
 
 func (w *world) grant(v ngnpro.Viewer, of int, name, value string) error {
-	return w.SetProperties(w.ctx, v, of, []ngnpro.CustomerProperty{{Name: name, Value: value}})
+	return w.Customers.SetProperties(w.ctx, v, of, []ngnpro.CustomerProperty{{Name: name, Value: value}})
 }
 
 // Without an allowance nothing is claimed, granted or trusted.
@@ -21,37 +21,37 @@ func TestWithoutAnAllowanceNothingIsClaimedGrantedOrTrusted(t *testing.T) {
 	w := newWorld(t, func(c *store.Config) { c.Domain = "net.example.org" })
 	r := w.customer("r", 0)
 	c := w.customer("c", r)
-	w.ok(w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: "c.example", Customer: &c}))
+	w.ok(w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: "c.example", Customer: &c}))
 	for _, v := range []ngnpro.Viewer{customer(c), reseller(r)} {
 		for _, d := range []string{"com", "free.example", "net.example.org", "node1.net.example.org", "192.0.2.1"} {
-			is(t, fmt.Sprintf("%v adds %s", v, d), w.AddDomain(w.ctx, v, &ngnpro.SipDomain{Domain: d}), ngnpro.ErrForbidden)
+			is(t, fmt.Sprintf("%v adds %s", v, d), w.Domains.Add(w.ctx, v, &ngnpro.SipDomain{Domain: d}), ngnpro.ErrForbidden)
 		}
-		_, _, err := w.AddAccount(w.ctx, v, &ngnpro.SipAccount{ID: id("x@c.example"), Password: new("p"), Groups: &[]string{"free-pstn"}, Quota: new(0)})
+		_, _, err := w.Accounts.Add(w.ctx, v, &ngnpro.SipAccount{ID: id("x@c.example"), Password: new("p"), Groups: &[]string{"free-pstn"}, Quota: new(0)})
 		is(t, "an account in free-pstn", err, ngnpro.ErrForbidden)
 	}
 	w.account("a@c.example")
 	a := id("a@c.example")
-	_, err := w.AddToGroup(w.ctx, customer(c), a, "free-pstn")
+	_, err := w.Accounts.AddToGroup(w.ctx, customer(c), a, "free-pstn")
 	is(t, "into free-pstn", err, ngnpro.ErrForbidden)
-	_, err = w.UpdateAccount(w.ctx, customer(c), &ngnpro.SipAccount{ID: a, Groups: &[]string{"free-pstn"}})
+	_, err = w.Accounts.Update(w.ctx, customer(c), &ngnpro.SipAccount{ID: a, Groups: &[]string{"free-pstn"}})
 	is(t, "into free-pstn by an update", err, ngnpro.ErrForbidden)
-	_, err = w.UpdateAccount(w.ctx, admin, &ngnpro.SipAccount{ID: a, Groups: &[]string{"free-pstn", "blocked"}, Quota: new(50)})
+	_, err = w.Accounts.Update(w.ctx, admin, &ngnpro.SipAccount{ID: a, Groups: &[]string{"free-pstn", "blocked"}, Quota: new(50)})
 	w.ok(err)
-	_, err = w.UpdateAccount(w.ctx, customer(c), &ngnpro.SipAccount{ID: a, Groups: &[]string{"free-pstn", "blocked", "voicemail"}, Quota: new(50), FirstName: new("A")})
+	_, err = w.Accounts.Update(w.ctx, customer(c), &ngnpro.SipAccount{ID: a, Groups: &[]string{"free-pstn", "blocked", "voicemail"}, Quota: new(50), FirstName: new("A")})
 	w.ok(err) // what is had is echoed, what concerns the subscriber alone is added
-	_, err = w.UpdateAccount(w.ctx, customer(c), &ngnpro.SipAccount{ID: a, Quota: new(0)})
+	_, err = w.Accounts.Update(w.ctx, customer(c), &ngnpro.SipAccount{ID: a, Quota: new(0)})
 	is(t, "without a quota", err, ngnpro.ErrForbidden)
-	_, err = w.RemoveFromGroup(w.ctx, customer(c), a, "blocked")
+	_, err = w.Accounts.RemoveFromGroup(w.ctx, customer(c), a, "blocked")
 	is(t, "not blocked any more", err, ngnpro.ErrForbidden)
-	_, err = w.DeleteAccount(w.ctx, customer(c), a)
+	_, err = w.Accounts.Delete(w.ctx, customer(c), a)
 	is(t, "deleted, to be made anew", err, ngnpro.ErrForbidden)
-	_, err = w.UpdateAccount(w.ctx, customer(c), &ngnpro.SipAccount{ID: a, Quota: new(40)})
+	_, err = w.Accounts.Update(w.ctx, customer(c), &ngnpro.SipAccount{ID: a, Quota: new(40)})
 	w.ok(err)
-	is(t, "a peer", w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1"}), ngnpro.ErrForbidden)
-	w.ok(w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1", Blocked: new(true)}))
-	is(t, "transit", w.UpdateTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1", Transit: new(true)}), ngnpro.ErrForbidden)
-	is(t, "transit at once", w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.2", Blocked: new(true), Transit: new(true)}), ngnpro.ErrForbidden)
-	is(t, "unblocked", w.UpdateTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1", Blocked: new(false)}), ngnpro.ErrForbidden)
+	is(t, "a peer", w.Peers.Add(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1"}), ngnpro.ErrForbidden)
+	w.ok(w.Peers.Add(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1", Blocked: new(true)}))
+	is(t, "transit", w.Peers.Update(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1", Transit: new(true)}), ngnpro.ErrForbidden)
+	is(t, "transit at once", w.Peers.Add(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.2", Blocked: new(true), Transit: new(true)}), ngnpro.ErrForbidden)
+	is(t, "unblocked", w.Peers.Update(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1", Blocked: new(false)}), ngnpro.ErrForbidden)
 	w.check()
 }
 
@@ -70,16 +70,16 @@ func TestAllowancesComeFromTheLevelAbove(t *testing.T) {
 	w.ok(w.grant(reseller(r), c, allowance.Domains, "a.example"))
 	w.ok(w.grant(reseller(r), c, allowance.Groups, "free-pstn"))
 	is(t, "another group", w.grant(reseller(r), c, allowance.Groups, "free-pstn,trunking"), ngnpro.ErrForbidden)
-	w.ok(w.AddDomain(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "a.example"}))
-	is(t, "another domain", w.AddDomain(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "b.example"}), ngnpro.ErrForbidden)
-	w.ok(w.AddDomain(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: "b.example", Customer: &c}))
-	_, _, err := w.AddAccount(w.ctx, customer(c), &ngnpro.SipAccount{ID: id("x@a.example"), Password: new("p"), Groups: &[]string{"free-pstn"}})
+	w.ok(w.Domains.Add(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "a.example"}))
+	is(t, "another domain", w.Domains.Add(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "b.example"}), ngnpro.ErrForbidden)
+	w.ok(w.Domains.Add(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: "b.example", Customer: &c}))
+	_, _, err := w.Accounts.Add(w.ctx, customer(c), &ngnpro.SipAccount{ID: id("x@a.example"), Password: new("p"), Groups: &[]string{"free-pstn"}})
 	w.ok(err)
 	// What the reseller loses its customers lose; what there is stays.
 	w.ok(w.grant(admin, r, allowance.Groups, ""))
-	_, _, err = w.AddAccount(w.ctx, customer(c), &ngnpro.SipAccount{ID: id("y@a.example"), Password: new("p"), Groups: &[]string{"free-pstn"}})
+	_, _, err = w.Accounts.Add(w.ctx, customer(c), &ngnpro.SipAccount{ID: id("y@a.example"), Password: new("p"), Groups: &[]string{"free-pstn"}})
 	is(t, "after the reseller lost it", err, ngnpro.ErrForbidden)
-	_, err = w.UpdateAccount(w.ctx, customer(c), &ngnpro.SipAccount{ID: id("x@a.example"), Groups: &[]string{"free-pstn"}, LastName: new("X")})
+	_, err = w.Accounts.Update(w.ctx, customer(c), &ngnpro.SipAccount{ID: id("x@a.example"), Groups: &[]string{"free-pstn"}, LastName: new("X")})
 	w.ok(err)
 	w.check()
 }
@@ -90,22 +90,22 @@ func TestReservedDomainsTakeAnAdministratorsWord(t *testing.T) {
 	r := w.customer("r", 0)
 	w.allow("*", "", "", r)
 	for _, d := range []string{"com", "node1.net.example.org", "192.0.2.1"} {
-		is(t, d+" of nobody", w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: d}), ngnpro.ErrForbidden)
-		is(t, d+" of a reseller", w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: d, Reseller: &r}), ngnpro.ErrForbidden)
-		is(t, d+" by a reseller", w.AddDomain(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: d}), ngnpro.ErrForbidden)
+		is(t, d+" of nobody", w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: d}), ngnpro.ErrForbidden)
+		is(t, d+" of a reseller", w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: d, Reseller: &r}), ngnpro.ErrForbidden)
+		is(t, d+" by a reseller", w.Domains.Add(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: d}), ngnpro.ErrForbidden)
 	}
-	is(t, "the network's by a reseller", w.AddDomain(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: "net.example.org"}), ngnpro.ErrForbidden)
-	w.ok(w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: "net.example.org"}))
+	is(t, "the network's by a reseller", w.Domains.Add(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: "net.example.org"}), ngnpro.ErrForbidden)
+	w.ok(w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: "net.example.org"}))
 	w.allow("* com 192.0.2.1", "", "", r)
-	w.ok(w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: "com", Reseller: &r}))
-	w.ok(w.AddDomain(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: "192.0.2.1"}))
+	w.ok(w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: "com", Reseller: &r}))
+	w.ok(w.Domains.Add(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: "192.0.2.1"}))
 }
 
 func TestPeersOfAResellerCountInSum(t *testing.T) {
 	w := newWorld(t)
 	r := w.customer("r", 0)
 	c := w.customer("c", r)
-	w.ok(w.AddTrustedPeer(w.ctx, admin, &ngnpro.TrustedPeer{IP: "203.0.113.9", Reseller: &r})) // counts as well
+	w.ok(w.Peers.Add(w.ctx, admin, &ngnpro.TrustedPeer{IP: "203.0.113.9", Reseller: &r})) // counts as well
 	w.allow("", "", "8", r)
 	var wg sync.WaitGroup
 	var added atomic.Int32
@@ -115,7 +115,7 @@ func TestPeersOfAResellerCountInSum(t *testing.T) {
 			if i%2 == 0 {
 				p.Customer = &c // of a customer of its own
 			}
-			switch err := w.AddTrustedPeer(w.ctx, reseller(r), p); {
+			switch err := w.Peers.Add(w.ctx, reseller(r), p); {
 			case err == nil:
 				added.Add(1)
 			case !errors.Is(err, ngnpro.ErrForbidden):
@@ -127,7 +127,7 @@ func TestPeersOfAResellerCountInSum(t *testing.T) {
 	if added.Load() != 7 {
 		t.Errorf("%d addresses were added to one, 8 are allowed", added.Load())
 	}
-	w.ok(w.UpdateTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "203.0.113.9", Strip: new(1)}))
+	w.ok(w.Peers.Update(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "203.0.113.9", Strip: new(1)}))
 	w.check()
 }
 
@@ -143,7 +143,7 @@ func TestAPropertyHasOneName(t *testing.T) {
 		is(t, "by the customer for itself", w.grant(customer(c), c, allowance.Domains+blank, "*.example"), ngnpro.ErrInvalid)
 		is(t, "by the reseller for itself", w.grant(reseller(r), r, allowance.Peers+blank, "65536"), ngnpro.ErrInvalid)
 	}
-	is(t, "another domain", w.AddDomain(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "b.example"}), ngnpro.ErrForbidden)
-	w.ok(w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1"}))
-	is(t, "another peer", w.AddTrustedPeer(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.2"}), ngnpro.ErrForbidden)
+	is(t, "another domain", w.Domains.Add(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "b.example"}), ngnpro.ErrForbidden)
+	w.ok(w.Peers.Add(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1"}))
+	is(t, "another peer", w.Peers.Add(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.2"}), ngnpro.ErrForbidden)
 }

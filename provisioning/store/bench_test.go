@@ -32,7 +32,7 @@ func benchStore(b *testing.B) (*store.Store, *mariadbtest.Server, *sql.DB) {
 	b.Cleanup(func() { cancel(); <-done })
 	<-s.Ready()
 	for _, d := range []string{"d.example", "raw.example"} {
-		if err := s.AddDomain(ctx, admin, &ngnpro.SipDomain{Domain: d}); err != nil {
+		if err := s.Domains.Add(ctx, admin, &ngnpro.SipDomain{Domain: d}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -85,7 +85,7 @@ func BenchmarkAddAccount(b *testing.B) {
 	viaStore, viaLoop := make([]time.Duration, 0, b.N), make([]time.Duration, 0, b.N)
 	for i := range b.N {
 		began := time.Now()
-		_, _, err := s.AddAccount(ctx, admin, benchAccount(fmt.Sprintf("u%d", i)))
+		_, _, err := s.Accounts.Add(ctx, admin, benchAccount(fmt.Sprintf("u%d", i)))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -162,7 +162,7 @@ func BenchmarkAddAccountEightClients(b *testing.B) {
 	s, _, _ := benchStore(b)
 	b.ResetTimer()
 	eight(b, func(n int) error {
-		_, _, err := s.AddAccount(context.Background(), admin, benchAccount(fmt.Sprintf("u%d", n)))
+		_, _, err := s.Accounts.Add(context.Background(), admin, benchAccount(fmt.Sprintf("u%d", n)))
 		return err
 	})
 }
@@ -170,13 +170,13 @@ func BenchmarkAddAccountEightClients(b *testing.B) {
 func BenchmarkAccountEightClients(b *testing.B) {
 	s, _, _ := benchStore(b)
 	for n := range 1000 {
-		if _, _, err := s.AddAccount(context.Background(), admin, benchAccount(fmt.Sprintf("u%d", n))); err != nil {
+		if _, _, err := s.Accounts.Add(context.Background(), admin, benchAccount(fmt.Sprintf("u%d", n))); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ResetTimer()
 	eight(b, func(n int) error {
-		_, err := s.Account(context.Background(), admin, ngnpro.SipID{Username: fmt.Sprintf("u%d", n%1000), Domain: "d.example"})
+		_, err := s.Accounts.Get(context.Background(), admin, ngnpro.SipID{Username: fmt.Sprintf("u%d", n%1000), Domain: "d.example"})
 		return err
 	})
 }

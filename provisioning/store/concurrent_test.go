@@ -54,7 +54,7 @@ func TestConcurrentChangesOfTheSameKeys(t *testing.T) {
 		if len(slices.Compact(slices.Clone(revs))) != len(revs) {
 			t.Errorf("%s got a revision twice", key)
 		}
-		x, err := w.Subscriber(w.ctx, key)
+		x, err := w.Pushes.Subscriber(w.ctx, key)
 		w.ok(err)
 		if x.Revision != revs[len(revs)-1] {
 			t.Errorf("%s is at %d, the highest given is %d", key, x.Revision, revs[len(revs)-1])
@@ -71,23 +71,23 @@ func (w *world) anything(r *rand.Rand, keys []string, i, party int) (ns provisio
 	a, b := id(keys[r.IntN(len(keys))]), id(keys[r.IntN(len(keys))])
 	switch r.IntN(10) {
 	case 0, 1:
-		_, ns, err = w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: a, Password: new(fmt.Sprint(i)), Groups: &[]string{"g", fmt.Sprint(i % 3)}})
+		_, ns, err = w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: a, Password: new(fmt.Sprint(i)), Groups: &[]string{"g", fmt.Sprint(i % 3)}})
 	case 2:
-		ns, err = w.DeleteAccount(w.ctx, admin, a)
+		ns, err = w.Accounts.Delete(w.ctx, admin, a)
 	case 3:
-		ns, err = w.AddAlias(w.ctx, admin, &ngnpro.SipAlias{ID: a, Target: b})
+		ns, err = w.Aliases.Add(w.ctx, admin, &ngnpro.SipAlias{ID: a, Target: b})
 	case 4:
-		ns, err = w.UpdateAlias(w.ctx, admin, &ngnpro.SipAlias{ID: a, Target: b})
+		ns, err = w.Aliases.Update(w.ctx, admin, &ngnpro.SipAlias{ID: a, Target: b})
 	case 5:
-		ns, err = w.DeleteAlias(w.ctx, admin, a)
+		ns, err = w.Aliases.Delete(w.ctx, admin, a)
 	case 6:
-		ns, err = w.UpdateAccount(w.ctx, admin, &ngnpro.SipAccount{ID: a, Password: new(fmt.Sprint(i)), Groups: &[]string{fmt.Sprint(i % 5)}})
+		ns, err = w.Accounts.Update(w.ctx, admin, &ngnpro.SipAccount{ID: a, Password: new(fmt.Sprint(i)), Groups: &[]string{fmt.Sprint(i % 5)}})
 	case 7:
-		ns, err = w.AddVoicemail(w.ctx, admin, &ngnpro.VoicemailAccount{SipID: a})
+		ns, err = w.Mailboxes.Add(w.ctx, admin, &ngnpro.VoicemailAccount{SipID: a})
 	case 8:
-		_, err = w.AddPhonebookEntry(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: fmt.Sprintf("sip:%d@x", i)})
+		_, err = w.Phonebook.Add(w.ctx, admin, a, &ngnpro.PhonebookEntry{URI: fmt.Sprintf("sip:%d@x", i)})
 	case 9:
-		ns, err = w.UpdateDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: a.Domain, Reseller: new([]int{0, party}[i%2])})
+		ns, err = w.Domains.Update(w.ctx, admin, &ngnpro.SipDomain{Domain: a.Domain, Reseller: new([]int{0, party}[i%2])})
 	}
 	return ns, err
 }
@@ -115,7 +115,7 @@ func TestChangesAppearInTheirOrder(t *testing.T) {
 			last = true
 		default:
 		}
-		c, err := w.Changes(w.ctx, through)
+		c, err := w.Pushes.Changes(w.ctx, through)
 		w.ok(err)
 		if c.All || c.Through < through {
 			t.Fatalf("changes %+v after %d", c, through)
@@ -135,26 +135,26 @@ func TestPushesUntilAcknowledged(t *testing.T) {
 	w.domain("d.example")
 	w.account("a@d.example")
 	w.account("b@d.example")
-	ns, err := w.Pending(w.ctx, 1)
+	ns, err := w.Pushes.Pending(w.ctx, 1)
 	w.ok(err)
 	if len(ns) != 1 || ns[0].Key != "a@d.example" || ns[0].Deleted || ns[0].V != subjects.Version {
 		t.Fatalf("pending %+v", ns)
 	}
-	newer, err := w.AddToGroup(w.ctx, admin, id("a@d.example"), "x")
+	newer, err := w.Accounts.AddToGroup(w.ctx, admin, id("a@d.example"), "x")
 	w.ok(err)
-	w.ok(w.Acknowledge(w.ctx, ns)) // of the revision before
-	all, err := w.Pending(w.ctx, 10)
+	w.ok(w.Pushes.Acknowledge(w.ctx, ns)) // of the revision before
+	all, err := w.Pushes.Pending(w.ctx, 10)
 	w.ok(err)
 	if len(all) != 2 || all[1] != newer[0] {
 		t.Errorf("an old acknowledgement ended a newer push: %+v", all)
 	}
-	w.ok(w.Acknowledge(w.ctx, append(all, subjects.SubscriberNotice{Key: "nobody@d.example", Revision: 1})))
-	if all, err = w.Pending(w.ctx, 10); err != nil || len(all) != 0 {
+	w.ok(w.Pushes.Acknowledge(w.ctx, append(all, subjects.SubscriberNotice{Key: "nobody@d.example", Revision: 1})))
+	if all, err = w.Pushes.Pending(w.ctx, 10); err != nil || len(all) != 0 {
 		t.Errorf("left %+v, %v", all, err)
 	}
-	_, err = w.DeleteAccount(w.ctx, admin, id("a@d.example"))
+	_, err = w.Accounts.Delete(w.ctx, admin, id("a@d.example"))
 	w.ok(err)
-	if all, err = w.Pending(w.ctx, 10); err != nil || len(all) != 1 || !all[0].Deleted {
+	if all, err = w.Pushes.Pending(w.ctx, 10); err != nil || len(all) != 1 || !all[0].Deleted {
 		t.Errorf("deleted %+v, %v", all, err)
 	}
 }
@@ -169,7 +169,7 @@ func TestChangesAreBounded(t *testing.T) {
 	w.ok(err)
 	look := func(since uint64, all bool, keys int) *subjects.ChangedKeys {
 		t.Helper()
-		c, err := w.Changes(w.ctx, since)
+		c, err := w.Pushes.Changes(w.ctx, since)
 		w.ok(err)
 		if c.All != all || len(c.Keys) != keys {
 			t.Errorf("after %d: all %v, %d keys, through %d", since, c.All, len(c.Keys), c.Through)

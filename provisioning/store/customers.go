@@ -9,9 +9,12 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
-// AddCustomer adds a customer, or a reseller if an administrator names none that
+// customers are the parties to whom records belong.
+type customers struct{ *backend }
+
+// Add adds a customer, or a reseller if an administrator names none that
 // it belongs to.
-func (s *Store) AddCustomer(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) (n *ngnpro.CustomerAccount, err error) {
+func (s customers) Add(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) (n *ngnpro.CustomerAccount, err error) {
 	if err := checkCustomer(c); err != nil {
 		return nil, err
 	}
@@ -147,8 +150,8 @@ func (t *tx) insertCustomer(c *ngnpro.CustomerAccount, hash string) (int, error)
 	return int(id), err
 }
 
-// UpdateCustomer changes what is given. A customer stays with its reseller.
-func (s *Store) UpdateCustomer(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) error {
+// Update changes what is given. A customer stays with its reseller.
+func (s customers) Update(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) error {
 	if err := checkCustomer(c); err != nil {
 		return err
 	}
@@ -186,8 +189,8 @@ func (s *Store) UpdateCustomer(ctx context.Context, v ngnpro.Viewer, c *ngnpro.C
 	})
 }
 
-// DeleteCustomer deletes a customer to whom nothing belongs.
-func (s *Store) DeleteCustomer(ctx context.Context, v ngnpro.Viewer, id int) error {
+// Delete deletes a customer to whom nothing belongs.
+func (s customers) Delete(ctx context.Context, v ngnpro.Viewer, id int) error {
 	return s.write(ctx, "delete customer", func(t *tx) error {
 		c, err := t.customer(v, id, true)
 		if err != nil {
@@ -216,8 +219,8 @@ const customerUsed = "SELECT EXISTS(SELECT 1 FROM sip_domains WHERE customer_id 
 	" OR EXISTS(SELECT 1 FROM enum_numbers WHERE customer_id = ? OR reseller_id = ?)" +
 	" OR EXISTS(SELECT 1 FROM customers WHERE reseller_id = ? AND id <> ?)"
 
-// Customer is one customer.
-func (s *Store) Customer(ctx context.Context, v ngnpro.Viewer, id int) (c *ngnpro.CustomerAccount, err error) {
+// Get is one customer.
+func (s customers) Get(ctx context.Context, v ngnpro.Viewer, id int) (c *ngnpro.CustomerAccount, err error) {
 	err = s.snapshot(ctx, "get customer", func(t *tx) error {
 		if c, err = t.customer(v, id, false); err != nil {
 			return err
@@ -227,8 +230,8 @@ func (s *Store) Customer(ctx context.Context, v ngnpro.Viewer, id int) (c *ngnpr
 	return c, err
 }
 
-// FindCustomers lists resellers, or customers that are none.
-func (s *Store) FindCustomers(ctx context.Context, v ngnpro.Viewer, q *ngnpro.CustomerQuery, resellers bool) (total int, cs []ngnpro.CustomerAccount, err error) {
+// Find lists resellers, or customers that are none.
+func (s customers) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.CustomerQuery, resellers bool) (total int, cs []ngnpro.CustomerAccount, err error) {
 	var l list
 	f := &q.Filter
 	l.visible(v, "c.id", "c.reseller_id")

@@ -30,13 +30,13 @@ type database struct {
 
 // driverConfig is for the driver: nothing that a hostile server could turn
 // against us, and strict about what it is given.
-func (s *Store) driverConfig(d location.DSN) *mysql.Config {
+func (b *backend) driverConfig(d location.DSN) *mysql.Config {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.Net, c.Addr, c.DBName = d.User(), d.Password(), "tcp", d.Address(), d.Name()
 	// The context of a call ends it; these are for what the driver does besides.
-	c.Timeout, c.ReadTimeout, c.WriteTimeout = s.cfg.Timeout, 2*s.cfg.Timeout, 2*s.cfg.Timeout
+	c.Timeout, c.ReadTimeout, c.WriteTimeout = b.cfg.Timeout, 2*b.cfg.Timeout, 2*b.cfg.Timeout
 	if t := d.Timeout(); t > 0 {
-		c.Timeout = min(t, s.cfg.Timeout)
+		c.Timeout = min(t, b.cfg.Timeout)
 	}
 	c.AllowAllFiles, c.MultiStatements, c.AllowCleartextPasswords, c.AllowOldPasswords = false, false, false, false
 	c.AllowFallbackToPlaintext, c.InterpolateParams, c.ParseTime = false, false, false
@@ -48,15 +48,15 @@ func (s *Store) driverConfig(d location.DSN) *mysql.Config {
 		"innodb_lock_wait_timeout": lockTime,
 	}
 	if d.TLS() {
-		c.TLS = &tls.Config{RootCAs: s.cfg.Roots, ServerName: d.Host(), MinVersion: tls.VersionTLS12}
+		c.TLS = &tls.Config{RootCAs: b.cfg.Roots, ServerName: d.Host(), MinVersion: tls.VersionTLS12}
 	}
 	return c
 }
 
 // open connects and brings the schema up to date.
-func (s *Store) open(ctx context.Context, d location.DSN) (*database, error) {
-	c := s.driverConfig(d)
-	if err := migrate(ctx, c, s.cfg.Proxy); err != nil {
+func (b *backend) open(ctx context.Context, d location.DSN) (*database, error) {
+	c := b.driverConfig(d)
+	if err := migrate(ctx, c, b.cfg.Proxy); err != nil {
 		return nil, fmt.Errorf("open %s: %w", d, err)
 	}
 	k, err := mysql.NewConnector(c)
@@ -64,8 +64,8 @@ func (s *Store) open(ctx context.Context, d location.DSN) (*database, error) {
 		return nil, fmt.Errorf("open %s: %w", d, err)
 	}
 	db := sql.OpenDB(connector{k})
-	db.SetMaxOpenConns(s.cfg.Connections)
-	db.SetMaxIdleConns(s.cfg.Connections)
+	db.SetMaxOpenConns(b.cfg.Connections)
+	db.SetMaxIdleConns(b.cfg.Connections)
 	db.SetConnMaxIdleTime(idleTime)
 	return &database{db: db, dsn: d}, nil
 }

@@ -1,5 +1,5 @@
-// Package store keeps what is provisioned in a MySQL or MariaDB database: it
-// implements provisioning.Store.
+// Package store keeps what is provisioned in a MySQL or MariaDB database: a
+// Store has one type for each kind of record, all of them on one connection pool.
 //
 // Each method is one transaction with a deadline: all of it is saved or nothing,
 // and a database that is dead or hangs is an ngnpro.ErrUnavailable in time. The

@@ -9,6 +9,9 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
+// domains are SIP domains.
+type domains struct{ *backend }
+
 const domainColumns = "domain, customer_id, reseller_id, certificate, private_key, match_ip_address, match_sip_domain, verify_cert, require_cert, change_date"
 
 func scanDomain(scan func(...any) error) (*ngnpro.SipDomain, error) {
@@ -32,8 +35,8 @@ func checkDomain(d *ngnpro.SipDomain) (name string, err error) {
 	return name, c.err
 }
 
-// AddDomain adds a SIP domain.
-func (s *Store) AddDomain(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) error {
+// Add adds a SIP domain.
+func (s domains) Add(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) error {
 	name, err := checkDomain(d)
 	if err != nil {
 		return err
@@ -76,9 +79,9 @@ func (t *tx) domain(v ngnpro.Viewer, name string) (*ngnpro.SipDomain, error) {
 	return d, err
 }
 
-// UpdateDomain changes what is given. Customer and reseller of what is in the
+// Update changes what is given. Customer and reseller of what is in the
 // domain follow.
-func (s *Store) UpdateDomain(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) (ns provisioning.Notices, err error) {
+func (s domains) Update(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) (ns provisioning.Notices, err error) {
 	name, err := checkDomain(d)
 	if err != nil {
 		return nil, err
@@ -132,8 +135,8 @@ func (t *tx) moveDomain(name string, to party) (provisioning.Notices, error) {
 	return t.bumpDomain(name)
 }
 
-// DeleteDomain deletes a domain that has no accounts and no aliases.
-func (s *Store) DeleteDomain(ctx context.Context, v ngnpro.Viewer, domain string) error {
+// Delete deletes a domain that has no accounts and no aliases.
+func (s domains) Delete(ctx context.Context, v ngnpro.Viewer, domain string) error {
 	name := fold(domain)
 	return s.write(ctx, "delete domain", func(t *tx) error {
 		if _, err := t.domain(v, name); err != nil {
@@ -151,8 +154,8 @@ func (s *Store) DeleteDomain(ctx context.Context, v ngnpro.Viewer, domain string
 	})
 }
 
-// FindDomains lists domains.
-func (s *Store) FindDomains(ctx context.Context, v ngnpro.Viewer, q *ngnpro.SipDomainQuery) (total int, ds []ngnpro.SipDomain, err error) {
+// Find lists domains.
+func (s domains) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.SipDomainQuery) (total int, ds []ngnpro.SipDomain, err error) {
 	var l list
 	l.visible(v, "customer_id", "reseller_id")
 	l.like("domain", "filter.domain", fold(q.Filter.Domain))
@@ -173,7 +176,7 @@ func (s *Store) FindDomains(ctx context.Context, v ngnpro.Viewer, q *ngnpro.SipD
 }
 
 // CountAccounts counts the accounts of each domain that has any.
-func (s *Store) CountAccounts(ctx context.Context) (counts map[string]int, err error) {
+func (s domains) CountAccounts(ctx context.Context) (counts map[string]int, err error) {
 	err = s.look(ctx, "count accounts", func(t *tx) error {
 		counts = make(map[string]int)
 		return t.rows("SELECT domain, COUNT(*) FROM sip_accounts_meta GROUP BY domain", nil, func(r *sql.Rows) error {

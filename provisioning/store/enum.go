@@ -10,6 +10,9 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
+// ranges are ranges of telephone numbers.
+type ranges struct{ *backend }
+
 const (
 	defaultTLD   = "e164.arpa"
 	maxDigits    = 32
@@ -107,9 +110,9 @@ func strip(ss []string) []string {
 	return out
 }
 
-// AddRange adds a range of numbers. One that is within another party's range
+// Add adds a range of numbers. One that is within another party's range
 // would take numbers away from it.
-func (s *Store) AddRange(ctx context.Context, v ngnpro.Viewer, r *ngnpro.EnumRange) error {
+func (s ranges) Add(ctx context.Context, v ngnpro.Viewer, r *ngnpro.EnumRange) error {
 	id := foldRange(r.ID)
 	if err := checkRange(id, r); err != nil {
 		return err
@@ -157,8 +160,8 @@ func (t *tx) numberRange(v ngnpro.Viewer, id ngnpro.EnumRangeID) (*numberRange, 
 	return r, err
 }
 
-// UpdateRange changes what is given. Its numbers belong to whom it belongs.
-func (s *Store) UpdateRange(ctx context.Context, v ngnpro.Viewer, r *ngnpro.EnumRange) error {
+// Update changes what is given. Its numbers belong to whom it belongs.
+func (s ranges) Update(ctx context.Context, v ngnpro.Viewer, r *ngnpro.EnumRange) error {
 	id := foldRange(r.ID)
 	if err := checkRange(id, r); err != nil {
 		return err
@@ -189,8 +192,8 @@ func (s *Store) UpdateRange(ctx context.Context, v ngnpro.Viewer, r *ngnpro.Enum
 	})
 }
 
-// DeleteRange deletes a range without numbers.
-func (s *Store) DeleteRange(ctx context.Context, v ngnpro.Viewer, id ngnpro.EnumRangeID) error {
+// Delete deletes a range without numbers.
+func (s ranges) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.EnumRangeID) error {
 	return s.write(ctx, "delete ENUM range", func(t *tx) error {
 		x, err := t.numberRange(v, foldRange(id))
 		if err != nil {
@@ -204,8 +207,8 @@ func (s *Store) DeleteRange(ctx context.Context, v ngnpro.Viewer, id ngnpro.Enum
 	})
 }
 
-// FindRanges lists ranges.
-func (s *Store) FindRanges(ctx context.Context, v ngnpro.Viewer, q *ngnpro.EnumRangeQuery) (total int, rs []ngnpro.EnumRange, err error) {
+// Find lists ranges.
+func (s ranges) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.EnumRangeQuery) (total int, rs []ngnpro.EnumRange, err error) {
 	var l list
 	f := &q.Filter
 	l.visible(v, "customer_id", "reseller_id")

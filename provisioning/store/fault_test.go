@@ -25,12 +25,12 @@ func TestDeadAndHungDatabases(t *testing.T) {
 	unavailable := func(what string) {
 		t.Helper()
 		began := time.Now()
-		_, _, err := w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("b@d.example"), Password: new("hunter2")})
+		_, _, err := w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: id("b@d.example"), Password: new("hunter2")})
 		is(t, what, err, ngnpro.ErrUnavailable)
 		if err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), mariadbtest.Password)) {
 			t.Errorf("%s: the error tells a password", what)
 		}
-		_, err = w.Account(w.ctx, admin, id("a@d.example"))
+		_, err = w.Accounts.Get(w.ctx, admin, id("a@d.example"))
 		is(t, what, err, ngnpro.ErrUnavailable)
 		if took := time.Since(began); took > patience {
 			t.Errorf("%s: two calls took %v", what, took)
@@ -39,13 +39,13 @@ func TestDeadAndHungDatabases(t *testing.T) {
 	db.Freeze()
 	unavailable("hung")
 	db.Thaw()
-	w.eventually("it answers again", func() bool { _, err := w.Account(w.ctx, admin, id("a@d.example")); return err == nil })
+	w.eventually("it answers again", func() bool { _, err := w.Accounts.Get(w.ctx, admin, id("a@d.example")); return err == nil })
 	db.Kill()
 	unavailable("dead")
 	db.Restart()
-	w.eventually("it is back", func() bool { _, err := w.Account(w.ctx, admin, id("a@d.example")); return err == nil })
+	w.eventually("it is back", func() bool { _, err := w.Accounts.Get(w.ctx, admin, id("a@d.example")); return err == nil })
 	w.check()
-	if _, err := w.Account(w.ctx, admin, id("b@d.example")); err == nil {
+	if _, err := w.Accounts.Get(w.ctx, admin, id("b@d.example")); err == nil {
 		t.Log("an account was added though its client was told to try again") // allowed: as a whole
 	}
 }
@@ -87,7 +87,7 @@ func TestAcknowledgedChangesOutliveAKill(t *testing.T) {
 					default:
 					}
 					key := fmt.Sprintf("u%d-%d-%d@d.example", round, c, n)
-					_, ns, err := w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id(key), Password: new("p"), Groups: &[]string{"a", "b"}})
+					_, ns, err := w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: id(key), Password: new("p"), Groups: &[]string{"a", "b"}})
 					if err == nil {
 						mu.Lock()
 						acknowledged[key] = ns[0].Revision
@@ -110,16 +110,16 @@ func TestAcknowledgedChangesOutliveAKill(t *testing.T) {
 		wg.Wait()
 		db.Restart()
 	}
-	w.eventually("it is back", func() bool { _, err := w.CountAccounts(w.ctx); return err == nil })
+	w.eventually("it is back", func() bool { _, err := w.Domains.CountAccounts(w.ctx); return err == nil })
 	for key, rev := range acknowledged {
-		x, err := w.Subscriber(w.ctx, key)
+		x, err := w.Pushes.Subscriber(w.ctx, key)
 		w.ok(err)
 		if x.Deleted || x.Revision != rev || len(x.Groups) != 2 {
 			t.Errorf("%s was acknowledged at %d and is %+v", key, rev, x)
 		}
 	}
 	w.check()
-	pending, err := w.Pending(w.ctx, 100000)
+	pending, err := w.Pushes.Pending(w.ctx, 100000)
 	w.ok(err)
 	if len(pending) < len(acknowledged) {
 		t.Errorf("%d pushes for %d changes", len(pending), len(acknowledged))
@@ -132,7 +132,7 @@ func TestNoDatabaseYet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Account(context.Background(), admin, id("a@d.example"))
+	_, err = s.Accounts.Get(context.Background(), admin, id("a@d.example"))
 	is(t, "before Run", err, ngnpro.ErrUnavailable)
 	for _, bad := range []store.Config{{}, {Source: store.Fixed{}, Timeout: -1}, {Source: store.Fixed{}, Proxy: "asterisk"}} {
 		if _, err := store.New(bad); err == nil {

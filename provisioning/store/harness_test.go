@@ -108,7 +108,7 @@ func is(t testing.TB, what string, err error, want *ngnpro.Fault) {
 
 func (w *world) domain(name string) {
 	w.t.Helper()
-	w.ok(w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: name}))
+	w.ok(w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: name}))
 }
 
 func id(key string) ngnpro.SipID {
@@ -123,19 +123,19 @@ func (w *world) account(key string, change ...func(*ngnpro.SipAccount)) {
 	for _, f := range change {
 		f(a)
 	}
-	_, _, err := w.AddAccount(w.ctx, admin, a)
+	_, _, err := w.Accounts.Add(w.ctx, admin, a)
 	w.ok(err)
 }
 
 func (w *world) alias(key, target string) {
 	w.t.Helper()
-	_, err := w.AddAlias(w.ctx, admin, &ngnpro.SipAlias{ID: id(key), Target: id(target)})
+	_, err := w.Aliases.Add(w.ctx, admin, &ngnpro.SipAlias{ID: id(key), Target: id(target)})
 	w.ok(err)
 }
 
 func (w *world) get(key string) *ngnpro.SipAccount {
 	w.t.Helper()
-	a, err := w.Account(w.ctx, admin, id(key))
+	a, err := w.Accounts.Get(w.ctx, admin, id(key))
 	w.ok(err)
 	return a
 }

@@ -75,11 +75,11 @@ func (w *world) records() map[string]record {
 	return map[string]record{
 		"domain": {
 			fresh: func() any { return fill(&ngnpro.SipDomain{Domain: "h.example"}) },
-			add:   func(x any) error { return w.AddDomain(w.ctx, admin, x.(*ngnpro.SipDomain)) },
+			add:   func(x any) error { return w.Domains.Add(w.ctx, admin, x.(*ngnpro.SipDomain)) },
 			read: func(x any) (any, error) {
 				q := &ngnpro.SipDomainQuery{}
 				q.Filter.Domain = x.(*ngnpro.SipDomain).Domain
-				n, ds, err := w.FindDomains(w.ctx, admin, q)
+				n, ds, err := w.Domains.Find(w.ctx, admin, q)
 				if err := one(n, err); err != nil {
 					return nil, err
 				}
@@ -92,21 +92,21 @@ func (w *world) records() map[string]record {
 				a.Password, a.Timeout = new("p"), new(20)
 				return a
 			},
-			add:  func(x any) error { _, _, err := w.AddAccount(w.ctx, admin, x.(*ngnpro.SipAccount)); return err },
-			read: func(x any) (any, error) { return w.Account(w.ctx, admin, x.(*ngnpro.SipAccount).ID) },
+			add:  func(x any) error { _, _, err := w.Accounts.Add(w.ctx, admin, x.(*ngnpro.SipAccount)); return err },
+			read: func(x any) (any, error) { return w.Accounts.Get(w.ctx, admin, x.(*ngnpro.SipAccount).ID) },
 		},
 		"alias": {
 			fresh: func() any { return fill(&ngnpro.SipAlias{ID: id("ha@d.example"), Target: id("target@d.example")}) },
-			add:   func(x any) error { _, err := w.AddAlias(w.ctx, admin, x.(*ngnpro.SipAlias)); return err },
-			read:  func(x any) (any, error) { return w.Alias(w.ctx, admin, x.(*ngnpro.SipAlias).ID) },
+			add:   func(x any) error { _, err := w.Aliases.Add(w.ctx, admin, x.(*ngnpro.SipAlias)); return err },
+			read:  func(x any) (any, error) { return w.Aliases.Get(w.ctx, admin, x.(*ngnpro.SipAlias).ID) },
 		},
 		"phonebook entry": {
 			fresh: func() any { return &ngnpro.PhonebookEntry{URI: "sip:x@y", Name: "n", Group: "g"} },
 			add: func(x any) error {
-				return only(w.AddPhonebookEntry(w.ctx, admin, id("target@d.example"), x.(*ngnpro.PhonebookEntry)))
+				return only(w.Phonebook.Add(w.ctx, admin, id("target@d.example"), x.(*ngnpro.PhonebookEntry)))
 			},
 			read: func(x any) (any, error) {
-				es, err := w.PhonebookEntries(w.ctx, admin, id("target@d.example"), nil, nil)
+				es, err := w.Phonebook.Find(w.ctx, admin, id("target@d.example"), nil, nil)
 				for _, e := range es {
 					if e.URI == x.(*ngnpro.PhonebookEntry).URI {
 						return &e, err
@@ -117,9 +117,9 @@ func (w *world) records() map[string]record {
 		},
 		"peer": {
 			fresh: func() any { return fill(&ngnpro.TrustedPeer{IP: "192.0.2.77"}) },
-			add:   func(x any) error { return w.AddTrustedPeer(w.ctx, admin, x.(*ngnpro.TrustedPeer)) },
+			add:   func(x any) error { return w.Peers.Add(w.ctx, admin, x.(*ngnpro.TrustedPeer)) },
 			read: func(x any) (any, error) {
-				n, ps, err := w.FindTrustedPeers(w.ctx, admin, &ngnpro.TrustedPeerQuery{})
+				n, ps, err := w.Peers.Find(w.ctx, admin, &ngnpro.TrustedPeerQuery{})
 				if err := one(n, err); err != nil {
 					return nil, err
 				}
@@ -132,19 +132,19 @@ func (w *world) records() map[string]record {
 				v.Password = new("12")
 				return v
 			},
-			add:  func(x any) error { _, err := w.AddVoicemail(w.ctx, admin, x.(*ngnpro.VoicemailAccount)); return err },
-			read: func(x any) (any, error) { return w.Voicemail(w.ctx, admin, x.(*ngnpro.VoicemailAccount).SipID) },
+			add:  func(x any) error { _, err := w.Mailboxes.Add(w.ctx, admin, x.(*ngnpro.VoicemailAccount)); return err },
+			read: func(x any) (any, error) { return w.Mailboxes.Get(w.ctx, admin, x.(*ngnpro.VoicemailAccount).SipID) },
 		},
 		"range": {
 			fresh: func() any {
 				r := fill(&ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "99", TLD: "e164.arpa"}, Nameservers: &[]string{"ns"}})
 				return r
 			},
-			add: func(x any) error { return w.AddRange(w.ctx, admin, x.(*ngnpro.EnumRange)) },
+			add: func(x any) error { return w.Ranges.Add(w.ctx, admin, x.(*ngnpro.EnumRange)) },
 			read: func(x any) (any, error) {
 				q := &ngnpro.EnumRangeQuery{}
 				q.Filter.Prefix, q.Filter.TLD = x.(*ngnpro.EnumRange).ID.Prefix, x.(*ngnpro.EnumRange).ID.TLD
-				n, rs, err := w.FindRanges(w.ctx, admin, q)
+				n, rs, err := w.Ranges.Find(w.ctx, admin, q)
 				if err := one(n, err); err != nil {
 					return nil, err
 				}
@@ -155,8 +155,8 @@ func (w *world) records() map[string]record {
 			fresh: func() any {
 				return fill(&ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "3120", TLD: "e164.arpa"}, Mappings: &[]ngnpro.EnumMapping{{Type: "sip", MapTo: "x"}}})
 			},
-			add:  func(x any) error { return w.AddNumber(w.ctx, admin, x.(*ngnpro.EnumNumber)) },
-			read: func(x any) (any, error) { return w.Number(w.ctx, admin, x.(*ngnpro.EnumNumber).ID) },
+			add:  func(x any) error { return w.Numbers.Add(w.ctx, admin, x.(*ngnpro.EnumNumber)) },
+			read: func(x any) (any, error) { return w.Numbers.Get(w.ctx, admin, x.(*ngnpro.EnumNumber).ID) },
 		},
 		"customer": {
 			fresh: func() any {
@@ -164,8 +164,8 @@ func (w *world) records() map[string]record {
 				c.ID, c.Username, c.Password, c.Reseller, c.Impersonate = &w.someone, new("h"), nil, nil, nil // hashing would take most of the time
 				return c
 			},
-			add:  func(x any) error { return w.UpdateCustomer(w.ctx, admin, x.(*ngnpro.CustomerAccount)) },
-			read: func(x any) (any, error) { return w.Customer(w.ctx, admin, *x.(*ngnpro.CustomerAccount).ID) },
+			add:  func(x any) error { return w.Customers.Update(w.ctx, admin, x.(*ngnpro.CustomerAccount)) },
+			read: func(x any) (any, error) { return w.Customers.Get(w.ctx, admin, *x.(*ngnpro.CustomerAccount).ID) },
 		},
 	}
 }
@@ -183,7 +183,7 @@ func TestHostileStringsAreKeptOrRefused(t *testing.T) {
 	setup := func() {
 		w.domain("d.example")
 		w.account("target@d.example")
-		w.ok(w.AddRange(w.ctx, admin, &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "31"}}))
+		w.ok(w.Ranges.Add(w.ctx, admin, &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "31"}}))
 	}
 	db := w.connect()
 	reset := func() {

@@ -25,7 +25,7 @@ func TestListsFilterSortAndPage(t *testing.T) {
 		t.Helper()
 		q := &ngnpro.SipQuery{}
 		f(q)
-		total, as, err := w.FindAccounts(w.ctx, admin, q)
+		total, as, err := w.Accounts.Find(w.ctx, admin, q)
 		w.ok(err)
 		var us []string
 		for _, a := range as {
@@ -66,14 +66,14 @@ func TestListsFilterSortAndPage(t *testing.T) {
 		"attribute": {OrderBy: &ngnpro.OrderBy{Attribute: "password"}}, "direction": {OrderBy: &ngnpro.OrderBy{Attribute: "username", Direction: "; DROP"}},
 		"start": {Range: &ngnpro.Range{Start: -1}}, "count": {Range: &ngnpro.Range{Count: -1}},
 	} {
-		_, _, err := w.FindAccounts(w.ctx, admin, q)
+		_, _, err := w.Accounts.Find(w.ctx, admin, q)
 		is(t, what, err, ngnpro.ErrInvalid)
 	}
 	w.alias("x@d.example", "u_01@e.example")
 	w.alias("y@e.example", "u_00@d.example")
 	q := &ngnpro.AliasQuery{OrderBy: &ngnpro.OrderBy{Attribute: "targetUsername"}}
 	q.Filter.TargetUsername = "u_0%"
-	if total, as, err := w.FindAliases(w.ctx, admin, q); err != nil || total != 2 || as[0].ID.Username != "y" {
+	if total, as, err := w.Aliases.Find(w.ctx, admin, q); err != nil || total != 2 || as[0].ID.Username != "y" {
 		t.Errorf("%d, %+v, %v", total, as, err)
 	}
 	w.check()

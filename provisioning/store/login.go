@@ -7,7 +7,7 @@ import (
 )
 
 // Credentials finds the party of a user name, and the hash of its password.
-func (s *Store) Credentials(ctx context.Context, username string) (c *ngnpro.CustomerAccount, hash string, err error) {
+func (s customers) Credentials(ctx context.Context, username string) (c *ngnpro.CustomerAccount, hash string, err error) {
 	err = s.look(ctx, "log in", func(t *tx) error {
 		c, hash, err = t.login(username)
 		return err

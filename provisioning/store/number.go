@@ -9,6 +9,9 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
+// numbers are telephone numbers.
+type numbers struct{ *backend }
+
 const (
 	numberColumns   = "n.id, n.number, n.tld, n.range_id, n.owner_id, n.info, n.customer_id, n.reseller_id, n.change_date"
 	defaultPriority = 5
@@ -89,8 +92,8 @@ func (t *tx) touch(row int64, more int) error {
 	return err
 }
 
-// AddNumber maps a number that is in a range.
-func (s *Store) AddNumber(ctx context.Context, v ngnpro.Viewer, n *ngnpro.EnumNumber) error {
+// Add maps a number that is in a range.
+func (s numbers) Add(ctx context.Context, v ngnpro.Viewer, n *ngnpro.EnumNumber) error {
 	id := foldNumber(n.ID)
 	if err := checkNumber(id, n); err != nil {
 		return err
@@ -193,8 +196,8 @@ func (t *tx) withMappings(ns ...*number) error {
 	})
 }
 
-// UpdateNumber changes what is given; mappings replace all there were.
-func (s *Store) UpdateNumber(ctx context.Context, v ngnpro.Viewer, n *ngnpro.EnumNumber) error {
+// Update changes what is given; mappings replace all there were.
+func (s numbers) Update(ctx context.Context, v ngnpro.Viewer, n *ngnpro.EnumNumber) error {
 	id := foldNumber(n.ID)
 	if err := checkNumber(id, n); err != nil {
 		return err
@@ -217,8 +220,8 @@ func (s *Store) UpdateNumber(ctx context.Context, v ngnpro.Viewer, n *ngnpro.Enu
 	})
 }
 
-// DeleteNumber deletes a number with its mappings.
-func (s *Store) DeleteNumber(ctx context.Context, v ngnpro.Viewer, id ngnpro.EnumID) error {
+// Delete deletes a number with its mappings.
+func (s numbers) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.EnumID) error {
 	return s.write(ctx, "delete ENUM number", func(t *tx) error {
 		x, err := t.number(v, foldNumber(id), true)
 		if err != nil {
@@ -231,8 +234,8 @@ func (s *Store) DeleteNumber(ctx context.Context, v ngnpro.Viewer, id ngnpro.Enu
 	})
 }
 
-// Number is one number.
-func (s *Store) Number(ctx context.Context, v ngnpro.Viewer, id ngnpro.EnumID) (n *ngnpro.EnumNumber, err error) {
+// Get is one number.
+func (s numbers) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.EnumID) (n *ngnpro.EnumNumber, err error) {
 	err = s.snapshot(ctx, "get ENUM number", func(t *tx) error {
 		x, err := t.number(v, foldNumber(id), false)
 		if err != nil {
@@ -244,8 +247,8 @@ func (s *Store) Number(ctx context.Context, v ngnpro.Viewer, id ngnpro.EnumID) (
 	return n, err
 }
 
-// FindNumbers lists numbers.
-func (s *Store) FindNumbers(ctx context.Context, v ngnpro.Viewer, q *ngnpro.EnumNumberQuery) (total int, ns []ngnpro.EnumNumber, err error) {
+// Find lists numbers.
+func (s numbers) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.EnumNumberQuery) (total int, ns []ngnpro.EnumNumber, err error) {
 	var l list
 	f := &q.Filter
 	l.visible(v, "n.customer_id", "n.reseller_id")

@@ -17,7 +17,7 @@ import (
 func (w *world) customer(name string, reseller int) int {
 	w.t.Helper()
 	c := &ngnpro.CustomerAccount{Username: &name, Password: new("pw-" + name), Reseller: &reseller, ResellerActive: new(reseller == 0)}
-	n, err := w.AddCustomer(w.ctx, admin, c)
+	n, err := w.Customers.Add(w.ctx, admin, c)
 	w.ok(err)
 	return *n.ID
 }
@@ -28,7 +28,7 @@ func (w *world) allow(domains, groups, peers string, parties ...int) {
 	for _, id := range parties {
 		for name, v := range map[string]string{allowance.Domains: domains, allowance.Groups: groups, allowance.Peers: peers} {
 			if v != "" {
-				w.ok(w.SetProperties(w.ctx, admin, id, []ngnpro.CustomerProperty{{Name: name, Value: v}}))
+				w.ok(w.Customers.SetProperties(w.ctx, admin, id, []ngnpro.CustomerProperty{{Name: name, Value: v}}))
 			}
 		}
 	}
@@ -42,47 +42,47 @@ func TestEverybodySeesTheirOwn(t *testing.T) {
 	r1, r2 := w.customer("r1", 0), w.customer("r2", 0)
 	c1, c2 := w.customer("c1", r1), w.customer("c2", r1)
 	w.allow("*.example", "", "", r1, r2, c1, c2)
-	w.ok(w.AddDomain(w.ctx, customer(c1), &ngnpro.SipDomain{Domain: "c1.example"}))
-	w.ok(w.AddDomain(w.ctx, reseller(r1), &ngnpro.SipDomain{Domain: "r1.example"}))
-	w.ok(w.AddDomain(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "r2.example"}))
-	w.ok(w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: "admin.example", Customer: &c2}))
+	w.ok(w.Domains.Add(w.ctx, customer(c1), &ngnpro.SipDomain{Domain: "c1.example"}))
+	w.ok(w.Domains.Add(w.ctx, reseller(r1), &ngnpro.SipDomain{Domain: "r1.example"}))
+	w.ok(w.Domains.Add(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "r2.example"}))
+	w.ok(w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: "admin.example", Customer: &c2}))
 	for v, want := range map[ngnpro.Viewer]int{admin: 4, reseller(r1): 3, reseller(r2): 1, customer(c1): 1, customer(c2): 1, {}: 0} {
-		if total, ds, err := w.FindDomains(w.ctx, v, &ngnpro.SipDomainQuery{}); err != nil || total != want || len(ds) != want {
+		if total, ds, err := w.Domains.Find(w.ctx, v, &ngnpro.SipDomainQuery{}); err != nil || total != want || len(ds) != want {
 			t.Errorf("%+v sees %d domains, %v, want %d", v, total, err, want)
 		}
 	}
-	got, _, err := w.AddAccount(w.ctx, customer(c1), &ngnpro.SipAccount{ID: id("a@c1.example"), Password: new("p")})
+	got, _, err := w.Accounts.Add(w.ctx, customer(c1), &ngnpro.SipAccount{ID: id("a@c1.example"), Password: new("p")})
 	w.ok(err)
 	if a := w.get(got.Key()); a.Customer != c1 || a.Reseller != r1 {
 		t.Errorf("the account is of %d, %d", a.Customer, a.Reseller)
 	}
-	_, err = w.AddAlias(w.ctx, reseller(r1), &ngnpro.SipAlias{ID: id("b@r1.example"), Target: id("a@c1.example")})
+	_, err = w.Aliases.Add(w.ctx, reseller(r1), &ngnpro.SipAlias{ID: id("b@r1.example"), Target: id("a@c1.example")})
 	w.ok(err)
 	for _, v := range []ngnpro.Viewer{customer(c2), reseller(r2), {}} {
-		_, err := w.Account(w.ctx, v, got)
+		_, err := w.Accounts.Get(w.ctx, v, got)
 		is(t, "get", err, ngnpro.ErrAccountNotFound)
-		_, err = w.UpdateAccount(w.ctx, v, &ngnpro.SipAccount{ID: got, Password: new("stolen")})
+		_, err = w.Accounts.Update(w.ctx, v, &ngnpro.SipAccount{ID: got, Password: new("stolen")})
 		is(t, "update", err, ngnpro.ErrAccountNotFound)
-		_, err = w.DeleteAccount(w.ctx, v, got)
+		_, err = w.Accounts.Delete(w.ctx, v, got)
 		is(t, "delete", err, ngnpro.ErrAccountNotFound)
-		_, err = w.AddToGroup(w.ctx, v, got, "free-pstn")
+		_, err = w.Accounts.AddToGroup(w.ctx, v, got, "free-pstn")
 		is(t, "group", err, ngnpro.ErrAccountNotFound)
-		_, _, err = w.AddAccount(w.ctx, v, &ngnpro.SipAccount{ID: id("x@c1.example"), Password: new("p")})
+		_, _, err = w.Accounts.Add(w.ctx, v, &ngnpro.SipAccount{ID: id("x@c1.example"), Password: new("p")})
 		is(t, "add", err, ngnpro.ErrDomainNotFound)
-		is(t, "delete domain", w.DeleteDomain(w.ctx, v, "c1.example"), ngnpro.ErrDomainNotFound)
-		_, err = w.Alias(w.ctx, v, id("b@r1.example"))
+		is(t, "delete domain", w.Domains.Delete(w.ctx, v, "c1.example"), ngnpro.ErrDomainNotFound)
+		_, err = w.Aliases.Get(w.ctx, v, id("b@r1.example"))
 		is(t, "alias", err, ngnpro.ErrAliasNotFound)
-		_, err = w.Voicemail(w.ctx, v, got)
+		_, err = w.Mailboxes.Get(w.ctx, v, got)
 		is(t, "voicemail", err, ngnpro.ErrVoicemailNotFound)
-		if n, _, err := w.FindAccounts(w.ctx, v, &ngnpro.SipQuery{}); err != nil || n != 0 {
+		if n, _, err := w.Accounts.Find(w.ctx, v, &ngnpro.SipQuery{}); err != nil || n != 0 {
 			t.Errorf("%+v finds %d accounts, %v", v, n, err)
 		}
 	}
-	is(t, "another's domain", w.AddDomain(w.ctx, customer(c2), &ngnpro.SipDomain{Domain: "c1.example"}), ngnpro.ErrDomainExists)
-	is(t, "for another customer", w.AddDomain(w.ctx, customer(c2), &ngnpro.SipDomain{Domain: "x.example", Customer: &c1}), ngnpro.ErrForbidden)
-	is(t, "for another's customer", w.AddDomain(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "x.example", Customer: &c1}), ngnpro.ErrCustomerNotFound)
-	is(t, "for another reseller", w.AddDomain(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "x.example", Reseller: &r1}), ngnpro.ErrForbidden)
-	is(t, "for nobody", w.AddDomain(w.ctx, ngnpro.Viewer{}, &ngnpro.SipDomain{Domain: "x.example"}), ngnpro.ErrForbidden)
+	is(t, "another's domain", w.Domains.Add(w.ctx, customer(c2), &ngnpro.SipDomain{Domain: "c1.example"}), ngnpro.ErrDomainExists)
+	is(t, "for another customer", w.Domains.Add(w.ctx, customer(c2), &ngnpro.SipDomain{Domain: "x.example", Customer: &c1}), ngnpro.ErrForbidden)
+	is(t, "for another's customer", w.Domains.Add(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "x.example", Customer: &c1}), ngnpro.ErrCustomerNotFound)
+	is(t, "for another reseller", w.Domains.Add(w.ctx, reseller(r2), &ngnpro.SipDomain{Domain: "x.example", Reseller: &r1}), ngnpro.ErrForbidden)
+	is(t, "for nobody", w.Domains.Add(w.ctx, ngnpro.Viewer{}, &ngnpro.SipDomain{Domain: "x.example"}), ngnpro.ErrForbidden)
 	w.check()
 }
 
@@ -95,27 +95,27 @@ func TestADomainTakesItsAccountsAlong(t *testing.T) {
 	w.account("a@d.example")
 	w.account("o@other.example")
 	w.alias("x@d.example", "o@other.example")
-	before, err := w.Changes(w.ctx, 0)
+	before, err := w.Pushes.Changes(w.ctx, 0)
 	w.ok(err)
-	ns, err := w.UpdateDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: "d.example", Customer: &c, MatchIPAddress: new("192.0.2.1")})
+	ns, err := w.Domains.Update(w.ctx, admin, &ngnpro.SipDomain{Domain: "d.example", Customer: &c, MatchIPAddress: new("192.0.2.1")})
 	w.ok(err)
 	if len(ns) != 2 || ns[0].Key != "a@d.example" || ns[1].Key != "x@d.example" || ns[0].Revision <= before.Through {
 		t.Errorf("concerns %v", ns)
 	}
-	if x, err := w.Subscriber(w.ctx, "a@d.example"); err != nil || x.Customer != c || x.Reseller != r {
+	if x, err := w.Pushes.Subscriber(w.ctx, "a@d.example"); err != nil || x.Customer != c || x.Reseller != r {
 		t.Errorf("%+v, %v", x, err)
 	}
-	ns, err = w.UpdateDomain(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: "d.example", PrivateKey: new("PEM"), VerifyCert: new(true)})
+	ns, err = w.Domains.Update(w.ctx, reseller(r), &ngnpro.SipDomain{Domain: "d.example", PrivateKey: new("PEM"), VerifyCert: new(true)})
 	w.ok(err)
 	if len(ns) != 0 {
 		t.Errorf("a certificate concerns %v", ns)
 	}
-	_, ds, err := w.FindDomains(w.ctx, customer(c), &ngnpro.SipDomainQuery{})
+	_, ds, err := w.Domains.Find(w.ctx, customer(c), &ngnpro.SipDomainQuery{})
 	w.ok(err)
 	if d := ds[0]; *d.PrivateKey != "PEM" || !*d.VerifyCert || *d.MatchIPAddress != "192.0.2.1" || *d.Customer != c || d.ChangeDate == "" {
 		t.Errorf("%+v", d)
 	}
-	counts, err := w.CountAccounts(w.ctx)
+	counts, err := w.Domains.CountAccounts(w.ctx)
 	w.ok(err)
 	if len(counts) != 2 || counts["d.example"] != 1 {
 		t.Errorf("counts %v", counts)
@@ -130,7 +130,7 @@ func TestResellersAndCustomers(t *testing.T) {
 	add := func(v ngnpro.Viewer, change func(*ngnpro.CustomerAccount)) error {
 		a := &ngnpro.CustomerAccount{Username: new("new"), Password: new("p")}
 		change(a)
-		_, err := w.AddCustomer(w.ctx, v, a)
+		_, err := w.Customers.Add(w.ctx, v, a)
 		return err
 	}
 	nothing := func(*ngnpro.CustomerAccount) {}
@@ -139,45 +139,45 @@ func TestResellersAndCustomers(t *testing.T) {
 	is(t, "of a customer", add(admin, func(a *ngnpro.CustomerAccount) { a.Reseller = &c }), ngnpro.ErrCustomerNotFound)
 	is(t, "active by itself", add(reseller(r), func(a *ngnpro.CustomerAccount) { a.ResellerActive = new(true) }), ngnpro.ErrForbidden)
 	is(t, "impersonating a stranger", add(admin, func(a *ngnpro.CustomerAccount) { a.Reseller, a.Impersonate = &r, new(r+77) }), ngnpro.ErrInvalid)
-	w.ok(w.UpdateCustomer(w.ctx, admin, &ngnpro.CustomerAccount{ID: &r, ResellerActive: new(false)}))
+	w.ok(w.Customers.Update(w.ctx, admin, &ngnpro.CustomerAccount{ID: &r, ResellerActive: new(false)}))
 	is(t, "reseller not active", add(reseller(r), nothing), ngnpro.ErrForbidden)
-	w.ok(w.UpdateCustomer(w.ctx, admin, &ngnpro.CustomerAccount{ID: &r, ResellerActive: new(true)}))
+	w.ok(w.Customers.Update(w.ctx, admin, &ngnpro.CustomerAccount{ID: &r, ResellerActive: new(true)}))
 	w.ok(add(reseller(r), func(a *ngnpro.CustomerAccount) { a.Impersonate, a.Credit, a.City = &r, new(12.5), new("Haarlem") }))
 
-	total, cs, err := w.FindCustomers(w.ctx, reseller(r), &ngnpro.CustomerQuery{}, false)
+	total, cs, err := w.Customers.Find(w.ctx, reseller(r), &ngnpro.CustomerQuery{}, false)
 	w.ok(err)
 	if total != 2 || *cs[1].Username != "new" || *cs[1].Credit != 12.5 || *cs[1].City != "Haarlem" || *cs[1].Reseller != r || cs[1].Password != nil {
 		t.Errorf("%d customers, %+v", total, cs)
 	}
-	if total, cs, err := w.FindCustomers(w.ctx, admin, &ngnpro.CustomerQuery{}, true); err != nil || total != 1 || *cs[0].ID != r {
+	if total, cs, err := w.Customers.Find(w.ctx, admin, &ngnpro.CustomerQuery{}, true); err != nil || total != 1 || *cs[0].ID != r {
 		t.Errorf("%d resellers, %v", total, err)
 	}
 	// What is echoed does no harm; what is raised is refused.
-	got, err := w.Customer(w.ctx, customer(c), c)
+	got, err := w.Customers.Get(w.ctx, customer(c), c)
 	w.ok(err)
 	got.Tel = new("+31")
-	w.ok(w.UpdateCustomer(w.ctx, customer(c), got))
+	w.ok(w.Customers.Update(w.ctx, customer(c), got))
 	for what, f := range map[string]func(*ngnpro.CustomerAccount){
 		"impersonate": func(a *ngnpro.CustomerAccount) { a.Impersonate = &r }, "credit": func(a *ngnpro.CustomerAccount) { a.Credit = new(1e6) },
 		"balance": func(a *ngnpro.CustomerAccount) { a.Balance = new(1.0) }, "active": func(a *ngnpro.CustomerAccount) { a.ResellerActive = new(true) },
 	} {
 		a := &ngnpro.CustomerAccount{ID: &c}
 		f(a)
-		is(t, what, w.UpdateCustomer(w.ctx, customer(c), a), ngnpro.ErrForbidden)
+		is(t, what, w.Customers.Update(w.ctx, customer(c), a), ngnpro.ErrForbidden)
 		a.ID = &r
-		is(t, "reseller's "+what, w.UpdateCustomer(w.ctx, customer(c), a), ngnpro.ErrCustomerNotFound)
+		is(t, "reseller's "+what, w.Customers.Update(w.ctx, customer(c), a), ngnpro.ErrCustomerNotFound)
 	}
-	is(t, "reseller's own credit", w.UpdateCustomer(w.ctx, reseller(r), &ngnpro.CustomerAccount{ID: &r, Credit: new(5.0)}), ngnpro.ErrForbidden)
-	is(t, "another reseller", w.UpdateCustomer(w.ctx, admin, &ngnpro.CustomerAccount{ID: &c, Reseller: new(99)}), ngnpro.ErrInvalid)
+	is(t, "reseller's own credit", w.Customers.Update(w.ctx, reseller(r), &ngnpro.CustomerAccount{ID: &r, Credit: new(5.0)}), ngnpro.ErrForbidden)
+	is(t, "another reseller", w.Customers.Update(w.ctx, admin, &ngnpro.CustomerAccount{ID: &c, Reseller: new(99)}), ngnpro.ErrInvalid)
 
 	w.allow("c.example", "", "", r, c)
-	w.ok(w.AddDomain(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "c.example"}))
-	is(t, "in use", w.DeleteCustomer(w.ctx, admin, c), ngnpro.ErrCustomerInUse)
-	is(t, "reseller in use", w.DeleteCustomer(w.ctx, admin, r), ngnpro.ErrCustomerInUse)
-	is(t, "oneself", w.DeleteCustomer(w.ctx, customer(c), c), ngnpro.ErrForbidden)
-	w.ok(w.DeleteDomain(w.ctx, admin, "c.example"))
-	w.ok(w.DeleteCustomer(w.ctx, reseller(r), c))
-	_, err = w.Customer(w.ctx, admin, c)
+	w.ok(w.Domains.Add(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "c.example"}))
+	is(t, "in use", w.Customers.Delete(w.ctx, admin, c), ngnpro.ErrCustomerInUse)
+	is(t, "reseller in use", w.Customers.Delete(w.ctx, admin, r), ngnpro.ErrCustomerInUse)
+	is(t, "oneself", w.Customers.Delete(w.ctx, customer(c), c), ngnpro.ErrForbidden)
+	w.ok(w.Domains.Delete(w.ctx, admin, "c.example"))
+	w.ok(w.Customers.Delete(w.ctx, reseller(r), c))
+	_, err = w.Customers.Get(w.ctx, admin, c)
 	is(t, "gone", err, ngnpro.ErrCustomerNotFound)
 }
 
@@ -187,7 +187,7 @@ func TestCredentials(t *testing.T) {
 	r := w.customer(name, 0)
 	matches := func(password string) bool {
 		t.Helper()
-		c, hash, err := w.Credentials(w.ctx, name)
+		c, hash, err := w.Customers.Credentials(w.ctx, name)
 		w.ok(err)
 		if *c.ID != r || c.Password != nil {
 			t.Errorf("%+v", c)
@@ -198,10 +198,10 @@ func TestCredentials(t *testing.T) {
 		t.Error("the hash is not the password's")
 	}
 	for _, x := range []string{"nobody", "", "R'; DROP TABLE customers; --"} {
-		_, _, err := w.Credentials(w.ctx, x)
+		_, _, err := w.Customers.Credentials(w.ctx, x)
 		is(t, "credentials of "+x, err, ngnpro.ErrCustomerNotFound)
 	}
-	w.ok(w.UpdateCustomer(w.ctx, admin, &ngnpro.CustomerAccount{ID: &r, Password: new("other")}))
+	w.ok(w.Customers.Update(w.ctx, admin, &ngnpro.CustomerAccount{ID: &r, Password: new("other")}))
 	if matches("pw-"+name) || !matches("other") {
 		t.Error("the hash is not the new password's")
 	}
@@ -215,7 +215,7 @@ func TestCreditsLimit(t *testing.T) {
 	r := w.customer("r", 0)
 	c := w.customer("c", r)
 	set := func(v ngnpro.Viewer, of int, name, value, permission string) error {
-		return w.SetProperties(w.ctx, v, of, []ngnpro.CustomerProperty{{Name: name, Value: value, Category: new("credit"), Permission: &permission}})
+		return w.Customers.SetProperties(w.ctx, v, of, []ngnpro.CustomerProperty{{Name: name, Value: value, Category: new("credit"), Permission: &permission}})
 	}
 	w.ok(set(reseller(r), c, "sip_credit", "1", "reseller"))
 	w.ok(set(reseller(r), c, "sip_alias_credit", "1", "customer"))
@@ -227,30 +227,30 @@ func TestCreditsLimit(t *testing.T) {
 	is(t, "not a number", set(admin, c, "sip_credit", "many", ""), ngnpro.ErrInvalid)
 	w.ok(set(customer(c), c, "colour", "blue", ""))
 	w.allow("c.example", "", "", r, c)
-	ps, err := w.Properties(w.ctx, customer(c), c)
+	ps, err := w.Customers.Properties(w.ctx, customer(c), c)
 	w.ok(err)
 	if len(ps) != 4 || ps[0].Name != "colour" {
 		t.Errorf("properties %+v", ps)
 	}
-	w.ok(w.SetProperties(w.ctx, customer(c), c, ps)) // echoed
+	w.ok(w.Customers.SetProperties(w.ctx, customer(c), c, ps)) // echoed
 
-	w.ok(w.AddDomain(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "c.example"}))
+	w.ok(w.Domains.Add(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "c.example"}))
 	w.account("a@c.example")
-	_, _, err = w.AddAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("b@c.example"), Password: new("p")})
+	_, _, err = w.Accounts.Add(w.ctx, admin, &ngnpro.SipAccount{ID: id("b@c.example"), Password: new("p")})
 	is(t, "a second account", err, ngnpro.ErrLimit)
 	w.alias("x@c.example", "a@c.example")
-	_, err = w.AddAlias(w.ctx, customer(c), &ngnpro.SipAlias{ID: id("y@c.example"), Target: id("a@c.example")})
+	_, err = w.Aliases.Add(w.ctx, customer(c), &ngnpro.SipAlias{ID: id("y@c.example"), Target: id("a@c.example")})
 	is(t, "a second alias", err, ngnpro.ErrLimit)
-	w.ok(w.AddRange(w.ctx, customer(c), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "31"}}))
-	is(t, "a second range of the reseller's", w.AddRange(w.ctx, reseller(r), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "32"}}), ngnpro.ErrLimit)
-	w.ok(w.AddNumber(w.ctx, customer(c), &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "3120"}}))
-	is(t, "a second number", w.AddNumber(w.ctx, customer(c), &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "3121"}}), ngnpro.ErrLimit)
-	_, err = w.DeleteAccount(w.ctx, customer(c), id("a@c.example"))
+	w.ok(w.Ranges.Add(w.ctx, customer(c), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "31"}}))
+	is(t, "a second range of the reseller's", w.Ranges.Add(w.ctx, reseller(r), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "32"}}), ngnpro.ErrLimit)
+	w.ok(w.Numbers.Add(w.ctx, customer(c), &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "3120"}}))
+	is(t, "a second number", w.Numbers.Add(w.ctx, customer(c), &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "3121"}}), ngnpro.ErrLimit)
+	_, err = w.Accounts.Delete(w.ctx, customer(c), id("a@c.example"))
 	w.ok(err)
 	w.account("b@c.example")
 
 	w.ok(set(reseller(r), r, "store_clear_text_passwords", "0", ""))
-	_, err = w.UpdateAccount(w.ctx, customer(c), &ngnpro.SipAccount{ID: id("b@c.example"), Password: new("p2")})
+	_, err = w.Accounts.Update(w.ctx, customer(c), &ngnpro.SipAccount{ID: id("b@c.example"), Password: new("p2")})
 	w.ok(err)
 	if w.get("b@c.example").Password != nil {
 		t.Error("the reseller's wish about passwords was ignored")
@@ -261,13 +261,13 @@ func TestCreditsLimit(t *testing.T) {
 func TestRangesOfOnePartyAtOnce(t *testing.T) {
 	w := newWorld(t)
 	r := w.customer("r", 0)
-	w.ok(w.SetProperties(w.ctx, admin, r, []ngnpro.CustomerProperty{{Name: "enum_range_credit", Value: "60", Category: new("credit"), Permission: new("admin")}}))
+	w.ok(w.Customers.SetProperties(w.ctx, admin, r, []ngnpro.CustomerProperty{{Name: "enum_range_credit", Value: "60", Category: new("credit"), Permission: new("admin")}}))
 	var wg sync.WaitGroup
 	var added, refused atomic.Int32
 	for c := range 16 {
 		wg.Go(func() {
 			for i := range 4 {
-				err := w.AddRange(w.ctx, reseller(r), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: fmt.Sprintf("1%02d%d", c, i)}})
+				err := w.Ranges.Add(w.ctx, reseller(r), &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: fmt.Sprintf("1%02d%d", c, i)}})
 				switch {
 				case err == nil:
 					added.Add(1)

@@ -9,6 +9,9 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
+// peers are hosts that are trusted by address.
+type peers struct{ *backend }
+
 const peerColumns = "ip, description, call_limit, msteams, tenant, carrier_name, originator, prefix, strip, blocked, enum_lookup, transit, prepaid," +
 	" tags, billing_id, auth_token, owner_id, customer_id, reseller_id, change_date"
 
@@ -113,9 +116,9 @@ func narrow(a netip.Addr) int {
 	return 48
 }
 
-// AddTrustedPeer adds a peer. Networks wider than /24, or /48 of IPv6, are for
+// Add adds a peer. Networks wider than /24, or /48 of IPv6, are for
 // administrators.
-func (s *Store) AddTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
+func (s peers) Add(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
 	ip, n, err := checked(v, p)
 	if err != nil {
 		return err
@@ -147,9 +150,9 @@ func (s *Store) AddTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpro.T
 	})
 }
 
-// UpdateTrustedPeer changes what is given. Wide networks are for administrators,
+// Update changes what is given. Wide networks are for administrators,
 // as with AddTrustedPeer.
-func (s *Store) UpdateTrustedPeer(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
+func (s peers) Update(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
 	ip, n, err := checked(v, p)
 	if err != nil {
 		return err
@@ -197,8 +200,8 @@ func mergePeer(x, p *ngnpro.TrustedPeer) {
 	set(x.Owner, p.Owner)
 }
 
-// DeleteTrustedPeer deletes a peer.
-func (s *Store) DeleteTrustedPeer(ctx context.Context, v ngnpro.Viewer, ip string) error {
+// Delete deletes a peer.
+func (s peers) Delete(ctx context.Context, v ngnpro.Viewer, ip string) error {
 	ip, n, err := peerAddress(ip)
 	if err != nil {
 		return err
@@ -214,8 +217,8 @@ func (s *Store) DeleteTrustedPeer(ctx context.Context, v ngnpro.Viewer, ip strin
 	})
 }
 
-// FindTrustedPeers lists peers.
-func (s *Store) FindTrustedPeers(ctx context.Context, v ngnpro.Viewer, q *ngnpro.TrustedPeerQuery) (total int, ps []ngnpro.TrustedPeer, err error) {
+// Find lists peers.
+func (s peers) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.TrustedPeerQuery) (total int, ps []ngnpro.TrustedPeer, err error) {
 	var l list
 	f := &q.Filter
 	l.visible(v, "customer_id", "reseller_id")

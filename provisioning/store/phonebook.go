@@ -9,6 +9,9 @@ import (
 	"thor/subjects"
 )
 
+// phonebook is contacts of subscribers.
+type phonebook struct{ *backend }
+
 // phonebookGroups are the groups of a phonebook that have entries.
 func (t *tx) phonebookGroups(id ngnpro.SipID) (gs []string, err error) {
 	const q = "SELECT DISTINCT grp FROM sip_phonebook WHERE username = ? AND domain = ? AND grp <> '' ORDER BY grp"
@@ -31,7 +34,7 @@ func checkEntry(e *ngnpro.PhonebookEntry) error {
 
 // phonebook runs f, which changes the phonebook, while its account, which v sees,
 // stays. Nodes hear of it if rules of the account may name its groups.
-func (s *Store) phonebook(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(t *tx, id ngnpro.SipID) error) (ns provisioning.Notices, err error) {
+func (s phonebook) phonebook(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(t *tx, id ngnpro.SipID) error) (ns provisioning.Notices, err error) {
 	err = s.write(ctx, act, func(t *tx) error {
 		x, err := t.subscriber(v, foldID(id), true)
 		if err != nil {
@@ -77,8 +80,8 @@ func (t *tx) members(id ngnpro.SipID, a *subjects.SubscriberAccept) (map[string]
 // maxMembers bounds what a node is sent of one phonebook.
 const maxMembers = 1000
 
-// AddPhonebookEntry adds an entry.
-func (s *Store) AddPhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
+// Add adds an entry.
+func (s phonebook) Add(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
 	if err := checkEntry(e); err != nil {
 		return nil, err
 	}
@@ -92,8 +95,8 @@ func (s *Store) AddPhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpr
 	})
 }
 
-// UpdatePhonebookEntry changes name and group of an entry.
-func (s *Store) UpdatePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
+// Update changes name and group of an entry.
+func (s phonebook) Update(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
 	if err := checkEntry(e); err != nil {
 		return nil, err
 	}
@@ -113,8 +116,8 @@ func (s *Store) UpdatePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ng
 	})
 }
 
-// DeletePhonebookEntry deletes an entry.
-func (s *Store) DeletePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (provisioning.Notices, error) {
+// Delete deletes an entry.
+func (s phonebook) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (provisioning.Notices, error) {
 	return s.phonebook(ctx, "delete phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
 		n, err := t.affects("DELETE FROM sip_phonebook WHERE username = ? AND domain = ? AND uri = ?", id.Username, id.Domain, uri)
 		if err == nil && n == 0 {
@@ -124,8 +127,8 @@ func (s *Store) DeletePhonebookEntry(ctx context.Context, v ngnpro.Viewer, id ng
 	})
 }
 
-// PhonebookEntries lists entries by their URI.
-func (s *Store) PhonebookEntries(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, match *ngnpro.PhonebookEntry, r *ngnpro.Range) (es []ngnpro.PhonebookEntry, err error) {
+// Find lists entries by their URI.
+func (s phonebook) Find(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, match *ngnpro.PhonebookEntry, r *ngnpro.Range) (es []ngnpro.PhonebookEntry, err error) {
 	id = foldID(id)
 	var l list
 	l.and("username = ?", id.Username)

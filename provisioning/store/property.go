@@ -166,7 +166,7 @@ func (t *tx) withProperties(cs ...*ngnpro.CustomerAccount) error {
 }
 
 // SetProperties sets the given properties of a customer.
-func (s *Store) SetProperties(ctx context.Context, v ngnpro.Viewer, customer int, ps []ngnpro.CustomerProperty) error {
+func (s customers) SetProperties(ctx context.Context, v ngnpro.Viewer, customer int, ps []ngnpro.CustomerProperty) error {
 	return s.write(ctx, "set properties", func(t *tx) error {
 		c, err := t.customer(v, customer, true)
 		if err != nil {
@@ -177,8 +177,8 @@ func (s *Store) SetProperties(ctx context.Context, v ngnpro.Viewer, customer int
 }
 
 // Properties are the properties of a customer, by name.
-func (s *Store) Properties(ctx context.Context, v ngnpro.Viewer, customer int) ([]ngnpro.CustomerProperty, error) {
-	c, err := s.Customer(ctx, v, customer)
+func (s customers) Properties(ctx context.Context, v ngnpro.Viewer, customer int) ([]ngnpro.CustomerProperty, error) {
+	c, err := s.Get(ctx, v, customer)
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,11 @@ import (
 	"thor/subjects"
 )
 
+// pushes are profiles of subscribers, and what nodes have not heard of yet.
+type pushes struct{ *backend }
+
 // Subscriber is what the node responsible for key is to hold.
-func (s *Store) Subscriber(ctx context.Context, key string) (x *subjects.Subscriber, err error) {
+func (s pushes) Subscriber(ctx context.Context, key string) (x *subjects.Subscriber, err error) {
 	user, domain, _ := strings.Cut(key, "@")
 	id := foldID(ngnpro.SipID{Username: user, Domain: domain})
 	err = s.snapshot(ctx, "read subscriber", func(t *tx) error {
@@ -95,7 +98,7 @@ func (p *profile) accept() *subjects.SubscriberAccept {
 }
 
 // Changes lists what changed after a revision.
-func (s *Store) Changes(ctx context.Context, since uint64) (c *subjects.ChangedKeys, err error) {
+func (s pushes) Changes(ctx context.Context, since uint64) (c *subjects.ChangedKeys, err error) {
 	err = s.snapshot(ctx, "read changes", func(t *tx) error {
 		c = &subjects.ChangedKeys{V: subjects.Version}
 		var trimmed uint64
@@ -125,7 +128,7 @@ func (s *Store) Changes(ctx context.Context, since uint64) (c *subjects.ChangedK
 }
 
 // Pending lists pushes that nobody has acknowledged.
-func (s *Store) Pending(ctx context.Context, limit int) (ns provisioning.Notices, err error) {
+func (s pushes) Pending(ctx context.Context, limit int) (ns provisioning.Notices, err error) {
 	err = s.look(ctx, "read pending pushes", func(t *tx) error {
 		ns = nil
 		const q = "SELECT username, domain, kind, pending FROM sip_revisions WHERE pending IS NOT NULL ORDER BY pending, domain, username LIMIT ?"
@@ -141,7 +144,7 @@ func (s *Store) Pending(ctx context.Context, limit int) (ns provisioning.Notices
 }
 
 // Acknowledge ends the pushes of these keys up to their revisions.
-func (s *Store) Acknowledge(ctx context.Context, ns provisioning.Notices) error {
+func (s pushes) Acknowledge(ctx context.Context, ns provisioning.Notices) error {
 	return s.write(ctx, "acknowledge pushes", func(t *tx) error {
 		for _, n := range ns {
 			user, domain, _ := strings.Cut(n.Key, "@")

@@ -57,7 +57,7 @@ func TestACutOffMigrationBeginsAnew(t *testing.T) {
 	if a := again.get("a@d.example"); *a.Password != "secret" {
 		t.Errorf("%+v", a)
 	}
-	again.ok(again.AddTrustedPeer(again.ctx, admin, &ngnpro.TrustedPeer{IP: "192.0.2.1"}))
+	again.ok(again.Peers.Add(again.ctx, admin, &ngnpro.TrustedPeer{IP: "192.0.2.1"}))
 	again.check()
 }
 
@@ -77,11 +77,11 @@ func TestEveryTableIsInnoDBAndUTF8(t *testing.T) {
 func TestTheOriginalsClientsFindTheirTables(t *testing.T) {
 	w := newWorld(t)
 	r := w.customer("r", 0)
-	w.ok(w.AddDomain(w.ctx, admin, &ngnpro.SipDomain{Domain: "d.example", Reseller: &r}))
+	w.ok(w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: "d.example", Reseller: &r}))
 	w.account("a@d.example", func(a *ngnpro.SipAccount) {
 		a.FirstName, a.LastName, a.Email, a.Groups, a.Quota, a.Timezone, a.RPID = new("A"), new("B"), new("a@mail"), &[]string{"quota"}, new(9), new("UTC"), new("+31")
 	})
-	w.ok(w.AddTrustedPeer(w.ctx, admin, &ngnpro.TrustedPeer{IP: "192.0.2.1", Reseller: &r, Tags: new("t"), BillingID: new("b")}))
+	w.ok(w.Peers.Add(w.ctx, admin, &ngnpro.TrustedPeer{IP: "192.0.2.1", Reseller: &r, Tags: new("t"), BillingID: new("b")}))
 	db := w.connect()
 	read := func(query string, args ...any) []string {
 		t.Helper()
@@ -172,7 +172,7 @@ func TestForeignKeysOfTheProfileSurvive(t *testing.T) {
 		done <- err
 	}()
 	for n := 1; n <= writes; n++ {
-		_, err := w.UpdateAccount(w.ctx, admin, &ngnpro.SipAccount{ID: id("a@d.example"), Quota: &n, Groups: &[]string{fmt.Sprint(n)}})
+		_, err := w.Accounts.Update(w.ctx, admin, &ngnpro.SipAccount{ID: id("a@d.example"), Quota: &n, Groups: &[]string{fmt.Sprint(n)}})
 		w.ok(err)
 	}
 	w.ok(<-done)
@@ -180,7 +180,7 @@ func TestForeignKeysOfTheProfileSurvive(t *testing.T) {
 	if got != "20\t<xml é/>\t20" {
 		t.Errorf("profile: %q", got)
 	}
-	_, err := w.SetCallDiversions(w.ctx, admin, id("a@d.example"), &ngnpro.CallDiversions{All: new("sip:x@y")})
+	_, err := w.Screening.SetCallDiversions(w.ctx, admin, id("a@d.example"), &ngnpro.CallDiversions{All: new("sip:x@y")})
 	w.ok(err)
 	if got := w.rows("SELECT JSON_VALUE(profile, '$.xcap.pres-rules.index[1]') FROM sip_accounts"); got != "20" {
 		t.Errorf("after another change: %q", got)
@@ -255,7 +255,7 @@ func TestNothingIsFormattedIntoSQL(t *testing.T) {
 // The driver may neither read files nor run two statements in one.
 func TestOneStatementAtATime(t *testing.T) {
 	w := newWorld(t)
-	_, _, err := w.FindDomains(w.ctx, admin, &ngnpro.SipDomainQuery{OrderBy: &ngnpro.OrderBy{Attribute: "domain; DROP TABLE sip_domains"}})
+	_, _, err := w.Domains.Find(w.ctx, admin, &ngnpro.SipDomainQuery{OrderBy: &ngnpro.OrderBy{Attribute: "domain; DROP TABLE sip_domains"}})
 	if !errors.Is(err, ngnpro.ErrInvalid) {
 		t.Errorf("%v", err)
 	}

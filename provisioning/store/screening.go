@@ -10,11 +10,14 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
+// screening is what happens to a subscriber's calls.
+type screening struct{ *backend }
+
 // voiceMailbox is the diversion that leads to the subscriber's mailbox.
 const voiceMailbox = "<voice-mailbox>"
 
 // change is one call that changes an account's profile.
-func (s *Store) change(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(*profile)) (ns provisioning.Notices, err error) {
+func (s screening) change(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(*profile)) (ns provisioning.Notices, err error) {
 	err = s.write(ctx, act, func(t *tx) error {
 		ns, err = t.modify(v, foldID(id), func(x *subscriber) error { f(x.profile); return nil })
 		return err
@@ -23,7 +26,7 @@ func (s *Store) change(ctx context.Context, act string, v ngnpro.Viewer, id ngnp
 }
 
 // profile reads an account's profile.
-func (s *Store) profile(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID) (p *profile, err error) {
+func (s screening) profile(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID) (p *profile, err error) {
 	err = s.look(ctx, act, func(t *tx) error {
 		x, err := t.subscriber(v, foldID(id), false)
 		if err == nil {
@@ -41,7 +44,7 @@ func reasons(d *ngnpro.CallDiversions) map[string]**string {
 
 // SetCallDiversions replaces all diversions. The words for the mailbox may come
 // without their brackets.
-func (s *Store) SetCallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, d *ngnpro.CallDiversions) (provisioning.Notices, error) {
+func (s screening) SetCallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, d *ngnpro.CallDiversions) (provisioning.Notices, error) {
 	var c check
 	is := make(map[string]string)
 	for reason, target := range reasons(d) {
@@ -61,7 +64,7 @@ func (s *Store) SetCallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpr
 }
 
 // CallDiversions are the diversions that are set.
-func (s *Store) CallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.CallDiversions, error) {
+func (s screening) CallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.CallDiversions, error) {
 	p, err := s.profile(ctx, "get diversions", v, id)
 	if err != nil {
 		return nil, err
@@ -76,7 +79,7 @@ func (s *Store) CallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpro.S
 }
 
 // SetBarringPrefixes replaces the prefixes that may not be called.
-func (s *Store) SetBarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, prefixes []string) (provisioning.Notices, error) {
+func (s screening) SetBarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, prefixes []string) (provisioning.Notices, error) {
 	var c check
 	c.count("prefixes", len(prefixes))
 	is := groupSet(prefixes)
@@ -90,7 +93,7 @@ func (s *Store) SetBarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnp
 }
 
 // BarringPrefixes are the prefixes that may not be called.
-func (s *Store) BarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) ([]string, error) {
+func (s screening) BarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) ([]string, error) {
 	p, err := s.profile(ctx, "get barring prefixes", v, id)
 	if err != nil {
 		return nil, err
@@ -99,7 +102,7 @@ func (s *Store) BarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnpro.
 }
 
 // SetRejectMembers replaces the callers whose calls are rejected.
-func (s *Store) SetRejectMembers(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, members []string) (provisioning.Notices, error) {
+func (s screening) SetRejectMembers(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, members []string) (provisioning.Notices, error) {
 	var c check
 	c.count("members", len(members))
 	is := groupSet(members)
@@ -113,7 +116,7 @@ func (s *Store) SetRejectMembers(ctx context.Context, v ngnpro.Viewer, id ngnpro
 }
 
 // RejectMembers are the callers whose calls are rejected.
-func (s *Store) RejectMembers(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) ([]string, error) {
+func (s screening) RejectMembers(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) ([]string, error) {
 	p, err := s.profile(ctx, "get reject members", v, id)
 	if err != nil {
 		return nil, err
@@ -150,7 +153,7 @@ func checkAccept(r *ngnpro.AcceptRules) error {
 
 // SetAcceptRules replaces the rules. A temporary one counts from now; without a
 // duration there is none.
-func (s *Store) SetAcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, r *ngnpro.AcceptRules) (provisioning.Notices, error) {
+func (s screening) SetAcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, r *ngnpro.AcceptRules) (provisioning.Notices, error) {
 	if err := checkAccept(r); err != nil {
 		return nil, err
 	}
@@ -168,7 +171,7 @@ func (s *Store) SetAcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.S
 
 // AcceptRules are the rules that hold: of a temporary one, the minutes that are
 // left, rounded up.
-func (s *Store) AcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (r *ngnpro.AcceptRules, nonEmpty []string, err error) {
+func (s screening) AcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (r *ngnpro.AcceptRules, nonEmpty []string, err error) {
 	err = s.snapshot(ctx, "get accept rules", func(t *tx) error {
 		x, err := t.subscriber(v, foldID(id), false)
 		if err != nil {

@@ -101,7 +101,7 @@ func TestTheAnnouncedDatabaseIsFollowed(t *testing.T) {
 	}
 	w := &world{Store: s, t: t, ctx: context.Background(), db: db, dsn: one}
 	run(t, s)
-	_, err = s.CountAccounts(w.ctx)
+	_, err = s.Domains.CountAccounts(w.ctx)
 	is(t, "nothing announced", err, ngnpro.ErrUnavailable)
 	in := func(d location.DSN) func() bool { return func() bool { return s.Database().Reveal() == d.Reveal() } }
 
@@ -118,7 +118,7 @@ func TestTheAnnouncedDatabaseIsFollowed(t *testing.T) {
 	w.domain("three.example")
 	n.announce("db1", "db2")
 	w.eventually("the first is preferred", in(one))
-	total, ds, err := s.FindDomains(w.ctx, admin, &ngnpro.SipDomainQuery{})
+	total, ds, err := s.Domains.Find(w.ctx, admin, &ngnpro.SipDomainQuery{})
 	w.ok(err)
 	if total != 1 || ds[0].Domain != "one.example" {
 		t.Errorf("in the first database: %+v", ds)
@@ -190,7 +190,7 @@ func TestNoCallFailsBecauseTheDatabaseChanges(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := s.Changes(w.ctx, 0); err != nil {
+				if _, err := s.Pushes.Changes(w.ctx, 0); err != nil {
 					t.Errorf("%v", err)
 				}
 				mu.Lock()
@@ -234,7 +234,7 @@ func TestANewPasswordIsReadFromItsFile(t *testing.T) {
 	w.sql("SET PASSWORD FOR '" + full.User() + "'@'%' = PASSWORD('another')")
 	write("another")
 	w.kill()
-	w.eventually("the new password is used", func() bool { _, err := w.CountAccounts(w.ctx); return err == nil })
+	w.eventually("the new password is used", func() bool { _, err := w.Domains.CountAccounts(w.ctx); return err == nil })
 	w.domain("e.example")
 	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)

@@ -14,8 +14,6 @@ import (
 	"thor/provisioning"
 )
 
-var _ provisioning.Store = (*Store)(nil)
-
 // A Source tells which database to use: a fixed one, or the one that is
 // announced in the network.
 type Source interface {
@@ -65,15 +63,22 @@ func orDefault[T comparable](v, d T) T {
 	return v
 }
 
-// A Store implements provisioning.Store. Its methods may be called by any number
-// of goroutines, before, during and after Run; without a database they fail with
-// ngnpro.ErrUnavailable.
+// A Store is the records that are provisioned, by their kinds. It and they may be
+// used by any number of goroutines, before, during and after Run; without a
+// database everything fails with ngnpro.ErrUnavailable.
 type Store struct {
-	cfg     Config
-	log     zerolog.Logger
+	provisioning.Records
+	*backend
+
 	started atomic.Bool
 	ready   chan struct{}
-	again   chan struct{} // holds one token: the source should be asked
+}
+
+// A backend is the database in use, which all kinds of records share.
+type backend struct {
+	cfg   Config
+	log   zerolog.Logger
+	again chan struct{} // holds one token: the source should be asked
 
 	mu      sync.Mutex
 	current *database
@@ -91,9 +96,16 @@ func New(cfg Config) (*Store, error) {
 	case versions[cfg.Proxy] == nil:
 		return nil, errors.New("store: the proxy is neither kamailio nor opensips")
 	}
-	return &Store{
+	b := &backend{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "store").Logger(), reason: errors.New("no database is known yet"),
-		ready: make(chan struct{}), again: make(chan struct{}, 1),
+		again: make(chan struct{}, 1),
+	}
+	return &Store{
+		Records: provisioning.Records{
+			Domains: domains{b}, Accounts: accounts{b}, Aliases: aliases{b}, Screening: screening{b}, Phonebook: phonebook{b}, Peers: peers{b},
+			Mailboxes: mailboxes{b}, Ranges: ranges{b}, Numbers: numbers{b}, Customers: customers{b}, Pushes: pushes{b},
+		},
+		backend: b, ready: make(chan struct{}),
 	}, nil
 }
 
@@ -110,53 +122,53 @@ func (s *Store) Database() location.DSN {
 	return s.current.dsn
 }
 
-func (s *Store) acquire() (*database, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.current == nil {
-		return nil, s.reason
+func (b *backend) acquire() (*database, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.current == nil {
+		return nil, b.reason
 	}
-	s.current.users++
-	return s.current, nil
+	b.current.users++
+	return b.current, nil
 }
 
-func (s *Store) release(d *database) {
-	s.mu.Lock()
+func (b *backend) release(d *database) {
+	b.mu.Lock()
 	d.users--
 	last := d.retired && d.users == 0
-	s.mu.Unlock()
+	b.mu.Unlock()
 	if last {
-		s.close(d)
+		b.close(d)
 	}
 }
 
 // use makes d the current database, nil for none because of reason. The one
 // before is closed when its last call has ended.
-func (s *Store) use(d *database, reason error) {
-	s.mu.Lock()
-	old := s.current
-	s.current, s.reason = d, reason
+func (b *backend) use(d *database, reason error) {
+	b.mu.Lock()
+	old := b.current
+	b.current, b.reason = d, reason
 	idle := false
 	if old != nil {
 		old.retired = true
 		idle = old.users == 0
 	}
-	s.mu.Unlock()
+	b.mu.Unlock()
 	if idle {
-		s.close(old)
+		b.close(old)
 	}
 }
 
-func (s *Store) close(d *database) {
+func (b *backend) close(d *database) {
 	if err := d.db.Close(); err != nil {
-		s.log.Debug().Err(err).Object("database", d.dsn).Msg("close database")
+		b.log.Debug().Err(err).Object("database", d.dsn).Msg("close database")
 	}
 }
 
 // relocate has the source asked again.
-func (s *Store) relocate() {
+func (b *backend) relocate() {
 	select {
-	case s.again <- struct{}{}:
+	case b.again <- struct{}{}:
 	default:
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Trust is whom proxies trust, and which domains are served.
-func (s *Store) Trust(ctx context.Context) (x *subjects.Trust, err error) {
+func (s pushes) Trust(ctx context.Context) (x *subjects.Trust, err error) {
 	err = s.snapshot(ctx, "read trust", func(t *tx) error {
 		x = &subjects.Trust{V: subjects.Version}
 		const peers = "SELECT ip, blocked, transit FROM sip_trusted ORDER BY ip LIMIT ?"

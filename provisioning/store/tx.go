@@ -76,31 +76,31 @@ func (t *tx) rows(query string, args []any, scan func(*sql.Rows) error) error {
 
 // write makes a change: f is all of its transaction. f may be called more than
 // once and begins anew each time.
-func (s *Store) write(ctx context.Context, act string, f func(*tx) error) error {
-	return s.do(ctx, act, func(ctx context.Context, db *sql.DB) error { return s.transact(ctx, db, nil, f) })
+func (b *backend) write(ctx context.Context, act string, f func(*tx) error) error {
+	return b.do(ctx, act, func(ctx context.Context, db *sql.DB) error { return b.transact(ctx, db, nil, f) })
 }
 
 // snapshot reads with several statements that see the same state.
-func (s *Store) snapshot(ctx context.Context, act string, f func(*tx) error) error {
+func (b *backend) snapshot(ctx context.Context, act string, f func(*tx) error) error {
 	o := &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
-	return s.do(ctx, act, func(ctx context.Context, db *sql.DB) error { return s.transact(ctx, db, o, f) })
+	return b.do(ctx, act, func(ctx context.Context, db *sql.DB) error { return b.transact(ctx, db, o, f) })
 }
 
 // look reads with one statement.
-func (s *Store) look(ctx context.Context, act string, f func(*tx) error) error {
-	return s.do(ctx, act, func(ctx context.Context, db *sql.DB) error { return f(&tx{ctx: ctx, q: db, cfg: &s.cfg}) })
+func (b *backend) look(ctx context.Context, act string, f func(*tx) error) error {
+	return b.do(ctx, act, func(ctx context.Context, db *sql.DB) error { return f(&tx{ctx: ctx, q: db, cfg: &b.cfg}) })
 }
 
 // do runs f on the current database, again where that may help, within the
 // deadline of a call. Its error is a fault.
-func (s *Store) do(ctx context.Context, act string, f func(context.Context, *sql.DB) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+func (b *backend) do(ctx context.Context, act string, f func(context.Context, *sql.DB) error) error {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
-	db, err := s.acquire()
+	db, err := b.acquire()
 	if err != nil {
 		return &outage{act: act, fault: ngnpro.ErrUnavailable, cause: err}
 	}
-	defer s.release(db)
+	defer b.release(db)
 	for n := 1; ; n++ {
 		if err = f(ctx, db.db); err == nil {
 			return nil
@@ -110,7 +110,7 @@ func (s *Store) do(ctx context.Context, act string, f func(context.Context, *sql
 		}
 	}
 	if refused(err) {
-		s.relocate()
+		b.relocate()
 	}
 	return fail(act, err)
 }
@@ -127,13 +127,13 @@ func pause(ctx context.Context, n int) bool {
 	}
 }
 
-func (s *Store) transact(ctx context.Context, db *sql.DB, o *sql.TxOptions, f func(*tx) error) error {
+func (b *backend) transact(ctx context.Context, db *sql.DB, o *sql.TxOptions, f func(*tx) error) error {
 	t, err := db.BeginTx(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = t.Rollback() }() // after a commit it does nothing
-	if err := f(&tx{ctx: ctx, q: t, cfg: &s.cfg}); err != nil {
+	if err := f(&tx{ctx: ctx, q: t, cfg: &b.cfg}); err != nil {
 		return err
 	}
 	err = t.Commit()

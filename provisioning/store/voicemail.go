@@ -8,6 +8,9 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
+// mailboxes are mailboxes of subscribers.
+type mailboxes struct{ *backend }
+
 // maxAnnouncement is the size of an announcement in bytes.
 const maxAnnouncement = 4 << 20
 
@@ -44,8 +47,8 @@ func (t *tx) mailbox(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*ngnpro.Voi
 	return a, err
 }
 
-// AddVoicemail gives an account a mailbox.
-func (s *Store) AddVoicemail(ctx context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (ns provisioning.Notices, err error) {
+// Add gives an account a mailbox.
+func (s mailboxes) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (ns provisioning.Notices, err error) {
 	if err := checkVoicemail(a); err != nil {
 		return nil, err
 	}
@@ -69,8 +72,8 @@ func (s *Store) AddVoicemail(ctx context.Context, v ngnpro.Viewer, a *ngnpro.Voi
 	return ns, err
 }
 
-// UpdateVoicemail changes what is given. An empty password keeps the old one.
-func (s *Store) UpdateVoicemail(ctx context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (ns provisioning.Notices, err error) {
+// Update changes what is given. An empty password keeps the old one.
+func (s mailboxes) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (ns provisioning.Notices, err error) {
 	if err := checkVoicemail(a); err != nil {
 		return nil, err
 	}
@@ -97,8 +100,8 @@ func (s *Store) UpdateVoicemail(ctx context.Context, v ngnpro.Viewer, a *ngnpro.
 	return ns, err
 }
 
-// DeleteVoicemail deletes the mailbox of an account, with its announcement.
-func (s *Store) DeleteVoicemail(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
+// Delete deletes the mailbox of an account, with its announcement.
+func (s mailboxes) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
 	err = s.write(ctx, "delete voicemail account", func(t *tx) error {
 		x, err := t.mailbox(v, foldID(id), true)
 		if err != nil {
@@ -113,8 +116,8 @@ func (s *Store) DeleteVoicemail(ctx context.Context, v ngnpro.Viewer, id ngnpro.
 	return ns, err
 }
 
-// Voicemail is the mailbox of an account.
-func (s *Store) Voicemail(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a *ngnpro.VoicemailAccount, err error) {
+// Get is the mailbox of an account.
+func (s mailboxes) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a *ngnpro.VoicemailAccount, err error) {
 	err = s.snapshot(ctx, "get voicemail account", func(t *tx) error {
 		a, err = t.mailbox(v, foldID(id), false)
 		return err
@@ -123,7 +126,7 @@ func (s *Store) Voicemail(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID)
 }
 
 // SetAnnouncement sets what callers hear; empty is none.
-func (s *Store) SetAnnouncement(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, message []byte) error {
+func (s mailboxes) SetAnnouncement(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, message []byte) error {
 	if len(message) > maxAnnouncement {
 		return ngnpro.ErrInvalid.With("message is larger than %d bytes", maxAnnouncement)
 	}
