@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"thor/overlay"
 	"thor/provisioning/ngnpro"
+	"thor/provisioning/push"
 	"thor/subjects"
 )
 
@@ -22,6 +24,9 @@ type Network interface {
 // statusWait is how long a call waits for a manager to confirm the status: a
 // server that has just started has at most one of its last run.
 const statusWait = 3 * time.Second
+
+// errUnknownNetwork says that no status is known, which is no outage of the store.
+var errUnknownNetwork = errors.New("provisioning: no status has been received yet")
 
 // confirmed is the network's status, nil while none is known. It is not of an
 // earlier run: the error says that no manager has been heard since the start.
@@ -161,7 +166,7 @@ type sections = map[string]map[string]int
 
 // statistics is the answer of getStatistics: by node address and role, and in
 // sum under "summary".
-func statistics(total map[string]int, nodes []NodeStatistics) map[string]map[string]sections {
+func statistics(total map[string]int, nodes []push.NodeStatistics) map[string]map[string]sections {
 	sum := sections{"online_accounts": {}, "total_accounts": total}
 	out := map[string]map[string]sections{"summary": {string(subjects.SIPProxy): sum}}
 	for _, n := range nodes {
@@ -195,7 +200,7 @@ func add(s sections, section string, byDomain map[string]int) {
 const nodesWait = 2 * time.Second
 
 // nodeStatistics are what the nodes answer in time; none is no failure.
-func (c *call) nodeStatistics() []NodeStatistics {
+func (c *call) nodeStatistics() []push.NodeStatistics {
 	if c.cfg.Nodes == nil {
 		return nil
 	}
@@ -237,7 +242,7 @@ func only(byDomain map[string]int, seen map[string]bool) map[string]int {
 	return out
 }
 
-func onlyNodes(nodes []NodeStatistics, seen map[string]bool) []NodeStatistics {
+func onlyNodes(nodes []push.NodeStatistics, seen map[string]bool) []push.NodeStatistics {
 	out := slices.Clone(nodes)
 	for i := range out {
 		s := make(sections)

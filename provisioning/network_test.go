@@ -13,6 +13,7 @@ import (
 	"thor/overlay"
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
+	"thor/provisioning/push"
 	"thor/subjects"
 )
 
@@ -66,13 +67,13 @@ func TestStatusIsNotThatOfAnEarlierRun(t *testing.T) {
 }
 
 type nodes struct {
-	stats []provisioning.NodeStatistics
+	stats []push.NodeStatistics
 	where map[string][]ngnpro.DeviceLocation
 	asked []string
 	err   error
 }
 
-func (n *nodes) Statistics(context.Context) ([]provisioning.NodeStatistics, error) {
+func (n *nodes) Statistics(context.Context) ([]push.NodeStatistics, error) {
 	return n.stats, n.err
 }
 
@@ -169,7 +170,7 @@ func TestStatusBeforeTheFirstOneIsEmpty(t *testing.T) {
 func someNodes() *nodes {
 	one := map[string]map[string]int{"online_accounts": {"example.com": 2, "example.net": 1}, "online_devices": {"example.com": 3}}
 	two := map[string]map[string]int{"online_accounts": {"example.com": 5}}
-	return &nodes{stats: []provisioning.NodeStatistics{
+	return &nodes{stats: []push.NodeStatistics{
 		{Node: "node1", Role: subjects.SIPProxy, Address: netip.MustParseAddr("192.0.2.1"), Sections: one},
 		{Node: "node2", Role: subjects.SIPProxy, Address: netip.MustParseAddr("192.0.2.2"), Sections: two},
 	}}

@@ -20,6 +20,7 @@ import (
 	"thor/identity"
 	"thor/overlay"
 	"thor/provisioning"
+	"thor/provisioning/push"
 	"thor/provisioning/store"
 	"thor/subjects"
 )
@@ -39,7 +40,7 @@ func newProvisioning() *cobra.Command {
 type provisioner struct {
 	*provisioning.Server
 	store  *store.Store
-	live   *provisioning.Live
+	live   *push.Pusher
 	member *overlay.Membership
 	certs  *pair // nil: the node's own
 	c      *config.Provisioning
@@ -56,7 +57,7 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 	if p.store, err = newStore(d.file, d.creds.Identity().Domain, source, d.log); err != nil {
 		return nil, err
 	}
-	if p.live, err = provisioning.NewLive(provisioning.LiveConfig{
+	if p.live, err = push.New(push.Config{
 		Overlay: d.net, Store: p.store.Pushes, Cleared: roleList(c.Cleared), Log: d.log, Metrics: d.registerer(), Audit: d.audit,
 	}); err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/audit"
-	"thor/provisioning"
+	"thor/provisioning/push"
 	"thor/subjects"
 )
 
@@ -124,7 +124,7 @@ func TestNodesThatAreBehindAreNamedUntilTheyCaughtUp(t *testing.T) {
 		var acts bytes.Buffer
 		p1 := n.join("p1", subjects.ProvisioningServer)
 		var err error
-		if p1.live, err = provisioning.NewLive(provisioning.LiveConfig{
+		if p1.live, err = push.New(push.Config{
 			Overlay: p1.node, Store: n.store, Log: n.logger("p1"), Metrics: p1.metrics, Audit: audit.To(&acts),
 		}); err != nil {
 			t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 	"thor/manager"
 	"thor/nodeagent/subscribers"
 	"thor/overlay"
-	"thor/provisioning"
+	"thor/provisioning/push"
 	"thor/subjects"
 )
 
@@ -29,7 +29,7 @@ type site struct {
 	tb     testing.TB
 	net    *brokertest.Net
 	store  *memory
-	live   *provisioning.Live
+	live   *push.Pusher
 	server *overlay.Node
 	nodes  map[subjects.NodeID]*overlay.Node // of the proxies
 	caches map[subjects.NodeID]*subscribers.Cache
@@ -85,7 +85,7 @@ func newSite(tb testing.TB, net *brokertest.Net) *site {
 	must(err)
 	s.run(mn, m.Run)
 	s.server = s.node("p1", "127.0.46.102", subjects.ProvisioningServer)
-	s.live, err = provisioning.NewLive(provisioning.LiveConfig{Overlay: s.server, Store: s.store, Log: zerolog.Nop()})
+	s.live, err = push.New(push.Config{Overlay: s.server, Store: s.store, Log: zerolog.Nop()})
 	must(err)
 	_, err = s.server.Join(overlay.Member{Role: subjects.ProvisioningServer, Addresses: s.server.Identity().Addresses})
 	must(err)

@@ -25,7 +25,7 @@ import (
 	"thor/nodeagent/subscribers"
 	"thor/overlay"
 	"thor/overlay/audit"
-	"thor/provisioning"
+	"thor/provisioning/push"
 	"thor/subjects"
 )
 
@@ -46,14 +46,14 @@ func newMemory() *memory {
 }
 
 // change commits a change of key and returns its notices.
-func (m *memory) change(key, ha1 string, deleted bool) provisioning.Notices {
+func (m *memory) change(key, ha1 string, deleted bool) []subjects.SubscriberNotice {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.last++
 	user, domain, _ := strings.Cut(key, "@")
 	m.rows[key] = &subjects.Subscriber{V: 1, Key: key, Revision: m.last, Deleted: deleted, Username: user, Domain: domain, HA1: ha1}
 	m.pending[key] = m.last
-	return provisioning.Notices{{V: 1, Key: key, Revision: m.last, Deleted: deleted}}
+	return []subjects.SubscriberNotice{{V: 1, Key: key, Revision: m.last, Deleted: deleted}}
 }
 
 func (m *memory) setDown(down bool) {
@@ -121,7 +121,7 @@ func (m *memory) Trust(context.Context) (*subjects.Trust, error) {
 	return &t, nil
 }
 
-func (m *memory) Pending(_ context.Context, limit int) (ns provisioning.Notices, err error) {
+func (m *memory) Pending(_ context.Context, limit int) (ns []subjects.SubscriberNotice, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
@@ -135,7 +135,7 @@ func (m *memory) Pending(_ context.Context, limit int) (ns provisioning.Notices,
 	return ns, nil
 }
 
-func (m *memory) Acknowledge(_ context.Context, ns provisioning.Notices) error {
+func (m *memory) Acknowledge(_ context.Context, ns []subjects.SubscriberNotice) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
@@ -222,7 +222,7 @@ type peer struct {
 	line    *line
 	metrics *prometheus.Registry
 	cache   *subscribers.Cache // of a proxy
-	live    *provisioning.Live // of a provisioning server
+	live    *push.Pusher       // of a provisioning server
 	stop    func()             // gracefully
 }
 
@@ -329,7 +329,7 @@ func (n *network) server(name string) *peer {
 	n.t.Helper()
 	p := n.join(name, subjects.ProvisioningServer)
 	var err error
-	p.live, err = provisioning.NewLive(provisioning.LiveConfig{Overlay: p.node, Store: n.store, Log: n.logger(name), Metrics: p.metrics, Audit: audit.To(n.audit)})
+	p.live, err = push.New(push.Config{Overlay: p.node, Store: n.store, Log: n.logger(name), Metrics: p.metrics, Audit: audit.To(n.audit)})
 	if err != nil {
 		n.t.Fatal(err)
 	}

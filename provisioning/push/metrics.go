@@ -1,4 +1,4 @@
-package provisioning
+package push
 
 import (
 	"errors"
@@ -6,15 +6,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// liveMetrics count whether or not anybody collects them.
-type liveMetrics struct {
+// metrics count whether or not they are collected.
+type metrics struct {
 	pushes   *prometheus.CounterVec
 	answers  *prometheus.CounterVec
 	overflow prometheus.Counter
 }
 
-func newLiveMetrics(reg prometheus.Registerer, l *Live) (*liveMetrics, error) {
-	m := &liveMetrics{
+func newMetrics(reg prometheus.Registerer, p *Pusher) (*metrics, error) {
+	m := &metrics{
 		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "thor_provisioning_pushes_total", Help: "Changes that nodes were told of: held by all of them, or failed and to be repeated.",
 		}, []string{"result"}),
@@ -28,24 +28,20 @@ func newLiveMetrics(reg prometheus.Registerer, l *Live) (*liveMetrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	gauge := func(name, help string, f func() int) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "thor_provisioning_" + name, Help: help}, func() float64 {
-			l.courier.mu.Lock()
-			defer l.courier.mu.Unlock()
-			return float64(f())
-		})
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "thor_provisioning_" + name, Help: help}, f)
 	}
 	return m, errors.Join(
 		reg.Register(m.pushes), reg.Register(m.answers), reg.Register(m.overflow),
-		reg.Register(gauge("push_queue", "Changes that wait to be told.", func() int { return len(l.courier.order) })),
-		reg.Register(behindCollector{l}),
+		reg.Register(gauge("push_queue", "Changes that wait to be told.", func() float64 { return float64(p.queue.len()) })),
+		reg.Register(backlogCollector{&p.backlogs}),
 		reg.Register(gauge("pushes_pending", "Changes not acknowledged, when the database was last asked (at most 32,000 are counted).",
-			func() int { return l.courier.pending })),
+			func() float64 { return float64(p.pending.Load()) })),
 	)
 }
 
-// behindCollector has one gauge for each node that is behind, which are few.
-type behindCollector struct{ l *Live }
+// backlogCollector has one gauge for each node that is behind, which are few.
+type backlogCollector struct{ backlogs *backlogs }
 
 var (
 	descBehind = prometheus.NewDesc("thor_provisioning_behind_changes",
@@ -54,18 +50,16 @@ var (
 )
 
 // Describe implements prometheus.Collector.
-func (b behindCollector) Describe(ch chan<- *prometheus.Desc) {
+func (c backlogCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- descBehind
 	ch <- descNodesBehind
 }
 
 // Collect implements prometheus.Collector.
-func (b behindCollector) Collect(ch chan<- prometheus.Metric) {
-	c := &b.l.courier
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for node, x := range c.behind {
-		ch <- prometheus.MustNewConstMetric(descBehind, prometheus.GaugeValue, float64(len(x.keys)), string(node))
+func (c backlogCollector) Collect(ch chan<- prometheus.Metric) {
+	sizes := c.backlogs.sizes()
+	for node, n := range sizes {
+		ch <- prometheus.MustNewConstMetric(descBehind, prometheus.GaugeValue, float64(n), string(node))
 	}
-	ch <- prometheus.MustNewConstMetric(descNodesBehind, prometheus.GaugeValue, float64(len(c.behind)))
+	ch <- prometheus.MustNewConstMetric(descNodesBehind, prometheus.GaugeValue, float64(len(sizes)))
 }

@@ -1,0 +1,85 @@
+package push
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// trustFor is how long a read of the Trust serves all nodes: each requests it
+// every few seconds.
+const trustFor = time.Second
+
+// A trustCache is the Trust as last read. Requests that come together share one
+// read.
+type trustCache struct {
+	reads singleflight.Group
+
+	mu   sync.Mutex
+	last *subjects.Trust
+	at   time.Time // when it was read
+}
+
+// get reads the Trust, unless it was read a moment ago. A request that ends does
+// not end the read that others share.
+func (c *trustCache) get(ctx context.Context, read func(context.Context) (*subjects.Trust, error)) (*subjects.Trust, error) {
+	c.mu.Lock()
+	last, fresh := c.last, c.last != nil && time.Since(c.at) < trustFor
+	c.mu.Unlock()
+	if fresh {
+		return last, nil
+	}
+	result := c.reads.DoChan("", func() (any, error) {
+		to, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+		defer cancel()
+		t, err := read(to)
+		if err != nil {
+			return nil, err
+		}
+		t.V, t.Digest = subjects.Version, ""
+		sum := sha256.Sum256(t.Encode())
+		t.Digest = hex.EncodeToString(sum[:16])
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.last, c.at = t, time.Now()
+		return t, nil
+	})
+	select {
+	case r := <-result:
+		t, _ := r.Val.(*subjects.Trust)
+		return t, r.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// answerTrust answers a TrustRequest.
+func (p *Pusher) answerTrust(ctx context.Context, r *overlay.Request) *subjects.Reply {
+	const verb = subjects.VerbTrust
+	from, refusal := p.authorize(verb, r)
+	if refusal != nil {
+		return refusal
+	}
+	q, err := subjects.ParseTrustRequest(r.Data)
+	if err != nil {
+		return p.refuse(verb, from, subjects.ErrorBad, err.Error())
+	}
+	t, err := p.trust.get(ctx, p.cfg.Store.Trust)
+	if err != nil {
+		return p.unavailable(verb, from, err)
+	}
+	if q.Have == t.Digest {
+		t = &subjects.Trust{V: subjects.Version, Digest: t.Digest, Same: true}
+	}
+	if t.MorePeers {
+		p.log.Error().Int("peers", len(t.Peers)).Msg("too many trusted peers, proxies do not know all of them")
+	}
+	return p.answered(verb, t.Encode())
+}
