@@ -55,6 +55,10 @@ versions:
     go list -m -f '{{ "{{" }}if not .Main}}{{ "{{" }}.Path}} {{ "{{" }}.Version}}{{ "{{" }}end}}' all
     sed -nE 's/^\s*(tool \S+|npm install -g) (\S+@\S+)$/\2/p' .ci/run
 
+# readings of the structure: lines, widest types, interfaces, unused names, repeated passages
+shape *ARGS:
+    go run ./cmd/shape {{ ARGS }}
+
 # the race detector, slow
 race:
     go test -race ./subjects ./overlay/... ./manager/... ./dnsagent/... ./nodeagent/... ./monitor/...
