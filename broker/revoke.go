@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"thor/identity"
+	"thor/identity/atomicfile"
 	"thor/overlay/audit"
 	"thor/subjects"
 )
@@ -69,30 +70,14 @@ func (b *Broker) takeList(data []byte) (changed bool, err error) {
 	held := creds.Revocations().PEM()
 	if old, rerr := os.ReadFile(b.listFile()); rerr != nil || !bytes.Equal(old, held) {
 		// In force it is already; a failure to store costs only after a restart.
-		err = errors.Join(err, replaceFile(b.listFile(), held))
+		if werr := atomicfile.Write(b.listFile(), held, 0o600); werr != nil {
+			err = errors.Join(err, fmt.Errorf("store %s: %w", filepath.Base(b.listFile()), werr))
+		}
 	}
 	for _, l := range creds.Revocations().Lists() {
 		b.log.Info().Str("issuer", l.Issuer).Str("number", l.Number).Int("revoked", l.Entries).Msg("revocation list in force")
 	}
 	return true, err
-}
-
-// replaceFile writes a file that is, after a crash, either the old or the new one.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return fmt.Errorf("store %s: %w", filepath.Base(path), err)
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("store %s: %w", filepath.Base(path), err)
-	}
-	return nil
 }
 
 // listFromWire handles thor.crl.<sender>. Who published it does not matter: the

@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"thor/identity/atomicfile"
 )
 
 // DefaultValidity is the life of a node's certificate. It is short because the
@@ -132,13 +134,13 @@ func create(dir, domain string, o InitOptions) (*Authority, error) {
 	if err := os.MkdirAll(a.path(dirIssued), 0o700); err != nil {
 		return nil, fmt.Errorf("make the index of certificates: %w", err)
 	}
-	if err := writeFile(a.path(fileKey), keyPEM, 0o600); err != nil {
+	if err := atomicfile.Write(a.path(fileKey), keyPEM, 0o600); err != nil {
 		return nil, fmt.Errorf("write the authority's key: %w", err)
 	}
 	if _, err := a.writeCRL(nil, big.NewInt(1)); err != nil {
 		return nil, err
 	}
-	if err := writeFile(a.path(fileCert), a.CertificatePEM(), 0o644); err != nil {
+	if err := atomicfile.Write(a.path(fileCert), a.CertificatePEM(), 0o644); err != nil {
 		return nil, fmt.Errorf("write the authority's certificate: %w", err)
 	}
 	return a, nil

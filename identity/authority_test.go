@@ -458,3 +458,19 @@ func TestProcessesShareAnAuthorityWithoutLosingARevocation(t *testing.T) {
 		t.Errorf("left behind: %q, %v", left, err)
 	}
 }
+
+func TestFailedInitIsNoAuthority(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ca")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "issued"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := identity.Init(dir, "example.net", identity.InitOptions{}); err == nil {
+		t.Fatal("made without an index")
+	}
+	if _, err := identity.Open(dir); !errors.Is(err, identity.ErrFile) {
+		t.Error(err)
+	}
+}

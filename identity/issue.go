@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"thor/identity/atomicfile"
 	"thor/subjects"
 )
 
@@ -110,7 +111,7 @@ func (a *Authority) issue(r Request) (certificate, key []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
 	certificate = certPEM(der)
-	if err := writeFile(a.issuedPath(serialText(leaf.SerialNumber)+certSuffix), certificate, 0o644); err != nil {
+	if err := atomicfile.Write(a.issuedPath(serialText(leaf.SerialNumber)+certSuffix), certificate, 0o644); err != nil {
 		return nil, nil, fmt.Errorf("note the certificate of %s: %w", r.Node, err)
 	}
 	return certificate, key, nil

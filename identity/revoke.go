@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/big"
 	"time"
+
+	"thor/identity/atomicfile"
 )
 
 // Revoke revokes one certificate by its serial (hex, with or without colons),
@@ -92,7 +94,7 @@ func (a *Authority) writeCRL(entries []x509.RevocationListEntry, number *big.Int
 	if err != nil {
 		return nil, fmt.Errorf("sign the revocation list: %w", err)
 	}
-	if err := writeFile(a.path(fileCRL), pem.EncodeToMemory(&pem.Block{Type: pemCRL, Bytes: der}), 0o644); err != nil {
+	if err := atomicfile.Write(a.path(fileCRL), pem.EncodeToMemory(&pem.Block{Type: pemCRL, Bytes: der}), 0o644); err != nil {
 		return nil, fmt.Errorf("write the revocation list: %w", err)
 	}
 	return der, nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -227,23 +226,5 @@ func (f *factsFile) write(ws []*subjects.Identity) error {
 	if b = append(b, '\n'); err == nil && bytes.Equal(old, b) {
 		return nil
 	}
-	return replaceFile(f.path, b)
-}
-
-// replaceFile writes a file whole: after a crash it is the old or the new one.
-func replaceFile(path string, data []byte) error {
-	dir, name := filepath.Split(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	t, err := os.CreateTemp(dir, "."+name+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(t.Name())
-	_, err = t.Write(data)
-	if err = errors.Join(err, t.Sync(), t.Close()); err != nil {
-		return err
-	}
-	return os.Rename(t.Name(), path)
+	return writeState(f.path, b)
 }

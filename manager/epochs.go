@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"thor/identity/atomicfile"
 	"thor/subjects"
 )
 
@@ -52,7 +53,7 @@ func (f *epochFile) mark() subjects.Mark {
 	return subjects.Mark{Epoch: f.have.Epoch, Generation: f.have.Ceiling}
 }
 
-// keep stores a claim before it is made: written whole, synced, renamed.
+// keep stores a claim before it is made.
 func (f *epochFile) keep(epoch, ceiling uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -65,9 +66,17 @@ func (f *epochFile) keep(epoch, ceiling uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(f.path, append(b, '\n')); err != nil {
+	if err := writeState(f.path, append(b, '\n')); err != nil {
 		return err
 	}
 	f.have = r
 	return nil
+}
+
+// writeState replaces a file of the state directory, which is made if need be.
+func writeState(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return atomicfile.Write(path, data, 0o600)
 }

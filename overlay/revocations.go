@@ -104,7 +104,7 @@ func (n *Node) saveLists() {
 	n.working.Go(func() {
 		n.listsMu.Lock()
 		defer n.listsMu.Unlock()
-		if err := n.store.replace(listsFile, "", held); err != nil {
+		if err := n.store.write(listsFile, held); err != nil {
 			n.log.Error().Err(fmt.Errorf("save revocation lists: %w", err)).Msg("revocation lists not stored: they are asked for again")
 		}
 	})

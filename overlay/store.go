@@ -12,12 +12,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"thor/identity/atomicfile"
 	"thor/subjects"
 )
 
-// A store is the directory that survives the process. Each file is replaced as a
-// whole, so that a crash leaves the old one or the new one. The zero value
-// keeps nothing.
+// A store is the directory that survives the process. The zero value keeps
+// nothing.
 type store struct{ dir string }
 
 // Names in the directory. statusFile holds two lines of JSON: a fileHead and the
@@ -54,17 +54,11 @@ func (s store) open() error {
 	if err := os.MkdirAll(s.dir, 0o750); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	for _, name := range []string{statusFile, drainFile} {
-		left, _ := filepath.Glob(filepath.Join(s.dir, temporary(name))) // best effort
-		for _, f := range left {
-			_ = os.Remove(f)
-		}
+	for _, name := range []string{statusFile, drainFile, listsFile} {
+		atomicfile.RemoveTemporary(filepath.Join(s.dir, name))
 	}
 	return nil
 }
-
-// temporary is the pattern of the files that become name.
-func temporary(name string) string { return "." + name + ".*" }
 
 // saveStatus keeps encoded and moves the copy before it aside.
 func (s store) saveStatus(encoded []byte, now time.Time) error {
@@ -78,10 +72,36 @@ func (s store) saveStatus(encoded []byte, now time.Time) error {
 		return fmt.Errorf("save status: %w", err)
 	}
 	b := bytes.Join([][]byte{head, encoded, nil}, []byte("\n"))
-	if err := s.replace(statusFile, olderFile, b); err != nil {
+	if err := s.keepOlder(); err != nil {
+		return fmt.Errorf("save status: %w", err)
+	}
+	if err := s.write(statusFile, b); err != nil {
 		return fmt.Errorf("save status: %w", err)
 	}
 	return nil
+}
+
+// write replaces a file.
+func (s store) write(name string, b []byte) error {
+	return atomicfile.Write(filepath.Join(s.dir, name), b, 0o600)
+}
+
+// keepOlder makes the newest copy the older one too: a hard link, so that a process
+// killed before the next copy is written leaves the newest in place.
+func (s store) keepOlder() error {
+	path, link, older := filepath.Join(s.dir, statusFile), filepath.Join(s.dir, "."+olderFile), filepath.Join(s.dir, olderFile)
+	_ = os.Remove(link)
+	err := os.Link(path, link)
+	switch {
+	case err == nil:
+		defer os.Remove(link) // rename leaves it if both are one file already
+		return os.Rename(link, older)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, fs.ErrPermission): // a file system without links
+		return os.Rename(path, older)
+	}
+	return err
 }
 
 // loadStatus finds the newest good copy of a status of domain. All that is wrong
@@ -154,7 +174,7 @@ func (s store) saveDrains(roles []subjects.Role) error {
 	if err != nil {
 		return fmt.Errorf("keep drain: %w", err)
 	}
-	if err := s.replace(drainFile, "", append(b, '\n')); err != nil {
+	if err := s.write(drainFile, append(b, '\n')); err != nil {
 		return fmt.Errorf("keep drain: %w", err)
 	}
 	return nil
@@ -194,48 +214,6 @@ func (s store) loadDrains() (roles []subjects.Role, err error) {
 		roles = append(roles, r)
 	}
 	return roles, errors.Join(faults...)
-}
-
-// replace writes b as name; what was there becomes older, unless that is "".
-func (s store) replace(name, older string, b []byte) error {
-	path := filepath.Join(s.dir, name)
-	f, err := os.CreateTemp(s.dir, temporary(name))
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil && older != "" {
-		if err = os.Rename(path, filepath.Join(s.dir, older)); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // it may be renamed already
-		return err
-	}
-	return s.syncDir()
-}
-
-// syncDir makes renames survive a power cut.
-func (s store) syncDir() error {
-	d, err := os.Open(s.dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if e := d.Close(); err == nil {
-		err = e
-	}
-	return err
 }
 
 // ForgetStatus removes the status that an earlier run of a process kept in its

@@ -60,12 +60,10 @@ func nothingLeftBehind(t *testing.T, s store) {
 
 func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
 	s := store{t.TempDir()}
-	for _, name := range []string{statusFile, drainFile} {
-		f, err := os.CreateTemp(s.dir, temporary(name))
-		if err != nil {
+	for _, name := range []string{statusFile, drainFile, listsFile} {
+		if err := os.WriteFile(filepath.Join(s.dir, "."+name+"4711"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f.Close()
 	}
 	if err := s.saveDrains([]subjects.Role{"sip_proxy"}); err != nil {
 		t.Fatal(err)
@@ -76,6 +74,31 @@ func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
 	nothingLeftBehind(t, s)
 	if got, err := s.loadDrains(); err != nil || len(got) != 1 {
 		t.Errorf("%v %v", got, err)
+	}
+}
+
+// A process killed after the first of two steps of saveStatus leaves what it had.
+func TestCutShortSaveLosesNothing(t *testing.T) {
+	h, s := newHistory(generations(1, 1, 2)...), store{t.TempDir()}
+	for _, st := range h.statuses {
+		if err := s.saveStatus(st.Encode(), t0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := s.keepOlder(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nothingLeftBehind(t, s)
+	newest := h.statuses[len(h.statuses)-1]
+	if got, _, _, err := s.loadStatus("example.net"); err != nil || got.Mark() != newest.Mark() {
+		t.Errorf("%v %v", got, err)
+	}
+	for _, name := range []string{statusFile, olderFile} {
+		if got, _, _, err := s.readStatus(name, "example.net"); err != nil || got.Mark() != newest.Mark() {
+			t.Errorf("%s: %v %v", name, got, err)
+		}
 	}
 }
 

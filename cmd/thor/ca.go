@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thor/identity"
+	"thor/identity/atomicfile"
 	"thor/overlay/audit"
 	"thor/subjects"
 )
@@ -206,29 +207,14 @@ func absent(path string) error {
 }
 
 func writePair(cmd *cobra.Command, path string, cert, key []byte) error {
-	if err := writeFile(path+".key", key, 0o600); err != nil {
+	if err := atomicfile.Write(path+".key", key, 0o600); err != nil {
 		return err
 	}
-	if err := writeFile(path+".crt", cert, 0o644); err != nil {
+	if err := atomicfile.Write(path+".crt", cert, 0o644); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s.crt\n%s.key\n", path, path)
 	return err
-}
-
-// writeFile replaces a file as a whole or not at all.
-func writeFile(path string, data []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 func newCARevoke() *cobra.Command {

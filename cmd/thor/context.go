@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"thor/identity/atomicfile"
 	"thor/subjects"
 )
 
@@ -94,5 +95,5 @@ func writeContext(r *reach, name string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
 	}
-	return path, writeFile(path, append(b, '\n'), 0o600)
+	return path, atomicfile.Write(path, append(b, '\n'), 0o600)
 }

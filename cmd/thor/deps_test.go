@@ -15,7 +15,7 @@ var arrows = []struct {
 	why    string
 }{
 	{"subjects", []string{"."}, []string{"thor/subjects"}, "the wire's vocabulary is a contract: the standard library only"},
-	{"identity", []string{"."}, []string{"thor/identity", "thor/subjects"}, "certificates know names, and nothing else of thor"},
+	{"identity", []string{"."}, []string{"thor/identity", "thor/subjects", "github.com/google/renameio"}, "certificates know names, and nothing else of thor"},
 	{"overlay/lookup", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/subjects", "github.com/cespare/xxhash"}, "who serves a key is a pure function of the members"},
 	{"overlay/audit", []string{"."}, []string{"thor/subjects", "github.com/rs/zerolog", "github.com/coreos/go-systemd/v22/journal"}, "every daemon writes audit entries: they bring nothing along"},
 	{"overlay", []string{"github.com/nats-io/nats-server"}, nil, "a third-party member must not carry a broker"},

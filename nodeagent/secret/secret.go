@@ -9,10 +9,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
+
+	"thor/identity/atomicfile"
 )
 
 // Header is the name of the HTTP header that holds nonce and MAC.
@@ -91,19 +92,7 @@ func Load(path string, gid int) (*Key, error) {
 func create(path string, gid int) error {
 	var raw [sha256.Size]byte
 	_, _ = rand.Read(raw[:]) // never fails
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = fmt.Fprintf(f, form, hex.EncodeToString(raw[:]))
-	if err == nil && gid >= 0 {
-		err = f.Chown(-1, gid)
-	}
-	if err = errors.Join(err, f.Chmod(0o640), f.Close()); err != nil {
-		return err
-	}
-	return os.Link(f.Name(), path)
+	return atomicfile.Create(path, fmt.Appendf(nil, form, hex.EncodeToString(raw[:])), gid, 0o640)
 }
 
 // MAC is what proves the text, SHA-256 in hexadecimal digits.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"thor/identity"
+	"thor/identity/atomicfile"
 	"thor/subjects"
 )
 
@@ -92,9 +93,9 @@ func (l *layout) certificate(dir, node string, addr netip.Addr, roles ...subject
 		return fmt.Errorf("certificate of %s: %w", node, err)
 	}
 	return errors.Join(
-		writeFile(filepath.Join(dir, "node.key"), key, 0o600),
-		writeFile(filepath.Join(dir, "node.crt"), cert, 0o644),
-		writeFile(filepath.Join(dir, "ca.crt"), l.ca.CertificatePEM(), 0o644))
+		atomicfile.Write(filepath.Join(dir, "node.key"), key, 0o600),
+		atomicfile.Write(filepath.Join(dir, "node.crt"), cert, 0o644),
+		atomicfile.Write(filepath.Join(dir, "ca.crt"), l.ca.CertificatePEM(), 0o644))
 }
 
 func quoted(ss []string) string {
@@ -108,7 +109,7 @@ func quoted(ss []string) string {
 // daemon adds a child that runs a subcommand of thor.
 func (l *layout) daemon(rank int, name, command string, role subjects.Role, toml string) error {
 	cfg := filepath.Join(l.Dir, name, "thor.toml")
-	if err := writeFile(cfg, []byte(toml), 0o600); err != nil {
+	if err := atomicfile.Write(cfg, []byte(toml), 0o600); err != nil {
 		return err
 	}
 	l.children = append(l.children, &child{
@@ -229,7 +230,7 @@ func (l *layout) database() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(l.Dir, "database1", "password"), []byte(password+"\n"), 0o600); err != nil {
+	if err := atomicfile.Write(filepath.Join(l.Dir, "database1", "password"), []byte(password+"\n"), 0o600); err != nil {
 		return err
 	}
 	uri := fmt.Sprintf("mysql://thor@%s:%d/thor", a, port)
@@ -255,7 +256,7 @@ func (l *layout) provisioning() error {
 		return err
 	}
 	l.net.SOAP = &SOAP{URL: fmt.Sprintf("https://%s:%d/", a, port), User: "admin", PasswordFile: filepath.Join(l.Dir, name, "password")}
-	if err := writeFile(l.net.SOAP.PasswordFile, []byte(rand.Text()+"\n"), 0o600); err != nil {
+	if err := atomicfile.Write(l.net.SOAP.PasswordFile, []byte(rand.Text()+"\n"), 0o600); err != nil {
 		return err
 	}
 	return l.daemon(1, name, "provisioning", subjects.ProvisioningServer,
@@ -275,7 +276,7 @@ func (l *layout) mariadb(server, install string, a netip.Addr, port int, passwor
 	sql := fmt.Sprintf("DELETE FROM mysql.global_priv WHERE User IN ('', 'root') AND Host <> 'localhost';\nFLUSH PRIVILEGES;\n"+
 		"CREATE DATABASE IF NOT EXISTS thor;\nCREATE OR REPLACE USER 'thor'@'%%' IDENTIFIED BY '%s';\nGRANT ALL ON thor.* TO 'thor'@'%%';\n", password)
 	init := filepath.Join(dir, "init.sql")
-	if err := writeFile(init, []byte(sql), 0o600); err != nil {
+	if err := atomicfile.Write(init, []byte(sql), 0o600); err != nil {
 		return err
 	}
 	err := l.service("mariadb", "database1", subjects.Database, syscall.SIGTERM, server, "--no-defaults", me, "--datadir="+data,

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"thor/deploy/examples/kamailio"
+	"thor/identity/atomicfile"
 	"thor/nodeagent/secret"
 	"thor/subjects"
 )
@@ -74,7 +75,7 @@ func (l *layout) sipServer() (program string, kind sipServer) {
 	_, err = secret.Load(file+".secret", -1)
 	cfg, cerr := kamailioConfig(l.addr(20, 1), file+".secret")
 	if err = errors.Join(err, cerr); err == nil {
-		err = writeFile(file, []byte(cfg), 0o600)
+		err = atomicfile.Write(file, []byte(cfg), 0o600)
 	}
 	if err == nil {
 		err = exec.Command(program, "-c", "-f", file).Run()
@@ -112,7 +113,7 @@ func (l *layout) sip(name, node, program string, kind sipServer, a netip.Addr) e
 			return err
 		}
 	}
-	return writeFile(file, []byte(cfg), 0o600)
+	return atomicfile.Write(file, []byte(cfg), 0o600)
 }
 
 // bareConfig answers OPTIONS, and 404 to the rest: enough to be checked.
