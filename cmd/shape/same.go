@@ -11,7 +11,7 @@ import (
 )
 
 // sameNodes is how many nodes of syntax a passage has at least.
-const sameNodes = 70
+const sameNodes = 40
 
 // A passage is a run of statements in one block.
 type passage struct {
