@@ -1,0 +1,133 @@
+package subjects_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"thor/subjects"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestWireBytes compares one sample of each message, all fields set, with the
+// bytes that other versions and other languages expect.
+func TestWireBytes(t *testing.T) {
+	at := time.Date(2026, 11, 24, 1, 2, 3, 4_000_000, time.UTC)
+	addr := netip.MustParseAddr("192.0.2.1")
+	table := subjects.Lookup{Bits: 18, Digest: "0123456789abcdef"}
+	m := subjects.Member{
+		Node: "n1", Addresses: []netip.Addr{addr}, State: subjects.Suspect, Reason: "silent", Priority: 10, Weight: 100,
+		Since: at, Version: "1.2", Plain: true, Attrs: subjects.Attrs{"port": "5060"},
+	}
+	s := &subjects.Status{
+		V: 1, Domain: "example.net", Epoch: 3, Generation: 17, Manager: "m1", Time: at,
+		Roles:    map[subjects.Role][]subjects.Member{"sip_proxy": {m}},
+		Departed: []subjects.Departed{{Node: "n2", Addresses: []netip.Addr{addr}, Until: at}},
+		Lookup:   map[subjects.Role]subjects.Lookup{"sip_proxy": table},
+	}
+	before := &subjects.Status{V: 1, Domain: "example.net", Epoch: 3, Generation: 16, Roles: map[subjects.Role][]subjects.Member{
+		"media_relay": {m},
+	}, Departed: []subjects.Departed{{Node: "n3", Addresses: []netip.Addr{addr}, Until: at}}, Lookup: map[subjects.Role]subjects.Lookup{"media_relay": table}}
+	identity := &subjects.Identity{
+		V: 1, Broker: "b1", Node: "n1", Serial: "0a", Issuer: "0b", NotAfter: at, Roles: []subjects.Role{"sip_proxy"},
+		Addresses: []netip.Addr{addr}, Bounds: map[subjects.Role]subjects.Bound{"sip_proxy": {Weight: 200, Priority: 5}},
+	}
+	found, err := json.Marshal(subjects.Found{
+		Key: "alice@example.net", Slot: 5, Owner: "n1", Heir: "n2", Residence: "n3", Epoch: 3, Generation: 17,
+		OwnerAddress: addr, HeirAddress: addr, ResidenceAddress: addr,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, err := json.Marshal(subjects.Found{Key: "alice@example.net", Owner: "n1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "wire", []sample{
+		{"Announcement", (&subjects.Announcement{
+			V: 1, Node: "n1", Role: "sip_proxy", Boot: "b00t", Seq: 7, Addresses: []netip.Addr{addr}, State: subjects.Draining, Reason: "an operator",
+			Priority: 10, Weight: 100, Version: "1.2", Seen: &subjects.Mark{Epoch: 3, Generation: 17}, Via: "b1#4", Attrs: subjects.Attrs{"port": "5060"},
+		}).Encode()},
+		{"Status", s.Encode()},
+		{"empty Status", (&subjects.Status{V: 1, Roles: map[subjects.Role][]subjects.Member{}}).Encode()},
+		{"Delta", subjects.Diff(before, s).Encode()},
+		{"RoleView", s.View("sip_proxy").Encode()},
+		{"Tick", (&subjects.Tick{
+			V: 1, Epoch: 3, Generation: 17, Digest: subjects.Digest(s.Encode()), Manager: "m1", Time: at, Counts: s.Counts(), Lookup: s.Lookup,
+		}).Encode()},
+		{"SnapshotRequest", (&subjects.SnapshotRequest{V: 1, AtLeast: &subjects.Mark{Epoch: 3, Generation: 17}}).Encode()},
+		{"Lease", (&subjects.Lease{V: 1, Manager: "m1", Boot: "b00t", Via: "b1#4", Epoch: 3, Ceiling: 1000, Time: at}).Encode()},
+		{"Event", (&subjects.Event{V: 1, Time: at, Kind: subjects.EventJoin, Role: "sip_proxy", Node: "n1", Detail: "back", Epoch: 3, Generation: 17}).Encode()},
+		{"Revoked", (&subjects.Revoked{V: 1, Node: "n1", Boot: "b00t", Serial: "0a"}).Encode()},
+		{"Cut", (&subjects.Cut{V: 1, Node: "n1", Reason: "too many messages", Refused: 60}).Encode()},
+		{"Reply", (&subjects.Reply{V: 1, Code: subjects.ErrorFailed, Text: "no", Data: []byte(`{"a":1}`)}).Encode()},
+		{"Identity", identity.Encode()},
+		{"ListRequest", (&subjects.ListRequest{V: 1, Held: []string{"00ff"}}).Encode()},
+		{"LookupRequest", (&subjects.LookupRequest{V: 1, Role: "sip_proxy", Keys: []string{"alice@example.net"}}).Encode()},
+		{"Found", found},
+		{"Found, nothing but the owner", alone},
+		{"Subscriber", (&subjects.Subscriber{
+			V: 1, Key: "alice@example.net", Revision: 9, Deleted: true, AliasOf: "bob@example.net", Served: true, Username: "alice", Domain: "example.net",
+			HA1: "00", HA1B: "11", FirstName: "Alice", LastName: "A", Email: "alice@example.org", Timezone: "Europe/Amsterdam", RPID: "31", Region: "eu",
+			Quickdial: "1", Prepaid: true, Quota: 2, CallLimit: 3, Timeout: 30, Owner: 4, Customer: 5, Reseller: 6, Groups: []string{"pstn"},
+			Aliases: []string{"a@example.net"}, Diversions: map[string]string{"FUNC": "sip:b@example.net"}, Barring: []string{"00"}, Reject: []string{"sip:x@example.org"},
+			Accept: &subjects.SubscriberAccept{
+				Persistent: []subjects.SubscriberAcceptRule{{Start: "08:00", Stop: "18:00", Days: 31, Groups: []string{"work"}}},
+				Temporary:  &subjects.SubscriberTemporary{Groups: []string{"friends"}, Until: 1},
+				Members:    map[string][]string{"work": {"sip:c@example.net"}},
+			},
+			ACL: []string{"192.0.2.0/24"}, Mailbox: "7", Properties: map[string]string{"k": "v"},
+		}).Encode()},
+		{"SubscriberNotice", (&subjects.SubscriberNotice{V: 1, Key: "a@example.net", Revision: 9, Deleted: true, From: "p1"}).Encode()},
+		{"SubscriberHeld", (&subjects.SubscriberHeld{V: 1, Key: "a@example.net", Revision: 9}).Encode()},
+		{"SubscriberRequest", (&subjects.SubscriberRequest{V: 1, Key: "a@example.net", Least: 9}).Encode()},
+		{"ChangesRequest", (&subjects.ChangesRequest{V: 1, Since: 9}).Encode()},
+		{"ChangedKeys", (&subjects.ChangedKeys{V: 1, Keys: []string{"a@example.net"}, Through: 9, All: true, Revisions: []uint64{8}}).Encode()},
+		{"HandoverNotice", (&subjects.HandoverNotice{V: 1, Keys: []string{"a@example.net"}}).Encode()},
+		{"NodeStatistics", (&subjects.NodeStatistics{V: 1, Roles: map[subjects.Role]subjects.RoleStatistics{"sip_proxy": {subjects.OnlineAccounts: {"example.net": 3}}}}).Encode()},
+		{"LocationsRequest", (&subjects.LocationsRequest{V: 1, Keys: []string{"a@example.net"}}).Encode()},
+		{"Locations", (&subjects.Locations{V: 1, Contacts: map[string][]subjects.Contact{"a@example.net": {
+			{Address: "10.0.0.1", Port: 5060, PublicAddress: "192.0.2.1", PublicPort: 5061, Expires: 60, UserAgent: "x <&>", Transport: "udp"},
+		}}}).Encode()},
+		{"TrustRequest", (&subjects.TrustRequest{V: 1, Have: "abc"}).Encode()},
+		{"Trust", (&subjects.Trust{
+			V: 1, Digest: "abc", Same: true, Peers: []subjects.TrustedPeer{{Network: "192.0.2.0/24", Blocked: true, Transit: true}},
+			Domains: []string{"example.net"}, MorePeers: true, MoreDomains: true,
+		}).Encode()},
+	})
+}
+
+type sample struct {
+	name string
+	wire []byte
+}
+
+func golden(t *testing.T, name string, samples []sample) {
+	t.Helper()
+	var b bytes.Buffer
+	for _, s := range samples {
+		b.WriteString(s.name + "\n" + string(s.wire) + "\n\n")
+	}
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(b.Bytes(), want) {
+		t.Errorf("the wire changed:\n%s\nwant\n%s", b.Bytes(), want)
+	}
+}
