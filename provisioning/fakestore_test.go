@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"thor/overlay/subscriber"
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 	"thor/subjects"
@@ -644,15 +645,15 @@ func (f fakeCustomers) Properties(_ context.Context, _ ngnpro.Viewer, id int) ([
 	return f.properties[id], nil
 }
 
-func (f fakePushes) Subscriber(context.Context, string) (*subjects.Subscriber, error) {
+func (f fakePushes) Subscriber(context.Context, string) (*subscriber.Profile, error) {
 	return nil, f.fail
 }
 
-func (f fakePushes) Changes(context.Context, uint64) (*subjects.ChangedKeys, error) {
+func (f fakePushes) Changes(context.Context, uint64) (*subscriber.ChangedKeys, error) {
 	return nil, f.fail
 }
 
 func (f fakePushes) Pending(context.Context, int) (provisioning.Notices, error) { return nil, f.fail }
 func (f fakePushes) Acknowledge(context.Context, provisioning.Notices) error    { return f.fail }
 
-func (f fakePushes) Trust(context.Context) (*subjects.Trust, error) { return nil, f.fail }
+func (f fakePushes) Trust(context.Context) (*subscriber.Trust, error) { return nil, f.fail }

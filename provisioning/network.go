@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"thor/overlay"
+	"thor/overlay/subscriber"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/push"
 	"thor/subjects"
@@ -261,8 +262,8 @@ type sipIDsIn struct {
 // deviceLocations answers for each subscriber in the order asked; what the
 // caller does not see has no devices.
 func deviceLocations(c *call, in *sipIDsIn) ([]ngnpro.DeviceLocations, error) {
-	if len(in.IDs) > subjects.MaxKeys {
-		return nil, ngnpro.ErrInvalid.With("sipIds has more than %d items", subjects.MaxKeys)
+	if len(in.IDs) > subscriber.MaxKeys {
+		return nil, ngnpro.ErrInvalid.With("sipIds has more than %d items", subscriber.MaxKeys)
 	}
 	out := make([]ngnpro.DeviceLocations, len(in.IDs))
 	var ask []string

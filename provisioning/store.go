@@ -3,8 +3,8 @@ package provisioning
 import (
 	"context"
 
+	"thor/overlay/subscriber"
 	"thor/provisioning/ngnpro"
-	"thor/subjects"
 )
 
 // Records are all that is kept in the central database, by its kinds. Their errors
@@ -30,7 +30,7 @@ type Records struct {
 }
 
 // Notices are the subscribers whose profile a call changed.
-type Notices = []subjects.SubscriberNotice
+type Notices = []subscriber.Notice
 
 // Domains are SIP domains.
 type Domains interface {
@@ -139,11 +139,11 @@ type Customers interface {
 type Pushes interface {
 	// Subscriber is the profile of key: an account, an alias, or one that is
 	// marked deleted, with the revision of its deletion (0: it never was).
-	Subscriber(ctx context.Context, key string) (*subjects.Subscriber, error)
+	Subscriber(ctx context.Context, key string) (*subscriber.Profile, error)
 	// Changes lists the keys changed after revision since.
-	Changes(ctx context.Context, since uint64) (*subjects.ChangedKeys, error)
+	Changes(ctx context.Context, since uint64) (*subscriber.ChangedKeys, error)
 	// Trust is whom proxies trust, and which domains are served.
-	Trust(ctx context.Context) (*subjects.Trust, error)
+	Trust(ctx context.Context) (*subscriber.Trust, error)
 	// Pending lists pushes that nobody has acknowledged, the oldest first.
 	Pending(ctx context.Context, limit int) (Notices, error)
 	// Acknowledge ends the pushes of these keys up to their revisions.

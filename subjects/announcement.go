@@ -45,7 +45,7 @@ func (m Mark) MarshalJSON() ([]byte, error) { return json.Marshal([2]uint64{m.Ep
 func (m *Mark) UnmarshalJSON(b []byte) error {
 	var p []uint64
 	if err := json.Unmarshal(b, &p); err != nil || len(p) != 2 {
-		return bad(CodeType, "a mark is [epoch, generation]")
+		return Bad(CodeType, "a mark is [epoch, generation]")
 	}
 	m.Epoch, m.Generation = p[0], p[1]
 	return nil
@@ -61,7 +61,7 @@ func (a *Attrs) UnmarshalJSON(b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
 	if err := d.Decode(&raw); err != nil {
-		return bad(CodeType, "attrs is not an object")
+		return Bad(CodeType, "attrs is not an object")
 	}
 	if raw == nil {
 		*a = nil
@@ -81,22 +81,26 @@ func (a *Attrs) UnmarshalJSON(b []byte) error {
 			}
 		case nil:
 		default:
-			return bad(CodeType, "attribute %q is not a plain value", clip(k))
+			return Bad(CodeType, "attribute %q is not a plain value", clip(k))
 		}
 	}
 	*a = m
 	return nil
 }
 
+// AttrPort is the attribute by which a member says at which port it serves, in
+// decimal: an event server its clients, a name server its questions.
+const AttrPort = "port"
+
 func (a Attrs) check() error {
 	if len(a) > MaxAttrs {
-		return bad(CodeRange, "%d attributes, %d allowed", len(a), MaxAttrs)
+		return Bad(CodeRange, "%d attributes, %d allowed", len(a), MaxAttrs)
 	}
 	for _, k := range slices.Sorted(maps.Keys(a)) {
 		if !attrName(k) {
-			return bad(CodeText, "attribute name %q", clip(k))
+			return Bad(CodeText, "attribute name %q", clip(k))
 		}
-		if err := text("attribute "+k, a[k], MaxAttrValue); err != nil {
+		if err := CheckText("attribute "+k, a[k], MaxAttrValue); err != nil {
 			return err
 		}
 	}
@@ -146,7 +150,7 @@ const DefaultWeight = 100
 func (a *Announcement) Plain() bool { return a.Boot == "" || a.Seq == 0 }
 
 // Encode returns the wire form. It does not check a.
-func (a *Announcement) Encode() []byte { return encode(a) }
+func (a *Announcement) Encode() []byte { return Encode(a) }
 
 // Check returns a BadMessage if a breaks a rule of the wire.
 func (a *Announcement) Check() error {
@@ -154,13 +158,13 @@ func (a *Announcement) Check() error {
 		return err
 	}
 	if _, err := ParseNodeID(string(a.Node)); err != nil {
-		return bad(CodeName, "%v", err)
+		return Bad(CodeName, "%v", err)
 	}
 	if _, err := ParseRole(string(a.Role)); err != nil {
-		return bad(CodeName, "%v", err)
+		return Bad(CodeName, "%v", err)
 	}
 	if a.Role == Operator {
-		return bad(CodeName, "%s is a permission, not a service to announce", Operator)
+		return Bad(CodeName, "%s is a permission, not a service to announce", Operator)
 	}
 	if err := checkAddresses(a.Addresses); err != nil {
 		return err
@@ -168,19 +172,19 @@ func (a *Announcement) Check() error {
 	switch a.State {
 	case "", Up, Down, Draining, Leave:
 	default:
-		return bad(CodeState, "state %q", clip(string(a.State)))
+		return Bad(CodeState, "state %q", clip(string(a.State)))
 	}
 	if a.Priority < 0 || a.Priority > MaxPriority || a.Weight < 0 || a.Weight > MaxWeight {
-		return bad(CodeRange, "priority and weight are 0 to %d", MaxWeight)
+		return Bad(CodeRange, "priority and weight are 0 to %d", MaxWeight)
 	}
 	if a.Seq > MaxNumber || a.Seen != nil && !a.Seen.Sane() {
-		return bad(CodeRange, "a number above 2^53")
+		return Bad(CodeRange, "a number above 2^53")
 	}
 	for _, f := range []struct {
 		name, s string
 		max     int
 	}{{"boot", a.Boot, 64}, {"reason", a.Reason, MaxReason}, {"version", a.Version, 64}, {"via", a.Via, 128}} {
-		if err := text(f.name, f.s, f.max); err != nil {
+		if err := CheckText(f.name, f.s, f.max); err != nil {
 			return err
 		}
 	}
@@ -189,7 +193,7 @@ func (a *Announcement) Check() error {
 
 func checkAddresses(as []netip.Addr) error {
 	if len(as) == 0 || len(as) > MaxAddresses {
-		return bad(CodeAddress, "%d addresses, 1 to %d allowed", len(as), MaxAddresses)
+		return Bad(CodeAddress, "%d addresses, 1 to %d allowed", len(as), MaxAddresses)
 	}
 	for i, a := range as {
 		if err := checkAddress(a, as[:i]); err != nil {
@@ -203,9 +207,9 @@ func checkAddress(a netip.Addr, before []netip.Addr) error {
 	switch {
 	case !a.IsValid(), a.IsUnspecified(), a.IsMulticast(), a.Is4In6(), a.Zone() != "",
 		a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return bad(CodeAddress, "%q cannot be a member's address", a)
+		return Bad(CodeAddress, "%q cannot be a member's address", a)
 	case slices.Contains(before, a):
-		return bad(CodeAddress, "%s twice", a)
+		return Bad(CodeAddress, "%s twice", a)
 	}
 	return nil
 }
@@ -216,17 +220,17 @@ func checkAddress(a netip.Addr, before []netip.Addr) error {
 func ParseAnnouncement(subject string, b []byte) (*Announcement, error) {
 	role, node, err := ParsePresence(subject)
 	if err != nil {
-		return nil, bad(CodeName, "%v", err)
+		return nil, Bad(CodeName, "%v", err)
 	}
 	var a Announcement
-	if err := decode(b, MaxAnnouncement, &a); err != nil {
+	if err := Decode(b, MaxAnnouncement, &a); err != nil {
 		return nil, err
 	}
 	if err := a.Check(); err != nil {
 		return nil, err
 	}
 	if a.Role != role || a.Node != node {
-		return nil, bad(CodeForeign, "%s as %s said on the subject of %s as %s", a.Node, a.Role, node, role)
+		return nil, Bad(CodeForeign, "%s as %s said on the subject of %s as %s", a.Node, a.Role, node, role)
 	}
 	return &a, nil
 }

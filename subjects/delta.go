@@ -111,10 +111,10 @@ func (d *Delta) Encode() []byte {
 			c.Changes[i].Member = &n
 		}
 	}
-	b := encode(&c)
+	b := Encode(&c)
 	if len(b) > MaxDelta {
 		c.Changes, c.Gone, c.Forgotten, c.Lookup, c.Reload = nil, nil, nil, nil, true
-		b = encode(&c)
+		b = Encode(&c)
 	}
 	return b
 }
@@ -122,18 +122,18 @@ func (d *Delta) Encode() []byte {
 // ParseDelta decodes and checks a delta.
 func ParseDelta(b []byte) (*Delta, error) {
 	var d Delta
-	if err := decode(b, MaxDelta, &d); err != nil {
+	if err := Decode(b, MaxDelta, &d); err != nil {
 		return nil, err
 	}
 	if err := checkVersion(d.V); err != nil {
 		return nil, err
 	}
 	if !d.Mark().Sane() || !d.Prev.Sane() {
-		return nil, bad(CodeRange, "epoch or generation above 2^53")
+		return nil, Bad(CodeRange, "epoch or generation above 2^53")
 	}
 	for _, c := range d.Changes {
 		if c.Op != Left && (c.Member == nil || c.Member.Node != c.Node) {
-			return nil, bad(CodeType, "change of %s without its member", clip(string(c.Node)))
+			return nil, Bad(CodeType, "change of %s without its member", clip(string(c.Node)))
 		}
 		if c.Member != nil {
 			if err := checkMembers(c.Role, []Member{*c.Member}); err != nil {

@@ -21,15 +21,15 @@
 //	thor.node.<n>.thor_database.credentials.<role>.<node>
 //	                                    that role and node  that locator         none            on demand
 //	thor.node.<n>.provisioning_server.{subscriber,changes,trust}.<role>.<node>
-//	                                    that role and node  that server          SubscriberRequest, ChangesRequest, TrustRequest
+//	                                    that role and node  that server          Request, ChangesRequest, TrustRequest *
 //	thor.node.<heir>._.profile.<role>.<node>
-//	                                    that SIP proxy      that node agent      SubscriberRequest no provisioning server answers
+//	                                    that SIP proxy      that node agent      Request *        no provisioning server answers
 //	thor.node.<node>._.subscriber.<sender>
-//	                                    provisioning server that node agent      SubscriberNotice a profile changed
+//	                                    provisioning server that node agent      Notice *         a profile changed
 //	thor.node.<node>._.handover.<sender>
-//	                                    SIP proxies         that node agent      HandoverNotice  the lookup changed
+//	                                    SIP proxies         that node agent      Handover *       the lookup changed
 //	thor.node.<node>._.{statistics,locations}
-//	                                    provisioning server that node agent      LocationsRequest on demand
+//	                                    provisioning server that node agent      LocationsRequest * on demand
 //	thor.crl.<sender>, thor.crl.get     operators, brokers  everybody            DER CRL         on revocation
 //	thor.crl.get.<node>                 that node           brokers              ListRequest     at each connection
 //	thor.sys.disconnect                 broker (system)     managers             NATS event      a client connection ended
@@ -41,6 +41,8 @@
 //	_ANSWER.<asker>.<answerer>.<token>  that answerer       that asker           Reply           the answer to a request
 //	_INBOX.<node>.>                     members             that node            per client      answers to plain NATS clients
 //	_JS.<node>.>                        JetStream           that manager, broker JetStream's     answers to its API
+//
+// Messages marked * are in package overlay/subscriber.
 //
 // thor.role.* is the manager's voice and thor.role.*.* the members': a broker
 // decides by subject alone who may say what, and on a bare role subject it

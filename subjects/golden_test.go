@@ -72,34 +72,6 @@ func TestWireBytes(t *testing.T) {
 		{"LookupRequest", (&subjects.LookupRequest{V: 1, Role: "sip_proxy", Keys: []string{"alice@example.net"}}).Encode()},
 		{"Found", found},
 		{"Found, nothing but the owner", alone},
-		{"Subscriber", (&subjects.Subscriber{
-			V: 1, Key: "alice@example.net", Revision: 9, Deleted: true, AliasOf: "bob@example.net", Served: true, Username: "alice", Domain: "example.net",
-			HA1: "00", HA1B: "11", FirstName: "Alice", LastName: "A", Email: "alice@example.org", Timezone: "Europe/Amsterdam", RPID: "31", Region: "eu",
-			Quickdial: "1", Prepaid: true, Quota: 2, CallLimit: 3, Timeout: 30, Owner: 4, Customer: 5, Reseller: 6, Groups: []string{"pstn"},
-			Aliases: []string{"a@example.net"}, Diversions: map[string]string{"FUNC": "sip:b@example.net"}, Barring: []string{"00"}, Reject: []string{"sip:x@example.org"},
-			Accept: &subjects.SubscriberAccept{
-				Persistent: []subjects.SubscriberAcceptRule{{Start: "08:00", Stop: "18:00", Days: 31, Groups: []string{"work"}}},
-				Temporary:  &subjects.SubscriberTemporary{Groups: []string{"friends"}, Until: 1},
-				Members:    map[string][]string{"work": {"sip:c@example.net"}},
-			},
-			ACL: []string{"192.0.2.0/24"}, Mailbox: "7", Properties: map[string]string{"k": "v"},
-		}).Encode()},
-		{"SubscriberNotice", (&subjects.SubscriberNotice{V: 1, Key: "a@example.net", Revision: 9, Deleted: true, From: "p1"}).Encode()},
-		{"SubscriberHeld", (&subjects.SubscriberHeld{V: 1, Key: "a@example.net", Revision: 9}).Encode()},
-		{"SubscriberRequest", (&subjects.SubscriberRequest{V: 1, Key: "a@example.net", Least: 9}).Encode()},
-		{"ChangesRequest", (&subjects.ChangesRequest{V: 1, Since: 9}).Encode()},
-		{"ChangedKeys", (&subjects.ChangedKeys{V: 1, Keys: []string{"a@example.net"}, Through: 9, All: true, Revisions: []uint64{8}}).Encode()},
-		{"HandoverNotice", (&subjects.HandoverNotice{V: 1, Keys: []string{"a@example.net"}}).Encode()},
-		{"NodeStatistics", (&subjects.NodeStatistics{V: 1, Roles: map[subjects.Role]subjects.RoleStatistics{"sip_proxy": {subjects.OnlineAccounts: {"example.net": 3}}}}).Encode()},
-		{"LocationsRequest", (&subjects.LocationsRequest{V: 1, Keys: []string{"a@example.net"}}).Encode()},
-		{"Locations", (&subjects.Locations{V: 1, Contacts: map[string][]subjects.Contact{"a@example.net": {
-			{Address: "10.0.0.1", Port: 5060, PublicAddress: "192.0.2.1", PublicPort: 5061, Expires: 60, UserAgent: "x <&>", Transport: "udp"},
-		}}}).Encode()},
-		{"TrustRequest", (&subjects.TrustRequest{V: 1, Have: "abc"}).Encode()},
-		{"Trust", (&subjects.Trust{
-			V: 1, Digest: "abc", Same: true, Peers: []subjects.TrustedPeer{{Network: "192.0.2.0/24", Blocked: true, Transit: true}},
-			Domains: []string{"example.net"}, MorePeers: true, MoreDomains: true,
-		}).Encode()},
 	})
 }
 

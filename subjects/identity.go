@@ -67,13 +67,13 @@ func (b Bound) Clamp(weight, priority int) (int, int) {
 // Check returns a BadMessage unless both fields are 0 to 65535.
 func (b Bound) Check() error {
 	if b.Weight < 0 || b.Weight > MaxWeight || b.Priority < 0 || b.Priority > MaxPriority {
-		return bad(CodeRange, "a bound is 1 to %d", MaxWeight)
+		return Bad(CodeRange, "a bound is 1 to %d", MaxWeight)
 	}
 	return nil
 }
 
 // Encode returns the wire form. It does not check w.
-func (w *Identity) Encode() []byte { return encode(w) }
+func (w *Identity) Encode() []byte { return Encode(w) }
 
 // Check returns a BadMessage if w breaks a rule of the wire.
 func (w *Identity) Check() error {
@@ -82,25 +82,25 @@ func (w *Identity) Check() error {
 	}
 	for _, n := range []NodeID{w.Broker, w.Node} {
 		if _, err := ParseNodeID(string(n)); err != nil {
-			return bad(CodeName, "%v", err)
+			return Bad(CodeName, "%v", err)
 		}
 	}
 	if !isHex(w.Serial, maxSerial) || w.Issuer != "" && !isHex(w.Issuer, maxSerial) {
-		return bad(CodeText, "serial or issuer is not hexadecimal")
+		return Bad(CodeText, "serial or issuer is not hexadecimal")
 	}
 	if w.NotAfter.IsZero() {
-		return bad(CodeRange, "no end of validity")
+		return Bad(CodeRange, "no end of validity")
 	}
 	if len(w.Roles) == 0 || len(w.Roles) > MaxRoles {
-		return bad(CodeRange, "%d roles, 1 to %d allowed", len(w.Roles), MaxRoles)
+		return Bad(CodeRange, "%d roles, 1 to %d allowed", len(w.Roles), MaxRoles)
 	}
 	for i, r := range w.Roles {
 		if _, err := ParseRole(string(r)); err != nil || slices.Contains(w.Roles[:i], r) {
-			return bad(CodeName, "role %q, or it stands twice", clip(string(r)))
+			return Bad(CodeName, "role %q, or it stands twice", clip(string(r)))
 		}
 	}
 	if len(w.Addresses) > MaxCertified {
-		return bad(CodeAddress, "%d addresses, %d allowed", len(w.Addresses), MaxCertified)
+		return Bad(CodeAddress, "%d addresses, %d allowed", len(w.Addresses), MaxCertified)
 	}
 	for i, a := range w.Addresses {
 		if err := checkAddress(a, w.Addresses[:i]); err != nil {
@@ -109,7 +109,7 @@ func (w *Identity) Check() error {
 	}
 	for _, r := range slices.Sorted(maps.Keys(w.Bounds)) {
 		if !slices.Contains(w.Roles, r) {
-			return bad(CodeName, "a bound of role %q, which the certificate lacks", clip(string(r)))
+			return Bad(CodeName, "a bound of role %q, which the certificate lacks", clip(string(r)))
 		}
 		if err := w.Bounds[r].Check(); err != nil {
 			return err
@@ -128,14 +128,14 @@ func isHex(s string, most int) bool {
 // token names the broker.
 func ParseIdentity(subject string, b []byte) (*Identity, error) {
 	var w Identity
-	if err := decode(b, MaxAnnouncement, &w); err != nil {
+	if err := Decode(b, MaxAnnouncement, &w); err != nil {
 		return nil, err
 	}
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
 	if subject != IdentityOf(w.Broker) {
-		return nil, bad(CodeForeign, "the word of %s on %s", w.Broker, clip(subject))
+		return nil, Bad(CodeForeign, "the word of %s on %s", w.Broker, clip(subject))
 	}
 	return &w, nil
 }
@@ -152,7 +152,7 @@ type ListRequest struct {
 }
 
 // Encode returns the wire form.
-func (r *ListRequest) Encode() []byte { return encode(r) }
+func (r *ListRequest) Encode() []byte { return Encode(r) }
 
 // ParseListRequest decodes a request; an empty one holds nothing.
 func ParseListRequest(b []byte) (*ListRequest, error) {
@@ -160,7 +160,7 @@ func ParseListRequest(b []byte) (*ListRequest, error) {
 		return &ListRequest{V: Version}, nil
 	}
 	var r ListRequest
-	if err := decode(b, MaxAnnouncement, &r); err != nil {
+	if err := Decode(b, MaxAnnouncement, &r); err != nil {
 		return nil, err
 	}
 	return &r, checkVersion(r.V)

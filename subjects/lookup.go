@@ -27,14 +27,14 @@ const HeldBack = "held_back"
 
 func (l *Lookup) check() error {
 	if l.Bits < MinLookupBits || l.Bits > MaxLookupBits {
-		return bad(CodeRange, "lookup of 2^%d slots", l.Bits)
+		return Bad(CodeRange, "lookup of 2^%d slots", l.Bits)
 	}
 	if len(l.Digest) != 16 {
-		return bad(CodeText, "lookup digest %q", clip(l.Digest))
+		return Bad(CodeText, "lookup digest %q", clip(l.Digest))
 	}
 	for i := range len(l.Digest) {
 		if c := l.Digest[i]; !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
-			return bad(CodeText, "lookup digest %q", clip(l.Digest))
+			return Bad(CodeText, "lookup digest %q", clip(l.Digest))
 		}
 	}
 	return nil
@@ -75,11 +75,6 @@ func lookupChanges(a, b map[Role]Lookup) map[Role]*Lookup {
 	return out
 }
 
-// VerbLookup is the verb with which a node agent is asked for its lookups:
-// thor.node.<node>._.lookup with a LookupRequest. The Reply's data is a list of
-// Found, one for each key.
-const VerbLookup = "lookup"
-
 // MaxLookupKeys is how many keys one LookupRequest may hold.
 const MaxLookupKeys = 100
 
@@ -91,19 +86,19 @@ type LookupRequest struct {
 }
 
 // Encode returns the wire form.
-func (r *LookupRequest) Encode() []byte { return encode(r) }
+func (r *LookupRequest) Encode() []byte { return Encode(r) }
 
 // ParseLookupRequest decodes and checks a request. The keys are not looked at.
 func ParseLookupRequest(b []byte) (*LookupRequest, error) {
 	var r LookupRequest
-	if err := decode(b, maxLookupRequest, &r); err != nil {
+	if err := Decode(b, maxLookupRequest, &r); err != nil {
 		return nil, err
 	}
 	if err := checkVersion(r.V); err != nil {
 		return nil, err
 	}
 	if len(r.Keys) == 0 || len(r.Keys) > MaxLookupKeys {
-		return nil, bad(CodeRange, "%d keys, 1 to %d allowed", len(r.Keys), MaxLookupKeys)
+		return nil, Bad(CodeRange, "%d keys, 1 to %d allowed", len(r.Keys), MaxLookupKeys)
 	}
 	return &r, checkRoleName(r.Role)
 }

@@ -18,27 +18,27 @@ type Lease struct {
 }
 
 // Encode returns the wire form.
-func (l *Lease) Encode() []byte { return encode(l) }
+func (l *Lease) Encode() []byte { return Encode(l) }
 
 // ParseLease decodes and checks a lease.
 func ParseLease(b []byte) (*Lease, error) {
 	var l Lease
-	if err := decode(b, MaxAnnouncement, &l); err != nil {
+	if err := Decode(b, MaxAnnouncement, &l); err != nil {
 		return nil, err
 	}
 	if err := checkVersion(l.V); err != nil {
 		return nil, err
 	}
 	if l.Epoch > MaxNumber || l.Ceiling > MaxNumber {
-		return nil, bad(CodeRange, "epoch or ceiling above 2^53")
+		return nil, Bad(CodeRange, "epoch or ceiling above 2^53")
 	}
 	if _, err := ParseNodeID(string(l.Manager)); err != nil {
-		return nil, bad(CodeName, "%v", err)
+		return nil, Bad(CodeName, "%v", err)
 	}
-	if err := text("boot", l.Boot, 64); err != nil {
+	if err := CheckText("boot", l.Boot, 64); err != nil {
 		return nil, err
 	}
-	return &l, text("via", l.Via, 128)
+	return &l, CheckText("via", l.Via, 128)
 }
 
 // An Event is one line of the network's history.
@@ -74,19 +74,19 @@ const (
 )
 
 // Encode returns the wire form.
-func (e *Event) Encode() []byte { return encode(e) }
+func (e *Event) Encode() []byte { return Encode(e) }
 
 // ParseEvent decodes an event.
 func ParseEvent(b []byte) (*Event, error) {
 	var e Event
-	if err := decode(b, MaxAnnouncement, &e); err != nil {
+	if err := Decode(b, MaxAnnouncement, &e); err != nil {
 		return nil, err
 	}
 	if err := checkVersion(e.V); err != nil {
 		return nil, err
 	}
 	e.Detail = Printable(e.Detail, 512)
-	return &e, text("event", string(e.Kind), 32)
+	return &e, CheckText("event", string(e.Kind), 32)
 }
 
 // Revoked is what a broker tells the managers when it ends a connection because
@@ -99,19 +99,19 @@ type Revoked struct {
 }
 
 // Encode returns the wire form.
-func (r *Revoked) Encode() []byte { return encode(r) }
+func (r *Revoked) Encode() []byte { return Encode(r) }
 
 // ParseRevoked decodes and checks a revocation notice.
 func ParseRevoked(b []byte) (*Revoked, error) {
 	var r Revoked
-	if err := decode(b, MaxAnnouncement, &r); err != nil {
+	if err := Decode(b, MaxAnnouncement, &r); err != nil {
 		return nil, err
 	}
 	if err := checkVersion(r.V); err != nil {
 		return nil, err
 	}
 	if _, err := ParseNodeID(string(r.Node)); err != nil {
-		return nil, bad(CodeName, "%v", err)
+		return nil, Bad(CodeName, "%v", err)
 	}
 	return &r, nil
 }
@@ -126,22 +126,22 @@ type Cut struct {
 }
 
 // Encode returns the wire form.
-func (c *Cut) Encode() []byte { return encode(c) }
+func (c *Cut) Encode() []byte { return Encode(c) }
 
 // ParseCut decodes and checks a notice of a cut.
 func ParseCut(b []byte) (*Cut, error) {
 	var c Cut
-	if err := decode(b, MaxAnnouncement, &c); err != nil {
+	if err := Decode(b, MaxAnnouncement, &c); err != nil {
 		return nil, err
 	}
 	if err := checkVersion(c.V); err != nil {
 		return nil, err
 	}
 	if _, err := ParseNodeID(string(c.Node)); err != nil {
-		return nil, bad(CodeName, "%v", err)
+		return nil, Bad(CodeName, "%v", err)
 	}
 	if c.Refused < 0 {
-		return nil, bad(CodeRange, "refused for %d s", c.Refused)
+		return nil, Bad(CodeRange, "refused for %d s", c.Refused)
 	}
 	c.Reason = Printable(c.Reason, MaxReason)
 	return &c, nil
@@ -156,12 +156,12 @@ type Reply struct {
 }
 
 // Encode returns the wire form.
-func (r *Reply) Encode() []byte { return encode(r) }
+func (r *Reply) Encode() []byte { return Encode(r) }
 
 // ParseReply decodes a reply of at most 1 MiB.
 func ParseReply(b []byte) (*Reply, error) {
 	var r Reply
-	if err := decode(b, 1<<20, &r); err != nil {
+	if err := Decode(b, 1<<20, &r); err != nil {
 		return nil, err
 	}
 	r.Text = Printable(r.Text, 512)

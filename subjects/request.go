@@ -9,12 +9,26 @@ import (
 )
 
 // Verbs of requests that are answered on subjects of the form
-// thor.node.<node>.<role>.<verb>, beside those of subscriber.go and lookup.go.
+// thor.node.<node>.<role>.<verb>.
 const (
 	VerbDrain       = "drain"
 	VerbResume      = "resume"
 	VerbDuplicate   = "duplicate"   // from the manager, for a role only
 	VerbCredentials = "credentials" // of a database, from its locator
+	VerbLookup      = "lookup"      // to a node: a LookupRequest; the Reply's data is a list of Found, one for each key
+)
+
+// Verbs of requests about subscribers; package overlay/subscriber has the
+// messages. Those to a provisioning server go to ProvisioningRequest, the others
+// to AgentRequest of a node, and VerbProfile to ProfileRequest.
+const (
+	VerbSubscriber = "subscriber" // to a node: a Notice; to a provisioning server: a Request
+	VerbChanges    = "changes"    // to a provisioning server: a ChangesRequest
+	VerbTrust      = "trust"      // to a provisioning server: a TrustRequest
+	VerbProfile    = "profile"    // to the heir's node agent, when no provisioning server answers: a Request
+	VerbHandover   = "handover"   // from node to node: a Handover
+	VerbStatistics = "statistics" // to a node: how many subscribers are online, by domain
+	VerbLocations  = "locations"  // to a node: where subscribers are registered
 )
 
 // NeedsSender reports whether a request with this verb changes something at the
@@ -56,6 +70,20 @@ func AgentRequestFrom(sender, node NodeID, verb string) string {
 // the locator may trust the last two tokens.
 func Credentials(node NodeID, role Role, asker NodeID) string {
 	return Request(node, Database, VerbCredentials) + "." + string(role) + "." + string(asker)
+}
+
+// ProvisioningRequest is the subject on which asker, in role, sends a request to
+// the provisioning server on node. The broker lets only that asker publish it,
+// and only that asker receives the answer. A profile travels this way, and on
+// ProfileRequest.
+func ProvisioningRequest(node NodeID, verb string, role Role, asker NodeID) string {
+	return Request(node, ProvisioningServer, verb) + "." + string(role) + "." + string(asker)
+}
+
+// ProfileRequest is the subject on which asker, in role, requests the profile of
+// a subscriber from heir. The broker lets only asker publish it.
+func ProfileRequest(heir NodeID, role Role, asker NodeID) string {
+	return AgentRequest(heir, VerbProfile) + "." + string(role) + "." + string(asker)
 }
 
 // A RequestSubject is what a subject below thor.node tells of a request.
@@ -171,19 +199,19 @@ func NewAnswer(asker NodeID, subject string) (string, error) {
 func CheckReply(subject, reply string) error {
 	t := strings.Split(reply, ".")
 	if len(t) < 3 || t[0] != answerRoot && t[0] != inboxRoot {
-		return bad(CodeForeign, "the reply subject is no inbox")
+		return Bad(CodeForeign, "the reply subject is no inbox")
 	}
 	if t[0] == answerRoot {
 		who, err := Answerer(subject)
 		if err != nil || len(t) != 4 || t[2] != who {
-			return bad(CodeForeign, "the reply subject is another answerer's")
+			return Bad(CodeForeign, "the reply subject is another answerer's")
 		}
 	}
 	if _, err := ParseNodeID(t[1]); err != nil {
-		return bad(CodeForeign, "the reply subject names no node")
+		return Bad(CodeForeign, "the reply subject names no node")
 	}
 	if r, err := ParseRequest(subject); err == nil && r.Sender != "" && string(r.Sender) != t[1] {
-		return bad(CodeForeign, "the answer would go to another node than the sender")
+		return Bad(CodeForeign, "the answer would go to another node than the sender")
 	}
 	return nil
 }

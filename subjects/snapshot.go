@@ -41,7 +41,7 @@ type SnapshotRequest struct {
 }
 
 // Encode returns the wire form.
-func (r *SnapshotRequest) Encode() []byte { return encode(r) }
+func (r *SnapshotRequest) Encode() []byte { return Encode(r) }
 
 // ParseSnapshotRequest decodes a request for the snapshot.
 func ParseSnapshotRequest(b []byte) (*SnapshotRequest, error) {
@@ -49,7 +49,7 @@ func ParseSnapshotRequest(b []byte) (*SnapshotRequest, error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return r, nil
 	}
-	if err := decode(b, MaxAnnouncement, r); err != nil {
+	if err := Decode(b, MaxAnnouncement, r); err != nil {
 		return nil, err
 	}
 	return r, checkVersion(r.V)
@@ -102,7 +102,7 @@ func (a *Assembly) Add(header func(string) string, data []byte) (plain []byte, d
 		n, _ = strconv.Atoi(string(x))
 		of, _ = strconv.Atoi(string(y))
 		if !ok || n < 1 || of < n || of > MaxStatus/SnapshotChunk {
-			return nil, false, bad(CodeRange, "chunk %q", clip(c))
+			return nil, false, Bad(CodeRange, "chunk %q", clip(c))
 		}
 	}
 	if a.of == 0 {
@@ -110,7 +110,7 @@ func (a *Assembly) Add(header func(string) string, data []byte) (plain []byte, d
 		a.gzip, a.sum = header(HeaderEncoding) == "gzip", header(HeaderDigest)
 	}
 	if of != a.of || header(HeaderDigest) != a.sum {
-		return nil, false, bad(CodeForeign, "chunks of two snapshots")
+		return nil, false, Bad(CodeForeign, "chunks of two snapshots")
 	}
 	if a.parts[n-1] == nil {
 		a.parts[n-1] = data
@@ -126,7 +126,7 @@ func (a *Assembly) Add(header func(string) string, data []byte) (plain []byte, d
 		}
 	}
 	if a.sum != "" && Digest(plain) != a.sum {
-		return nil, false, bad(CodeForeign, "snapshot does not have its digest")
+		return nil, false, Bad(CodeForeign, "snapshot does not have its digest")
 	}
 	return plain, true, nil
 }
@@ -134,14 +134,14 @@ func (a *Assembly) Add(header func(string) string, data []byte) (plain []byte, d
 func gunzip(b []byte) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
-		return nil, bad(CodeType, "snapshot: %v", err)
+		return nil, Bad(CodeType, "snapshot: %v", err)
 	}
 	out, err := io.ReadAll(io.LimitReader(r, MaxStatus+1))
 	if err != nil {
-		return nil, bad(CodeType, "snapshot: %v", err)
+		return nil, Bad(CodeType, "snapshot: %v", err)
 	}
 	if len(out) > MaxStatus {
-		return nil, bad(CodeTooLarge, "snapshot of more than %d bytes", MaxStatus)
+		return nil, Bad(CodeTooLarge, "snapshot of more than %d bytes", MaxStatus)
 	}
 	return out, nil
 }

@@ -150,7 +150,7 @@ func (s *Status) Encode() []byte {
 			ms[i].normalise()
 		}
 	}
-	return encode(c)
+	return Encode(c)
 }
 
 func (m *Member) normalise() {
@@ -171,7 +171,7 @@ func Digest(encoded []byte) string {
 // ParseStatus decodes and checks an encoded status.
 func ParseStatus(b []byte) (*Status, error) {
 	var s Status
-	if err := decode(b, MaxStatus, &s); err != nil {
+	if err := Decode(b, MaxStatus, &s); err != nil {
 		return nil, err
 	}
 	return &s, s.Check()
@@ -183,9 +183,9 @@ func (s *Status) Check() error {
 		return err
 	}
 	if !s.Mark().Sane() {
-		return bad(CodeRange, "epoch or generation above 2^53")
+		return Bad(CodeRange, "epoch or generation above 2^53")
 	}
-	if err := text("domain", s.Domain, 253); err != nil {
+	if err := CheckText("domain", s.Domain, 253); err != nil {
 		return err
 	}
 	for _, r := range s.RoleNames() {
@@ -203,15 +203,15 @@ func (s *Status) Check() error {
 
 func (d *Departed) check() error {
 	if _, err := ParseNodeID(string(d.Node)); err != nil {
-		return bad(CodeName, "%v", err)
+		return Bad(CodeName, "%v", err)
 	}
 	return checkAddresses(d.Addresses)
 }
 
 // checkRoleName is not ParseRole: a newer manager may know thor_ roles that we do not.
 func checkRoleName(r Role) error {
-	if len(r) == 0 || len(r) > 63 || text("role", string(r), 63) != nil {
-		return bad(CodeName, "role %q", clip(string(r)))
+	if len(r) == 0 || len(r) > 63 || CheckText("role", string(r), 63) != nil {
+		return Bad(CodeName, "role %q", clip(string(r)))
 	}
 	return nil
 }
@@ -225,7 +225,7 @@ func checkMembers(r Role, ms []Member) error {
 			return err
 		}
 		if i > 0 && ms[i-1].Node >= ms[i].Node {
-			return bad(CodeJSON, "members of %s are not sorted by node", r)
+			return Bad(CodeJSON, "members of %s are not sorted by node", r)
 		}
 	}
 	return nil
@@ -233,7 +233,7 @@ func checkMembers(r Role, ms []Member) error {
 
 func (m *Member) check() error {
 	if _, err := ParseNodeID(string(m.Node)); err != nil {
-		return bad(CodeName, "%v", err)
+		return Bad(CodeName, "%v", err)
 	}
 	if err := checkAddresses(m.Addresses); err != nil {
 		return err
@@ -241,15 +241,15 @@ func (m *Member) check() error {
 	switch m.State {
 	case Up, Suspect, Draining:
 	default:
-		return bad(CodeState, "state %q", clip(string(m.State)))
+		return Bad(CodeState, "state %q", clip(string(m.State)))
 	}
 	if m.Priority < 0 || m.Priority > 65535 || m.Weight < 0 || m.Weight > 65535 {
-		return bad(CodeRange, "priority and weight are 0 to 65535")
+		return Bad(CodeRange, "priority and weight are 0 to 65535")
 	}
-	if err := text("reason", m.Reason, MaxReason); err != nil {
+	if err := CheckText("reason", m.Reason, MaxReason); err != nil {
 		return err
 	}
-	if err := text("version", m.Version, 64); err != nil {
+	if err := CheckText("version", m.Version, 64); err != nil {
 		return err
 	}
 	return m.Attrs.check()
@@ -273,24 +273,24 @@ type Tick struct {
 func (t *Tick) Mark() Mark { return Mark{t.Epoch, t.Generation} }
 
 // Encode returns the wire form.
-func (t *Tick) Encode() []byte { return encode(t) }
+func (t *Tick) Encode() []byte { return Encode(t) }
 
 // ParseTick decodes and checks a tick.
 func ParseTick(b []byte) (*Tick, error) {
 	var t Tick
-	if err := decode(b, MaxView, &t); err != nil {
+	if err := Decode(b, MaxView, &t); err != nil {
 		return nil, err
 	}
 	if err := checkVersion(t.V); err != nil {
 		return nil, err
 	}
 	if !t.Mark().Sane() {
-		return nil, bad(CodeRange, "epoch or generation above 2^53")
+		return nil, Bad(CodeRange, "epoch or generation above 2^53")
 	}
 	if err := checkLookups(t.Lookup); err != nil {
 		return nil, err
 	}
-	return &t, text("digest", t.Digest, 64)
+	return &t, CheckText("digest", t.Digest, 64)
 }
 
 // A RoleView is one role's whole member list, as its bare subject shows it.
@@ -321,12 +321,12 @@ func (s *Status) View(role Role) *RoleView {
 }
 
 // Encode returns the wire form.
-func (v *RoleView) Encode() []byte { return encode(v) }
+func (v *RoleView) Encode() []byte { return Encode(v) }
 
 // ParseRoleView decodes and checks a role view.
 func ParseRoleView(b []byte) (*RoleView, error) {
 	var v RoleView
-	if err := decode(b, MaxView, &v); err != nil {
+	if err := Decode(b, MaxView, &v); err != nil {
 		return nil, err
 	}
 	if err := checkVersion(v.V); err != nil {

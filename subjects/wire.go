@@ -66,7 +66,8 @@ type BadMessage struct {
 
 func (e *BadMessage) Error() string { return "bad message (" + string(e.Code) + "): " + e.Detail }
 
-func bad(c Code, format string, args ...any) error {
+// Bad is a BadMessage; its Detail is made printable and short.
+func Bad(c Code, format string, args ...any) error {
 	return &BadMessage{c, Printable(fmt.Sprintf(format, args...), 200)}
 }
 
@@ -96,28 +97,31 @@ func Printable(s string, max int) string {
 	return s
 }
 
-func text(field, s string, max int) error {
+// CheckText returns a BadMessage unless s is at most max bytes of text without
+// control characters.
+func CheckText(field, s string, max int) error {
 	if len(s) > max {
-		return bad(CodeText, "%s is longer than %d bytes", field, max)
+		return Bad(CodeText, "%s is longer than %d bytes", field, max)
 	}
 	for _, r := range s {
 		if r == utf8.RuneError || !unicode.IsGraphic(r) {
-			return bad(CodeText, "%s holds a control character", field)
+			return Bad(CodeText, "%s holds a control character", field)
 		}
 	}
 	return nil
 }
 
-// decode reads one JSON object of at most max bytes into v. encoding/json would
-// let the last of two equal keys win, so the text is scanned first.
-func decode(b []byte, max int, v any) error {
+// Decode reads one JSON object of at most max bytes into v and returns a
+// BadMessage if it is none. encoding/json would let the last of two equal keys
+// win, so the text is scanned first. The caller checks the version and the rest.
+func Decode(b []byte, max int, v any) error {
 	switch {
 	case len(b) == 0:
-		return bad(CodeEmpty, "no payload")
+		return Bad(CodeEmpty, "no payload")
 	case len(b) > max:
-		return bad(CodeTooLarge, "%d bytes, %d allowed", len(b), max)
+		return Bad(CodeTooLarge, "%d bytes, %d allowed", len(b), max)
 	case !utf8.Valid(b):
-		return bad(CodeUTF8, "payload is not UTF-8")
+		return Bad(CodeUTF8, "payload is not UTF-8")
 	}
 	if err := scan(b); err != nil {
 		return err
@@ -127,7 +131,7 @@ func decode(b []byte, max int, v any) error {
 		if errors.As(err, &b) {
 			return b
 		}
-		return bad(CodeType, "%v", err)
+		return Bad(CodeType, "%v", err)
 	}
 	return nil
 }
@@ -137,13 +141,13 @@ func scan(b []byte) error {
 	d.UseNumber()
 	t, err := d.Token()
 	if err != nil || t != json.Delim('{') {
-		return bad(CodeJSON, "not a JSON object")
+		return Bad(CodeJSON, "not a JSON object")
 	}
 	if err := scanObject(d, 1); err != nil {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return bad(CodeJSON, "something follows the JSON object")
+		return Bad(CodeJSON, "something follows the JSON object")
 	}
 	return nil
 }
@@ -153,11 +157,11 @@ func scanObject(d *json.Decoder, depth int) error {
 	for d.More() {
 		t, err := d.Token()
 		if err != nil {
-			return bad(CodeJSON, "%v", err)
+			return Bad(CodeJSON, "%v", err)
 		}
 		k, _ := t.(string)
 		if _, dup := seen[k]; dup {
-			return bad(CodeJSON, "key %q twice", clip(k))
+			return Bad(CodeJSON, "key %q twice", clip(k))
 		}
 		seen[k] = struct{}{}
 		if err := scanValue(d, depth); err != nil {
@@ -165,7 +169,7 @@ func scanObject(d *json.Decoder, depth int) error {
 		}
 	}
 	if _, err := d.Token(); err != nil {
-		return bad(CodeJSON, "%v", err)
+		return Bad(CodeJSON, "%v", err)
 	}
 	return nil
 }
@@ -173,14 +177,14 @@ func scanObject(d *json.Decoder, depth int) error {
 func scanValue(d *json.Decoder, depth int) error {
 	t, err := d.Token()
 	if err != nil {
-		return bad(CodeJSON, "%v", err)
+		return Bad(CodeJSON, "%v", err)
 	}
 	delim, ok := t.(json.Delim)
 	if !ok {
 		return nil
 	}
 	if depth++; depth > maxDepth {
-		return bad(CodeJSON, "nested deeper than %d", maxDepth)
+		return Bad(CodeJSON, "nested deeper than %d", maxDepth)
 	}
 	if delim == '{' {
 		return scanObject(d, depth)
@@ -191,14 +195,14 @@ func scanValue(d *json.Decoder, depth int) error {
 		}
 	}
 	if _, err := d.Token(); err != nil {
-		return bad(CodeJSON, "%v", err)
+		return Bad(CodeJSON, "%v", err)
 	}
 	return nil
 }
 
-// encode never fails on the types of this package: they hold no channels,
-// functions or non-finite numbers.
-func encode(v any) []byte {
+// Encode is the wire form of v. It panics if v holds what JSON cannot say:
+// channels, functions or non-finite numbers.
+func Encode(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -212,7 +216,7 @@ func encode(v any) []byte {
 // do not raise it.
 func checkVersion(v int) error {
 	if v != Version {
-		return bad(CodeVersion, "v is %d, not %d", v, Version)
+		return Bad(CodeVersion, "v is %d, not %d", v, Version)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"thor/nodeagent/secret"
 	"thor/nodeagent/subscribers"
 	"thor/nodeagent/subscribers/kept"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -110,6 +111,6 @@ func keepsSubscribers(attrs map[string]string) map[string]string {
 	if out == nil {
 		out = make(map[string]string)
 	}
-	out[subjects.AttrSubscribers] = "cached"
+	out[subscriber.Attr] = "cached"
 	return out
 }

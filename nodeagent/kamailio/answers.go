@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/overlay"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -82,14 +83,14 @@ func (a *Answers) Close() {
 }
 
 func (a *Answers) statistics(ctx context.Context, _ *overlay.Request) *subjects.Reply {
-	s := subjects.NodeStatistics{V: subjects.Version, Roles: make(map[subjects.Role]subjects.RoleStatistics)}
+	s := subscriber.Statistics{V: subjects.Version, Roles: make(map[subjects.Role]subscriber.RoleStatistics)}
 	for r, c := range a.roles() {
 		counts, err := a.count(ctx, c)
 		if err != nil {
 			a.log.Debug().Err(err).Str("role", string(r)).Msg("registrations cannot be counted")
 		}
 		if counts != nil {
-			s.Roles[r] = subjects.RoleStatistics{subjects.OnlineAccounts: counts}
+			s.Roles[r] = subscriber.RoleStatistics{subscriber.OnlineAccounts: counts}
 		}
 	}
 	return &subjects.Reply{V: subjects.Version, Data: s.Encode()}
@@ -139,12 +140,12 @@ func (c *counted) refresh(ctx context.Context, busy chan struct{}) {
 }
 
 func (a *Answers) locations(ctx context.Context, r *overlay.Request) *subjects.Reply {
-	q, err := subjects.ParseLocationsRequest(r.Data)
+	q, err := subscriber.ParseLocationsRequest(r.Data)
 	if err != nil {
 		return &subjects.Reply{V: subjects.Version, Code: subjects.ErrorBad, Text: err.Error()}
 	}
 	var mu sync.Mutex
-	out := subjects.Locations{V: subjects.Version, Contacts: make(map[string][]subjects.Contact)}
+	out := subscriber.Locations{V: subjects.Version, Contacts: make(map[string][]subscriber.Contact)}
 	answered := len(q.Keys) == 0
 	var g sync.WaitGroup
 	slots := make(chan struct{}, lookups)

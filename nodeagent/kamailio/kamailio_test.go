@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/overlay"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -148,11 +149,11 @@ func (d desk) Handle(role, verb string, h func(context.Context, *overlay.Request
 	d[role+"."+verb] = h
 }
 
-func (d desk) locations(t *testing.T, keys ...string) map[string][]subjects.Contact {
+func (d desk) locations(t *testing.T, keys ...string) map[string][]subscriber.Contact {
 	t.Helper()
-	q := subjects.LocationsRequest{V: 1, Keys: keys}
+	q := subscriber.LocationsRequest{V: 1, Keys: keys}
 	r := d["_.locations"](t.Context(), &overlay.Request{Data: q.Encode()})
-	l, err := subjects.ParseLocations(r.Data)
+	l, err := subscriber.ParseLocations(r.Data)
 	if err != nil || r.Code != "" {
 		t.Fatalf("%+v %v", r, err)
 	}
@@ -178,8 +179,8 @@ func TestRegistrationsOfARealKamailio(t *testing.T) {
 	a := Handle(d, map[subjects.Role]*Client{"sip_proxy": c}, zerolog.Nop())
 	t.Cleanup(a.Close)
 	r := d["_.statistics"](t.Context(), &overlay.Request{})
-	s, err := subjects.ParseNodeStatistics(r.Data)
-	want := map[subjects.Role]subjects.RoleStatistics{"sip_proxy": {subjects.OnlineAccounts: {"one.example.net": 2, "two.example.net": 1}}}
+	s, err := subscriber.ParseStatistics(r.Data)
+	want := map[subjects.Role]subscriber.RoleStatistics{"sip_proxy": {subscriber.OnlineAccounts: {"one.example.net": 2, "two.example.net": 1}}}
 	if err != nil || !reflect.DeepEqual(s.Roles, want) {
 		t.Errorf("statistics %+v %v", s, err)
 	}
@@ -219,11 +220,11 @@ func TestASilentKamailioCostsItsAnswerOnly(t *testing.T) {
 	}
 	d := make(desk)
 	Handle(d, map[subjects.Role]*Client{"sip_proxy": c}, zerolog.Nop())
-	s, err := subjects.ParseNodeStatistics(d["_.statistics"](t.Context(), &overlay.Request{}).Data)
+	s, err := subscriber.ParseStatistics(d["_.statistics"](t.Context(), &overlay.Request{}).Data)
 	if err != nil || len(s.Roles) != 0 {
 		t.Errorf("statistics %+v %v", s, err)
 	}
-	q := subjects.LocationsRequest{V: 1, Keys: []string{"a@b"}}
+	q := subscriber.LocationsRequest{V: 1, Keys: []string{"a@b"}}
 	if r := d["_.locations"](t.Context(), &overlay.Request{Data: q.Encode()}); r.Code != subjects.ErrorFailed {
 		t.Errorf("locations %+v", r)
 	}
@@ -267,8 +268,8 @@ func TestAnotherKamailioTakesOver(t *testing.T) {
 	t.Cleanup(a.Close)
 	for _, domain := range []string{"one.example.net", "two.example.net"} {
 		a.Use(map[subjects.Role]*Client{"sip_proxy": online(domain)})
-		s, err := subjects.ParseNodeStatistics(d["_.statistics"](t.Context(), &overlay.Request{}).Data)
-		if err != nil || s.Roles["sip_proxy"][subjects.OnlineAccounts][domain] != 1 {
+		s, err := subscriber.ParseStatistics(d["_.statistics"](t.Context(), &overlay.Request{}).Data)
+		if err != nil || s.Roles["sip_proxy"][subscriber.OnlineAccounts][domain] != 1 {
 			t.Errorf("%s: %+v %v", domain, s, err)
 		}
 	}

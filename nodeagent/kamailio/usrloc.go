@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -52,7 +53,7 @@ type contact struct {
 }
 
 // Contacts are where key is registered; none is no error.
-func (c *Client) Contacts(ctx context.Context, key string) ([]subjects.Contact, error) {
+func (c *Client) Contacts(ctx context.Context, key string) ([]subscriber.Contact, error) {
 	var found struct {
 		Contacts []struct{ Contact contact }
 	}
@@ -64,7 +65,7 @@ func (c *Client) Contacts(ctx context.Context, key string) ([]subjects.Contact, 
 	if err != nil {
 		return nil, err
 	}
-	var out []subjects.Contact
+	var out []subscriber.Contact
 	for i := range found.Contacts {
 		if s, ok := found.Contacts[i].Contact.meaning(); ok {
 			out = append(out, s)
@@ -74,7 +75,7 @@ func (c *Client) Contacts(ctx context.Context, key string) ([]subjects.Contact, 
 }
 
 // meaning is c in the words of the network; not ok for one that has expired.
-func (c *contact) meaning() (s subjects.Contact, ok bool) {
+func (c *contact) meaning() (s subscriber.Contact, ok bool) {
 	if bytes.HasPrefix(c.Expires, []byte(`"`)) {
 		if !bytes.Contains(c.Expires, []byte("permanent")) {
 			return s, false // "expired", "deleted"

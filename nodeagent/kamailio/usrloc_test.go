@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"testing"
 
-	"thor/subjects"
+	"thor/overlay/subscriber"
 )
 
 func TestContactsAreUnderstood(t *testing.T) {
-	for in, want := range map[string]*subjects.Contact{
+	for in, want := range map[string]*subscriber.Contact{
 		`{"Address":"sip:a@192.168.1.7:5070;transport=tcp","Expires":60,"User-Agent":"x\u0007y","Received":"sip:203.0.113.5:4711","Socket":"udp:1.2.3.4:5060"}`: {
 			Address: "192.168.1.7", Port: 5070, Transport: "tcp", PublicAddress: "203.0.113.5", PublicPort: 4711, Expires: 60, UserAgent: "x\uFFFDy",
 		},

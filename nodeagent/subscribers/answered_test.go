@@ -12,6 +12,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/subscriber"
 	"thor/provisioning/push"
 	"thor/subjects"
 )
@@ -142,7 +143,7 @@ func TestNodesThatAreBehindAreNamedUntilTheyCaughtUp(t *testing.T) {
 				<-ctx.Done()
 				return nil
 			}
-			x, err := subjects.ParseSubscriberNotice(r.Data)
+			x, err := subscriber.ParseNotice(r.Data)
 			if err != nil {
 				t.Error(err)
 				return nil
@@ -150,10 +151,10 @@ func TestNodesThatAreBehindAreNamedUntilTheyCaughtUp(t *testing.T) {
 			mu.Lock()
 			held = max(held, x.Revision)
 			mu.Unlock()
-			h := subjects.SubscriberHeld{V: 1, Key: x.Key, Revision: x.Revision}
+			h := subscriber.Held{V: 1, Key: x.Key, Revision: x.Revision}
 			return &subjects.Reply{V: 1, Data: h.Encode()}
 		})
-		slow.member(subjects.SIPProxy, subjects.Attrs{subjects.AttrSubscribers: "1"})
+		slow.member(subjects.SIPProxy, subjects.Attrs{subscriber.Attr: "1"})
 		slow.run()
 		n.settled([]*peer{p1, n1}, "n1", "n2")
 		k := p1.keyOf("n2", "n1")

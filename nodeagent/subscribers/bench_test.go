@@ -19,6 +19,7 @@ import (
 	"thor/manager"
 	"thor/nodeagent/subscribers"
 	"thor/overlay"
+	"thor/overlay/subscriber"
 	"thor/provisioning/push"
 	"thor/subjects"
 )
@@ -94,7 +95,7 @@ func newSite(tb testing.TB, net *brokertest.Net) *site {
 		n := s.node(name, fmt.Sprintf("127.0.46.%d", i+1), subjects.SIPProxy)
 		c, err := subscribers.New(subscribers.Config{Overlay: n})
 		must(err)
-		_, err = n.Join(overlay.Member{Role: subjects.SIPProxy, Addresses: n.Identity().Addresses, Attrs: subjects.Attrs{subjects.AttrSubscribers: "1"}})
+		_, err = n.Join(overlay.Member{Role: subjects.SIPProxy, Addresses: n.Identity().Addresses, Attrs: subjects.Attrs{subscriber.Attr: "1"}})
 		must(err)
 		s.run(n, c.Run)
 		s.nodes[n.ID()], s.caches[n.ID()] = n, c

@@ -119,7 +119,7 @@ type Answer struct {
 	Revision uint64
 	// Stale tells that nobody could be asked whether there is something newer.
 	Stale bool
-	// Profile is a subjects.Subscriber as JSON; HA1 and AliasOf are of it.
+	// Profile is a subscriber.Profile as JSON; HA1 and AliasOf are of it.
 	Profile []byte
 	HA1     string
 	AliasOf string

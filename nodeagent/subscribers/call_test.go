@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -50,7 +51,7 @@ func (p *peer) call(from, to string) []string {
 func (p *peer) address() string { return p.node.Identity().Addresses[1].String() }
 
 // put commits a profile.
-func (n *network) put(p1 *peer, key string, f func(*subjects.Subscriber)) {
+func (n *network) put(p1 *peer, key string, f func(*subscriber.Profile)) {
 	n.t.Helper()
 	ns := n.store.change(key, "ha1-of-"+key, false)
 	n.store.mu.Lock()
@@ -66,8 +67,8 @@ func calls(t *testing.T, f func(t *testing.T, n *network, p1 *peer, ps map[strin
 		p1, ps := trio(n)
 		n.store.serves = map[string]bool{"example.net": true}
 		a, b := p1.keyOf("n1", "n2"), p1.keyOf("n2", "n3")
-		n.put(p1, a, func(*subjects.Subscriber) {})
-		n.put(p1, b, func(*subjects.Subscriber) {})
+		n.put(p1, a, func(*subscriber.Profile) {})
+		n.put(p1, b, func(*subscriber.Profile) {})
 		f(t, n, p1, ps, a, b)
 	})
 }
@@ -116,7 +117,7 @@ func TestCallersProveThemselvesAtTheirNode(t *testing.T) {
 			}
 			expect(t, "from "+from, e, map[int]string{lineRefusal: "403 Not Your Name"})
 		}
-		n.put(p1, a, func(s *subjects.Subscriber) { s.HA1 = "" })
+		n.put(p1, a, func(s *subscriber.Profile) { s.HA1 = "" })
 		expect(t, "without a password", n1.call(a, b), map[int]string{lineDo: "refuse", lineHA1: ""})
 	})
 }
@@ -124,15 +125,15 @@ func TestCallersProveThemselvesAtTheirNode(t *testing.T) {
 func TestWhatTheCallersProfileForbids(t *testing.T) {
 	calls(t, func(t *testing.T, n *network, p1 *peer, ps map[string]*peer, a, b string) {
 		n1, n3 := ps["n1"], ps["n3"]
-		n.put(p1, a, func(s *subjects.Subscriber) { s.Barring = []string{b[:4]} })
+		n.put(p1, a, func(s *subscriber.Profile) { s.Barring = []string{b[:4]} })
 		expect(t, "barred", n1.call(a, b), map[int]string{lineDo: "refuse", lineRefusal: "403 Destination Barred", lineHA1: "ha1-of-" + a})
 		expect(t, "not barred", n1.call(a, "other@far.example"), map[int]string{lineRefusal: "", lineHA1: "ha1-of-" + a})
-		n.put(p1, a, func(s *subjects.Subscriber) { s.ACL = []string{"10.0.0.0/8"} })
+		n.put(p1, a, func(s *subscriber.Profile) { s.ACL = []string{"10.0.0.0/8"} })
 		expect(t, "from elsewhere", n1.call(a, b), map[int]string{lineDo: "refuse", lineHA1: ""})
 		good := n3.script("call", "sip:"+a, "sip:"+b, "10.1.1.1", "", "")
 		expect(t, "through another node", n1.script("call", "sip:"+a, "sip:"+b, n3.address(), good[lineHop], ""), map[int]string{lineDo: "pass", lineHA1: "ha1-of-" + a})
 		expect(t, "by its own word", n1.script("call", "sip:"+a, "sip:"+b, outside, good[lineHop], ""), map[int]string{lineDo: "refuse", lineHA1: ""})
-		n.put(p1, a, func(s *subjects.Subscriber) { s.Groups = []string{"blocked"} })
+		n.put(p1, a, func(s *subscriber.Profile) { s.Groups = []string{"blocked"} })
 		expect(t, "blocked calls", n1.call(a, b), map[int]string{lineDo: "refuse", lineRefusal: "403 Account Blocked", lineHA1: "ha1-of-" + a})
 		r := n1.script("register", "", "sip:"+a, outside, "", "")
 		expect(t, "blocked registers", r, map[int]string{lineDo: "refuse", lineRefusal: "403 Account Blocked", lineHA1: "ha1-of-" + a})
@@ -149,7 +150,7 @@ func TestRegistrationsGoToTheOwner(t *testing.T) {
 		expect(t, "at the heir, says a phone", n2.script("register", "", "sip:"+a, outside, e[lineHop]+";heir", ""), map[int]string{lineDo: "pass", lineHA1: ""})
 		expect(t, "two owners", n3.script("register", "", "sip:"+a, n2.address(), e[lineHop], ""), map[int]string{lineDo: "refuse", lineRefusal: "503 Owner Changes"})
 		expect(t, "of a proxy before", n1.script("register", "", "sip:"+a, n3.address(), "1", ""), map[int]string{lineDo: "save"})
-		n.put(p1, a, func(s *subjects.Subscriber) { s.ACL = []string{"192.0.2.0/24"} })
+		n.put(p1, a, func(s *subscriber.Profile) { s.ACL = []string{"192.0.2.0/24"} })
 		expect(t, "through another node", n1.script("register", "", "sip:"+a, n3.address(), e[lineHop], ""), map[int]string{lineDo: "save"})
 		expect(t, "from an address that it may not", n1.script("register", "", "sip:"+a, "198.51.100.1", "", ""), map[int]string{lineDo: "refuse", lineHA1: ""})
 		for _, to := range []string{"nobody-at-all@example.net", "", "sip:example.net"} {
@@ -169,7 +170,7 @@ func TestWhatTheCalleesProfileSays(t *testing.T) {
 		call := func(caller string) []string {
 			return n2.script("call", "sip:whoever@example.net", "sip:"+b, n1.address(), "callee;caller="+caller, "")
 		}
-		n.put(p1, b, func(s *subjects.Subscriber) {
+		n.put(p1, b, func(s *subscriber.Profile) {
 			s.Timeout = 20
 			s.Diversions = map[string]string{"FNOL": "sip:l@x", "FBUS": "sip:b@x", "FNOA": "sip:a@x", "FUNV": "sip:v@x"}
 			s.Reject = []string{"sip:bad@example.net"}
@@ -178,20 +179,20 @@ func TestWhatTheCalleesProfileSays(t *testing.T) {
 			lineDo: "serve", lineSeconds: "20", lineOffline: "sip:l@x", lineBusy: "sip:b@x", lineSilent: "sip:a@x", lineAway: "sip:v@x",
 		})
 		expect(t, "rejected, and diverted", call("bad@example.net"), map[int]string{lineDo: "divert", lineURI: "sip:v@x", lineRefusal: "403 Call Rejected"})
-		n.put(p1, b, func(s *subjects.Subscriber) { s.Reject = []string{"sip:bad@example.net"} })
+		n.put(p1, b, func(s *subscriber.Profile) { s.Reject = []string{"sip:bad@example.net"} })
 		expect(t, "rejected", call("bad@example.net"), map[int]string{lineDo: "refuse", lineRefusal: "403 Call Rejected"})
-		n.put(p1, b, func(s *subjects.Subscriber) {
+		n.put(p1, b, func(s *subscriber.Profile) {
 			s.Groups = []string{"blocked"}
 			s.Diversions = map[string]string{"FUNC": "sip:c@x"}
 		})
 		expect(t, "blocked", call(a), map[int]string{lineDo: "refuse", lineRefusal: "403 Account Blocked"})
-		n.put(p1, b, func(s *subjects.Subscriber) { s.Diversions = map[string]string{"FUNC": "sip:" + a} })
+		n.put(p1, b, func(s *subscriber.Profile) { s.Diversions = map[string]string{"FUNC": "sip:" + a} })
 		d := call(a)
 		expect(t, "all calls", d, map[int]string{lineDo: "divert", lineURI: "sip:" + a, lineRefusal: "", lineKey: b})
 		on := n2.script("call", "sip:x@example.net", "sip:"+a, n1.address(), d[lineDivert], "&diverted=1")
 		expect(t, "goes on", on, map[int]string{lineDo: "pass", lineNext: n1.address() + "," + n2.address(), lineHA1: ""})
 		// In a circle.
-		n.put(p1, a, func(s *subjects.Subscriber) { s.Diversions = map[string]string{"FUNC": "sip:" + b} })
+		n.put(p1, a, func(s *subscriber.Profile) { s.Diversions = map[string]string{"FUNC": "sip:" + b} })
 		at, key := map[string]*peer{a: n1, b: n2}, a
 		for i := 0; on[lineDo] == "pass"; i++ {
 			if i > 10 {
@@ -215,8 +216,8 @@ func TestAliases(t *testing.T) {
 		for i := 0; alias == "" || p1.at(alias).Owner != "n3"; i++ {
 			alias = fmt.Sprintf("alias%d@example.net", i)
 		}
-		n.put(p1, alias, func(s *subjects.Subscriber) { s.AliasOf, s.HA1 = b, "" })
-		n.put(p1, b, func(s *subjects.Subscriber) { s.Aliases = []string{alias} })
+		n.put(p1, alias, func(s *subscriber.Profile) { s.AliasOf, s.HA1 = b, "" })
+		n.put(p1, b, func(s *subscriber.Profile) { s.Aliases = []string{alias} })
 		e := n3.script("call", "sip:"+a, "sip:"+alias, n1.address(), "callee;caller="+a, "")
 		expect(t, "a call", e, map[int]string{lineDo: "pass", lineNext: n2.address() + "," + n3.address(), lineURI: "sip:" + b})
 		expect(t, "at the account", n2.script("call", "sip:"+a, e[lineURI], n3.address(), e[lineHop], ""), map[int]string{lineDo: "serve", lineKey: b})
@@ -242,8 +243,8 @@ func TestStrangersAndPeers(t *testing.T) {
 		expect(t, "a subscriber calls a stranger", n2.call(b, far), map[int]string{lineDo: "relay", lineHA1: "ha1-of-" + b})
 		expect(t, "nobody is there", n2.call(b, n2.address()), map[int]string{lineDo: "refuse"})
 		n.store.mu.Lock()
-		n.store.trust = subjects.Trust{
-			Peers:   []subjects.TrustedPeer{{Network: outside + "/32"}, {Network: "198.51.100.0/24", Transit: true}, {Network: "198.51.100.7/32", Blocked: true}},
+		n.store.trust = subscriber.Trust{
+			Peers:   []subscriber.TrustedPeer{{Network: outside + "/32"}, {Network: "198.51.100.0/24", Transit: true}, {Network: "198.51.100.7/32", Blocked: true}},
 			Domains: []string{"example.net"},
 		}
 		n.store.mu.Unlock()
@@ -272,7 +273,7 @@ func TestStrangersAndPeers(t *testing.T) {
 func TestMailboxes(t *testing.T) {
 	calls(t, func(t *testing.T, n *network, p1 *peer, ps map[string]*peer, a, b string) {
 		n2 := ps["n2"]
-		n.put(p1, b, func(s *subjects.Subscriber) {
+		n.put(p1, b, func(s *subscriber.Profile) {
 			s.Mailbox, s.Diversions = "1000001", map[string]string{"FNOL": "<voice-mailbox>"}
 		})
 		hop := "callee;caller=" + a

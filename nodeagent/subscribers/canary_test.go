@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -95,7 +96,7 @@ func TestNobodyElseEverSeesADigest(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		n.store.setDown(false)
 		// An operator that tries to get a profile gets none.
-		ask := subjects.SubscriberRequest{V: 1, Key: "user1@example.net"}
+		ask := subscriber.Request{V: 1, Key: "user1@example.net"}
 		for _, s := range []string{
 			subjects.ProvisioningRequest("p1", subjects.VerbSubscriber, "sip_proxy", "n2"),
 			subjects.ProvisioningRequest("p1", subjects.VerbSubscriber, "thor_operator", "ops"),

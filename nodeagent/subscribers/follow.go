@@ -7,6 +7,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/lookup"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -85,8 +86,8 @@ func (c *Cache) retable(t *table) {
 // tell sends n the keys that it has to hold now. If that fails, n pulls them
 // when it is asked for them.
 func (c *Cache) tell(n subjects.NodeID, keys []string) {
-	for part := range slices.Chunk(keys, subjects.MaxKeys) {
-		h := subjects.HandoverNotice{V: subjects.Version, Keys: part}
+	for part := range slices.Chunk(keys, subscriber.MaxKeys) {
+		h := subscriber.Handover{V: subjects.Version, Keys: part}
 		for try := range 3 {
 			ctx, cancel := context.WithTimeout(c.life, attemptTime)
 			r, err := c.net.Ask(ctx, subjects.AgentRequestFrom(c.net.ID(), n, subjects.VerbHandover), h.Encode())
@@ -191,12 +192,12 @@ func (c *Cache) sync(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	c.mu.Lock()
-	req := subjects.ChangesRequest{V: subjects.Version, Since: c.through}
+	req := subscriber.ChangesRequest{V: subjects.Version, Since: c.through}
 	c.mu.Unlock()
-	var ch *subjects.ChangedKeys
+	var ch *subscriber.ChangedKeys
 	err := c.askProvisioning(ctx, subjects.VerbChanges, req.Encode(), "", func(r *subjects.Reply) error {
 		var err error
-		ch, err = subjects.ParseChangedKeys(r.Data)
+		ch, err = subscriber.ParseChangedKeys(r.Data)
 		return err
 	})
 	after := c.net.View()
@@ -214,7 +215,7 @@ func (c *Cache) sync(ctx context.Context) bool {
 // doubt takes what changed. As long as nothing cut this node off it has heard of
 // nearly all of it, so only what it holds an older revision of is in doubt. The
 // caller holds mu.
-func (c *Cache) doubt(ch *subjects.ChangedKeys) {
+func (c *Cache) doubt(ch *subscriber.ChangedKeys) {
 	if ch.All && c.shelf.gap {
 		c.shelf.suspectAll()
 	}

@@ -25,6 +25,7 @@ import (
 	"thor/nodeagent/subscribers"
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/subscriber"
 	"thor/provisioning/push"
 	"thor/subjects"
 )
@@ -32,28 +33,28 @@ import (
 // A memory is the part of a store that nodes have to do with.
 type memory struct {
 	mu      sync.Mutex
-	rows    map[string]*subjects.Subscriber
+	rows    map[string]*subscriber.Profile
 	pending map[string]uint64
 	last    uint64
 	down    bool
 	reads   map[string]int
-	trust   subjects.Trust
+	trust   subscriber.Trust
 	serves  map[string]bool // domains of which an unknown key is an impostor
 }
 
 func newMemory() *memory {
-	return &memory{rows: make(map[string]*subjects.Subscriber), pending: make(map[string]uint64), reads: make(map[string]int)}
+	return &memory{rows: make(map[string]*subscriber.Profile), pending: make(map[string]uint64), reads: make(map[string]int)}
 }
 
 // change commits a change of key and returns its notices.
-func (m *memory) change(key, ha1 string, deleted bool) []subjects.SubscriberNotice {
+func (m *memory) change(key, ha1 string, deleted bool) []subscriber.Notice {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.last++
 	user, domain, _ := strings.Cut(key, "@")
-	m.rows[key] = &subjects.Subscriber{V: 1, Key: key, Revision: m.last, Deleted: deleted, Username: user, Domain: domain, HA1: ha1}
+	m.rows[key] = &subscriber.Profile{V: 1, Key: key, Revision: m.last, Deleted: deleted, Username: user, Domain: domain, HA1: ha1}
 	m.pending[key] = m.last
-	return []subjects.SubscriberNotice{{V: 1, Key: key, Revision: m.last, Deleted: deleted}}
+	return []subscriber.Notice{{V: 1, Key: key, Revision: m.last, Deleted: deleted}}
 }
 
 func (m *memory) setDown(down bool) {
@@ -76,7 +77,7 @@ func (m *memory) readsOf(key string) int {
 
 var errDown = errors.New("the database is down")
 
-func (m *memory) Subscriber(_ context.Context, key string) (*subjects.Subscriber, error) {
+func (m *memory) Subscriber(_ context.Context, key string) (*subscriber.Profile, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
@@ -85,32 +86,32 @@ func (m *memory) Subscriber(_ context.Context, key string) (*subjects.Subscriber
 	m.reads[key]++
 	p := m.rows[key]
 	if p == nil {
-		return &subjects.Subscriber{V: 1, Key: key, Deleted: true, Served: m.serves[key[strings.Index(key, "@")+1:]]}, nil
+		return &subscriber.Profile{V: 1, Key: key, Deleted: true, Served: m.serves[key[strings.Index(key, "@")+1:]]}, nil
 	}
 	c := *p
 	c.Served = c.Deleted && m.serves[c.Domain]
 	return &c, nil
 }
 
-func (m *memory) Changes(_ context.Context, since uint64) (*subjects.ChangedKeys, error) {
+func (m *memory) Changes(_ context.Context, since uint64) (*subscriber.ChangedKeys, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
 		return nil, errDown
 	}
-	c := &subjects.ChangedKeys{V: 1, Through: m.last}
+	c := &subscriber.ChangedKeys{V: 1, Through: m.last}
 	for _, k := range slices.Sorted(maps.Keys(m.rows)) {
 		if m.rows[k].Revision > since {
 			c.Keys, c.Revisions = append(c.Keys, k), append(c.Revisions, m.rows[k].Revision)
 		}
 	}
-	if len(c.Keys) > subjects.MaxKeys {
+	if len(c.Keys) > subscriber.MaxKeys {
 		c.Keys, c.Revisions, c.All = nil, nil, true
 	}
 	return c, nil
 }
 
-func (m *memory) Trust(context.Context) (*subjects.Trust, error) {
+func (m *memory) Trust(context.Context) (*subscriber.Trust, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
@@ -121,7 +122,7 @@ func (m *memory) Trust(context.Context) (*subjects.Trust, error) {
 	return &t, nil
 }
 
-func (m *memory) Pending(_ context.Context, limit int) (ns []subjects.SubscriberNotice, err error) {
+func (m *memory) Pending(_ context.Context, limit int) (ns []subscriber.Notice, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
@@ -129,13 +130,13 @@ func (m *memory) Pending(_ context.Context, limit int) (ns []subjects.Subscriber
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(m.pending), func(a, b string) int { return int(m.pending[a]) - int(m.pending[b]) }) {
 		if len(ns) < limit {
-			ns = append(ns, subjects.SubscriberNotice{V: 1, Key: k, Revision: m.pending[k], Deleted: m.rows[k].Deleted})
+			ns = append(ns, subscriber.Notice{V: 1, Key: k, Revision: m.pending[k], Deleted: m.rows[k].Deleted})
 		}
 	}
 	return ns, nil
 }
 
-func (m *memory) Acknowledge(_ context.Context, ns []subjects.SubscriberNotice) error {
+func (m *memory) Acknowledge(_ context.Context, ns []subscriber.Notice) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
@@ -319,7 +320,7 @@ func (n *network) proxy(name string, edit ...func(*subscribers.Config)) *peer {
 	if p.cache, err = subscribers.New(cfg); err != nil {
 		n.t.Fatal(err)
 	}
-	p.member(subjects.SIPProxy, subjects.Attrs{subjects.AttrSubscribers: "1"})
+	p.member(subjects.SIPProxy, subjects.Attrs{subscriber.Attr: "1"})
 	p.run(p.cache.Run)
 	return p
 }

@@ -11,6 +11,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -59,7 +60,7 @@ func (c *Cache) give(_ context.Context, r *overlay.Request) *subjects.Reply {
 	case !c.limits.allow(asker):
 		return no("", subjects.ErrorFailed, "too many questions: come back")
 	}
-	q, err := subjects.ParseSubscriberRequest(r.Data)
+	q, err := subscriber.ParseRequest(r.Data)
 	switch {
 	case err != nil:
 		return no("", subjects.ErrorBad, err.Error())
@@ -97,7 +98,7 @@ func (c *Cache) holdsFor(key string) []byte {
 	case e == nil || e.revision < e.least || e.absent() && e.revision == 0:
 		return nil
 	case e.absent():
-		return (&subjects.Subscriber{V: subjects.Version, Key: key, Revision: e.revision, Deleted: true, Served: e.served}).Encode()
+		return (&subscriber.Profile{V: subjects.Version, Key: key, Revision: e.revision, Deleted: true, Served: e.served}).Encode()
 	}
 	return e.body
 }
@@ -137,8 +138,8 @@ func (c *Cache) inherit(ctx context.Context, a *Answer) {
 	c.shelf.suspect(a.Key)
 }
 
-func (c *Cache) askHeir(ctx context.Context, heir subjects.NodeID, key string) (*subjects.Subscriber, error) {
-	q := subjects.SubscriberRequest{V: subjects.Version, Key: key}
+func (c *Cache) askHeir(ctx context.Context, heir subjects.NodeID, key string) (*subscriber.Profile, error) {
+	q := subscriber.Request{V: subjects.Version, Key: key}
 	r, err := c.net.Ask(ctx, subjects.ProfileRequest(heir, c.cfg.Role, c.net.ID()), q.Encode())
 	switch {
 	case err != nil:
@@ -146,7 +147,7 @@ func (c *Cache) askHeir(ctx context.Context, heir subjects.NodeID, key string) (
 	case r.Code != "":
 		return nil, fmt.Errorf("%s: %s", r.Code, r.Text)
 	}
-	p, err := subjects.ParseSubscriber(r.Data)
+	p, err := subscriber.ParseProfile(r.Data)
 	if err == nil && p.Key != key {
 		err = errors.New("the answer is for something else than was asked")
 	}

@@ -13,6 +13,7 @@ import (
 
 	"thor/nodeagent/subscribers"
 	"thor/overlay/audit"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -65,7 +66,7 @@ func TestAfterARebootTheHeirAnswers(t *testing.T) {
 		}
 		ask := func(p *peer, of subjects.NodeID, key string) *subjects.Reply {
 			t.Helper()
-			q := subjects.SubscriberRequest{V: 1, Key: key}
+			q := subscriber.Request{V: 1, Key: key}
 			r, err := p.node.Ask(t.Context(), subjects.ProfileRequest(of, subjects.SIPProxy, p.name), q.Encode())
 			if err != nil {
 				t.Fatal(err)
@@ -87,7 +88,7 @@ func TestAfterARebootTheHeirAnswers(t *testing.T) {
 			}
 		}
 		as := subjects.ProfileRequest("p2", subjects.SIPProxy, "p1")
-		q := subjects.SubscriberRequest{V: 1, Key: mine}
+		q := subscriber.Request{V: 1, Key: mine}
 		if r, err := c.node.Ask(t.Context(), as, q.Encode()); err == nil {
 			t.Errorf("one node asks as another: %+v", r)
 		}

@@ -29,7 +29,7 @@ const requestsAtOnce = 512
 // passwords: serve it on loopback or on a Unix socket alone; whoever comes from
 // another address is refused.
 //
-//	GET /subscriber/USER@DOMAIN       the profile, a subjects.Subscriber as JSON
+//	GET /subscriber/USER@DOMAIN       the profile, a subscriber.Profile as JSON
 //	GET /subscriber/USER@DOMAIN/ha1   its ha1 alone, as text
 //
 // Status 200 comes from the node that serves the subscriber. 421 says that

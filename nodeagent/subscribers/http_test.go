@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"thor/nodeagent/subscribers"
-	"thor/subjects"
+	"thor/overlay/subscriber"
 )
 
 func TestWhatScriptsAreTold(t *testing.T) {
@@ -32,7 +32,7 @@ func TestWhatScriptsAreTold(t *testing.T) {
 		n.within(time.Second, "pushed", func() bool { return n.store.waiting() == 0 })
 
 		w := ps["n1"].get("/subscriber/" + k)
-		var s subjects.Subscriber
+		var s subscriber.Profile
 		if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil || w.Code != 200 || s.Key != k || s.HA1 != "d1" || s.V != 1 {
 			t.Errorf("%d %s %v", w.Code, w.Body, err)
 		}

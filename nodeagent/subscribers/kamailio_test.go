@@ -22,6 +22,7 @@ import (
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/secret"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -323,7 +324,7 @@ func (s *site) checkRegistrations(t *testing.T, p *phone) {
 	stats, err := s.live.Statistics(t.Context())
 	sum := 0
 	for _, x := range stats {
-		sum += x.Sections[subjects.OnlineAccounts]["example.net"]
+		sum += x.Sections[subscriber.OnlineAccounts]["example.net"]
 	}
 	if err != nil || len(stats) != 3 || sum != 6 {
 		t.Errorf("statistics: %+v %v", stats, err)

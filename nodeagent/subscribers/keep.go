@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -37,13 +38,13 @@ func (c *Cache) restore() error {
 }
 
 // profiles are what the records come to, the one that changed last at the end.
-func profiles(c *Cache) (out []*subjects.Subscriber, err error) {
+func profiles(c *Cache) (out []*subscriber.Profile, err error) {
 	at := make(map[string]int)
 	for _, r := range c.cfg.Restored {
 		key := r.Dropped
-		var p *subjects.Subscriber
+		var p *subscriber.Profile
 		if r.Profile != nil {
-			if p, err = subjects.ParseSubscriber(r.Profile); err != nil {
+			if p, err = subscriber.ParseProfile(r.Profile); err != nil {
 				return nil, err // what is missing might be the newer revision of another
 			}
 			key = p.Key
@@ -95,7 +96,7 @@ func (s *shelf) write(put func(profile []byte) error) error {
 			case e.absent() && e.revision == 0:
 				continue
 			case e.absent():
-				b = (&subjects.Subscriber{V: subjects.Version, Key: e.key, Revision: e.revision, Deleted: true, Served: e.served}).Encode()
+				b = (&subscriber.Profile{V: subjects.Version, Key: e.key, Revision: e.revision, Deleted: true, Served: e.served}).Encode()
 			}
 			if err := put(b); err != nil {
 				return err

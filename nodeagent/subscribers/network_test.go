@@ -10,6 +10,7 @@ import (
 
 	"thor/nodeagent/subscribers"
 	"thor/overlay"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -188,7 +189,7 @@ func TestANodeThatHangsHoldsUpNobodyElse(t *testing.T) {
 			<-ctx.Done()
 			return nil
 		})
-		hangs.member(subjects.SIPProxy, subjects.Attrs{subjects.AttrSubscribers: "1"})
+		hangs.member(subjects.SIPProxy, subjects.Attrs{subscriber.Attr: "1"})
 		hangs.run()
 		n.settled([]*peer{p1, n1, n2}, "n1", "n2", "n3")
 		others := func() (waiting int) {
@@ -228,7 +229,7 @@ func TestANoticeOfWhatIsNotThereDoesNoHarm(t *testing.T) {
 		k := p1.keyOf("n1", "")
 		p1.live.Push(n.store.change(k, "x", false))
 		n.within(time.Second, "pushed", func() bool { return n.store.waiting() == 0 })
-		lie := subjects.SubscriberNotice{V: 1, Key: k, Revision: 1 << 50, From: "p1"}
+		lie := subscriber.Notice{V: 1, Key: k, Revision: 1 << 50, From: "p1"}
 		r, err := p1.node.Ask(t.Context(), subjects.AgentRequestFrom("p1", "n1", subjects.VerbSubscriber), lie.Encode())
 		if err != nil || r.Code != subjects.ErrorFailed {
 			t.Errorf("%+v %v", r, err)
@@ -272,13 +273,13 @@ func TestNoticesOutOfOrderNeverGoBack(t *testing.T) {
 		p1, ps := trio(n)
 		k := p1.keyOf("n1", "")
 		first, second := n.store.change(k, "first", false)[0], n.store.change(k, "second", false)[0]
-		for _, x := range []subjects.SubscriberNotice{second, first} {
+		for _, x := range []subscriber.Notice{second, first} {
 			x.From = "p1"
 			r, err := p1.node.Ask(t.Context(), subjects.AgentRequestFrom("p1", "n1", subjects.VerbSubscriber), x.Encode())
 			if err != nil || r.Code != "" {
 				t.Fatalf("%+v %v", r, err)
 			}
-			if h, err := subjects.ParseSubscriberHeld(r.Data); err != nil || h.Revision != second.Revision {
+			if h, err := subscriber.ParseHeld(r.Data); err != nil || h.Revision != second.Revision {
 				t.Errorf("held %+v %v", h, err)
 			}
 			if got := ps["n1"].ha1(k); got != "second" {
@@ -510,7 +511,7 @@ func TestWhoIsNotResponsibleForgetsAndIsRefused(t *testing.T) {
 		p1.live.Push(n.store.change(k, "secret", false))
 		n.within(time.Second, "pushed", func() bool { return n.store.waiting() == 0 })
 		ask := func(p *peer, role subjects.Role, as subjects.NodeID) string {
-			q := subjects.SubscriberRequest{V: 1, Key: k}
+			q := subscriber.Request{V: 1, Key: k}
 			r, err := p.node.Ask(t.Context(), subjects.ProvisioningRequest("p1", subjects.VerbSubscriber, role, as), q.Encode())
 			if err != nil {
 				return err.Error()
@@ -526,7 +527,7 @@ func TestWhoIsNotResponsibleForgetsAndIsRefused(t *testing.T) {
 		// The store knows no case, the lookup does: some spelling is always in one's own share.
 		for _, spelling := range []string{strings.ToUpper(k[:1]) + k[1:], strings.ToUpper(k)} {
 			for _, name := range []string{"n1", "n2", "n3"} {
-				q := subjects.SubscriberRequest{V: 1, Key: spelling}
+				q := subscriber.Request{V: 1, Key: spelling}
 				r, err := ps[name].node.Ask(t.Context(), subjects.ProvisioningRequest("p1", subjects.VerbSubscriber, "sip_proxy", subjects.NodeID(name)), q.Encode())
 				if err != nil || r.Code == "" || len(r.Data) > 0 {
 					t.Errorf("%s gets %q: %v %v", name, spelling, r, err)
@@ -544,7 +545,7 @@ func TestWhoIsNotResponsibleForgetsAndIsRefused(t *testing.T) {
 		}
 		// A request whose answer would reach others than the asker.
 		nc := n.b.Dial("n1", subjects.SIPProxy)
-		q := subjects.SubscriberRequest{V: 1, Key: k}
+		q := subscriber.Request{V: 1, Key: k}
 		for _, reply := range []string{"_INBOX.n3.steal", "_ANSWER.n3.provisioning_server.steal", "_INBOX.n1.plain"} {
 			heard, err := n.b.Dial(strings.Split(reply, ".")[1], subjects.SIPProxy).SubscribeSync(reply)
 			if err != nil {

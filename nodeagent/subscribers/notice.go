@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"thor/overlay"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -13,9 +14,9 @@ func refuse(code subjects.ErrorCode, text string) *subjects.Reply {
 	return &subjects.Reply{V: subjects.Version, Code: code, Text: text}
 }
 
-// noticed answers a SubscriberNotice: once what it speaks of is held.
+// noticed answers a subscriber.Notice once the revision it names is held.
 func (c *Cache) noticed(ctx context.Context, r *overlay.Request) *subjects.Reply {
-	n, err := subjects.ParseSubscriberNotice(r.Data)
+	n, err := subscriber.ParseNotice(r.Data)
 	if err == nil && n.From != r.Sender() {
 		err = fmt.Errorf("a notice from %s in the name of %s", r.Sender(), n.From)
 	}
@@ -47,19 +48,19 @@ func (c *Cache) noticed(ctx context.Context, r *overlay.Request) *subjects.Reply
 	return refuse(subjects.ErrorFailed, "the subscriber is not to be had")
 }
 
-func (c *Cache) held(n *subjects.SubscriberNotice) *subjects.Reply {
+func (c *Cache) held(n *subscriber.Notice) *subjects.Reply {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.shelf.holds(n.Key, n.Revision) {
 		return nil
 	}
-	h := subjects.SubscriberHeld{V: subjects.Version, Key: n.Key, Revision: c.shelf.entries[n.Key].revision}
+	h := subscriber.Held{V: subjects.Version, Key: n.Key, Revision: c.shelf.entries[n.Key].revision}
 	return &subjects.Reply{V: subjects.Version, Data: h.Encode()}
 }
 
-// handed answers a HandoverNotice: it only takes note of the keys.
+// handed answers a subscriber.Handover: it only takes note of the keys.
 func (c *Cache) handed(_ context.Context, r *overlay.Request) *subjects.Reply {
-	h, err := subjects.ParseHandoverNotice(r.Data)
+	h, err := subscriber.ParseHandover(r.Data)
 	if err != nil {
 		return refuse(subjects.ErrorBad, err.Error())
 	}

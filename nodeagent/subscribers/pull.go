@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"thor/overlay"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -23,7 +24,7 @@ var (
 // isKey reports whether a folded key is one that the wire takes.
 func isKey(k string) bool {
 	at := strings.IndexByte(k, '@')
-	return at > 0 && at < len(k)-1 && len(k) <= subjects.MaxKey && subjects.Printable(k, len(k)) == k && !strings.ContainsRune(k, '\uFFFD')
+	return at > 0 && at < len(k)-1 && len(k) <= subscriber.MaxKey && subjects.Printable(k, len(k)) == k && !strings.ContainsRune(k, '\uFFFD')
 }
 
 // A flight is one question for one key, whose answer goes to all who wait.
@@ -74,12 +75,12 @@ func (c *Cache) fly(f *flight, key string, least, asked uint64, prefer subjects.
 
 // pull asks one provisioning server after the other for a profile of at least
 // the revision least.
-func (c *Cache) pull(ctx context.Context, key string, least uint64, prefer subjects.NodeID) (*subjects.Subscriber, error) {
-	req := &subjects.SubscriberRequest{V: subjects.Version, Key: key, Least: least}
-	var p *subjects.Subscriber
+func (c *Cache) pull(ctx context.Context, key string, least uint64, prefer subjects.NodeID) (*subscriber.Profile, error) {
+	req := &subscriber.Request{V: subjects.Version, Key: key, Least: least}
+	var p *subscriber.Profile
 	err := c.askProvisioning(ctx, subjects.VerbSubscriber, req.Encode(), prefer, func(r *subjects.Reply) error {
 		var err error
-		if p, err = subjects.ParseSubscriber(r.Data); err != nil {
+		if p, err = subscriber.ParseProfile(r.Data); err != nil {
 			return err
 		}
 		if p.Key != key || p.Revision < least {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"thor/nodeagent/subscribers/screening"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -35,8 +36,8 @@ func (c *Cache) member(r subjects.Role, a netip.Addr) bool {
 }
 
 // profileOf is the profile of an answer that has one.
-func profileOf(a *Answer) (*subjects.Subscriber, error) {
-	var p subjects.Subscriber
+func profileOf(a *Answer) (*subscriber.Profile, error) {
+	var p subscriber.Profile
 	if err := json.Unmarshal(a.Profile, &p); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -109,7 +110,7 @@ func (c *Cache) registration(ctx context.Context, q request) (*step, error) {
 }
 
 // prove has the sender prove to be p.
-func (s *step) prove(p *subjects.Subscriber) bool {
+func (s *step) prove(p *subscriber.Profile) bool {
 	s.user, s.realm, s.ha1 = p.Username, p.Domain, p.HA1
 	return p.HA1 != ""
 }
@@ -294,7 +295,7 @@ func (c *Cache) called(s *step, q request, h hop, a *Answer) (*step, error) {
 }
 
 // target is where p diverts to for a reason: the mailbox is at a voicemail server.
-func (c *Cache) target(p *subjects.Subscriber, reason string) string {
+func (c *Cache) target(p *subscriber.Profile, reason string) string {
 	to := screening.Diverts(p, reason)
 	if to != screening.VoiceMailbox {
 		return to

@@ -3,6 +3,7 @@ package subscribers
 import (
 	"time"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -27,7 +28,7 @@ type shelf struct {
 
 // A journal is told of what is held, in the order in which it changes.
 type journal interface {
-	Put(profile []byte) // a subjects.Subscriber as JSON
+	Put(profile []byte) // a subscriber.Profile as JSON
 	Drop(key string)
 }
 
@@ -89,7 +90,7 @@ func (s *shelf) holds(key string, revision uint64) bool {
 // put takes a profile that came from a provisioning server. asked is what s.seq
 // was when it was asked for; mine tells whether the lookup makes the key this
 // node's. It reports false for one that is older than what is held.
-func (s *shelf) put(p *subjects.Subscriber, asked uint64, mine bool, now time.Time) bool {
+func (s *shelf) put(p *subscriber.Profile, asked uint64, mine bool, now time.Time) bool {
 	e := s.entries[p.Key]
 	switch {
 	case e == nil || p.Revision >= e.revision:
@@ -126,7 +127,7 @@ func (s *shelf) put(p *subjects.Subscriber, asked uint64, mine bool, now time.Ti
 
 // record tells the journal of p, before anything that is held says so. That there
 // never was such a subscriber is not worth it.
-func (s *shelf) record(p *subjects.Subscriber) {
+func (s *shelf) record(p *subscriber.Profile) {
 	if s.journal != nil && (!p.Deleted || p.Revision > 0) {
 		s.journal.Put(p.Encode())
 	}
@@ -134,7 +135,7 @@ func (s *shelf) record(p *subjects.Subscriber) {
 
 // restore takes what an earlier process held: each is asked for before it counts
 // as current.
-func (s *shelf) restore(p *subjects.Subscriber, now time.Time) {
+func (s *shelf) restore(p *subscriber.Profile, now time.Time) {
 	if s.all == 0 {
 		s.suspectAll()
 	}

@@ -10,17 +10,18 @@ import (
 	"time"
 
 	"thor/overlay/lookup"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
 var t0 = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
-func profile(key string, revision uint64) *subjects.Subscriber {
-	return &subjects.Subscriber{V: 1, Key: key, Revision: revision, HA1: fmt.Sprintf("ha1-%d", revision)}
+func profile(key string, revision uint64) *subscriber.Profile {
+	return &subscriber.Profile{V: 1, Key: key, Revision: revision, HA1: fmt.Sprintf("ha1-%d", revision)}
 }
 
-func gone(key string, revision uint64) *subjects.Subscriber {
-	return &subjects.Subscriber{V: 1, Key: key, Revision: revision, Deleted: true, Served: true}
+func gone(key string, revision uint64) *subscriber.Profile {
+	return &subscriber.Profile{V: 1, Key: key, Revision: revision, Deleted: true, Served: true}
 }
 
 func smallShelf() *shelf { return newShelf("n1", 20, time.Minute, 10*time.Second) }

@@ -6,13 +6,14 @@ import (
 	"net/netip"
 	"time"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
 // trustEvery is how long a peer that is trusted no more may still call.
 const trustEvery = 5 * time.Second
 
-// A trust is a subjects.Trust in the form in which it is asked.
+// A trust is a subscriber.Trust in the form in which it is asked.
 type trust struct {
 	digest  string
 	peers   []trustedPeer
@@ -25,7 +26,7 @@ type trustedPeer struct {
 	blocked, transit bool
 }
 
-func newTrust(t *subjects.Trust) *trust {
+func newTrust(t *subscriber.Trust) *trust {
 	x := &trust{digest: t.Digest, domains: make(map[string]bool), all: !t.MoreDomains}
 	for _, p := range t.Peers {
 		if n, err := netip.ParsePrefix(p.Network); err == nil {
@@ -86,12 +87,12 @@ func (c *Cache) askTrust(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	req := subjects.TrustRequest{V: subjects.Version}
+	req := subscriber.TrustRequest{V: subjects.Version}
 	if t := c.trust.Load(); t != nil {
 		req.Have = t.digest
 	}
 	return c.askProvisioning(ctx, subjects.VerbTrust, req.Encode(), "", func(r *subjects.Reply) error {
-		t, err := subjects.ParseTrust(r.Data)
+		t, err := subscriber.ParseTrust(r.Data)
 		if err != nil || t.Same {
 			return err
 		}

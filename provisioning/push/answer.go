@@ -7,6 +7,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -70,7 +71,7 @@ func (p *Pusher) answerSubscriber(ctx context.Context, r *overlay.Request) *subj
 	if refusal != nil {
 		return refusal
 	}
-	q, err := subjects.ParseSubscriberRequest(r.Data)
+	q, err := subscriber.ParseRequest(r.Data)
 	if err != nil {
 		return p.refuse(verb, from, subjects.ErrorBad, err.Error())
 	}
@@ -104,7 +105,7 @@ func (p *Pusher) answerChanges(ctx context.Context, r *overlay.Request) *subject
 	if refusal != nil {
 		return refusal
 	}
-	q, err := subjects.ParseChangesRequest(r.Data)
+	q, err := subscriber.ParseChangesRequest(r.Data)
 	if err != nil {
 		return p.refuse(verb, from, subjects.ErrorBad, err.Error())
 	}
@@ -112,7 +113,7 @@ func (p *Pusher) answerChanges(ctx context.Context, r *overlay.Request) *subject
 	if err != nil {
 		return p.unavailable(verb, from, err)
 	}
-	out := subjects.ChangedKeys{V: subjects.Version, Through: c.Through, All: c.All || len(c.Keys) > subjects.MaxKeys, Keys: []string{}}
+	out := subscriber.ChangedKeys{V: subjects.Version, Through: c.Through, All: c.All || len(c.Keys) > subscriber.MaxKeys, Keys: []string{}}
 	for i, k := range c.Keys {
 		if !out.All && p.mayHold(from.role, from.node, k) {
 			out.Keys = append(out.Keys, k)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"thor/overlay/audit"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -30,7 +31,7 @@ type backlogs struct {
 func newBacklogs() backlogs { return backlogs{byNode: make(map[subjects.NodeID]*backlog)} }
 
 // add puts n into the backlogs of the nodes, and returns those that had none.
-func (x *backlogs) add(n subjects.SubscriberNotice, nodes []subjects.NodeID, now time.Time) (fell []subjects.NodeID) {
+func (x *backlogs) add(n subscriber.Notice, nodes []subjects.NodeID, now time.Time) (fell []subjects.NodeID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	total := 0
@@ -58,7 +59,7 @@ func (x *backlogs) add(n subjects.SubscriberNotice, nodes []subjects.NodeID, now
 
 // remove takes n out of the backlogs of the nodes for which holds is true, and
 // returns the backlogs that are empty then.
-func (x *backlogs) remove(n subjects.SubscriberNotice, holds func(subjects.NodeID) bool) map[subjects.NodeID]*backlog {
+func (x *backlogs) remove(n subscriber.Notice, holds func(subjects.NodeID) bool) map[subjects.NodeID]*backlog {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	done := make(map[subjects.NodeID]*backlog)
@@ -75,12 +76,12 @@ func (x *backlogs) remove(n subjects.SubscriberNotice, holds func(subjects.NodeI
 }
 
 // all are the changes in all backlogs.
-func (x *backlogs) all() (ns []subjects.SubscriberNotice) {
+func (x *backlogs) all() (ns []subscriber.Notice) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, b := range x.byNode {
 		for k, r := range b.keys {
-			ns = append(ns, subjects.SubscriberNotice{Key: k, Revision: r})
+			ns = append(ns, subscriber.Notice{Key: k, Revision: r})
 		}
 	}
 	return ns
@@ -100,7 +101,7 @@ func (x *backlogs) sizes() map[subjects.NodeID]int {
 // noteBehind notes which holders of n do not hold it. A node with a backlog may
 // give the profile of before n, to a phone too: log, metric and audit name it, and
 // report when it has caught up. Without nodes, others are not judged.
-func (p *Pusher) noteBehind(n subjects.SubscriberNotice, nodes, missing []subjects.NodeID) {
+func (p *Pusher) noteBehind(n subscriber.Notice, nodes, missing []subjects.NodeID) {
 	now := time.Now()
 	for _, node := range p.backlogs.add(n, missing, now) {
 		p.log.Warn().Str("peer", string(node)).Str("event", "behind").Uint64("rev", n.Revision).
@@ -116,7 +117,7 @@ func (p *Pusher) noteBehind(n subjects.SubscriberNotice, nodes, missing []subjec
 
 // removeAcknowledged takes out of the backlogs what another server has pushed:
 // what was in them before, and is not outstanding in the store any more.
-func (p *Pusher) removeAcknowledged(before, pending []subjects.SubscriberNotice) {
+func (p *Pusher) removeAcknowledged(before, pending []subscriber.Notice) {
 	if len(before) == 0 {
 		return
 	}

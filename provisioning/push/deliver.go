@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -30,7 +31,7 @@ func newInFlight() inFlight {
 }
 
 // begin notes that n is being sent; end has to follow.
-func (f *inFlight) begin(n subjects.SubscriberNotice) *call {
+func (f *inFlight) begin(n subscriber.Notice) *call {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := &call{revision: n.Revision, missing: make(map[subjects.NodeID]struct{})}
@@ -56,7 +57,7 @@ func (f *inFlight) held(c *call, node subjects.NodeID) {
 
 // end returns the nodes that do not hold n, and completes the deliveries that wait
 // for it.
-func (f *inFlight) end(n subjects.SubscriberNotice, c *call) (missing []subjects.NodeID) {
+func (f *inFlight) end(n subscriber.Notice, c *call) (missing []subjects.NodeID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.calls[n.Key] == c {
@@ -74,7 +75,7 @@ func (f *inFlight) end(n subjects.SubscriberNotice, c *call) (missing []subjects
 }
 
 // has reports whether n, or a newer notice of its key, is in flight.
-func (f *inFlight) has(n subjects.SubscriberNotice) bool {
+func (f *inFlight) has(n subscriber.Notice) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := f.calls[n.Key]
@@ -82,7 +83,7 @@ func (f *inFlight) has(n subjects.SubscriberNotice) bool {
 }
 
 // await adds d to the deliveries that wait for ns.
-func (f *inFlight) await(d *delivery, ns []subjects.SubscriberNotice) {
+func (f *inFlight) await(d *delivery, ns []subscriber.Notice) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, n := range ns {
@@ -93,7 +94,7 @@ func (f *inFlight) await(d *delivery, ns []subjects.SubscriberNotice) {
 // abandon ends d's wait for n, and reports whether it still waited. missing are
 // the nodes that have not confirmed n; sent is false if no notice of the key is
 // in flight.
-func (f *inFlight) abandon(d *delivery, n subjects.SubscriberNotice) (missing []subjects.NodeID, sent, waited bool) {
+func (f *inFlight) abandon(d *delivery, n subscriber.Notice) (missing []subjects.NodeID, sent, waited bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	waited = f.drop(n.Key, func(w waiter) bool { return w.delivery == d })
@@ -143,7 +144,7 @@ func (d *delivery) complete(missing []subjects.NodeID) {
 
 // Deliver pushes changes. It returns once every holder holds them, or when ctx
 // ends, and tells which nodes do not, sorted; the push to them goes on.
-func (p *Pusher) Deliver(ctx context.Context, ns []subjects.SubscriberNotice) (behind []subjects.NodeID) {
+func (p *Pusher) Deliver(ctx context.Context, ns []subscriber.Notice) (behind []subjects.NodeID) {
 	if len(ns) == 0 {
 		return nil
 	}
@@ -161,7 +162,7 @@ func (p *Pusher) Deliver(ctx context.Context, ns []subjects.SubscriberNotice) (b
 }
 
 // abandon ends a delivery: the nodes that have not confirmed by now are behind.
-func (p *Pusher) abandon(d *delivery, ns []subjects.SubscriberNotice) {
+func (p *Pusher) abandon(d *delivery, ns []subscriber.Notice) {
 	for _, n := range ns {
 		missing, sent, waited := p.inFlight.abandon(d, n)
 		if !waited {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thor/overlay/lookup"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -21,7 +22,7 @@ const (
 
 // send notifies every holder of the key, and has the push acknowledged once all
 // of them hold the revision.
-func (p *Pusher) send(ctx context.Context, n subjects.SubscriberNotice) error {
+func (p *Pusher) send(ctx context.Context, n subscriber.Notice) error {
 	c := p.inFlight.begin(n)
 	nodes, err := p.notifyHolders(ctx, n, c)
 	missing := p.inFlight.end(n, c)
@@ -42,7 +43,7 @@ func (p *Pusher) send(ctx context.Context, n subjects.SubscriberNotice) error {
 
 // notifyHolders returns the holders of n's key. The call notes which of them do
 // not hold the revision yet.
-func (p *Pusher) notifyHolders(ctx context.Context, n subjects.SubscriberNotice, c *call) ([]subjects.NodeID, error) {
+func (p *Pusher) notifyHolders(ctx context.Context, n subscriber.Notice, c *call) ([]subjects.NodeID, error) {
 	n.V, n.From = subjects.Version, p.net.ID()
 	if t := p.table(); t == nil || t.Len() == 0 {
 		return nil, lookup.ErrNoMembers
@@ -63,7 +64,7 @@ func (p *Pusher) notifyHolders(ctx context.Context, n subjects.SubscriberNotice,
 }
 
 // notify returns nil when the node holds the revision of n.
-func (p *Pusher) notify(ctx context.Context, node subjects.NodeID, n subjects.SubscriberNotice) error {
+func (p *Pusher) notify(ctx context.Context, node subjects.NodeID, n subscriber.Notice) error {
 	b := p.breakers.of(node)
 	select {
 	case b.slots <- struct{}{}:
@@ -84,7 +85,7 @@ func (p *Pusher) notify(ctx context.Context, node subjects.NodeID, n subjects.Su
 	case r.Code != "":
 		return fmt.Errorf("notify %s: %s: %s", node, r.Code, r.Text)
 	}
-	h, err := subjects.ParseSubscriberHeld(r.Data)
+	h, err := subscriber.ParseHeld(r.Data)
 	switch {
 	case err != nil:
 		return fmt.Errorf("notify %s: answer: %w", node, err)
@@ -98,7 +99,7 @@ func (p *Pusher) notify(ctx context.Context, node subjects.NodeID, n subjects.Su
 func (p *Pusher) acknowledge(ctx context.Context, sent <-chan struct{}) {
 	failing := false
 	for {
-		var held []subjects.SubscriberNotice
+		var held []subscriber.Notice
 		select {
 		case n := <-p.acks:
 			held = append(held, n)

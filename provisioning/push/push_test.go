@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -51,8 +52,8 @@ func TestQueueIsBoundedAndKeepsTheNewest(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.metrics = m
-	n := func(i int, revision uint64) []subjects.SubscriberNotice {
-		return []subjects.SubscriberNotice{{V: 1, Key: fmt.Sprintf("user%d@example.net", i), Revision: revision}}
+	n := func(i int, revision uint64) []subscriber.Notice {
+		return []subscriber.Notice{{V: 1, Key: fmt.Sprintf("user%d@example.net", i), Revision: revision}}
 	}
 	for i := range maxQueue {
 		p.Push(n(i, 1))
@@ -111,8 +112,8 @@ func TestABreakerOpensAfterSilenceAndProbesWithOneNotice(t *testing.T) {
 	}
 }
 
-func notice(key string, revision uint64) subjects.SubscriberNotice {
-	return subjects.SubscriberNotice{V: 1, Key: key, Revision: revision}
+func notice(key string, revision uint64) subscriber.Notice {
+	return subscriber.Notice{V: 1, Key: key, Revision: revision}
 }
 
 // A newer notice of a key does not complete who waits for a still newer one, and
@@ -120,7 +121,7 @@ func notice(key string, revision uint64) subjects.SubscriberNotice {
 func TestDeliveriesWaitForTheirRevision(t *testing.T) {
 	f := newInFlight()
 	d := &delivery{open: 2, done: make(chan struct{}), behind: make(map[subjects.NodeID]struct{})}
-	f.await(d, []subjects.SubscriberNotice{notice("a@x", 2), notice("b@x", 3)})
+	f.await(d, []subscriber.Notice{notice("a@x", 2), notice("b@x", 3)})
 	older, newer := f.begin(notice("a@x", 1)), f.begin(notice("a@x", 2))
 	f.expect(newer, []subjects.NodeID{"n1", "n2"})
 	f.held(newer, "n1")
@@ -169,10 +170,10 @@ func TestTrustIsReadOnceForAllRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c trustCache
 		reads, leave := 0, make(chan struct{})
-		read := func(ctx context.Context) (*subjects.Trust, error) {
+		read := func(ctx context.Context) (*subscriber.Trust, error) {
 			reads++
 			<-leave
-			return &subjects.Trust{Domains: []string{"example.net"}}, ctx.Err()
+			return &subscriber.Trust{Domains: []string{"example.net"}}, ctx.Err()
 		}
 		first, end := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -186,7 +187,7 @@ func TestTrustIsReadOnceForAllRequests(t *testing.T) {
 			x, err := c.get(t.Context(), read)
 			if err != nil {
 				t.Error(err)
-				x = &subjects.Trust{}
+				x = &subscriber.Trust{}
 			}
 			digest <- x.Digest
 		}()

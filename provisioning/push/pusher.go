@@ -13,6 +13,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -21,15 +22,15 @@ import (
 type Store interface {
 	// Subscriber is the profile of key: an account, an alias, or one that is
 	// marked deleted, with the revision of its deletion (0: it never was).
-	Subscriber(ctx context.Context, key string) (*subjects.Subscriber, error)
+	Subscriber(ctx context.Context, key string) (*subscriber.Profile, error)
 	// Changes lists the keys changed after revision since.
-	Changes(ctx context.Context, since uint64) (*subjects.ChangedKeys, error)
+	Changes(ctx context.Context, since uint64) (*subscriber.ChangedKeys, error)
 	// Trust is whom proxies trust, and which domains are served.
-	Trust(ctx context.Context) (*subjects.Trust, error)
+	Trust(ctx context.Context) (*subscriber.Trust, error)
 	// Pending lists the outstanding pushes, the oldest first.
-	Pending(ctx context.Context, limit int) ([]subjects.SubscriberNotice, error)
+	Pending(ctx context.Context, limit int) ([]subscriber.Notice, error)
 	// Acknowledge ends the pushes of these keys up to their revisions.
-	Acknowledge(ctx context.Context, ns []subjects.SubscriberNotice) error
+	Acknowledge(ctx context.Context, ns []subscriber.Notice) error
 }
 
 // Config is how a Pusher works. Overlay and Store are required.
@@ -66,11 +67,11 @@ type Pusher struct {
 	backlogs backlogs
 	tables   tables
 	recent   recentPushes
-	pending  atomic.Int64                   // outstanding in the store, as last read
-	acks     chan subjects.SubscriberNotice // held by all holders, not yet acknowledged
-	slots    chan struct{}                  // one token for each notice that is being sent
-	retry    chan struct{}                  // holds one token: a push failed
-	moved    chan struct{}                  // holds one token: the lookup table changed
+	pending  atomic.Int64           // outstanding in the store, as last read
+	acks     chan subscriber.Notice // held by all holders, not yet acknowledged
+	slots    chan struct{}          // one token for each notice that is being sent
+	retry    chan struct{}          // holds one token: a push failed
+	moved    chan struct{}          // holds one token: the lookup table changed
 
 	given *audit.Tally // profiles that nodes requested
 	trust trustCache
@@ -91,7 +92,7 @@ func New(cfg Config) (*Pusher, error) {
 	p := &Pusher{
 		cfg: cfg, net: cfg.Overlay, ready: make(chan struct{}), given: audit.NewTally(cfg.Audit, 0),
 		queue: newQueue(), inFlight: newInFlight(), breakers: newBreakers(), backlogs: newBacklogs(), tables: newTables(),
-		acks: make(chan subjects.SubscriberNotice, ackAtOnce), slots: make(chan struct{}, pushAtOnce),
+		acks: make(chan subscriber.Notice, ackAtOnce), slots: make(chan struct{}, pushAtOnce),
 		retry: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 	}
 	p.log = cfg.Log.With().Str("comp", "provisioning").Str("node", string(p.net.ID())).Logger()

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thor/overlay"
+	"thor/overlay/subscriber"
 	"thor/provisioning/ngnpro"
 	"thor/subjects"
 )
@@ -55,7 +56,7 @@ func (p *Pusher) Statistics(ctx context.Context) ([]NodeStatistics, error) {
 	var mu sync.Mutex
 	var out []NodeStatistics
 	forEach(ms, func(m subjects.Member) {
-		s, err := query(ctx, p, m.Node, subjects.VerbStatistics, nil, subjects.ParseNodeStatistics)
+		s, err := query(ctx, p, m.Node, subjects.VerbStatistics, nil, subscriber.ParseStatistics)
 		if err != nil {
 			return
 		}
@@ -87,15 +88,15 @@ func (p *Pusher) Locations(ctx context.Context, keys []string) (map[string][]ngn
 	}
 	var batches []batch
 	for n, ks := range byNode {
-		for part := range slices.Chunk(ks, subjects.MaxLocationKeys) {
+		for part := range slices.Chunk(ks, subscriber.MaxLocationKeys) {
 			batches = append(batches, batch{n, part})
 		}
 	}
 	var mu sync.Mutex
 	out := make(map[string][]ngnpro.DeviceLocation)
 	forEach(batches, func(b batch) {
-		req := subjects.LocationsRequest{V: subjects.Version, Keys: b.keys}
-		got, err := query(ctx, p, b.node, subjects.VerbLocations, req.Encode(), subjects.ParseLocations)
+		req := subscriber.LocationsRequest{V: subjects.Version, Keys: b.keys}
+		got, err := query(ctx, p, b.node, subjects.VerbLocations, req.Encode(), subscriber.ParseLocations)
 		if err != nil {
 			return
 		}
@@ -111,7 +112,7 @@ func (p *Pusher) Locations(ctx context.Context, keys []string) (map[string][]ngn
 }
 
 // location is a contact as clients see it: behind no NAT both addresses are one.
-func location(c subjects.Contact) ngnpro.DeviceLocation {
+func location(c subscriber.Contact) ngnpro.DeviceLocation {
 	d := ngnpro.DeviceLocation{
 		Address: c.Address, Port: c.Port, PublicAddress: c.PublicAddress, PublicPort: c.PublicPort,
 		Expires: c.Expires, UserAgent: c.UserAgent, Transport: c.Transport,

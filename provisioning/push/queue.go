@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"thor/subjects"
+	"thor/overlay/subscriber"
 )
 
 // maxQueue is how many keys wait at most; repair finds more in the store.
@@ -17,16 +17,16 @@ type queue struct {
 	wake chan struct{} // holds one token: something was added
 
 	mu      sync.Mutex
-	waiting map[string]subjects.SubscriberNotice
+	waiting map[string]subscriber.Notice
 	order   []string
 }
 
 func newQueue() queue {
-	return queue{wake: make(chan struct{}, 1), waiting: make(map[string]subjects.SubscriberNotice)}
+	return queue{wake: make(chan struct{}, 1), waiting: make(map[string]subscriber.Notice)}
 }
 
 // add reports whether there was room for n.
-func (q *queue) add(n subjects.SubscriberNotice) bool {
+func (q *queue) add(n subscriber.Notice) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w, waits := q.waiting[n.Key]
@@ -43,7 +43,7 @@ func (q *queue) add(n subjects.SubscriberNotice) bool {
 }
 
 // next takes the notice that has waited longest.
-func (q *queue) next() (n subjects.SubscriberNotice, ok bool) {
+func (q *queue) next() (n subscriber.Notice, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.order) == 0 {
@@ -57,7 +57,7 @@ func (q *queue) next() (n subjects.SubscriberNotice, ok bool) {
 }
 
 // has reports whether n, or a newer notice of its key, waits.
-func (q *queue) has(n subjects.SubscriberNotice) bool {
+func (q *queue) has(n subscriber.Notice) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w, ok := q.waiting[n.Key]
@@ -72,7 +72,7 @@ func (q *queue) len() int {
 
 // Push queues changes for their holders. It never blocks. What finds no room is
 // found in the store later.
-func (p *Pusher) Push(ns []subjects.SubscriberNotice) {
+func (p *Pusher) Push(ns []subscriber.Notice) {
 	for _, n := range ns {
 		if !p.queue.add(n) {
 			p.metrics.overflow.Inc()

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -20,12 +21,12 @@ type recentPushes struct {
 }
 
 type recentPush struct {
-	subjects.SubscriberNotice
+	subscriber.Notice
 	nodes []subjects.NodeID // that hold it
 	at    time.Time
 }
 
-func (r *recentPushes) add(n subjects.SubscriberNotice, nodes []subjects.NodeID, now time.Time) {
+func (r *recentPushes) add(n subscriber.Notice, nodes []subjects.NodeID, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := 0
@@ -47,10 +48,10 @@ func (r *recentPushes) at(now time.Time) []recentPush {
 // change, at a time when this server still had the old table: it would not
 // request the profile again.
 func (p *Pusher) pushToNewHolders(now time.Time) {
-	var again []subjects.SubscriberNotice
+	var again []subscriber.Notice
 	for _, x := range p.recent.at(now) {
 		if slices.ContainsFunc(p.notified(x.Key), func(node subjects.NodeID) bool { return !slices.Contains(x.nodes, node) }) {
-			again = append(again, x.SubscriberNotice)
+			again = append(again, x.Notice)
 		}
 	}
 	p.Push(again)

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"thor/subjects"
+	"thor/overlay/subscriber"
 )
 
 // Pace of repairs.
@@ -138,6 +138,6 @@ func (p *Pusher) repair(ctx context.Context, limit int) (found, held int, err er
 }
 
 // underWay reports whether n, or a newer notice of its key, is queued or in flight.
-func (p *Pusher) underWay(n subjects.SubscriberNotice) bool {
+func (p *Pusher) underWay(n subscriber.Notice) bool {
 	return p.queue.has(n) || p.inFlight.has(n)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"thor/overlay/lookup"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -91,7 +92,7 @@ func (p *Pusher) keepsNothing(node subjects.NodeID) bool {
 		return false
 	}
 	m := s.Member(p.cfg.Role, node)
-	return m != nil && m.Attrs[subjects.AttrSubscribers] == ""
+	return m != nil && m.Attrs[subscriber.Attr] == ""
 }
 
 // isMember reports whether node serves subscribers.

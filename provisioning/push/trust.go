@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"thor/overlay"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -23,13 +24,13 @@ type trustCache struct {
 	reads singleflight.Group
 
 	mu   sync.Mutex
-	last *subjects.Trust
+	last *subscriber.Trust
 	at   time.Time // when it was read
 }
 
 // get reads the Trust, unless it was read a moment ago. A request that ends does
 // not end the read that others share.
-func (c *trustCache) get(ctx context.Context, read func(context.Context) (*subjects.Trust, error)) (*subjects.Trust, error) {
+func (c *trustCache) get(ctx context.Context, read func(context.Context) (*subscriber.Trust, error)) (*subscriber.Trust, error) {
 	c.mu.Lock()
 	last, fresh := c.last, c.last != nil && time.Since(c.at) < trustFor
 	c.mu.Unlock()
@@ -53,7 +54,7 @@ func (c *trustCache) get(ctx context.Context, read func(context.Context) (*subje
 	})
 	select {
 	case r := <-result:
-		t, _ := r.Val.(*subjects.Trust)
+		t, _ := r.Val.(*subscriber.Trust)
 		return t, r.Err
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -67,7 +68,7 @@ func (p *Pusher) answerTrust(ctx context.Context, r *overlay.Request) *subjects.
 	if refusal != nil {
 		return refusal
 	}
-	q, err := subjects.ParseTrustRequest(r.Data)
+	q, err := subscriber.ParseTrustRequest(r.Data)
 	if err != nil {
 		return p.refuse(verb, from, subjects.ErrorBad, err.Error())
 	}
@@ -76,7 +77,7 @@ func (p *Pusher) answerTrust(ctx context.Context, r *overlay.Request) *subjects.
 		return p.unavailable(verb, from, err)
 	}
 	if q.Have == t.Digest {
-		t = &subjects.Trust{V: subjects.Version, Digest: t.Digest, Same: true}
+		t = &subscriber.Trust{V: subjects.Version, Digest: t.Digest, Same: true}
 	}
 	if t.MorePeers {
 		p.log.Error().Int("peers", len(t.Peers)).Msg("too many trusted peers, proxies do not know all of them")

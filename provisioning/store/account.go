@@ -9,8 +9,8 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
-// A subscriber is a row of sip_accounts_meta with its profile.
-type subscriber struct {
+// An accountRow is a row of sip_accounts_meta with its profile.
+type accountRow struct {
 	row              int64
 	id               ngnpro.SipID
 	first, last      string
@@ -26,8 +26,8 @@ const (
 	subscriberTables  = "sip_accounts_meta m JOIN sip_accounts_data d ON d.account_id = m.id"
 )
 
-func scanSubscriber(scan func(...any) error) (*subscriber, error) {
-	var a subscriber
+func scanSubscriber(scan func(...any) error) (*accountRow, error) {
+	var a accountRow
 	var p []byte
 	err := scan(&a.row, &a.id.Username, &a.id.Domain, &a.first, &a.last, &a.email, &a.party.customer, &a.party.reseller, &a.owner,
 		&a.created, &a.changed, &p)
@@ -43,7 +43,7 @@ func scanSubscriber(scan func(...any) error) (*subscriber, error) {
 // subscriber reads an account that v sees. Locked, nobody else changes it before
 // the transaction ends, other writers of its profile included: OpenXCAP too locks
 // its row of sip_accounts_meta. With errProfile it is there, without a profile.
-func (t *tx) subscriber(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*subscriber, error) {
+func (t *tx) subscriber(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*accountRow, error) {
 	const q = "SELECT " + subscriberColumns + " FROM " + subscriberTables + " WHERE m.username = ? AND m.domain = ?"
 	query := q
 	if locked {
@@ -57,7 +57,7 @@ func (t *tx) subscriber(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*subscri
 }
 
 // save writes the profile of an account that is locked.
-func (t *tx) save(a *subscriber) error {
+func (t *tx) save(a *accountRow) error {
 	p, err := a.profile.encode()
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (t *tx) save(a *subscriber) error {
 }
 
 // insert writes a new account, whose key is claimed.
-func (t *tx) insert(a *subscriber) error {
+func (t *tx) insert(a *accountRow) error {
 	const meta = "INSERT INTO sip_accounts_meta (username, domain, first_name, last_name, email, customer_id, reseller_id, owner_id, create_date, change_date)" +
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(), UTC_TIMESTAMP())"
 	r, err := t.exec(meta, a.id.Username, a.id.Domain, a.first, a.last, a.email, a.party.customer, a.party.reseller, a.owner)
@@ -95,7 +95,7 @@ func (t *tx) insert(a *subscriber) error {
 }
 
 // modify changes an account: f gets it locked and says what is new.
-func (t *tx) modify(v ngnpro.Viewer, id ngnpro.SipID, f func(*subscriber) error) (provisioning.Notices, error) {
+func (t *tx) modify(v ngnpro.Viewer, id ngnpro.SipID, f func(*accountRow) error) (provisioning.Notices, error) {
 	a, err := t.subscriber(v, id, true)
 	if err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func (t *tx) aliases(id ngnpro.SipID, locked bool) (ids []ngnpro.SipID, err erro
 }
 
 // remove deletes an account that is locked, with all that belongs to it.
-func (t *tx) remove(a *subscriber) (provisioning.Notices, error) {
+func (t *tx) remove(a *accountRow) (provisioning.Notices, error) {
 	aliases, err := t.aliases(a.id, true)
 	if err != nil {
 		return nil, err

@@ -49,7 +49,7 @@ func (s accounts) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount
 		if err != nil {
 			return err
 		}
-		n := &subscriber{id: id, party: p, profile: &profile{Timeout: defaultTimeout, Groups: []string{}}}
+		n := &accountRow{id: id, party: p, profile: &profile{Timeout: defaultTimeout, Groups: []string{}}}
 		n.apply(a, settings.keepsClear(t.cfg))
 		if err := t.mayProfile(v, &profile{}, n.profile); err != nil {
 			return err
@@ -124,7 +124,7 @@ func (c *check) group(g string) {
 }
 
 // apply stores what is given.
-func (s *subscriber) apply(a *ngnpro.SipAccount, keepClear bool) {
+func (s *accountRow) apply(a *ngnpro.SipAccount, keepClear bool) {
 	set(&s.first, a.FirstName)
 	set(&s.last, a.LastName)
 	set(&s.email, a.Email)
@@ -208,7 +208,7 @@ func (s accounts) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAcco
 		return nil, c.err
 	}
 	err = s.write(ctx, "update account", func(t *tx) error {
-		ns, err = t.modify(v, foldID(a.ID), func(x *subscriber) error {
+		ns, err = t.modify(v, foldID(a.ID), func(x *accountRow) error {
 			keep := false
 			if or(a.Password, "") != "" {
 				st, err := t.settings(x.party)
@@ -257,7 +257,7 @@ func (s accounts) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a 
 }
 
 // record is the account as clients see it.
-func (s *subscriber) record() *ngnpro.SipAccount {
+func (s *accountRow) record() *ngnpro.SipAccount {
 	p := s.profile
 	a := &ngnpro.SipAccount{
 		ID: s.id, FirstName: &s.first, LastName: &s.last, Email: &s.email, Owner: &s.owner, Customer: s.party.customer, Reseller: s.party.reseller,
@@ -325,7 +325,7 @@ func (s accounts) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.Sip
 		return nil, c.err
 	}
 	err = s.write(ctx, "add to group", func(t *tx) error {
-		ns, err = t.modify(v, foldID(id), func(x *subscriber) error {
+		ns, err = t.modify(v, foldID(id), func(x *accountRow) error {
 			if slices.Contains(x.profile.Groups, group) {
 				return ngnpro.ErrInGroup
 			}
@@ -343,7 +343,7 @@ func (s accounts) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.Sip
 // RemoveFromGroup takes an account out of a group.
 func (s accounts) RemoveFromGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns provisioning.Notices, err error) {
 	err = s.write(ctx, "remove from group", func(t *tx) error {
-		ns, err = t.modify(v, foldID(id), func(x *subscriber) error {
+		ns, err = t.modify(v, foldID(id), func(x *accountRow) error {
 			if !slices.Contains(x.profile.Groups, group) {
 				return ngnpro.ErrNotInGroup
 			}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"thor/overlay/subscriber"
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 	"thor/subjects"
@@ -148,7 +149,7 @@ func TestPushesUntilAcknowledged(t *testing.T) {
 	if len(all) != 2 || all[1] != newer[0] {
 		t.Errorf("an old acknowledgement ended a newer push: %+v", all)
 	}
-	w.ok(w.Pushes.Acknowledge(w.ctx, append(all, subjects.SubscriberNotice{Key: "nobody@d.example", Revision: 1})))
+	w.ok(w.Pushes.Acknowledge(w.ctx, append(all, subscriber.Notice{Key: "nobody@d.example", Revision: 1})))
 	if all, err = w.Pushes.Pending(w.ctx, 10); err != nil || len(all) != 0 {
 		t.Errorf("left %+v, %v", all, err)
 	}
@@ -167,7 +168,7 @@ func TestChangesAreBounded(t *testing.T) {
 	w.ok(err)
 	_, err = db.Exec("UPDATE sip_counters SET value = 1001 WHERE name = 'revision'")
 	w.ok(err)
-	look := func(since uint64, all bool, keys int) *subjects.ChangedKeys {
+	look := func(since uint64, all bool, keys int) *subscriber.ChangedKeys {
 		t.Helper()
 		c, err := w.Pushes.Changes(w.ctx, since)
 		w.ok(err)
@@ -177,7 +178,7 @@ func TestChangesAreBounded(t *testing.T) {
 		return c
 	}
 	look(0, true, 0)
-	look(1, false, subjects.MaxKeys)
+	look(1, false, subscriber.MaxKeys)
 	look(1001, false, 0)
 	look(1002, true, 0) // heard of what this database lacks
 	w.account("a@d.example")

@@ -4,9 +4,9 @@ import (
 	"context"
 	"database/sql"
 
+	"thor/overlay/subscriber"
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
-	"thor/subjects"
 )
 
 // phonebook is contacts of subscribers.
@@ -51,7 +51,7 @@ func (s phonebook) phonebook(ctx context.Context, act string, v ngnpro.Viewer, i
 }
 
 // members are the URIs in those groups of a phonebook that accept rules name.
-func (t *tx) members(id ngnpro.SipID, a *subjects.SubscriberAccept) (map[string][]string, error) {
+func (t *tx) members(id ngnpro.SipID, a *subscriber.Accept) (map[string][]string, error) {
 	named := make(map[string]bool)
 	for _, r := range a.Persistent {
 		for _, g := range r.Groups {

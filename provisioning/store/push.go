@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"thor/overlay/subscriber"
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 	"thor/subjects"
@@ -15,11 +16,11 @@ import (
 type pushes struct{ *backend }
 
 // Subscriber is what the node responsible for key is to hold.
-func (s pushes) Subscriber(ctx context.Context, key string) (x *subjects.Subscriber, err error) {
+func (s pushes) Subscriber(ctx context.Context, key string) (x *subscriber.Profile, err error) {
 	user, domain, _ := strings.Cut(key, "@")
 	id := foldID(ngnpro.SipID{Username: user, Domain: domain})
 	err = s.snapshot(ctx, "read subscriber", func(t *tx) error {
-		x = &subjects.Subscriber{V: subjects.Version, Key: id.Key(), Deleted: true}
+		x = &subscriber.Profile{V: subjects.Version, Key: id.Key(), Deleted: true}
 		var k kind
 		const q = "SELECT kind, revision FROM sip_revisions WHERE domain = ? AND username = ?"
 		if _, err := t.row(q, []any{id.Domain, id.Username}, []any{&k, &x.Revision}); err != nil {
@@ -44,7 +45,7 @@ func (s pushes) Subscriber(ctx context.Context, key string) (x *subjects.Subscri
 }
 
 // fill makes x the profile of an account.
-func (t *tx) fill(x *subjects.Subscriber, id ngnpro.SipID) error {
+func (t *tx) fill(x *subscriber.Profile, id ngnpro.SipID) error {
 	a, err := t.subscriber(ngnpro.Viewer{Admin: true}, id, false)
 	if err != nil {
 		return err
@@ -83,24 +84,24 @@ func (t *tx) fill(x *subjects.Subscriber, id ngnpro.SipID) error {
 }
 
 // accept are the rules for a node, nil for none.
-func (p *profile) accept() *subjects.SubscriberAccept {
+func (p *profile) accept() *subscriber.Accept {
 	if len(p.Persistent) == 0 && (p.Temporary == nil || p.Temporary.expired(time.Now())) {
 		return nil
 	}
-	x := &subjects.SubscriberAccept{}
+	x := &subscriber.Accept{}
 	for _, r := range p.Persistent {
-		x.Persistent = append(x.Persistent, subjects.SubscriberAcceptRule{Start: r.Start, Stop: r.Stop, Days: r.Days, Groups: r.Groups})
+		x.Persistent = append(x.Persistent, subscriber.AcceptRule{Start: r.Start, Stop: r.Stop, Days: r.Days, Groups: r.Groups})
 	}
 	if p.Temporary != nil && !p.Temporary.expired(time.Now()) {
-		x.Temporary = &subjects.SubscriberTemporary{Groups: p.Temporary.Groups, Until: p.Temporary.Until}
+		x.Temporary = &subscriber.TemporaryAccept{Groups: p.Temporary.Groups, Until: p.Temporary.Until}
 	}
 	return x
 }
 
 // Changes lists what changed after a revision.
-func (s pushes) Changes(ctx context.Context, since uint64) (c *subjects.ChangedKeys, err error) {
+func (s pushes) Changes(ctx context.Context, since uint64) (c *subscriber.ChangedKeys, err error) {
 	err = s.snapshot(ctx, "read changes", func(t *tx) error {
-		c = &subjects.ChangedKeys{V: subjects.Version}
+		c = &subscriber.ChangedKeys{V: subjects.Version}
 		var trimmed uint64
 		const counters = "SELECT (SELECT value FROM sip_counters WHERE name = 'revision'), (SELECT value FROM sip_counters WHERE name = 'trimmed')"
 		if _, err := t.row(counters, nil, []any{&c.Through, &trimmed}); err != nil {
@@ -112,14 +113,14 @@ func (s pushes) Changes(ctx context.Context, since uint64) (c *subjects.ChangedK
 			return nil
 		}
 		const q = "SELECT username, domain, revision FROM sip_revisions WHERE revision > ? ORDER BY revision, domain, username LIMIT ?"
-		err := t.rows(q, []any{since, subjects.MaxKeys + 1}, func(r *sql.Rows) error {
+		err := t.rows(q, []any{since, subscriber.MaxKeys + 1}, func(r *sql.Rows) error {
 			var id ngnpro.SipID
 			var rev uint64
 			err := r.Scan(&id.Username, &id.Domain, &rev)
 			c.Keys, c.Revisions = append(c.Keys, id.Key()), append(c.Revisions, rev)
 			return err
 		})
-		if len(c.Keys) > subjects.MaxKeys {
+		if len(c.Keys) > subscriber.MaxKeys {
 			c.Keys, c.Revisions, c.All = nil, nil, true
 		}
 		return err

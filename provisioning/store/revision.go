@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"thor/overlay/subscriber"
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 	"thor/subjects"
@@ -106,6 +107,6 @@ func (t *tx) bumpDomain(domain string) (ns provisioning.Notices, err error) {
 	return ns, err
 }
 
-func notice(id ngnpro.SipID, rev uint64, k kind) subjects.SubscriberNotice {
-	return subjects.SubscriberNotice{V: subjects.Version, Key: id.Key(), Revision: rev, Deleted: k == deleted}
+func notice(id ngnpro.SipID, rev uint64, k kind) subscriber.Notice {
+	return subscriber.Notice{V: subjects.Version, Key: id.Key(), Revision: rev, Deleted: k == deleted}
 }

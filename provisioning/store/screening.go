@@ -19,7 +19,7 @@ const voiceMailbox = "<voice-mailbox>"
 // change is one call that changes an account's profile.
 func (s screening) change(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(*profile)) (ns provisioning.Notices, err error) {
 	err = s.write(ctx, act, func(t *tx) error {
-		ns, err = t.modify(v, foldID(id), func(x *subscriber) error { f(x.profile); return nil })
+		ns, err = t.modify(v, foldID(id), func(x *accountRow) error { f(x.profile); return nil })
 		return err
 	})
 	return ns, err

@@ -4,16 +4,17 @@ import (
 	"context"
 	"database/sql"
 
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
 // Trust is whom proxies trust, and which domains are served.
-func (s pushes) Trust(ctx context.Context) (x *subjects.Trust, err error) {
+func (s pushes) Trust(ctx context.Context) (x *subscriber.Trust, err error) {
 	err = s.snapshot(ctx, "read trust", func(t *tx) error {
-		x = &subjects.Trust{V: subjects.Version}
+		x = &subscriber.Trust{V: subjects.Version}
 		const peers = "SELECT ip, blocked, transit FROM sip_trusted ORDER BY ip LIMIT ?"
-		err := t.rows(peers, []any{subjects.MaxTrustedPeers + 1}, func(r *sql.Rows) error {
-			var p subjects.TrustedPeer
+		err := t.rows(peers, []any{subscriber.MaxTrustedPeers + 1}, func(r *sql.Rows) error {
+			var p subscriber.TrustedPeer
 			if err := r.Scan(&p.Network, &p.Blocked, &p.Transit); err != nil {
 				return err
 			}
@@ -29,7 +30,7 @@ func (s pushes) Trust(ctx context.Context) (x *subjects.Trust, err error) {
 			return err
 		}
 		const domains = "SELECT domain FROM sip_domains ORDER BY domain LIMIT ?"
-		return t.rows(domains, []any{subjects.MaxServedDomains + 1}, func(r *sql.Rows) error {
+		return t.rows(domains, []any{subscriber.MaxServedDomains + 1}, func(r *sql.Rows) error {
 			var d string
 			err := r.Scan(&d)
 			x.Domains = append(x.Domains, d)
@@ -39,11 +40,11 @@ func (s pushes) Trust(ctx context.Context) (x *subjects.Trust, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.MorePeers = len(x.Peers) > subjects.MaxTrustedPeers; x.MorePeers {
-		x.Peers = x.Peers[:subjects.MaxTrustedPeers]
+	if x.MorePeers = len(x.Peers) > subscriber.MaxTrustedPeers; x.MorePeers {
+		x.Peers = x.Peers[:subscriber.MaxTrustedPeers]
 	}
-	if x.MoreDomains = len(x.Domains) > subjects.MaxServedDomains; x.MoreDomains {
-		x.Domains = x.Domains[:subjects.MaxServedDomains]
+	if x.MoreDomains = len(x.Domains) > subscriber.MaxServedDomains; x.MoreDomains {
+		x.Domains = x.Domains[:subscriber.MaxServedDomains]
 	}
 	return x, nil
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"thor/overlay/subscriber"
 	"thor/provisioning/ngnpro"
-	"thor/subjects"
 )
 
 func TestTrust(t *testing.T) {
@@ -17,7 +17,7 @@ func TestTrust(t *testing.T) {
 	w.ok(w.Peers.Add(w.ctx, admin, &ngnpro.TrustedPeer{IP: "2001:db8::/48", Blocked: new(true)}))
 	x, err := w.Pushes.Trust(w.ctx)
 	w.ok(err)
-	want := []subjects.TrustedPeer{{Network: "192.0.2.1/32", Transit: true}, {Network: "2001:db8::/48", Blocked: true}}
+	want := []subscriber.TrustedPeer{{Network: "192.0.2.1/32", Transit: true}, {Network: "2001:db8::/48", Blocked: true}}
 	if !slices.Equal(x.Peers, want) || !slices.Equal(x.Domains, []string{"d.example", "e.example"}) || x.MorePeers || x.MoreDomains {
 		t.Errorf("%+v", x)
 	}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"thor/subjects"
+	"thor/overlay/subscriber"
 )
 
 // Words that stand for callers in accept rules; others are groups of the
@@ -21,7 +21,7 @@ const (
 // through unless a rule of the same day lets calls through at other times: "from 9
 // to 17: everybody" rejects in the evening, "from 23 to 7: nobody" does not reject
 // at noon.
-func accepted(s *subjects.Subscriber, c Caller, now time.Time) bool {
+func accepted(s *subscriber.Profile, c Caller, now time.Time) bool {
 	if t := s.Accept.Temporary; t != nil && now.Unix() < t.Until {
 		return lets(s, t.Groups, c)
 	}
@@ -55,7 +55,7 @@ func only(groups []string, g string) bool {
 }
 
 // lets reports whether c is among the groups.
-func lets(s *subjects.Subscriber, groups []string, c Caller) bool {
+func lets(s *subscriber.Profile, groups []string, c Caller) bool {
 	if slices.Contains(groups, everybody) {
 		return true
 	}
@@ -68,13 +68,13 @@ func lets(s *subjects.Subscriber, groups []string, c Caller) bool {
 }
 
 // on reports whether r is for a day.
-func on(r subjects.SubscriberAcceptRule, d time.Weekday) bool {
+func on(r subscriber.AcceptRule, d time.Weekday) bool {
 	return r.Days&(1<<((int(d)+6)%7)) != 0 // Monday is 1
 }
 
 // holds reports whether r holds at a local time. One that stops before it starts
 // lasts past midnight.
-func holds(r subjects.SubscriberAcceptRule, now time.Time) bool {
+func holds(r subscriber.AcceptRule, now time.Time) bool {
 	at := now.Format("15:04")
 	if r.Start <= r.Stop {
 		return on(r, now.Weekday()) && at >= r.Start && at < r.Stop

@@ -7,7 +7,7 @@ import (
 	"time"
 	_ "time/tzdata" // so that time zones are the same on every machine
 
-	"thor/subjects"
+	"thor/overlay/subscriber"
 )
 
 // Groups with a meaning for proxies.
@@ -32,11 +32,11 @@ var (
 )
 
 // InGroup reports whether s is in a group.
-func InGroup(s *subjects.Subscriber, group string) bool { return slices.Contains(s.Groups, group) }
+func InGroup(s *subscriber.Profile, group string) bool { return slices.Contains(s.Groups, group) }
 
 // From is nil if s may register and call from an address. Without an ACL every
 // address will do; an address that is not known is in no ACL.
-func From(s *subjects.Subscriber, a netip.Addr) *Refusal {
+func From(s *subscriber.Profile, a netip.Addr) *Refusal {
 	if len(s.ACL) == 0 {
 		return nil
 	}
@@ -49,7 +49,7 @@ func From(s *subjects.Subscriber, a netip.Addr) *Refusal {
 }
 
 // Registers is nil if s may register.
-func Registers(s *subjects.Subscriber) *Refusal {
+func Registers(s *subscriber.Profile) *Refusal {
 	if InGroup(s, Blocked) {
 		return ErrBlocked
 	}
@@ -57,7 +57,7 @@ func Registers(s *subjects.Subscriber) *Refusal {
 }
 
 // Calls is nil if s may call a key or number.
-func Calls(s *subjects.Subscriber, dialled string) *Refusal {
+func Calls(s *subscriber.Profile, dialled string) *Refusal {
 	switch {
 	case InGroup(s, Blocked):
 		return ErrBlocked
@@ -70,7 +70,7 @@ func Calls(s *subjects.Subscriber, dialled string) *Refusal {
 // barred reports whether the user part of dialled, a number perhaps, begins with
 // a barred prefix. "00" and "+" are the same, and what only separates digits
 // does not count: +31-900 is 0031900.
-func barred(s *subjects.Subscriber, dialled string) bool {
+func barred(s *subscriber.Profile, dialled string) bool {
 	user, _, _ := strings.Cut(dialled, "@")
 	user = number(user)
 	for _, p := range s.Barring {
@@ -111,7 +111,7 @@ func (c Caller) Anonymous() bool {
 }
 
 // Accepts is nil if s is called by c at a time.
-func Accepts(s *subjects.Subscriber, c Caller, now time.Time) *Refusal {
+func Accepts(s *subscriber.Profile, c Caller, now time.Time) *Refusal {
 	switch {
 	case InGroup(s, Blocked):
 		return ErrBlocked
@@ -136,7 +136,7 @@ func matches(uri, key string) bool {
 
 // Diverts is where the calls of s go for a reason (FUNC, FNOL, FBUS, FNOA, FUNV),
 // "" for nowhere else. What s may not call itself it may not divert to.
-func Diverts(s *subjects.Subscriber, reason string) string {
+func Diverts(s *subscriber.Profile, reason string) string {
 	to := s.Diversions[reason]
 	if to == "" || to != VoiceMailbox && barred(s, Key(to)) {
 		return ""

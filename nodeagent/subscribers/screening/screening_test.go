@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"thor/nodeagent/subscribers/screening"
-	"thor/subjects"
+	"thor/overlay/subscriber"
 )
 
 func TestKey(t *testing.T) {
@@ -33,19 +33,19 @@ func TestKey(t *testing.T) {
 }
 
 func TestFrom(t *testing.T) {
-	s := &subjects.Subscriber{ACL: []string{"192.0.2.0/24", "2001:db8::/32"}}
+	s := &subscriber.Profile{ACL: []string{"192.0.2.0/24", "2001:db8::/32"}}
 	for a, want := range map[string]bool{"192.0.2.9": true, "::ffff:192.0.2.9": true, "192.0.3.1": false, "2001:db8::1": true, "::1": false} {
 		if got := screening.From(s, netip.MustParseAddr(a)) == nil; got != want {
 			t.Errorf("%s: %v", a, got)
 		}
 	}
-	if screening.From(s, netip.Addr{}) == nil || screening.From(&subjects.Subscriber{}, netip.Addr{}) != nil {
+	if screening.From(s, netip.Addr{}) == nil || screening.From(&subscriber.Profile{}, netip.Addr{}) != nil {
 		t.Error("an unknown address")
 	}
 }
 
 func TestBarring(t *testing.T) {
-	s := &subjects.Subscriber{Barring: []string{"+31900", "secret", "09"}}
+	s := &subscriber.Profile{Barring: []string{"+31900", "secret", "09"}}
 	for dialled, want := range map[string]bool{
 		"+31900123@x": true, "0031900123@x": true, "+31-900-123@x": true, "+31(900)1@x": true, "00 31 900@x": true,
 		"+3190@x": false, "31900@x": false, "secretary@x": true, "se-cretary@x": false, "0912@x": true, "alice@x": false, "009@x": false,
@@ -61,7 +61,7 @@ func TestBarring(t *testing.T) {
 }
 
 func TestBlocked(t *testing.T) {
-	s := &subjects.Subscriber{Groups: []string{"blocked"}}
+	s := &subscriber.Profile{Groups: []string{"blocked"}}
 	if screening.Registers(s) == nil || screening.Calls(s, "b@x") == nil || screening.Accepts(s, screening.Caller{Key: "b@x"}, time.Now()) == nil {
 		t.Error("a blocked subscriber does something")
 	}
@@ -72,7 +72,7 @@ func TestBlocked(t *testing.T) {
 }
 
 func TestReject(t *testing.T) {
-	s := &subjects.Subscriber{Reject: []string{"sip:Bad@Example.net", "sip:spam.example"}, Groups: []string{"anonymous-reject"}}
+	s := &subscriber.Profile{Reject: []string{"sip:Bad@Example.net", "sip:spam.example"}, Groups: []string{"anonymous-reject"}}
 	for k, want := range map[string]*screening.Refusal{
 		"bad@example.net": screening.ErrRejected, "x@spam.example": screening.ErrRejected, "good@example.net": nil, "x@nospam.example": nil,
 		"": screening.ErrAnonymous, "anonymous@anonymous.invalid": screening.ErrAnonymous, "@example.net": screening.ErrAnonymous,
@@ -85,43 +85,43 @@ func TestReject(t *testing.T) {
 
 // Rules of the subscriber in Amsterdam, two hours ahead of UTC on these days.
 func TestAcceptRules(t *testing.T) {
-	rule := func(days int, start, stop string, groups ...string) subjects.SubscriberAcceptRule {
-		return subjects.SubscriberAcceptRule{Days: days, Start: start, Stop: stop, Groups: groups}
+	rule := func(days int, start, stop string, groups ...string) subscriber.AcceptRule {
+		return subscriber.AcceptRule{Days: days, Start: start, Stop: stop, Groups: groups}
 	}
 	const every, weekday, weekend = 127, 31, 96
 	friend, stranger := "f@x", "s@x"
 	for _, c := range []struct {
 		what   string
-		rules  []subjects.SubscriberAcceptRule
+		rules  []subscriber.AcceptRule
 		caller string
 		at     string // UTC
 		want   bool
 	}{
-		{"office hours", []subjects.SubscriberAcceptRule{rule(weekday, "09:00", "17:00", "everybody")}, stranger, "2026-06-01T07:00:00Z", true},
-		{"before them", []subjects.SubscriberAcceptRule{rule(weekday, "09:00", "17:00", "everybody")}, stranger, "2026-06-01T06:59:00Z", false},
-		{"after them", []subjects.SubscriberAcceptRule{rule(weekday, "09:00", "17:00", "everybody")}, stranger, "2026-06-01T15:00:00Z", false},
-		{"a day without rules", []subjects.SubscriberAcceptRule{rule(weekday, "09:00", "17:00", "everybody")}, stranger, "2026-06-06T19:00:00Z", true},
-		{"at night nobody", []subjects.SubscriberAcceptRule{rule(every, "23:00", "07:00", "nobody")}, friend, "2026-06-01T21:00:00Z", false},
-		{"in the morning", []subjects.SubscriberAcceptRule{rule(every, "23:00", "07:00", "nobody")}, friend, "2026-06-01T04:59:00Z", false},
-		{"by day", []subjects.SubscriberAcceptRule{rule(every, "23:00", "07:00", "nobody")}, friend, "2026-06-01T05:00:00Z", true},
-		{"friends", []subjects.SubscriberAcceptRule{rule(every, "00:00", "24:00", "friends")}, friend, "2026-06-01T12:00:00Z", true},
-		{"no friend", []subjects.SubscriberAcceptRule{rule(every, "00:00", "24:00", "friends")}, stranger, "2026-06-01T12:00:00Z", false},
-		{"the weekend goes first", []subjects.SubscriberAcceptRule{rule(every, "00:00", "24:00", "everybody"), rule(weekend, "00:00", "24:00", "friends")}, stranger, "2026-06-06T12:00:00Z", false},
-		{"in either order", []subjects.SubscriberAcceptRule{rule(weekend, "00:00", "24:00", "friends"), rule(every, "00:00", "24:00", "everybody")}, stranger, "2026-06-06T12:00:00Z", false},
-		{"Sunday night lasts into Monday", []subjects.SubscriberAcceptRule{rule(64, "22:00", "06:00", "nobody")}, friend, "2026-06-08T03:00:00Z", false},
-		{"Monday night does not", []subjects.SubscriberAcceptRule{rule(64, "22:00", "06:00", "nobody")}, friend, "2026-06-09T03:00:00Z", true},
+		{"office hours", []subscriber.AcceptRule{rule(weekday, "09:00", "17:00", "everybody")}, stranger, "2026-06-01T07:00:00Z", true},
+		{"before them", []subscriber.AcceptRule{rule(weekday, "09:00", "17:00", "everybody")}, stranger, "2026-06-01T06:59:00Z", false},
+		{"after them", []subscriber.AcceptRule{rule(weekday, "09:00", "17:00", "everybody")}, stranger, "2026-06-01T15:00:00Z", false},
+		{"a day without rules", []subscriber.AcceptRule{rule(weekday, "09:00", "17:00", "everybody")}, stranger, "2026-06-06T19:00:00Z", true},
+		{"at night nobody", []subscriber.AcceptRule{rule(every, "23:00", "07:00", "nobody")}, friend, "2026-06-01T21:00:00Z", false},
+		{"in the morning", []subscriber.AcceptRule{rule(every, "23:00", "07:00", "nobody")}, friend, "2026-06-01T04:59:00Z", false},
+		{"by day", []subscriber.AcceptRule{rule(every, "23:00", "07:00", "nobody")}, friend, "2026-06-01T05:00:00Z", true},
+		{"friends", []subscriber.AcceptRule{rule(every, "00:00", "24:00", "friends")}, friend, "2026-06-01T12:00:00Z", true},
+		{"no friend", []subscriber.AcceptRule{rule(every, "00:00", "24:00", "friends")}, stranger, "2026-06-01T12:00:00Z", false},
+		{"the weekend goes first", []subscriber.AcceptRule{rule(every, "00:00", "24:00", "everybody"), rule(weekend, "00:00", "24:00", "friends")}, stranger, "2026-06-06T12:00:00Z", false},
+		{"in either order", []subscriber.AcceptRule{rule(weekend, "00:00", "24:00", "friends"), rule(every, "00:00", "24:00", "everybody")}, stranger, "2026-06-06T12:00:00Z", false},
+		{"Sunday night lasts into Monday", []subscriber.AcceptRule{rule(64, "22:00", "06:00", "nobody")}, friend, "2026-06-08T03:00:00Z", false},
+		{"Monday night does not", []subscriber.AcceptRule{rule(64, "22:00", "06:00", "nobody")}, friend, "2026-06-09T03:00:00Z", true},
 	} {
 		now, err := time.Parse(time.RFC3339, c.at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &subjects.Subscriber{Timezone: "Europe/Amsterdam", Accept: &subjects.SubscriberAccept{
+		s := &subscriber.Profile{Timezone: "Europe/Amsterdam", Accept: &subscriber.Accept{
 			Persistent: c.rules, Members: map[string][]string{"friends": {"sip:F@X"}},
 		}}
 		if got := screening.Accepts(s, screening.Caller{Key: c.caller}, now) == nil; got != c.want {
 			t.Errorf("%s: %v", c.what, got)
 		}
-		s.Accept.Temporary = &subjects.SubscriberTemporary{Groups: []string{"nobody"}, Until: now.Unix() + 1}
+		s.Accept.Temporary = &subscriber.TemporaryAccept{Groups: []string{"nobody"}, Until: now.Unix() + 1}
 		if screening.Accepts(s, screening.Caller{Key: c.caller}, now) == nil {
 			t.Errorf("%s: a temporary rule does not decide", c.what)
 		}

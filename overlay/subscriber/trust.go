@@ -1,8 +1,6 @@
-package subjects
+package subscriber
 
-// VerbTrust asks a provisioning server, with a TrustRequest, what proxies have
-// to know of all subscribers together.
-const VerbTrust = "trust"
+import "thor/subjects"
 
 // Bounds of a Trust.
 const (
@@ -38,25 +36,27 @@ type TrustedPeer struct {
 }
 
 // Encode returns the wire form.
-func (r *TrustRequest) Encode() []byte { return encode(r) }
+func (r *TrustRequest) Encode() []byte { return subjects.Encode(r) }
 
-// ParseTrustRequest decodes and checks a question for the Trust.
+func (r *TrustRequest) check() error { return checkVersion(r.V) }
+
+// ParseTrustRequest decodes and checks a request for the Trust.
 func ParseTrustRequest(b []byte) (*TrustRequest, error) {
-	var m TrustRequest
-	return parse(b, MaxAnnouncement, &m, func() int { return m.V }, func() []string { return nil })
+	return parse[TrustRequest](b, subjects.MaxAnnouncement)
 }
 
 // Encode returns the wire form.
-func (t *Trust) Encode() []byte { return encode(t) }
+func (t *Trust) Encode() []byte { return subjects.Encode(t) }
+
+func (t *Trust) check() error {
+	if err := checkVersion(t.V); err != nil {
+		return err
+	}
+	if len(t.Peers) > MaxTrustedPeers || len(t.Domains) > MaxServedDomains {
+		return subjects.Bad(subjects.CodeRange, "%d peers and %d domains", len(t.Peers), len(t.Domains))
+	}
+	return nil
+}
 
 // ParseTrust decodes and checks a Trust.
-func ParseTrust(b []byte) (*Trust, error) {
-	var m Trust
-	if _, err := parse(b, maxKeysMessage, &m, func() int { return m.V }, func() []string { return nil }); err != nil {
-		return nil, err
-	}
-	if len(m.Peers) > MaxTrustedPeers || len(m.Domains) > MaxServedDomains {
-		return nil, bad(CodeRange, "%d peers and %d domains", len(m.Peers), len(m.Domains))
-	}
-	return &m, nil
-}
+func ParseTrust(b []byte) (*Trust, error) { return parse[Trust](b, maxKeysMessage) }
