@@ -48,8 +48,8 @@ type Config struct {
 	// leave from the address that was asked.
 	Listen []string
 	Source Source // required
-	// NSID is told to clients that ask who answers (RFC 5001), at most 64 bytes:
-	// the node's name. Empty: nothing is told.
+	// NSID is sent to clients that ask which server answers (RFC 5001), at most 64 bytes:
+	// the node's name. Empty: none is sent.
 	NSID string
 	// UDPSize is the greatest UDP message sent, in bytes, 512 to 4096, whatever
 	// the client offers. 0: DefaultUDPSize.

@@ -51,7 +51,7 @@ func bindOne(ctx context.Context, listen string) (s sockets, err error) {
 	}
 	family := ""
 	if a, err := netip.ParseAddr(host); err == nil {
-		// Said outright, or [::] would take 0.0.0.0 too and the two could not be listed side by side.
+		// Explicit, since [::] would take 0.0.0.0 too and the two could not be listed side by side.
 		family = map[bool]string{true: "4", false: "6"}[a.Unmap().Is4()]
 	}
 	for range portTries {

@@ -163,8 +163,8 @@ func (r *responder) pack(rcode int) []byte {
 	return r.fit(limit)
 }
 
-// fit packs r.msg into limit bytes. Addresses of hosts are a kindness: they go
-// first, set by set, and nobody is told. Only if the answer itself does not fit
+// fit packs r.msg into limit bytes. Additional addresses of hosts are
+// dropped first, set by set, without TC. Only if the answer itself does not fit
 // is it left out whole and TC set (RFC 2181 9), so that the client asks by TCP.
 func (r *responder) fit(limit int) []byte {
 	for {

@@ -82,7 +82,7 @@ func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 		}
 		reply := r.serve(request[:n])
 		if reply == nil {
-			return // a response, or worse: not somebody to talk to
+			return // a response or garbage: not a client
 		}
 		frame = binary.BigEndian.AppendUint16(frame[:0], uint16(len(reply)))
 		frame = append(frame, reply...)
@@ -126,8 +126,8 @@ func (l *limiter) leave(client netip.Prefix) {
 	}
 }
 
-// clientOf is who connects: an IPv4 address or an IPv6 /64, of which anybody has
-// as many addresses as he likes.
+// clientOf identifies a client: an IPv4 address, or an IPv6 /64, since one
+// host usually has all addresses of it.
 func clientOf(conn net.Conn) netip.Prefix {
 	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
 	if !ok {

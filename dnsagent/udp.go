@@ -16,7 +16,7 @@ import (
 // wait for each other.
 const maxReaders = 4
 
-// pastTime as a deadline wakes whoever waits.
+// pastTime as a deadline ends a pending read.
 func pastTime() time.Time { return time.Unix(1, 0) }
 
 // serveUDP answers questions that come on conn with goroutines of g, until ctx

@@ -26,7 +26,7 @@ const (
 )
 
 // An Identity is what a certificate says of a node. Treat it as read-only: it
-// is shared. The zero value is nobody.
+// is shared. The zero value names no node.
 type Identity struct {
 	Domain    string
 	Node      subjects.NodeID
@@ -145,7 +145,7 @@ func checkExtendedUse(c *x509.Certificate, roles []subjects.Role) error {
 	return nil
 }
 
-// checkStrength lets in by list, so that an algorithm nobody thought of is refused.
+// checkStrength lets in by list, so that an unknown algorithm is refused.
 func checkStrength(c *x509.Certificate) error {
 	switch c.SignatureAlgorithm {
 	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,

@@ -241,7 +241,7 @@ func (i *Issued) State(now time.Time) string {
 }
 
 // List returns all that was issued, by node and then by end of validity. A file
-// of the index that cannot be read is left out and told in the error, beside
+// of the index that cannot be read is left out and named in the error, beside
 // which the rest is still returned.
 func (a *Authority) List() ([]Issued, error) {
 	crl, err := a.readCRL()

@@ -5,8 +5,8 @@ import (
 	"io/fs"
 )
 
-// ReadSecret reads a file that holds a secret, at most 1 MiB. Nobody may read
-// it but its owner, root, and the user of this process: so a file of systemd's
+// ReadSecret reads a file that holds a secret, at most 1 MiB. Only its owner,
+// root and the user of this process may have access: a file of systemd's
 // LoadCredential= passes, which belongs to root and has an access control list
 // that lets the service's user read, and a file of mode 0640 does not. The error
 // wraps ErrKeyMode, or ErrFile, and says in one line what to do.

@@ -9,7 +9,7 @@ import (
 // ClientTLS is the configuration with which a node calls a broker. crypto/tls
 // verifies the chain and the broker's host name or address; beyond that the
 // broker must have the role thor_eventserver, be of our domain and not revoked
-// as far as these credentials know: only brokers are told of revocations.
+// as far as these credentials know: only brokers learn of revocations.
 //
 // The certificate is read anew at each handshake. The authorities are those of
 // this call, for crypto/tls has no callback for them; nats.go has one, and a
@@ -54,7 +54,7 @@ func (c *Credentials) ServerTLS() *tls.Config {
 // When calling, InsecureSkipVerify is set and VerifyConnection does the whole
 // verification instead, so that a change of authorities needs no restart:
 // chain, use, time, domain, role, revocation, and the name if the broker was
-// called by name. Whoever is called by IP address is not held to it, since
+// called by name. A peer called by IP address is not held to it, since
 // crypto/tls does not tell the address: a broker could then pass for another
 // broker, which gains it nothing that a route does not have.
 func (c *Credentials) RouteTLS() *tls.Config {

@@ -1,8 +1,8 @@
-// Package monitor shows the network on a terminal, live: who is there under
-// which role and how, what happens, and how current that is. Off a terminal it
-// prints the plain screen of the SIP Thor description once.
+// Package monitor shows the network on a terminal, live: the members of each
+// role and their state, events, and the age of that information. Off a terminal
+// it prints the plain screen of the SIP Thor description once.
 //
-// It only looks: it changes nothing in the network and asks nobody for
+// It only looks: it changes nothing in the network and asks no member for
 // anything. What it shows is made by package view; this package brings keys,
 // sizes, views and events to it and the result to the screen. When the link is
 // lost the last picture stays and says how old it is.

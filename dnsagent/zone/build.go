@@ -71,7 +71,7 @@ func (b *Builder) Build(s *subjects.Status) (*Zone, error) {
 			names: make(map[string]*node, 64),
 		},
 	}
-	// The order decides who gets a name that two want: configuration, roles, nodes.
+	// Earlier sources win a name that two want: configuration, roles, nodes.
 	a.addStatic()
 	a.addRoles()
 	a.addHosts()
@@ -319,7 +319,7 @@ func (a *assembly) addSRVs(s *Service) {
 }
 
 // port is where m serves: event servers say it, since each may listen at another
-// port and whoever asks has nothing else to find them by.
+// port and a client has no other way to find them.
 func port(m *subjects.Member, role subjects.Role, configured uint16) uint16 {
 	if role == subjects.EventServer {
 		if p, err := strconv.ParseUint(m.Attrs[subjects.AttrPort], 10, 16); err == nil && p != 0 {

@@ -118,7 +118,7 @@ func (n *slotNames) node(name, service, label string) *node {
 	out := &node{}
 	owner, heir, err := n.roster.At(slot)
 	if err != nil {
-		return out // all drain: the name is there, and nobody answers to it
+		return out // all drain: the name exists and has no addresses
 	}
 	if service != "" {
 		out.add(n.srvSet(name, service, owner, heir))

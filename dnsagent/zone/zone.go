@@ -195,7 +195,7 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 			break
 		}
 		if qtype == dns.TypeANY && len(n.sets) > 0 {
-			// RFC 8482 4.2: one small record, so that nobody is flooded through us.
+			// RFC 8482 4.2: one small record, so that the server does not amplify a flood.
 			a.Answer = append(a.Answer, &dns.HINFO{Hdr: header(name, dns.TypeHINFO, anyTTL), Cpu: "RFC8482"})
 			return
 		}

@@ -5,7 +5,7 @@
 // It keeps three promises. The same values give the same text: no function
 // reads a clock, an environment or a file. No text of another node reaches the
 // terminal as it came: control characters are replaced and passwords masked,
-// whatever attribute, reason or event they stand in. And nothing is said by
+// in every attribute, reason and event. And nothing is shown by
 // colour alone: each state has a glyph and a word.
 //
 // It is not a terminal: it neither reads keys nor draws. Package monitor does,

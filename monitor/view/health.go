@@ -11,8 +11,8 @@ import (
 // words for an operator, when the view itself is not current (stale, or without
 // a connection), when no manager is active, when a member is suspect, or when a
 // role has members but none that serves, or when a member reports a fault of the
-// lookup. A draining member is no reason, it is
-// somebody's wish; nor is a role that is absent, since a status cannot say which
+// lookup. A draining member is no reason, since an
+// operator asked for it; nor is a role that is absent, since a status cannot say which
 // roles ought to be there. s may be nil: nothing is known.
 func Health(s *subjects.Status, stale, connected bool) (ok bool, reasons []string) {
 	if !connected {

@@ -23,7 +23,7 @@ var (
 // Mask hides the passwords in s: what stands between the user and the host of a
 // URI, of a driver's data source name, and behind password= and the like.
 // Passwords may hold any punctuation, "@" and "/" included; where it is
-// uncertain how far one goes, Mask hides too much. Nobody should ever send one:
+// uncertain how far one goes, Mask hides too much. No member should send one:
 // this is the last line of defence. Mask(Mask(s)) is Mask(s).
 func Mask(s string) string {
 	if before, after, ok := strings.Cut(s, "://"); ok {

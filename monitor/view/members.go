@@ -44,7 +44,7 @@ type column struct {
 }
 
 // memberColumns are the columns that fit, at the width that their content needs.
-// What nobody has has no column. The detail takes what is left and is never
+// A value that no member has gets no column. The detail takes what is left and is never
 // dropped: it says why a member is not up.
 func (m *Model) memberColumns(rows []row) []column {
 	all := []column{

@@ -144,7 +144,7 @@ func seconds(d time.Duration) string {
 	return span(d)
 }
 
-// origin is which status this is, and whose.
+// origin names the status and the manager that sent it.
 func (m *Model) origin() string {
 	s := m.pic.Status
 	if s == nil {

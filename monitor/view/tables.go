@@ -77,8 +77,8 @@ func count(ms []subjects.Member) counts {
 }
 
 // MembersTable is what thor members prints: a line for each member of role, or
-// of all roles if role is empty, by role and address. The heading is there even
-// when nobody is.
+// of all roles if role is empty, by role and address. The heading is printed
+// without members too.
 func MembersTable(s *subjects.Status, role subjects.Role, now time.Time) string {
 	t := [][]string{{"ROLE", "NODE", "STATE", "ADDRESS", "PRIORITY", "WEIGHT", "SINCE", "DETAIL"}}
 	if s == nil {
@@ -129,7 +129,7 @@ func details(s *subjects.Status, role subjects.Role, m *subjects.Member, myself 
 		d = append(d, "also "+subjects.Printable(a.String(), 64))
 	}
 	for _, k := range slices.Sorted(maps.Keys(m.Attrs)) {
-		if active && k == "state" && m.Attrs[k] == "active" { // said already
+		if active && k == "state" && m.Attrs[k] == "active" { // shown already
 			continue
 		}
 		d = append(d, subjects.Printable(k, 32)+"="+subjects.Printable(maskAttr(k, m.Attrs[k]), subjects.MaxAttrValue))

@@ -44,7 +44,7 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", min(s/86400, 999), s/3600%24)
 }
 
-// since is how long m has been in its state; "-" if nobody knows.
+// since is how long m has been in its state; "-" if unknown.
 func since(m *subjects.Member, now time.Time) string {
 	if m.Since.IsZero() {
 		return "-"
