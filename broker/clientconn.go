@@ -126,14 +126,18 @@ func (c *clientConn) cut(err error) {
 }
 
 // message implements policy.
-func (c *clientConn) message(subject []byte, size int) error {
+func (c *clientConn) message(subject []byte, headers, size int) error {
 	if size > maxPayload {
 		return errPayload
 	}
 	if c.rates == nil {
 		return nil
 	}
-	return c.take(classify(subject), size)
+	class := classify(subject)
+	if most := c.rates[class].largest; most > 0 && size-headers > most {
+		return &violation{class.String(), "size"}
+	}
+	return c.take(class, size)
 }
 
 // control implements policy.
@@ -145,12 +149,8 @@ func (c *clientConn) control() error {
 }
 
 func (c *clientConn) take(class traffic, size int) error {
-	r := c.rates[class]
-	if r.largest > 0 && size > r.largest {
-		return &violation{class.String(), "size"}
-	}
-	now := time.Now()
-	if !c.buckets[class].take(r, 1, size, now) || !c.front.usage.take(c.id.Node, class, r, size, now) {
+	r, own, now := c.rates[class], &c.buckets[class], time.Now()
+	if !own.take(r, 1, size, now) || !c.front.usage.take(c.id.Node, class, r, size, own.within(r, quietShare), now) {
 		return &violation{class.String(), "rate"}
 	}
 	return nil

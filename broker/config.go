@@ -99,6 +99,7 @@ const (
 	clientWriteTime = 4 * time.Second // a reader that stalls this long would stall its publishers
 	routeWriteTime  = 10 * time.Second
 	maxPayload      = subjects.MaxPayload
+	defaultPending  = 8 << 20
 	maxStreams      = 16
 )
 
@@ -133,7 +134,7 @@ func (c Config) withDefaults() Config {
 	number(&c.MaxConnections, connectionsIn(c.ProcessMemory, c.MemoryLimit))
 	number(&c.NodeConnections, min(32, c.MaxConnections))
 	number(&c.NodeSubscriptions, 1000)
-	bytes(&c.MaxPending, 8<<20)
+	bytes(&c.MaxPending, defaultPending)
 	number(&c.Unauthenticated, 4096)
 	number(&c.UnauthenticatedBySource, min(1024, c.Unauthenticated))
 	number(&c.Handshakes, 256)

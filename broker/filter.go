@@ -27,8 +27,9 @@ const refusedReply = "_R_."
 
 // A policy decides about what a filter reads. An error ends the connection.
 type policy interface {
-	// message is asked before the payload of a message has come.
-	message(subject []byte, size int) error
+	// message is asked before the payload of a message has come, of which the
+	// first bytes are headers.
+	message(subject []byte, headers, size int) error
 	// control is asked for each other line.
 	control() error
 	subscribed(sid []byte) error
@@ -274,7 +275,7 @@ func (f *filter) publish(a [][]byte, headers bool) (verdict, error) {
 	case hdr > maxHeaders:
 		return 0, errHeaders
 	}
-	if err := f.r.message(a[0], size); err != nil {
+	if err := f.r.message(a[0], hdr, size); err != nil {
 		return 0, err
 	}
 	if len(a) == sizes+2 && !f.r.replyAllowed(a[1]) {

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -52,12 +53,15 @@ func TestFloodsAreCutByClass(t *testing.T) {
 		bytes          int
 	}{
 		{"announcement", "thor.role.media_relay.n1", 200},
-		{"announcement", "thor.role.media_relay.n1", 12 << 10}, // by their bytes
+		{"announcement", "thor.role.media_relay.n1", 7 << 10}, // by their bytes
 		{"announcement", subjects.StatusGet, 0},
 		{"request", "thor.node.p1.provisioning_server.subscriber.media_relay.n1", 100},
+		{"request", "thor.node.p1.provisioning_server.subscriber.media_relay.n1", 60 << 10},
 		{"answer", "_INBOX.n1.x", 100},
+		{"answer", "_ANSWER.m1.n1.x", 200 << 10},
 		{"notice", "thor.node.n2._.drain", 0}, // refused anyway: costs all the same
 		{"other", "forbidden", 0},
+		{"other", "thor.node.d1.thor_database.credentials.media_relay.n1", 200 << 10},
 	} {
 		t.Run(fmt.Sprintf("%s %d", c.subject, c.bytes), func(t *testing.T) {
 			t.Parallel()
@@ -113,6 +117,122 @@ func TestThreeCutsRefuseTheNodeAndNotItsNeighbour(t *testing.T) {
 		t.Errorf("after three cuts: %v", err)
 	}
 	flush(t, n.Dial("n2", "media_relay"))
+}
+
+// What managers drop for its size ends the connection that sent it, and the
+// limit of both is one.
+func TestAnAnnouncementAboveItsReceiversLimitIsAViolation(t *testing.T) {
+	t.Parallel()
+	n := brokertest.Start(t)
+	m := n.Dial("m1", subjects.Manager)
+	told, err := m.SubscribeSync(subjects.CutNode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const presence = "thor.role.media_relay.n1"
+	got, err := m.SubscribeSync(presence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flush(t, m)
+	largest := []byte(`{"v":1,"node":"n1","role":"media_relay","addresses":["10.0.0.1"],"x":""}`)
+	largest = bytes.Replace(largest, []byte(`""`), fmt.Appendf(nil, "%q", strings.Repeat("y", subjects.MaxAnnouncement-len(largest))), 1)
+	good, _ := ending(t, n, "n1", "media_relay")
+	msg := &nats.Msg{Subject: presence, Data: largest, Header: nats.Header{"Trace": []string{strings.Repeat("z", 1000)}}}
+	if err := good.PublishMsg(msg); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, good)
+	if r, err := got.NextMsg(soon); err != nil {
+		t.Error(err)
+	} else if _, err := subjects.ParseAnnouncement(presence, r.Data); err != nil {
+		t.Errorf("the largest that passes is refused by managers: %v", err)
+	}
+	if _, err := subjects.ParseAnnouncement(presence, append(largest, ' ')); subjects.CodeOf(err) != subjects.CodeTooLarge {
+		t.Errorf("one byte more is not refused for its size: %v", err)
+	}
+	for _, subject := range []string{presence, subjects.StatusGet} {
+		nc, ended := ending(t, n, "n1", "media_relay")
+		if err := nc.Publish(subject, append(largest, ' ')); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		if r, err := told.NextMsg(soon); err != nil {
+			t.Errorf("%s: managers are not told: %v", subject, err)
+		} else if c, err := subjects.ParseCut(r.Data); err != nil || c.Node != "n1" || !strings.Contains(c.Reason, "announcement size") {
+			t.Errorf("%s: managers are told %+v, %v", subject, c, err)
+		}
+	}
+	flush(t, good)
+	if r, err := got.NextMsg(10 * time.Millisecond); err == nil {
+		t.Errorf("%d bytes passed", len(r.Data))
+	}
+}
+
+// A process that floods with the certificate of a good member, on several
+// connections one after the other and together, is cut off and at last refused.
+// The member's own connection goes on.
+func TestCutsSpareTheOtherConnectionsOfTheNode(t *testing.T) {
+	t.Parallel()
+	n := brokertest.Start(t)
+	m := n.Dial("m1", subjects.Manager)
+	const presence = "thor.role.media_relay.n1"
+	got, err := m.SubscribeSync(presence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = got.SetPendingLimits(-1, -1)
+	flush(t, m)
+	good, ended := ending(t, n, "n1", "media_relay")
+	refusedAt := make(chan struct{})
+	go func() {
+		defer close(refusedAt)
+		var g sync.WaitGroup
+		for range 3 {
+			g.Go(func() {
+				for {
+					c, err := nats.Connect("tls://"+n.Brokers[0].Config.Listen, append(n.Options("n1", "media_relay"), nats.NoReconnect())...)
+					if err != nil {
+						return // refused
+					}
+					for !c.IsClosed() && c.Publish(presence, []byte("flood")) == nil {
+					}
+				}
+			})
+		}
+		g.Wait()
+	}()
+	beats, refused := 0, false
+	for end := time.Now().Add(10 * time.Second); ; {
+		if err := good.Publish(presence, []byte("beat")); err != nil {
+			t.Fatalf("beat %d: %v", beats, err)
+		}
+		flush(t, good)
+		beats++
+		if refused {
+			break
+		}
+		select {
+		case <-ended:
+			t.Fatalf("the good connection ended after %d beats", beats)
+		case <-refusedAt:
+			refused = true
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(end) {
+			t.Fatal("it floods for 10 s")
+		}
+	}
+	flush(t, m)
+	for beats > 0 {
+		r, err := got.NextMsg(soon)
+		if err != nil {
+			t.Fatalf("%d beats have not come: %v", beats, err)
+		}
+		if string(r.Data) == "beat" {
+			beats--
+		}
+	}
 }
 
 func TestTooLargeMessagesEndTheConnection(t *testing.T) {

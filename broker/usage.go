@@ -118,12 +118,18 @@ func (u *usage) subscribe(t *connUse, d int) bool {
 	return true
 }
 
-// take counts a message against the limits of the node.
-func (u *usage) take(node subjects.NodeID, class traffic, r rate, size int, now time.Time) bool {
+// take counts a message against the limits of the node, and reports whether the
+// connection that sent it may go on. quiet says that this connection itself has
+// sent little.
+func (u *usage) take(node subjects.NodeID, class traffic, r rate, size int, quiet bool, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	n := u.nodes[node]
-	return n != nil && n.buckets[class].take(r, nodeShare, size, now)
+	if n == nil {
+		return false
+	}
+	b := &n.buckets[class]
+	return b.take(r, nodeShare, size, now) || quiet && b.within(r, nodeMost)
 }
 
 // listRate is of answers with revocation lists, which are much larger than the
