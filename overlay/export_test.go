@@ -22,3 +22,11 @@ func Holding(t testing.TB, s *subjects.Status) *Node {
 	n.view.Store(&View{Status: s, Encoded: s.Encode()})
 	return n
 }
+
+// ConnectedLate is a Node whose connection is still known by the name of the one
+// before, as it is until the client library's callback has come.
+func ConnectedLate(n *Node, before string) {
+	n.link.mu.Lock()
+	defer n.link.mu.Unlock()
+	n.link.via = before
+}

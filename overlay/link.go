@@ -218,10 +218,22 @@ func (n *Node) reportFailure(nc *nats.Conn) {
 	}
 }
 
-func (n *Node) connected(nc *nats.Conn) {
+// viaOf names the connection that nc has now, "<broker>#<connection>", or
+// returns "" while it has none. The callbacks of nats.go come later than a
+// reconnection: managers take a beat that names the connection before for one
+// that was sent before its end.
+func viaOf(nc *nats.Conn) string {
 	cid, err := nc.GetClientID()
 	server := nc.ConnectedServerName()
 	if err != nil || server == "" {
+		return ""
+	}
+	return server + "#" + strconv.FormatUint(cid, 10)
+}
+
+func (n *Node) connected(nc *nats.Conn) {
+	server, via := nc.ConnectedServerName(), viaOf(nc)
+	if via == "" {
 		return // lost again already; the next callback says so
 	}
 	if n.link.state().number == 0 { // the client library subscribes again on the next connections
@@ -232,7 +244,7 @@ func (n *Node) connected(nc *nats.Conn) {
 	n.link.mu.Lock()
 	n.link.nc, n.link.up, n.link.lastErr, n.link.failing = nc, true, nil, false
 	n.link.number++
-	n.link.via = server + "#" + strconv.FormatUint(cid, 10)
+	n.link.via = via
 	n.link.serial = n.Identity().Serial
 	n.link.mu.Unlock()
 	n.log.Info().Str("peer", server).Msg("connected to broker")

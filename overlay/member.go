@@ -232,7 +232,7 @@ func (n *Node) announce(m *Membership) {
 	if !l.up {
 		return
 	}
-	a := n.announcement(&m.member, l.via)
+	a := n.announcement(&m.member, viaOf(l.nc))
 	a.Attrs = n.withFaults(a.Attrs)
 	if n.drained(m.role) {
 		a.State, a.Reason = subjects.Draining, "drained by an operator"
@@ -248,7 +248,7 @@ func (n *Node) sayGoodbye(l linkState, m *Membership) error {
 	if !l.up {
 		return ErrNotConnected
 	}
-	a := n.announcement(&m.member, l.via)
+	a := n.announcement(&m.member, viaOf(l.nc))
 	a.State, a.Reason = subjects.Leave, ""
 	return n.send(l, a)
 }

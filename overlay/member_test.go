@@ -35,6 +35,21 @@ func TestMemberIsAnnouncedAtConnectionAndThenBeats(t *testing.T) {
 	})
 }
 
+// Managers drop what names a connection that has ended.
+func TestABeatNamesTheConnectionThatCarriesIt(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		as := announcements(t, b.Dial("m1", subjects.Manager))
+		n, _ := run(t, config(t, b, "n1", "sip_proxy"))
+		m := mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		first := next(t, as, time.Millisecond)
+		overlay.ConnectedLate(n, "b9#9")
+		m.Update(func(m *overlay.Member) { m.Weight = 7 })
+		if a := next(t, as, time.Millisecond); a.Via != first.Via || a.Weight != 7 {
+			t.Errorf("announces %s", a.Encode())
+		}
+	})
+}
+
 func TestChangeIsAnnouncedAtOnceAndNoChangeIsNot(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *brokertest.B) {
 		as := announcements(t, b.Dial("m1", subjects.Manager))
