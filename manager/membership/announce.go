@@ -24,6 +24,11 @@ func (t *Table) announce(a *subjects.Announcement) error {
 	if t.refuses(k, a.Boot) {
 		return refuse(subjects.CodeReplay, "%s: the certificate of boot %s was revoked", a.Node, a.Boot)
 	}
+	// What a connection carried before its end may come after the news of that,
+	// however late: DISCONNECT events have a route of their own between brokers.
+	if a.State != subjects.Leave && t.nodes[a.Node].straggles(a.Via, t.now) {
+		return refuse(subjects.CodeReplay, "%s as %s: connection %s has ended", a.Node, a.Role, a.Via)
+	}
 	if n := t.nodes[a.Node]; n != nil && a.Boot == "" && t.now < n.bareAfter {
 		return refuse(subjects.CodeReplay, "%s: its certificate was revoked just now", a.Node)
 	}

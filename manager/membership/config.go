@@ -61,7 +61,8 @@ const (
 	gapAfter      = 1500 * time.Millisecond // nobody heard for so long: beats may have been missed
 	missedAfter   = 2 * time.Second         // a member silent for so long has missed a beat
 	heartbeat     = time.Second             // Next is never further ahead, so that a pause can be told
-	afterglow     = 100 * time.Millisecond  // beats may arrive so long after the DISCONNECT that ended their connection
+	afterglow     = 100 * time.Millisecond  // beats that name no connection may arrive so long after the DISCONNECT that ended it
+	straggle      = 10 * time.Second        // what comes through a connection that ended counts for nothing so long; then its broker may have begun to count anew
 	dampWindow    = time.Minute             // G6: flaps older than this are forgiven
 	dampPoints    = 6                       // G6: three failures, or six graceful restarts, within dampWindow
 	failurePoints = 2                       // G6: what leaving by failure counts

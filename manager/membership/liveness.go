@@ -28,9 +28,37 @@ type closed struct {
 }
 
 // disproved reports whether a beat through via shows that the member lives on:
-// it came through another connection, or too late to have been on its way.
+// it came through another connection or, where that is not known, too late to
+// have been on its way.
 func (c *closed) disproved(via string, now instant) bool {
 	return via != "" && c.via != "" && via != c.via || now-c.at >= afterglow
+}
+
+// An end is that of a connection which a living broker told of.
+type end struct {
+	via string
+	at  instant
+}
+
+// maxEnds are remembered of a node.
+const maxEnds = 8
+
+// end notes that a connection of n ended.
+func (n *node) end(via string, now instant) {
+	n.ended = now
+	if via == "" {
+		return
+	}
+	if len(n.ends) >= maxEnds {
+		n.ends = slices.Delete(n.ends, 0, 1)
+	}
+	n.ends = append(n.ends, end{via, now})
+}
+
+// straggles reports whether a message came through a connection of n that had
+// ended before.
+func (n *node) straggles(via string, now instant) bool {
+	return via != "" && n != nil && slices.ContainsFunc(n.ends, func(e end) bool { return e.via == via && now-e.at < straggle })
 }
 
 // Disconnect takes in that a connection ended. It is proof against the members
@@ -44,7 +72,11 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 	if proof && d.Boot != "" {
 		t.unwait(d.Node, d.Boot)
 	}
-	if !proof || d.Boot == "" || n == nil {
+	if !proof || n == nil {
+		return
+	}
+	n.end(d.Via, t.now)
+	if d.Boot == "" {
 		return
 	}
 	for _, m := range n.members {
@@ -72,7 +104,7 @@ func (t *Table) patience(reason string) (wait time.Duration, proof bool) {
 	switch r := strings.ToLower(reason); {
 	case strings.Contains(r, "shutdown"), strings.Contains(r, "lame duck"):
 		return 0, false
-	case r == "", r == "client closed", r == "read error":
+	case r == "", r == "client closed", r == "read error", r == "write error":
 		return t.cfg.Grace, true
 	}
 	return max(t.cfg.StaleGrace, t.cfg.Grace), true

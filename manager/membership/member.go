@@ -123,7 +123,7 @@ func (t *Table) member(k key) *member {
 	}
 	n := t.nodes[k.node]
 	if n == nil {
-		n = &node{id: k.node, last: t.now}
+		n = &node{id: k.node, last: t.now, ended: longAgo}
 		t.nodes[k.node] = n
 		if t.cfg.NodeHash != nil && !t.collides(k.node) {
 			t.hashes[t.cfg.NodeHash(k.node)] = k.node
@@ -289,7 +289,7 @@ func (t *Table) remove(m *member) {
 		t.endPanic(r)
 	}
 	if m.cause == silent {
-		t.recent = append(t.recent, loss{m.key, t.now})
+		t.recent = append(t.recent, loss{m.key, t.now, m.node.explained(m.last)})
 	}
 	m.damping.owe(m.cause)
 	if m.cause != dropped { // who removed it knows whether it departed

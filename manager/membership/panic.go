@@ -23,8 +23,9 @@ type panicking struct {
 
 // A loss is a removal by silence.
 type loss struct {
-	key key
-	at  instant
+	key       key
+	at        instant
+	explained bool
 }
 
 // A census counts nodes: those thought alive until now, and how many of them
@@ -60,6 +61,13 @@ func (t *Table) alarm(dead []*member) {
 	}
 }
 
+// explained reports whether the silence of n since its last beat has a cause that
+// a living broker told: a connection of it ended, and nothing was heard after.
+// Silence like that is not this observer's or the network's fault, so it makes
+// no panic: or one certificate, which is cut off or says no more, would hold back
+// the removal of others.
+func (n *node) explained(last instant) bool { return n.ended+afterglow >= last }
+
 // excused are the brokers that G5 suspects: the silence of their members has
 // an explanation already.
 func (t *Table) excused() map[*broker]bool {
@@ -76,6 +84,8 @@ func (t *Table) countRole(r *role, excused map[*broker]bool) census {
 	var c census
 	for _, m := range r.list {
 		switch {
+		case m.cause != lost && t.now-m.last >= t.cfg.quiet() && m.node.explained(m.last):
+			continue
 		case m.cause == silent && t.now-m.died <= panicWindow:
 			c.silent++
 		case m.cause != alive:
@@ -86,7 +96,7 @@ func (t *Table) countRole(r *role, excused map[*broker]bool) census {
 		c.total++
 	}
 	for i, l := range t.recent {
-		if l.key.role == r.name && !t.members[l.key].isListed() && !t.lostSince(i, func(o key) bool { return o == l.key }) {
+		if l.key.role == r.name && !l.explained && !t.members[l.key].isListed() && !t.lostSince(i, func(o key) bool { return o == l.key }) {
 			c.silent++
 			c.total++
 		}
@@ -104,17 +114,18 @@ func (t *Table) countNodes(excused map[*broker]bool) census {
 				excuse = excuse || excused[m.broker]
 			}
 		}
-		if !here {
+		quiet := t.now-n.last >= t.cfg.quiet()
+		if !here || quiet && n.explained(n.last) {
 			continue
 		}
 		c.total++
-		if t.now-n.last >= t.cfg.quiet() && !excuse {
+		if quiet && !excuse {
 			c.silent++
 		}
 	}
 	for i, l := range t.recent {
 		n := t.nodes[l.key.node]
-		if (n == nil || n.listed == 0) && !t.lostSince(i, func(o key) bool { return o.node == l.key.node }) {
+		if !l.explained && (n == nil || n.listed == 0) && !t.lostSince(i, func(o key) bool { return o.node == l.key.node }) {
 			c.silent++
 			c.total++
 		}
@@ -160,11 +171,12 @@ func (t *Table) releaseAt(r *role) instant {
 func (t *Table) healthy() bool {
 	rest, quiet := 0, 0
 	for _, n := range t.nodes {
-		if !n.alive() {
+		silent := t.now-n.last >= t.cfg.quiet()
+		if !n.alive() || silent && n.explained(n.last) {
 			continue
 		}
 		rest++
-		if t.now-n.last >= t.cfg.quiet() {
+		if silent {
 			quiet++
 		}
 	}

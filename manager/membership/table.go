@@ -66,6 +66,8 @@ type node struct {
 	id        subjects.NodeID
 	members   []*member // by role
 	last      instant   // of any beat
+	ended     instant   // when a living broker told last that a connection of it had ended
+	ends      []end     // of connections, the newest last
 	listed    int       // members in the status
 	services  int       // those of them in roles that are not thor's own
 	bareAfter instant   // announcements without boot are refused before this: it was revoked
