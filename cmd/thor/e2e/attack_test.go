@@ -39,8 +39,17 @@ type attack struct {
 	Subjects []string
 	Node     string
 	Address  string
-	Steady   bool // a little below the limits, instead of at full speed
+	Style    attackStyle
 }
+
+// An attackStyle is how an attack sends.
+type attackStyle string
+
+const (
+	fullSpeed attackStyle = "full speed" // small messages, as many as go
+	largeSize attackStyle = "large"      // messages as large as their receivers take, as many as go
+	justBelow attackStyle = "just below" // a little below the limits
+)
 
 const attackEnv = "THOR_E2E_ATTACK" // an attack as JSON: the test binary is its process
 
@@ -64,20 +73,26 @@ func permitted(role subjects.Role, node string) (out []string) {
 		case strings.Contains(s, string(subjects.ProvisioningServer)):
 			other = "provisioning1"
 		}
-		out = append(out, strings.NewReplacer("*", other, ">", "node1.x").Replace(s))
+		others := []string{other}
+		if s == subjects.AnswersOf(node) {
+			others = append(others, "manager1", "manager2", "manager3")
+		}
+		for _, other := range others {
+			out = append(out, strings.NewReplacer("*", other, ">", "node1.x").Replace(s))
+		}
 	}
 	return out
 }
 
 // attack starts one with a certificate of media_relay, and returns what ends it
 // and tells what it did.
-func (n *network) attack(t *testing.T, node, ip string, steady bool) (end func() string) {
+func (n *network) attack(t *testing.T, node, ip string, style attackStyle) (end func() string) {
 	t.Helper()
 	base := filepath.Join(t.TempDir(), node)
 	n.run(t, "ca", "issue", "--node", node, "--role", string(subjects.MediaRelay), "--ip", ip, "--out", base)
 	a := attack{
 		Files:   identity.Files{Cert: base + ".crt", Key: base + ".key", CA: n.Operator.CA},
-		Brokers: n.Brokers, Subjects: permitted(subjects.MediaRelay, node), Node: node, Address: ip, Steady: steady,
+		Brokers: n.Brokers, Subjects: permitted(subjects.MediaRelay, node), Node: node, Address: ip, Style: style,
 	}
 	if len(a.Subjects) < 5 {
 		t.Fatalf("the certificate may publish on %q only", a.Subjects)
@@ -144,11 +159,15 @@ func runAttack(conf string) error {
 
 // flood is one connection after the other.
 func (a *attack) flood(subject, addr string, cfg *tls.Config, x *tally, done chan struct{}) {
-	many, pause := 500, time.Duration(0)
-	if a.Steady {
+	many, pause, size := 500, time.Duration(0), 0
+	switch a.Style {
+	case justBelow:
 		many, pause = a.perSecond(subject)/10, 100*time.Millisecond
+	case largeSize:
+		size = largest(subject)
+		many = max(1, 512<<10/size)
 	}
-	volley := a.volley(subject, many)
+	volley := a.volley(subject, many, size)
 	for {
 		select {
 		case <-done:
@@ -186,14 +205,30 @@ func (a *attack) flood(subject, addr string, cfg *tls.Config, x *tally, done cha
 	}
 }
 
-// volley is so many messages, each with a reply subject that passes.
-func (a *attack) volley(subject string, many int) []byte {
+// largest is how large a message of a subject may be.
+func largest(subject string) int {
+	switch {
+	case strings.HasPrefix(subject, "_"):
+		return 256 << 10
+	case strings.Contains(subject, string(subjects.ProvisioningServer)):
+		return 64 << 10
+	}
+	return subjects.MaxAnnouncement
+}
+
+// volley is so many messages of at least size bytes, each with a reply subject
+// that passes.
+func (a *attack) volley(subject string, many, size int) []byte {
 	payload, answerer := "{}", "node1"
 	if strings.HasPrefix(subject, "thor.role.") {
 		payload = fmt.Sprintf(`{"v":1,"role":%q,"node":%q,"addresses":[%q]}`, strings.Split(subject, ".")[2], a.Node, a.Address)
 	}
 	if s, err := subjects.Answerer(subject); err == nil {
 		answerer = s
+	}
+	if rest := size - len(payload) - len(`,"x":""`); rest > 0 {
+		payload = strings.Replace(payload, "}", fmt.Sprintf(`,"x":%q}`, strings.Repeat("y", rest)), 1)
+		payload = strings.Replace(payload, "{,", "{", 1)
 	}
 	return bytes.Repeat(fmt.Appendf(nil, "PUB %s _ANSWER.%s.%s.%s %d\r\n%s\r\n", subject, a.Node, answerer, crand.Text(), len(payload), payload), many)
 }
@@ -219,7 +254,7 @@ func TestAttackDoesNotStopTheHealing(t *testing.T) {
 	dns := n.resolve(t)
 	all := []string{"node1", "node2", "node3"}
 	eventually(t, 20*time.Second, "three proxies in both name servers", func() bool { return dns.everywhere(all...) })
-	end := n.attack(t, "evil", "127.89.66.6", false)
+	end := n.attack(t, "evil", "127.89.66.6", fullSpeed)
 	dns.must("node1", "node3")
 	for range 3 {
 		n.kill9(t, "node2")
@@ -240,13 +275,9 @@ func TestAttackDoesNotStopTheHealing(t *testing.T) {
 }
 
 // underAttack samples losses while a certificate sends all it may.
-func (b *bench) underAttack(steady bool) []time.Duration {
+func (b *bench) underAttack(node string, style attackStyle) []time.Duration {
 	b.t.Helper()
-	node := "evil"
-	if steady {
-		node = "slyevil"
-	}
-	end := b.network().attack(b.t, node, "127.85.66.6", steady)
+	end := b.network().attack(b.t, node, "127.85.66.6", style)
 	defer func() { b.t.Logf("the attacker: %s", end()) }()
 	return b.losses(b.signal("node2", syscall.SIGKILL), b.start("node2"))
 }
@@ -258,7 +289,7 @@ func (b *bench) attackBegins() []time.Duration {
 	n, i, end := b.network(), 0, func() string { return "" }
 	b.moment = func() {
 		i++
-		end = n.attack(b.t, fmt.Sprintf("evil%d", i), fmt.Sprintf("127.85.67.%d", i%250+1), false)
+		end = n.attack(b.t, fmt.Sprintf("evil%d", i), fmt.Sprintf("127.85.67.%d", i%250+1), fullSpeed)
 		<-time.After(rand.N(time.Second))
 	}
 	defer func() { b.moment = b.anyMoment }()

@@ -80,9 +80,10 @@ func TestBench(t *testing.T) {
 			return b.losses(b.signal("node2", syscall.SIGSTOP), b.signal("node2", syscall.SIGCONT))
 		}},
 		{"active manager kill -9 → new epoch", 600 * time.Millisecond, b.takeOvers},
-		{"one certificate floods: kill -9 → gone", time.Second, func() []time.Duration { return b.underAttack(false) }},
+		{"one certificate floods: kill -9 → gone", time.Second, func() []time.Duration { return b.underAttack("evil", fullSpeed) }},
+		{"one sends large messages: kill -9 → gone", time.Second, func() []time.Duration { return b.underAttack("bigevil", largeSize) }},
 		{"another begins to flood: kill -9 → gone", time.Second, b.attackBegins},
-		{"one sends just below its limits: the same", time.Second, func() []time.Duration { return b.underAttack(true) }},
+		{"one sends just below its limits: the same", time.Second, func() []time.Duration { return b.underAttack("slyevil", justBelow) }},
 		{"revoked while dead → out of DNS", time.Second, b.revocations},
 		{"serf agent kill -9 → member-failed", 0, b.serf},
 	} {
