@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,7 +49,9 @@ func TestImpostorDoesNotDisturbTheCluster(t *testing.T) {
 			ids = routeIDs(t, b1)
 		}
 	}
-	if now := routeIDs(t, b1); len(ids) == 0 || ids[0] != now[0] {
+	// The pool of routes may not have been complete at first.
+	now := routeIDs(t, b1)
+	if len(ids) == 0 || slices.ContainsFunc(ids, func(id uint64) bool { return !slices.Contains(now, id) }) {
 		t.Errorf("routes were cut: %v, then %v", ids, now)
 	}
 }
