@@ -339,43 +339,79 @@ func TestRevocationWhileManagersAreDown(t *testing.T) {
 	}
 }
 
-// A thief has one certificate of a node and connects under the name of the
-// process that has another one. The revocation of the first is not the end of
-// that process.
+// A node has several certificates. One is revoked while its holder, a thief, is
+// connected under the name of the process that has another one: that process, and
+// the others of the node, stay in the status all the time.
 func TestARevokedCertificateNamesNoOtherProcess(t *testing.T) {
 	n := brokertest.Start(t)
 	realManager(t, n, "m1", t.TempDir())
 	w := onlooker(t, n)
-	stolen := issue(t, n, "n1", "192.0.2.1", nil, "media_relay")
-	good := dialPlain(t, n, issue(t, n, "n1", "192.0.2.1", nil, "sip_proxy"))
-	good.say(t, "sip_proxy", "n1", "", "192.0.2.1")
-	eventually(t, "the proxy is listed", func() bool { return listed(w, "sip_proxy", "n1") != nil })
-	thief := dialPlain(t, n, stolen) // as boot-n1 too
-	ended := thief.StatusChanged(nats.CLOSED)
-	der, err := n.Authority.Revoke(stolen.Identity().Serial)
+	const more = `,"via":"b1#%d"`
+	beside := func(role subjects.Role) (*plain, func()) {
+		p := dialPlain(t, n, issue(t, n, "n1", "192.0.2.1", nil, role))
+		cid, err := p.GetClientID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		say := func() { p.say(t, role, "n1", fmt.Sprintf(more, cid), "192.0.2.1") }
+		say()
+		eventually(t, "n1 is listed as "+string(role), func() bool { return listed(w, role, "n1") != nil })
+		return p, say
+	}
+	_, proxy := beside("sip_proxy")
+	_, mail := beside("voicemail_server")
+	for _, role := range []subjects.Role{"sip_proxy", "voicemail_server"} { // or n1 would stay as the last one
+		dialPlain(t, n, issue(t, n, "n2", "192.0.2.2", nil, role)).say(t, role, "n2", "", "192.0.2.2")
+	}
+	events, err := n.Dial("ops2", subjects.Operator).SubscribeSync(subjects.Events)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Dial("ops", subjects.Operator).Publish(subjects.PublishCRL("ops"), der); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-ended:
-	case <-time.After(soon):
-		t.Fatal("the thief stays connected")
-	}
-	beat := time.NewTicker(500 * time.Millisecond)
-	defer beat.Stop()
-	for out, end := false, time.After(3*soon); ; {
-		select {
-		case <-beat.C:
-			good.say(t, "sip_proxy", "n1", "", "192.0.2.1")
-		case <-end:
-			t.Fatal("the proxy does not come back")
+	for _, role := range []subjects.Role{"media_relay", "sip_proxy"} { // another role, and the very same
+		stolen := issue(t, n, "n1", "192.0.2.1", nil, role)
+		thief := dialPlain(t, n, stolen) // as boot-n1 too
+		if role == "media_relay" {
+			thief.say(t, role, "n1", "", "192.0.2.1")
+			eventually(t, "the thief is listed", func() bool { return listed(w, role, "n1") != nil })
 		}
-		m := listed(w, "sip_proxy", "n1")
-		if out = out || m == nil; out && m != nil {
+		ended := thief.StatusChanged(nats.CLOSED)
+		der, err := n.Authority.Revoke(stolen.Identity().Serial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy()
+		mail()
+		if err := n.Dial("ops", subjects.Operator).Publish(subjects.PublishCRL("ops"), der); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ended:
+		case <-time.After(soon):
+			t.Fatal("the thief stays connected")
+		}
+		beat := time.NewTicker(200 * time.Millisecond)
+		for range 20 {
+			<-beat.C
+			proxy()
+			mail()
+			for _, role := range []subjects.Role{"sip_proxy", "voicemail_server"} {
+				if listed(w, role, "n1") == nil {
+					t.Fatalf("n1 is no %s any more", role)
+				}
+			}
+		}
+		beat.Stop()
+		if listed(w, "media_relay", "n1") != nil {
+			t.Error("what stood on the revoked certificate stays")
+		}
+	}
+	for {
+		m, err := events.NextMsg(time.Millisecond)
+		if err != nil {
 			return
+		}
+		if e, err := subjects.ParseEvent(m.Data); err == nil && e.Kind == subjects.EventLeave && e.Node == "n1" && e.Role != "media_relay" {
+			t.Errorf("%s left for a moment: %s", e.Role, e.Detail)
 		}
 	}
 }

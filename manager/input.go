@@ -27,7 +27,7 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 		var r *subjects.Revoked
 		if r, err = subjects.ParseRevoked(msg.Data); err == nil {
 			m.log.Warn().Str("peer", string(r.Node)).Str("event", "revoked").Msg("certificate revoked")
-			m.table.Revoked(r.Node, r.Boot, now)
+			m.table.Revoked(r.Node, r.Boot, r.Serial, now)
 		}
 	default:
 		if strings.HasPrefix(msg.Subject, identityPrefix) {

@@ -90,7 +90,8 @@ func ParseEvent(b []byte) (*Event, error) {
 }
 
 // Revoked is what a broker tells the managers when it ends a connection because
-// its certificate was revoked: the node goes at once, even as the last of a role.
+// its certificate was revoked: the node goes at once, even as the last of a role,
+// but for what another certificate of it covers.
 type Revoked struct {
 	V      int    `json:"v"`
 	Node   NodeID `json:"node"`

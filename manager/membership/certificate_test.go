@@ -331,28 +331,45 @@ func TestARevokedCertificateTakesOutTheDead(t *testing.T) {
 	})
 }
 
-// A revoked connection calls itself as it likes: its name bars a process for good
-// only in roles that no live certificate names.
-func TestTheBootOfARevokedConnectionIsNoProof(t *testing.T) {
+// A revoked connection calls itself as it likes, and the node may have another
+// certificate: what a live one covers is not disturbed.
+func TestARevocationLeavesWhatALiveCertificateCovers(t *testing.T) {
+	const stays = "[10.0.0.1] 0 100"
 	for _, c := range []struct {
-		name, shows string
-		live        []subjects.Role
+		name, boot, serial, shows, later string
+		live                             subjects.Identity
 	}{
-		{"a live certificate names the role", "[10.0.0.1] 0 100", []subjects.Role{"sip_proxy"}},
-		{"one names another role", "-", []subjects.Role{"media_relay"}},
+		{"in the same role, by its own name", "b", "01", stays, stays, subjects.Identity{}},
+		{"in the same role, by another name", "x", "01", stays, stays, subjects.Identity{}},
+		{"in the same role, without a name", "", "01", stays, stays, subjects.Identity{}},
+		{"one of another role", "b", "01", "-", "-", subjects.Identity{Roles: []subjects.Role{"media_relay"}}},
+		{"one of another role, by another name", "x", "01", "-", "-", subjects.Identity{Roles: []subjects.Role{"media_relay"}}},
+		{"one with other addresses", "b", "01", "-", "-", subjects.Identity{Addresses: addresses("10.0.0.7")}},
+		{"a certificate that is not known", "b", "77", stays, stays, subjects.Identity{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHeld(t)
+			if c.live.Addresses == nil {
+				c.live.Addresses = addresses("10.0.0.1")
+			}
 			h.word("b1", "n1", "01", subjects.Identity{Addresses: addresses("10.0.0.1")})
-			h.word("b1", "n1", "02", subjects.Identity{Addresses: addresses("10.0.0.1"), Roles: c.live})
+			h.word("b1", "n1", "02", c.live)
 			_ = h.say("n1", nil, "10.0.0.1")
-			h.want("n1", "[10.0.0.1] 0 100")
-			h.Revoked("n1", "b", h.now)
-			h.RevokeCertificates(func(w *subjects.Identity) bool { return w.Serial == "01" }, h.now)
-			h.pass(4*time.Second, h.beats("n1", "10.0.0.1"))
-			h.want("n1", "-")
-			h.pass(time.Minute, h.beats("n1", "10.0.0.1"))
+			h.want("n1", stays)
+			h.pass(3*time.Second, h.beats("n1", "10.0.0.1")) // by now all certificates are known
+			h.Revoked("n1", c.boot, c.serial, h.now)         // before the manager has the list
 			h.want("n1", c.shows)
+			for range 20 {
+				h.pass(500*time.Millisecond, h.beats("n1", "10.0.0.1"))
+				h.want("n1", c.shows)
+			}
+			h.RevokeCertificates(func(w *subjects.Identity) bool { return w.Serial == "01" }, h.now)
+			for range 20 {
+				h.want("n1", c.later)
+				h.pass(500*time.Millisecond, h.beats("n1", "10.0.0.1"))
+			}
+			h.RevokeCertificates(func(*subjects.Identity) bool { return true }, h.now)
+			h.want("n1", "-")
 		})
 	}
 }

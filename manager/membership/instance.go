@@ -152,29 +152,49 @@ func refuse(c subjects.Code, format string, args ...any) error {
 	return &subjects.BadMessage{Code: c, Detail: subjects.Printable(fmt.Sprintf(format, args...), 200)}
 }
 
-// Revoked takes node out of all roles at once, even as the last of a role, and
-// refuses boot; an empty boot stands for all boots of the node that are known.
-// The refusal ends after a while in the roles that a live certificate names: the
-// boot is what the revoked connection called itself, and may be that of a process
-// with another certificate, whose next beat then brings it back. The node is not
-// listed as departed.
-func (t *Table) Revoked(id subjects.NodeID, boot string, now time.Time) {
+// Revoked takes node out of the roles in which it stood on the certificate with
+// that serial number, at once and even as the last of a role, and refuses boot
+// there; an empty boot stands for all boots of the node that are known. What a
+// live certificate of the node covers is not touched: the boot is what the revoked
+// connection called itself, and may be that of a process with another certificate.
+// If it was not, the end of its connection is told as of any other. The node is
+// not listed as departed.
+func (t *Table) Revoked(id subjects.NodeID, boot, serial string, now time.Time) {
 	t.enter(now)
 	if boot != "" {
-		t.revoked.add(bootOf{id, boot}, t.now)
+		t.revoked.add(bootOf{id, boot})
 	}
 	t.event(subjects.EventRevoked, "", id, "the certificate was revoked")
-	if n := t.nodes[id]; n != nil {
-		n.bareAfter = t.now + revokedHold
+	for _, f := range t.facts[id] {
+		if f.Serial == serial && !f.revoked { // the list itself may come later
+			f.revoked, t.tainted[id], t.sweepDue = true, true, true
+		}
+	}
+	n, bare := t.nodes[id], t.certificates(id) == 0
+	if n != nil {
 		for _, m := range n.members {
+			if t.covered(m) {
+				continue
+			}
 			if boot == "" && m.instance.boot != "" {
-				t.revoked.add(bootOf{id, m.instance.boot}, t.now)
+				t.revoked.add(bootOf{id, m.instance.boot})
 			}
 			t.expel(m)
 		}
+		if bare {
+			n.bareAfter = t.now + revokedHold
+		}
 	}
-	t.expire(id) // nobody is to find it any more
+	if bare {
+		t.expire(id) // nobody is to find it any more
+	}
 	t.flush()
+}
+
+// covered reports whether m could be what it is by live certificates alone.
+func (t *Table) covered(m *member) bool {
+	where, _, known := t.allowed(m.key)
+	return known && inside(m.said.addresses, where, nil)
 }
 
 type bootOf struct {
@@ -184,32 +204,31 @@ type bootOf struct {
 
 // revocations is a bounded set, oldest out first.
 type revocations struct {
-	set   map[bootOf]instant // when it was revoked last
+	set   map[bootOf]struct{}
 	order []bootOf
 }
 
-// refuses reports whether the boot of an announcement as k is revoked.
+// refuses reports whether the boot of an announcement as k is revoked. It is not
+// in a role that a live certificate names.
 func (t *Table) refuses(k key, boot string) bool {
-	at, ok := t.revoked.set[bootOf{k.node, boot}]
-	if !ok || t.now < at+revokedHold {
-		return ok
+	if _, ok := t.revoked.set[bootOf{k.node, boot}]; !ok {
+		return false
 	}
 	_, _, certified := t.allowed(k)
 	return !certified
 }
 
-func (r *revocations) add(b bootOf, now instant) {
+func (r *revocations) add(b bootOf) {
 	if _, ok := r.set[b]; ok {
-		r.set[b] = now
 		return
 	}
 	if r.set == nil {
-		r.set = make(map[bootOf]instant)
+		r.set = make(map[bootOf]struct{})
 	}
 	if len(r.order) >= maxRevoked {
 		delete(r.set, r.order[0])
 		r.order = slices.Delete(r.order, 0, 1)
 	}
-	r.set[b] = now
+	r.set[b] = struct{}{}
 	r.order = append(r.order, b)
 }

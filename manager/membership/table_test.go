@@ -155,13 +155,13 @@ func TestMemoryIsBounded(t *testing.T) {
 		if err := table.Announce(a, now); err != nil {
 			t.Fatal(err)
 		}
-		table.Revoked("n0", fmt.Sprintf("boot%d", i), now)
+		table.Revoked("n0", fmt.Sprintf("boot%d", i), "", now)
 		if c := table.Counts(); c.Remembered > 50 || c.Departed > 50 {
 			t.Fatalf("%+v", c)
 		}
 	}
 	for i := range 30_000 {
-		table.Revoked("n0", "x", now)
+		table.Revoked("n0", "x", "", now)
 		_ = i
 	}
 	if n := len(table.Events()); n > 20_000 {
@@ -389,7 +389,7 @@ func (p *bytesPlayer) step() {
 		}, p.now)
 	case 6:
 		if x > 200 {
-			p.table.Revoked(subjects.NodeID(node), boot, p.now)
+			p.table.Revoked(subjects.NodeID(node), boot, "", p.now)
 			roles = 0
 			break
 		}

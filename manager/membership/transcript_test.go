@@ -137,7 +137,7 @@ func (p *player) do(cmd string, f []string) {
 			Node: subjects.NodeID(f[0]), Boot: o["boot"], Via: o["via"], Reason: blanks(o["reason"]),
 		}, p.now)
 	case "revoke":
-		p.table.Revoked(subjects.NodeID(f[0]), append(f, "")[1], p.now)
+		p.table.Revoked(subjects.NodeID(f[0]), append(f, "")[1], "", p.now)
 	case "advance", "pause", "deaf":
 		d, err := time.ParseDuration(f[0])
 		if err != nil {
