@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -28,6 +29,7 @@ import (
 	"thor/identity"
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/connlimit"
 )
 
 // A daemon is what every long-running subcommand shares: its configuration,
@@ -277,6 +279,12 @@ func (d *daemon) listenHTTP() (net.Listener, error) {
 	return net.Listen("tcp", d.file.Network.HTTP)
 }
 
+// Connections at once to metrics and health: of all, and of one peer.
+const (
+	httpConns       = 256
+	httpConnsOfPeer = 192
+)
+
 // serveHTTP answers /metrics, /livez and /readyz until ctx ends.
 func (d *daemon) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, p part) {
 	mux := http.NewServeMux()
@@ -295,12 +303,15 @@ func (d *daemon) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listene
 		}
 		writeHealth(w, true, reasons) // degraded is still ready: it serves what it knows
 	})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	srv := &http.Server{
+		Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+		ErrorLog: stdlog.New(io.Discard, "", 0), // of what clients do wrong, and each accept that fails
+	}
 	var once sync.Once
 	end := func() { once.Do(func() { _ = srv.Close() }) }
 	g.Go(func() error { <-ctx.Done(); end(); return nil })
 	g.Go(func() error {
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := connlimit.New(httpConns, httpConnsOfPeer).Serve(srv, l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve metrics: %w", err)
 		}
 		return nil

@@ -19,6 +19,7 @@ var arrows = []struct {
 	{"overlay/lookup", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/subjects", "github.com/cespare/xxhash"}, "who serves a key is a pure function of the members"},
 	{"overlay/audit", []string{"."}, []string{"thor/subjects", "github.com/rs/zerolog", "github.com/coreos/go-systemd/v22/journal"}, "every daemon writes audit entries: they bring nothing along"},
 	{"overlay/subscriber", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/subjects"}, "messages are a contract, and reading them does no I/O"},
+	{"overlay/connlimit", []string{"."}, nil, "every listener may use it: it brings nothing along"},
 	{"overlay", []string{"github.com/nats-io/nats-server"}, nil, "a third-party member must not carry a broker"},
 	{"manager/membership", []string{"github.com/", "net/http", "os", "log", "thor/overlay", "thor/identity"}, nil, "the membership table decides; it does no I/O"},
 	{"dnsagent/zone", []string{"github.com/nats-io", "os/", "net/http", "thor/overlay"}, []string{"thor/overlay/lookup"}, "the zone is a pure function of the status"},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"thor/overlay"
+	"thor/overlay/connlimit"
 	"thor/subjects"
 )
 
@@ -24,6 +25,14 @@ const (
 	writeTimeout = 15 * time.Second
 	idleTimeout  = time.Minute
 	maxHead      = 8 << 10
+)
+
+// Connections at once: of one service, and of one peer of it.
+const (
+	maxConns       = 256 // of HTTP, on each of its sockets
+	maxConnsOfPeer = 192
+	maxLines       = 64 // of the line service
+	maxLinesOfPeer = 48
 )
 
 // newMux has all pages.
@@ -51,25 +60,14 @@ func (s *Server) serveUnix(ctx context.Context, l net.Listener) {
 	s.serveHTTP(ctx, usersOnly{l, s.cfg.Group, s.log}, s.mux)
 }
 
-// connKey finds in the context of a request its connection.
-type connKey struct{}
-
-func connOf(r *http.Request) net.Conn {
-	c, _ := r.Context().Value(connKey{}).(net.Conn)
-	return c
-}
-
 func (s *Server) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) {
-	t := newConns(maxConns, maxConnsOfPeer)
 	srv := &http.Server{
-		Handler: answering(t, h), ReadHeaderTimeout: headTimeout, ReadTimeout: headTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
-		ErrorLog:    quiet,
+		Handler: h, ReadHeaderTimeout: headTimeout, ReadTimeout: headTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead, ErrorLog: quiet,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
-	if err := srv.Serve(limited{l, t}); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+	if err := connlimit.New(maxConns, maxConnsOfPeer).Serve(srv, l); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 		s.log.Error().Err(err).Msg("local service ended")
 	}
 }
@@ -77,19 +75,6 @@ func (s *Server) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) 
 // quiet drops what net/http logs by itself: of each accept that fails for want
 // of a descriptor, and what clients do wrong.
 var quiet = log.New(io.Discard, "", 0)
-
-// answering tells t which connections wait for their clients: those whose
-// request is not whole yet do.
-func answering(t *conns, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := connOf(r)
-		if !t.busy(c) {
-			return // closed to make room
-		}
-		defer t.done(c)
-		next.ServeHTTP(w, r)
-	})
-}
 
 // numericHost refuses requests that name us by anything but an address or
 // localhost: a page in a browser on this machine could have its own name

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"thor/overlay"
+	"thor/overlay/connlimit"
 	"thor/overlay/lookup"
 	"thor/subjects"
 )
@@ -27,9 +28,10 @@ const (
 func (s *Server) serveLines(ctx context.Context, l net.Listener) {
 	var g sync.WaitGroup
 	defer g.Wait()
-	t := newConns(maxLines, maxLinesOfPeer)
+	t := connlimit.New(maxLines, maxLinesOfPeer)
+	l = t.Listen(l)
 	for {
-		c, err := limited{l, t}.Accept()
+		c, err := l.Accept()
 		switch {
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			if err == nil {
@@ -55,7 +57,7 @@ func (s *Server) serveLines(ctx context.Context, l net.Listener) {
 
 // talk answers the lines of one connection. Lines end with CR LF, as in the
 // original, or LF.
-func (s *Server) talk(t *conns, c net.Conn) {
+func (s *Server) talk(t *connlimit.Set, c net.Conn) {
 	r := bufio.NewReaderSize(c, maxLine)
 	for range maxRequests {
 		if err := c.SetDeadline(time.Now().Add(lineTimeout)); err != nil {
@@ -69,11 +71,11 @@ func (s *Server) talk(t *conns, c net.Conn) {
 		if err != nil {
 			return
 		}
-		if !t.busy(c) {
+		if !t.Busy(c) {
 			return // closed to make room
 		}
 		_, err = c.Write([]byte(s.answerLine(strings.TrimRight(string(line), "\r\n")) + "\r\n"))
-		t.done(c)
+		t.Done(c)
 		if err != nil {
 			return
 		}

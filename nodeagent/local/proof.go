@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thor/nodeagent/secret"
+	"thor/overlay/connlimit"
 )
 
 // proved is for who asks over TCP, where any user of the machine may ask, and
@@ -35,9 +36,7 @@ func (s *Server) proved(mux *http.ServeMux) http.Handler {
 			WriteError(w, r, http.StatusUnauthorized, "the proof is wrong, old or used")
 			return
 		}
-		if m, is := connOf(r).(*member); is {
-			m.t.trust(m)
-		}
+		connlimit.Trust(r)
 		a := &answer{ResponseWriter: w, status: http.StatusOK}
 		mux.ServeHTTP(a, r)
 		out := s.cfg.Key.Seal(nonce, a.status, a.body.String())

@@ -80,6 +80,9 @@ type userConn struct {
 	user string
 }
 
+// Peer is whom the connection counts for.
+func (c *userConn) Peer() string { return c.user }
+
 // usersOnly hands out the connections of root, of the process's own user and of
 // members of a group: whoever got the socket's name by another way, or an open
 // socket handed on, is refused.
