@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thor/cmd/thor/internal/config"
+	"thor/cmd/thor/internal/examine"
 )
 
 func newConfig() *cobra.Command {
@@ -21,7 +22,7 @@ func newConfig() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all config.Problems
 			for _, path := range args {
-				_, _, ps := examine(path, "", nil)
+				ps := examine.All(path).Problems
 				all = append(all, ps...)
 				if len(ps) == 0 {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: good\n", path)

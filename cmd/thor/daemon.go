@@ -24,7 +24,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"thor/cmd/thor/internal/components"
 	"thor/cmd/thor/internal/config"
+	"thor/cmd/thor/internal/examine"
 	"thor/cmd/thor/internal/sdnotify"
 	"thor/identity"
 	"thor/overlay"
@@ -87,10 +89,11 @@ func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra
 }
 
 func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
-	f, creds, ps, others := examineFor(path, section, nil)
-	if len(ps) > 0 {
-		return nil, ps
+	r := examine.Daemon(path, section, nil)
+	if len(r.Problems) > 0 {
+		return nil, r.Problems
 	}
+	f, creds := r.File, r.Credentials
 	if err := os.MkdirAll(f.Network.State, 0o700); err != nil {
 		return nil, config.Problems{f.Problem("network.state", "make the state directory: %v", err)}
 	}
@@ -99,7 +102,7 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 	if d.audit, err = openAudit(f, creds, section, d.log, stderr); err != nil {
 		return nil, config.Problems{f.Problem("log.audit", "%v", err)}
 	}
-	d.warn(others)
+	d.warn(r.Others)
 	if f.Network.HTTP != "" {
 		d.metrics = prometheus.NewRegistry()
 		d.countReloads()
@@ -167,7 +170,7 @@ func (d *daemon) join() error {
 
 // addresses are the configured ones, or all of the certificate.
 func (d *daemon) addresses(configured []netip.Addr) []netip.Addr {
-	return addresses(d.creds.Identity(), configured)
+	return components.Addresses(d.creds.Identity(), configured)
 }
 
 // run keeps p alive until ctx ends. p ends before the connection does, so that

@@ -2,23 +2,18 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
-	"net/netip"
 	"os"
-	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"thor/broker"
+	"thor/cmd/thor/internal/components"
 	"thor/cmd/thor/internal/config"
 	"thor/dnsagent"
-	"thor/dnsagent/zone"
-	"thor/identity"
 	"thor/manager"
 	"thor/manager/membership"
 	"thor/nodeagent"
@@ -33,31 +28,10 @@ import (
 func newBroker() *cobra.Command {
 	return newDaemon("broker", "Run the event server: an embedded NATS server that knows certificates", "thor-eventserver",
 		func(d *daemon) (part, error) {
-			bc := brokerConfig(d.file, d.creds)
-			bc.Log, bc.Metrics, bc.Audit = d.log, d.registerer(), d.audit
+			bc := components.Broker(d.file, d.creds)
+			bc.Log, bc.Metrics, bc.Audit, bc.Version = d.log, d.registerer(), d.audit, versionString()
 			return broker.New(bc)
 		})
-}
-
-func brokerConfig(f *config.File, creds *identity.Credentials) broker.Config {
-	c := f.Broker
-	return broker.Config{
-		Credentials: creds,
-		Listen:      c.Listen, Advertise: c.Advertise,
-		ClusterListen: c.ClusterListen, ClusterAdvertise: c.ClusterAdvertise,
-		Routes: c.Routes, StoreDir: c.Store, CRLFile: c.CRL, LameDuck: c.LameDuck,
-		Addresses: addresses(creds.Identity(), c.Addresses), Version: versionString(),
-		ProcessMemory: c.Limits.Memory, MaxConnections: c.Limits.Connections, NodeConnections: c.Limits.NodeConnections, NodeSubscriptions: c.Limits.NodeSubscriptions,
-		MaxPending: c.Limits.Pending, Unauthenticated: c.Limits.Unauthenticated, UnauthenticatedBySource: c.Limits.BySource, Handshakes: c.Limits.Handshakes,
-	}
-}
-
-// addresses are the configured ones, or all of the certificate.
-func addresses(id *identity.Identity, configured []netip.Addr) []netip.Addr {
-	if len(configured) > 0 || id == nil {
-		return configured
-	}
-	return id.Addresses
 }
 
 func newManager() *cobra.Command {
@@ -74,7 +48,7 @@ func newManager() *cobra.Command {
 					Domain: d.file.Network.Domain, Dead: c.Dead, Grace: c.Grace, DepartedFor: c.Departed,
 					DisableDamping: c.Damping != nil && !*c.Damping,
 				},
-				Lookup: roleMap(c.Lookup),
+				Lookup: components.RolesOf(c.Lookup),
 				Log:    d.log, Metrics: d.registerer(),
 			})
 			if err != nil {
@@ -85,22 +59,13 @@ func newManager() *cobra.Command {
 		})
 }
 
-// roleMap is m by role; the names have been checked.
-func roleMap(m map[string]int) map[subjects.Role]int {
-	out := make(map[subjects.Role]int, len(m))
-	for r, n := range m {
-		out[subjects.Role(r)] = n
-	}
-	return out
-}
-
 func newNode() *cobra.Command {
 	return newDaemon("node", "Run the node agent: join under roles, check the services, drain", "thor-node",
 		func(d *daemon) (part, error) {
 			if err := d.join(); err != nil {
 				return nil, err
 			}
-			roles, ps := nodeRoles(d.file, d.creds.Identity())
+			roles, ps := components.NodeRoles(d.file, d.creds.Identity())
 			if len(ps) > 0 {
 				return nil, ps
 			}
@@ -129,7 +94,7 @@ func newNode() *cobra.Command {
 // reloadRoles makes the roles of the file what the agent announces, and their
 // Kamailios those that are asked.
 func reloadRoles(d *daemon, a *nodeagent.Agent, online *kamailio.Answers, key *secret.Key) error {
-	roles, ps := nodeRoles(d.file, d.creds.Identity())
+	roles, ps := components.NodeRoles(d.file, d.creds.Identity())
 	if len(ps) > 0 {
 		return ps
 	}
@@ -175,55 +140,13 @@ func drainBySignal(d *daemon, a *nodeagent.Agent, s os.Signal) {
 	d.log.Info().Msg(word)
 }
 
-// nodeRoles are the roles of the file, with the problems of reading what they
-// refer to. id may be nil.
-func nodeRoles(f *config.File, id *identity.Identity) (out []nodeagent.RoleConfig, ps config.Problems) {
-	for i, r := range f.Node.Roles {
-		rc := nodeagent.RoleConfig{
-			Role: subjects.Role(r.Role), Addresses: addresses(id, r.Addresses), Priority: r.Priority, Weight: r.Weight,
-			Version: r.Version, Attrs: r.Attrs,
-		}
-		if f.Node.Subscribers != nil && rc.Role == subjects.SIPProxy {
-			rc.Attrs = keepsSubscribers(rc.Attrs)
-		}
-		for j, c := range r.Checks {
-			roots, err := rootsOf(c.CA)
-			if err != nil {
-				ps = append(ps, f.Problem(fmt.Sprintf("node.role[%d].check[%d].ca", i, j), "%v", err))
-			}
-			rc.Checks = append(rc.Checks, nodeagent.CheckConfig{
-				Kind: nodeagent.Kind(c.Kind), Target: c.Target, Transport: c.Transport, Command: c.Command, Expect: c.Expect, Roots: roots,
-				Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
-			})
-		}
-		out = append(out, rc)
-	}
-	return out, ps
-}
-
-// rootsOf reads the CA of a service; no file is nil.
-func rootsOf(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
-	}
-	return pool, nil
-}
-
 func newDNS() *cobra.Command {
 	return newDaemon("dns", "Run a name server that answers from the network status", "thor-dns",
 		func(d *daemon) (part, error) {
 			if err := d.join(); err != nil {
 				return nil, err
 			}
-			zc := zoneConfig(d.file)
+			zc := components.Zone(d.file)
 			s, err := dnsagent.New(dnsagent.Config{
 				Zone: zc, Listen: d.file.DNS.Listen, Source: d.net, NSID: string(d.net.ID()), Log: d.log, Metrics: d.registerer(),
 			})
@@ -245,7 +168,7 @@ func newDNS() *cobra.Command {
 
 // reloadZone serves the zone of the file, and announces its digest.
 func reloadZone(d *daemon, s *dnsagent.Agent, m *overlay.Membership) error {
-	if err := s.Reconfigure(zoneConfig(d.file)); err != nil {
+	if err := s.Reconfigure(components.Zone(d.file)); err != nil {
 		return err
 	}
 	m.Update(func(m *overlay.Member) {
@@ -253,45 +176,6 @@ func reloadZone(d *daemon, s *dnsagent.Agent, m *overlay.Membership) error {
 		m.Attrs["zone"] = s.ZoneDigest()
 	})
 	return nil
-}
-
-func zoneConfig(f *config.File) zone.Config {
-	zc := zone.DefaultConfig(f.Network.Domain)
-	zc.NameServers, zc.Static = f.DNS.NS, f.DNS.Static
-	zc.Slice = f.DNS.Slice
-	zc.Slices = make(map[subjects.Role]int)
-	for r, n := range f.DNS.Slices {
-		zc.Slices[subjects.Role(r)] = n
-	}
-	d := f.DNS
-	zc.Primary, zc.Contact = d.Primary, d.Contact
-	zc.TTL = zone.TTLs{
-		Role: d.TTL, Host: d.TTLHost, NAPTR: d.TTLNAPTR, NS: d.TTLNS, SOA: d.TTLSOA, Static: d.TTLStatic, Negative: d.TTLNegative,
-	}
-	zc.Timers = zone.Timers{Refresh: d.Refresh, Retry: d.Retry, Expire: d.Expire}
-	zc.Services = services(d, zc.Services)
-	return zc
-}
-
-// services are those of the file, in its order so that a problem finds its line,
-// and the defaults of roles that it does not name.
-func services(d *config.DNS, defaults []zone.Service) []zone.Service {
-	out := make([]zone.Service, 0, len(d.Services)+len(defaults))
-	named := make(map[subjects.Role]bool)
-	for _, s := range d.Services {
-		service := zone.Service{Role: subjects.Role(s.Role), Host: s.Host}
-		for _, v := range s.SRV { // config has checked the numbers
-			service.SRV = append(service.SRV, zone.SRV{
-				Name: v.Name, Port: uint16(v.Port), Priority: uint16(v.Priority), NAPTR: v.NAPTR, Order: uint16(v.Order),
-			})
-		}
-		named[service.Role] = true
-		out = append(out, service)
-	}
-	if d.Defaults != nil && !*d.Defaults {
-		return out
-	}
-	return append(out, slices.DeleteFunc(defaults, func(s zone.Service) bool { return named[s.Role] })...)
 }
 
 // announced is a part that is a member as long as it runs.

@@ -3,21 +3,17 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
-	"os"
-	"slices"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"thor/cmd/thor/internal/components"
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent/location"
-	"thor/identity"
 	"thor/overlay"
 	"thor/provisioning"
 	"thor/provisioning/push"
@@ -58,7 +54,7 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 		return nil, err
 	}
 	if p.live, err = push.New(push.Config{
-		Overlay: d.net, Store: p.store.Pushes, Cleared: roleList(c.Cleared), Log: d.log, Metrics: d.registerer(), Audit: d.audit,
+		Overlay: d.net, Store: p.store.Pushes, Cleared: components.RoleList(c.Cleared), Log: d.log, Metrics: d.registerer(), Audit: d.audit,
 	}); err != nil {
 		return nil, err
 	}
@@ -82,7 +78,7 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 	}
 	_, port, _ := net.SplitHostPort(c.Listen) // checked by config
 	p.member, err = d.net.Join(overlay.Member{
-		Role: subjects.ProvisioningServer, Addresses: addresses(d.creds.Identity(), c.Addresses), Priority: c.Priority,
+		Role: subjects.ProvisioningServer, Addresses: components.Addresses(d.creds.Identity(), c.Addresses), Priority: c.Priority,
 		Version: versionString(), Attrs: subjects.Attrs{"port": port},
 		State: subjects.Down, Reason: noDatabase,
 	})
@@ -99,14 +95,6 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 		return reasons
 	}
 	return p, nil
-}
-
-func roleList(names []string) []subjects.Role {
-	out := make([]subjects.Role, len(names))
-	for i, n := range names {
-		out[i] = subjects.Role(n)
-	}
-	return out
 }
 
 const noDatabase = "no database is usable"
@@ -178,20 +166,11 @@ type pair struct {
 }
 
 func (p *pair) load() error {
-	cert, err := os.ReadFile(p.cert)
-	if err != nil {
-		return err
+	c, err := components.KeyPair(p.cert, p.key)
+	if err == nil {
+		p.now.Store(c)
 	}
-	key, err := identity.ReadSecret(p.key)
-	if err != nil {
-		return err
-	}
-	c, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return fmt.Errorf("%s with %s: %w", p.cert, p.key, err)
-	}
-	p.now.Store(&c)
-	return nil
+	return err
 }
 
 func (p *pair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.now.Load(), nil }
@@ -213,40 +192,11 @@ func newStore(f *config.File, domain string, source store.Source, log zerolog.Lo
 	c := f.Provisioning
 	sc := store.Config{Source: source, Domain: domain, Log: log, Proxy: store.Proxy(c.Proxy), ForgetPasswords: !*c.ClearPasswords}
 	if c.Database != nil {
-		roots, err := rootsOf(c.Database.CA)
+		roots, err := components.Roots(c.Database.CA)
 		if err != nil {
 			return nil, config.Problems{f.Problem("provisioning.database.ca", "%v", err)}
 		}
 		sc.Roots = roots
 	}
 	return store.New(sc)
-}
-
-// provisioning asks everything behind the section but the network.
-func (x *examination) provisioning() {
-	c := x.f.Provisioning
-	x.certified("provisioning", subjects.ProvisioningServer, overlay.Member{Addresses: c.Addresses})
-	if d := c.Database; d != nil && d.URI != "" {
-		if _, err := location.Parse(d.URI); err != nil {
-			x.add("provisioning.database.uri", "%v", err)
-		}
-		if _, err := rootsOf(d.CA); err != nil {
-			x.add("provisioning.database.ca", "%v", err)
-		}
-	}
-	if c.Admin != "" && c.AdminPasswordFile != "" {
-		if _, err := provisioning.ReadAdmin(c.Admin, c.AdminPasswordFile); err != nil {
-			x.add("provisioning.admin_password_file", "%v", err)
-		}
-	}
-	switch {
-	case c.TLSCertificate != "" && c.TLSKey != "":
-		if err := (&pair{cert: c.TLSCertificate, key: c.TLSKey}).load(); err != nil {
-			x.add("provisioning.tls_certificate", "%v", err)
-		}
-	case x.creds != nil && !slices.Contains(x.creds.Certificate().Leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth):
-		x.add("provisioning", "the node's certificate is not for TLS servers: issue one with --role %s, or set tls_certificate and tls_key",
-			subjects.ProvisioningServer)
-	}
-	x.sdk()
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/cmd/thor/internal/config"
+	"thor/cmd/thor/internal/examine"
 	"thor/cmd/thor/internal/sdnotify"
 	"thor/overlay/audit"
 )
@@ -43,10 +44,11 @@ func (d *daemon) reloadCertificate() (good bool) {
 // reloadFile takes over what may change at run time and names what may not, in
 // the log and as detail of the audit entry.
 func (d *daemon) reloadFile() (good bool, detail string) {
-	next, _, ps, others := examineFor(d.file.Path, d.section, d.creds)
-	d.warn(others)
-	if len(ps) > 0 {
-		for _, p := range ps {
+	r := examine.Daemon(d.file.Path, d.section, d.creds)
+	next := r.File
+	d.warn(r.Others)
+	if len(r.Problems) > 0 {
+		for _, p := range r.Problems {
 			d.log.Error().Str("problem", p.String()).Msg("reload refused, the old configuration stays in use")
 		}
 		return false, "the file was refused"

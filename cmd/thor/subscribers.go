@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 
 	"thor/cmd/thor/internal/config"
@@ -14,7 +13,6 @@ import (
 	"thor/nodeagent/secret"
 	"thor/nodeagent/subscribers"
 	"thor/nodeagent/subscribers/kept"
-	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -103,14 +101,4 @@ func (r registrations) Run(ctx context.Context) error {
 	<-ctx.Done()
 	r.Close()
 	return nil
-}
-
-// keepsSubscribers is attrs with what has provisioning tell the node of changes.
-func keepsSubscribers(attrs map[string]string) map[string]string {
-	out := maps.Clone(attrs)
-	if out == nil {
-		out = make(map[string]string)
-	}
-	out[subscriber.Attr] = "cached"
-	return out
 }

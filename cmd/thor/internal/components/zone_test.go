@@ -1,4 +1,4 @@
-package main
+package components
 
 import (
 	"os"
@@ -25,7 +25,7 @@ func zoneOf(t *testing.T, text string) zone.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	zc := zoneConfig(f)
+	zc := Zone(f)
 	if ps := zc.Validate(); len(ps) > 0 {
 		t.Fatalf("%v", ps)
 	}
@@ -41,11 +41,11 @@ func TestAFileThatSaysNothingOfTheZoneMeansTheDefault(t *testing.T) {
 
 // The example writes out every default, so it cannot fall behind.
 func TestTheExampleOfAZoneIsTheDefault(t *testing.T) {
-	f, err := config.Load("../../deploy/examples/zone.toml")
+	f, err := config.Load("../../../../deploy/examples/zone.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, want := zoneConfig(f), zone.DefaultConfig("example.net")
+	got, want := Zone(f), zone.DefaultConfig("example.net")
 	if got.Digest() != want.Digest() {
 		t.Errorf("the example means %+v", got)
 	}

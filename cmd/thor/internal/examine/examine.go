@@ -1,0 +1,130 @@
+// Package examine finds what is wrong with a configuration beyond the file
+// itself: what the certificate does not allow, and what the daemons that read
+// the file would refuse. Nothing is started, changed or connected to.
+package examine
+
+import (
+	"strings"
+
+	"thor/cmd/thor/internal/components"
+	"thor/cmd/thor/internal/config"
+	"thor/dbagent"
+	"thor/dbagent/location"
+	"thor/identity"
+	"thor/provisioning"
+)
+
+// A Report is what an examination found.
+type Report struct {
+	File        *config.File          // nil: it cannot be parsed
+	Credentials *identity.Credentials // nil: they cannot be used
+	Problems    config.Problems       // in the order of the file's lines
+	// Others are problems of sections that the daemon does not read: no reason to
+	// refuse the file.
+	Others config.Problems
+}
+
+// All examines every section of a file.
+func All(path string) Report { return Daemon(path, "", nil) }
+
+// Daemon examines a file for the daemon of one section. held are the credentials
+// in use; nil: those that the file names are read.
+func Daemon(path, section string, held *identity.Credentials) Report {
+	in, others := gather(path, section, held)
+	if in.file == nil {
+		return Report{Problems: in.known, Others: others}
+	}
+	return Report{File: in.file, Credentials: in.creds, Problems: problems(in), Others: others}
+}
+
+// gather reads the file, and the files that it names.
+func gather(path, section string, held *identity.Credentials) (in *input, others config.Problems) {
+	in = &input{section: section, creds: held}
+	if in.file, in.known = config.Examine(path); in.file == nil {
+		return in, nil
+	}
+	if section != "" {
+		in.known, others = in.known.Of("network", "log", section)
+	}
+	if held == nil {
+		in.credentials()
+	}
+	if in.reads("node") {
+		roles, ps := components.NodeRoles(in.file, in.id())
+		in.roles, in.unread = roles, append(in.unread, ps...)
+	}
+	if in.reads("database") {
+		in.readDatabases()
+	}
+	if in.reads("provisioning") {
+		in.readProvisioning()
+	}
+	return in, others
+}
+
+// cannotRead notes that what key names cannot be used; nil is no problem.
+func (in *input) cannotRead(key string, err error) {
+	if err != nil {
+		in.unread = append(in.unread, in.file.Problem(key, "%v", err))
+	}
+}
+
+// credentials loads what the file names; the problem is at the key of the file
+// at fault.
+func (in *input) credentials() {
+	n := &in.file.Network
+	for key, file := range map[string]string{"network.certificate": n.Certificate, "network.key": n.Key, "network.ca": n.CA} {
+		if file == "" || in.known.Has(key) {
+			return
+		}
+	}
+	creds, err := identity.Load(identity.Files{Cert: n.Certificate, Key: n.Key, CA: n.CA})
+	if err == nil {
+		in.creds = creds
+		return
+	}
+	key := "network.certificate"
+	switch {
+	case strings.HasPrefix(err.Error(), n.Key+":"):
+		key = "network.key"
+	case strings.HasPrefix(err.Error(), n.CA+":"):
+		key = "network.ca"
+	}
+	in.cannotRead(key, err)
+}
+
+func (in *input) readDatabases() {
+	dc, keys, ps := components.Databases(in.file, in.id())
+	in.databases, in.databaseKeys, in.unread = dc, keys, append(in.unread, ps...)
+	for i, d := range dc.Databases {
+		if d.PasswordFile != "" && in.section == "" { // a daemon reads it again and again
+			in.cannotRead(keys[i]+".password_file", dbagent.CheckPasswordFile(d.PasswordFile))
+		}
+	}
+}
+
+func (in *input) readProvisioning() {
+	c := in.file.Provisioning
+	if d := c.Database; d != nil && d.URI != "" {
+		_, err := location.Parse(d.URI)
+		in.cannotRead("provisioning.database.uri", err)
+		_, err = components.Roots(d.CA)
+		in.cannotRead("provisioning.database.ca", err)
+	}
+	if c.Admin != "" && c.AdminPasswordFile != "" {
+		_, err := provisioning.ReadAdmin(c.Admin, c.AdminPasswordFile)
+		in.cannotRead("provisioning.admin_password_file", err)
+	}
+	if c.TLSCertificate != "" && c.TLSKey != "" {
+		_, err := components.KeyPair(c.TLSCertificate, c.TLSKey)
+		in.cannotRead("provisioning.tls_certificate", err)
+	}
+}
+
+// id is the certificate's identity, nil without one.
+func (in *input) id() *identity.Identity {
+	if in.creds == nil {
+		return nil
+	}
+	return in.creds.Identity()
+}
