@@ -131,7 +131,7 @@ func (m *Manager) answer(msg *nats.Msg) {
 		m.say(msg.Reply, subjects.ErrorBehind, "this manager does not hold that status yet")
 		return
 	}
-	for _, c := range subjects.Chunks(h.encoded) {
+	for _, c := range h.chunks() {
 		out := nats.NewMsg(msg.Reply)
 		out.Data = c.Data
 		for k, v := range c.Header {

@@ -215,6 +215,23 @@ func TestRequestsForTheSnapshotCannotMakeAManagerSpeakElsewhere(t *testing.T) {
 	})
 }
 
+// A status is packed once for all who ask for it.
+func TestASnapshotIsPackedOnceForAllWhoAsk(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *lone) {
+		m.reign(3, 0, 1000)
+		first := m.newest.Load()
+		if a, b := first.chunks(), first.chunks(); &a[0] != &b[0] || !bytes.Equal(a[0].Data, m.lead.encoded) {
+			t.Error("packed twice, or something else")
+		}
+		m.vouch(t)
+		m.take(&nats.Msg{Subject: n1, Data: []byte(good(1))}, time.Now())
+		m.pass(time.Second)
+		if second := m.newest.Load().chunks(); &second[0] == &first.chunks()[0] || !bytes.Equal(second[0].Data, m.lead.encoded) {
+			t.Errorf("the next generation is answered with %s", second[0].Data)
+		}
+	})
+}
+
 // Ten thousand bad messages a second cost one line a second, in the log and in
 // the history.
 func TestAFloodOfBadMessagesIsOneLineASecond(t *testing.T) {

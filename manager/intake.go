@@ -9,15 +9,16 @@ import (
 	"thor/subjects"
 )
 
-// An intake orders what has arrived: brokers' words about ended connections,
-// revocations and certificates first, then the nodes in turn, so that one which announces much
-// delays itself. Of one node the order stays; a word about it comes after what
-// arrived from it before.
+// An intake orders what has arrived: brokers' words about ended connections and
+// revocations first, then those about certificates, then the nodes in turn, so
+// that one which announces much delays itself. Of one node the order stays; a
+// word about it comes after what arrived from it before.
 type intake struct {
-	seq    uint64
-	urgent []arrival
-	nodes  map[string]*backlog
-	turns  []string // the keys of nodes, the next one first
+	seq   uint64
+	ends  []arrival
+	words []arrival
+	nodes map[string]*backlog
+	turns []string // the keys of nodes, the next one first
 }
 
 // An arrival is a message with its place in the order of arrival.
@@ -33,7 +34,7 @@ type backlog struct{ msgs []arrival }
 const (
 	brokerWords   = "thor.sys."           // brokers alone publish below
 	nodeBacklog   = 4 * subjects.MaxRoles // announcements of one node that wait; the oldest give way
-	urgentBacklog = 64 << 10
+	brokerBacklog = 64 << 10
 )
 
 // put takes a message in, and reports whether another one was dropped for it.
@@ -42,8 +43,12 @@ func (q *intake) put(msg *nats.Msg) (dropped bool) {
 	a := arrival{msg: msg, seq: q.seq}
 	if strings.HasPrefix(msg.Subject, brokerWords) {
 		a.node = concerns(msg)
-		if q.urgent = append(q.urgent, a); len(q.urgent) > urgentBacklog {
-			q.urgent, dropped = q.urgent[1:], true
+		queue := &q.ends
+		if strings.HasPrefix(msg.Subject, identityPrefix) {
+			queue = &q.words
+		}
+		if *queue = append(*queue, a); len(*queue) > brokerBacklog {
+			*queue, dropped = (*queue)[1:], true
 		}
 		return dropped
 	}
@@ -65,12 +70,15 @@ func (q *intake) put(msg *nats.Msg) (dropped bool) {
 
 // next takes the message out that is to be handled now.
 func (q *intake) next() (*nats.Msg, bool) {
-	if len(q.urgent) > 0 {
-		u := q.urgent[0]
+	for _, queue := range []*[]arrival{&q.ends, &q.words} {
+		if len(*queue) == 0 {
+			continue
+		}
+		u := (*queue)[0]
 		if b := q.nodes[u.node]; b != nil && len(b.msgs) > 0 && b.msgs[0].seq < u.seq {
 			return b.pop(), true // its turn stays
 		}
-		q.urgent = q.urgent[1:]
+		*queue = (*queue)[1:]
 		return u.msg, true
 	}
 	for len(q.turns) > 0 {
@@ -94,7 +102,7 @@ func (b *backlog) pop() *nats.Msg {
 }
 
 // empty reports that nothing waits, and that next has found so.
-func (q *intake) empty() bool { return len(q.urgent) == 0 && len(q.turns) == 0 }
+func (q *intake) empty() bool { return len(q.ends) == 0 && len(q.words) == 0 && len(q.turns) == 0 }
 
 // concerns is the node that a broker's word is about; empty if it is malformed,
 // which take finds out too.

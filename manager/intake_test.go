@@ -43,13 +43,14 @@ func TestIntakeIsFairAndHearsBrokersFirst(t *testing.T) {
 	}
 	q.put(arrived(subjects.Disconnect, "end of n1", `{"client":{"user":"n1"}}`))
 	presence("n1", "n1-again")
+	q.put(arrived(subjects.IdentityOf("b1"), "certificate of n2", `{"node":"n2"}`))
 	q.put(arrived(subjects.RevokedNode, "n3 revoked", `{"node":"n3"}`))
 	q.put(arrived(subjects.Disconnect, "malformed", `{`))
 	got := taken(&q)
-	if want := []string{"n1-0", "n1-1", "end of n1", "n3 revoked", "malformed", "loud936", "n1-again", "n2-0", "loud937", "n2-1", "loud938"}; !slices.Equal(got[:len(want)], want) {
+	if want := []string{"n1-0", "n1-1", "end of n1", "n3 revoked", "malformed", "n2-0", "n2-1", "certificate of n2", "loud936", "n1-again", "loud937"}; !slices.Equal(got[:len(want)], want) {
 		t.Errorf("%v", got[:len(want)])
 	}
-	if len(got) != 8+nodeBacklog || dropped != 1000-nodeBacklog || !q.empty() || len(q.nodes) != 0 {
+	if len(got) != 9+nodeBacklog || dropped != 1000-nodeBacklog || !q.empty() || len(q.nodes) != 0 {
 		t.Errorf("%d came, %d were dropped, %d nodes left", len(got), dropped, len(q.nodes))
 	}
 }

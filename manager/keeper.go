@@ -38,7 +38,7 @@ func newKeeper(nc *nats.Conn, log zerolog.Logger) *keeper {
 
 // put hands over a status; an older one that still waits is dropped.
 func (k *keeper) put(s *subjects.Status, encoded []byte) {
-	h := &held{s, encoded}
+	h := hold(s, encoded)
 	for {
 		select {
 		case k.next <- h:

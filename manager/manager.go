@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,7 +43,10 @@ const (
 	overtakeEvery = time.Minute
 	readLater     = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile
 	listenFirst   = 1500 * time.Millisecond // before campaigning, so that nobody leads who knows nobody
+	leastStep     = time.Millisecond        // shortest sleep of the loop for what the table has to do
 )
+
+const inbox = 64 << 10 // messages that wait for the loop
 
 // Config says who this manager is. Overlay, Domain and Addresses are required.
 type Config struct {
@@ -73,8 +77,9 @@ type Manager struct {
 	elect   *election.Election
 	ready   chan struct{}
 
-	in   chan *nats.Msg
-	subs []*nats.Subscription // that feed in
+	in   chan *nats.Msg       // what members announce, and what certificates say
+	ends chan *nats.Msg       // what brokers tell of ended connections: it has room whatever comes from members
+	subs []*nats.Subscription // that feed these
 
 	// Of the loop alone.
 	intake    intake
@@ -107,6 +112,11 @@ type Manager struct {
 type held struct {
 	status  *subjects.Status
 	encoded []byte
+	chunks  func() []subjects.Chunk // that answer a request for the snapshot; made once, when the first comes
+}
+
+func hold(s *subjects.Status, encoded []byte) *held {
+	return &held{s, encoded, sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(encoded) })}
 }
 
 // New checks cfg and joins the overlay as thor_manager; nothing is sent yet.
@@ -127,7 +137,7 @@ func New(cfg Config) (*Manager, error) {
 	cfg.Membership.Domain, cfg.Membership.NodeHash, cfg.Membership.Identities = cfg.Domain, lookup.Hash[subjects.NodeID], true
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
-		ready: make(chan struct{}), in: make(chan *nats.Msg, 64<<10), table: membership.New(cfg.Membership),
+		ready: make(chan struct{}), in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox), table: membership.New(cfg.Membership),
 		claims: make(claims), big: make(map[subjects.Role]bool),
 	}
 	if cfg.StateDir != "" {
@@ -205,20 +215,29 @@ func (m *Manager) listen(ctx context.Context) {
 	}
 }
 
-// subscribe hears members, brokers and requests. Everything that feeds the
-// table comes through one channel, in the order in which it arrived, and then
-// through the intake.
+// subscribe hears members, brokers and requests. What feeds the table comes
+// through two channels, each in the order in which it arrived, and then through
+// the intake.
 func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 	stop = func() {
 		for _, s := range m.subs {
 			_ = s.Unsubscribe()
 		}
 	}
-	for _, subject := range []string{subjects.AllPresences, subjects.Disconnect, subjects.RevokedNode, subjects.CutNode, subjects.Identities} {
-		s, err := nc.ChanSubscribe(subject, m.in)
+	for _, x := range []struct {
+		subject string
+		to      chan *nats.Msg
+	}{
+		{subjects.AllPresences, m.in},
+		{subjects.Identities, m.in},
+		{subjects.Disconnect, m.ends},
+		{subjects.RevokedNode, m.ends},
+		{subjects.CutNode, m.ends},
+	} {
+		s, err := nc.ChanSubscribe(x.subject, x.to)
 		if err != nil {
 			stop()
-			return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+			return nil, fmt.Errorf("subscribe to %s: %w", x.subject, err)
 		}
 		m.subs = append(m.subs, s)
 	}
@@ -253,6 +272,10 @@ func (m *Manager) loop(ctx context.Context) {
 		case msg := <-m.in:
 			m.put(msg)
 			m.drain(time.Now())
+		case msg := <-m.ends:
+			m.gather(m.in) // it arrived before
+			m.put(msg)
+			m.drain(time.Now())
 		case t := <-m.elect.Terms():
 			m.begin(&reign{term: t, epoch: t.Epoch, first: t.First}, time.Now())
 		case v, ok := <-views:
@@ -271,7 +294,19 @@ func (m *Manager) loop(ctx context.Context) {
 		case m.lead != nil && m.lead.pending:
 			timer.Reset(coalesce)
 		default:
-			timer.Reset(stepTime)
+			timer.Reset(min(stepTime, max(time.Until(m.table.Next()), leastStep)))
+		}
+	}
+}
+
+// gather puts what waits in a channel into the intake.
+func (m *Manager) gather(from chan *nats.Msg) {
+	for range cap(from) {
+		select {
+		case msg := <-from:
+			m.put(msg)
+		default:
+			return
 		}
 	}
 }
@@ -279,14 +314,8 @@ func (m *Manager) loop(ctx context.Context) {
 // drain takes what else has arrived, so that a burst costs one decision. What is
 // left over comes next time; all that has arrived is in the intake before.
 func (m *Manager) drain(now time.Time) {
-	for more := true; more; {
-		select {
-		case msg := <-m.in:
-			m.put(msg)
-		default:
-			more = false
-		}
-	}
+	m.gather(m.in)
+	m.gather(m.ends)
 	for range 1000 {
 		msg, ok := m.intake.next()
 		if !ok {
@@ -323,7 +352,7 @@ func (m *Manager) follow(v *overlay.View, now time.Time) {
 	case !v.FromDisk: // how the network came to this epoch is unknown
 		m.overtook = now
 	}
-	m.newest.Store(&held{v.Status, v.Encoded})
+	m.newest.Store(hold(v.Status, v.Encoded))
 	m.offer()
 	m.confirm(v.Status.Mark())
 	m.table.Adopt(v.Status, now)

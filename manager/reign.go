@@ -153,7 +153,7 @@ func (m *Manager) miss(now time.Time) {
 	if n <= m.missed {
 		return
 	}
-	m.table.Blind(now)
+	m.table.Missed(now)
 	m.certified.asked = time.Time{}
 	m.metrics.missed.Add(float64(n - m.missed))
 	m.missed = n
@@ -227,7 +227,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 		return
 	}
 	r.status, r.encoded, r.digest = next, next.Encode(), delta.Digest
-	m.newest.Store(&held{next, r.encoded})
+	m.newest.Store(hold(next, r.encoded))
 	m.offer()
 	m.confirm(next.Mark())
 	m.publish(&nats.Msg{Subject: subjects.StatusDelta, Data: delta.Encode()})

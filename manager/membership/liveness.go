@@ -25,6 +25,8 @@ type closed struct {
 	at     instant
 	due    instant // dead, unless it shows before
 	afresh time.Duration
+	// renewed says that the grace began anew since this observer missed something.
+	renewed bool
 }
 
 // disproved reports whether a beat through via shows that the member lives on:

@@ -21,7 +21,17 @@ type blindness struct {
 func (t *Table) Blind(now time.Time) {
 	t.enter(now)
 	t.knowsAt = t.now + vouchWithin // certificates told meanwhile are to be asked for
-	t.blindFor("was cut off", 0)
+	t.blindFor("was cut off", 0, true)
+	t.flush()
+}
+
+// Missed says that this observer did not take in all that it was sent. It is as
+// Blind, but the grace of a closed connection begins anew once only: whatever
+// keeps sending more than is taken in would hold back every removal.
+func (t *Table) Missed(now time.Time) {
+	t.enter(now)
+	t.knowsAt = t.now + vouchWithin
+	t.blindFor("was cut off", 0, false)
 	t.flush()
 }
 
@@ -35,7 +45,7 @@ func (t *Table) pause(gap time.Duration) {
 		why = ""
 	}
 	t.resumed, t.heard = t.now, t.now // whether it hears anybody is yet to be seen
-	t.blindFor(why, t.cfg.BareGrace)
+	t.blindFor(why, t.cfg.BareGrace, true)
 }
 
 // listen notes that somebody is heard.
@@ -46,11 +56,14 @@ func (t *Table) listen() {
 	t.heard = t.now
 }
 
-func (t *Table) blindFor(why string, grace time.Duration) {
+// blindFor begins blindness and, again or for the first time only, the grace of
+// closed connections.
+func (t *Table) blindFor(why string, grace time.Duration, again bool) {
 	t.shut(why)
 	for _, m := range t.members {
-		if m.closed.on {
-			m.closed.due = t.now + max(m.closed.afresh, grace)
+		if c := &m.closed; c.on && (again || !c.renewed) {
+			c.renewed = true
+			c.due = t.now + max(c.afresh, grace)
 			t.arm(m)
 		}
 	}
