@@ -128,21 +128,30 @@ func domain(field string, p *string) error {
 	switch {
 	case *p == "":
 		return invalid(field, "is missing")
-	case !isHost(*p) || len(*p) > maxName:
+	case !IsHost(*p) || len(*p) > maxName:
 		return invalid(field, "is not a domain name of at most %d characters", maxName)
 	}
 	return nil
 }
 
-// isHost: labels of letters, digits, hyphens and underscores, lower case.
-func isHost(s string) bool {
+// IsHost reports whether s is a host name, of labels of letters, digits, hyphens and
+// underscores in lower case, or an IPv4 address. A name whose last label is a number
+// is none (RFC 1123 2.1): programs read 127.1 and 0x7f.1 as addresses.
+func IsHost(s string) bool {
 	if len(s) == 0 || len(s) > 253 {
 		return false
 	}
+	last := ""
 	for l := range strings.SplitSeq(s, ".") {
 		if len(l) == 0 || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || !madeOf(l, letters+digits+"-_") {
 			return false
 		}
+		last = l
+	}
+	hex, is := strings.CutPrefix(last, "0x")
+	if madeOf(last, digits) || is && madeOf(hex, digits+"abcdef") { // as URLs have it (WHATWG URL 3.5, "ends in a number")
+		_, err := netip.ParseAddr(s)
+		return err == nil
 	}
 	return true
 }
@@ -156,7 +165,7 @@ func email(field string, p *string) error {
 		return err
 	}
 	user, host, ok := strings.Cut(*p, "@")
-	if !ok || user == "" || !isHost(strings.ToLower(host)) || strings.ContainsAny(user, " \"<>()[]\\,;:") {
+	if !ok || user == "" || !IsHost(strings.ToLower(host)) || strings.ContainsAny(user, " \"<>()[]\\,;:") {
 		return invalid(field, "is not an e-mail address")
 	}
 	return nil

@@ -46,6 +46,21 @@ func TestBadRecordsAreRefused(t *testing.T) {
 		{&ngnpro.SipID{Username: "a", Domain: "exämple.com"}, "domain"},
 		{&ngnpro.SipID{Username: "a", Domain: "%.com"}, "domain"},
 		{&ngnpro.SipID{Username: "a", Domain: strings.Repeat("a", 61) + ".com"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "127.1"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "0x7f.1"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "1.2.3"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "1"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "2130706433"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "0x7f000001"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "example.7"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "example.0x1f"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "example.0x"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "192.0.2.01"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "192.0.2.256"}, "domain"},
+		{&ngnpro.SipID{Username: "a", Domain: "1.2.3.4.5"}, "domain"},
+		{&ngnpro.SipDomain{Domain: "127.1"}, "domain"},
+		{&ngnpro.CallDiversions{Busy: ptr("sip:bob@0x7f.1")}, "FBUS"},
+		{account(func(a *ngnpro.SipAccount) { a.Email = ptr("a@127.1") }), "email"},
 		{account(func(a *ngnpro.SipAccount) { a.Timeout = ptr(0) }), "timeout"},
 		{account(func(a *ngnpro.SipAccount) { a.Timeout = ptr(901) }), "timeout"},
 		{account(func(a *ngnpro.SipAccount) { a.Quota = ptr(-1) }), "quota"},
@@ -226,4 +241,17 @@ func FuzzSIPURI(f *testing.F) {
 			t.Errorf("%q becomes %q, %v", u, again, err)
 		}
 	})
+}
+
+func TestHosts(t *testing.T) {
+	for _, s := range []string{"example.com", "x", "7.example", "0x7f.example", "a1", "1a", "0xg", "x.1-1", "192.0.2.1", "_sip._udp.example"} {
+		if !ngnpro.IsHost(s) {
+			t.Errorf("%s is no host", s)
+		}
+	}
+	for _, s := range []string{"", ".", "a.", ".a", "a..b", "A", "-a", "a-", "1.2", "0x1", "192.0.2.1.1", "192.0.02.1"} {
+		if ngnpro.IsHost(s) {
+			t.Errorf("%s is a host", s)
+		}
+	}
 }

@@ -105,7 +105,7 @@ func isHostPort(s string) bool {
 			return false
 		}
 	}
-	return strings.HasPrefix(s, "[") && port != "" || isHost(host)
+	return strings.HasPrefix(s, "[") && port != "" || IsHost(host)
 }
 
 // diversion cleans the target of a diversion; an empty one is none.

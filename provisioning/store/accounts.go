@@ -51,7 +51,11 @@ func (s accounts) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount
 		}
 		n := &accountRow{id: id, party: p, profile: &profile{Timeout: defaultTimeout, Groups: []string{}}}
 		n.apply(a, settings.keepsClear(t.cfg))
-		if err := t.mayProfile(v, &profile{}, n.profile); err != nil {
+		was, err := t.former(id)
+		if err != nil {
+			return err
+		}
+		if err := t.mayProfile(v, was, n.profile); err != nil {
 			return err
 		}
 		if err := t.insert(n); err != nil {
@@ -235,6 +239,9 @@ func (s accounts) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) 
 		}
 		if err == nil { // else it is not known what restricts it
 			if err := t.mayDelete(v, a.profile); err != nil {
+				return err
+			}
+			if err := t.remember(v, a); err != nil {
 				return err
 			}
 		}

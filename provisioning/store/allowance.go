@@ -76,12 +76,14 @@ func (t *tx) mayClaim(v ngnpro.Viewer, domain string, of party) error {
 	return nil
 }
 
+// limits are what bounds the account's calls.
+func (p *profile) limits() allowance.Limits {
+	return allowance.Limits{Quota: p.Quota, CallLimit: p.CallLimit, Prepaid: p.Prepaid}
+}
+
 // mayProfile checks that v may make profile is of was.
 func (t *tx) mayProfile(v ngnpro.Viewer, was, is *profile) error {
-	limits := func(p *profile) allowance.Limits {
-		return allowance.Limits{Quota: p.Quota, CallLimit: p.CallLimit, Prepaid: p.Prepaid}
-	}
-	if v.Admin || slices.Equal(was.Groups, is.Groups) && limits(was) == limits(is) {
+	if v.Admin || slices.Equal(was.Groups, is.Groups) && was.limits() == is.limits() {
 		return nil
 	}
 	as, err := t.allowances(v)
@@ -92,7 +94,7 @@ func (t *tx) mayProfile(v ngnpro.Viewer, was, is *profile) error {
 		if g, ok := a.Changes(was.Groups, is.Groups); !ok {
 			return ngnpro.ErrForbidden.With("this party may not give or take the group %s: %s does not have it", g, allowance.Groups)
 		}
-		if !a.Loosens(limits(was), limits(is)) {
+		if !a.Loosens(was.limits(), is.limits()) {
 			return ngnpro.ErrForbidden.With("this party may not loosen quota, callLimit or prepaid: %s does not have %s", allowance.Groups, allowance.PSTN)
 		}
 	}
@@ -114,6 +116,31 @@ func (t *tx) mayDelete(v ngnpro.Viewer, p *profile) error {
 		}
 	}
 	return nil
+}
+
+// remember notes what bounds the calls of an account that v deletes: it counts when
+// the account is made anew. An administrator may make it anew without.
+func (t *tx) remember(v ngnpro.Viewer, a *accountRow) error {
+	p := a.profile
+	if v.Admin || p.limits() == (allowance.Limits{}) {
+		return nil
+	}
+	const q = "INSERT INTO sip_accounts_former (username, domain, quota, call_limit, prepaid, change_date) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP())" +
+		" ON DUPLICATE KEY UPDATE quota = VALUES(quota), call_limit = VALUES(call_limit), prepaid = VALUES(prepaid), change_date = VALUES(change_date)"
+	_, err := t.exec(q, a.id.Username, a.id.Domain, p.Quota, p.CallLimit, p.Prepaid)
+	return err
+}
+
+// former is what bounded the account of that name before it was deleted. It is
+// forgotten: the account that is added now has limits of its own.
+func (t *tx) former(id ngnpro.SipID) (*profile, error) {
+	p := &profile{}
+	const q = "SELECT quota, call_limit, prepaid FROM sip_accounts_former WHERE username = ? AND domain = ? FOR UPDATE"
+	found, err := t.row(q, []any{id.Username, id.Domain}, []any{&p.Quota, &p.CallLimit, &p.Prepaid})
+	if err == nil && found {
+		_, err = t.exec("DELETE FROM sip_accounts_former WHERE username = ? AND domain = ?", id.Username, id.Domain)
+	}
+	return p, err
 }
 
 // mayTransit checks that v may have a peer reach domains that are not served here.

@@ -147,3 +147,45 @@ func TestAPropertyHasOneName(t *testing.T) {
 	w.ok(w.Peers.Add(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1"}))
 	is(t, "another peer", w.Peers.Add(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.2"}), ngnpro.ErrForbidden)
 }
+
+// An account that is deleted and made anew is bounded as it was, unless who makes
+// it may loosen that.
+func TestAnAccountMadeAnewIsBoundedAsBefore(t *testing.T) {
+	w := newWorld(t)
+	r := w.customer("r", 0)
+	c := w.customer("c", r)
+	w.ok(w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: "c.example", Customer: &c}))
+	a := id("a@c.example")
+	bounded := func(quota, calls int, prepaid bool) *ngnpro.SipAccount {
+		return &ngnpro.SipAccount{ID: a, Password: new("p"), Quota: &quota, CallLimit: &calls, Prepaid: &prepaid}
+	}
+	add := func(v ngnpro.Viewer, x *ngnpro.SipAccount) error {
+		_, _, err := w.Accounts.Add(w.ctx, v, x)
+		return err
+	}
+	w.ok(add(admin, bounded(50, 2, true)))
+	for _, v := range []ngnpro.Viewer{customer(c), reseller(r)} {
+		_, err := w.Accounts.Delete(w.ctx, v, a)
+		w.ok(err)
+		for _, x := range []*ngnpro.SipAccount{
+			{ID: a, Password: new("p")}, bounded(0, 2, true), bounded(51, 2, true), bounded(50, 0, true), bounded(50, 3, true), bounded(50, 2, false),
+		} {
+			is(t, fmt.Sprintf("%+v makes it anew with more", v), add(v, x), ngnpro.ErrForbidden)
+		}
+		w.ok(add(v, bounded(50, 2, true)))
+		_, err = w.Accounts.Update(w.ctx, v, &ngnpro.SipAccount{ID: a, Quota: new(0)})
+		is(t, "more, by an update", err, ngnpro.ErrForbidden)
+	}
+	_, err := w.Accounts.Delete(w.ctx, customer(c), a)
+	w.ok(err)
+	w.ok(add(admin, bounded(0, 0, false))) // who may
+	_, err = w.Accounts.Delete(w.ctx, customer(c), a)
+	w.ok(err)
+	w.ok(add(customer(c), bounded(0, 0, false))) // nothing bounded it at last
+	_, err = w.Accounts.Update(w.ctx, customer(c), bounded(7, 0, false))
+	w.ok(err)
+	_, err = w.Accounts.Delete(w.ctx, admin, a) // what an administrator deletes is forgotten
+	w.ok(err)
+	w.ok(add(customer(c), bounded(0, 0, false)))
+	w.check()
+}

@@ -103,9 +103,7 @@ func foldID(id ngnpro.SipID) ngnpro.SipID {
 // domain is a host name as the lookup takes it (lookup keys, step 7), without
 // port and trailing dot, in lower case.
 func (c *check) domain(field, s string) {
-	const allowed = "abcdefghijklmnopqrstuvwxyz0123456789.-_"
-	if s == "" || len(s) > maxName || strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(allowed, r) }) ||
-		s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+	if !ngnpro.IsHost(s) || len(s) > maxName {
 		c.fail("%s is not a host name of at most %d characters", field, maxName)
 	}
 }
