@@ -92,8 +92,8 @@ func (m *Manager) askIdentities(now time.Time) {
 	m.publish(&nats.Msg{Subject: subjects.IdentityGet})
 }
 
-// recall feeds the table what was known of certificates at the last end.
-func (m *Manager) recall(now time.Time) {
+// loadIdentities feeds the table what was known of certificates at the last end.
+func (m *Manager) loadIdentities(now time.Time) {
 	ws, err := m.certified.file.load()
 	if err != nil {
 		m.log.Error().Err(err).Msg("stored certificates of members unusable")
@@ -105,8 +105,8 @@ func (m *Manager) recall(now time.Time) {
 	m.certified.kept = m.table.FactsRevision()
 }
 
-// remember stores what is known of certificates at the end.
-func (m *Manager) remember() {
+// storeIdentities stores what is known of certificates at the end.
+func (m *Manager) storeIdentities() {
 	if m.table.FactsRevision() != m.certified.kept {
 		m.certified.file.put(m.table.Identities())
 	}

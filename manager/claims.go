@@ -24,34 +24,34 @@ func far(k, o subjects.Mark) bool {
 	return k.Epoch > o.Epoch+maxEpochJump || k.Generation > o.Generation+maxGenerationJump
 }
 
-// believe takes what brokers and managers say they have seen: after a loss of
+// acceptClaim takes what brokers and managers say they have seen: after a loss of
 // everything else these are the only witnesses of past epochs. A mark far above
 // what is sure needs a second witness, or one liar could use up the numbers.
 // Claims do not count for what is sure: one upon the other they would lead
 // anywhere. What other roles claim has no effect: their certificates are on more
 // machines, and a claim can end a term.
-func (m *Manager) believe(a *subjects.Announcement, now time.Time) {
+func (m *Manager) acceptClaim(a *subjects.Announcement, now time.Time) {
 	if a.Seen == nil || a.Role != subjects.EventServer && a.Role != subjects.Manager {
 		return
 	}
-	if !far(*a.Seen, m.sure) {
+	if !far(*a.Seen, m.confirmed) {
 		delete(m.claims, a.Node)
-		m.learn(*a.Seen)
+		m.raiseKnown(*a.Seen)
 		return
 	}
-	if max(a.Seen.Epoch, a.Seen.Generation) <= maxClaim && m.claims.second(a.Node, *a.Seen) {
-		m.learn(*a.Seen)
+	if max(a.Seen.Epoch, a.Seen.Generation) <= maxClaim && m.claims.witnessed(a.Node, *a.Seen) {
+		m.raiseKnown(*a.Seen)
 		return
 	}
 	m.refuse(subjects.Presence(a.Role, a.Node), &subjects.BadMessage{
 		Code: subjects.CodeAbsurd, Detail: fmt.Sprintf("has seen epoch %d generation %d, known are %d and %d",
-			a.Seen.Epoch, a.Seen.Generation, m.sure.Epoch, m.sure.Generation),
+			a.Seen.Epoch, a.Seen.Generation, m.confirmed.Epoch, m.confirmed.Generation),
 	}, now)
 }
 
-// second notes the claim k of node and reports whether another node's claim
+// witnessed notes the claim k of node and reports whether another node's claim
 // supports it.
-func (c claims) second(node subjects.NodeID, k subjects.Mark) bool {
+func (c claims) witnessed(node subjects.NodeID, k subjects.Mark) bool {
 	if _, known := c[node]; known || len(c) < maxClaims {
 		c[node] = k
 	}

@@ -37,7 +37,7 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 		var a *subjects.Announcement
 		if a, err = subjects.ParseAnnouncement(msg.Subject, msg.Data); err == nil {
 			m.metrics.announcements.Inc()
-			m.believe(a, now)
+			m.acceptClaim(a, now)
 			err = m.table.Announce(a, now)
 		}
 	}
@@ -123,12 +123,12 @@ func (m *Manager) answer(msg *nats.Msg) {
 	}
 	r, err := subjects.ParseSnapshotRequest(msg.Data)
 	if err != nil {
-		m.say(msg.Reply, subjects.ErrorBad, err.Error())
+		m.replyError(msg.Reply, subjects.ErrorBad, err.Error())
 		return
 	}
 	h := m.newest.Load()
 	if h == nil || r.AtLeast != nil && r.AtLeast.After(h.status.Mark()) {
-		m.say(msg.Reply, subjects.ErrorBehind, "this manager does not hold that status yet")
+		m.replyError(msg.Reply, subjects.ErrorBehind, "this manager does not hold that status yet")
 		return
 	}
 	for _, c := range h.chunks() {
@@ -141,7 +141,7 @@ func (m *Manager) answer(msg *nats.Msg) {
 	}
 }
 
-func (m *Manager) say(reply string, code subjects.ErrorCode, text string) {
+func (m *Manager) replyError(reply string, code subjects.ErrorCode, text string) {
 	out := nats.NewMsg(reply)
 	out.Header.Set(subjects.HeaderError, string(code))
 	out.Data = []byte(text)

@@ -18,9 +18,9 @@ import (
 // first reign goes on. What does makes the bubble fail.
 func TestATermOverAnotherEndsTheFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
-		m.reign(5, 0, 1000)
+		m.leadership(5, 0, 1000)
 		first := m.lead
-		m.reign(6, 1000, 2000)
+		m.leadership(6, 1000, 2000)
 		if m.lead == first || m.lead.status.Epoch != 6 || !m.Active() {
 			t.Errorf("it leads in epoch %d", m.lead.status.Epoch)
 		}
@@ -40,7 +40,7 @@ func TestLostInputMakesBlind(t *testing.T) {
 		if err := m.cfg.Overlay.Conn().Flush(); err != nil {
 			t.Fatal(err)
 		}
-		m.reign(5, 0, 1000)
+		m.leadership(5, 0, 1000)
 		now := func() {
 			m.drain(time.Now())
 			m.pass(20 * time.Millisecond)
@@ -58,10 +58,10 @@ func TestLostInputMakesBlind(t *testing.T) {
 		if !strings.Contains(m.log.String(), "not taken in") {
 			t.Errorf("log: %s", m.log)
 		}
-		missed := m.missed
+		dropped := m.dropped
 		now()
-		if missed < 40 || m.missed != missed {
-			t.Errorf("missed %d, then %d", missed, m.missed)
+		if dropped < 40 || m.dropped != dropped {
+			t.Errorf("missed %d, then %d", dropped, m.dropped)
 		}
 	})
 }
@@ -79,7 +79,7 @@ func TestTheEndOfAConnectionHasItsOwnRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.vouch(t)
-		m.reign(5, 0, 1000)
+		m.leadership(5, 0, 1000)
 		n2, err := nats.Connect("", append(m.broker.Options("n2", subjects.SIPProxy), nats.Name("b"))...)
 		if err != nil {
 			t.Fatal(err)
@@ -123,11 +123,11 @@ func TestTheEndOfAConnectionHasItsOwnRoom(t *testing.T) {
 				gone = time.Since(began)
 			}
 			if time.Since(began) > 5*time.Second {
-				t.Fatalf("missed %d, status %s", m.missed, m.lead.encoded)
+				t.Fatalf("missed %d, status %s", m.dropped, m.lead.encoded)
 			}
 		}
-		if m.missed < 40 || gone > 3*time.Second { // the grace of one that was not heard for long, twice at most
-			t.Errorf("gone after %v, missed %d", gone, m.missed)
+		if m.dropped < 40 || gone > 3*time.Second { // the grace of one that was not heard for long, twice at most
+			t.Errorf("gone after %v, missed %d", gone, m.dropped)
 		}
 	})
 }

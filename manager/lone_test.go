@@ -54,10 +54,10 @@ func inBubble(t *testing.T, f func(t *testing.T, m *lone)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.elect = election.New(election.Config{Conn: n.Conn(), Rank: m.rank})
+		m.elect = election.New(election.Config{Conn: n.Conn(), Order: m.candidateOrder})
 		defer func() {
 			if m.lead != nil {
-				m.end("the test is over")
+				m.loseLead("the test is over")
 			}
 		}()
 		f(t, m)
@@ -74,17 +74,17 @@ type fakeTerm struct {
 
 func (f *fakeTerm) Valid(now time.Time) bool { return now.Before(f.until) }
 func (f *fakeTerm) Done() <-chan struct{}    { return nil }
-func (f *fakeTerm) Resign()                  { f.resigns++ }
+func (f *fakeTerm) StepDown()                { f.resigns++ }
 func (f *fakeTerm) Ceiling(used uint64) uint64 {
 	f.used = max(f.used, used)
 	return f.ceiling
 }
 
-// reign lets m lead for an hour.
-func (m *lone) reign(epoch, first, ceiling uint64) *fakeTerm {
+// leadership lets m lead for an hour.
+func (m *lone) leadership(epoch, first, ceiling uint64) *fakeTerm {
 	m.t.Helper()
 	f := &fakeTerm{until: time.Now().Add(time.Hour), ceiling: ceiling}
-	m.begin(&reign{term: f, epoch: epoch, first: first}, time.Now())
+	m.takeLead(&leadership{term: f, epoch: epoch, first: first}, time.Now())
 	if m.lead == nil {
 		m.t.Fatal("it does not lead")
 	}

@@ -113,30 +113,30 @@ func (t *tables) update(role subjects.Role, bits int, ms []lookup.Member) (*look
 	return lookup.New(bits, ms)
 }
 
-// heed takes a status of another manager. Whether this one may lead after it is
+// handleStatus takes a status of another manager. Whether this one may lead after it is
 // found at once; its lookup tables are compared a little later.
-func (m *Manager) heed(s *subjects.Status, now time.Time) {
+func (m *Manager) handleStatus(s *subjects.Status, now time.Time) {
 	hold := m.cfg.conflict(s)
 	if hold != "" && hold != m.standing.hold {
 		m.log.Error().Str("reason", hold).Str("event", "standby").Msg("will not lead")
 	}
 	m.mayLead.Store(hold == "")
-	m.stand(standing{hold: hold, differs: m.standing.differs})
-	if m.unread == nil {
-		m.readAt = now.Add(readLater)
+	m.announceStanding(standing{hold: hold, differs: m.standing.differs})
+	if m.uncompared == nil {
+		m.compareAt = now.Add(compareLater)
 	}
-	m.unread = s
+	m.uncompared = s
 }
 
 // compare makes the lookup tables of the status that waits for it, when its time
 // has come, so that they are there when this manager is elected. The digests
 // must agree.
 func (m *Manager) compare(now time.Time) {
-	s := m.unread
-	if s == nil || now.Before(m.readAt) {
+	s := m.uncompared
+	if s == nil || now.Before(m.compareAt) {
 		return
 	}
-	m.unread = nil
+	m.uncompared = nil
 	mine := m.tables.of(s)
 	differs := ""
 	for _, role := range s.RoleNames() {
@@ -149,7 +149,7 @@ func (m *Manager) compare(now time.Time) {
 	if differs = strings.TrimSuffix(differs, "; "); differs != "" && differs != m.standing.differs {
 		m.log.Error().Str("peer", string(s.Manager)).Str("lookup", differs).Msg("the active manager computes other lookup tables")
 	}
-	m.stand(standing{hold: m.standing.hold, differs: differs})
+	m.announceStanding(standing{hold: m.standing.hold, differs: differs})
 }
 
 // standing is what a manager says of itself beside being a member.
@@ -158,8 +158,8 @@ type standing struct {
 	hold, differs string
 }
 
-// stand announces s, if it is new.
-func (m *Manager) stand(s standing) {
+// announceStanding announces s, if it is new.
+func (m *Manager) announceStanding(s standing) {
 	if s == m.standing {
 		return
 	}
@@ -201,7 +201,7 @@ type fault struct {
 }
 
 // tellLookupFaults makes an event of each fault that is new.
-func (m *Manager) tellLookupFaults(r *reign) {
+func (m *Manager) tellLookupFaults(r *leadership) {
 	now := lookupFaults(r.status)
 	for f, text := range now {
 		if r.faults[f] != text {

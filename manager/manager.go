@@ -34,16 +34,16 @@ import (
 
 // The rhythm of publishing.
 const (
-	tickEvery     = time.Second
-	coalesce      = 20 * time.Millisecond // changes that follow closely share a generation
-	viewEvery     = 5 * time.Second       // each role's list is repeated
-	viewEveryBig  = 30 * time.Second      // above bigNetwork members
-	bigNetwork    = 200
-	stepTime      = 100 * time.Millisecond // longest sleep of the loop
-	overtakeEvery = time.Minute
-	readLater     = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile
-	listenFirst   = 1500 * time.Millisecond // before campaigning, so that nobody leads who knows nobody
-	leastStep     = time.Millisecond        // shortest sleep of the loop for what the table has to do
+	tickEvery    = time.Second
+	coalesce     = 20 * time.Millisecond // changes that follow closely share a generation
+	viewEvery    = 5 * time.Second       // each role's list is repeated
+	viewEveryBig = 30 * time.Second      // above bigNetwork members
+	bigNetwork   = 200
+	stepTime     = 100 * time.Millisecond // longest sleep of the loop
+	claimsEvery  = time.Minute
+	compareLater = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile
+	listenFirst  = 1500 * time.Millisecond // before campaigning, so that nobody leads who knows nobody
+	leastStep    = time.Millisecond        // shortest sleep of the loop for what the table has to do
 )
 
 const inbox = 64 << 10 // messages that wait for the loop
@@ -82,30 +82,30 @@ type Manager struct {
 	subs []*nats.Subscription // that feed these
 
 	// Of the loop alone.
-	intake    intake
-	missed    int       // messages for which in had no room
-	saidMiss  time.Time // when that was logged last
-	lead      *reign    // not nil while this manager leads
-	table     *membership.Table
-	reject    rejects
-	claims    claims
-	certified certified
-	big       map[subjects.Role]bool // whose list is too big to be told
-	cut       bool                   // from all brokers
-	offers    bool                   // answers requests for the snapshot
-	overtook  time.Time              // when marks above ours last had an effect
-	tables    *tables
-	standing  standing         // as announced
-	unread    *subjects.Status // another's, whose tables are not compared yet…
-	readAt    time.Time        // …and will be then
+	intake           intake
+	dropped          int         // messages for which in had no room
+	droppedLogged    time.Time   // when that was logged last
+	lead             *leadership // not nil while this manager leads
+	table            *membership.Table
+	reject           rejects
+	claims           claims
+	certified        certified
+	big              map[subjects.Role]bool // whose list is too big to be told
+	cut              bool                   // from all brokers
+	answersSnapshots bool                   // answers requests for the snapshot
+	claimsActed      time.Time              // when marks above ours last had an effect
+	tables           *tables
+	standing         standing         // as announced
+	uncompared       *subjects.Status // another's, whose tables are not compared yet…
+	compareAt        time.Time        // …and will be then
 
-	asked    askers                        // of answer alone
-	newest   atomic.Pointer[held]          // what snapshot requests get
-	known    atomic.Pointer[subjects.Mark] // the greatest mark, claims included
-	sure     subjects.Mark                 // of the loop alone: the greatest that a status or the own disk tells
-	active   atomic.Bool
-	priority atomic.Int64
-	mayLead  atomic.Bool // what is in service does not conflict with the configuration
+	asked     askers                        // of answer alone
+	newest    atomic.Pointer[held]          // what snapshot requests get
+	known     atomic.Pointer[subjects.Mark] // the greatest mark, claims included
+	confirmed subjects.Mark                 // of the loop alone: the greatest that a status or the own disk tells
+	active    atomic.Bool
+	priority  atomic.Int64
+	mayLead   atomic.Bool // what is in service does not conflict with the configuration
 }
 
 // held is a status with its encoding.
@@ -193,7 +193,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	m.elect = election.New(election.Config{
 		Conn: nc, Node: m.cfg.Overlay.ID(), Boot: m.cfg.Overlay.Boot(),
-		Known: m.highest, Rank: m.rank, Keep: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
+		Known: m.highest, Order: m.candidateOrder, StoreEpoch: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
 		Absurd: func(b *subjects.BadMessage) { m.metrics.rejected.WithLabelValues(string(b.Code)).Inc() },
 	})
 	close(m.ready)
@@ -244,30 +244,30 @@ func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 	return stop, nil
 }
 
-// offer joins those who answer requests for the snapshot. A manager that holds
+// answerSnapshots joins those who answer requests for the snapshot. A manager that holds
 // none yet stays out: it would draw requests that another could answer.
-func (m *Manager) offer() {
-	if m.offers {
+func (m *Manager) answerSnapshots() {
+	if m.answersSnapshots {
 		return
 	}
 	if _, err := m.cfg.Overlay.Conn().QueueSubscribe(subjects.StatusGet, "thor.managers", m.answer); err != nil {
 		m.log.Error().Err(err).Str("subject", subjects.StatusGet).Msg("cannot answer requests")
 		return
 	}
-	m.offers = true // until the connection is closed
+	m.answersSnapshots = true // until the connection is closed
 }
 
 // loop owns the table and the reign.
 func (m *Manager) loop(ctx context.Context) {
-	m.recall(time.Now())
-	defer m.remember()
+	m.loadIdentities(time.Now())
+	defer m.storeIdentities()
 	views := m.cfg.Overlay.Watch(ctx)
 	timer := time.NewTimer(stepTime)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			m.abdicate()
+			m.stepDown()
 			return
 		case msg := <-m.in:
 			m.put(msg)
@@ -277,7 +277,7 @@ func (m *Manager) loop(ctx context.Context) {
 			m.put(msg)
 			m.drain(time.Now())
 		case t := <-m.elect.Terms():
-			m.begin(&reign{term: t, epoch: t.Epoch, first: t.First}, time.Now())
+			m.takeLead(&leadership{term: t, epoch: t.Epoch, first: t.First}, time.Now())
 		case v, ok := <-views:
 			if ok {
 				m.follow(v, time.Now())
@@ -340,8 +340,8 @@ func (m *Manager) follow(v *overlay.View, now time.Time) {
 		if v.Status.Epoch <= m.lead.epoch {
 			return
 		}
-		m.lead.term.Resign() // its release fails harmlessly: the lease is another's
-		m.end("a later epoch is told by " + string(v.Status.Manager))
+		m.lead.term.StepDown() // its release fails harmlessly: the lease is another's
+		m.loseLead("a later epoch is told by " + string(v.Status.Manager))
 	}
 	h := m.newest.Load()
 	switch {
@@ -350,25 +350,25 @@ func (m *Manager) follow(v *overlay.View, now time.Time) {
 	case h != nil:
 		m.noteEpoch(h.status.Epoch, v.Status.Epoch, now)
 	case !v.FromDisk: // how the network came to this epoch is unknown
-		m.overtook = now
+		m.claimsActed = now
 	}
 	m.newest.Store(hold(v.Status, v.Encoded))
-	m.offer()
+	m.answerSnapshots()
 	m.confirm(v.Status.Mark())
 	m.table.Adopt(v.Status, now)
-	m.heed(v.Status, now)
+	m.handleStatus(v.Status, now)
 }
 
 // confirm takes a mark that is beyond doubt: of a status, or from the own disk.
 func (m *Manager) confirm(k subjects.Mark) {
-	if k.After(m.sure) {
-		m.sure = k
+	if k.After(m.confirmed) {
+		m.confirmed = k
 	}
-	m.learn(k)
+	m.raiseKnown(k)
 }
 
-// learn raises the greatest mark known.
-func (m *Manager) learn(k subjects.Mark) {
+// raiseKnown raises the greatest mark known.
+func (m *Manager) raiseKnown(k subjects.Mark) {
 	if old := m.known.Load(); old == nil || k.After(*old) {
 		m.known.Store(&k)
 	}

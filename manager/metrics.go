@@ -15,7 +15,7 @@ type metrics struct {
 	generation    prometheus.Gauge
 	announcements prometheus.Counter
 	rejected      *prometheus.CounterVec
-	missed        prometheus.Counter
+	dropped       prometheus.Counter
 	crowded       prometheus.Counter
 	unanswered    prometheus.Counter
 	guard         *prometheus.GaugeVec
@@ -33,13 +33,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		generation:    gauge("thor_status_generation", "Generation of the status this manager published last."),
 		announcements: prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_announcements_total", Help: "Announcements heard."}),
 		rejected:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "thor_rejected_total", Help: "Messages dropped, by reason."}, []string{"code"}),
-		missed:        prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_missed_total", Help: "Messages not taken in because there were too many at once."}),
+		dropped:       prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_missed_total", Help: "Messages not taken in because there were too many at once."}),
 		crowded:       prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_crowded_total", Help: "Announcements dropped because their node sent many more."}),
 		unanswered:    prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_snapshot_unanswered_total", Help: "Requests for the snapshot dropped because their node asked too often."}),
 		guard:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_guard_active", Help: "1 while a guard holds removals back."}, []string{"guard"}),
 	}
 	if r != nil {
-		r.MustRegister(m.members, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.missed, m.crowded, m.unanswered, m.guard)
+		r.MustRegister(m.members, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.dropped, m.crowded, m.unanswered, m.guard)
 	}
 	return m
 }

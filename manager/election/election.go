@@ -33,7 +33,7 @@ const (
 	RenewEvery    = time.Second
 	LocalLease    = 10 * time.Second       // shorter than TTL, so that the holder stops first
 	TakeOver      = 300 * time.Millisecond // from the leader's DISCONNECT to the attempt: it may be back elsewhere
-	rankDelay     = 50 * time.Millisecond  // per rank, so that the preferred candidate is first
+	orderDelay    = 50 * time.Millisecond  // per rank, so that the preferred candidate is first
 	ackWait       = 2 * time.Second
 	silentWatch   = 3 * time.Second        // if nothing is told for so long, something was missed, or the bucket is gone
 	conflictWait  = 250 * time.Millisecond // the same after a write that met another revision
@@ -54,14 +54,14 @@ type Config struct {
 	// anywhere: status, disk, members. It must be safe for concurrent use.
 	Known func() subjects.Mark
 	// Rank is this manager's place among the candidates by priority, 0 first.
-	Rank func() int
+	Order func() int
 	// MayLead reports whether this manager may campaign now; nil: always. It must
 	// be safe for concurrent use.
 	MayLead func() bool
 	// Keep stores epoch and ceiling on disk before they take effect. When it
 	// fails they do all the same: the lease and all that have seen a status of
 	// the epoch remember it too.
-	Keep func(epoch, ceiling uint64) error
+	StoreEpoch func(epoch, ceiling uint64) error
 	// Absurd is told of a stored lease that cannot be true, once for each; nil
 	// tells nobody. Such a lease counts for nothing but its time.
 	Absurd func(*subjects.BadMessage)
@@ -70,15 +70,15 @@ type Config struct {
 
 // An Election campaigns for one manager.
 type Election struct {
-	cfg    Config
-	bucket *Bucket
-	terms  chan *Term
-	lost   chan struct{} // the holder's connection has ended
-	ends   ends
+	cfg         Config
+	bucket      *Bucket
+	terms       chan *Term
+	lost        chan struct{} // the holder's connection has ended
+	closedConns closedConns
 
-	updates chan *Entry // what is stored; nil: all that look found has been told
-	seen    seen
-	forgets bool // Keep failed last time
+	updates    chan *Entry // what is stored; nil: all that look found has been told
+	seen       seen
+	storeFails bool // Keep failed last time
 }
 
 var errSilent = errors.New("election: nobody renews the lease")
@@ -113,7 +113,7 @@ func (e *Election) Terms() <-chan *Term { return e.terms }
 // process boot ended at a living broker. It never blocks, and may be called
 // before Run: an election that begins then has not missed it.
 func (e *Election) Disconnected(boot, via string) {
-	if e.ends.add(link{boot, via}) {
+	if e.closedConns.add(link{boot, via}) {
 		select {
 		case e.lost <- struct{}{}:
 		default:
@@ -231,7 +231,7 @@ func (e *Election) follow(ctx context.Context) error {
 			e.note(u)
 			attempt.Reset(e.wait())
 		case <-e.lost:
-			if e.orphaned() {
+			if e.holderDisconnected() {
 				attempt.Reset(e.wait())
 			}
 		case <-attempt.C:
@@ -284,7 +284,7 @@ func (e *Election) note(u *Entry) {
 		return
 	}
 	e.seen.lease, e.seen.last = l, l
-	e.ends.watch(link{l.Boot, l.Via})
+	e.closedConns.watch(link{l.Boot, l.Via})
 }
 
 // plausible refuses a lease whose numbers no history of this network can have
@@ -317,22 +317,22 @@ func (e *Election) wait() time.Duration {
 		return e.delay()
 	case l.Boot == e.cfg.Boot && l.Manager == e.cfg.Node:
 		return 0 // of a term that has ended, or never began because its acknowledgement was lost
-	case e.orphaned():
+	case e.holderDisconnected():
 		return TakeOver + e.delay()/4
 	}
 	return time.Until(e.seen.changed.Add(stuckAfter)) + e.delay()
 }
 
-// orphaned reports whether the connection ended over which the holder of the
+// holderDisconnected reports whether the connection ended over which the holder of the
 // lease wrote it. A lease that names none has been renewed since, or will be.
-func (e *Election) orphaned() bool {
+func (e *Election) holderDisconnected() bool {
 	l := e.seen.lease
-	return e.seen.held && l.Via != "" && e.ends.has(link{l.Boot, l.Via})
+	return e.seen.held && l.Via != "" && e.closedConns.has(link{l.Boot, l.Via})
 }
 
 // delay lets the preferred candidate be first.
 func (e *Election) delay() time.Duration {
-	return time.Duration(e.cfg.Rank())*rankDelay + rand.N(rankDelay/2)
+	return time.Duration(e.cfg.Order())*orderDelay + rand.N(orderDelay/2)
 }
 
 // next is the epoch and the ceiling of a new term.
@@ -350,20 +350,20 @@ func (e *Election) next() (epoch, first uint64) {
 	return epoch + 1, first
 }
 
-// keep has epoch and ceiling stored on disk, as well as that goes.
-func (e *Election) keep(epoch, ceiling uint64) {
-	err := e.cfg.Keep(epoch, ceiling)
-	if err != nil && !e.forgets {
+// storeEpoch has epoch and ceiling stored on disk, as well as that goes.
+func (e *Election) storeEpoch(epoch, ceiling uint64) {
+	err := e.cfg.StoreEpoch(epoch, ceiling)
+	if err != nil && !e.storeFails {
 		e.cfg.Log.Error().Err(err).Uint64("epoch", epoch).Msg("cannot keep the epoch on disk, the others must remember it")
 	}
-	e.forgets = err != nil
+	e.storeFails = err != nil
 }
 
 // win tries once to become the leader.
 func (e *Election) win(ctx context.Context) (*Term, error) {
 	epoch, first := e.next()
-	t := &Term{Epoch: epoch, First: first, base: time.Now(), done: make(chan struct{}), resign: make(chan struct{})}
-	e.keep(epoch, first+reserve)
+	t := &Term{Epoch: epoch, First: first, base: time.Now(), done: make(chan struct{}), stepDown: make(chan struct{})}
+	e.storeEpoch(epoch, first+reserve)
 	rev, err := e.write(ctx, t, first+reserve, e.seen.revision)
 	if err != nil {
 		return nil, err

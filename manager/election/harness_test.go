@@ -140,8 +140,8 @@ func (l *lab) start(name string, rank int, edit ...func(*candidate)) *candidate 
 	c.e = election.New(election.Config{
 		Conn: c.conn, Node: subjects.NodeID(name), Boot: boot,
 		Known: func() subjects.Mark { return *c.known.Load() },
-		Rank:  func() int { return int(c.rank.Load()) },
-		Keep: func(_, ceiling uint64) error {
+		Order: func() int { return int(c.rank.Load()) },
+		StoreEpoch: func(_, ceiling uint64) error {
 			c.ceiling.Store(ceiling)
 			if f := c.onKeep.Load(); f != nil {
 				return (*f)()
@@ -180,7 +180,7 @@ func (c *candidate) run() {
 				c.term.Store(x)
 			case <-ctx.Done():
 				if x := c.term.Load(); x != nil {
-					x.Resign()
+					x.StepDown()
 				}
 				return
 			}

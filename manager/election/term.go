@@ -18,14 +18,14 @@ type Term struct {
 	Epoch uint64
 	First uint64 // generation to begin above
 
-	until    atomic.Int64 // local lease, as nanoseconds since base
-	base     time.Time
-	ceiling  atomic.Uint64
-	wanted   atomic.Uint64
-	done     chan struct{}
-	doneOnce sync.Once
-	resign   chan struct{}
-	resigned sync.Once
+	until        atomic.Int64 // local lease, as nanoseconds since base
+	base         time.Time
+	ceiling      atomic.Uint64
+	wanted       atomic.Uint64
+	done         chan struct{}
+	doneOnce     sync.Once
+	stepDown     chan struct{}
+	stepDownOnce sync.Once
 }
 
 // Valid reports whether the holder may publish at now, a time with a monotonic part.
@@ -51,8 +51,8 @@ func (t *Term) Ceiling(used uint64) uint64 {
 	return t.ceiling.Load()
 }
 
-// Resign ends the term on purpose.
-func (t *Term) Resign() { t.resigned.Do(func() { close(t.resign) }) }
+// StepDown ends the term on purpose.
+func (t *Term) StepDown() { t.stepDownOnce.Do(func() { close(t.stepDown) }) }
 
 func (t *Term) end() { t.doneOnce.Do(func() { close(t.done) }) }
 
@@ -77,11 +77,11 @@ func (e *Election) lead(ctx context.Context, t *Term) error {
 		case <-ctx.Done():
 			// The shell resigns when it has said its last word; it has as long as the lease.
 			select {
-			case <-t.resign:
+			case <-t.stepDown:
 			case <-time.After(3 * time.Second):
 			}
 			return e.release(ctx, t)
-		case <-t.resign:
+		case <-t.stepDown:
 			return e.release(ctx, t)
 		case u := <-e.updates:
 			if e.deposed(u, t) {
@@ -90,17 +90,17 @@ func (e *Election) lead(ctx context.Context, t *Term) error {
 		case <-online:
 			renew.Reset(RenewEvery)
 			if err := e.renew(ctx, t); err != nil {
-				return e.retire(err.Error())
+				return e.logEnd(err.Error())
 			}
 		case <-renew.C:
 			if err := e.renew(ctx, t); err != nil {
-				return e.retire(err.Error())
+				return e.logEnd(err.Error())
 			}
 		}
 	}
 }
 
-func (e *Election) retire(why string) error {
+func (e *Election) logEnd(why string) error {
 	e.cfg.Log.Warn().Str("reason", why).Msg("no longer the active manager")
 	return nil
 }
@@ -115,7 +115,7 @@ func (e *Election) deposed(u *Entry, t *Term) bool {
 	if e.seen.held && e.mine(t) {
 		return false
 	}
-	_ = e.retire(fmt.Sprintf("revision %d replaced our %d", u.Revision, mine))
+	_ = e.logEnd(fmt.Sprintf("revision %d replaced our %d", u.Revision, mine))
 	return true
 }
 
@@ -134,7 +134,7 @@ func (e *Election) renew(ctx context.Context, t *Term) error {
 	}
 	ceiling := max(t.ceiling.Load(), t.wanted.Load())
 	if ceiling > t.ceiling.Load() {
-		e.keep(t.Epoch, ceiling)
+		e.storeEpoch(t.Epoch, ceiling)
 	}
 	rev, err := e.write(ctx, t, ceiling, e.seen.revision)
 	switch {

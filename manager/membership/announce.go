@@ -13,7 +13,7 @@ import (
 // *subjects.BadMessage that says why it was dropped without effect.
 func (t *Table) Announce(a *subjects.Announcement, now time.Time) error {
 	t.enter(now)
-	t.listen()
+	t.noteHeard()
 	err := t.announce(a)
 	t.flush()
 	return err
@@ -26,7 +26,7 @@ func (t *Table) announce(a *subjects.Announcement) error {
 	}
 	// What a connection carried before its end may come after the news of that,
 	// however late: DISCONNECT events have a route of their own between brokers.
-	if a.State != subjects.Leave && t.nodes[a.Node].straggles(a.Via, t.now) {
+	if a.State != subjects.Leave && t.nodes[a.Node].throughClosed(a.Via, t.now) {
 		return refuse(subjects.CodeReplay, "%s as %s: connection %s has ended", a.Node, a.Role, a.Via)
 	}
 	if n := t.nodes[a.Node]; n != nil && a.Boot == "" && t.now < n.bareAfter {
@@ -48,7 +48,7 @@ func (t *Table) announce(a *subjects.Announcement) error {
 	} else {
 		var ok bool
 		var err error
-		if cut, ok, err = t.hold(k, m, a); !ok {
+		if cut, ok, err = t.checkClaim(k, m, a); !ok {
 			return err
 		}
 	}
@@ -104,8 +104,8 @@ func (t *Table) collides(node subjects.NodeID) bool {
 func (t *Table) leave(m *member) {
 	m.cause = left
 	m.closed = closed{}
-	m.inherited, m.late = false, false
-	m.damping.falter()
+	m.adopted, m.late = false, false
+	m.damping.restart()
 	t.undamp(m)
 	t.detach(m)
 	if m.listed {
@@ -120,28 +120,28 @@ func (t *Table) leave(m *member) {
 func (t *Table) beat(m *member, a *subjects.Announcement) {
 	m.last, m.node.last = t.now, t.now
 	t.attach(m, a.Via)
-	if m.inherited && t.mayLag(m.broker) {
+	if m.adopted && t.mayLag(m.broker) {
 		m.met = t.now
 	}
 	reopened := m.closed.on && m.closed.disproved(a.Via, t.now)
 	if reopened {
 		m.closed = closed{}
 	}
-	was, plain := m.said, a.Plain()
-	changed := m.cause != alive || m.inherited || !m.listed || plain != m.plain || !was.same(a)
-	if !changed && m.shown.Reason == m.said.reason {
+	was, plain := m.announced, a.Plain()
+	changed := m.cause != alive || m.adopted || !m.listed || plain != m.plain || !was.same(a)
+	if !changed && m.shown.Reason == m.announced.reason {
 		if reopened {
 			t.arm(m)
 		}
 		return
 	}
-	m.said, m.plain, m.inherited, m.cause, m.why = heardFrom(a), plain, false, alive, ""
+	m.announced, m.plain, m.adopted, m.cause, m.why = announcedIn(a), plain, false, alive, ""
 	t.count(m)
 	t.settle(m)
 	t.arm(m)
 }
 
-func (s *said) same(a *subjects.Announcement) bool {
+func (s *announced) same(a *subjects.Announcement) bool {
 	state, weight := a.State, a.Weight
 	if state == "" {
 		state = subjects.Up

@@ -31,7 +31,7 @@ func (t *Table) attach(m *member, via string) {
 			b.resumed = t.now
 		}
 		b.last, b.had = t.now, len(b.nodes)
-		t.acquit(b)
+		t.endSuspicion(b)
 	} else {
 		t.bare = t.now
 	}
@@ -65,7 +65,7 @@ func (t *Table) detach(m *member) {
 	}
 	if len(b.nodes) == 0 {
 		delete(t.brokers, b.name)
-		t.acquit(b)
+		t.endSuspicion(b)
 	}
 }
 
@@ -73,15 +73,15 @@ func (t *Table) detach(m *member) {
 // observer has not followed b for long enough to know that it did not.
 func (t *Table) mayLag(b *broker) bool { return b == nil || t.now-b.since < t.cfg.BareGrace }
 
-// accuse and acquit begin and end the suspicion against b.
-func (t *Table) accuse(b *broker) {
+// raiseSuspicion and acquit begin and end the suspicion against b.
+func (t *Table) raiseSuspicion(b *broker) {
 	if !b.suspect {
 		b.suspect = true
 		t.raise(guardKey{name: GuardBroker, node: subjects.NodeID(b.name)}, "all that beat through it are silent")
 	}
 }
 
-func (t *Table) acquit(b *broker) {
+func (t *Table) endSuspicion(b *broker) {
 	if b.suspect {
 		b.suspect = false
 		t.lower(guardKey{name: GuardBroker, node: subjects.NodeID(b.name)})
@@ -96,10 +96,10 @@ func (t *Table) brokerHold(m *member) instant {
 		return 0
 	}
 	if !t.suspected(b) {
-		t.acquit(b)
+		t.endSuspicion(b)
 		return 0
 	}
-	t.accuse(b)
+	t.raiseSuspicion(b)
 	return t.suspectedUntil(b)
 }
 

@@ -17,23 +17,23 @@ import (
 
 // A pending claim waits for a broker's word, or was refused.
 type pending struct {
-	since   instant // when it was first heard
-	last    instant
-	a       *subjects.Announcement // of one who is not in the status, as it came; nil: refused
-	unknown bool                   // a broker may know more
-	told    bool                   // that nothing is known of its certificate
+	since    instant // when it was first heard
+	last     instant
+	a        *subjects.Announcement // of one who is not in the status, as it came; nil: refused
+	unknown  bool                   // a broker may know more
+	reported bool                   // that nothing is known of its certificate
 }
 
-// hold decides about the claims of a, which is no leave. It cuts a to what may
+// checkClaim decides about the claims of a, which is no leave. It cuts a to what may
 // stand, and cut says what was refused so. ok is false when a must have no
 // effect now; err says why, if that is for good.
-func (t *Table) hold(k key, m *member, a *subjects.Announcement) (cut string, ok bool, err error) {
+func (t *Table) checkClaim(k key, m *member, a *subjects.Announcement) (cut string, ok bool, err error) {
 	if !t.cfg.Identities {
 		return "", true, nil
 	}
-	var had *said // what it has in the status
+	var had *announced // what it has in the status
 	if m != nil && m.listed {
-		if had = &m.said; !had.exceeds(a) {
+		if had = &m.announced; !had.exceeds(a) {
 			delete(t.pending, k)
 			return "", true, nil
 		}
@@ -50,10 +50,10 @@ func (t *Table) hold(k key, m *member, a *subjects.Announcement) (cut string, ok
 	if p == nil {
 		return "", false, refuse(subjects.CodeRange, "%s as %s: %d claims wait already", a.Node, a.Role, len(t.pending))
 	}
-	waited, strict := t.now-p.since, t.vouched()
+	waited, strict := t.now-p.since, t.identitiesEnforced()
 	p.last, p.unknown = t.now, !known || waited < settleTime
 	switch {
-	case !strict && waited >= vouchWithin: // as it was before brokers told identities
+	case !strict && waited >= identityWait: // as it was before brokers told identities
 		delete(t.pending, k)
 		return "", true, nil
 	case had != nil: // it lives, with what it has
@@ -66,8 +66,8 @@ func (t *Table) hold(k key, m *member, a *subjects.Announcement) (cut string, ok
 		p.a = nil
 		return "", false, refuse(subjects.CodeAddress, "%s as %s: %s", a.Node, a.Role, outside(a, where))
 	}
-	if p.a = a; !p.told && strict && waited >= 5*vouchWithin {
-		p.told = true
+	if p.a = a; !p.reported && strict && waited >= 5*identityWait {
+		p.reported = true
 		t.event(subjects.EventRejected, k.role, k.node, "waits: no broker has told what its certificate says")
 	}
 	return "", false, nil
@@ -88,7 +88,7 @@ func (t *Table) wait(k key) *pending {
 }
 
 // exceeds reports whether a claims more than s.
-func (s *said) exceeds(a *subjects.Announcement) bool {
+func (s *announced) exceeds(a *subjects.Announcement) bool {
 	weight := a.Weight
 	if weight == 0 {
 		weight = subjects.DefaultWeight
@@ -100,7 +100,7 @@ func (s *said) exceeds(a *subjects.Announcement) bool {
 func better(p, q int) bool { return p > 0 && (q == 0 || p < q) }
 
 // inside reports whether each address is among where or among those of had.
-func inside(as, where addresses, had *said) bool {
+func inside(as, where addresses, had *announced) bool {
 	for _, a := range as {
 		if !slices.Contains(where, a) && (had == nil || !slices.Contains(had.addresses, a)) {
 			return false
@@ -121,7 +121,7 @@ func outside(a *subjects.Announcement, where addresses) string {
 
 // clamp cuts weight and priority of a to bound, or to what the member has if
 // that is more, and says so.
-func clamp(had *said, a *subjects.Announcement, bound subjects.Bound) (cut string) {
+func clamp(had *announced, a *subjects.Announcement, bound subjects.Bound) (cut string) {
 	if had != nil {
 		bound.Weight = max(bound.Weight, had.weight)
 		if had.priority > 0 {
@@ -166,11 +166,11 @@ func (t *Table) retry(node subjects.NodeID) {
 	if len(t.pending) == 0 {
 		return
 	}
-	t.again(func(k key) bool { return k.node == node })
+	t.retryWhere(func(k key) bool { return k.node == node })
 }
 
-// again takes in the announcements that wait and are still new enough.
-func (t *Table) again(which func(key) bool) {
+// retryWhere takes in the announcements that wait and are still new enough.
+func (t *Table) retryWhere(which func(key) bool) {
 	var ks []key
 	for k, p := range t.pending {
 		if p.a != nil && t.now-p.last <= waitFor && which(k) {
@@ -190,8 +190,8 @@ func (t *Table) again(which func(key) bool) {
 
 const waitFor = 3 * time.Second // an announcement that waited longer is out of date
 
-// unwait forgets a claim whose process is gone.
-func (t *Table) unwait(node subjects.NodeID, boot string) {
+// dropPending forgets a claim whose process is gone.
+func (t *Table) dropPending(node subjects.NodeID, boot string) {
 	for k, p := range t.pending {
 		if k.node == node && p.a != nil && p.a.Boot == boot {
 			p.a = nil

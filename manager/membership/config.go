@@ -55,32 +55,32 @@ func DefaultConfig() Config {
 
 // Numbers that nobody tunes.
 const (
-	blindMargin   = 2 * time.Second         // G4: blind for Dead and this
-	pauseGap      = 2 * time.Second         // G4: a longer gap between calls is a pause
-	isolatedAfter = 3 * time.Second         // G4: nobody at all heard for so long: it is us
-	gapAfter      = 1500 * time.Millisecond // nobody heard for so long: beats may have been missed
-	missedAfter   = 2 * time.Second         // a member silent for so long has missed a beat
-	heartbeat     = time.Second             // Next is never further ahead, so that a pause can be told
-	afterglow     = 100 * time.Millisecond  // beats that name no connection may arrive so long after the DISCONNECT that ended it
-	straggle      = 10 * time.Second        // what comes through a connection that ended counts for nothing so long; then its broker may have begun to count anew
-	dampWindow    = time.Minute             // G6: flaps older than this are forgiven
-	dampPoints    = 6                       // G6: three failures, or six graceful restarts, within dampWindow
-	failurePoints = 2                       // G6: what leaving by failure counts
-	leavePoints   = 1                       // G6: what leaving on purpose counts; a drain counts nothing
-	dampForget    = 10 * time.Minute        // G6: a hold-down so long ago does not double the next
-	reasonEvery   = 10 * time.Second        // a reason alone changes the status at most so often
-	changeEvery   = time.Second             // a member changes the status at most so often…
-	changeBurst   = 5                       // …after so many changes at once
-	joinBurst     = 20                      // so many joins
-	forgetAfter   = time.Hour               // what is remembered of one who left: its boots, seq, flaps
-	revokedHold   = 5 * time.Second         // messages may still be on their way when a node is revoked
-	duplicateAge  = 500 * time.Millisecond  // a replaced boot that beats again after this long is no straggler
-	duplicateGap  = 30 * time.Second        // a duplicate is told at most so often
+	blindMargin      = 2 * time.Second         // G4: blind for Dead and this
+	pauseGap         = 2 * time.Second         // G4: a longer gap between calls is a pause
+	isolatedAfter    = 3 * time.Second         // G4: nobody at all heard for so long: it is us
+	gapAfter         = 1500 * time.Millisecond // nobody heard for so long: beats may have been missed
+	missedAfter      = 2 * time.Second         // a member silent for so long has missed a beat
+	heartbeat        = time.Second             // Next is never further ahead, so that a pause can be told
+	afterglow        = 100 * time.Millisecond  // beats that name no connection may arrive so long after the DISCONNECT that ended it
+	closedConnWindow = 10 * time.Second        // what comes through a connection that ended counts for nothing so long; then its broker may have begun to count anew
+	dampWindow       = time.Minute             // G6: flaps older than this are forgiven
+	dampPoints       = 6                       // G6: three failures, or six graceful restarts, within dampWindow
+	failurePoints    = 2                       // G6: what leaving by failure counts
+	leavePoints      = 1                       // G6: what leaving on purpose counts; a drain counts nothing
+	dampForget       = 10 * time.Minute        // G6: a hold-down so long ago does not double the next
+	reasonEvery      = 10 * time.Second        // a reason alone changes the status at most so often
+	changeEvery      = time.Second             // a member changes the status at most so often…
+	changeBurst      = 5                       // …after so many changes at once
+	joinBurst        = 20                      // so many joins
+	forgetAfter      = time.Hour               // what is remembered of one who left: its boots, seq, flaps
+	revokedHold      = 5 * time.Second         // messages may still be on their way when a node is revoked
+	duplicateAge     = 500 * time.Millisecond  // a replaced boot that beats again after this long is no straggler
+	duplicateGap     = 30 * time.Second        // a duplicate is told at most so often
 
-	maxDeadBoots  = 8      // remembered per member
-	maxRevoked    = 4096   // remembered revoked boots
-	maxEvents     = 20_000 // undrained events; the oldest go first
-	maxDuplicates = 1000   // undrained duplicates
+	maxRetiredBoots = 8      // remembered per member
+	maxRevoked      = 4096   // remembered revoked boots
+	maxEvents       = 20_000 // undrained events; the oldest go first
+	maxDuplicates   = 1000   // undrained duplicates
 )
 
 func (c Config) withDefaults() Config {

@@ -36,8 +36,8 @@ func (d *damping) owe(c cause) {
 	}
 }
 
-// falter notes that the member is not fine: a hold-down begins anew.
-func (d *damping) falter() { d.steady = never }
+// restart notes that the member is not fine: a hold-down begins anew.
+func (d *damping) restart() { d.steady = never }
 
 // until is when a member that stays fine may re-enter.
 func (d *damping) until() instant {
@@ -104,8 +104,8 @@ func (m *member) guard() guardKey {
 // undamp takes m off the list of those who wait.
 func (t *Table) undamp(m *member) { delete(m.role.damped, m) }
 
-// pardon ends m's hold-down.
-func (t *Table) pardon(m *member) {
+// endHoldDown ends m's hold-down.
+func (t *Table) endHoldDown(m *member) {
 	t.undamp(m)
 	if m.damping.on {
 		m.damping.on, m.damping.ended = false, t.now
@@ -117,7 +117,7 @@ func (t *Table) pardon(m *member) {
 func (t *Table) admit(r *role) {
 	var first *member
 	for m := range r.damped {
-		if m.said.state == subjects.Up && (first == nil || m.key.node < first.key.node) {
+		if m.announced.state == subjects.Up && (first == nil || m.key.node < first.key.node) {
 			first = m
 		}
 	}

@@ -26,7 +26,7 @@ func (t *Table) depart(m *member) {
 	if n.leftAt != t.now {
 		n.leftAt, n.addresses = t.now, nil
 	}
-	for _, a := range m.said.addresses {
+	for _, a := range m.announced.addresses {
 		if len(n.addresses) < subjects.MaxAddresses && !slices.Contains(n.addresses, a) {
 			n.addresses = append(n.addresses, a)
 		}
@@ -38,11 +38,11 @@ func (t *Table) depart(m *member) {
 		return
 	}
 	d := subjects.Departed{Node: n.id, Addresses: slices.Clone(n.addresses), Until: t.wall.Add(t.cfg.DepartedFor)}
-	t.keep(d, m.service(), t.now+t.cfg.DepartedFor)
+	t.listDeparted(d, m.service(), t.now+t.cfg.DepartedFor)
 }
 
-// keep lists d until the instant end.
-func (t *Table) keep(d subjects.Departed, service bool, end instant) {
+// listDeparted lists d until the instant end.
+func (t *Table) listDeparted(d subjects.Departed, service bool, end instant) {
 	if t.departed[d.Node] == nil && len(t.departed) >= t.cfg.MaxMembers {
 		return
 	}
@@ -89,5 +89,5 @@ func (t *Table) adoptDeparted(s *subjects.Status, d subjects.Departed) {
 		d.Until = t.wall.Add(rest)
 	}
 	d.Addresses = slices.Clone(d.Addresses)
-	t.keep(d, service, t.now+rest)
+	t.listDeparted(d, service, t.now+rest)
 }

@@ -38,8 +38,8 @@ type Duplicate struct {
 // Duplicates returns the duplicates found since the last call and forgets
 // them, so that the two can be told. One is repeated each 30 s while it lasts.
 func (t *Table) Duplicates() []Duplicate {
-	d := t.doubles
-	t.doubles = nil
+	d := t.duplicates
+	t.duplicates = nil
 	return d
 }
 

@@ -20,7 +20,7 @@ const (
 	factMargin    = 5 * time.Minute  // after its end a certificate still counts: clocks of hosts differ
 	sweepEvery    = 10 * time.Minute // expired facts are dropped
 	forgetPending = time.Minute      // of a claim that is heard no more
-	vouchWithin   = 2 * time.Second  // brokers that tell identities have done so by then
+	identityWait  = 2 * time.Second  // brokers that tell identities have done so by then
 	settleTime    = time.Second      // a claim is refused when another broker had this long to tell of a certificate that allows it
 )
 
@@ -39,7 +39,7 @@ func (f *fact) names(r subjects.Role) bool { return slices.Contains(f.Roles, r) 
 // have passed Check and belongs to the table from now on.
 func (t *Table) Identity(w *subjects.Identity, revoked bool, now time.Time) {
 	t.enter(now)
-	t.worded = true
+	t.identityHeard = true
 	fs := t.facts[w.Node]
 	i := slices.IndexFunc(fs, func(f *fact) bool { return f.Serial == w.Serial && f.Issuer == w.Issuer })
 	if i < 0 {
@@ -123,7 +123,7 @@ func (t *Table) revokeFact(f *fact) {
 		return
 	}
 	f.revoked = true
-	t.tainted[f.Node] = true
+	t.withRevoked[f.Node] = true
 	t.sweepDue = true
 	t.sweep()
 }
@@ -132,8 +132,8 @@ func (t *Table) revokeFact(f *fact) {
 // lists, whose maker may not have known of the revocation. Who may be alive gets
 // the time in which this table hears of all certificates.
 func (t *Table) sweep() {
-	t.sweepDue = t.now < t.knowsAt
-	for _, node := range slices.Sorted(maps.Keys(t.tainted)) {
+	t.sweepDue = t.now < t.identitiesKnownAt
+	for _, node := range slices.Sorted(maps.Keys(t.withRevoked)) {
 		t.sweepNode(node)
 	}
 }
@@ -142,40 +142,40 @@ func (t *Table) sweep() {
 // what m lives by: m is dead, or all certificates are known. While brokers of
 // two versions run, a member that beats may use one that is told by none.
 func (t *Table) certain(m *member) bool {
-	return m.cause != alive || t.now >= t.knowsAt && (t.vouched() || m.inherited || t.now-m.last > missedAfter)
+	return m.cause != alive || t.now >= t.identitiesKnownAt && (t.identitiesEnforced() || m.adopted || t.now-m.last > missedAfter)
 }
 
 func (t *Table) sweepNode(id subjects.NodeID) {
-	n, told := t.nodes[id], false
+	n, reported := t.nodes[id], false
 	if n != nil {
 		for _, m := range n.members {
-			if !m.listed || !t.barred(m.key) || !t.certain(m) {
+			if !m.listed || !t.onlyRevoked(m.key) || !t.certain(m) {
 				continue
 			}
-			if !told {
+			if !reported {
 				t.event(subjects.EventRevoked, "", id, "the certificate was revoked")
-				told = true
+				reported = true
 			}
-			t.expel(m)
+			t.removeRevoked(m)
 		}
 	}
 	for k := range t.pending {
-		if k.node == id && t.barred(k) {
+		if k.node == id && t.onlyRevoked(k) {
 			delete(t.pending, k)
 		}
 	}
 	if t.departed[id] != nil && t.certificates(id) == 0 { // nobody is to find it any more
 		t.expire(id)
 	}
-	if told && t.certificates(id) == 0 {
+	if reported && t.certificates(id) == 0 {
 		n.bareAfter = t.now + revokedHold
 	}
 }
 
-// expel takes m out since its certificate is revoked.
-func (t *Table) expel(m *member) {
-	m.cause, m.closed, m.inherited = revoked, closed{}, false
-	m.damping.falter()
+// removeRevoked takes m out since its certificate is revoked.
+func (t *Table) removeRevoked(m *member) {
+	m.cause, m.closed, m.adopted = revoked, closed{}, false
+	m.damping.restart()
 	t.undamp(m)
 	t.detach(m)
 	t.remove(m)
@@ -192,9 +192,9 @@ func (t *Table) certificates(node subjects.NodeID) (n int) {
 	return n
 }
 
-// barred reports whether a certificate for k is known to be revoked, and none
+// onlyRevoked reports whether a certificate for k is known to be revoked, and none
 // is known to be live.
-func (t *Table) barred(k key) bool {
+func (t *Table) onlyRevoked(k key) bool {
 	bad := false
 	for _, f := range t.facts[k.node] {
 		if !f.names(k.role) {
@@ -228,14 +228,14 @@ func (t *Table) allowed(k key) (addresses []netip.Addr, bound subjects.Bound, kn
 	return addresses, bound, known
 }
 
-// vouched reports whether members are held to their certificates: some broker
+// identitiesEnforced reports whether members are held to their certificates: some broker
 // tells identities, and none is in the status that does not. While brokers of
 // two versions run, a member may be connected to one that tells nothing.
-func (t *Table) vouched() bool {
-	some := t.worded
+func (t *Table) identitiesEnforced() bool {
+	some := t.identityHeard
 	if r := t.roles[subjects.EventServer]; r != nil {
 		for _, m := range r.list {
-			if m.said.attrs[subjects.AttrIdentity] == "" {
+			if m.announced.attrs[subjects.AttrIdentity] == "" {
 				return false
 			}
 			some = true
@@ -256,7 +256,7 @@ func (t *Table) tidy() {
 			delete(t.facts, node)
 		}
 		if !slices.ContainsFunc(fs, func(f *fact) bool { return f.revoked }) {
-			delete(t.tainted, node)
+			delete(t.withRevoked, node)
 		}
 	}
 	maps.DeleteFunc(t.pending, func(_ key, p *pending) bool { return t.now-p.last > forgetPending })
@@ -264,14 +264,14 @@ func (t *Table) tidy() {
 
 // certify does what time brings with certificates.
 func (t *Table) certify() {
-	if strict := t.vouched(); strict != t.strict {
+	if strict := t.identitiesEnforced(); strict != t.strict {
 		t.strict, t.sweepDue = strict, true
 	}
 	if t.sweepDue {
 		t.sweep()
 	}
 	if !t.strict && len(t.pending) > 0 {
-		t.again(func(k key) bool { return t.now-t.pending[k].since >= vouchWithin })
+		t.retryWhere(func(k key) bool { return t.now-t.pending[k].since >= identityWait })
 	}
 	t.tidy()
 	t.flush()

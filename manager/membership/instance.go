@@ -10,14 +10,14 @@ import (
 
 // An instance is one process's claim to a (node, role).
 type instance struct {
-	boot string  // empty: the process names none
-	seq  uint64  // newest accepted; 0: it numbers none
-	born instant // when it was first heard
-	dead []deadBoot
+	boot    string  // empty: the process names none
+	seq     uint64  // newest accepted; 0: it numbers none
+	born    instant // when it was first heard
+	retired []retiredBoot
 }
 
-// A deadBoot was replaced by a newer one and counts no more (but see reinstate).
-type deadBoot struct {
+// A retiredBoot was replaced by a newer one and counts no more (but see reinstate).
+type retiredBoot struct {
 	boot        string
 	seq         uint64
 	beats       int     // since it was replaced
@@ -40,7 +40,7 @@ func (in instance) next(a *subjects.Announcement) instance {
 func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error) {
 	in := &m.instance
 	switch {
-	case m.inherited && in.boot == "":
+	case m.adopted && in.boot == "":
 		*in = in.next(a)
 		return true, nil
 	case a.Boot == in.boot:
@@ -49,41 +49,41 @@ func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error)
 		}
 		*in = in.next(a)
 		return true, nil
-	case a.Boot == "" && m.cause == alive && !m.inherited:
+	case a.Boot == "" && m.cause == alive && !m.adopted:
 		t.duplicate(m, a)
 		return false, refuse(subjects.CodeReplay, "%s as %s: no boot, but boot %s beats", a.Node, a.Role, in.boot)
-	case a.Boot != "" && in.grave(a.Boot) != nil:
+	case a.Boot != "" && in.findRetired(a.Boot) != nil:
 		t.duplicate(m, a)
 		if (m.cause == silent || m.cause == lost) && t.reinstate(m) {
 			return true, nil
 		}
 		return false, refuse(subjects.CodeReplay, "%s as %s: boot %s was replaced", a.Node, a.Role, a.Boot)
-	case a.State == subjects.Leave && !m.inherited && m.cause == alive && t.now-m.last <= missedAfter:
+	case a.State == subjects.Leave && !m.adopted && m.cause == alive && t.now-m.last <= missedAfter:
 		return false, nil
 	}
 	if m.cause == alive && !m.closed.on { // nothing told of its end: a may come late, from a process before it
 		m.met = t.now
 	}
-	in.bury()
+	in.retire()
 	*in = in.next(a)
 	in.born = t.now
 	m.closed = closed{}
 	return true, nil
 }
 
-// bury makes the present boot a dead one.
-func (in *instance) bury() {
-	if len(in.dead) >= maxDeadBoots {
-		in.dead = slices.Delete(in.dead, 0, 1)
+// retire makes the present boot a dead one.
+func (in *instance) retire() {
+	if len(in.retired) >= maxRetiredBoots {
+		in.retired = slices.Delete(in.retired, 0, 1)
 	}
-	in.dead = append(in.dead, deadBoot{boot: in.boot, seq: in.seq})
+	in.retired = append(in.retired, retiredBoot{boot: in.boot, seq: in.seq})
 }
 
-// grave finds boot among the dead ones, or returns nil.
-func (in *instance) grave(boot string) *deadBoot {
-	for i := range in.dead {
-		if in.dead[i].boot == boot {
-			return &in.dead[i]
+// findRetired finds boot among the dead ones, or returns nil.
+func (in *instance) findRetired(boot string) *retiredBoot {
+	for i := range in.retired {
+		if in.retired[i].boot == boot {
+			return &in.retired[i]
 		}
 	}
 	return nil
@@ -96,10 +96,10 @@ func (t *Table) duplicate(m *member, a *subjects.Announcement) {
 		return
 	}
 	in := &m.instance
-	d := in.grave(a.Boot)
+	d := in.findRetired(a.Boot)
 	if d == nil { // it never was the one that counts
-		in.dead = append([]deadBoot{{boot: a.Boot}}, in.dead...)
-		d = &in.dead[0]
+		in.retired = append([]retiredBoot{{boot: a.Boot}}, in.retired...)
+		d = &in.retired[0]
 	}
 	if a.Seq > 0 && a.Seq <= d.seq {
 		return
@@ -108,12 +108,12 @@ func (t *Table) duplicate(m *member, a *subjects.Announcement) {
 	if d.beats++; d.beats == 1 {
 		d.first = t.now
 	}
-	if t.now-d.first < duplicateAge || t.now-m.told < duplicateGap {
+	if t.now-d.first < duplicateAge || t.now-m.reportedAt < duplicateGap {
 		return
 	}
-	m.told = t.now
-	if len(t.doubles) < maxDuplicates {
-		t.doubles = append(t.doubles, Duplicate{Node: m.key.node, Role: m.key.role, Boots: []string{in.boot, a.Boot}})
+	m.reportedAt = t.now
+	if len(t.duplicates) < maxDuplicates {
+		t.duplicates = append(t.duplicates, Duplicate{Node: m.key.node, Role: m.key.role, Boots: []string{in.boot, a.Boot}})
 	}
 	t.event(subjects.EventDuplicate, m.key.role, m.key.node,
 		fmt.Sprintf("%s counts, %s still announces", bootName(in.boot), bootName(a.Boot)))
@@ -128,10 +128,10 @@ func (t *Table) reinstate(m *member) bool {
 	if m.last-in.born >= duplicateAge {
 		return false
 	}
-	for i, d := range in.dead {
+	for i, d := range in.retired {
 		if d.boot != "" && d.beats >= 2 && t.now-d.last <= missedAfter {
-			in.dead = slices.Delete(in.dead, i, i+1)
-			in.bury()
+			in.retired = slices.Delete(in.retired, i, i+1)
+			in.retire()
 			in.boot, in.seq, in.born = d.boot, d.seq, longAgo
 			m.last, m.via, m.closed = d.last, "", closed{}
 			t.detach(m)
@@ -167,7 +167,7 @@ func (t *Table) Revoked(id subjects.NodeID, boot, serial string, now time.Time) 
 	t.event(subjects.EventRevoked, "", id, "the certificate was revoked")
 	for _, f := range t.facts[id] {
 		if f.Serial == serial && !f.revoked { // the list itself may come later
-			f.revoked, t.tainted[id], t.sweepDue = true, true, true
+			f.revoked, t.withRevoked[id], t.sweepDue = true, true, true
 		}
 	}
 	n, bare := t.nodes[id], t.certificates(id) == 0
@@ -179,7 +179,7 @@ func (t *Table) Revoked(id subjects.NodeID, boot, serial string, now time.Time) 
 			if boot == "" && m.instance.boot != "" {
 				t.revoked.add(bootOf{id, m.instance.boot})
 			}
-			t.expel(m)
+			t.removeRevoked(m)
 		}
 		if bare {
 			n.bareAfter = t.now + revokedHold
@@ -194,7 +194,7 @@ func (t *Table) Revoked(id subjects.NodeID, boot, serial string, now time.Time) 
 // covered reports whether m could be what it is by live certificates alone.
 func (t *Table) covered(m *member) bool {
 	where, _, known := t.allowed(m.key)
-	return known && inside(m.said.addresses, where, nil)
+	return known && inside(m.announced.addresses, where, nil)
 }
 
 type bootOf struct {

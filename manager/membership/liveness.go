@@ -37,30 +37,30 @@ func (c *closed) disproved(via string, now instant) bool {
 }
 
 // An end is that of a connection which a living broker told of.
-type end struct {
+type closedConn struct {
 	via string
 	at  instant
 }
 
-// maxEnds are remembered of a node.
-const maxEnds = 8
+// maxClosedConns are remembered of a node.
+const maxClosedConns = 8
 
 // end notes that a connection of n ended.
-func (n *node) end(via string, now instant) {
-	n.ended = now
+func (n *node) connClosed(via string, now instant) {
+	n.lastClosed = now
 	if via == "" {
 		return
 	}
-	if len(n.ends) >= maxEnds {
-		n.ends = slices.Delete(n.ends, 0, 1)
+	if len(n.closedConns) >= maxClosedConns {
+		n.closedConns = slices.Delete(n.closedConns, 0, 1)
 	}
-	n.ends = append(n.ends, end{via, now})
+	n.closedConns = append(n.closedConns, closedConn{via, now})
 }
 
-// straggles reports whether a message came through a connection of n that had
-// ended before.
-func (n *node) straggles(via string, now instant) bool {
-	return via != "" && n != nil && slices.ContainsFunc(n.ends, func(e end) bool { return e.via == via && now-e.at < straggle })
+// throughClosed reports whether a message came through a connection of n that had
+// lastClosed before.
+func (n *node) throughClosed(via string, now instant) bool {
+	return via != "" && n != nil && slices.ContainsFunc(n.closedConns, func(e closedConn) bool { return e.via == via && now-e.at < closedConnWindow })
 }
 
 // Disconnect takes in that a connection ended. It is proof against the members
@@ -69,22 +69,22 @@ func (n *node) straggles(via string, now instant) bool {
 // nothing. Brokers themselves are judged by silence only.
 func (t *Table) Disconnect(d Disconnect, now time.Time) {
 	t.enter(now)
-	wait, proof := t.patience(d.Reason)
+	wait, proof := t.graceFor(d.Reason)
 	n := t.nodes[d.Node]
 	if proof && d.Boot != "" {
-		t.unwait(d.Node, d.Boot)
+		t.dropPending(d.Node, d.Boot)
 	}
 	if !proof || n == nil {
 		return
 	}
-	n.end(d.Via, t.now)
+	n.connClosed(d.Via, t.now)
 	if d.Boot == "" {
 		return
 	}
 	for _, m := range n.members {
-		wait := max(wait, t.benefit(m))
+		wait := max(wait, t.minGrace(m))
 		switch {
-		case m.key.role == subjects.EventServer, m.instance.boot != d.Boot, m.inherited, m.closed.on:
+		case m.key.role == subjects.EventServer, m.instance.boot != d.Boot, m.adopted, m.closed.on:
 			continue
 		case m.cause == lost, m.cause == left, m.cause == revoked:
 			continue
@@ -98,11 +98,11 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 	}
 }
 
-// patience is how long the member of a connection that ended for reason may
+// graceFor is how long the member of a connection that ended for reason may
 // take to show again. A socket that its client closed most often is a process
 // that ended. When the broker ends it, as on missing pongs, the client may live
 // and first has to find out.
-func (t *Table) patience(reason string) (wait time.Duration, proof bool) {
+func (t *Table) graceFor(reason string) (wait time.Duration, proof bool) {
 	switch r := strings.ToLower(reason); {
 	case strings.Contains(r, "shutdown"), strings.Contains(r, "lame duck"):
 		return 0, false
@@ -112,11 +112,11 @@ func (t *Table) patience(reason string) (wait time.Duration, proof bool) {
 	return max(t.cfg.StaleGrace, t.cfg.Grace), true
 }
 
-// benefit is the least patience with m. A client that fell silent before its
+// minGrace is the least patience with m. A client that fell silent before its
 // connection ended may have given that up and live. And where this observer
 // heard nothing for a while, or m's broker said nothing, the news may be old: m
 // may go through another connection by now.
-func (t *Table) benefit(m *member) time.Duration {
+func (t *Table) minGrace(m *member) time.Duration {
 	b := m.broker
 	switch {
 	case t.now-t.resumed < t.cfg.BareGrace, m.last < t.resumed, t.now-t.heard > gapAfter:
@@ -148,7 +148,7 @@ func (t *Table) arm(m *member) {
 		at = min(at, m.damping.until())
 	}
 	if m.late {
-		at = min(at, m.affords())
+		at = min(at, m.nextChange())
 	}
 	if at <= t.now {
 		at = t.now + time.Millisecond
@@ -159,7 +159,7 @@ func (t *Table) arm(m *member) {
 // wake is what m's timer does. Beats do not touch the timer, so it may find
 // that nothing is due yet.
 func (t *Table) wake(m *member) {
-	if m.late && t.now >= m.affords() {
+	if m.late && t.now >= m.nextChange() {
 		if m.late = false; m.cause == alive {
 			t.settle(m)
 		}
@@ -167,38 +167,38 @@ func (t *Table) wake(m *member) {
 	quiet := t.now - m.last
 	switch {
 	case m.closed.on && m.closed.due <= t.now:
-		t.die(m, lost, "connection lost")
+		t.markDead(m, lost, "connection lost")
 	case m.cause == alive && quiet >= t.cfg.Dead:
-		if hold := t.doubt(m); hold > t.now {
+		if hold := t.heldUntil(m); hold > t.now {
 			if m.closed.on {
 				hold = min(hold, m.closed.due)
 			}
 			t.timers.set(&m.timer, hold)
 			return
 		}
-		t.die(m, silent, "silent")
+		t.markDead(m, silent, "silent")
 	case m.role.damped[m] && t.now >= m.damping.until():
 		t.settle(m)
 	case m.cause != alive && !m.listed && quiet >= forgetAfter:
 		t.forget(m)
 		return
 	case m.cause != alive && !m.listed && quiet >= t.cfg.MaxHoldDown:
-		t.pardon(m)
+		t.endHoldDown(m)
 	}
 	t.arm(m)
 }
 
-// doubt is until when m's silence is not held against it.
-func (t *Table) doubt(m *member) instant {
+// heldUntil is until when m's silence is not held against it.
+func (t *Table) heldUntil(m *member) instant {
 	if t.blind.until > t.now {
 		return t.blind.until
 	}
 	return t.brokerHold(m)
 }
 
-// die notes that m is dead. What follows is decided when all who died with it
+// markDead notes that m is dead. What follows is decided when all who died with it
 // are known.
-func (t *Table) die(m *member, c cause, why string) {
+func (t *Table) markDead(m *member, c cause, why string) {
 	if m.cause == alive && t.reinstate(m) {
 		return
 	}
@@ -206,7 +206,7 @@ func (t *Table) die(m *member, c cause, why string) {
 	if c == lost {
 		m.closed = closed{}
 	}
-	m.damping.falter()
+	m.damping.restart()
 	t.undamp(m)
 	t.detach(m)
 	if !m.listed {
@@ -219,8 +219,8 @@ func (t *Table) die(m *member, c cause, why string) {
 	t.failed = append(t.failed, m)
 }
 
-// mourn judges those who fell silent together.
-func (t *Table) mourn() {
+// judgeSilent judges those who fell silent together.
+func (t *Table) judgeSilent() {
 	if len(t.silent) > 0 {
 		t.alarm(t.silent)
 		t.silent = t.silent[:0]
@@ -238,7 +238,7 @@ func (t *Table) settle(m *member) {
 	case m.cause == alive && len(m.role.list) == 0:
 		t.present(m) // a wrong address lets a client retry, none is cached
 	default:
-		m.damping.falter()
+		m.damping.restart()
 		t.undamp(m)
 	}
 }
@@ -264,18 +264,18 @@ func (t *Table) flush() {
 // decide removes a failed member, or keeps it and says so.
 func (t *Table) decide(m *member) {
 	r := m.role
-	if r.spares() && (t.proven(m) || t.release(r)) {
+	if r.canLose() && (t.proven(m) || t.release(r)) {
 		t.remove(m)
 		return
 	}
 	t.present(m)
-	if r.spares() {
+	if r.canLose() {
 		t.timers.sooner(&r.timer, max(t.releaseAt(r), t.now+heartbeat))
 	}
 }
 
 // proven reports whether m's failure is beyond the doubt that silence leaves: it
-// said so, or its connection ended, and this observer heard all since.
+// announced so, or its connection ended, and this observer heard all since.
 func (t *Table) proven(m *member) bool {
 	switch m.cause {
 	case silent:
@@ -286,9 +286,9 @@ func (t *Table) proven(m *member) bool {
 	return m.last >= t.resumed
 }
 
-// spares reports whether r can do without its failed members (guard G2): somebody
+// canLose reports whether r can do without its failed members (guard G2): somebody
 // is up, or nobody needs the role. Monitors only look on.
-func (r *role) spares() bool { return r.ups > 0 || r.name == subjects.Monitor }
+func (r *role) canLose() bool { return r.ups > 0 || r.name == subjects.Monitor }
 
 // review looks at a whole role again: a member came up or the last one went,
 // or a guard may let go.
@@ -304,5 +304,5 @@ func (t *Table) review(r *role) {
 		t.decide(m)
 		held = held || m.listed && !t.proven(m)
 	}
-	t.relax(r, held)
+	t.reviewPanic(r, held)
 }

@@ -30,34 +30,34 @@ type member struct {
 	node *node
 
 	instance  instance
-	said      said
+	announced announced
 	plain     bool // without boot or seq
-	inherited bool // known from an adopted status only
+	adopted   bool // known from an adopted status only
 	via       string
 	broker    *broker // that via names
 	last      instant // beat
 	met       instant // when its first word was heard, if that may have been an old one
 
-	cause   cause
-	why     string  // of silent and lost, as shown
-	died    instant // when cause was set to silent or lost
-	gone    instant // when it was removed
-	closed  closed
-	listed  bool
-	up      bool            // counted in role.ups
-	shown   subjects.Member // as in the status
-	reasons instant         // when shown.Reason last changed
-	spent   instant         // until when its changes are paid for, see afford
-	late    bool            // the status is behind what it said, until it can afford that
-	damping damping
-	told    instant // when it was last reported as a duplicate
+	cause       cause
+	why         string  // of silent and lost, as shown
+	died        instant // when cause was set to silent or lost
+	gone        instant // when it was removed
+	closed      closed
+	listed      bool
+	up          bool            // counted in role.ups
+	shown       subjects.Member // as in the status
+	reasons     instant         // when shown.Reason last changed
+	changesPaid instant         // until when its changes are paid for, see afford
+	late        bool            // the status is behind what it said, until it can afford that
+	damping     damping
+	reportedAt  instant // when it was last reported as a duplicate
 
 	rejected string // what was refused of its claims
 	timer    timer
 }
 
-// said is the part of an announcement that the status shows.
-type said struct {
+// announced is the part of an announcement that the status shows.
+type announced struct {
 	state     subjects.State // Up, Down or Draining
 	reason    string
 	addresses addresses
@@ -67,36 +67,36 @@ type said struct {
 	attrs     subjects.Attrs
 }
 
-func heardFrom(a *subjects.Announcement) said {
-	return said{
+func announcedIn(a *subjects.Announcement) announced {
+	return announced{
 		state: cmp.Or(a.State, subjects.Up), reason: a.Reason, addresses: a.Addresses,
 		priority: a.Priority, weight: cmp.Or(a.Weight, subjects.DefaultWeight), version: a.Version, attrs: a.Attrs,
 	}
 }
 
 // fine reports whether m is alive and its checks pass.
-func (m *member) fine() bool { return m.cause == alive && m.said.state != subjects.Down }
+func (m *member) fine() bool { return m.cause == alive && m.announced.state != subjects.Down }
 
-// verdict is the state in which the status shows m, and why.
-func (m *member) verdict() (subjects.State, string) {
+// shownState is the state in which the status shows m, and why.
+func (m *member) shownState() (subjects.State, string) {
 	state, reason := subjects.Suspect, m.why
 	switch {
-	case m.cause == alive && m.said.state == subjects.Up:
+	case m.cause == alive && m.announced.state == subjects.Up:
 		return subjects.Up, ""
 	case m.cause == alive:
-		reason = cmp.Or(m.said.reason, "check failed")
-		if m.said.state == subjects.Draining {
-			reason = m.said.reason
+		reason = cmp.Or(m.announced.reason, "check failed")
+		if m.announced.state == subjects.Draining {
+			reason = m.announced.reason
 		}
 	}
-	if m.said.state == subjects.Draining {
+	if m.announced.state == subjects.Draining {
 		state = subjects.Draining
 	}
 	return state, reason
 }
 
-// farewell is why m leaves the status, for history.
-func (m *member) farewell() string {
+// leaveReason is why m leaves the status, for history.
+func (m *member) leaveReason() string {
 	switch m.cause {
 	case silent:
 		return "silent"
@@ -107,10 +107,10 @@ func (m *member) farewell() string {
 	case revoked:
 		return "revoked"
 	}
-	if m.said.reason == "" {
+	if m.announced.reason == "" {
 		return "check failed"
 	}
-	return "check failed: " + m.said.reason
+	return "check failed: " + m.announced.reason
 }
 
 // member makes the record of (role, node).
@@ -123,13 +123,13 @@ func (t *Table) member(k key) *member {
 	}
 	n := t.nodes[k.node]
 	if n == nil {
-		n = &node{id: k.node, last: t.now, ended: longAgo}
+		n = &node{id: k.node, last: t.now, lastClosed: longAgo}
 		t.nodes[k.node] = n
 		if t.cfg.NodeHash != nil && !t.collides(k.node) {
 			t.hashes[t.cfg.NodeHash(k.node)] = k.node
 		}
 	}
-	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, told: longAgo, reasons: longAgo, spent: longAgo}
+	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, reportedAt: longAgo, reasons: longAgo, changesPaid: longAgo}
 	m.timer = timer{kind: timerMember, role: string(k.role), node: string(k.node), index: -1, act: func() { t.wake(m) }}
 	r.all++
 	i, _ := slices.BinarySearchFunc(n.members, k.role, func(m *member, r subjects.Role) int { return cmp.Compare(m.key.role, r) })
@@ -141,7 +141,7 @@ func (t *Table) member(k key) *member {
 // forget drops the record of a member that is not in the status.
 func (t *Table) forget(m *member) {
 	t.detach(m)
-	t.pardon(m)
+	t.endHoldDown(m)
 	t.timers.stop(&m.timer)
 	delete(t.members, m.key)
 	if m.role.all--; m.role.all == 0 {
@@ -184,10 +184,10 @@ func (t *Table) room() bool {
 
 // present puts m into the status, or brings what the status shows up to date.
 func (t *Table) present(m *member) {
-	state, reason := m.verdict()
+	state, reason := m.shownState()
 	now := subjects.Member{
-		Node: m.key.node, Addresses: m.said.addresses, State: state, Reason: reason, Priority: m.said.priority, Weight: m.said.weight,
-		Since: m.shown.Since, Version: m.said.version, Plain: m.plain, Attrs: m.said.attrs,
+		Node: m.key.node, Addresses: m.announced.addresses, State: state, Reason: reason, Priority: m.announced.priority, Weight: m.announced.weight,
+		Since: m.shown.Since, Version: m.announced.version, Plain: m.plain, Attrs: m.announced.attrs,
 	}
 	before, reasons := m.shown, m.reasons
 	switch {
@@ -200,7 +200,7 @@ func (t *Table) present(m *member) {
 	}
 	worse := m.cause != alive || before.State != state && (state == subjects.Suspect || state == subjects.Draining)
 	changes := !m.listed || !now.Equal(&before)
-	if m.late = changes && !worse && !t.afford(m); m.late {
+	if m.late = changes && !worse && !t.allowChange(m); m.late {
 		m.reasons = reasons
 		t.count(m)
 		t.arm(m)
@@ -217,26 +217,26 @@ func (t *Table) present(m *member) {
 	t.count(m)
 }
 
-// afford reports whether m may change the status now: changeBurst times, then
+// allowChange reports whether m may change the status now: changeBurst times, then
 // once in changeEvery. Each change is a message to everybody, so that no member
 // may make them as fast as it can talk. What it says meanwhile is not lost: the
 // newest counts when its time has come. Failures, drains and removals never wait:
 // there are no more of them than of the ways back.
-func (t *Table) afford(m *member) bool {
-	if t.now < m.affords() {
+func (t *Table) allowChange(m *member) bool {
+	if t.now < m.nextChange() {
 		return false
 	}
-	m.spent = max(m.spent, t.now) + changeEvery
+	m.changesPaid = max(m.changesPaid, t.now) + changeEvery
 	return true
 }
 
-// affords is when m may change the status next. To come back is let pass more
+// nextChange is when m may change the status next. To come back is let pass more
 // often: the only member of a role may be restarted by somebody in a hurry.
-func (m *member) affords() instant {
+func (m *member) nextChange() instant {
 	if m.listed {
-		return m.spent - (changeBurst-1)*changeEvery
+		return m.changesPaid - (changeBurst-1)*changeEvery
 	}
-	return m.spent - (joinBurst-1)*changeEvery
+	return m.changesPaid - (joinBurst-1)*changeEvery
 }
 
 // enlist puts m, whose shown is set, into the status.
@@ -246,7 +246,7 @@ func (t *Table) enlist(m *member) {
 		t.labels[r.label] = r.name
 		t.expire(subjects.NodeID(r.label))
 	}
-	r.list = slices.Insert(r.list, r.place(m.key.node), m)
+	r.list = slices.Insert(r.list, r.index(m.key.node), m)
 	m.listed = true
 	n.listed++
 	if m.service() {
@@ -255,9 +255,9 @@ func (t *Table) enlist(m *member) {
 	if x := t.departed[n.id]; x != nil && (m.service() || !x.service) {
 		t.expire(n.id)
 	}
-	t.pardon(m)
+	t.endHoldDown(m)
 	t.revision++
-	if !m.inherited {
+	if !m.adopted {
 		detail := string(m.shown.State)
 		if m.shown.Reason != "" {
 			detail += ": " + m.shown.Reason
@@ -272,7 +272,7 @@ func (t *Table) remove(m *member) {
 	if !m.listed {
 		return
 	}
-	i := r.place(m.key.node)
+	i := r.index(m.key.node)
 	r.list = slices.Delete(r.list, i, i+1)
 	m.listed, m.late, m.gone = false, false, t.now
 	n.listed--
@@ -282,7 +282,7 @@ func (t *Table) remove(m *member) {
 	t.count(m)
 	t.revision++
 	if m.cause != dropped {
-		t.event(subjects.EventLeave, r.name, n.id, m.farewell())
+		t.event(subjects.EventLeave, r.name, n.id, m.leaveReason())
 	}
 	if len(r.list) == 0 {
 		delete(t.labels, r.label)
@@ -301,7 +301,7 @@ func (t *Table) remove(m *member) {
 // service reports whether m is in a role that is not thor's own.
 func (m *member) service() bool { return !m.role.name.Infrastructure() }
 
-func (r *role) place(id subjects.NodeID) int {
+func (r *role) index(id subjects.NodeID) int {
 	i, _ := slices.BinarySearchFunc(r.list, id, func(m *member, id subjects.NodeID) int { return cmp.Compare(m.key.node, id) })
 	return i
 }
@@ -314,7 +314,7 @@ func (t *Table) count(m *member) {
 	} else {
 		delete(r.bad, m)
 	}
-	if up := m.listed && m.fine() && m.said.state == subjects.Up; up != m.up {
+	if up := m.listed && m.fine() && m.announced.state == subjects.Up; up != m.up {
 		m.up = up
 		if up {
 			if r.ups++; r.ups == 1 {
@@ -326,7 +326,7 @@ func (t *Table) count(m *member) {
 		}
 	}
 	k := guardKey{name: GuardLast, role: r.name}
-	if len(r.bad) > 0 && !r.spares() {
+	if len(r.bad) > 0 && !r.canLose() {
 		t.raise(k, "no member is up, the failed ones stay")
 	} else {
 		t.lower(k)

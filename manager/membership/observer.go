@@ -20,7 +20,7 @@ type blindness struct {
 // grace begins anew.
 func (t *Table) Blind(now time.Time) {
 	t.enter(now)
-	t.knowsAt = t.now + vouchWithin // certificates told meanwhile are to be asked for
+	t.identitiesKnownAt = t.now + identityWait // certificates told meanwhile are to be asked for
 	t.blindFor("was cut off", 0, true)
 	t.flush()
 }
@@ -30,7 +30,7 @@ func (t *Table) Blind(now time.Time) {
 // keeps sending more than is taken in would hold back every removal.
 func (t *Table) Missed(now time.Time) {
 	t.enter(now)
-	t.knowsAt = t.now + vouchWithin
+	t.identitiesKnownAt = t.now + identityWait
 	t.blindFor("was cut off", 0, false)
 	t.flush()
 }
@@ -48,8 +48,8 @@ func (t *Table) pause(gap time.Duration) {
 	t.blindFor(why, t.cfg.BareGrace, true)
 }
 
-// listen notes that somebody is heard.
-func (t *Table) listen() {
+// noteHeard notes that somebody is heard.
+func (t *Table) noteHeard() {
 	if t.now-t.heard > gapAfter {
 		t.resumed = t.now
 	}
@@ -58,10 +58,10 @@ func (t *Table) listen() {
 
 // blindFor begins blindness and, again or for the first time only, the grace of
 // closed connections.
-func (t *Table) blindFor(why string, grace time.Duration, again bool) {
-	t.shut(why)
+func (t *Table) blindFor(why string, grace time.Duration, retryWhere bool) {
+	t.beginBlind(why)
 	for _, m := range t.members {
-		if c := &m.closed; c.on && (again || !c.renewed) {
+		if c := &m.closed; c.on && (retryWhere || !c.renewed) {
 			c.renewed = true
 			c.due = t.now + max(c.afresh, grace)
 			t.arm(m)
@@ -69,8 +69,8 @@ func (t *Table) blindFor(why string, grace time.Duration, again bool) {
 	}
 }
 
-// shut begins blindness, or prolongs it; an empty why shows to nobody.
-func (t *Table) shut(why string) {
+// beginBlind begins blindness, or prolongs it; an empty why shows to nobody.
+func (t *Table) beginBlind(why string) {
 	t.blind.until = t.now + t.cfg.Dead + blindMargin
 	t.timers.set(&t.blind.timer, t.blind.until)
 	if why != "" {
@@ -78,8 +78,8 @@ func (t *Table) shut(why string) {
 	}
 }
 
-// see is what the end of blindness does.
-func (t *Table) see() { t.lower(guardKey{name: GuardObserver}) }
+// endBlind is what the end of blindness does.
+func (t *Table) endBlind() { t.lower(guardKey{name: GuardObserver}) }
 
 // isolation finds out that nobody at all is heard: then it is us. One node
 // alone can be dead, so it takes two that should beat.
@@ -93,7 +93,7 @@ func (t *Table) isolation() {
 			beating++
 		}
 		if beating == 2 {
-			t.shut("hears nobody")
+			t.beginBlind("hears nobody")
 			return
 		}
 	}
@@ -119,7 +119,7 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 	if t.cfg.Domain != "" && s.Domain != "" && s.Domain != t.cfg.Domain {
 		return
 	}
-	t.shut("took over from another one")
+	t.beginBlind("took over from another one")
 	for _, name := range s.RoleNames() {
 		for i := range s.Roles[name] {
 			t.adopt(name, &s.Roles[name][i])
@@ -128,7 +128,7 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 	for _, name := range slices.Sorted(maps.Keys(t.roles)) {
 		for _, m := range slices.Clone(t.roles[name].list) {
 			if s.Member(name, m.key.node) == nil {
-				t.disown(m, len(s.Roles[name]) > 0)
+				t.dropUnlisted(m, len(s.Roles[name]) > 0)
 			}
 		}
 	}
@@ -142,16 +142,16 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 	t.flush()
 }
 
-// disown removes m, which an adopted status does not list, if nothing but a
+// dropUnlisted removes m, which an adopted status does not list, if nothing but a
 // former status speaks for it; or if it missed a beat here too, and others of
 // its role are listed. One who beats has only joined meanwhile. The other
 // manager has told of the removal.
-func (t *Table) disown(m *member, others bool) {
-	if !m.inherited && (!others || len(m.role.list) < 2 || t.now-m.last <= missedAfter) {
+func (t *Table) dropUnlisted(m *member, others bool) {
+	if !m.adopted && (!others || len(m.role.list) < 2 || t.now-m.last <= missedAfter) {
 		return
 	}
-	m.cause, m.inherited, m.closed = dropped, false, closed{}
-	m.damping.falter()
+	m.cause, m.adopted, m.closed = dropped, false, closed{}
+	m.damping.restart()
 	t.detach(m)
 	t.remove(m)
 }
@@ -165,21 +165,21 @@ func (t *Table) adopt(name subjects.Role, a *subjects.Member) {
 			return
 		}
 		m = t.member(k)
-	case m.listed && !m.inherited:
+	case m.listed && !m.adopted:
 		if m.shown.State == a.State && !m.shown.Since.Equal(a.Since) {
 			m.shown.Since = a.Since
 			t.revision++
 		}
 		return
 	case !m.listed && m.fine(): // held down here, but not there
-		t.pardon(m)
+		t.endHoldDown(m)
 		t.present(m)
 		m.shown.Since = a.Since
 		return
 	case !m.listed && (m.cause == revoked || m.cause != silent && m.cause != dropped && t.knows(m)):
 		return
 	}
-	t.inherit(m, a)
+	t.listAdopted(m, a)
 }
 
 // knows reports whether this table heard all that there was since the last that
@@ -188,19 +188,19 @@ func (t *Table) knows(m *member) bool {
 	return max(m.last, m.gone) >= t.resumed && t.now-t.heard <= gapAfter
 }
 
-// inherit lists m as a says. A suspect counts as silent since long.
-func (t *Table) inherit(m *member, a *subjects.Member) {
+// listAdopted lists m as a says. A suspect counts as silent since long.
+func (t *Table) listAdopted(m *member, a *subjects.Member) {
 	if m.listed && m.shown.Equal(a) {
 		return
 	}
-	m.inherited, m.shown = true, *a
-	m.said = said{
+	m.adopted, m.shown = true, *a
+	m.announced = announced{
 		state: a.State, addresses: a.Addresses, priority: a.Priority, weight: a.Weight, version: a.Version, attrs: a.Attrs,
 		reason: a.Reason,
 	}
 	m.plain, m.cause, m.last = a.Plain, alive, t.now
 	if a.State == subjects.Suspect {
-		m.said.state, m.cause, m.why, m.died = subjects.Up, silent, a.Reason, longAgo
+		m.announced.state, m.cause, m.why, m.died = subjects.Up, silent, a.Reason, longAgo
 	}
 	if m.listed {
 		t.revision++

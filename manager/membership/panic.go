@@ -66,7 +66,7 @@ func (t *Table) alarm(dead []*member) {
 // Silence like that is not this observer's or the network's fault, so it makes
 // no panic: or one certificate, which is cut off or says no more, would hold back
 // the removal of others.
-func (n *node) explained(last instant) bool { return n.ended+afterglow >= last }
+func (n *node) explained(last instant) bool { return n.lastClosed+afterglow >= last }
 
 // excused are the brokers that G5 suspects: the silence of their members has
 // an explanation already.
@@ -183,9 +183,9 @@ func (t *Table) healthy() bool {
 	return rest > 0 && quiet*5 <= rest
 }
 
-// relax ends r's panic when its time is over and nobody is held, else sees that
+// reviewPanic ends r's panic when its time is over and nobody is held, else sees that
 // it is looked at again.
-func (t *Table) relax(r *role, held bool) {
+func (t *Table) reviewPanic(r *role, held bool) {
 	switch {
 	case r.panic.on && (held || t.now < r.panic.until):
 		t.timers.sooner(&r.timer, max(t.releaseAt(r), t.now+heartbeat))
@@ -199,9 +199,9 @@ func (t *Table) endPanic(r *role) {
 	t.lower(guardKey{name: GuardPanic, role: r.name})
 }
 
-// calm ends the panic of all roles when its time is over and none of them
+// endPanics ends the panic of all roles when its time is over and none of them
 // holds anybody.
-func (t *Table) calm() {
+func (t *Table) endPanics() {
 	for _, r := range t.roles {
 		if r.panic.on {
 			t.timers.set(&t.panic.timer, t.now+heartbeat)

@@ -32,28 +32,28 @@ type Table struct {
 	departed map[subjects.NodeID]*departed
 	revoked  revocations
 
-	facts         map[subjects.NodeID][]*fact // what certificates say
-	factsRevision uint64
-	tainted       map[subjects.NodeID]bool // nodes with a revoked certificate
-	worded        bool                     // some broker tells identities
-	strict        bool                     // see vouched
-	knowsAt       instant                  // when all live certificates have been told
-	sweepDue      bool                     // then
-	tidied        instant
-	pending       map[key]*pending
+	facts             map[subjects.NodeID][]*fact // what certificates say
+	factsRevision     uint64
+	withRevoked       map[subjects.NodeID]bool // nodes with a revoked certificate
+	identityHeard     bool                     // some broker tells identities
+	strict            bool                     // see vouched
+	identitiesKnownAt instant                  // when all live certificates have been told
+	sweepDue          bool                     // then
+	tidied            instant
+	pending           map[key]*pending
 
-	timers   timers
-	silent   []*member // fell silent in this Advance
-	failed   []*member // failed in this call and not decided yet
-	dirty    map[*role]struct{}
-	blind    blindness
-	panic    panicking
-	recent   []loss // removals by silence, for the panic threshold
-	guards   map[guardKey]*Guard
-	events   []subjects.Event
-	dropped  int
-	doubles  []Duplicate
-	revision uint64
+	timers     timers
+	silent     []*member // fell silent in this Advance
+	failed     []*member // failed in this call and not decided yet
+	dirty      map[*role]struct{}
+	blind      blindness
+	panic      panicking
+	recent     []loss // removals by silence, for the panic threshold
+	guards     map[guardKey]*Guard
+	events     []subjects.Event
+	dropped    int
+	duplicates []Duplicate
+	revision   uint64
 }
 
 type key struct {
@@ -63,16 +63,16 @@ type key struct {
 
 // A node is what its members share.
 type node struct {
-	id        subjects.NodeID
-	members   []*member // by role
-	last      instant   // of any beat
-	ended     instant   // when a living broker told last that a connection of it had ended
-	ends      []end     // of connections, the newest last
-	listed    int       // members in the status
-	services  int       // those of them in roles that are not thor's own
-	bareAfter instant   // announcements without boot are refused before this: it was revoked
-	leftAt    instant   // of the last removal
-	addresses addresses // of the members removed then
+	id          subjects.NodeID
+	members     []*member    // by role
+	last        instant      // of any beat
+	lastClosed  instant      // when a living broker told last that a connection of it had ended
+	closedConns []closedConn // of connections, the newest last
+	listed      int          // members in the status
+	services    int          // those of them in roles that are not thor's own
+	bareAfter   instant      // announcements without boot are refused before this: it was revoked
+	leftAt      instant      // of the last removal
+	addresses   addresses    // of the members removed then
 }
 
 // A role is the members of one role.
@@ -92,25 +92,25 @@ type role struct {
 // New makes an empty table.
 func New(cfg Config) *Table {
 	t := &Table{
-		cfg:      cfg.withDefaults(),
-		members:  make(map[key]*member),
-		nodes:    make(map[subjects.NodeID]*node),
-		roles:    make(map[subjects.Role]*role),
-		labels:   make(map[string]subjects.Role),
-		hashes:   make(map[uint64]subjects.NodeID),
-		brokers:  make(map[string]*broker),
-		departed: make(map[subjects.NodeID]*departed),
-		dirty:    make(map[*role]struct{}),
-		guards:   make(map[guardKey]*Guard),
-		facts:    make(map[subjects.NodeID][]*fact),
-		tainted:  make(map[subjects.NodeID]bool),
-		pending:  make(map[key]*pending),
-		knowsAt:  vouchWithin,
-		bare:     longAgo,
-		resumed:  longAgo,
+		cfg:               cfg.withDefaults(),
+		members:           make(map[key]*member),
+		nodes:             make(map[subjects.NodeID]*node),
+		roles:             make(map[subjects.Role]*role),
+		labels:            make(map[string]subjects.Role),
+		hashes:            make(map[uint64]subjects.NodeID),
+		brokers:           make(map[string]*broker),
+		departed:          make(map[subjects.NodeID]*departed),
+		dirty:             make(map[*role]struct{}),
+		guards:            make(map[guardKey]*Guard),
+		facts:             make(map[subjects.NodeID][]*fact),
+		withRevoked:       make(map[subjects.NodeID]bool),
+		pending:           make(map[key]*pending),
+		identitiesKnownAt: identityWait,
+		bare:              longAgo,
+		resumed:           longAgo,
 	}
-	t.blind.timer = timer{kind: timerObserver, index: -1, act: t.see}
-	t.panic.timer = timer{kind: timerPanic, index: -1, act: t.calm}
+	t.blind.timer = timer{kind: timerObserver, index: -1, act: t.endBlind}
+	t.panic.timer = timer{kind: timerPanic, index: -1, act: t.endPanics}
 	return t
 }
 
@@ -127,7 +127,7 @@ func (t *Table) Advance(now time.Time) {
 	for x := t.timers.due(t.now); x != nil; x = t.timers.due(t.now) {
 		x.act()
 	}
-	t.mourn()
+	t.judgeSilent()
 	t.flush()
 	if t.cfg.Identities {
 		t.certify()
@@ -222,7 +222,7 @@ func (t *Table) Counts() Counts {
 			default:
 				c.Up++
 			}
-			if m.inherited {
+			if m.adopted {
 				c.Inherited++
 			}
 		}

@@ -17,7 +17,7 @@ func TestNothingIsPublishedAboveTheCeiling(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		deltas := m.heard(subjects.StatusDelta)
 		m.vouch(t)
-		term := m.reign(5, 1000, 1003)
+		term := m.leadership(5, 1000, 1003)
 		for i := range 10 {
 			m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(i+1, fmt.Sprintf(`"weight":%d`, i+1)))}, time.Now())
 			m.pass(100 * time.Millisecond)
@@ -42,7 +42,7 @@ func TestATermThatEndedBeforeTheLoopSawItIsNotTakenUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		ticks, deltas := m.heard(subjects.StatusTick), m.heard(subjects.StatusDelta)
 		term := &fakeTerm{until: time.Now().Add(-time.Millisecond), ceiling: 1000}
-		m.begin(&reign{term: term, epoch: 5}, time.Now())
+		m.takeLead(&leadership{term: term, epoch: 5}, time.Now())
 		m.pass(2 * time.Second)
 		if m.lead != nil || m.Active() || term.resigns != 1 || len(*ticks)+len(*deltas) != 0 {
 			t.Errorf("leads %v, resigned %d times, published %q %q", m.Active(), term.resigns, *ticks, *deltas)
@@ -55,7 +55,7 @@ func TestAReignEndsWithItsLease(t *testing.T) {
 		all := m.heard("thor.>")
 		m.vouch(t)
 		m.step(time.Now()) // asks brokers for identities
-		term := m.reign(5, 0, 1000)
+		term := m.leadership(5, 0, 1000)
 		m.pass(time.Second)
 		term.until = time.Now()
 		m.pass(100 * time.Millisecond)
@@ -83,7 +83,7 @@ func TestAReignEndsWithItsLease(t *testing.T) {
 func TestTheStatusOvertakesWhatMembersRemember(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		ticks := m.heard(subjects.StatusTick)
-		term := m.reign(5, 10, 10_000)
+		term := m.leadership(5, 10, 10_000)
 		m.pass(time.Second)
 		m.take(said(t, subjects.EventServer, "b1", 1, subjects.Mark{Epoch: 5, Generation: 700}), time.Now())
 		m.pass(2 * time.Second)
@@ -100,7 +100,7 @@ func TestTheStatusOvertakesWhatMembersRemember(t *testing.T) {
 			t.Errorf("the next epoch would be %d", k.Epoch+1)
 		}
 		// A liar cannot have that every second.
-		term = m.reign(10, 1000, 10_000)
+		term = m.leadership(10, 1000, 10_000)
 		for i := range 30 {
 			m.take(said(t, subjects.EventServer, "b1", uint64(3+i), subjects.Mark{Epoch: 50 + uint64(i)}), time.Now())
 			m.pass(time.Second)
@@ -117,10 +117,10 @@ func TestRisingClaimsDoNotDelayAChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		deltas := m.heard(subjects.StatusDelta)
 		m.confirm(subjects.Mark{Epoch: 4, Generation: 2000})
-		term := m.reign(5, 2000, 3000)
-		second := strings.ReplaceAll(strings.ReplaceAll(good(1), `"n1"`, `"n2"`), "10.0.0.1", "10.0.0.2")
+		term := m.leadership(5, 2000, 3000)
+		witnessed := strings.ReplaceAll(strings.ReplaceAll(good(1), `"n1"`, `"n2"`), "10.0.0.1", "10.0.0.2")
 		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(1))}, time.Now())
-		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n2", Data: []byte(second)}, time.Now())
+		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n2", Data: []byte(witnessed)}, time.Now())
 		m.pass(time.Second)
 		before, claim := len(*deltas), uint64(3000)
 		lie := func(role subjects.Role, ticks int) {
@@ -152,7 +152,7 @@ func TestRisingClaimsDoNotDelayAChange(t *testing.T) {
 		}
 		top := m.highest()
 		for _, role := range []subjects.Role{subjects.Monitor, subjects.DNSManager, subjects.Database, subjects.ProvisioningServer, subjects.SIPProxy} {
-			m.believe(&subjects.Announcement{Role: role, Node: "liar", Seen: &subjects.Mark{Epoch: 5, Generation: top.Generation + 10}}, time.Now())
+			m.acceptClaim(&subjects.Announcement{Role: role, Node: "liar", Seen: &subjects.Mark{Epoch: 5, Generation: top.Generation + 10}}, time.Now())
 			if m.highest() != top {
 				t.Errorf("%s is no witness", role)
 			}
@@ -164,7 +164,7 @@ func TestAbsurdClaimsAreIgnoredCountedAndReported(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		events := m.heard(subjects.Events)
 		m.confirm(subjects.Mark{Epoch: 4, Generation: 2000})
-		m.reign(5, 2000, 100_000_000)
+		m.leadership(5, 2000, 100_000_000)
 		now := time.Now
 		for i, k := range []subjects.Mark{
 			{Epoch: 5 + maxEpochJump + 1},

@@ -46,9 +46,9 @@ func TestPlaceAmongTheCandidates(t *testing.T) {
 		{"drained, so after all others", managers(is(subjects.Draining, up("m1", 10)), up("m2", 50), up("m3", 90)), "m1", 10, 2},
 		{"without a number it is at 50", managers(up("m1", 0), up("m2", 60)), "m2", 60, 1},
 		{"without a number it is not before 40", managers(up("m1", 0), up("m2", 40)), "m2", 40, 0},
-		{"the delay is bounded", many, "z", 50, maxRank},
+		{"the delay is bounded", many, "z", 50, maxOrder},
 	} {
-		if got := place(c.s, c.me, c.priority); got != c.want {
+		if got := orderIn(c.s, c.me, c.priority); got != c.want {
 			t.Errorf("%s: %s is at %d, want %d", c.name, c.me, got, c.want)
 		}
 	}

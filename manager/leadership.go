@@ -16,37 +16,37 @@ type term interface {
 	Valid(now time.Time) bool
 	Done() <-chan struct{}
 	Ceiling(used uint64) uint64
-	Resign()
+	StepDown()
 }
 
-// A reign is what a manager has while it leads.
-type reign struct {
-	term     term
-	epoch    uint64
-	first    uint64           // generation to begin above
-	aim      uint64           // generation to jump above when the lease has reserved that; 0: none
-	status   *subjects.Status // the newest published
-	encoded  []byte
-	digest   string
-	revision uint64 // of the table, as published
-	pending  bool   // a change waits for the coalescing time
-	last     time.Time
-	ticked   time.Time
-	views    map[subjects.Role]time.Time // when each role's list was told
-	events   []subjects.Event
-	zones    string           // the differing zone digests last reported
-	faults   map[fault]string // of the lookup, as last reported
-	keep     *keeper
+// A leadership is what a manager has while it leads.
+type leadership struct {
+	term      term
+	epoch     uint64
+	first     uint64           // generation to begin above
+	aim       uint64           // generation to jump above when the lease has reserved that; 0: none
+	status    *subjects.Status // the newest published
+	encoded   []byte
+	digest    string
+	revision  uint64 // of the table, as published
+	pending   bool   // a change waits for the coalescing time
+	last      time.Time
+	ticked    time.Time
+	views     map[subjects.Role]time.Time // when each role's list was told
+	events    []subjects.Event
+	zones     string           // the differing zone digests last reported
+	faults    map[fault]string // of the lookup, as last reported
+	snapshots *snapshotWriter
 }
 
-// begin takes up the term of r, unless its time went by before this loop came to
+// takeLead takes up the term of r, unless its time went by before this loop came to
 // it: the new epoch is told at once, with the members that are known.
-func (m *Manager) begin(r *reign, now time.Time) {
+func (m *Manager) takeLead(r *leadership, now time.Time) {
 	if m.lead != nil { // this loop was late: a term won anew came before the end of the last was seen
-		m.end("the term ended")
+		m.loseLead("the term ended")
 	}
 	if !r.term.Valid(now) || !m.mayLead.Load() { // learnt so since the term was won
-		r.term.Resign()
+		r.term.StepDown()
 		return
 	}
 	base := &subjects.Status{V: subjects.Version, Domain: m.cfg.Domain, Roles: map[subjects.Role][]subjects.Member{}}
@@ -56,27 +56,27 @@ func (m *Manager) begin(r *reign, now time.Time) {
 		m.table.Adopt(base, now) // judges nobody by silence for a while, but a closed connection at once
 	}
 	r.status, r.views = base, make(map[subjects.Role]time.Time)
-	r.keep = newKeeper(m.cfg.Overlay.Conn(), m.log)
-	m.lead, m.unread = r, nil
+	r.snapshots = newSnapshotWriter(m.cfg.Overlay.Conn(), m.log)
+	m.lead, m.uncompared = r, nil
 	m.active.Store(true)
 	m.metrics.active.Set(1)
-	m.stand(standing{active: true})
+	m.announceStanding(standing{active: true})
 	r.events = append(r.events, subjects.Event{Kind: subjects.EventElected, Role: subjects.Manager, Node: m.cfg.Overlay.ID()})
 	m.issue(now, true)
 }
 
-// end puts the reign down; somebody else's status is followed from here on.
-func (m *Manager) end(why string) {
+// loseLead ends the reign down; somebody else's status is followed from here on.
+func (m *Manager) loseLead(why string) {
 	m.log.Warn().Str("reason", why).Str("event", "standby").Msg("standing by")
-	m.lead.keep.stop()
+	m.lead.snapshots.stop()
 	m.lead = nil
 	m.active.Store(false)
 	m.metrics.active.Set(0)
-	m.stand(standing{})
+	m.announceStanding(standing{})
 }
 
-// abdicate ends a reign on purpose: last word, then the lease.
-func (m *Manager) abdicate() {
+// stepDown ends a reign on purpose: last word, then the lease.
+func (m *Manager) stepDown() {
 	r := m.lead
 	if r == nil {
 		return
@@ -84,13 +84,13 @@ func (m *Manager) abdicate() {
 	now := time.Now()
 	if r.term.Valid(now) {
 		m.issue(now, false)
-		m.tell(subjects.Event{Kind: subjects.EventResigned, Role: subjects.Manager, Node: m.cfg.Overlay.ID()}, now)
-		r.keep.flush()
+		m.publishEvent(subjects.Event{Kind: subjects.EventResigned, Role: subjects.Manager, Node: m.cfg.Overlay.ID()}, now)
+		r.snapshots.flush()
 	}
 	_ = m.cfg.Overlay.Conn().FlushTimeout(time.Second)
-	r.term.Resign()
+	r.term.StepDown()
 	<-r.term.Done()
-	r.keep.stop()
+	r.snapshots.stop()
 	m.lead = nil
 	m.active.Store(false)
 }
@@ -103,7 +103,7 @@ func (m *Manager) step(now time.Time) {
 			m.certified.asked = time.Time{}
 		}
 	}
-	m.miss(now)
+	m.noteDropped(now)
 	m.certify(now)
 	m.table.Advance(now)
 	r := m.lead
@@ -116,16 +116,16 @@ func (m *Manager) step(now time.Time) {
 	if !r.term.Valid(now) || !m.cfg.Overlay.Connected() {
 		select {
 		case <-r.term.Done():
-			m.end("the term ended")
+			m.loseLead("the term ended")
 		default: // disconnected: nobody would hear; the lease decides
 			if !r.term.Valid(now) {
-				m.end("the lease may have expired")
+				m.loseLead("the lease may have expired")
 			}
 		}
 		return
 	}
-	m.report(now)
-	if m.overtake(now) {
+	m.publishEvents(now)
+	if m.advancePastClaims(now) {
 		return
 	}
 	switch {
@@ -142,35 +142,35 @@ func (m *Manager) step(now time.Time) {
 	m.repeatViews(now)
 }
 
-// miss finds out whether messages were dropped because this loop did not keep
+// noteDropped finds out whether messages were dropped because this loop did not keep
 // up. Beats and ends of connections may be among them (guard G4).
-func (m *Manager) miss(now time.Time) {
+func (m *Manager) noteDropped(now time.Time) {
 	n := 0
 	for _, s := range m.subs {
 		d, _ := s.Dropped() // fails when the connection is closed for good
 		n += d
 	}
-	if n <= m.missed {
+	if n <= m.dropped {
 		return
 	}
 	m.table.Missed(now)
 	m.certified.asked = time.Time{}
-	m.metrics.missed.Add(float64(n - m.missed))
-	m.missed = n
-	if now.Sub(m.saidMiss) >= overtakeEvery {
-		m.saidMiss = now
+	m.metrics.dropped.Add(float64(n - m.dropped))
+	m.dropped = n
+	if now.Sub(m.droppedLogged) >= claimsEvery {
+		m.droppedLogged = now
 		m.log.Warn().Int("messages", n).Str("event", "missed").Msg("too many messages at once, some were not taken in: nobody is removed for silence now")
 	}
 }
 
-// overtake sees that the status is above all marks that were seen: after a loss
+// advancePastClaims sees that the status is above all marks that were seen: after a loss
 // of all memory but theirs, members may hold a later one, and take none of ours.
 // A higher generation is jumped over; a higher epoch takes another term, and then
 // the reign is over and overtake returns true. All liars together gain one such
 // step a minute in the whole network: see noteEpoch.
-func (m *Manager) overtake(now time.Time) bool {
+func (m *Manager) advancePastClaims(now time.Time) bool {
 	r, known := m.lead, m.highest()
-	if !known.After(r.status.Mark()) || now.Sub(m.overtook) < overtakeEvery {
+	if !known.After(r.status.Mark()) || now.Sub(m.claimsActed) < claimsEvery {
 		return false
 	}
 	if known.Epoch == r.epoch {
@@ -178,14 +178,14 @@ func (m *Manager) overtake(now time.Time) bool {
 			r.aim = known.Generation // and stays so until it is reached, whatever is claimed meanwhile
 		}
 		if r.term.Ceiling(r.aim+1) > r.aim {
-			r.first, r.aim, m.overtook = max(r.first, r.aim), 0, now
+			r.first, r.aim, m.claimsActed = max(r.first, r.aim), 0, now
 			m.issue(now, true)
 		}
 		return false
 	}
-	m.overtook = now
-	r.term.Resign()
-	m.end(fmt.Sprintf("epoch %d was seen, ours is %d", known.Epoch, r.epoch))
+	m.claimsActed = now
+	r.term.StepDown()
+	m.loseLead(fmt.Sprintf("epoch %d was seen, ours is %d", known.Epoch, r.epoch))
 	return true
 }
 
@@ -195,7 +195,7 @@ func (m *Manager) overtake(now time.Time) bool {
 // all of them: the next to lead would otherwise give way to the next claim.
 func (m *Manager) noteEpoch(old, next uint64, now time.Time) {
 	if next > old+1 {
-		m.overtook = now
+		m.claimsActed = now
 	}
 }
 
@@ -228,7 +228,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 	}
 	r.status, r.encoded, r.digest = next, next.Encode(), delta.Digest
 	m.newest.Store(hold(next, r.encoded))
-	m.offer()
+	m.answerSnapshots()
 	m.confirm(next.Mark())
 	m.publish(&nats.Msg{Subject: subjects.StatusDelta, Data: delta.Encode()})
 	m.tick(now)
@@ -236,8 +236,8 @@ func (m *Manager) issue(now time.Time, must bool) {
 		m.view(role, now)
 	}
 	m.compareMembers()
-	m.report(now)
-	r.keep.put(next, r.encoded)
+	m.publishEvents(now)
+	r.snapshots.put(next, r.encoded)
 	m.metrics.show(next)
 }
 
@@ -301,11 +301,11 @@ func (m *Manager) repeatViews(now time.Time) {
 	}
 }
 
-// report tells the events and duplicates that the table has.
-func (m *Manager) report(now time.Time) {
+// publishEvents tells the events and duplicates that the table has.
+func (m *Manager) publishEvents(now time.Time) {
 	r := m.lead
 	for _, e := range append(r.events, m.table.Events()...) {
-		m.tell(e, now)
+		m.publishEvent(e, now)
 	}
 	r.events = nil
 	for _, d := range m.table.Duplicates() {
@@ -326,7 +326,7 @@ func (m *Manager) compareMembers() {
 	}
 }
 
-func (m *Manager) tell(e subjects.Event, now time.Time) {
+func (m *Manager) publishEvent(e subjects.Event, now time.Time) {
 	e.V, e.Time = subjects.Version, stamp(now)
 	e.Epoch, e.Generation = m.lead.status.Epoch, m.lead.status.Generation
 	e.Detail = subjects.Printable(e.Detail, 300)

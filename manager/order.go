@@ -8,23 +8,23 @@ import (
 
 const (
 	defaultPriority = 50 // of a manager that names none
-	maxRank         = 20
+	maxOrder        = 20
 )
 
-// rank is this manager's place among the candidates: how many come before it.
-func (m *Manager) rank() int {
+// candidateOrder is this manager's place among the candidates: how many come before it.
+func (m *Manager) candidateOrder() int {
 	h := m.newest.Load()
 	if h == nil {
 		return 0
 	}
-	return place(h.status, m.cfg.Overlay.ID(), int(m.priority.Load()))
+	return orderIn(h.status, m.cfg.Overlay.ID(), int(m.priority.Load()))
 }
 
-// place is how many managers of s come before me in an election: those with a
+// orderIn is how many managers of s come before me in an election: those with a
 // lower priority number or, with the same one, a lesser name. A manager that s
 // does not show as up is no rival, and comes after all that are up itself. Nor
 // is the one that made s: its term has ended, or there was no election.
-func place(s *subjects.Status, me subjects.NodeID, priority int) int {
+func orderIn(s *subjects.Status, me subjects.NodeID, priority int) int {
 	own := s.Member(subjects.Manager, me)
 	last := own != nil && own.State != subjects.Up
 	n := 0
@@ -36,5 +36,5 @@ func place(s *subjects.Status, me subjects.NodeID, priority int) int {
 			n++
 		}
 	}
-	return min(n, maxRank)
+	return min(n, maxOrder)
 }

@@ -13,12 +13,12 @@ import (
 	"thor/subjects"
 )
 
-const keepEvery = time.Second
+const writeEvery = time.Second
 
-// A keeper writes the newest status to the key-value store, at most once a
-// second and never in the way of publishing: what it cannot write in time is
+// A snapshotWriter writes the newest status to the key-value store, at most once a
+// witnessed and never in the way of publishing: what it cannot write in time is
 // replaced by the next.
-type keeper struct {
+type snapshotWriter struct {
 	bucket *election.Bucket
 	log    zerolog.Logger
 	next   chan *held
@@ -27,9 +27,9 @@ type keeper struct {
 	wg     sync.WaitGroup
 }
 
-func newKeeper(nc *nats.Conn, log zerolog.Logger) *keeper {
+func newSnapshotWriter(nc *nats.Conn, log zerolog.Logger) *snapshotWriter {
 	b, _ := election.OpenBucket(nc, subjects.StatusBucket) // fails for wrong options only, and there are none
-	k := &keeper{bucket: b, log: log, next: make(chan *held, 1), flushc: make(chan chan struct{})}
+	k := &snapshotWriter{bucket: b, log: log, next: make(chan *held, 1), flushc: make(chan chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	k.wg.Go(func() { k.run(ctx) })
@@ -37,7 +37,7 @@ func newKeeper(nc *nats.Conn, log zerolog.Logger) *keeper {
 }
 
 // put hands over a status; an older one that still waits is dropped.
-func (k *keeper) put(s *subjects.Status, encoded []byte) {
+func (k *snapshotWriter) put(s *subjects.Status, encoded []byte) {
 	h := hold(s, encoded)
 	for {
 		select {
@@ -53,7 +53,7 @@ func (k *keeper) put(s *subjects.Status, encoded []byte) {
 }
 
 // flush writes what waits, within bounds.
-func (k *keeper) flush() {
+func (k *snapshotWriter) flush() {
 	done := make(chan struct{})
 	ctx, cancel := flushContext()
 	defer cancel()
@@ -67,14 +67,14 @@ func (k *keeper) flush() {
 	}
 }
 
-func (k *keeper) stop() {
+func (k *snapshotWriter) stop() {
 	k.cancel()
 	k.wg.Wait()
 }
 
 // run writes what is put: at once, or a second after the last attempt.
-func (k *keeper) run(ctx context.Context) {
-	var w keeping
+func (k *snapshotWriter) run(ctx context.Context) {
+	var w pendingWrite
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
@@ -82,7 +82,7 @@ func (k *keeper) run(ctx context.Context) {
 		if w.waiting != nil {
 			k.attempt(ctx, &w)
 			w.resting = true
-			timer.Reset(keepEvery)
+			timer.Reset(writeEvery)
 		}
 	}
 	for {
@@ -107,15 +107,15 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// keeping is what a keeper's goroutine is about.
-type keeping struct {
+// pendingWrite is what a keeper's goroutine is about.
+type pendingWrite struct {
 	waiting *held // to be written
 	resting bool  // an attempt was made less than a second ago
 	fails   bool  // the last attempt failed, and the log says so
 }
 
 // attempt writes what waits; if that fails it goes on waiting.
-func (k *keeper) attempt(ctx context.Context, w *keeping) {
+func (k *snapshotWriter) attempt(ctx context.Context, w *pendingWrite) {
 	err := k.write(ctx, w.waiting)
 	if err == nil || ctx.Err() != nil {
 		w.waiting, w.fails = nil, false
@@ -128,7 +128,7 @@ func (k *keeper) attempt(ctx context.Context, w *keeping) {
 }
 
 // write stores a status by compare-and-set, and only over an older one.
-func (k *keeper) write(ctx context.Context, h *held) error {
+func (k *snapshotWriter) write(ctx context.Context, h *held) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	value := h.encoded
@@ -156,7 +156,7 @@ func (k *keeper) write(ctx context.Context, h *held) error {
 
 // writeRoles stores a status that is too big for one key: a key for each role,
 // and a head that names them.
-func (k *keeper) writeRoles(ctx context.Context, s *subjects.Status) ([]byte, error) {
+func (k *snapshotWriter) writeRoles(ctx context.Context, s *subjects.Status) ([]byte, error) {
 	for _, r := range s.RoleNames() {
 		if _, err := k.bucket.Put(ctx, "role."+string(r), s.View(r).Encode()); err != nil {
 			return nil, err
