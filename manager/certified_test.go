@@ -216,15 +216,15 @@ func rejected(t *testing.T, events *nats.Subscription, node subjects.NodeID, wha
 // shares checks that a weight that was cut owns no more than another of 100.
 func shares(t *testing.T, w *peer) {
 	t.Helper()
-	eventually(t, "the lookup", func() bool { _, err := w.node.Lookup("sip_proxy", "a@example.net"); return err == nil })
+	eventually(t, "the lookup", func() bool { _, _, err := w.node.Lookup("sip_proxy", "a@example.net"); return err == nil })
 	const keys = 4000
 	own := map[subjects.NodeID]int{}
 	for i := range keys {
-		l, err := w.node.Lookup("sip_proxy", fmt.Sprintf("u%d@example.net", i))
+		l, _, err := w.node.Lookup("sip_proxy", fmt.Sprintf("u%d@example.net", i))
 		if err != nil {
 			t.Fatal(err)
 		}
-		own[l.Owner]++
+		own[l.Owner()]++
 	}
 	// evil and good have a quarter each, big a half.
 	if own["evil"] > keys*30/100 || own["evil"] < keys*20/100 || own["big"] < keys*45/100 {

@@ -6,21 +6,18 @@ import (
 	"thor/subjects"
 )
 
-// Find is Lookup in the form in which it is told to others, addresses included.
-// The errors are those of Lookup.
-func (n *Node) Find(role subjects.Role, key string) (subjects.Found, error) {
-	l, err := n.Lookup(role, key)
+// Find is Lookup in the form that goes on the wire, addresses included. The errors
+// are those of Lookup.
+func (n *Node) Find(role subjects.Role, key string) (subjects.LookupResult, error) {
+	a, mark, err := n.Lookup(role, key)
 	if err != nil {
-		return subjects.Found{}, err
+		return subjects.LookupResult{}, err
 	}
-	f := subjects.Found{
-		Key: key, Slot: l.Slot, Owner: l.Owner, Heir: l.Heir, Epoch: l.Epoch, Generation: l.Generation,
-		OwnerAddress: n.addressOf(role, l.Owner), HeirAddress: n.addressOf(role, l.Heir),
-	}
-	if l.Residence != l.Owner {
-		f.Residence, f.ResidenceAddress = l.Residence, n.addressOf(role, l.Residence)
-	}
-	return f, nil
+	address := func(node subjects.NodeID) netip.Addr { return n.addressOf(role, node) }
+	return subjects.LookupResult{
+		Key: key, Slot: a.Slot(), Owner: a.Owner(), Heir: a.Heir(), Previous: a.Previous(), Epoch: mark.Epoch, Generation: mark.Generation,
+		OwnerAddress: address(a.Owner()), HeirAddress: address(a.Heir()), PreviousAddress: address(a.Previous()),
+	}, nil
 }
 
 // addressOf is the address to show of a member, the zero value if the newest

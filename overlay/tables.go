@@ -29,23 +29,10 @@ var (
 	ErrTableDiffers = errors.New("overlay: the lookup table computed is not the one that the status names")
 )
 
-// A Location is where a subscriber is served.
-type Location struct {
-	Slot uint32
-	// Owner is the node that serves the subscriber.
-	Owner subjects.NodeID
-	// Heir is who will, once the owner has left; "" if there is nobody else.
-	Heir subjects.NodeID
-	// Residence is who may still hold what was made before: the owner, or a node
-	// that drains. Ask it second, and first inside existing dialogs.
-	Residence subjects.NodeID
-	// Epoch and Generation mark the status that this is computed from. Two
-	// processes that answer differently hold different statuses.
-	Epoch, Generation uint64
-}
-
-// Lookup says where role serves a subscriber, "user@domain" or a SIP URI. It is
-// computed here, from the view: no network, no lock, no allocation. The first
+// Lookup says which nodes serve a subscriber in role: key is "user@domain" or a
+// SIP URI. The mark is that of the status from which this is computed: two
+// processes that answer differently hold different statuses. There is no network,
+// no lock and no allocation in it, but the first
 // lookup of a role in a process makes its table, and blocks for that: a tenth of
 // a second with 100 members, half a second with 1,000; call Tables early to have
 // it made before. Later changes are made aside, 50 ms after the status came, while
@@ -53,26 +40,20 @@ type Location struct {
 //
 // The error is one of ErrBadKey, ErrNoMembers, ErrNoStatus, ErrNoTable and
 // ErrTableDiffers.
-func (n *Node) Lookup(role subjects.Role, key string) (Location, error) {
+func (n *Node) Lookup(role subjects.Role, key string) (lookup.Assignment, subjects.Mark, error) {
 	e := n.tables.entry(role)
 	if e == nil {
 		var err error
 		if e, err = n.openTable(role); err != nil {
-			return Location{}, err
+			return lookup.Assignment{}, subjects.Mark{}, err
 		}
 	}
 	at := e.now.Load()
 	if at.err != nil {
-		return Location{}, at.err
+		return lookup.Assignment{}, subjects.Mark{}, at.err
 	}
-	p, err := at.table.Find(key)
-	if err != nil {
-		return Location{}, err
-	}
-	return Location{
-		Slot: p.Slot(), Owner: p.Owner(), Heir: p.Heir(), Residence: p.Residence(),
-		Epoch: at.mark.Epoch, Generation: at.mark.Generation,
-	}, nil
+	a, err := at.table.Find(key)
+	return a, at.mark, err
 }
 
 // Tables delivers the lookup table of role, as soon as there is one, and each

@@ -17,7 +17,7 @@
 //	                                    operators           that member          per verb        on demand; changes something
 //	thor.node.<node>.<role>.duplicate.<sender>
 //	                                    managers            that member          none            two processes claim it
-//	thor.node.<node>._.lookup           operators           node agents          LookupRequest   on demand, answered by a list of Found
+//	thor.node.<node>._.lookup           operators           node agents          LookupRequest   on demand, answered by a list of LookupResult
 //	thor.node.<n>.thor_database.credentials.<role>.<node>
 //	                                    that role and node  that locator         none            on demand
 //	thor.node.<n>.provisioning_server.{subscriber,changes,trust}.<role>.<node>

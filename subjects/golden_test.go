@@ -38,14 +38,14 @@ func TestWireBytes(t *testing.T) {
 		V: 1, Broker: "b1", Node: "n1", Serial: "0a", Issuer: "0b", NotAfter: at, Roles: []subjects.Role{"sip_proxy"},
 		Addresses: []netip.Addr{addr}, Bounds: map[subjects.Role]subjects.Bound{"sip_proxy": {Weight: 200, Priority: 5}},
 	}
-	found, err := json.Marshal(subjects.Found{
-		Key: "alice@example.net", Slot: 5, Owner: "n1", Heir: "n2", Residence: "n3", Epoch: 3, Generation: 17,
-		OwnerAddress: addr, HeirAddress: addr, ResidenceAddress: addr,
+	found, err := json.Marshal(subjects.LookupResult{
+		Key: "alice@example.net", Slot: 5, Owner: "n1", Heir: "n2", Previous: "n3",
+		Epoch: 3, Generation: 17, OwnerAddress: addr, HeirAddress: addr, PreviousAddress: addr,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	alone, err := json.Marshal(subjects.Found{Key: "alice@example.net", Owner: "n1"})
+	alone, err := json.Marshal(subjects.LookupResult{Key: "alice@example.net", Owner: "n1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,19 +106,18 @@ func ParseLookupRequest(b []byte) (*LookupRequest, error) {
 // maxLookupRequest is room for MaxLookupKeys of usual length, or a few long ones.
 const maxLookupRequest = 64 << 10
 
-// A Found is where one subscriber is served, as all listeners tell it.
-type Found struct {
-	Key   string `json:"key"` // as asked for
-	Slot  uint32 `json:"slot"`
-	Owner NodeID `json:"owner"`
-	Heir  NodeID `json:"heir"` // who owns the slot next; "": there is nobody else
-	// Residence is who may still hold older state; absent: the owner.
-	Residence  NodeID `json:"residence,omitempty"`
+// A LookupResult says which nodes serve one key, and from which status that was
+// computed: it is the wire form of an overlay/lookup.Assignment.
+type LookupResult struct {
+	Key        string `json:"key"` // as asked for
+	Slot       uint32 `json:"slot"`
+	Owner      NodeID `json:"owner"`
+	Heir       NodeID `json:"heir"`                // owns the slot next; "" if there is no other member
+	Previous   NodeID `json:"residence,omitempty"` // drains, and may hold older state
 	Epoch      uint64 `json:"epoch"`
 	Generation uint64 `json:"generation"`
-	// The first addresses of owner and heir, absent where they were not asked for.
-	OwnerAddress netip.Addr `json:"owner_address,omitzero"`
-	HeirAddress  netip.Addr `json:"heir_address,omitzero"`
-	// That of Residence, absent with it.
-	ResidenceAddress netip.Addr `json:"residence_address,omitzero"`
+	// The first address of each, absent where it was not asked for.
+	OwnerAddress    netip.Addr `json:"owner_address,omitzero"`
+	HeirAddress     netip.Addr `json:"heir_address,omitzero"`
+	PreviousAddress netip.Addr `json:"residence_address,omitzero"`
 }

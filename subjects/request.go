@@ -15,7 +15,7 @@ const (
 	VerbResume      = "resume"
 	VerbDuplicate   = "duplicate"   // from the manager, for a role only
 	VerbCredentials = "credentials" // of a database, from its locator
-	VerbLookup      = "lookup"      // to a node: a LookupRequest; the Reply's data is a list of Found, one for each key
+	VerbLookup      = "lookup"      // to a node: a LookupRequest; the Reply's data is a list of LookupResult, one for each key
 )
 
 // Verbs of requests about subscribers; package overlay/subscriber has the

@@ -78,8 +78,8 @@ func tablesOf(s *subjects.Status) (out []string) {
 	return out
 }
 
-func (s *session) find(role subjects.Role, keys []string) ([]subjects.Found, error) {
-	found := make([]subjects.Found, len(keys))
+func (s *session) find(role subjects.Role, keys []string) ([]subjects.LookupResult, error) {
+	found := make([]subjects.LookupResult, len(keys))
 	for i, k := range keys {
 		var err error
 		if found[i], err = s.Find(role, k); err != nil {
@@ -99,7 +99,7 @@ func explainLookup(role subjects.Role, s *subjects.Status, err error) error {
 	return fmt.Errorf("lookup %s: %w", role, err)
 }
 
-func printFound(w io.Writer, form string, found []subjects.Found) error {
+func printFound(w io.Writer, form string, found []subjects.LookupResult) error {
 	if form == "json" {
 		for i := range found { // node names, as documented; thor members has the addresses
 			found[i].OwnerAddress, found[i].HeirAddress = netip.Addr{}, netip.Addr{}
@@ -113,7 +113,7 @@ func printFound(w io.Writer, form string, found []subjects.Found) error {
 		if f.OwnerAddress.IsValid() {
 			addr = f.OwnerAddress.String()
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", subjects.Printable(f.Key, 80), f.Slot, f.Owner, addr, cmp.Or(f.Heir, "-"), cmp.Or(f.Residence, f.Owner))
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", subjects.Printable(f.Key, 80), f.Slot, f.Owner, addr, cmp.Or(f.Heir, "-"), cmp.Or(f.Previous, f.Owner))
 	}
 	return t.Flush()
 }

@@ -20,7 +20,7 @@ func (s *Server) answerBus(_ context.Context, r *overlay.Request) *subjects.Repl
 	if err != nil {
 		return refuse(subjects.ErrorBad, err.Error())
 	}
-	out := make([]subjects.Found, len(q.Keys))
+	out := make([]subjects.LookupResult, len(q.Keys))
 	for i, key := range q.Keys {
 		if out[i], err = s.cfg.Source.Find(q.Role, key); err != nil {
 			return refuse(subjects.ErrorFailed, fmt.Sprintf("%s: %s", key, reason(err)))

@@ -93,7 +93,7 @@ func numericHost(next http.Handler) http.Handler {
 	})
 }
 
-// lookupPage answers with a subjects.Found, or, to who accepts text/plain and
+// lookupPage answers with a subjects.LookupResult, or, to who accepts text/plain and
 // not JSON, with lines: the owner's address, the heir's if there is one, and, if
 // another node may have state of before, as the third line its address.
 func (s *Server) lookupPage(w http.ResponseWriter, r *http.Request) {
@@ -110,9 +110,9 @@ func (s *Server) lookupPage(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprint(w, asText(f)) // who hung up needs no answer
 }
 
-// asText is the addresses of f, each with a line end: owner, heir and residence.
+// asText is the addresses of f, each with a line end: owner, heir and previous owner.
 // The first line is not empty if any is known.
-func asText(f subjects.Found) string {
+func asText(f subjects.LookupResult) string {
 	var b strings.Builder
 	n := 0
 	for _, a := range []netip.Addr{f.OwnerAddress, f.HeirAddress} {
@@ -121,9 +121,9 @@ func asText(f subjects.Found) string {
 			n++
 		}
 	}
-	if f.ResidenceAddress.IsValid() {
+	if f.PreviousAddress.IsValid() {
 		b.WriteString(strings.Repeat("\n", 2-n))
-		fmt.Fprintln(&b, f.ResidenceAddress)
+		fmt.Fprintln(&b, f.PreviousAddress)
 	}
 	return b.String()
 }

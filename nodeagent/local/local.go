@@ -27,7 +27,7 @@ const (
 // A Source knows the network. An *overlay.Node is one.
 type Source interface {
 	View() *overlay.View
-	Find(role subjects.Role, key string) (subjects.Found, error)
+	Find(role subjects.Role, key string) (subjects.LookupResult, error)
 	Handle(role, verb string, h func(context.Context, *overlay.Request) *subjects.Reply)
 }
 

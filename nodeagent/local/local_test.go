@@ -47,18 +47,18 @@ func newNetwork(t *testing.T) *network {
 
 func (n *network) View() *overlay.View { return &overlay.View{Status: n.status} }
 
-func (n *network) Find(role subjects.Role, key string) (subjects.Found, error) {
+func (n *network) Find(role subjects.Role, key string) (subjects.LookupResult, error) {
 	if role == subjects.VoicemailServer {
-		return subjects.Found{}, overlay.ErrNoMembers
+		return subjects.LookupResult{}, overlay.ErrNoMembers
 	}
 	if role != subjects.SIPProxy {
-		return subjects.Found{}, overlay.ErrNoTable
+		return subjects.LookupResult{}, overlay.ErrNoTable
 	}
 	p, err := n.table.Find(key)
 	if err != nil {
-		return subjects.Found{}, err
+		return subjects.LookupResult{}, err
 	}
-	return subjects.Found{
+	return subjects.LookupResult{
 		Key: key, Slot: p.Slot(), Owner: p.Owner(), Heir: p.Heir(), Epoch: 3, Generation: 7,
 		OwnerAddress: n.status.Member(role, p.Owner()).Address(), HeirAddress: n.status.Member(role, p.Heir()).Address(),
 	}, nil
@@ -124,7 +124,7 @@ func TestHTTPTellsWhereASubscriberIsServed(t *testing.T) {
 
 	want, _ := n.Find(subjects.SIPProxy, "alice@example.com")
 	code, kind, body := get(t, base+"/lookup/sip_proxy/alice@example.com", "", "")
-	var f subjects.Found
+	var f subjects.LookupResult
 	if err := json.Unmarshal([]byte(body), &f); err != nil || f != want || code != 200 || kind != "application/json" {
 		t.Errorf("%d %s %s: %v", code, kind, body, err)
 	}
@@ -174,17 +174,17 @@ func TestHTTPTellsWhereASubscriberIsServed(t *testing.T) {
 	}
 }
 
-func TestScriptsFindTheResidenceInTheThirdLine(t *testing.T) {
+func TestScriptsFindThePreviousOwnerInTheThirdLine(t *testing.T) {
 	a, b, c := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("192.0.2.3")
 	for _, x := range []struct {
-		found subjects.Found
+		found subjects.LookupResult
 		want  string
 	}{
-		{subjects.Found{OwnerAddress: a, HeirAddress: b}, "192.0.2.1\n2001:db8::2\n"},
-		{subjects.Found{OwnerAddress: a, HeirAddress: b, ResidenceAddress: c}, "192.0.2.1\n2001:db8::2\n192.0.2.3\n"},
-		{subjects.Found{OwnerAddress: a, ResidenceAddress: c}, "192.0.2.1\n\n192.0.2.3\n"},
-		{subjects.Found{HeirAddress: b}, "2001:db8::2\n"}, // the owner has just gone
-		{subjects.Found{HeirAddress: b, ResidenceAddress: c}, "2001:db8::2\n\n192.0.2.3\n"},
+		{subjects.LookupResult{OwnerAddress: a, HeirAddress: b}, "192.0.2.1\n2001:db8::2\n"},
+		{subjects.LookupResult{OwnerAddress: a, HeirAddress: b, PreviousAddress: c}, "192.0.2.1\n2001:db8::2\n192.0.2.3\n"},
+		{subjects.LookupResult{OwnerAddress: a, PreviousAddress: c}, "192.0.2.1\n\n192.0.2.3\n"},
+		{subjects.LookupResult{HeirAddress: b}, "2001:db8::2\n"}, // the owner has just gone
+		{subjects.LookupResult{HeirAddress: b, PreviousAddress: c}, "2001:db8::2\n\n192.0.2.3\n"},
 	} {
 		if got := local.AsText(x.found); got != x.want {
 			t.Errorf("%+v: %q, want %q", x.found, got, x.want)
@@ -254,7 +254,7 @@ func TestLookupOverTheBus(t *testing.T) {
 	}
 	q := subjects.LookupRequest{V: 1, Role: subjects.SIPProxy, Keys: []string{"alice@example.com", "sip:bob@example.com"}}
 	p := n.bus(t.Context(), &overlay.Request{Data: q.Encode()})
-	var fs []subjects.Found
+	var fs []subjects.LookupResult
 	if err := json.Unmarshal(p.Data, &fs); err != nil || p.Code != "" || len(fs) != 2 || fs[1].Key != q.Keys[1] || fs[0].Owner == "" {
 		t.Errorf("%+v %v", p, err)
 	}

@@ -105,7 +105,7 @@ func newSite(tb testing.TB, net *brokertest.Net) *site {
 			if v := n.View(); v.Status == nil || len(v.Status.Roles[subjects.SIPProxy]) != 3 {
 				return fmt.Errorf("not in the status that %s has", n.ID())
 			}
-			if _, err := n.Lookup(subjects.SIPProxy, "a@b"); err != nil { // tables are made aside
+			if _, _, err := n.Lookup(subjects.SIPProxy, "a@b"); err != nil { // tables are made aside
 				return fmt.Errorf("%s: %w", n.ID(), err)
 			}
 		}
@@ -117,11 +117,11 @@ func newSite(tb testing.TB, net *brokertest.Net) *site {
 // owner is the cache that serves key.
 func (s *site) owner(key string) *subscribers.Cache {
 	s.tb.Helper()
-	l, err := s.server.Lookup(subjects.SIPProxy, key)
+	l, _, err := s.server.Lookup(subjects.SIPProxy, key)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	return s.caches[l.Owner]
+	return s.caches[l.Owner()]
 }
 
 func (s *site) says(key string) string {

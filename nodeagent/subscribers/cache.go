@@ -12,6 +12,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/lookup"
 	"thor/subjects"
 )
 
@@ -110,8 +111,8 @@ func (c *Cache) Run(ctx context.Context) error {
 // An Answer is what the cache says of a key.
 type Answer struct {
 	Key   string // folded
-	Place Place
-	Mark  subjects.Mark // of the status that Place is from
+	Nodes lookup.Assignment
+	Mark  subjects.Mark // of the status that Nodes is from
 	// Here tells that this node answers for the key; all below holds only then.
 	Here bool
 	// Found tells that there is such a subscriber, or alias.
@@ -147,19 +148,18 @@ func (c *Cache) get(ctx context.Context, key string, use Use) (*Answer, error) {
 	if !isKey(key) {
 		return nil, ErrBadKey
 	}
-	l, err := c.net.Lookup(c.cfg.Role, key)
+	nodes, mark, err := c.net.Lookup(c.cfg.Role, key)
 	switch {
 	case errors.Is(err, overlay.ErrBadKey):
 		return nil, ErrBadKey
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	p := Place{l.Owner, l.Heir, l.Residence}
-	a := &Answer{Key: key, use: use, Place: p, Mark: subjects.Mark{Epoch: l.Epoch, Generation: l.Generation}}
+	a := &Answer{Key: key, use: use, Nodes: nodes, Mark: mark}
 	now := time.Now()
 	c.mu.Lock()
 	e, fresh := c.shelf.get(key, now)
-	a.Here = p.answers(c.net.ID(), use) || use == ForAny && e != nil && now.Before(e.serve)
+	a.Here = use.answeredBy(c.net.ID(), nodes) || use == ForAny && e != nil && now.Before(e.serve)
 	if fresh {
 		a.fill(e)
 	}
@@ -180,7 +180,7 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 	var err error
 	for range 3 { // a question of somebody else may have been under way
 		err = c.fetch(ctx, a.Key, 0, "")
-		if errors.Is(err, errNotOurs) && a.Place.holds(c.net.ID()) { // its lookup is a moment behind ours
+		if errors.Is(err, errNotOurs) && a.Nodes.Holds(c.net.ID()) { // its lookup is a moment behind ours
 			select {
 			case <-time.After(behindTime):
 				continue
@@ -201,7 +201,7 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 			return a, nil
 		}
 	}
-	if errors.Is(err, errNotOurs) && !a.Place.serves(c.net.ID()) {
+	if errors.Is(err, errNotOurs) && !a.Nodes.Serves(c.net.ID()) {
 		a.Here = false
 		return a, nil
 	}

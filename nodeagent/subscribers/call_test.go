@@ -213,7 +213,7 @@ func TestAliases(t *testing.T) {
 	calls(t, func(t *testing.T, n *network, p1 *peer, ps map[string]*peer, a, b string) {
 		n1, n2, n3 := ps["n1"], ps["n2"], ps["n3"]
 		alias := ""
-		for i := 0; alias == "" || p1.at(alias).Owner != "n3"; i++ {
+		for i := 0; alias == "" || p1.at(alias).Owner() != "n3"; i++ {
 			alias = fmt.Sprintf("alias%d@example.net", i)
 		}
 		n.put(p1, alias, func(s *subscriber.Profile) { s.AliasOf, s.HA1 = b, "" })
@@ -232,10 +232,10 @@ func TestStrangersAndPeers(t *testing.T) {
 	calls(t, func(t *testing.T, n *network, p1 *peer, ps map[string]*peer, a, b string) {
 		n2 := ps["n2"]
 		stranger, far := "", ""
-		for i := 0; stranger == "" || p1.at(stranger).Owner != "n2"; i++ {
+		for i := 0; stranger == "" || p1.at(stranger).Owner() != "n2"; i++ {
 			stranger = fmt.Sprintf("s%d@elsewhere.example", i)
 		}
-		for i := 0; far == "" || p1.at(far).Owner != "n2"; i++ {
+		for i := 0; far == "" || p1.at(far).Owner() != "n2"; i++ {
 			far = fmt.Sprintf("f%d@far.example", i)
 		}
 		expect(t, "a stranger calls", n2.call(stranger, b), map[int]string{lineDo: "serve", lineHA1: "", lineKey: b})
@@ -263,7 +263,7 @@ func TestStrangersAndPeers(t *testing.T) {
 		expect(t, "a stranger calls meanwhile", call(stranger, b), map[int]string{lineDo: "serve", lineHA1: ""})
 		expect(t, "a subscriber meanwhile", call(b, b), map[int]string{lineDo: "serve", lineHA1: "ha1-of-" + b})
 		unknown := ""
-		for i := 0; unknown == "" || p1.at(unknown).Owner != "n2"; i++ {
+		for i := 0; unknown == "" || p1.at(unknown).Owner() != "n2"; i++ {
 			unknown = fmt.Sprintf("u%d@example.net", i)
 		}
 		expect(t, "one who may be an impostor", call(unknown, b), map[int]string{lineDo: "503"})

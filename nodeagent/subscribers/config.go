@@ -47,7 +47,7 @@ type Network interface {
 	Watch(context.Context) <-chan *overlay.View
 	Ask(ctx context.Context, subject string, data []byte) (*subjects.Reply, error)
 	Handle(role, verb string, h func(context.Context, *overlay.Request) *subjects.Reply)
-	Lookup(role subjects.Role, key string) (overlay.Location, error)
+	Lookup(role subjects.Role, key string) (lookup.Assignment, subjects.Mark, error)
 	Tables(ctx context.Context, role subjects.Role) <-chan *lookup.Table
 }
 

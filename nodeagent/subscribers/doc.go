@@ -2,7 +2,7 @@
 // those it is responsible for, so that its SIP proxy authenticates and routes
 // without a database.
 //
-// A node is responsible for a subscriber whose owner, heir or residence it is by
+// A node is responsible for a subscriber whose owner, heir or previous owner it is by
 // the lookup. It learns of a change by a notice and pulls the profile from a
 // provisioning server; what it was never told of it pulls when it is asked.
 // When the lookup changes, the node that leaves a subscriber to another tells

@@ -25,6 +25,7 @@ import (
 	"thor/nodeagent/subscribers"
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/lookup"
 	"thor/overlay/subscriber"
 	"thor/provisioning/push"
 	"thor/subjects"
@@ -361,9 +362,9 @@ func (n *network) settled(peers []*peer, proxies ...string) {
 }
 
 // at is where p's lookup serves key.
-func (p *peer) at(key string) overlay.Location {
+func (p *peer) at(key string) lookup.Assignment {
 	p.t.Helper()
-	l, err := p.node.Lookup(subjects.SIPProxy, key)
+	l, _, err := p.node.Lookup(subjects.SIPProxy, key)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -376,7 +377,7 @@ func (p *peer) keyOf(owner, heir string) string {
 	for i := range 10_000 {
 		k := fmt.Sprintf("user%d@example.net", i)
 		l := p.at(k)
-		if (owner == "" || string(l.Owner) == owner) && (heir == "" || string(l.Heir) == heir) {
+		if (owner == "" || string(l.Owner()) == owner) && (heir == "" || string(l.Heir()) == heir) {
 			return k
 		}
 	}

@@ -71,11 +71,11 @@ func (c *Cache) give(_ context.Context, r *overlay.Request) *subjects.Reply {
 	case !well(c.net.View()):
 		return no(q.Key, subjects.ErrorFailed, "this node does not know the present status")
 	}
-	l, err := c.net.Lookup(c.cfg.Role, q.Key)
+	a, _, err := c.net.Lookup(c.cfg.Role, q.Key)
 	switch {
-	case err != nil || l.Owner != asker:
+	case err != nil || a.Owner() != asker:
 		return no(q.Key, subjects.ErrorForbidden, "another node is responsible for this subscriber")
-	case l.Heir != c.net.ID() && l.Residence != c.net.ID():
+	case !a.Holds(c.net.ID()):
 		return no(q.Key, subjects.ErrorForbidden, "this node is not its heir")
 	}
 	p := c.holdsFor(q.Key)
@@ -107,11 +107,11 @@ func (c *Cache) holdsFor(key string) []byte {
 // to go by: no provisioning server answers. What the heir knows is held like what
 // may be old.
 func (c *Cache) inherit(ctx context.Context, a *Answer) {
-	heir := a.Place.Heir
+	heir := a.Nodes.Heir()
 	c.mu.Lock()
 	e := c.shelf.entries[a.Key]
 	needed := e == nil || e.before || e.absent() && e.revision == 0
-	if heir == "" || a.Place.Owner != c.net.ID() || !needed || time.Now().Before(c.sick[heir]) {
+	if heir == "" || a.Nodes.Owner() != c.net.ID() || !needed || time.Now().Before(c.sick[heir]) {
 		c.mu.Unlock()
 		return
 	}
@@ -130,7 +130,7 @@ func (c *Cache) inherit(ctx context.Context, a *Answer) {
 		return
 	}
 	c.metrics.pulls.WithLabelValues(subjects.VerbProfile, "ok").Inc()
-	mine := c.table.Load().find(a.Key).holds(c.net.ID())
+	mine := c.table.Load().find(a.Key).Holds(c.net.ID())
 	c.shelf.put(p, 0, mine, time.Now())
 	if e := c.shelf.entries[a.Key]; e != nil {
 		e.before = false // also where this node's own is newer

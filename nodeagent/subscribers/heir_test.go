@@ -39,7 +39,7 @@ func TestAfterARebootTheHeirAnswers(t *testing.T) {
 		mine, gone, others := a.keyOf("p1", "p2"), "", a.keyOf("p2", "p3")
 		n.push(prov, mine, "digest", false)
 		for i := range 200 {
-			if k := fmt.Sprintf("gone%d@example.net", i); a.at(k).Owner == "p1" {
+			if k := fmt.Sprintf("gone%d@example.net", i); a.at(k).Owner() == "p1" {
 				gone = k
 				break
 			}
@@ -52,8 +52,8 @@ func TestAfterARebootTheHeirAnswers(t *testing.T) {
 		a = n.proxy("p1") // nothing was kept
 		n.within(60*time.Second, "the node serves again", func() bool {
 			for _, p := range []*peer{a, b, c} {
-				l, err := p.node.Lookup("sip_proxy", mine)
-				if err != nil || l.Owner != "p1" || l.Heir != "p2" {
+				l, _, err := p.node.Lookup("sip_proxy", mine)
+				if err != nil || l.Owner() != "p1" || l.Heir() != "p2" {
 					return false
 				}
 			}
@@ -131,7 +131,7 @@ func TestTheHeirIsAskedAboutWhatWasKept(t *testing.T) {
 		prov.kill()
 		a = n.proxy("p1", keeps(n, k))
 		n.settled([]*peer{a, b}, "p1", "p2")
-		n.within(10*time.Second, "the node serves again", func() bool { return a.at(key).Owner == "p1" && b.at(key).Owner == "p1" })
+		n.within(10*time.Second, "the node serves again", func() bool { return a.at(key).Owner() == "p1" && b.at(key).Owner() == "p1" })
 		if got := a.ha1(key); got != "new?" {
 			t.Errorf("a change that was acknowledged meanwhile: %s", got)
 		}

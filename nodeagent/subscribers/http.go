@@ -97,9 +97,9 @@ func (c *Cache) serve(w http.ResponseWriter, r *http.Request, write func(http.Re
 			h.Set(HeaderStale, "1")
 		}
 	}
-	if a.Place.Owner != c.net.ID() {
-		h.Set(HeaderOwner, string(a.Place.Owner))
-		h.Set(HeaderAddress, c.address(a.Place.Owner))
+	if a.Nodes.Owner() != c.net.ID() {
+		h.Set(HeaderOwner, string(a.Nodes.Owner()))
+		h.Set(HeaderAddress, c.address(a.Nodes.Owner()))
 	}
 	write(w, a)
 }
@@ -128,7 +128,7 @@ func (c *Cache) writeProfile(w http.ResponseWriter, a *Answer) {
 	switch {
 	case !a.Here:
 		b, _ := json.Marshal(elsewhere{ // strings and numbers
-			Owner: a.Place.Owner, Address: c.address(a.Place.Owner), Heir: a.Place.Heir,
+			Owner: a.Nodes.Owner(), Address: c.address(a.Nodes.Owner()), Heir: a.Nodes.Heir(),
 			Epoch: a.Mark.Epoch, Generation: a.Mark.Generation,
 		})
 		w.WriteHeader(http.StatusMisdirectedRequest)
@@ -148,10 +148,10 @@ func (c *Cache) writeHA1(w http.ResponseWriter, a *Answer) {
 	case !a.Here:
 		w.WriteHeader(http.StatusMisdirectedRequest)
 		if a.use == ForRegister {
-			_, _ = fmt.Fprintf(w, "%s\n%s\n", c.address(a.Place.Owner), c.address(a.Place.Heir))
+			_, _ = fmt.Fprintf(w, "%s\n%s\n", c.address(a.Nodes.Owner()), c.address(a.Nodes.Heir()))
 			break
 		}
-		_, _ = w.Write([]byte(c.address(a.Place.Owner)))
+		_, _ = w.Write([]byte(c.address(a.Nodes.Owner())))
 	case !a.Found || a.HA1 == "":
 		if a.AliasOf != "" {
 			w.Header().Set(HeaderAliasOf, a.AliasOf)

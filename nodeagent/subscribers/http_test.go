@@ -16,10 +16,10 @@ func TestWhatScriptsAreTold(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *network) {
 		p1, ps := trio(n)
 		k, alias, odd, foreign := p1.keyOf("n1", ""), "alias-1@example.net", "", p1.keyOf("n2", "n3")
-		for i := 0; odd == "" || p1.at(odd).Owner != "n1"; i++ {
+		for i := 0; odd == "" || p1.at(odd).Owner() != "n1"; i++ {
 			odd = strings.Repeat("x", i) + "a/b?c%41@example.net"
 		}
-		for i := 0; p1.at(alias).Owner != "n1"; i++ {
+		for i := 0; p1.at(alias).Owner() != "n1"; i++ {
 			alias = strings.Repeat("a", i) + alias
 		}
 		p1.live.Push(n.store.change(k, "d1", false))

@@ -368,7 +368,7 @@ func (s *site) checkDrain(t *testing.T, p *phone, secret *secret.Key) {
 	key := func(i int) string { return fmt.Sprintf("user%d@example.net", i) }
 	of := func(node subjects.NodeID) (mine []int) {
 		for i := 10; i < 16; i++ {
-			if l, err := s.nodes[node].Lookup(subjects.SIPProxy, key(i)); err == nil && l.Owner == node {
+			if l, _, err := s.nodes[node].Lookup(subjects.SIPProxy, key(i)); err == nil && l.Owner() == node {
 				mine = append(mine, i)
 			}
 		}
@@ -392,7 +392,7 @@ func (s *site) checkDrain(t *testing.T, p *phone, secret *secret.Key) {
 	}
 	brokertest.Eventually(t, patience, "everybody knows that it drains", func() error {
 		for _, n := range s.nodes {
-			if l, err := n.Lookup(subjects.SIPProxy, key(mine[0])); err != nil || l.Owner == node || l.Residence != node {
+			if l, _, err := n.Lookup(subjects.SIPProxy, key(mine[0])); err != nil || l.Owner() == node || l.Previous() != node {
 				return fmt.Errorf("%s: %+v %w", n.ID(), l, err)
 			}
 		}
@@ -407,8 +407,8 @@ func (s *site) checkDrain(t *testing.T, p *phone, secret *secret.Key) {
 	}
 	s.messages(t, p, mine, "registered while it drains")
 	for _, i := range mine {
-		l, err := s.nodes[node].Lookup(subjects.SIPProxy, key(i))
-		if err != nil || !strings.Contains(registered(t, secret, s.nodes[l.Owner].Identity().Addresses[0].String()), key(i)) {
+		l, _, err := s.nodes[node].Lookup(subjects.SIPProxy, key(i))
+		if err != nil || !strings.Contains(registered(t, secret, s.nodes[l.Owner()].Identity().Addresses[0].String()), key(i)) {
 			t.Errorf("%s registered while %s drains, and is not at its owner: %+v %v", key(i), node, l, err)
 		}
 	}

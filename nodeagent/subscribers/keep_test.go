@@ -72,8 +72,8 @@ func TestARestartKeepsTheProfiles(t *testing.T) {
 			prov.kill()
 			a = n.proxy("p1", keeps(n, k))
 			n.within(30*time.Second, "the node serves again", func() bool {
-				l, err := a.node.Lookup("sip_proxy", keys[0])
-				return err == nil && l.Owner == "p1" && !strings.HasPrefix(a.ha1(keys[0]), "503")
+				l, _, err := a.node.Lookup("sip_proxy", keys[0])
+				return err == nil && l.Owner() == "p1" && !strings.HasPrefix(a.ha1(keys[0]), "503")
 			})
 			for i, key := range keys {
 				want := fmt.Sprintf("first%d?", i)
@@ -111,8 +111,8 @@ func TestAfterARestartProvisioningIsAsked(t *testing.T) {
 		a = n.proxy("p1", keeps(n, k))
 		n.settled([]*peer{prov, a}, "p1")
 		n.within(30*time.Second, "the node serves again", func() bool {
-			l, err := a.node.Lookup("sip_proxy", "alice@example.net")
-			return err == nil && l.Owner == "p1"
+			l, _, err := a.node.Lookup("sip_proxy", "alice@example.net")
+			return err == nil && l.Owner() == "p1"
 		})
 		if got := a.ha1("alice@example.net"); got != "new" {
 			t.Errorf("alice: %s", got)

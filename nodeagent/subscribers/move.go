@@ -1,8 +1,10 @@
 package subscribers
 
 import (
+	"slices"
 	"time"
 
+	"thor/overlay/lookup"
 	"thor/subjects"
 )
 
@@ -17,7 +19,7 @@ func (s *shelf) move(old, next *table, keys []string, now time.Time) map[subject
 			continue
 		}
 		from, to := old.find(k), next.find(k)
-		if from == to {
+		if from.Same(to) {
 			continue
 		}
 		s.moveEntry(e, from, to, now)
@@ -33,25 +35,25 @@ func (s *shelf) move(old, next *table, keys []string, now time.Time) map[subject
 
 // moveEntry notes whose e is now. What this node was not told of for a while may
 // be old.
-func (s *shelf) moveEntry(e *entry, from, to Place, now time.Time) {
-	mine := to.holds(s.self)
-	if mine && (!from.holds(s.self) || !e.lost.IsZero()) {
+func (s *shelf) moveEntry(e *entry, from, to lookup.Assignment, now time.Time) {
+	mine := to.Holds(s.self)
+	if mine && (!from.Holds(s.self) || !e.lost.IsZero()) {
 		s.suspect(e.key)
 	}
 	s.own(e, mine, now)
 	switch {
-	case to.serves(s.self):
+	case to.Serves(s.self):
 		e.serve = time.Time{}
-	case from.serves(s.self):
+	case from.Serves(s.self):
 		e.serve = now.Add(bridge)
 	}
 }
 
 // giver is who tells the newcomers: the owner before, or else the heir, or who
 // else held it, whichever is still there.
-func giver(next *table, from Place) subjects.NodeID {
-	for _, n := range []subjects.NodeID{from.Owner, from.Heir, from.Residence} {
-		if n != "" && next.members[n] {
+func giver(next *table, from lookup.Assignment) subjects.NodeID {
+	for _, n := range from.Holders() {
+		if next.members[n] {
 			return n
 		}
 	}
@@ -59,11 +61,6 @@ func giver(next *table, from Place) subjects.NodeID {
 }
 
 // newcomers are those that hold a key at to and not at from.
-func newcomers(from, to Place) (out []subjects.NodeID) {
-	for i, n := range [...]subjects.NodeID{to.Owner, to.Heir, to.Residence} {
-		if n != "" && !from.holds(n) && (i < 2 || n != to.Owner && n != to.Heir) {
-			out = append(out, n)
-		}
-	}
-	return out
+func newcomers(from, to lookup.Assignment) []subjects.NodeID {
+	return slices.DeleteFunc(to.Holders(), from.Holds)
 }

@@ -69,7 +69,7 @@ func TestMissesAreReadThroughAndUnknownNamesRemembered(t *testing.T) {
 		p1, ps := trio(n)
 		k, none := p1.keyOf("n1", "n2"), "a"
 		n.store.change(k, "x", false) // and nobody pushes
-		for p1.at(none+"@example.net").Owner != "n1" {
+		for p1.at(none+"@example.net").Owner() != "n1" {
 			none += "a"
 		}
 		none += "@example.net"
@@ -196,7 +196,7 @@ func TestANodeThatHangsHoldsUpNobodyElse(t *testing.T) {
 			n.store.mu.Lock()
 			defer n.store.mu.Unlock()
 			for k := range n.store.pending {
-				if l := p1.at(k); l.Owner != "n3" && l.Heir != "n3" {
+				if l := p1.at(k); l.Owner() != "n3" && l.Heir() != "n3" {
 					waiting++
 				}
 			}
@@ -261,7 +261,7 @@ func TestTwoServersRepeatEachOthersPushesHarmlessly(t *testing.T) {
 		n.within(5*time.Second, "all is acknowledged", func() bool { return n.store.waiting() == 0 })
 		for i := 180; i < 200; i++ {
 			k := fmt.Sprintf("user%d@example.net", i%20)
-			if got, want := ps[string(p1.at(k).Owner)].ha1(k), fmt.Sprintf("v%d", i); got != want {
+			if got, want := ps[string(p1.at(k).Owner())].ha1(k), fmt.Sprintf("v%d", i); got != want {
 				t.Errorf("%s is %s, not %s", k, got, want)
 			}
 		}
@@ -407,8 +407,8 @@ func TestHandOverWhenProxiesComeAndGo(t *testing.T) {
 			defer n.store.setDown(false)
 			for _, k := range ks {
 				l := p1.at(k)
-				if got := ps[string(l.Owner)].ha1(k); got != "v" {
-					t.Fatalf("%s: the owner %s of %s says %s", what, l.Owner, k, got)
+				if got := ps[string(l.Owner())].ha1(k); got != "v" {
+					t.Fatalf("%s: the owner %s of %s says %s", what, l.Owner(), k, got)
 				}
 			}
 		}
@@ -417,11 +417,11 @@ func TestHandOverWhenProxiesComeAndGo(t *testing.T) {
 		n.settled(all, "n1", "n2", "n3", "n4")
 		moved := ""
 		for _, k := range ks {
-			if p1.at(k).Owner == "n4" {
+			if p1.at(k).Owner() == "n4" {
 				moved = k
 			}
 		}
-		old := string(p1.at(moved).Heir) // the joiner's heir is who owned it before
+		old := string(p1.at(moved).Heir()) // the joiner's heir is who owned it before
 		if got := ps[old].ha1(moved); got != "v" {
 			t.Errorf("the owner before says %s right after", got)
 		}
@@ -430,7 +430,7 @@ func TestHandOverWhenProxiesComeAndGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		if l := p1.at(moved); l.Owner == "n4" || l.Residence != "n4" {
+		if l := p1.at(moved); l.Owner() == "n4" || l.Previous() != "n4" {
 			t.Fatalf("%+v", l)
 		}
 		if got := ps["n4"].ha1(moved); got != "v" {
@@ -438,10 +438,10 @@ func TestHandOverWhenProxiesComeAndGo(t *testing.T) {
 		}
 		for _, p := range []string{"n1", "n2", "n3", "n4"} {
 			l := p1.at(moved)
-			owner, heir := ps[string(l.Owner)].node.Identity().Addresses[1].String(), ps[string(l.Heir)].node.Identity().Addresses[1].String()
+			owner, heir := ps[string(l.Owner())].node.Identity().Addresses[1].String(), ps[string(l.Heir())].node.Identity().Addresses[1].String()
 			register, any := ps[p].get("/subscriber/"+moved+"/ha1?for=register"), ps[p].get("/subscriber/"+moved+"/ha1")
 			switch p {
-			case string(l.Owner):
+			case string(l.Owner()):
 				if register.Body.String() != "v" || register.Header().Get(subscribers.HeaderOwner) != "" {
 					t.Errorf("the owner says %d %v to who registers", register.Code, register.Header())
 				}
@@ -449,11 +449,11 @@ func TestHandOverWhenProxiesComeAndGo(t *testing.T) {
 				if register.Code != 421 || register.Body.String() != owner+"\n"+heir+"\n" {
 					t.Errorf("%s says %d %q to who registers", p, register.Code, register.Body)
 				}
-				if any.Header().Get(subscribers.HeaderOwner) != string(l.Owner) || any.Header().Get(subscribers.HeaderAddress) != owner {
+				if any.Header().Get(subscribers.HeaderOwner) != string(l.Owner()) || any.Header().Get(subscribers.HeaderAddress) != owner {
 					t.Errorf("%s does not name the owner: %d %v", p, any.Code, any.Header())
 				}
 			}
-			if got := ps[p].get("/subscriber/" + moved + "/ha1?for=heir"); p != "n4" && (got.Code == 200) != (p == string(l.Owner) || p == string(l.Heir)) {
+			if got := ps[p].get("/subscriber/" + moved + "/ha1?for=heir"); p != "n4" && (got.Code == 200) != (p == string(l.Owner()) || p == string(l.Heir())) {
 				t.Errorf("%s, asked as an heir: %d", p, got.Code)
 			}
 		}
@@ -497,7 +497,7 @@ func TestTheLastPushesAreDelivered(t *testing.T) {
 			t.Errorf("%d pushes were not acknowledged", left)
 		}
 		for _, k := range ks {
-			if got := ps[string(ps["n1"].at(k).Owner)].ha1(k); got != "new" {
+			if got := ps[string(ps["n1"].at(k).Owner())].ha1(k); got != "new" {
 				t.Errorf("%s: the owner says %s", k, got)
 			}
 		}

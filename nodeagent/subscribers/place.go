@@ -7,19 +7,6 @@ import (
 	"thor/subjects"
 )
 
-// A Place is where a key is served. The zero value is nowhere.
-type Place struct {
-	Owner     subjects.NodeID
-	Heir      subjects.NodeID // owns it once the owner has left; may be ""
-	Residence subjects.NodeID // may have state of before: the owner, or a node that drains
-}
-
-// holds reports whether n keeps the profile.
-func (p Place) holds(n subjects.NodeID) bool { return p.Owner == n || p.Heir == n || p.Residence == n }
-
-// serves reports whether n answers for the key.
-func (p Place) serves(n subjects.NodeID) bool { return p.Owner == n || p.Residence == n }
-
 // A Use is what an answer is for: it decides which nodes give one.
 type Use string
 
@@ -30,15 +17,15 @@ const (
 	ForHeir     Use = "heir"     // the heir too: the owner does not answer
 )
 
-// answers reports whether n answers for the key, for a use.
-func (p Place) answers(n subjects.NodeID, use Use) bool {
-	switch use {
+// answeredBy reports whether n answers for a key of a.
+func (u Use) answeredBy(n subjects.NodeID, a lookup.Assignment) bool {
+	switch u {
 	case ForRegister:
-		return p.Owner == n
+		return a.Owner() == n
 	case ForHeir:
-		return p.holds(n)
+		return a.Holds(n)
 	}
-	return p.serves(n)
+	return a.Serves(n)
 }
 
 // A table is the lookup, and who is there at all, of one network status.
@@ -47,16 +34,14 @@ type table struct {
 	members map[subjects.NodeID]bool // draining ones included
 }
 
-// find is where key is served; nowhere for a nil table, no key or no members.
-func (t *table) find(key string) Place {
+// find is the assignment of key; for a nil table, no key or no members it names
+// no node.
+func (t *table) find(key string) lookup.Assignment {
 	if t == nil {
-		return Place{}
+		return lookup.Assignment{}
 	}
-	p, err := t.lookup.Find(key)
-	if err != nil {
-		return Place{}
-	}
-	return Place{p.Owner(), p.Heir(), p.Residence()}
+	a, _ := t.lookup.Find(key)
+	return a
 }
 
 // Fold is the form of a key that provisioning uses, and that is to be looked up:

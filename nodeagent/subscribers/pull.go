@@ -65,7 +65,7 @@ func (c *Cache) fly(f *flight, key string, least, asked uint64, prefer subjects.
 	defer c.mu.Unlock()
 	if err == nil {
 		// Under the lock: whoever changes the table moves afterwards what was put before.
-		mine := c.table.Load().find(key).holds(c.net.ID())
+		mine := c.table.Load().find(key).Holds(c.net.ID())
 		c.shelf.put(p, asked, mine, time.Now())
 	}
 	f.err = err

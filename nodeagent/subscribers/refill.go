@@ -81,7 +81,7 @@ func (c *Cache) refillSome(ctx context.Context) time.Duration {
 	var g sync.WaitGroup
 	failed := make([]bool, len(some))
 	for i, w := range some {
-		if !c.table.Load().find(w.key).holds(c.net.ID()) {
+		if !c.table.Load().find(w.key).Holds(c.net.ID()) {
 			failed[i] = true // the giver may know of a newer table than this node
 			continue
 		}

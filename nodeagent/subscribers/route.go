@@ -87,7 +87,7 @@ func (c *Cache) registration(ctx context.Context, q request) (*step, error) {
 		s.retry = true
 		return s.refused(errMoves), nil
 	case !a.Here:
-		s.do, s.next, s.hop = doPass, c.addresses(a.Place.Owner, a.Place.Heir), hop{stage: stageRegister, origin: q.source}
+		s.do, s.next, s.hop = doPass, c.addresses(a.Nodes.Owner(), a.Nodes.Heir()), hop{stage: stageRegister, origin: q.source}
 		return s, nil
 	case !a.Found || a.AliasOf != "":
 		return s.refused(errNotFound), nil
@@ -170,7 +170,7 @@ func (c *Cache) caller(ctx context.Context, s *step, q request, h hop) (*step, e
 			s.retry = true
 			return s.refused(errMoves), nil
 		case !a.Here:
-			s.do, s.next = doPass, c.addresses(a.Place.Owner, a.Place.Heir)
+			s.do, s.next = doPass, c.addresses(a.Nodes.Owner(), a.Nodes.Heir())
 			s.hop = hop{stage: stageCaller, account: account, origin: h.origin}
 			return s, nil
 		case !a.Found:
@@ -235,7 +235,7 @@ func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, e
 			s.retry = true
 			return s.refused(errMoves), nil
 		case !a.Here:
-			s.do, s.next = doPass, c.addresses(a.Place.Owner, a.Place.Heir)
+			s.do, s.next = doPass, c.addresses(a.Nodes.Owner(), a.Nodes.Heir())
 			s.hop = hop{stage: stageCallee, caller: h.caller, known: h.known, diverts: h.diverts}
 			return s, nil
 		case !a.Found:
@@ -282,13 +282,13 @@ func (c *Cache) called(s *step, q request, h hop, a *Answer) (*step, error) {
 		s.diverts = nil
 	}
 	s.do, s.timeout = doServe, p.Timeout
-	owner := a.Place.Owner
+	owner := a.Nodes.Owner()
 	if h.heir {
 		owner = ""
 	}
 	self := c.net.ID()
-	s.next = c.addresses(slices.DeleteFunc([]subjects.NodeID{owner, a.Place.Residence, a.Place.Heir}, func(n subjects.NodeID) bool {
-		return n == self || h.heir && n == a.Place.Owner
+	s.next = c.addresses(slices.DeleteFunc([]subjects.NodeID{owner, a.Nodes.Previous(), a.Nodes.Heir()}, func(n subjects.NodeID) bool {
+		return n == self || h.heir && n == a.Nodes.Owner()
 	})...)
 	s.hop = hop{stage: stageFind}
 	return s, nil

@@ -201,13 +201,13 @@ func TestShelfKeepsItsBooks(t *testing.T) {
 		case 1:
 			s.sweep(now)
 		case 2:
-			s.put(gone(k, uint64(rand.IntN(3))), s.seq, at.find(k).holds("n1"), now)
+			s.put(gone(k, uint64(rand.IntN(3))), s.seq, at.find(k).Holds("n1"), now)
 		case 3:
 			s.suspect(k)
 		case 4:
 			s.get(k, now)
 		default:
-			s.put(profile(k, uint64(rand.IntN(9))), s.seq, at.find(k).holds("n1"), now)
+			s.put(profile(k, uint64(rand.IntN(9))), s.seq, at.find(k).Holds("n1"), now)
 		}
 		n := 0
 		for _, l := range []*list{&s.profiles, &s.absences} {
@@ -244,7 +244,7 @@ func walk(t *testing.T, old, next *table, ks []string) (told map[string][]subjec
 		}
 		s := newShelf(n, len(ks), time.Minute, time.Second)
 		for _, k := range ks {
-			if old.find(k).holds(n) {
+			if old.find(k).Holds(n) {
 				s.put(profile(k, 1), s.seq, true, t0)
 			}
 		}
@@ -274,8 +274,8 @@ func TestAChangeTellsEveryNewcomerOnce(t *testing.T) {
 			for _, k := range ks {
 				from, to := c.old.find(k), c.next.find(k)
 				want := make(map[subjects.NodeID]bool)
-				for _, n := range []subjects.NodeID{to.Owner, to.Heir, to.Residence} {
-					if n != "" && !from.holds(n) {
+				for _, n := range to.Holders() {
+					if !from.Holds(n) {
 						want[n] = true
 					}
 				}
@@ -308,17 +308,17 @@ func TestTheOwnerBeforeAnswersForAWhile(t *testing.T) {
 		if e == nil {
 			t.Fatalf("%s is forgotten too early", k)
 		}
-		if want := from.Owner == "n1" && to.Owner != "n1"; t0.Add(bridge-1).Before(e.serve) != want || t0.Add(bridge).Before(e.serve) {
+		if want := from.Owner() == "n1" && to.Owner() != "n1"; t0.Add(bridge-1).Before(e.serve) != want || t0.Add(bridge).Before(e.serve) {
 			t.Fatalf("%s from %v to %v: answered for others %v", k, from, to, !want)
 		}
-		if fresh != to.holds("n1") {
+		if fresh != to.Holds("n1") {
 			t.Fatalf("%s from %v to %v: believed %v", k, from, to, fresh)
 		}
 		before++
 	}
 	s.sweep(t0.Add(time.Minute))
 	for _, k := range ks {
-		if is := s.entries[k] != nil; is != next.find(k).holds("n1") {
+		if is := s.entries[k] != nil; is != next.find(k).Holds("n1") {
 			t.Fatalf("%s at %v: held %v", k, next.find(k), is)
 		} else if is {
 			after++
@@ -346,7 +346,7 @@ func TestWhatWasAnothersMeanwhileIsInDoubt(t *testing.T) {
 	doubted := 0
 	for _, k := range keys(1000) {
 		_, fresh := s.get(k, t0.Add(time.Second))
-		if fresh != five.find(k).holds("n1") {
+		if fresh != five.find(k).Holds("n1") {
 			t.Fatalf("%s: believed %v", k, fresh)
 		}
 		if !fresh {

@@ -37,7 +37,7 @@ func BenchmarkLookup(b *testing.B) {
 		for _, c := range []struct {
 			name string
 			keys []string
-			find func(string) (lookup.Place, error)
+			find func(string) (lookup.Assignment, error)
 		}{{"normalised", ks, tab.FindRaw}, {"find", ks, tab.Find}, {"uri", us, tab.Find}} {
 			b.Run(fmt.Sprintf("%s-%d", c.name, n), func(b *testing.B) {
 				b.ReportAllocs()

@@ -17,8 +17,8 @@ func Log2Table() [4097]uint64 { return log2Table }
 func Indices(t *Table, n int) (owners, heirs []int) {
 	for s := range n {
 		o, h := none, none
-		if t.place.pairs != nil {
-			o, h = split(t.place.pairs[s])
+		if t.active.pairs != nil {
+			o, h = split(t.active.pairs[s])
 		}
 		owners, heirs = append(owners, o), append(heirs, h)
 	}
@@ -33,8 +33,8 @@ func DrawsOrder(xa, wa uint64, ia int, xb, wb uint64, ib int) bool {
 
 // Owners are the owner indices of all slots.
 func Owners(t *Table) []uint32 {
-	out := make([]uint32, len(t.place.pairs))
-	for s, p := range t.place.pairs {
+	out := make([]uint32, len(t.active.pairs))
+	for s, p := range t.active.pairs {
 		out[s] = p & 0xffff
 	}
 	return out

@@ -70,7 +70,7 @@ func lookupFigures(t *testing.T, out *strings.Builder) {
 		}
 		return float64(cpuTime(t)-began) / each
 	}
-	found := func(f func(string) (lookup.Place, error), ks []string) func(int) {
+	found := func(f func(string) (lookup.Assignment, error), ks []string) func(int) {
 		return func(i int) {
 			p, err := f(ks[i&1023])
 			if err != nil {

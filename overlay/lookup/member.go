@@ -21,7 +21,7 @@ type Member struct {
 	// Weight is its share of the slots, 0 to 65535 (usual: 100). Only ratios
 	// count. 0: it gets none.
 	Weight int
-	// Draining members get no slots either, but keep being the residence of what
+	// Draining members get no slots either, but stay the previous owner of what
 	// was theirs, by their weight.
 	Draining bool
 }

@@ -1,6 +1,7 @@
 package lookup_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -70,7 +71,7 @@ func TestOnlyTheMemberThatChangesGainsOrLoses(t *testing.T) {
 			checkMoves(t, tab, now, who, serving(ms, who), serving(next, who))
 			if i%h.verify == 0 {
 				fresh := table(t, h.bits, next)
-				if fresh.Digest() != now.Digest() || !sameResidences(fresh, now) {
+				if fresh.Digest() != now.Digest() || !sameAssignments(fresh, now) {
 					t.Fatalf("step %d: %s updated, %s built anew", i, now.Digest(), fresh.Digest())
 				}
 			}
@@ -105,20 +106,20 @@ func checkMoves(t *testing.T, old, now *lookup.Table, who subjects.NodeID, befor
 	}
 }
 
-func sameResidences(a, b *lookup.Table) bool {
+func sameAssignments(a, b *lookup.Table) bool {
 	for s := range uint32(1) << a.Bits() {
 		p, err1 := a.At(s)
 		q, err2 := b.At(s)
-		if placeOf(p) != placeOf(q) || !errors.Is(err1, err2) {
+		if namesOf(p) != namesOf(q) || !errors.Is(err1, err2) {
 			return false
 		}
 	}
 	return true
 }
 
-// A residence differs from the owner only where it drains, and is the owner that
+// A slot has a previous owner only where that one drains, and it is the owner that
 // the slot had before.
-func TestResidenceIsTheOwnerAsIfNobodyDrained(t *testing.T) {
+func TestPreviousOwnerIsTheOwnerAsIfNoneDrained(t *testing.T) {
 	ms := setA(30)
 	plain := table(t, 12, ms)
 	for _, i := range []int{3, 7, 8} {
@@ -129,18 +130,23 @@ func TestResidenceIsTheOwnerAsIfNobodyDrained(t *testing.T) {
 	for s := range uint32(1) << 12 {
 		p, _ := tab.At(s)
 		b, _ := plain.At(s)
-		if p.Residence() != b.Owner() {
-			t.Fatalf("slot %d: residence %s, was %s", s, p.Residence(), b.Owner())
+		if cmp.Or(p.Previous(), p.Owner()) != b.Owner() {
+			t.Fatalf("slot %d: %+v, the owner was %s", s, namesOf(p), b.Owner())
 		}
-		if p.Residence() != p.Owner() {
+		switch p.Previous() {
+		case "":
+			continue
+		case "n0003", "n0007", "n0008":
 			differ++
-			if r := p.Residence(); r != "n0003" && r != "n0007" && r != "n0008" {
-				t.Fatalf("slot %d: residence %s does not drain", s, r)
-			}
+		default:
+			t.Fatalf("slot %d: previous owner %s does not drain", s, p.Previous())
+		}
+		if hs := p.Holders(); p.Holds("") || len(hs) != 3 || !p.Serves(hs[0]) || p.Serves(hs[1]) || !p.Holds(hs[1]) || !p.Serves(hs[2]) || p.Same(b) {
+			t.Fatalf("slot %d: held by %v", s, hs)
 		}
 	}
 	if differ == 0 {
-		t.Error("nobody drains")
+		t.Error("no slot has a previous owner")
 	}
 }
 
@@ -170,7 +176,7 @@ func TestEmptyAndImpossibleTables(t *testing.T) {
 	drained := []lookup.Member{{Node: "a", Weight: 100, Draining: true}, {Node: "b"}}
 	for _, ms := range [][]lookup.Member{nil, drained} {
 		tab := table(t, 18, ms)
-		if p, err := tab.Find("alice@example.com"); !errors.Is(err, lookup.ErrNoMembers) || p != (lookup.Place{}) {
+		if p, err := tab.Find("alice@example.com"); !errors.Is(err, lookup.ErrNoMembers) || p != (lookup.Assignment{}) {
 			t.Errorf("%v: %+v %v", ms, p, err)
 		}
 		if _, err := tab.FindRaw("x"); !errors.Is(err, lookup.ErrNoMembers) {

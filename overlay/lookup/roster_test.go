@@ -20,7 +20,7 @@ func TestRosterIsTheTableOfOneSlot(t *testing.T) {
 			p, err := tab.At(s)
 			o, h, rerr := r.At(s)
 			if err != nil || rerr != nil || p.Owner() != o || p.Heir() != h {
-				t.Fatalf("%d members, slot %d: %+v, want %s %s", len(ms), s, placeOf(p), o, h)
+				t.Fatalf("%d members, slot %d: %+v, want %s %s", len(ms), s, namesOf(p), o, h)
 			}
 		}
 		if n := testing.AllocsPerRun(10, func() { _, _, _ = r.At(7) }); n != 0 {

@@ -23,51 +23,14 @@ const (
 // ErrNoMembers says that nobody takes new work in the role.
 var ErrNoMembers = errors.New("lookup: no members")
 
-// A Table is the lookup of one role: owner, heir and residence of every slot. It
-// is immutable and safe for concurrent use. One of 2^18 slots weighs 1 MiB, two
-// while a member drains.
+// A Table is the lookup of one role: the assignment of every slot. It is
+// immutable and safe for concurrent use. One of 2^18 slots weighs 1 MiB, two while
+// a member drains.
 type Table struct {
 	bits   int
-	place  *grid // who serves new work
-	stay   *grid // the same with the draining members; place itself when there are none
+	active *grid // of the members that take new work
+	all    *grid // of these and the draining ones; active itself when none drains
 	digest uint64
-}
-
-// A Place is one slot of a Table, and who serves it. It is a small value that
-// keeps its table alive; the zero value is nowhere.
-type Place struct {
-	table *Table
-	slot  uint32
-	pair  uint32
-}
-
-// Slot is the number of the slot.
-func (p Place) Slot() uint32 { return p.slot }
-
-// Owner is who serves the slot; "" only for the zero value.
-func (p Place) Owner() subjects.NodeID {
-	if p.table == nil {
-		return ""
-	}
-	return p.table.place.members[p.pair&0xffff].node
-}
-
-// Heir is who owns the slot once the owner has left; "" if there is nobody else.
-func (p Place) Heir() subjects.NodeID {
-	if p.table == nil || p.pair>>16 == none {
-		return ""
-	}
-	return p.table.place.members[p.pair>>16].node
-}
-
-// Residence is who may hold state that was made before: the owner, or a draining
-// node to which the slot belonged.
-func (p Place) Residence() subjects.NodeID {
-	if p.table == nil || p.table.stay == p.table.place {
-		return p.Owner()
-	}
-	owner, _ := split(p.table.stay.pairs[p.slot])
-	return p.table.stay.members[owner].node
 }
 
 // New makes the table of members, in any order, with 2^bits slots. At 2^18 it
@@ -78,14 +41,14 @@ func New(bits int, members []Member) (*Table, error) {
 	if bits < MinBits || bits > MaxBits {
 		return nil, fmt.Errorf("lookup: %d bits of slots are not %d to %d", bits, MinBits, MaxBits)
 	}
-	place, stay, err := bothCandidates(members)
+	active, all, err := bothCandidates(members)
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{bits: bits, place: newGrid(place, 1<<bits)}
-	t.stay = t.place
-	if stay != nil {
-		t.stay = t.place.update(stay, 1<<bits)
+	t := &Table{bits: bits, active: newGrid(active, 1<<bits)}
+	t.all = t.active
+	if all != nil {
+		t.all = t.active.update(all, 1<<bits)
 	}
 	t.digest = t.sum()
 	return t, nil
@@ -95,21 +58,21 @@ func New(bits int, members []Member) (*Table, error) {
 // same. One join or leave takes about 3 ms at 2^18. It returns t itself
 // if nothing differs.
 func (t *Table) Update(members []Member) (*Table, error) {
-	place, stay, err := bothCandidates(members)
+	active, all, err := bothCandidates(members)
 	if err != nil {
 		return nil, err
 	}
 	slots := 1 << t.bits
 	n := &Table{bits: t.bits, digest: t.digest}
-	n.place = t.nearest(place).update(place, slots)
-	n.stay = n.place
-	if stay != nil {
-		n.stay = t.nearest(stay).update(stay, slots)
+	n.active = t.nearest(active).update(active, slots)
+	n.all = n.active
+	if all != nil {
+		n.all = t.nearest(all).update(all, slots)
 	}
-	if n.place == t.place && n.stay == t.stay {
+	if n.active == t.active && n.all == t.all {
 		return t, nil
 	}
-	if n.place != t.place {
+	if n.active != t.active {
 		n.digest = n.sum()
 	}
 	return n, nil
@@ -117,43 +80,43 @@ func (t *Table) Update(members []Member) (*Table, error) {
 
 // bothCandidates are those for new work, and those that hold state if they are
 // others, nil if not.
-func bothCandidates(ms []Member) (place, stay []candidate, err error) {
-	if place, err = candidates(ms, false); err != nil {
+func bothCandidates(ms []Member) (active, all []candidate, err error) {
+	if active, err = candidates(ms, false); err != nil {
 		return nil, nil, err
 	}
-	if stay, err = candidates(ms, true); err != nil || len(stay) == len(place) {
-		return place, nil, err
+	if all, err = candidates(ms, true); err != nil || len(all) == len(active) {
+		return active, nil, err
 	}
-	return place, stay, nil
+	return active, all, nil
 }
 
 // nearest is the grid of t from which that of members is made with least work: a
 // member that begins to drain leaves the one and the other stays.
 func (t *Table) nearest(members []candidate) *grid {
-	if t.stay == t.place {
-		return t.place
+	if t.all == t.active {
+		return t.active
 	}
-	a, b := compare(t.place.members, members), compare(t.stay.members, members)
+	a, b := compare(t.active.members, members), compare(t.all.members, members)
 	if b.falling+len(b.rising) < a.falling+len(a.rising) {
-		return t.stay
+		return t.all
 	}
-	return t.place
+	return t.active
 }
 
 // Bits is log2 of the number of slots.
 func (t *Table) Bits() int { return t.bits }
 
 // Len is the number of members that have slots or could have.
-func (t *Table) Len() int { return len(t.place.members) }
+func (t *Table) Len() int { return len(t.active.members) }
 
-// Draining reports whether the residence of a slot may not be its owner.
-func (t *Table) Draining() bool { return t.stay != t.place }
+// Draining reports whether a slot may have a previous owner.
+func (t *Table) Draining() bool { return t.all != t.active }
 
 // Members are the members that have slots or could have, by name, each with its
 // weight.
 func (t *Table) Members() []Member {
-	out := make([]Member, len(t.place.members))
-	for i, c := range t.place.members {
+	out := make([]Member, len(t.active.members))
+	for i, c := range t.active.members {
 		out[i] = Member{Node: c.node, Weight: int(c.weight)}
 	}
 	return out
@@ -161,19 +124,22 @@ func (t *Table) Members() []Member {
 
 // Same reports whether members lead to this very table.
 func (t *Table) Same(members []Member) bool {
-	place, stay, err := bothCandidates(members)
-	if err != nil || !slices.Equal(place, t.place.members) {
+	active, all, err := bothCandidates(members)
+	if err != nil || !slices.Equal(active, t.active.members) {
 		return false
 	}
-	return stay == nil && t.stay == t.place || stay != nil && slices.Equal(stay, t.stay.members)
+	return all == nil && t.all == t.active || all != nil && slices.Equal(all, t.all.members)
 }
 
-// Find is the place of a subscriber: "user@domain" or a SIP URI. The error is
-// ErrBadKey or ErrNoMembers. It allocates nothing.
-func (t *Table) Find(key string) (Place, error) {
+// Find is the assignment of a subscriber: "user@domain" or a SIP URI. The error
+// is ErrBadKey or ErrNoMembers, as for a nil Table. It allocates nothing.
+func (t *Table) Find(key string) (Assignment, error) {
+	if t == nil {
+		return Assignment{}, ErrNoMembers
+	}
 	h, ok := hashKey(key)
 	if !ok {
-		return Place{}, ErrBadKey
+		return Assignment{}, ErrBadKey
 	}
 	return t.at(h)
 }
@@ -181,9 +147,9 @@ func (t *Table) Find(key string) (Place, error) {
 // FindRaw is Find for a key that is normalised already, or that is no subscriber
 // at all, such as a Call-ID: its bytes are hashed as they are. A role uses
 // either Find or FindRaw for its keys, not both. The error is ErrNoMembers.
-func (t *Table) FindRaw(key string) (Place, error) { return t.at(Hash(key)) }
+func (t *Table) FindRaw(key string) (Assignment, error) { return t.at(Hash(key)) }
 
-func (t *Table) at(hash uint64) (Place, error) { return t.At(uint32(hash >> (64 - t.bits))) }
+func (t *Table) at(hash uint64) (Assignment, error) { return t.At(uint32(hash >> (64 - t.bits))) }
 
 // Slot is the slot of a subscriber; the error is ErrBadKey.
 func (t *Table) Slot(key string) (uint32, error) { return Slot(t.bits, key) }
@@ -197,13 +163,13 @@ func Slot(bits int, key string) (uint32, error) {
 	return uint32(h >> (64 - bits)), nil
 }
 
-// At is the place of a slot. The error is ErrNoMembers. Slots beyond the last
-// one are a mistake of the caller and panic.
-func (t *Table) At(slot uint32) (Place, error) {
-	if len(t.place.pairs) == 0 {
-		return Place{}, ErrNoMembers
+// At is the assignment of a slot. The error is ErrNoMembers. Slots beyond the
+// last one are a mistake of the caller and panic.
+func (t *Table) At(slot uint32) (Assignment, error) {
+	if len(t.active.pairs) == 0 {
+		return Assignment{}, ErrNoMembers
 	}
-	return Place{t, slot, t.place.pairs[slot]}, nil
+	return Assignment{t, slot, t.active.pairs[slot]}, nil
 }
 
 // A Move is a slot that changed its owner. From or To is "" where there is none.
@@ -216,7 +182,7 @@ type Move struct {
 // tables have equally many slots.
 func (t *Table) Moves(next *Table) iter.Seq[Move] {
 	return func(yield func(Move) bool) {
-		if t.place == next.place {
+		if t.active == next.active {
 			return
 		}
 		for s := range uint32(1) << t.bits {
@@ -229,11 +195,11 @@ func (t *Table) Moves(next *Table) iter.Seq[Move] {
 }
 
 func (t *Table) owner(slot uint32) subjects.NodeID {
-	if len(t.place.pairs) == 0 {
+	if len(t.active.pairs) == 0 {
 		return ""
 	}
-	o, _ := split(t.place.pairs[slot])
-	return t.place.members[o].node
+	o, _ := split(t.active.pairs[slot])
+	return t.active.members[o].node
 }
 
 // Digest names the table, as 16 hex digits: equal members, weights and bits give
@@ -246,15 +212,15 @@ func (t *Table) sum() uint64 {
 	b := make([]byte, 0, 4096)
 	b = append(b, "THORLKP1"...)
 	b = binary.LittleEndian.AppendUint32(b, uint32(t.bits))
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(t.place.members)))
-	for _, c := range t.place.members {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(t.active.members)))
+	for _, c := range t.active.members {
 		b = append(b, byte(len(c.node)))
 		b = append(b, c.node...)
 		b = binary.LittleEndian.AppendUint16(b, uint16(c.weight))
 	}
 	d := xxhash.New() // in pieces: the whole is a mebibyte
 	_, _ = d.Write(b) // never fails
-	pairs := t.place.pairs
+	pairs := t.active.pairs
 	if pairs == nil {
 		pairs = slices.Repeat([]uint32{pair(none, none)}, 1<<t.bits)
 	}

@@ -2,6 +2,7 @@ package lookup_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -210,7 +211,7 @@ func newLookup(t *testing.T, set string, tab *lookup.Table, key string) vectorLo
 	if err != nil {
 		t.Fatalf("%s: %q: %v", set, key, err)
 	}
-	return vectorLookup{set, tab.Bits(), key, p.Slot(), lookup.Label(tab.Bits(), p.Slot()), p.Owner(), p.Heir(), p.Residence()}
+	return vectorLookup{set, tab.Bits(), key, p.Slot(), lookup.Label(tab.Bits(), p.Slot()), p.Owner(), p.Heir(), cmp.Or(p.Previous(), p.Owner())}
 }
 
 // writeVectors asks the questions. That the answers are right is shown by the

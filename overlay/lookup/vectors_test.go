@@ -25,13 +25,13 @@ func set(n int, weights ...int) []lookup.Member {
 	return ms
 }
 
-// place is what a lookup.Place says.
-type place struct {
-	slot                   uint32
-	owner, heir, residence subjects.NodeID
+// names are those of an assignment.
+type names struct {
+	slot                  uint32
+	owner, heir, previous subjects.NodeID
 }
 
-func placeOf(p lookup.Place) place { return place{p.Slot(), p.Owner(), p.Heir(), p.Residence()} }
+func namesOf(a lookup.Assignment) names { return names{a.Slot(), a.Owner(), a.Heir(), a.Previous()} }
 
 func table(t testing.TB, bits int, ms []lookup.Member) *lookup.Table {
 	t.Helper()
@@ -159,7 +159,7 @@ func TestTablesHaveThePublishedDigests(t *testing.T) {
 	}
 }
 
-func TestDrainMovesOnlyTheDrainedAndTheirResidenceStays(t *testing.T) {
+func TestDrainMovesOnlyTheDrainedAndNamesThemPrevious(t *testing.T) {
 	before := table(t, 18, setA(10))
 	ms := setA(10)
 	ms[2].Draining = true
@@ -172,16 +172,16 @@ func TestDrainMovesOnlyTheDrainedAndTheirResidenceStays(t *testing.T) {
 		moved++
 		b, _ := before.At(m.Slot)
 		a, _ := after.At(m.Slot)
-		if m.From != "n0002" || m.To != b.Heir() || a.Residence() != "n0002" {
-			t.Fatalf("slot %d: %+v then %+v", m.Slot, placeOf(b), placeOf(a))
+		if m.From != "n0002" || m.To != b.Heir() || a.Previous() != "n0002" {
+			t.Fatalf("slot %d: %+v then %+v", m.Slot, namesOf(b), namesOf(a))
 		}
 	}
 	if moved != 58450 {
 		t.Errorf("%d slots moved, want 58450", moved)
 	}
 	p, err := after.Find("heidi/desk?x@example.com")
-	if want := (place{71133, "n0004", "n0007", "n0002"}); err != nil || placeOf(p) != want {
-		t.Errorf("%+v %v, want %+v", placeOf(p), err, want)
+	if want := (names{71133, "n0004", "n0007", "n0002"}); err != nil || namesOf(p) != want {
+		t.Errorf("%+v %v, want %+v", namesOf(p), err, want)
 	}
 	back, err := after.Update(setA(10))
 	if err != nil || back.Digest() != before.Digest() || back.Draining() {
@@ -228,9 +228,9 @@ func TestPublishedLookups(t *testing.T) {
 		}
 		for i, tab := range tabs {
 			p, err := tab.Find(c.key)
-			want := place{c.slot, subjects.NodeID(c.nodes[2*i]), subjects.NodeID(c.nodes[2*i+1]), subjects.NodeID(c.nodes[2*i])}
-			if err != nil || placeOf(p) != want {
-				t.Errorf("%q: %+v %v, want %+v", c.key, placeOf(p), err, want)
+			want := names{c.slot, subjects.NodeID(c.nodes[2*i]), subjects.NodeID(c.nodes[2*i+1]), ""}
+			if err != nil || namesOf(p) != want {
+				t.Errorf("%q: %+v %v, want %+v", c.key, namesOf(p), err, want)
 			}
 			if r, err := tab.FindRaw(c.normal); err != nil || r != p {
 				t.Errorf("FindRaw(%q) = %+v %v", c.normal, r, err)

@@ -125,18 +125,8 @@ func location(c subscriber.Contact) ngnpro.DeviceLocation {
 
 // registrars are the nodes where the devices of key register, or did.
 func (p *Pusher) registrars(key string) []subjects.NodeID {
-	t := p.table()
-	if t == nil {
-		return nil
-	}
-	a, err := t.Find(key)
-	if err != nil {
-		return nil
-	}
-	if a.Residence() != a.Owner() {
-		return []subjects.NodeID{a.Owner(), a.Residence()}
-	}
-	return []subjects.NodeID{a.Owner()}
+	a := nodesOf(p.table(), key)
+	return slices.DeleteFunc(a.Holders(), func(n subjects.NodeID) bool { return !a.Serves(n) })
 }
 
 // query sends a request to the agent of one node and parses its answer.

@@ -55,33 +55,19 @@ func (p *Pusher) table() *lookup.Table {
 // by the one before it.
 func (p *Pusher) mayHold(role subjects.Role, node subjects.NodeID, key string) bool {
 	now, previous := p.tables.of(role, time.Now())
-	return slices.Contains(holders(now, key), node) || slices.Contains(holders(previous, key), node)
+	return nodesOf(now, key).Holds(node) || nodesOf(previous, key).Holds(node)
 }
 
-// holders are the nodes that hold key by t: the owner, the heir, and a draining
-// node that was the owner. There are none without members, or without a key.
-func holders(t *lookup.Table, key string) []subjects.NodeID {
-	if t == nil {
-		return nil
-	}
-	p, err := t.Find(key)
-	if err != nil {
-		return nil
-	}
-	out := []subjects.NodeID{p.Owner()}
-	if h := p.Heir(); h != "" {
-		out = append(out, h)
-	}
-	if r := p.Residence(); !slices.Contains(out, r) {
-		out = append(out, r)
-	}
-	return out
+// nodesOf are the nodes of key by t; none without a table, members or a key.
+func nodesOf(t *lookup.Table, key string) lookup.Assignment {
+	a, _ := t.Find(key)
+	return a
 }
 
 // notified are the holders of key that are to be notified: all but those that
 // keep no subscribers.
 func (p *Pusher) notified(key string) []subjects.NodeID {
-	return slices.DeleteFunc(holders(p.table(), key), p.keepsNothing)
+	return slices.DeleteFunc(nodesOf(p.table(), key).Holders(), p.keepsNothing)
 }
 
 // keepsNothing reports whether node is a member that keeps no subscribers: it

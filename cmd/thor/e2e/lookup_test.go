@@ -22,7 +22,7 @@ import (
 )
 
 // found is the answer of thor lookup for each key.
-func (n *network) found(t *testing.T, keys ...string) (fs []subjects.Found) {
+func (n *network) found(t *testing.T, keys ...string) (fs []subjects.LookupResult) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(n.run(t, append([]string{"lookup", "sip_proxy", "-o", "json"}, keys...)...)), &fs); err != nil {
 		t.Fatal(err)
@@ -206,7 +206,7 @@ func TestKamailioFindsTheHomeOfASubscriber(t *testing.T) {
 	noRelay(t, entries)
 
 	// A home that does not answer, and is not noticed yet: the heir serves.
-	i := slices.IndexFunc(fs, func(f subjects.Found) bool { return addr[f.Owner]+fmt.Sprint(":", homePort) != entries[0] })
+	i := slices.IndexFunc(fs, func(f subjects.LookupResult) bool { return addr[f.Owner]+fmt.Sprint(":", homePort) != entries[0] })
 	_ = running[addr[fs[i].Owner]].Process.Signal(syscall.SIGTERM)
 	answer := newPhone(t, fmt.Sprint("user", i)).request("REGISTER", "sip:thor.test", "sip:"+fs[i].Key, entries[0])
 	if home := header(answer, "X-Thor-Home"); home != addr[fs[i].Heir] {
@@ -215,14 +215,14 @@ func TestKamailioFindsTheHomeOfASubscriber(t *testing.T) {
 
 	// A drained node gets no new registrations: the heir does. Who is registered
 	// there is found.
-	j := slices.IndexFunc(fs, func(f subjects.Found) bool { return f.Heir != fs[i].Owner && f.Owner != fs[i].Owner })
+	j := slices.IndexFunc(fs, func(f subjects.LookupResult) bool { return f.Heir != fs[i].Owner && f.Owner != fs[i].Owner })
 	f := fs[j]
 	n.run(t, "drain", string(f.Owner))
 	for _, node := range []subjects.NodeID{f.Owner, f.Heir} {
 		eventually(t, 10*time.Second, "the node knows of the drain", func() bool {
-			var now subjects.Found
+			var now subjects.LookupResult
 			_, b := get(t, "http://"+addr[node]+":9501/lookup/sip_proxy/"+f.Key)
-			return json.Unmarshal([]byte(b), &now) == nil && now.Owner == f.Heir && now.Residence == f.Owner && now.ResidenceAddress.String() == addr[f.Owner]
+			return json.Unmarshal([]byte(b), &now) == nil && now.Owner == f.Heir && now.Previous == f.Owner && now.PreviousAddress.String() == addr[f.Owner]
 		})
 	}
 	for _, node := range []subjects.NodeID{f.Owner, f.Heir} {
@@ -236,7 +236,7 @@ func TestKamailioFindsTheHomeOfASubscriber(t *testing.T) {
 		answer := newPhone(t, "again").request("REGISTER", "sip:thor.test", "sip:"+f.Key, entries[0])
 		return header(answer, "X-Thor-Home") == addr[f.Heir]
 	})
-	if again := n.found(t, f.Key)[0]; again.Owner != f.Heir || again.Residence != f.Owner {
+	if again := n.found(t, f.Key)[0]; again.Owner != f.Heir || again.Previous != f.Owner {
 		t.Errorf("drained: %+v, was %+v", again, f)
 	}
 }
@@ -275,7 +275,7 @@ func noRelay(t *testing.T, entries []string) {
 }
 
 // agree asks the line service of a node and both name servers the same.
-func (n *network) agree(t *testing.T, f subjects.Found, addr map[subjects.NodeID]string) {
+func (n *network) agree(t *testing.T, f subjects.LookupResult, addr map[subjects.NodeID]string) {
 	t.Helper()
 	for _, a := range addr {
 		c, err := net.DialTimeout("tcp", a+":9500", time.Second)

@@ -149,7 +149,7 @@ func (p *proof) everywhere(t *testing.T) {
 	for i := range p.subs {
 		keys = append(keys, p.subs[i].key())
 	}
-	var found []subjects.Found
+	var found []subjects.LookupResult
 	if err := json.Unmarshal([]byte(p.run(t, keys...)), &found); err != nil || len(found) != accounts {
 		t.Fatalf("lookup: %d, %v", len(found), err)
 	}
@@ -421,22 +421,22 @@ func (p *proof) messages(t *testing.T, where string) {
 func (p *proof) drained(t *testing.T) {
 	t.Helper()
 	p.run(t, "drain", "node3")
-	p.moved(t, func(f subjects.Found) bool { return f.Owner != "node3" && f.Residence == "node3" })
+	p.moved(t, func(f subjects.LookupResult) bool { return f.Owner != "node3" && f.Previous == "node3" })
 	p.messages(t, "before its node drained")
 	p.ring(t, "while its node drains")
 	p.run(t, "resume", "node3")
-	p.moved(t, func(f subjects.Found) bool { return f.Owner == "node3" })
+	p.moved(t, func(f subjects.LookupResult) bool { return f.Owner == "node3" })
 	p.messages(t, "while its node drained, which serves again")
 	p.ring(t, "at its own node again")
 	p.tap.take()
 }
 
 // moved waits until every node agrees where the callee is.
-func (p *proof) moved(t *testing.T, there func(subjects.Found) bool) {
+func (p *proof) moved(t *testing.T, there func(subjects.LookupResult) bool) {
 	t.Helper()
 	eventually(t, 10*time.Second, "every node knows where the callee is served", func() bool {
 		for i := range 3 {
-			var f subjects.Found
+			var f subjects.LookupResult
 			_, b := get(t, "http://"+address(fmt.Sprintf("node%d", i+1))+":9501/lookup/sip_proxy/"+p.callee.key())
 			if err := json.Unmarshal([]byte(b), &f); err != nil || !there(f) {
 				return false
