@@ -8,13 +8,18 @@ import (
 
 	"thor/overlay/audit"
 	"thor/provisioning/ngnpro"
+	"thor/provisioning/soap"
 )
 
-// writes reports whether the operation changes anything: all but the getters do.
-func (o *operation) writes() bool { return !strings.HasPrefix(o.Name, "get") }
+// A changed is a call of an operation that writes.
+type changed struct {
+	by     ngnpro.Viewer
+	params []soap.Param
+	args   []any // nil if they could not be decoded
+}
 
-// audit notes a call that writes, before its answer is sent. What happened is
-// named by the operation and the keys of its records: values stay out.
+// audit notes a call of an operation that writes, before its answer is sent. The
+// entry names the operation and the keys of its records: values stay out.
 func (x *exchange) audit() {
 	if x.changed == nil {
 		return
@@ -24,13 +29,13 @@ func (x *exchange) audit() {
 		outcome = strings.TrimSpace(fmt.Sprint(x.fault.Number, " ", x.fault.Name))
 	}
 	x.cfg.Audit.Write(audit.Entry{
-		Who: x.login(x.changed.v), Act: audit.SOAP, What: strings.TrimSpace(x.port + "." + x.op + " " + keysOf(x.changed.in)),
-		From: x.from.String(), Outcome: outcome,
+		Who: x.loginName(x.changed.by), Act: audit.SOAP, From: x.from.String(), Outcome: outcome,
+		What: strings.TrimSpace(x.port + "." + x.op + " " + keysOf(x.changed.params, x.changed.args)),
 	})
 }
 
-// login is the name under which a call came, and with whose rights it was made.
-func (x *exchange) login(v ngnpro.Viewer) string {
+// loginName is the user of a call, and with whose rights it was made.
+func (x *exchange) loginName(v ngnpro.Viewer) string {
 	rights := "administrator"
 	switch {
 	case v.Reseller != 0:
@@ -48,21 +53,15 @@ func (x *exchange) login(v ngnpro.Viewer) string {
 var keyNames = []string{"domain", "ip", "id", "customer", "group", "uri"}
 
 // keysOf are the keys in the parameters of a call, in their order.
-func keysOf(in any) string {
-	if in == nil {
-		return ""
-	}
-	v := reflect.ValueOf(in).Elem()
+func keysOf(params []soap.Param, args []any) string {
 	var out []string
-	for i := range v.NumField() {
-		f, name := v.Field(i), v.Type().Field(i).Tag.Get("soap")
-		switch k, ok := f.Interface().(interface{ Key() string }); {
+	for i, arg := range args {
+		v := reflect.ValueOf(arg).Elem()
+		switch k, ok := arg.(interface{ Key() string }); {
 		case ok:
 			out = append(out, k.Key())
-		case slices.Contains(keyNames, name) && f.Kind() == reflect.String:
-			out = append(out, f.String())
-		case slices.Contains(keyNames, name) && f.Kind() == reflect.Int:
-			out = append(out, fmt.Sprint(f.Int()))
+		case slices.Contains(keyNames, params[i].Name) && (v.Kind() == reflect.String || v.Kind() == reflect.Int):
+			out = append(out, fmt.Sprint(v))
 		}
 	}
 	return strings.Join(out, " ")

@@ -14,7 +14,7 @@ import (
 func TestWritesAreAuditedAndTheirSecretsAreNot(t *testing.T) {
 	const canary = "c4n4ryPW"
 	var log bytes.Buffer
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Audit = audit.To(&log)
 	s := start(t, cfg)
 	customer := strings.NewReplacer("<username>"+adminUser, "<username>customer1", authBlock, loginBlock("customer1", "pw-customer1", ""))

@@ -33,19 +33,16 @@ func answerTo(t *testing.T, s *provisioning.Server, auth, port, op, params strin
 // either, wants to hear that it is not there: it adds it then.
 func TestAChangeOfWhatIsNotThereIsNotFoundWhateverElseIsWrong(t *testing.T) {
 	f := populated(t)
-	s, err := provisioning.New(config(t, f.records()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newServer(t, f)
 	ctx, admin := t.Context(), ngnpro.Viewer{Admin: true}
 	alice := ngnpro.SipID{Username: "alice", Domain: "example.com"}
-	owner := ptr(102) // customer1, who is of reseller 101
-	_, err1 := f.records().Aliases.Add(ctx, admin, &ngnpro.SipAlias{ID: ngnpro.SipID{Username: "9001", Domain: "example.com"}, Target: alice})
-	err2 := f.records().Peers.Add(ctx, admin, &ngnpro.TrustedPeer{IP: "192.0.2.1", Customer: owner})
-	_, err3 := f.records().Mailboxes.Add(ctx, admin, &ngnpro.VoicemailAccount{SipID: alice})
-	err4 := f.records().Ranges.Add(ctx, admin, &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "3120", TLD: "e164.arpa"}})
-	err5 := f.records().Numbers.Add(ctx, admin, &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "31201", TLD: "e164.arpa"}})
-	_, err6 := f.records().Phonebook.Add(ctx, admin, alice, &ngnpro.PhonebookEntry{URI: "sip:c@example.com"})
+	owner := new(102) // customer1, who is of reseller 101
+	_, err1 := f.Aliases.Add(ctx, admin, &ngnpro.SipAlias{ID: ngnpro.SipID{Username: "9001", Domain: "example.com"}, Target: alice})
+	err2 := f.Peers.Add(ctx, admin, &ngnpro.TrustedPeer{IP: "192.0.2.1", Customer: owner})
+	_, err3 := f.Mailboxes.Add(ctx, admin, &ngnpro.VoicemailAccount{SipID: alice})
+	err4 := f.Ranges.Add(ctx, admin, &ngnpro.EnumRange{ID: ngnpro.EnumRangeID{Prefix: "3120", TLD: "e164.arpa"}})
+	err5 := f.Numbers.Add(ctx, admin, &ngnpro.EnumNumber{ID: ngnpro.EnumID{Number: "31201", TLD: "e164.arpa"}})
+	_, err6 := f.Phonebook.Add(ctx, admin, alice, &ngnpro.PhonebookEntry{URI: "sip:c@example.com"})
 	for _, err := range []error{err1, err2, err3, err4, err5, err6} {
 		if err != nil {
 			t.Fatal(err)
@@ -95,9 +92,7 @@ func TestAChangeOfWhatIsNotThereIsNotFoundWhateverElseIsWrong(t *testing.T) {
 		t.Errorf("a name that can be none: %s", got)
 	}
 	// A store that fails is not a record that is missing.
-	f.mu.Lock()
-	f.fail = ngnpro.ErrUnavailable
-	f.mu.Unlock()
+	s = newServer(t, unusedStore(t))
 	if got := answerTo(t, s, authBlock, "Sip", "updateAccount", "<account><id>"+sip("nobody", "example.com")+"</id><email>not an address</email></account>"); got != "3" {
 		t.Errorf("a store that fails: %s", got)
 	}
@@ -105,10 +100,7 @@ func TestAChangeOfWhatIsNotThereIsNotFoundWhateverElseIsWrong(t *testing.T) {
 
 // What a party does not see is not there for it, whatever it sends.
 func TestBadContentDoesNotTellWhatExistsElsewhere(t *testing.T) {
-	s, err := provisioning.New(config(t, populated(t).records()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newServer(t, populated(t))
 	auth := "<auth><username>customer1</username><password>pw-customer1</password></auth>"
 	for domain, want := range map[string]string{"example.com": "3", "example.net": "1010"} {
 		params := "<account><id><username>alice</username><domain>" + domain + "</domain></id><email>not an address</email></account>"

@@ -34,7 +34,7 @@ func golden(t *testing.T, file, got string) {
 // What clients have generated from the WSDL stays valid: it changes by what is
 // added on purpose only.
 func TestWSDLIsTheGoldenOne(t *testing.T) {
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.URL = "https://ngnpro.example.net:9200"
 	s := start(t, cfg)
 	golden(t, "testdata/wsdl/NGNPro.wsdl", s.get(t, "/wsdl"))

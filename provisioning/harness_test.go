@@ -1,6 +1,7 @@
 package provisioning_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -20,7 +21,8 @@ import (
 	"time"
 
 	"thor/provisioning"
-	"thor/provisioning/ngnpro"
+	"thor/provisioning/login"
+	"thor/provisioning/store"
 	"thor/subjects"
 )
 
@@ -43,7 +45,7 @@ type recordedPushes struct {
 	keys []string
 }
 
-func (p *recordedPushes) Deliver(_ context.Context, ns provisioning.Notices) []subjects.NodeID {
+func (p *recordedPushes) Deliver(_ context.Context, ns store.Notices) []subjects.NodeID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, n := range ns {
@@ -61,16 +63,64 @@ func (p *recordedPushes) taken() []string {
 }
 
 // config is a good one, with a store.
-func config(t testing.TB, store provisioning.Records) provisioning.Config {
+func config(t testing.TB, s *store.Store) provisioning.Config {
 	cert, _ := certificate(t)
 	return provisioning.Config{
-		Listen: "127.0.0.1:0", Store: store, Admins: []provisioning.Admin{{User: adminUser, Password: adminPassword}},
+		Listen: "127.0.0.1:0", Store: s, Admins: []login.Admin{{User: adminUser, Password: adminPassword}},
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil },
 	}
 }
 
-// start runs a server until the test ends.
+// newServer is a server that does not run.
+func newServer(t testing.TB, s *store.Store) *provisioning.Server {
+	t.Helper()
+	p, err := provisioning.New(config(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// background runs f until end or the end of the test.
+func background(t testing.TB, f func(context.Context) error) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(end)
+	return end
+}
+
+func awaitAddr(t testing.TB, s *provisioning.Server) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); s.Addr() == nil; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("the server does not listen")
+		}
+	}
+}
+
+// start runs a server until the test ends, and waits for its store.
 func start(t testing.TB, cfg provisioning.Config) *running {
+	t.Helper()
+	r := serve(t, cfg)
+	select {
+	case <-r.Ready():
+	case <-time.After(patience):
+		t.Fatal("the server is not ready")
+	}
+	return r
+}
+
+// serve is start without waiting for the store.
+func serve(t testing.TB, cfg provisioning.Config) *running {
 	t.Helper()
 	cert, ca := certificate(t)
 	cfg.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
@@ -82,21 +132,8 @@ func start(t testing.TB, cfg provisioning.Config) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-s.Ready():
-	case err := <-done:
-		done <- err
-		t.Fatal(err)
-	}
+	background(t, s.Run)
+	awaitAddr(t, s)
 	pool := x509.NewCertPool()
 	pem, err := os.ReadFile(ca)
 	if err != nil || !pool.AppendCertsFromPEM(pem) {
@@ -133,34 +170,6 @@ func certificate(t testing.TB) (*tls.Certificate, string) {
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
 }
 
-// populated is a store with two resellers' domains and an account.
-func populated(t testing.TB) *fakeStore {
-	t.Helper()
-	f, ctx, admin := newFakeStore(), context.Background(), ngnpro.Viewer{Admin: true}
-	for _, c := range []struct {
-		user     string
-		reseller int
-	}{{"reseller1", 0}, {"customer1", 101}, {"reseller2", 0}} {
-		if _, err := f.records().Customers.Add(ctx, admin, &ngnpro.CustomerAccount{Username: &c.user, Password: ptr("pw-" + c.user), Reseller: &c.reseller}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for domain, owner := range map[string][2]int{"example.com": {102, 101}, "example.net": {0, 103}} {
-		if err := f.records().Domains.Add(ctx, admin, &ngnpro.SipDomain{Domain: domain, Customer: &owner[0], Reseller: &owner[1]}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, d := range []string{"example.com", "example.net"} {
-		if _, _, err := f.records().Accounts.Add(ctx, admin, &ngnpro.SipAccount{
-			ID: ngnpro.SipID{Username: "alice", Domain: d}, Password: ptr("pw"), FirstName: ptr("Alice"),
-			Groups: &[]string{"free-pstn"}, Timeout: ptr(35), Prepaid: ptr(true),
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return f
-}
-
 // need fails, or skips outside CI, when a program is absent.
 func need(t *testing.T, program, pkg string) string {
 	t.Helper()
@@ -172,4 +181,32 @@ func need(t *testing.T, program, pkg string) string {
 		t.Skipf("%s is missing: Debian package %s", program, pkg)
 	}
 	return p
+}
+
+// unusedStore is for servers that never call it.
+func unusedStore(t testing.TB) *store.Store {
+	t.Helper()
+	s, err := store.New(store.Config{Source: store.Fixed{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A buffer may be written to while it is read.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"thor/provisioning/store/mariadbtest"
 )
 
 // A dialect is a way to write the requests of testdata/http10/operations.txt.
@@ -95,7 +93,7 @@ func TestEveryOperationByHTTP10OverTLS(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(dialects)) {
 		t.Run(name, func(t *testing.T) {
 			d := dialects[name]
-			s := start(t, config(t, realStore(t, mariadbtest.Shared(t)).Records))
+			s := start(t, config(t, emptyStore(t)))
 			vars := map[string]string{"$tag": "htag", "$prefix": "7000001", "$ip": "198.51.100.1"}
 			done := make(map[string]bool)
 			var answers strings.Builder

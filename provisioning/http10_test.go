@@ -16,7 +16,7 @@ func (r *running) offering(t testing.TB, protocols ...string) (*tls.Conn, error)
 
 // A client that forces HTTP/1.0 offers that alone: curl does, and CDRTool with it.
 func TestEveryOfferOfHTTP1IsTaken(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	for _, c := range []struct {
 		offer []string
 		want  string
@@ -51,7 +51,7 @@ func TestEveryOfferOfHTTP1IsTaken(t *testing.T) {
 // RFC 7301 3.2: what the server does not speak is refused with an alert, not
 // answered in another protocol.
 func TestOffersWithoutHTTP1AreRefusedWithTheAlert(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	for _, offer := range [][]string{{"h2"}, {"unheard/7"}, {"h2", "spdy/3"}} {
 		if _, err := s.offering(t, offer...); err == nil || !strings.Contains(err.Error(), "no application protocol") {
 			t.Errorf("%v: %v", offer, err)

@@ -1,52 +1,14 @@
 package provisioning_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/rs/zerolog"
-
-	"thor/provisioning/store"
-	"thor/provisioning/store/mariadbtest"
 )
 
-// Real clients, which nobody here wrote, against a server over TLS on a real
-// database.
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	mariadbtest.StopShared()
-	os.Exit(code)
-}
-
-// realStore is an empty store on MariaDB.
-func realStore(t testing.TB, db *mariadbtest.Server) *store.Store {
-	t.Helper()
-	s, err := store.New(store.Config{Source: store.Fixed{DSN: db.Schema()}, Log: zerolog.New(zerolog.NewTestWriter(t))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-s.Ready():
-	case <-time.After(30 * time.Second):
-		t.Fatal("the store got no database")
-	}
-	return s
-}
+// Clients of other projects, against a server over TLS on a real database.
 
 func runClient(t *testing.T, argv ...string) string {
 	t.Helper()
@@ -66,7 +28,7 @@ func TestPHPClientCallsEveryOperation(t *testing.T) {
 		}
 		t.Skip("ext-soap is missing: Debian package php-soap")
 	}
-	s := start(t, config(t, realStore(t, mariadbtest.Shared(t)).Records))
+	s := start(t, config(t, emptyStore(t)))
 	for _, how := range []string{"typed", "plain", "untyped"} {
 		t.Run(how, func(t *testing.T) {
 			out := runClient(t, php, "testdata/interop/all.php", s.url, s.ca, adminUser, adminPassword, how)
@@ -94,7 +56,7 @@ func TestZeepClientCallsEveryOperation(t *testing.T) {
 		}
 		t.Skip("zeep is missing: Debian package python3-zeep")
 	}
-	s := start(t, config(t, realStore(t, mariadbtest.Shared(t)).Records))
+	s := start(t, config(t, emptyStore(t)))
 	for _, how := range []string{"dict", "element"} {
 		t.Run(how, func(t *testing.T) {
 			out := runClient(t, python, "testdata/interop/zeep_all.py", s.url, s.ca, adminUser, adminPassword, how)

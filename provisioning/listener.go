@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"thor/provisioning/origin"
 )
 
 // Connections at once. At a limit a connection on which nothing is asked makes
@@ -16,8 +18,8 @@ import (
 // connections cannot keep others away, whatever number of addresses they have.
 const (
 	connections          = 512 // of all clients
-	connectionsPerPrefix = 128 // of a /24 of IPv4 or a /56 of IPv6: what one site has
-	connectionsPerAddr   = 64  // of an address of IPv4 or a /64 of IPv6: what one host has
+	connectionsPerPrefix = 128 // of a site
+	connectionsPerAddr   = 64  // of a host
 )
 
 // A quota bounds connections by where they come from.
@@ -60,23 +62,13 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		ap, _ := netip.ParseAddrPort(raw.RemoteAddr().String()) // TCP addresses are of this form
-		c := &boundedConn{Conn: raw, of: l, addr: source(ap.Addr()), prefix: site(ap.Addr()), since: time.Now()}
+		c := &boundedConn{Conn: raw, of: l, addr: origin.Host(ap.Addr()), prefix: origin.Site(ap.Addr()), since: time.Now()}
 		if l.admit(c) {
 			return c, nil
 		}
 		_ = raw.Close() // nothing was promised
 		l.closed.WithLabelValues("refused").Inc()
 	}
-}
-
-// site is the network that counts as one origin: providers hand out as much.
-func site(a netip.Addr) netip.Prefix {
-	bits := 24
-	if a = a.Unmap(); a.Is6() {
-		bits = 56
-	}
-	p, _ := a.Prefix(bits) // an invalid address has the zero prefix
-	return p
 }
 
 // admit adds c if there is room, or if another connection makes room.

@@ -70,7 +70,7 @@ func isClosed(t *testing.T, c net.Conn) bool {
 // One client after the other connects, asks something and keeps the connection:
 // 512 of them from four addresses were all there are.
 func TestIdleConnectionsFromFourAddressesShutOutNobody(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	for _, addr := range []string{"127.1.1.1", "127.1.2.1", "127.1.3.1", "127.1.4.1"} {
 		s.idle(t, addr, 128)
 	}
@@ -82,7 +82,7 @@ func TestIdleConnectionsFromFourAddressesShutOutNobody(t *testing.T) {
 }
 
 func TestTheLongestIdleConnectionOfTheLargestSiteMakesRoom(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	good := s.idle(t, "127.2.0.1", 1) // longer idle than all others
 	small := s.idle(t, "127.1.9.1", 7)
 	var many []*tls.Conn
@@ -114,7 +114,7 @@ func TestTheLongestIdleConnectionOfTheLargestSiteMakesRoom(t *testing.T) {
 
 // A connection on which nothing was asked makes room for a host that has fewer.
 func TestSilentConnectionsShutOutNobody(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	var silent []net.Conn
 	for i := range 260 {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 4, byte(i/130), 1)}}
@@ -148,7 +148,7 @@ func TestAHandshakeHasADeadline(t *testing.T) {
 		t.Skip("takes the 5 s of the deadline")
 	}
 	t.Parallel()
-	s := start(t, config(t, populated(t).records()))
+	s := serve(t, config(t, unusedStore(t)))
 	c, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func (s starting) Watch(context.Context) <-chan *overlay.View {
 func TestStatusIsNotThatOfAnEarlierRun(t *testing.T) {
 	last := &subjects.Status{V: subjects.Version, Domain: "example.net"}
 	last.Put(subjects.SIPProxy, subjects.Member{Node: "gone", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, State: subjects.Up})
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Network = starting{last, status()}
 	got := networkCall(t, cfg, "getStatus", authBlock)
 	if got["gone"] != nil || got["node1"] == nil {
@@ -132,7 +132,7 @@ func at(v any, path ...string) any {
 const customerAuth = `<auth><username>customer1</username><password>pw-customer1</password><admin>false</admin></auth>`
 
 func TestStatusIsTheLiveOne(t *testing.T) {
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Network = network{status()}
 	out := networkCall(t, cfg, "getStatus", authBlock)
 	if len(out) != 3 || at(out, "node1", "ip") != "192.0.2.1" || at(out, "node1", "version") != "1.0" || at(out, "node2", "site") != "b" {
@@ -148,7 +148,7 @@ func TestStatusIsTheLiveOne(t *testing.T) {
 }
 
 func TestCustomersSeeOnlyPublicRolesWithoutAttributes(t *testing.T) {
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Network = network{status()}
 	out := networkCall(t, cfg, "getStatus", customerAuth)
 	if len(out) != 2 || len(out["node1"].(map[string]any)) != 3 || len(out["node2"].(map[string]any)) != 3 {
@@ -160,7 +160,7 @@ func TestCustomersSeeOnlyPublicRolesWithoutAttributes(t *testing.T) {
 }
 
 func TestStatusBeforeTheFirstOneIsEmpty(t *testing.T) {
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Network = network{}
 	if out := networkCall(t, cfg, "getStatus", authBlock); len(out) != 0 {
 		t.Errorf("%v", out)
@@ -177,7 +177,7 @@ func someNodes() *nodes {
 }
 
 func TestStatisticsAddUp(t *testing.T) {
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Nodes = someNodes()
 	out := networkCall(t, cfg, "getStatistics", authBlock)
 	for want, path := range map[float64][]string{
@@ -194,7 +194,7 @@ func TestStatisticsAddUp(t *testing.T) {
 }
 
 func TestStatisticsOfCustomersAreOfTheirDomains(t *testing.T) {
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Nodes = someNodes()
 	out := networkCall(t, cfg, "getStatistics", customerAuth)
 	if b, _ := json.Marshal(out); strings.Contains(string(b), "example.net") || !strings.Contains(string(b), "example.com") {
@@ -203,7 +203,7 @@ func TestStatisticsOfCustomersAreOfTheirDomains(t *testing.T) {
 }
 
 func TestStatisticsWithoutNodesAreThoseOfTheDatabase(t *testing.T) {
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Nodes = &nodes{err: errors.New("not connected")}
 	out := networkCall(t, cfg, "getStatistics", authBlock)
 	if at(out, "summary", "sip_proxy", "total_accounts", "example.com") != 1.0 || at(out, "summary", "sip_proxy", "online_accounts") == nil {
@@ -216,7 +216,7 @@ func TestDeviceLocationsComeInTheOrderAsked(t *testing.T) {
 		"alice@example.com": {{Address: "10.0.0.1", Port: 5060, PublicAddress: "192.0.2.9", PublicPort: 1024, Expires: 60, UserAgent: "A & B", Transport: "udp"}},
 		"alice@example.net": {{Address: "10.9.9.9"}},
 	}}
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Nodes = n
 	s, err := provisioning.New(cfg)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/push"
+	"thor/provisioning/store"
 	"thor/subjects"
 )
 
@@ -20,5 +21,5 @@ type Nodes interface {
 type Pusher interface {
 	// Deliver returns once every node that holds one of the subscribers holds the
 	// change, or when ctx ends. It tells which nodes do not; that fails no call.
-	Deliver(ctx context.Context, ns Notices) (behind []subjects.NodeID)
+	Deliver(ctx context.Context, ns store.Notices) (behind []subjects.NodeID)
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,8 +19,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thor/overlay/audit"
+	"thor/provisioning/login"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/soap"
+	"thor/provisioning/store"
 )
 
 // Limits of the HTTP server.
@@ -29,7 +32,7 @@ const (
 	writeTime    = 15 * time.Second
 	idleTime     = 60 * time.Second
 	maxHeader    = 16 << 10
-	farewellTime = 6 * time.Second // calls under way when the server ends
+	shutdownTime = 6 * time.Second // for calls under way when the server ends
 )
 
 // DefaultPort is NGNPro's.
@@ -43,14 +46,11 @@ type Config struct {
 	URL string
 	// Certificate is asked at each handshake. Required.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	Store       Records // required
-	Admins      []Admin // none: customers and resellers only
-	// Usable is closed once the store can be used, which Ready waits for; nil: it
-	// can from the start.
-	Usable <-chan struct{}
+	Store       *store.Store  // required; Run is its owner's to call
+	Admins      []login.Admin // none: customers and resellers only
 
-	Nodes   Nodes   // nil: nobody is asked
-	Pusher  Pusher  // nil: changes stay in the database for others to push
+	Nodes   Nodes   // nil: no node is queried
+	Pusher  Pusher  // nil: changes stay in the database for other servers to push
 	Network Network // nil: an empty status
 
 	Log     zerolog.Logger        // zero value: silent
@@ -60,28 +60,22 @@ type Config struct {
 
 // A Server is one provisioning server.
 type Server struct {
-	cfg       Config
-	log       zerolog.Logger
-	metrics   *metrics
-	service   *soap.Service
-	admins    atomic.Pointer[[]Admin]
-	failures  failures
-	passwords *passwords
-	checks    *checks
-	ready     chan struct{}
-	started   atomic.Bool
-	addr      atomic.Pointer[net.TCPAddr]
-	wsdl      atomic.Pointer[descriptions] // nil before Run
-	sick      atomic.Bool                  // the store failed last time
+	cfg     Config
+	log     zerolog.Logger
+	metrics *metrics
+	ports   []port
+	service *soap.Service
+	login   *login.Authenticator
+	ready   chan struct{}
+	started atomic.Bool
+	addr    atomic.Pointer[net.TCPAddr]
+	wsdl    atomic.Pointer[descriptions] // nil before Run
+	failing atomic.Bool                  // the store failed last time
 }
 
 // New checks cfg. It opens nothing.
 func New(cfg Config) (*Server, error) {
-	s := &Server{
-		cfg: cfg, log: cfg.Log.With().Str("comp", "provisioning").Logger(), service: service(),
-		passwords: newPasswords(), checks: newChecks(), ready: make(chan struct{}),
-	}
-	if cfg.Store == (Records{}) || cfg.Certificate == nil {
+	if cfg.Store == nil || cfg.Certificate == nil {
 		return nil, errors.New("provisioning: a store and a certificate are required")
 	}
 	if _, _, err := net.SplitHostPort(cfg.Listen); err != nil {
@@ -93,6 +87,11 @@ func New(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("provisioning: %q is not a URL such as https://ngnpro.example.net:9200", cfg.URL)
 		}
 	}
+	s := &Server{
+		cfg: cfg, log: cfg.Log.With().Str("comp", "provisioning").Logger(), ports: newPorts(cfg.Store),
+		login: login.New(cfg.Store.Customers), ready: make(chan struct{}),
+	}
+	s.service = service(s.ports)
 	var err error
 	if s.metrics, err = newMetrics(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("provisioning: register metrics: %w", err)
@@ -101,13 +100,10 @@ func New(cfg Config) (*Server, error) {
 }
 
 // SetAdmins replaces the administrators, from the next call on.
-func (s *Server) SetAdmins(as []Admin) error {
-	for _, a := range as {
-		if err := a.check(); err != nil {
-			return fmt.Errorf("provisioning: %w", err)
-		}
+func (s *Server) SetAdmins(as []login.Admin) error {
+	if err := s.login.SetAdmins(as); err != nil {
+		return fmt.Errorf("provisioning: %w", err)
 	}
-	s.admins.Store(&as)
 	return nil
 }
 
@@ -146,9 +142,9 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		<-ctx.Done()
-		farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 		defer cancel()
-		if srv.Shutdown(farewell) != nil {
+		if srv.Shutdown(last) != nil {
 			_ = srv.Close() // calls are still under way: their transactions roll back
 		}
 		return nil
@@ -159,14 +155,11 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) awaitStore(ctx context.Context) {
-	if s.cfg.Usable != nil {
-		select {
-		case <-s.cfg.Usable:
-		case <-ctx.Done():
-			return
-		}
+	select {
+	case <-s.cfg.Store.Ready():
+		close(s.ready)
+	case <-ctx.Done():
 	}
-	close(s.ready)
 }
 
 func (s *Server) httpServer(ctx context.Context) *http.Server {
@@ -174,12 +167,12 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 		Handler: s,
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12, GetCertificate: s.cfg.Certificate,
-			NextProtos: []string{"http/1.1", "http/1.0"}, // what is told to send HTTP/1.0 may offer that alone: curl does
+			NextProtos: []string{"http/1.1", "http/1.0"}, // a client set to HTTP/1.0 may offer that alone: curl does
 		},
 		ReadHeaderTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2: SOAP needs no more
 		BaseContext:  func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ErrorLog:     stdlog.New(debugWriter{s.log}, "", 0), // handshakes that fail: anybody can make them
+		ErrorLog:     stdlog.New(debugWriter{s.log}, "", 0), // failed handshakes, which any client can cause
 	}
 }
 
@@ -191,8 +184,8 @@ func (w debugWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// asFault is what a client is told of err. The cause of what is not its own
-// fault goes to the log, once until the store works again.
+// asFault is what a client learns of err. The cause of what is not the client's
+// own fault goes to the log, once until the store works again.
 func (s *Server) asFault(err error) *soap.Fault {
 	var sf *soap.Fault
 	if errors.As(err, &sf) {
@@ -209,10 +202,12 @@ func (s *Server) asFault(err error) *soap.Fault {
 	code := soap.Client
 	if f.Code == ngnpro.ErrUnavailable.Code {
 		code = soap.Server
-		gone := errors.Is(err, context.Canceled) || errors.Is(err, errBusy) || errors.Is(err, errUnknownNetwork) // which is no outage of the store
-		if !gone && !s.sick.Swap(true) {
+		if !slices.ContainsFunc(noOutages, func(x error) bool { return errors.Is(err, x) }) && !s.failing.Swap(true) {
 			s.log.Error().Err(err).Msg("the store fails, calls are refused")
 		}
 	}
 	return &soap.Fault{Code: code, Name: f.Name, Number: f.Code, Text: f.Text}
 }
+
+// noOutages are the causes of ErrUnavailable that say nothing of the store.
+var noOutages = []error{context.Canceled, login.ErrBusy, errUnknownNetwork}

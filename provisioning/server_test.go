@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,7 +23,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/provisioning"
-	"thor/provisioning/ngnpro"
+	"thor/provisioning/login"
+	"thor/provisioning/store"
+	"thor/subjects"
 )
 
 // request is the message of a call as the administrator.
@@ -68,7 +71,7 @@ func (r *running) dial(t testing.TB, change func(*tls.Config)) (*tls.Conn, error
 }
 
 func TestHTTP10ClientThatClosesIsAnswered(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	c, err := s.dial(t, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +87,7 @@ func TestHTTP10ClientThatClosesIsAnswered(t *testing.T) {
 }
 
 func TestOldTLSIsRefusedAndNewIsSpoken(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	if _, err := s.dial(t, func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }); err == nil {
 		t.Error("TLS 1.1 is accepted")
 	}
@@ -96,7 +99,7 @@ func TestOldTLSIsRefusedAndNewIsSpoken(t *testing.T) {
 }
 
 func TestMessagesAreBoundedInSize(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	fits := request("getAccount", aliceID+"<x>"+strings.Repeat("y", 200<<10)+"</x>")
 	if code, _ := s.post(t, strings.NewReader(fits)); code != 200 {
 		t.Errorf("200 KiB: %d", code)
@@ -116,7 +119,7 @@ func TestOneHundredThousandAttributesAreRefusedQuickly(t *testing.T) {
 	for i := range 25_000 {
 		fmt.Fprintf(&b, ` a%d=""`, i)
 	}
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	code, body := s.post(t, strings.NewReader(request("getAccount", "<sipId"+b.String()+"/>")))
 	if code != 500 || !strings.Contains(body, "attributes") {
 		t.Errorf("%d %s", code, body)
@@ -133,7 +136,7 @@ func TestMessageThatNeverEndsIsCutOff(t *testing.T) {
 		t.Skip("takes the 5 s of the deadline")
 	}
 	t.Parallel()
-	s := start(t, config(t, populated(t).records()))
+	s := serve(t, config(t, unusedStore(t)))
 	c, err := s.dial(t, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +154,7 @@ func TestMessageThatNeverEndsIsCutOff(t *testing.T) {
 }
 
 func TestOtherMethodsAndPlacesAreToldWhatToDo(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	for _, m := range []string{"PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"} {
 		req, _ := http.NewRequestWithContext(t.Context(), m, s.url+"/", nil)
 		resp, err := s.client.Do(req)
@@ -191,7 +194,7 @@ func (r *running) get(t *testing.T, path string) string {
 }
 
 func TestWSDLDescribesEveryPortAtThePublicURL(t *testing.T) {
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.URL = "https://ngnpro.example.net:9200/"
 	s := start(t, cfg)
 	whole := s.get(t, "/wsdl")
@@ -219,7 +222,7 @@ func TestWSDLDescribesEveryPortAtThePublicURL(t *testing.T) {
 // NGNPro has ports that are not here. A client that got the operations of others
 // for theirs would call those.
 func TestAWSDLOfAPortThatIsNotHereIsNotFound(t *testing.T) {
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.URL = "https://ngnpro.example.net/soap/v1/"
 	s := start(t, cfg)
 	for _, path := range []string{"/Dns?wsdl", "/Rating?wsdl", "/Presence?wsdl", "/ngnpro/Dns?wsdl", "/Dns/wsdl", "/dns/?WSDL", "/v2?wsdl", "/Sip/x?wsdl"} {
@@ -243,7 +246,7 @@ func TestAWSDLOfAPortThatIsNotHereIsNotFound(t *testing.T) {
 
 // Every message of the WSDL names types that it defines, each once.
 func TestWSDLIsComplete(t *testing.T) {
-	s := start(t, config(t, populated(t).records()))
+	s := start(t, config(t, populated(t)))
 	var w struct {
 		Types struct {
 			Schema struct {
@@ -319,16 +322,19 @@ func TestWSDLIsComplete(t *testing.T) {
 }
 
 func TestStoreThatFailsIsAServerFaultAndTellsNothing(t *testing.T) {
-	f := populated(t)
-	var log bytes.Buffer
-	cfg := config(t, f.records())
+	populated(t)
+	source := newOutage(errors.New("dial tcp 10.0.0.1:3306: secret-host refused"), shared.dsn)
+	st, err := store.New(store.Config{Source: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, st.Run)
+	var log buffer
+	cfg := config(t, st)
 	cfg.Log = zerolog.New(&log)
 	registry := prometheus.NewRegistry()
 	cfg.Metrics = registry
-	s := start(t, cfg)
-	f.mu.Lock()
-	f.fail = fmt.Errorf("%w: dial tcp 10.0.0.1:3306: secret-host refused", ngnpro.ErrUnavailable)
-	f.mu.Unlock()
+	s := serve(t, cfg)
 	for range 3 {
 		code, b := s.post(t, strings.NewReader(request("getAccount", aliceID)))
 		if code != 500 || !strings.Contains(b, "<faultcode>SOAP-ENV:Server</faultcode>") || !strings.Contains(b, "<errorcode>4</errorcode>") ||
@@ -336,9 +342,8 @@ func TestStoreThatFailsIsAServerFaultAndTellsNothing(t *testing.T) {
 			t.Errorf("%d %s", code, b)
 		}
 	}
-	f.mu.Lock()
-	f.fail = nil
-	f.mu.Unlock()
+	source.end()
+	<-s.Ready()
 	if code, _ := s.post(t, strings.NewReader(request("getAccount", aliceID))); code != 200 {
 		t.Errorf("after recovery: %d", code)
 	}
@@ -364,7 +369,7 @@ func TestStoreThatFailsIsAServerFaultAndTellsNothing(t *testing.T) {
 
 func TestNoSecretIsLogged(t *testing.T) {
 	var log bytes.Buffer
-	cfg := config(t, populated(t).records())
+	cfg := config(t, populated(t))
 	cfg.Log = zerolog.New(&log).Level(zerolog.DebugLevel)
 	s := start(t, cfg)
 	s.post(t, strings.NewReader(request("updateAccount", `<account><id><username>alice</username><domain>example.com</domain></id><password>topsecret</password></account>`)))
@@ -380,58 +385,50 @@ func TestNoSecretIsLogged(t *testing.T) {
 }
 
 func TestReadyWaitsForTheStore(t *testing.T) {
-	cfg := config(t, populated(t).records())
-	usable := make(chan struct{})
-	cfg.Usable = usable
-	s, err := provisioning.New(cfg)
+	populated(t)
+	source := newOutage(errors.New("not known yet"), shared.dsn)
+	st, err := store.New(store.Config{Source: source})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	for s.Addr() == nil { // it listens already, and refuses by faults
-		select {
-		case err := <-done:
-			t.Fatal(err)
-		case <-time.After(time.Millisecond):
-		}
+	background(t, st.Run)
+	s, err := provisioning.New(config(t, st))
+	if err != nil {
+		t.Fatal(err)
 	}
+	end := background(t, s.Run)
+	awaitAddr(t, s) // it listens already, and refuses by faults
 	select {
 	case <-s.Ready():
-		t.Error("ready without a store")
+		t.Error("ready without a database")
 	default:
 	}
-	close(usable)
+	source.end()
 	<-s.Ready()
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	end()
 	if err := s.Run(t.Context()); err == nil {
 		t.Error("Run twice")
 	}
 }
 
-// slowAccounts holds a call until it is let go.
-type slowAccounts struct {
-	provisioning.Accounts
+// A slowPusher holds a call until it is let go.
+type slowPusher struct {
 	entered, leave chan struct{}
 	ended          atomic.Bool
 }
 
-func (s *slowAccounts) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (*ngnpro.SipAccount, error) {
-	close(s.entered)
-	<-s.leave
-	s.ended.Store(true)
-	return s.Accounts.Get(ctx, v, id)
+func (p *slowPusher) Deliver(context.Context, store.Notices) []subjects.NodeID {
+	close(p.entered)
+	<-p.leave
+	p.ended.Store(true)
+	return nil
 }
 
 func TestCallUnderWayIsAnsweredBeforeTheEnd(t *testing.T) {
 	cert, _ := certificate(t)
-	cfg := config(t, populated(t).records())
-	slow := &slowAccounts{Accounts: cfg.Store.Accounts, entered: make(chan struct{}), leave: make(chan struct{})}
-	cfg.Store.Accounts = slow
+	cfg := config(t, populated(t))
+	slow := &slowPusher{entered: make(chan struct{}), leave: make(chan struct{})}
+	cfg.Pusher = slow
 	cfg.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }
 	s, err := provisioning.New(cfg)
 	if err != nil {
@@ -445,7 +442,7 @@ func TestCallUnderWayIsAnsweredBeforeTheEnd(t *testing.T) {
 	defer tr.CloseIdleConnections()
 	answered := make(chan error, 1)
 	go func() {
-		resp, err := (&http.Client{Transport: tr}).Post("https://"+s.Addr().String(), "text/xml", strings.NewReader(request("getAccount", aliceID)))
+		resp, err := (&http.Client{Transport: tr}).Post("https://"+s.Addr().String(), "text/xml", strings.NewReader(request("addToGroup", aliceID+"<group>new</group>")))
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode != 200 {
@@ -467,17 +464,17 @@ func TestCallUnderWayIsAnsweredBeforeTheEnd(t *testing.T) {
 
 func TestConfigurationIsChecked(t *testing.T) {
 	for name, change := range map[string]func(*provisioning.Config){
-		"no store":           func(c *provisioning.Config) { c.Store = provisioning.Records{} },
+		"no store":           func(c *provisioning.Config) { c.Store = nil },
 		"no certificate":     func(c *provisioning.Config) { c.Certificate = nil },
 		"listen":             func(c *provisioning.Config) { c.Listen = "9200" },
 		"url without TLS":    func(c *provisioning.Config) { c.URL = "http://ngnpro.example.net" },
 		"url with a user":    func(c *provisioning.Config) { c.URL = "https://a:b@ngnpro.example.net" },
-		"admin without a pw": func(c *provisioning.Config) { c.Admins = []provisioning.Admin{{User: "admin"}} },
+		"admin without a pw": func(c *provisioning.Config) { c.Admins = []login.Admin{{User: "admin"}} },
 		"admin with a long pw": func(c *provisioning.Config) {
-			c.Admins = []provisioning.Admin{{User: "a", Password: strings.Repeat("x", 200)}}
+			c.Admins = []login.Admin{{User: "a", Password: strings.Repeat("x", 200)}}
 		},
 	} {
-		cfg := config(t, newFakeStore().records())
+		cfg := config(t, unusedStore(t))
 		change(&cfg)
 		if _, err := provisioning.New(cfg); err == nil {
 			t.Errorf("%s is accepted", name)
@@ -486,7 +483,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 }
 
 func BenchmarkGetAccount(b *testing.B) {
-	s, err := provisioning.New(config(b, populated(b).records()))
+	s, err := provisioning.New(config(b, populated(b)))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -497,5 +494,13 @@ func BenchmarkGetAccount(b *testing.B) {
 		if w.Code != 200 {
 			b.Fatal(w.Body)
 		}
+	}
+}
+
+func TestNoWSDLBeforeTheAddressIsKnown(t *testing.T) {
+	w := httptest.NewRecorder()
+	newServer(t, unusedStore(t)).ServeHTTP(w, httptest.NewRequest("GET", "/wsdl", nil))
+	if w.Code != 503 {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
-	"thor/provisioning/store/mariadbtest"
 )
 
 // A party calls as somebody, on a server with a real database.
@@ -60,10 +59,7 @@ func (p *party) is(code, port, op, params string) {
 
 func realServer(t *testing.T) (*provisioning.Server, *party) {
 	t.Helper()
-	s, err := provisioning.New(config(t, realStore(t, mariadbtest.Shared(t)).Records))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newServer(t, emptyStore(t))
 	return s, &party{t, s, authBlock}
 }
 

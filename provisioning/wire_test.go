@@ -31,10 +31,7 @@ func TestWire(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := provisioning.New(config(t, populated(t).records()))
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := newServer(t, populated(t))
 			for step := range strings.SplitSeq(string(b), "-- then --\n") {
 				exchangeOnWire(t, s, step)
 			}

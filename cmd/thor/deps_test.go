@@ -32,6 +32,8 @@ var arrows = []struct {
 	{"provisioning/ngnpro", []string{"."}, nil, "the records are a contract, and checking them does no I/O"},
 	{"provisioning/allowance", []string{"."}, []string{"golang.org/x/net/publicsuffix"}, "who may do what is decided without I/O"},
 	{"provisioning/push", []string{"thor/provisioning", "github.com/go-sql-driver"}, []string{"thor/provisioning/ngnpro", "thor/provisioning/push"}, "changes reach the nodes whatever stores them, and whatever protocol made them"},
+	{"provisioning/login", []string{"thor/overlay", "thor/provisioning", "github.com/"}, []string{"thor/provisioning/ngnpro", "thor/provisioning/origin", "thor/provisioning/login"}, "who logs in is decided without a network, and whatever stores the parties"},
+	{"provisioning/store", []string{"thor/provisioning"}, []string{"thor/provisioning/ngnpro", "thor/provisioning/allowance", "thor/provisioning/login", "thor/provisioning/store"}, "the store serves whatever protocol changes it"},
 	{"provisioning/soap", []string{".", "net", "os"}, []string{"net/http"}, "the codec knows no operation, and does no I/O"},
 	{"provisioning", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},
 	{"manager", []string{"thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/nats-io/nats-server", "github.com/go-sql-driver"}, nil, "the manager knows members only by what they say"},

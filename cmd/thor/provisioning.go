@@ -16,6 +16,7 @@ import (
 	"thor/dbagent/location"
 	"thor/overlay"
 	"thor/provisioning"
+	"thor/provisioning/login"
 	"thor/provisioning/push"
 	"thor/provisioning/store"
 	"thor/subjects"
@@ -59,7 +60,7 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 		return nil, err
 	}
 	sc := provisioning.Config{
-		Listen: c.Listen, URL: c.URL, Store: p.store.Records, Usable: p.store.Ready(), Network: d.net, Nodes: p.live, Pusher: p.live,
+		Listen: c.Listen, URL: c.URL, Store: p.store, Network: d.net, Nodes: p.live, Pusher: p.live,
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.creds.Certificate(), nil },
 		Log:         d.log, Metrics: d.registerer(), Audit: d.audit,
 	}
@@ -134,12 +135,12 @@ func (p *provisioner) Run(ctx context.Context) error {
 	return err
 }
 
-func (p *provisioner) admins() ([]provisioning.Admin, error) {
+func (p *provisioner) admins() ([]login.Admin, error) {
 	if p.c.Admin == "" {
 		return nil, nil
 	}
-	a, err := provisioning.ReadAdmin(p.c.Admin, p.c.AdminPasswordFile)
-	return []provisioning.Admin{a}, err
+	a, err := login.ReadAdmin(p.c.Admin, p.c.AdminPasswordFile)
+	return []login.Admin{a}, err
 }
 
 // reload reads password and certificate again. What is bad is not taken.

@@ -10,35 +10,40 @@ import (
 	"strings"
 )
 
-// Decode fills v, a pointer to a struct, with the parameters of a call. What is
-// read-only or unknown is ignored; an absent or nil element leaves its field as
-// it is. Parameters that a client gives no known name are taken by position. The
-// error is a *ValueError.
-func (m *Message) Decode(call *Element, v any) error {
+// Decode returns the parameters of a call, each as a pointer to a new value of its
+// type. What is read-only or unknown is ignored; an absent or nil element leaves
+// the value zero. Parameters that a client gives no known name are taken by
+// position. The error is a *ValueError.
+func (m *Message) Decode(call *Element, params []Param) ([]any, error) {
 	d := &values{ids: m.ids, left: MaxElements}
-	rv := reflect.ValueOf(v).Elem()
-	s := schemaOf(rv.Type(), "")
+	out, at := make([]any, len(params)), make([]reflect.Value, len(params))
+	for i, p := range params {
+		v := reflect.New(p.Type)
+		out[i], at[i] = v.Interface(), v.Elem()
+	}
+	s := schemaOfParams(params)
 	known := false
 	for _, c := range call.Children {
 		_, ok := s.byName[c.Name.Local]
 		known = known || ok
 	}
 	if known || len(call.Children) > len(s.fields) {
-		return d.fields("", call, s, rv, 0)
+		return out, d.fields("", call, s, func(i int) reflect.Value { return at[i] }, 0)
 	}
 	for i, c := range call.Children {
-		if err := d.value(s.fields[i].name, c, s.fields[i].schema, rv.Field(s.fields[i].index), 0); err != nil {
-			return err
+		if err := d.value(s.fields[i].name, c, s.fields[i].schema, at[i], 0); err != nil {
+			return out, err
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // DecodeHeader fills v, a pointer to a struct, from a block of the header.
 func (m *Message) DecodeHeader(block *Element, v any) error {
 	d := &values{ids: m.ids, left: maxHeader}
 	rv := reflect.ValueOf(v).Elem()
-	return d.fields(block.Name.Local, block, schemaOf(rv.Type(), ""), rv, 0)
+	s := schemaOf(rv.Type(), "")
+	return d.fields(block.Name.Local, block, s, s.in(rv), 0)
 }
 
 // values decodes the elements of one message.
@@ -92,7 +97,7 @@ func (d *values) value(path string, e *Element, s *schema, v reflect.Value, dept
 		if strings.TrimSpace(e.Text) != "" {
 			return wrong(path, "has text where elements belong")
 		}
-		return d.fields(path, e, s, v, depth)
+		return d.fields(path, e, s, s.in(v), depth)
 	case kindArray:
 		return d.items(path, e, s, v, depth)
 	}
@@ -117,7 +122,9 @@ func (d *values) unset(e *Element, s *schema) bool {
 	return true
 }
 
-func (d *values) fields(path string, e *Element, s *schema, v reflect.Value, depth int) error {
+// fields decodes the elements of a struct, or of a call; at is where a field's
+// value goes.
+func (d *values) fields(path string, e *Element, s *schema, at func(field int) reflect.Value, depth int) error {
 	seen := make([]bool, len(s.fields))
 	for _, c := range members(e, s) {
 		i, ok := s.byName[c.Name.Local]
@@ -129,7 +136,7 @@ func (d *values) fields(path string, e *Element, s *schema, v reflect.Value, dep
 		if path != "" {
 			where = path + "." + f.name
 		}
-		fv := v.Field(f.index)
+		fv := at(i)
 		if seen[i] {
 			if f.schema.kind != kindArray {
 				return wrong(where, "is there twice")

@@ -36,7 +36,6 @@ type schemaField struct {
 	name     string
 	index    int
 	readOnly bool
-	pointer  bool
 	schema   *schema
 }
 
@@ -99,10 +98,25 @@ func (s *schema) setFields() {
 		name, option, _ := strings.Cut(tag, ",")
 		s.byName[name] = len(s.fields)
 		s.fields = append(s.fields, schemaField{
-			name: name, index: i, readOnly: option == "ro", pointer: f.Type.Kind() == reflect.Pointer,
+			name: name, index: i, readOnly: option == "ro",
 			schema: schemaOf(f.Type, s.name+f.Name),
 		})
 	}
+}
+
+// in says where the fields of v, a struct of this schema, are.
+func (s *schema) in(v reflect.Value) func(field int) reflect.Value {
+	return func(i int) reflect.Value { return v.Field(s.fields[i].index) }
+}
+
+// schemaOfParams describes the element of a call: its fields are the parameters.
+func schemaOfParams(params []Param) *schema {
+	s := &schema{kind: kindStruct, byName: make(map[string]int, len(params)), fields: make([]schemaField, 0, len(params))}
+	for i, p := range params {
+		s.byName[p.Name] = i
+		s.fields = append(s.fields, schemaField{name: p.Name, index: i, schema: schemaOf(p.Type, "")})
+	}
+	return s
 }
 
 func (s *schema) scalar() bool { return s.kind < kindStruct }

@@ -25,8 +25,14 @@ type Port struct {
 // An Operation is a call and its answer.
 type Operation struct {
 	Name   string
-	In     reflect.Type // a struct, whose fields are the parameters
+	Params []Param
 	Result reflect.Type // nil: none
+}
+
+// A Param is a parameter of an operation.
+type Param struct {
+	Name string
+	Type reflect.Type
 }
 
 // EncodingSchema is a schema of the SOAP encoding's namespace that holds what a
@@ -69,14 +75,16 @@ func (w *wsdlWriter) write(url string) []byte {
 		text(s.Name), text(s.Types), nsWSDL, nsWSDLSOAP, nsSchema, nsEncoding)
 	for _, p := range w.ports {
 		for _, o := range p.Operations {
-			w.collect(schemaOf(o.In, ""), true)
+			for _, p := range o.Params {
+				w.collect(schemaOf(p.Type, ""))
+			}
 			if o.Result != nil {
-				w.collect(schemaOf(o.Result, ""), false)
+				w.collect(schemaOf(o.Result, ""))
 			}
 		}
 	}
 	if s.Auth != nil {
-		w.collect(schemaOf(s.Auth, ""), false)
+		w.collect(schemaOf(s.Auth, ""))
 	}
 	w.schema(url)
 	w.messages()
@@ -90,22 +98,20 @@ func (w *wsdlWriter) write(url string) []byte {
 	return []byte(w.b.String())
 }
 
-// collect lists the complex types that s needs, each once, after those it is
-// made of; parameters of a call are parts of a message, and no type.
-func (w *wsdlWriter) collect(s *schema, parameters bool) {
+// collect lists the complex types that s needs, each once, after those it is made
+// of.
+func (w *wsdlWriter) collect(s *schema) {
 	if s.scalar() || w.types[s] {
 		return
 	}
 	for _, f := range s.fields {
-		w.collect(f.schema, false)
+		w.collect(f.schema)
 	}
 	if s.item != nil {
-		w.collect(s.item, false)
+		w.collect(s.item)
 	}
-	if !parameters {
-		w.types[s] = true
-		w.order = append(w.order, s)
-	}
+	w.types[s] = true
+	w.order = append(w.order, s)
 }
 
 func (w *wsdlWriter) schema(url string) {
@@ -148,8 +154,8 @@ func (w *wsdlWriter) messages() {
 	for _, p := range w.ports {
 		for _, o := range p.Operations {
 			w.f(`<message name="%s%sRequest">`, p.Name, upper(o.Name))
-			for _, f := range schemaOf(o.In, "").fields {
-				w.f(`<part name="%s" type="%s"/>`, f.name, f.schema.qualified())
+			for _, p := range o.Params {
+				w.f(`<part name="%s" type="%s"/>`, p.Name, schemaOf(p.Type, "").qualified())
 			}
 			w.f("</message>\n"+`<message name="%s%sResponse">`, p.Name, upper(o.Name))
 			if o.Result != nil {

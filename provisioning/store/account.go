@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 )
 
@@ -95,7 +94,7 @@ func (t *tx) insert(a *accountRow) error {
 }
 
 // modify changes an account: f gets it locked and says what is new.
-func (t *tx) modify(v ngnpro.Viewer, id ngnpro.SipID, f func(*accountRow) error) (provisioning.Notices, error) {
+func (t *tx) modify(v ngnpro.Viewer, id ngnpro.SipID, f func(*accountRow) error) (Notices, error) {
 	a, err := t.subscriber(v, id, true)
 	if err != nil {
 		return nil, err
@@ -139,7 +138,7 @@ func (t *tx) aliases(id ngnpro.SipID, locked bool) (ids []ngnpro.SipID, err erro
 }
 
 // remove deletes an account that is locked, with all that belongs to it.
-func (t *tx) remove(a *accountRow) (provisioning.Notices, error) {
+func (t *tx) remove(a *accountRow) (Notices, error) {
 	aliases, err := t.aliases(a.id, true)
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 )
 
@@ -22,7 +21,7 @@ const (
 )
 
 // Add adds a SIP account.
-func (s accounts) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (id ngnpro.SipID, ns provisioning.Notices, err error) {
+func (s accounts) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (id ngnpro.SipID, ns Notices, err error) {
 	auto := a.ID.Username == autoincrement
 	given := foldID(a.ID)
 	if err := checkNew(a, given, auto); err != nil {
@@ -206,7 +205,7 @@ func (t *tx) allocate(domain string) (ngnpro.SipID, error) {
 }
 
 // Update changes what is given.
-func (s accounts) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (ns provisioning.Notices, err error) {
+func (s accounts) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (ns Notices, err error) {
 	var c check
 	if c.account(a); c.err != nil {
 		return nil, c.err
@@ -231,7 +230,7 @@ func (s accounts) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAcco
 
 // Delete deletes an account with its aliases, groups, diversions, mailbox
 // and phonebook, be its profile readable or not.
-func (s accounts) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
+func (s accounts) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns Notices, err error) {
 	err = s.write(ctx, "delete account", func(t *tx) error {
 		a, err := t.subscriber(v, foldID(id), true)
 		if err != nil && !errors.Is(err, errProfile) {
@@ -325,7 +324,7 @@ func (s accounts) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.SipQuery)
 }
 
 // AddToGroup puts an account into a group.
-func (s accounts) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns provisioning.Notices, err error) {
+func (s accounts) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns Notices, err error) {
 	var c check
 	c.word("group", group, maxName)
 	if c.err != nil {
@@ -348,7 +347,7 @@ func (s accounts) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.Sip
 }
 
 // RemoveFromGroup takes an account out of a group.
-func (s accounts) RemoveFromGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns provisioning.Notices, err error) {
+func (s accounts) RemoveFromGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns Notices, err error) {
 	err = s.write(ctx, "remove from group", func(t *tx) error {
 		ns, err = t.modify(v, foldID(id), func(x *accountRow) error {
 			if !slices.Contains(x.profile.Groups, group) {

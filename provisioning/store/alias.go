@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 )
 
@@ -30,7 +29,7 @@ func checkAlias(a *ngnpro.SipAlias) (id, target ngnpro.SipID, err error) {
 }
 
 // Add adds another address of an account.
-func (s aliases) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (ns provisioning.Notices, err error) {
+func (s aliases) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (ns Notices, err error) {
 	id, target, err := checkAlias(a)
 	if err != nil {
 		return nil, err
@@ -99,7 +98,7 @@ func (t *tx) alias(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*ngnpro.SipAl
 }
 
 // Update leads an alias elsewhere, or gives it to another owner.
-func (s aliases) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (ns provisioning.Notices, err error) {
+func (s aliases) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias) (ns Notices, err error) {
 	id, target, err := checkAlias(a)
 	if err != nil {
 		return nil, err
@@ -132,7 +131,7 @@ func (s aliases) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAlias
 }
 
 // Delete deletes an alias.
-func (s aliases) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
+func (s aliases) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns Notices, err error) {
 	id = foldID(id)
 	err = s.write(ctx, "delete alias", func(t *tx) error {
 		old, err := t.alias(v, id, true)

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"thor/overlay/subscriber"
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
+	"thor/provisioning/store"
 	"thor/subjects"
 )
 
@@ -68,7 +68,7 @@ func TestConcurrentChangesOfTheSameKeys(t *testing.T) {
 }
 
 // anything is one call that changes something.
-func (w *world) anything(r *rand.Rand, keys []string, i, party int) (ns provisioning.Notices, err error) {
+func (w *world) anything(r *rand.Rand, keys []string, i, party int) (ns store.Notices, err error) {
 	a, b := id(keys[r.IntN(len(keys))]), id(keys[r.IntN(len(keys))])
 	switch r.IntN(10) {
 	case 0, 1:

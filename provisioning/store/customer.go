@@ -5,7 +5,7 @@ import (
 	"errors"
 	"math"
 
-	"thor/provisioning"
+	"thor/provisioning/login"
 	"thor/provisioning/ngnpro"
 )
 
@@ -95,10 +95,10 @@ func checkCustomer(c *ngnpro.CustomerAccount) error {
 	if c.Username != nil {
 		k.word("username", *c.Username, maxName)
 	}
-	if p := or(c.Password, ""); len(p) > provisioning.MaxLoginPassword {
-		k.fail("password is longer than %d bytes", provisioning.MaxLoginPassword)
+	if p := or(c.Password, ""); len(p) > login.MaxPassword {
+		k.fail("password is longer than %d bytes", login.MaxPassword)
 	}
-	k.opt("password", c.Password, provisioning.MaxLoginPassword)
+	k.opt("password", c.Password, login.MaxPassword)
 	k.number("id", c.ID, 0, maxNumber)
 	k.number("reseller", c.Reseller, 0, maxNumber)
 	k.number("impersonate", c.Impersonate, 0, maxNumber)

@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"math"
 
-	"thor/provisioning"
+	"thor/provisioning/login"
 	"thor/provisioning/ngnpro"
 )
 
@@ -21,7 +21,7 @@ func (s customers) Add(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerA
 	if c.Username == nil || or(c.Password, "") == "" {
 		return nil, ngnpro.ErrInvalid.With("username or password is missing")
 	}
-	hash, err := provisioning.HashPassword(*c.Password)
+	hash, err := login.HashPassword(*c.Password)
 	if err != nil {
 		return nil, ngnpro.ErrInvalid.With("password cannot be hashed")
 	}
@@ -158,7 +158,7 @@ func (s customers) Update(ctx context.Context, v ngnpro.Viewer, c *ngnpro.Custom
 	hash := ""
 	if p := or(c.Password, ""); p != "" {
 		var err error
-		if hash, err = provisioning.HashPassword(p); err != nil {
+		if hash, err = login.HashPassword(p); err != nil {
 			return ngnpro.ErrInvalid.With("password cannot be hashed")
 		}
 	}

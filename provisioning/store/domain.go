@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 )
 
@@ -81,7 +80,7 @@ func (t *tx) domain(v ngnpro.Viewer, name string) (*ngnpro.SipDomain, error) {
 
 // Update changes what is given. Customer and reseller of what is in the
 // domain follow.
-func (s domains) Update(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) (ns provisioning.Notices, err error) {
+func (s domains) Update(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) (ns Notices, err error) {
 	name, err := checkDomain(d)
 	if err != nil {
 		return nil, err
@@ -126,7 +125,7 @@ func replace(dst **string, given *string) {
 }
 
 // moveDomain gives all that is in a domain to another party.
-func (t *tx) moveDomain(name string, to party) (provisioning.Notices, error) {
+func (t *tx) moveDomain(name string, to party) (Notices, error) {
 	if err := t.each([]any{to.customer, to.reseller, name},
 		"UPDATE sip_accounts_meta SET customer_id = ?, reseller_id = ?, change_date = UTC_TIMESTAMP() WHERE domain = ?",
 		"UPDATE sip_aliases SET customer_id = ?, reseller_id = ?, change_date = UTC_TIMESTAMP() WHERE domain = ?"); err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/dbagent/location"
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/store"
 	"thor/provisioning/store/mariadbtest"
@@ -97,7 +96,7 @@ func (w *world) ok(err error) {
 
 // is checks which fault an error is.
 // only is the error of a change, without its notices.
-func only(_ provisioning.Notices, err error) error { return err }
+func only(_ store.Notices, err error) error { return err }
 
 func is(t testing.TB, what string, err error, want *ngnpro.Fault) {
 	t.Helper()

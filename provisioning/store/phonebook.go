@@ -5,7 +5,6 @@ import (
 	"database/sql"
 
 	"thor/overlay/subscriber"
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 )
 
@@ -34,7 +33,7 @@ func checkEntry(e *ngnpro.PhonebookEntry) error {
 
 // phonebook runs f, which changes the phonebook, while its account, which v sees,
 // stays. Nodes hear of it if rules of the account may name its groups.
-func (s phonebook) phonebook(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(t *tx, id ngnpro.SipID) error) (ns provisioning.Notices, err error) {
+func (s phonebook) phonebook(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(t *tx, id ngnpro.SipID) error) (ns Notices, err error) {
 	err = s.write(ctx, act, func(t *tx) error {
 		x, err := t.subscriber(v, foldID(id), true)
 		if err != nil {
@@ -81,7 +80,7 @@ func (t *tx) members(id ngnpro.SipID, a *subscriber.Accept) (map[string][]string
 const maxMembers = 1000
 
 // Add adds an entry.
-func (s phonebook) Add(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
+func (s phonebook) Add(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (Notices, error) {
 	if err := checkEntry(e); err != nil {
 		return nil, err
 	}
@@ -96,7 +95,7 @@ func (s phonebook) Add(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e 
 }
 
 // Update changes name and group of an entry.
-func (s phonebook) Update(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (provisioning.Notices, error) {
+func (s phonebook) Update(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (Notices, error) {
 	if err := checkEntry(e); err != nil {
 		return nil, err
 	}
@@ -117,7 +116,7 @@ func (s phonebook) Update(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID,
 }
 
 // Delete deletes an entry.
-func (s phonebook) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (provisioning.Notices, error) {
+func (s phonebook) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (Notices, error) {
 	return s.phonebook(ctx, "delete phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
 		n, err := t.affects("DELETE FROM sip_phonebook WHERE username = ? AND domain = ? AND uri = ?", id.Username, id.Domain, uri)
 		if err == nil && n == 0 {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"thor/overlay/subscriber"
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 	"thor/subjects"
 )
@@ -129,7 +128,7 @@ func (s pushes) Changes(ctx context.Context, since uint64) (c *subscriber.Change
 }
 
 // Pending lists pushes that nobody has acknowledged.
-func (s pushes) Pending(ctx context.Context, limit int) (ns provisioning.Notices, err error) {
+func (s pushes) Pending(ctx context.Context, limit int) (ns Notices, err error) {
 	err = s.look(ctx, "read pending pushes", func(t *tx) error {
 		ns = nil
 		const q = "SELECT username, domain, kind, pending FROM sip_revisions WHERE pending IS NOT NULL ORDER BY pending, domain, username LIMIT ?"
@@ -145,7 +144,7 @@ func (s pushes) Pending(ctx context.Context, limit int) (ns provisioning.Notices
 }
 
 // Acknowledge ends the pushes of these keys up to their revisions.
-func (s pushes) Acknowledge(ctx context.Context, ns provisioning.Notices) error {
+func (s pushes) Acknowledge(ctx context.Context, ns Notices) error {
 	return s.write(ctx, "acknowledge pushes", func(t *tx) error {
 		for _, n := range ns {
 			user, domain, _ := strings.Cut(n.Key, "@")

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"thor/overlay/subscriber"
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 	"thor/subjects"
 )
@@ -65,7 +64,7 @@ func (t *tx) next() (uint64, error) {
 
 // bump gives all keys that changed the next revision and notes that nodes have
 // to hear of it.
-func (t *tx) bump(cs ...change) (provisioning.Notices, error) {
+func (t *tx) bump(cs ...change) (Notices, error) {
 	slices.SortFunc(cs, func(a, b change) int { return strings.Compare(a.id.Key(), b.id.Key()) })
 	cs = slices.CompactFunc(cs, func(a, b change) bool { return a.id == b.id })
 	rev, err := t.next()
@@ -74,7 +73,7 @@ func (t *tx) bump(cs ...change) (provisioning.Notices, error) {
 	}
 	const q = "INSERT INTO sip_revisions (domain, username, kind, revision, pending, change_date) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP())" +
 		" ON DUPLICATE KEY UPDATE kind = VALUES(kind), revision = VALUES(revision), pending = VALUES(pending), change_date = VALUES(change_date)"
-	ns := make(provisioning.Notices, 0, len(cs))
+	ns := make(Notices, 0, len(cs))
 	for _, c := range cs {
 		if _, err := t.exec(q, c.id.Domain, c.id.Username, c.is, rev, rev); err != nil {
 			return nil, err
@@ -88,7 +87,7 @@ func (t *tx) bump(cs ...change) (provisioning.Notices, error) {
 // rows are written, which is as long as there are many: a domain of some size is
 // moved when little else happens. It takes them after next, as bump does: a row
 // taken before would be one that another change, which has next, waits for.
-func (t *tx) bumpDomain(domain string) (ns provisioning.Notices, err error) {
+func (t *tx) bumpDomain(domain string) (ns Notices, err error) {
 	rev, err := t.next()
 	if err != nil {
 		return nil, err

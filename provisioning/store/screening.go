@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 )
 
@@ -17,7 +16,7 @@ type screening struct{ *backend }
 const voiceMailbox = "<voice-mailbox>"
 
 // change is one call that changes an account's profile.
-func (s screening) change(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(*profile)) (ns provisioning.Notices, err error) {
+func (s screening) change(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(*profile)) (ns Notices, err error) {
 	err = s.write(ctx, act, func(t *tx) error {
 		ns, err = t.modify(v, foldID(id), func(x *accountRow) error { f(x.profile); return nil })
 		return err
@@ -44,7 +43,7 @@ func reasons(d *ngnpro.CallDiversions) map[string]**string {
 
 // SetCallDiversions replaces all diversions. The words for the mailbox may come
 // without their brackets.
-func (s screening) SetCallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, d *ngnpro.CallDiversions) (provisioning.Notices, error) {
+func (s screening) SetCallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, d *ngnpro.CallDiversions) (Notices, error) {
 	var c check
 	is := make(map[string]string)
 	for reason, target := range reasons(d) {
@@ -79,7 +78,7 @@ func (s screening) CallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpr
 }
 
 // SetBarringPrefixes replaces the prefixes that may not be called.
-func (s screening) SetBarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, prefixes []string) (provisioning.Notices, error) {
+func (s screening) SetBarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, prefixes []string) (Notices, error) {
 	var c check
 	c.count("prefixes", len(prefixes))
 	is := groupSet(prefixes)
@@ -102,7 +101,7 @@ func (s screening) BarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnp
 }
 
 // SetRejectMembers replaces the callers whose calls are rejected.
-func (s screening) SetRejectMembers(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, members []string) (provisioning.Notices, error) {
+func (s screening) SetRejectMembers(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, members []string) (Notices, error) {
 	var c check
 	c.count("members", len(members))
 	is := groupSet(members)
@@ -153,7 +152,7 @@ func checkAccept(r *ngnpro.AcceptRules) error {
 
 // SetAcceptRules replaces the rules. A temporary one counts from now; without a
 // duration there is none.
-func (s screening) SetAcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, r *ngnpro.AcceptRules) (provisioning.Notices, error) {
+func (s screening) SetAcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, r *ngnpro.AcceptRules) (Notices, error) {
 	if err := checkAccept(r); err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/dbagent/location"
-	"thor/provisioning"
+	"thor/overlay/subscriber"
 )
 
 // A Source tells which database to use: a fixed one, or the one that is
@@ -63,11 +63,32 @@ func orDefault[T comparable](v, d T) T {
 	return v
 }
 
+// Notices are the subscribers whose profile a change concerns.
+type Notices = []subscriber.Notice
+
 // A Store is the records that are provisioned, by their kinds. It and they may be
 // used by any number of goroutines, before, during and after Run; without a
 // database everything fails with ngnpro.ErrUnavailable.
+//
+// Their errors are the faults of ngnpro; whatever the database itself says becomes
+// ngnpro.ErrUnavailable with the cause wrapped for the log, never shown to a
+// client. Every method is one transaction. Records that v does not see are "not
+// found", except that creating what exists elsewhere tells that it exists.
+//
+// A change of subscribers' profiles returns its notices (From is empty), which are
+// in the database as well, as pushes to be acknowledged.
 type Store struct {
-	provisioning.Records
+	Domains   domains
+	Accounts  accounts
+	Aliases   aliases
+	Screening screening
+	Phonebook phonebook
+	Peers     peers
+	Mailboxes mailboxes
+	Ranges    ranges
+	Numbers   numbers
+	Customers customers
+	Pushes    pushes
 	*backend
 
 	started atomic.Bool
@@ -101,10 +122,8 @@ func New(cfg Config) (*Store, error) {
 		again: make(chan struct{}, 1),
 	}
 	return &Store{
-		Records: provisioning.Records{
-			Domains: domains{b}, Accounts: accounts{b}, Aliases: aliases{b}, Screening: screening{b}, Phonebook: phonebook{b}, Peers: peers{b},
-			Mailboxes: mailboxes{b}, Ranges: ranges{b}, Numbers: numbers{b}, Customers: customers{b}, Pushes: pushes{b},
-		},
+		Domains: domains{b}, Accounts: accounts{b}, Aliases: aliases{b}, Screening: screening{b}, Phonebook: phonebook{b}, Peers: peers{b},
+		Mailboxes: mailboxes{b}, Ranges: ranges{b}, Numbers: numbers{b}, Customers: customers{b}, Pushes: pushes{b},
 		backend: b, ready: make(chan struct{}),
 	}, nil
 }

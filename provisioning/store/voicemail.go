@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 
-	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 )
 
@@ -48,7 +47,7 @@ func (t *tx) mailbox(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*ngnpro.Voi
 }
 
 // Add gives an account a mailbox.
-func (s mailboxes) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (ns provisioning.Notices, err error) {
+func (s mailboxes) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (ns Notices, err error) {
 	if err := checkVoicemail(a); err != nil {
 		return nil, err
 	}
@@ -73,7 +72,7 @@ func (s mailboxes) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.Voicemail
 }
 
 // Update changes what is given. An empty password keeps the old one.
-func (s mailboxes) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (ns provisioning.Notices, err error) {
+func (s mailboxes) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.VoicemailAccount) (ns Notices, err error) {
 	if err := checkVoicemail(a); err != nil {
 		return nil, err
 	}
@@ -101,7 +100,7 @@ func (s mailboxes) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.Voicem
 }
 
 // Delete deletes the mailbox of an account, with its announcement.
-func (s mailboxes) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns provisioning.Notices, err error) {
+func (s mailboxes) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns Notices, err error) {
 	err = s.write(ctx, "delete voicemail account", func(t *tx) error {
 		x, err := t.mailbox(v, foldID(id), true)
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 	"thor/dbagent"
 	"thor/dbagent/location"
 	"thor/identity"
-	"thor/provisioning"
+	"thor/provisioning/login"
 )
 
 // A Report is what an examination found.
@@ -112,7 +112,7 @@ func (in *input) readProvisioning() {
 		in.cannotRead("provisioning.database.ca", err)
 	}
 	if c.Admin != "" && c.AdminPasswordFile != "" {
-		_, err := provisioning.ReadAdmin(c.Admin, c.AdminPasswordFile)
+		_, err := login.ReadAdmin(c.Admin, c.AdminPasswordFile)
 		in.cannotRead("provisioning.admin_password_file", err)
 	}
 	if c.TLSCertificate != "" && c.TLSKey != "" {
