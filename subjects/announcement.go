@@ -139,7 +139,7 @@ type Announcement struct {
 	Weight    int          `json:"weight,omitempty"`   // 1 to 65535; 0 is the default, 100
 	Version   string       `json:"version,omitempty"`  // of the software, for show
 	Seen      *Mark        `json:"seen,omitempty"`     // the newest status this member holds
-	Via       string       `json:"via,omitempty"`      // "<broker>#<connection>" it is sent through
+	Via       string       `json:"via,omitempty"`      // "<broker>#<connection>" it is sent through; void once that has ended
 	Attrs     Attrs        `json:"attrs,omitempty"`
 }
 
