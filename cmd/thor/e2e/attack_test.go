@@ -49,6 +49,7 @@ const (
 	fullSpeed attackStyle = "full speed" // small messages, as many as go
 	largeSize attackStyle = "large"      // messages as large as their receivers take, as many as go
 	justBelow attackStyle = "just below" // a little below the limits
+	oneByOne  attackStyle = "one by one" // each message as another process, on a connection of its own
 )
 
 const attackEnv = "THOR_E2E_ATTACK" // an attack as JSON: the test binary is its process
@@ -166,6 +167,8 @@ func (a *attack) flood(subject, addr string, cfg *tls.Config, x *tally, done cha
 	case largeSize:
 		size = largest(subject)
 		many = max(1, 512<<10/size)
+	case oneByOne:
+		many = 1
 	}
 	volley := a.volley(subject, many, size)
 	for {
@@ -179,7 +182,17 @@ func (a *attack) flood(subject, addr string, cfg *tls.Config, x *tally, done cha
 		if err != nil {
 			continue
 		}
-		_, _ = fmt.Fprintf(c, "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB _ANSWER.%s.> 1\r\nSUB thor.status 2\r\nPING\r\n", a.Node)
+		boot := crand.Text()
+		_, _ = fmt.Fprintf(c, "CONNECT {\"verbose\":false,\"headers\":true,\"name\":%q}\r\nSUB _ANSWER.%s.> 1\r\nSUB thor.status 2\r\nPING\r\n", boot, a.Node)
+		if a.Style == oneByOne {
+			_, _ = c.Write(bytes.Replace(a.volley(subject, many, size), []byte(noBoot), []byte(boot), 1))
+			x.messages.Add(1)
+			for s := bufio.NewScanner(c); s.Scan() && s.Text() != "PONG" && !strings.HasPrefix(s.Text(), "-ERR"); {
+			}
+			x.ready.Add(1)
+			_ = c.Close()
+			continue
+		}
 		go func() { // what it is sent is read at full speed too
 			for s := bufio.NewScanner(c); s.Scan() && !strings.HasPrefix(s.Text(), "-ERR"); {
 				switch s.Text() {
@@ -216,12 +229,18 @@ func largest(subject string) int {
 	return subjects.MaxAnnouncement
 }
 
+// noBoot stands for the boot in what attacks send one by one; crand.Text is as long.
+const noBoot = "AAAAAAAAAAAAAAAAAAAAAAAAAA"
+
 // volley is so many messages of at least size bytes, each with a reply subject
 // that passes.
 func (a *attack) volley(subject string, many, size int) []byte {
 	payload, answerer := "{}", "node1"
 	if strings.HasPrefix(subject, "thor.role.") {
 		payload = fmt.Sprintf(`{"v":1,"role":%q,"node":%q,"addresses":[%q]}`, strings.Split(subject, ".")[2], a.Node, a.Address)
+		if a.Style == oneByOne {
+			payload = fmt.Sprintf(`{"v":1,"role":%q,"node":%q,"addresses":[%q],"boot":%q,"seq":1}`, strings.Split(subject, ".")[2], a.Node, a.Address, noBoot)
+		}
 	}
 	if s, err := subjects.Answerer(subject); err == nil {
 		answerer = s
@@ -247,26 +266,29 @@ func (a *attack) perSecond(subject string) int {
 	return 150
 }
 
-// One certificate of a low role that sends at full speed all it may does not
-// keep a dead node in DNS, nor drive a living one out.
+// One certificate of a low role that sends at full speed all it may, in small
+// messages or in large ones, does not keep a dead node in DNS, nor drive a living
+// one out.
 func TestAttackDoesNotStopTheHealing(t *testing.T) {
 	n := startNetwork(t, "127.89", "--damping=false")
 	dns := n.resolve(t)
 	all := []string{"node1", "node2", "node3"}
 	eventually(t, 20*time.Second, "three proxies in both name servers", func() bool { return dns.everywhere(all...) })
-	end := n.attack(t, "evil", "127.89.66.6", fullSpeed)
 	dns.must("node1", "node3")
-	for range 3 {
-		n.kill9(t, "node2")
-		eventually(t, 10*time.Second, "node2 is gone, and nobody else", func() bool { return dns.everywhere("node1", "node3") })
-		eventually(t, 10*time.Second, "its process has ended", func() bool { return !n.runs(t, "node2") })
-		n.control(t, "start", "node2")
-		eventually(t, 30*time.Second, "node2 is back", func() bool { return dns.everywhere(all...) })
-	}
-	report := end()
-	t.Logf("the attacker: %s", report)
-	if !strings.Contains(report, " messages") || strings.Contains(report, " 0 connections tried") {
-		t.Error("the attacker did nothing")
+	for i, style := range []attackStyle{fullSpeed, largeSize} {
+		end := n.attack(t, fmt.Sprintf("evil%d", i+1), "127.89.66.6", style)
+		for range 2 {
+			n.kill9(t, "node2")
+			eventually(t, 10*time.Second, "node2 is gone, and nobody else", func() bool { return dns.everywhere("node1", "node3") })
+			eventually(t, 10*time.Second, "its process has ended", func() bool { return !n.runs(t, "node2") })
+			n.control(t, "start", "node2")
+			eventually(t, 30*time.Second, "node2 is back", func() bool { return dns.everywhere(all...) })
+		}
+		report := end()
+		t.Logf("the attacker, %s: %s", style, report)
+		if !strings.Contains(report, " messages") || strings.Contains(report, " 0 connections tried") {
+			t.Error("the attacker did nothing")
+		}
 	}
 	dns.end()
 	if f := dns.failures(); len(f) > 0 {
