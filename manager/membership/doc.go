@@ -42,7 +42,10 @@
 //	G5 broker       everybody on one broker is silent: they get time to reconnect elsewhere
 //	G6 damping      who keeps leaving and joining re-enters only after a time of steady beats
 //
-// DISCONNECT from a living broker is proof and passes all guards but G2.
+// DISCONNECT from a living broker is proof and passes all guards but G2. What
+// came through that connection and is taken in later counts for nothing, and the
+// silence of a node after it is no cause for G3: a client that brokers cut off
+// must not hold back the removal of others.
 //
 // # What it is not
 //
