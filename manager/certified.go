@@ -17,7 +17,7 @@ import (
 
 // The rhythm of what concerns certificates.
 const (
-	askFirst  = 500 * time.Millisecond // while claims wait for a broker's word, brokers are asked so often at first…
+	askFirst  = 500 * time.Millisecond // while claims wait for an identity message, brokers are asked so often at first…
 	askLast   = 10 * time.Second       // …and so often in the end
 	askAlways = 10 * time.Minute       // and in any case
 	keepFacts = 2 * time.Second        // between two writes to disk
@@ -36,7 +36,7 @@ type certified struct {
 
 var identityPrefix = subjects.IdentityOf("")
 
-// identity takes a broker's word about a certificate.
+// identity takes a broker's identity message.
 func (m *Manager) identity(msg *nats.Msg, now time.Time) error {
 	if msg.Subject == subjects.IdentityGet {
 		return nil // another manager asks
@@ -49,7 +49,7 @@ func (m *Manager) identity(msg *nats.Msg, now time.Time) error {
 	return nil
 }
 
-// revoked reports whether the certificate of a word stands in a revocation list.
+// revoked reports whether the certificate of w stands in a revocation list.
 func (m *Manager) revoked(w *subjects.Identity) bool {
 	return m.cfg.Overlay.Revocations().Serial(w.Serial, w.Issuer)
 }

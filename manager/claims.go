@@ -12,14 +12,14 @@ const (
 	maxEpochJump      = 1000
 	maxGenerationJump = 1_000_000
 	maxClaims         = 256                    // that are remembered
-	maxClaim          = subjects.MaxNumber / 2 // more is a lie whoever says so
+	maxClaim          = subjects.MaxNumber / 2 // more is never true
 )
 
 // claims are the marks that nodes say they have seen and that one of them alone
-// is not believed.
+// is not enough for.
 type claims map[subjects.NodeID]subjects.Mark
 
-// far reports whether k is further above o than one node is believed.
+// far reports whether k is further above o than one node may claim.
 func far(k, o subjects.Mark) bool {
 	return k.Epoch > o.Epoch+maxEpochJump || k.Generation > o.Generation+maxGenerationJump
 }

@@ -9,10 +9,10 @@ import (
 	"thor/subjects"
 )
 
-// An intake orders what has arrived: brokers' words about ended connections and
+// An intake orders what has arrived: brokers' messages about ended connections and
 // revocations first, then those about certificates, then the nodes in turn, so
 // that one which announces much delays itself. Of one node the order stays; a
-// word about it comes after what arrived from it before.
+// broker's message about it comes after what arrived from it before.
 type intake struct {
 	seq   uint64
 	ends  []arrival
@@ -104,7 +104,7 @@ func (b *backlog) pop() *nats.Msg {
 // empty reports that nothing waits, and that next has found so.
 func (q *intake) empty() bool { return len(q.ends) == 0 && len(q.words) == 0 && len(q.turns) == 0 }
 
-// concerns is the node that a broker's word is about; empty if it is malformed,
+// concerns is the node that a broker's message is about; empty if it is malformed,
 // which take finds out too.
 func concerns(msg *nats.Msg) string {
 	var w struct {

@@ -15,7 +15,7 @@ import (
 )
 
 // The loop was busy while a term ended and the next was won: nothing of the
-// first reign goes on. What does makes the bubble fail.
+// first leadership goes on. What does makes the bubble fail.
 func TestATermOverAnotherEndsTheFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		m.leadership(5, 0, 1000)
@@ -28,7 +28,7 @@ func TestATermOverAnotherEndsTheFirst(t *testing.T) {
 }
 
 // More arrives at once than there is room for: beats may be among what is lost,
-// so nobody is removed for silence.
+// so no member is removed for silence.
 func TestLostInputMakesBlind(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		m.in = make(chan *nats.Msg, 9) // room for what brokers say of certificates when asked

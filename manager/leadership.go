@@ -11,7 +11,7 @@ import (
 	"thor/subjects"
 )
 
-// A term is what a reign needs of an *election.Term.
+// A term is what a leadership needs of an *election.Term.
 type term interface {
 	Valid(now time.Time) bool
 	Done() <-chan struct{}
@@ -53,7 +53,7 @@ func (m *Manager) takeLead(r *leadership, now time.Time) {
 	if h := m.newest.Load(); h != nil {
 		base = h.status
 		m.noteEpoch(base.Epoch, r.epoch, now)
-		m.table.Adopt(base, now) // judges nobody by silence for a while, but a closed connection at once
+		m.table.Adopt(base, now) // judges no member by silence for a while, but a closed connection at once
 	}
 	r.status, r.views = base, make(map[subjects.Role]time.Time)
 	r.snapshots = newSnapshotWriter(m.cfg.Overlay.Conn(), m.log)
@@ -65,7 +65,7 @@ func (m *Manager) takeLead(r *leadership, now time.Time) {
 	m.issue(now, true)
 }
 
-// loseLead ends the reign down; somebody else's status is followed from here on.
+// loseLead ends the leadership; the status of another manager is followed from here on.
 func (m *Manager) loseLead(why string) {
 	m.log.Warn().Str("reason", why).Str("event", "standby").Msg("standing by")
 	m.lead.snapshots.stop()
@@ -75,7 +75,7 @@ func (m *Manager) loseLead(why string) {
 	m.announceStanding(standing{})
 }
 
-// stepDown ends a reign on purpose: last word, then the lease.
+// stepDown ends the leadership on purpose: the last status first, then the lease.
 func (m *Manager) stepDown() {
 	r := m.lead
 	if r == nil {
@@ -117,7 +117,7 @@ func (m *Manager) step(now time.Time) {
 		select {
 		case <-r.term.Done():
 			m.loseLead("the term ended")
-		default: // disconnected: nobody would hear; the lease decides
+		default: // disconnected: nothing can be published; the lease decides
 			if !r.term.Valid(now) {
 				m.loseLead("the lease may have expired")
 			}
@@ -166,7 +166,7 @@ func (m *Manager) noteDropped(now time.Time) {
 // advancePastClaims sees that the status is above all marks that were seen: after a loss
 // of all memory but theirs, members may hold a later one, and take none of ours.
 // A higher generation is jumped over; a higher epoch takes another term, and then
-// the reign is over and overtake returns true. All liars together gain one such
+// the leadership is over and advancePastClaims returns true. All false claims together cause one such
 // step a minute in the whole network: see noteEpoch.
 func (m *Manager) advancePastClaims(now time.Time) bool {
 	r, known := m.lead, m.highest()

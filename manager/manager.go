@@ -1,6 +1,6 @@
 // Package manager is the network manager: it hears what members say of
 // themselves, keeps the membership table, and, while it is the elected one,
-// tells everybody the one network status.
+// publishes the one network status.
 //
 // Every manager feeds the same table, so that a standby can lead at once. Only
 // the holder of a term publishes, only while its lease cannot have expired, and
@@ -42,7 +42,7 @@ const (
 	stepTime     = 100 * time.Millisecond // longest sleep of the loop
 	claimsEvery  = time.Minute
 	compareLater = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile
-	listenFirst  = 1500 * time.Millisecond // before campaigning, so that nobody leads who knows nobody
+	listenFirst  = 1500 * time.Millisecond // before campaigning, so that no manager leads that knows no member
 	leastStep    = time.Millisecond        // shortest sleep of the loop for what the table has to do
 )
 
@@ -173,7 +173,7 @@ func (m *Manager) SetPriority(priority int) {
 // Active reports whether this manager leads now.
 func (m *Manager) Active() bool { return m.active.Load() }
 
-// Run manages until ctx ends, then publishes its last word and resigns. It may
+// Run manages until ctx ends, then publishes its last status and steps down. It may
 // be called once. It fails only if it cannot subscribe; whatever breaks later
 // mends itself, or another manager leads.
 func (m *Manager) Run(ctx context.Context) error {
@@ -203,8 +203,8 @@ func (m *Manager) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// listen returns when this manager knows the network's status, or when nobody
-// has told one for longer than a tick and a beat take.
+// listen returns when this manager knows the network's status, or when none
+// was published for longer than a tick and a beat take.
 func (m *Manager) listen(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, listenFirst)
 	defer cancel()
@@ -257,7 +257,7 @@ func (m *Manager) answerSnapshots() {
 	m.answersSnapshots = true // until the connection is closed
 }
 
-// loop owns the table and the reign.
+// loop owns the table and the leadership.
 func (m *Manager) loop(ctx context.Context) {
 	m.loadIdentities(time.Now())
 	defer m.storeIdentities()

@@ -7,7 +7,7 @@ import (
 	"thor/subjects"
 )
 
-// metrics exist in any case and are registered where somebody collects them.
+// metrics exist in any case and are registered if there is a registerer.
 type metrics struct {
 	members       *prometheus.GaugeVec
 	active        prometheus.Gauge

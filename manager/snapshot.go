@@ -107,7 +107,7 @@ func (k *snapshotWriter) run(ctx context.Context) {
 	}
 }
 
-// pendingWrite is what a keeper's goroutine is about.
+// pendingWrite is the state of a snapshotWriter's goroutine.
 type pendingWrite struct {
 	waiting *held // to be written
 	resting bool  // an attempt was made less than a second ago

@@ -33,12 +33,12 @@ const (
 	RenewEvery    = time.Second
 	LocalLease    = 10 * time.Second       // shorter than TTL, so that the holder stops first
 	TakeOver      = 300 * time.Millisecond // from the leader's DISCONNECT to the attempt: it may be back elsewhere
-	orderDelay    = 50 * time.Millisecond  // per rank, so that the preferred candidate is first
+	orderDelay    = 50 * time.Millisecond  // per place in the order, so that the preferred candidate is first
 	ackWait       = 2 * time.Second
 	silentWatch   = 3 * time.Second        // if nothing is told for so long, something was missed, or the bucket is gone
 	conflictWait  = 250 * time.Millisecond // the same after a write that met another revision
 	updatesAtOnce = 64
-	stuckAfter    = 20 * time.Second // a lease that nobody renews and that does not expire is void; above TTL
+	stuckAfter    = 20 * time.Second // a lease that is not renewed and does not expire is void; above TTL
 	reserve       = 1000             // generations reserved ahead of the published one
 	retryEvery    = 250 * time.Millisecond
 	maxJump       = 1_000_000 // an epoch so far above the rest is a lie
@@ -53,17 +53,17 @@ type Config struct {
 	// Known is the greatest epoch and generation that this manager has heard of
 	// anywhere: status, disk, members. It must be safe for concurrent use.
 	Known func() subjects.Mark
-	// Rank is this manager's place among the candidates by priority, 0 first.
+	// Order is this manager's place among the candidates by priority, 0 first.
 	Order func() int
 	// MayLead reports whether this manager may campaign now; nil: always. It must
 	// be safe for concurrent use.
 	MayLead func() bool
-	// Keep stores epoch and ceiling on disk before they take effect. When it
+	// StoreEpoch stores epoch and ceiling on disk before they take effect. When it
 	// fails they do all the same: the lease and all that have seen a status of
 	// the epoch remember it too.
 	StoreEpoch func(epoch, ceiling uint64) error
 	// Absurd is told of a stored lease that cannot be true, once for each; nil
-	// tells nobody. Such a lease counts for nothing but its time.
+	// ignores it. Such a lease counts for nothing but its time.
 	Absurd func(*subjects.BadMessage)
 	Log    zerolog.Logger
 }
@@ -78,7 +78,7 @@ type Election struct {
 
 	updates    chan *Entry // what is stored; nil: all that look found has been told
 	seen       seen
-	storeFails bool // Keep failed last time
+	storeFails bool // StoreEpoch failed last time
 }
 
 var errSilent = errors.New("election: nobody renews the lease")
@@ -121,7 +121,7 @@ func (e *Election) Disconnected(boot, via string) {
 	}
 }
 
-// Run campaigns until ctx ends; a term that is held then is resigned.
+// Run campaigns until ctx ends; then it steps down from a term that it holds.
 func (e *Election) Run(ctx context.Context) error {
 	var err error
 	if e.bucket, err = OpenBucket(e.cfg.Conn, subjects.ElectionBucket); err != nil {
@@ -255,7 +255,7 @@ func (e *Election) follow(ctx context.Context) error {
 	}
 }
 
-// note takes one word of the watcher; nil marks the end of what was stored.
+// note takes one entry of the watcher; nil marks the end of what was stored.
 func (e *Election) note(u *Entry) {
 	if u != nil && u.Revision < e.seen.revision {
 		return // of a copy that is behind
@@ -310,7 +310,7 @@ func (e *Election) absurd(err error) {
 func (e *Election) wait() time.Duration {
 	switch l := e.seen.lease; {
 	case !e.seen.held && e.seen.revision == 0 && e.seen.last != nil:
-		// Not given back, but lost with the bucket: its holder may believe in it
+		// Not given back, but lost with the bucket: its holder may rely on it
 		// still, and is to write it again.
 		return max(0, time.Until(e.seen.missed.Add(LocalLease))) + e.delay()
 	case !e.seen.held:

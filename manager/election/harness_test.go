@@ -118,7 +118,7 @@ func names(cs []*candidate) (out []string) {
 	return out
 }
 
-// start begins a candidate of that rank.
+// start begins a candidate of that order.
 func (l *lab) start(name string, rank int, edit ...func(*candidate)) *candidate {
 	l.t.Helper()
 	l.mu.Lock()

@@ -13,7 +13,7 @@ import (
 	"thor/subjects"
 )
 
-// A Term is one reign. It is safe for concurrent use.
+// A Term is one leadership. It is safe for concurrent use.
 type Term struct {
 	Epoch uint64
 	First uint64 // generation to begin above
@@ -75,7 +75,7 @@ func (e *Election) lead(ctx context.Context, t *Term) error {
 	for {
 		select {
 		case <-ctx.Done():
-			// The shell resigns when it has said its last word; it has as long as the lease.
+			// The manager steps down when it has published its last status; it has as long as the lease.
 			select {
 			case <-t.stepDown:
 			case <-time.After(3 * time.Second):

@@ -70,7 +70,7 @@ func (t *Table) announce(a *subjects.Announcement) error {
 	return nil
 }
 
-// nameable refuses names that would mean two things in the zone: whoever is in
+// nameable refuses names that would mean two things in the zone: the one in
 // the status first keeps the name.
 func (t *Table) nameable(k key) error {
 	if r, taken := t.labels[string(k.node)]; taken {

@@ -73,7 +73,7 @@ func (t *Table) detach(m *member) {
 // observer has not followed b for long enough to know that it did not.
 func (t *Table) mayLag(b *broker) bool { return b == nil || t.now-b.since < t.cfg.BareGrace }
 
-// raiseSuspicion and acquit begin and end the suspicion against b.
+// raiseSuspicion and endSuspicion begin and end the suspicion against b.
 func (t *Table) raiseSuspicion(b *broker) {
 	if !b.suspect {
 		b.suspect = true

@@ -15,7 +15,7 @@ import (
 // certificates allow. A member in the status keeps what it has there, whatever
 // becomes known or unknown.
 
-// A pending claim waits for a broker's word, or was refused.
+// A pending claim waits for a broker's identity message, or was refused.
 type pending struct {
 	since    instant // when it was first heard
 	last     instant
@@ -149,7 +149,7 @@ func (t *Table) reject(m *member, why string) {
 	}
 }
 
-// Waiting is how many claims wait for a broker's word: who feeds the table has
+// Waiting is how many claims wait for an identity message: the caller has
 // to ask brokers for it.
 func (t *Table) Waiting() int {
 	n := 0

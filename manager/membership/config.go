@@ -53,12 +53,12 @@ func DefaultConfig() Config {
 	}
 }
 
-// Numbers that nobody tunes.
+// Numbers that are not configurable.
 const (
 	blindMargin      = 2 * time.Second         // G4: blind for Dead and this
 	pauseGap         = 2 * time.Second         // G4: a longer gap between calls is a pause
-	isolatedAfter    = 3 * time.Second         // G4: nobody at all heard for so long: it is us
-	gapAfter         = 1500 * time.Millisecond // nobody heard for so long: beats may have been missed
+	isolatedAfter    = 3 * time.Second         // G4: no member heard for so long: this observer is cut off
+	gapAfter         = 1500 * time.Millisecond // no member heard for so long: beats may have been missed
 	missedAfter      = 2 * time.Second         // a member silent for so long has missed a beat
 	heartbeat        = time.Second             // Next is never further ahead, so that a pause can be told
 	afterglow        = 100 * time.Millisecond  // beats that name no connection may arrive so long after the DISCONNECT that ended it

@@ -113,7 +113,7 @@ func (t *Table) endHoldDown(m *member) {
 	}
 }
 
-// admit lets one damped member into a role that has nobody up.
+// admit lets one damped member into a role that has no member up.
 func (t *Table) admit(r *role) {
 	var first *member
 	for m := range r.damped {

@@ -4,10 +4,10 @@
 //
 // # The invariant
 //
-// A member that beats is never taken out, except by its own word (leave, or a
+// A member that beats is never taken out, except at its own request (leave, or a
 // failed check while others are up), by the loss of the connection it beats
 // through, or by revocation. A role is never emptied by failure, only by
-// leaving or revocation (but for thor_monitor, which nobody depends on). The
+// leaving or revocation (but for thor_monitor, on which nothing depends). The
 // same calls give the same bytes: there is no
 // clock, no randomness and no I/O in here, and map order never shows.
 //
@@ -20,14 +20,14 @@
 //	health    down means a failed check   out while another member of the role is up, else suspect
 //	liveness  silence, or DISCONNECT      as health, but silence is subject to the guards
 //
-// A member whose first word is "down" joins only a role that has no member at
+// A member whose first announcement is "down" joins only a role that has no member at
 // all, as suspect: a wrong address lets a client retry, no address is cached.
 // A draining member that fails stays draining: the operator's wish outranks.
 //
 // # What a member may claim
 //
 // With Config.Identities, addresses, weight and priority are held against what
-// brokers say of certificates. A new or wider claim waits for such a word; a
+// brokers say of certificates. A new or wider claim waits for such a message; a
 // member in the status keeps what it has there for want of one. A revoked
 // certificate takes its members out, dead ones too.
 //
@@ -39,7 +39,7 @@
 //	G2 last_member  a role's last members stay as suspect, whatever they died of
 //	G3 panic        many nodes of a role, or of all, silent at once: wait, then let them go one by one
 //	G4 observer     this observer was paused, cut off or just began: silence proves nothing yet
-//	G5 broker       everybody on one broker is silent: they get time to reconnect elsewhere
+//	G5 broker       all members on one broker are silent: they get time to reconnect elsewhere
 //	G6 damping      who keeps leaving and joining re-enters only after a time of steady beats
 //
 // DISCONNECT from a living broker is proof and passes all guards but G2. What

@@ -34,8 +34,8 @@ func (f *fact) live(now time.Time) bool { return !f.revoked && now.Before(f.NotA
 
 func (f *fact) names(r subjects.Role) bool { return slices.Contains(f.Roles, r) }
 
-// Identity takes in a broker's word about a certificate, or one kept from
-// before. revoked says that the certificate is revoked by now. The word must
+// Identity takes in an identity message about a certificate, or one kept from
+// before. revoked says that the certificate is revoked by now. The message must
 // have passed Check and belongs to the table from now on.
 func (t *Table) Identity(w *subjects.Identity, revoked bool, now time.Time) {
 	t.enter(now)
@@ -79,7 +79,7 @@ func dropFact(fs []*fact) []*fact {
 	return slices.Delete(fs, first, first+1)
 }
 
-// Identities are the words about certificates that have not expired, by node
+// Identities are the messages about certificates that have not expired, by node
 // and serial, to be kept and given to another table. Revoked ones are among
 // them. FactsRevision rises when they change.
 func (t *Table) Identities() []*subjects.Identity {
@@ -128,8 +128,8 @@ func (t *Table) revokeFact(f *fact) {
 	t.sweep()
 }
 
-// sweep takes out the members that are barred, also those that a former status
-// lists, whose maker may not have known of the revocation. Who may be alive gets
+// sweep takes out the members whose certificates are all revoked, also those that a former status
+// lists, whose manager may not have known of the revocation. A member that may be alive gets
 // the time in which this table hears of all certificates.
 func (t *Table) sweep() {
 	t.sweepDue = t.now < t.identitiesKnownAt
@@ -164,7 +164,7 @@ func (t *Table) sweepNode(id subjects.NodeID) {
 			delete(t.pending, k)
 		}
 	}
-	if t.departed[id] != nil && t.certificates(id) == 0 { // nobody is to find it any more
+	if t.departed[id] != nil && t.certificates(id) == 0 { // its address is no longer published
 		t.expire(id)
 	}
 	if reported && t.certificates(id) == 0 {

@@ -71,7 +71,7 @@ func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error)
 	return true, nil
 }
 
-// retire makes the present boot a dead one.
+// retire makes the present boot a retired one.
 func (in *instance) retire() {
 	if len(in.retired) >= maxRetiredBoots {
 		in.retired = slices.Delete(in.retired, 0, 1)
@@ -90,7 +90,7 @@ func (in *instance) findRetired(boot string) *retiredBoot {
 }
 
 // duplicate notes a message from a process that m's boot has replaced. One or
-// two may have been on their way; when they go on, somebody runs it twice.
+// two may have been on their way; when they go on, two processes run.
 func (t *Table) duplicate(m *member, a *subjects.Announcement) {
 	if a.State == subjects.Leave { // it is going
 		return
@@ -121,7 +121,7 @@ func (t *Table) duplicate(m *member, a *subjects.Announcement) {
 
 // reinstate gives m, whose process is dead, back to the boot that was replaced,
 // if that one beats on and the newer one never did: all of it came in one
-// burst. Such a boot is not newer, but older than this table: its last words
+// burst. Such a boot is not newer, but older than this table: its last messages
 // came late, say from a frozen broker, when the process had been started anew.
 func (t *Table) reinstate(m *member) bool {
 	in := &m.instance
@@ -186,7 +186,7 @@ func (t *Table) Revoked(id subjects.NodeID, boot, serial string, now time.Time) 
 		}
 	}
 	if bare {
-		t.expire(id) // nobody is to find it any more
+		t.expire(id) // its address is no longer published
 	}
 	t.flush()
 }

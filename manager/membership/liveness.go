@@ -15,7 +15,7 @@ type Disconnect struct {
 	Node   subjects.NodeID
 	Boot   string // the connection's name
 	Via    string // "<broker>#<connection>", as the member announces it; empty: not known
-	Reason string // in nats-server's words
+	Reason string // as nats-server names it
 }
 
 // closed is a member's connection that ended.
@@ -274,7 +274,7 @@ func (t *Table) decide(m *member) {
 	}
 }
 
-// proven reports whether m's failure is beyond the doubt that silence leaves: it
+// proven reports whether m's failure is beyond the uncertainty of silence: it
 // announced so, or its connection ended, and this observer heard all since.
 func (t *Table) proven(m *member) bool {
 	switch m.cause {
@@ -286,8 +286,8 @@ func (t *Table) proven(m *member) bool {
 	return m.last >= t.resumed
 }
 
-// canLose reports whether r can do without its failed members (guard G2): somebody
-// is up, or nobody needs the role. Monitors only look on.
+// canLose reports whether r can do without its failed members (guard G2): a member
+// is up, or the role is not needed. Monitors only look on.
 func (r *role) canLose() bool { return r.ups > 0 || r.name == subjects.Monitor }
 
 // review looks at a whole role again: a member came up or the last one went,

@@ -36,7 +36,7 @@ type member struct {
 	via       string
 	broker    *broker // that via names
 	last      instant // beat
-	met       instant // when its first word was heard, if that may have been an old one
+	met       instant // when its first message was heard, if that may have been an old one
 
 	cause       cause
 	why         string  // of silent and lost, as shown
@@ -47,8 +47,8 @@ type member struct {
 	up          bool            // counted in role.ups
 	shown       subjects.Member // as in the status
 	reasons     instant         // when shown.Reason last changed
-	changesPaid instant         // until when its changes are paid for, see afford
-	late        bool            // the status is behind what it said, until it can afford that
+	changesPaid instant         // until when its changes are paid for, see allowChange
+	late        bool            // the status is behind what it said, until it may change again
 	damping     damping
 	reportedAt  instant // when it was last reported as a duplicate
 
@@ -218,7 +218,7 @@ func (t *Table) present(m *member) {
 }
 
 // allowChange reports whether m may change the status now: changeBurst times, then
-// once in changeEvery. Each change is a message to everybody, so that no member
+// once in changeEvery. Each change is a message to all, so no member
 // may make them as fast as it can talk. What it says meanwhile is not lost: the
 // newest counts when its time has come. Failures, drains and removals never wait:
 // there are no more of them than of the ways back.
@@ -231,7 +231,7 @@ func (t *Table) allowChange(m *member) bool {
 }
 
 // nextChange is when m may change the status next. To come back is let pass more
-// often: the only member of a role may be restarted by somebody in a hurry.
+// often: the only member of a role may be restarted several times in a row.
 func (m *member) nextChange() instant {
 	if m.listed {
 		return m.changesPaid - (changeBurst-1)*changeEvery

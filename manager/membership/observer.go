@@ -15,8 +15,8 @@ type blindness struct {
 	timer timer
 }
 
-// Blind says that this observer was cut off: it removes nobody for silence
-// until everybody alive had time to be heard. DISCONNECT stays proof, but its
+// Blind says that this observer was cut off: it removes no member for silence
+// until all that are alive had time to be heard. DISCONNECT stays proof, but its
 // grace begins anew.
 func (t *Table) Blind(now time.Time) {
 	t.enter(now)
@@ -38,17 +38,17 @@ func (t *Table) Missed(now time.Time) {
 // pause notes that the observer stood still for gap. What it missed is still in
 // its queues, so proof of life gets longer to show than usual. A process that
 // starts beside many others on a loaded machine stands still now and then: that
-// is as blind, but not worth a word.
+// is as blind, but raises no guard.
 func (t *Table) pause(gap time.Duration) {
 	why := "was paused"
 	if t.now-gap < t.cfg.Dead && gap < t.cfg.Dead {
 		why = ""
 	}
-	t.resumed, t.heard = t.now, t.now // whether it hears anybody is yet to be seen
+	t.resumed, t.heard = t.now, t.now // whether it hears members is not known yet
 	t.blindFor(why, t.cfg.BareGrace, true)
 }
 
-// noteHeard notes that somebody is heard.
+// noteHeard notes that a member is heard.
 func (t *Table) noteHeard() {
 	if t.now-t.heard > gapAfter {
 		t.resumed = t.now
@@ -69,7 +69,7 @@ func (t *Table) blindFor(why string, grace time.Duration, retryWhere bool) {
 	}
 }
 
-// beginBlind begins blindness, or prolongs it; an empty why shows to nobody.
+// beginBlind begins blindness, or prolongs it; with an empty why it raises no guard.
 func (t *Table) beginBlind(why string) {
 	t.blind.until = t.now + t.cfg.Dead + blindMargin
 	t.timers.set(&t.blind.timer, t.blind.until)
@@ -81,7 +81,7 @@ func (t *Table) beginBlind(why string) {
 // endBlind is what the end of blindness does.
 func (t *Table) endBlind() { t.lower(guardKey{name: GuardObserver}) }
 
-// isolation finds out that nobody at all is heard: then it is us. One node
+// isolation finds out that no member at all is heard: then this observer is cut off. One node
 // alone can be dead, so it takes two that should beat.
 func (t *Table) isolation() {
 	if t.now-t.heard <= isolatedAfter {
@@ -143,7 +143,7 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 }
 
 // dropUnlisted removes m, which an adopted status does not list, if nothing but a
-// former status speaks for it; or if it missed a beat here too, and others of
+// former status lists it; or if it missed a beat here too, and others of
 // its role are listed. One who beats has only joined meanwhile. The other
 // manager has told of the removal.
 func (t *Table) dropUnlisted(m *member, others bool) {

@@ -183,7 +183,7 @@ func (t *Table) healthy() bool {
 	return rest > 0 && quiet*5 <= rest
 }
 
-// reviewPanic ends r's panic when its time is over and nobody is held, else sees that
+// reviewPanic ends r's panic when its time is over and no member is held, else sees that
 // it is looked at again.
 func (t *Table) reviewPanic(r *role, held bool) {
 	switch {
@@ -200,7 +200,7 @@ func (t *Table) endPanic(r *role) {
 }
 
 // endPanics ends the panic of all roles when its time is over and none of them
-// holds anybody.
+// holds a member.
 func (t *Table) endPanics() {
 	for _, r := range t.roles {
 		if r.panic.on {

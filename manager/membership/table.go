@@ -19,7 +19,7 @@ type Table struct {
 	now     instant
 	wall    time.Time // of now, for show
 	advance instant   // of the last Advance
-	heard   instant   // of the last announcement from anybody
+	heard   instant   // of the last announcement of any member
 	resumed instant   // when it last heard again after a gap
 	bare    instant   // of the last beat that names no connection
 
@@ -36,7 +36,7 @@ type Table struct {
 	factsRevision     uint64
 	withRevoked       map[subjects.NodeID]bool // nodes with a revoked certificate
 	identityHeard     bool                     // some broker tells identities
-	strict            bool                     // see vouched
+	strict            bool                     // see identitiesEnforced
 	identitiesKnownAt instant                  // when all live certificates have been told
 	sweepDue          bool                     // then
 	tidied            instant
@@ -200,7 +200,7 @@ type Counts struct {
 	Remembered            int // all that is kept, the above included
 	Nodes                 int // with members in the status
 	Departed              int
-	DroppedEvents         int // since New: nobody drained them
+	DroppedEvents         int // since New: not drained in time
 }
 
 // Counts counts.
