@@ -176,7 +176,7 @@ func (a *admission) leave(w *waiter) {
 	a.end(w)
 }
 
-// finish gives w's turn to another: its handshake is over. What it is told then
+// finish gives w's turn to another: its handshake is over. What it reports then
 // may take long, and costs nothing.
 func (a *admission) finish(w *waiter) {
 	a.mu.Lock()

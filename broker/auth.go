@@ -49,11 +49,11 @@ type gate struct {
 	mu     sync.Mutex
 	tokens map[string]insider
 	peers  map[uint64]*peer            // live clients by connection id
-	again  time.Time                   // when somebody's patience ends; zero: nobody's
+	again  time.Time                   // when the first grace ends; zero: none
 	routes map[[sha256.Size]byte]*peer // brokers let in on routes, by certificate, until it ends
 }
 
-// A peer is somebody at the other end of a TLS connection.
+// A peer is the other end of a TLS connection.
 type peer struct {
 	chain []*x509.Certificate // as it was sent, leaf first
 	id    *identity.Identity
@@ -89,7 +89,7 @@ func (g *gate) spares(p *peer, err error, extra time.Duration, now time.Time) bo
 	return true
 }
 
-// due reports whether somebody was spared until now.
+// due reports whether a grace ends now.
 func (g *gate) due(now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

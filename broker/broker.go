@@ -1,7 +1,7 @@
 // Package broker is thor's event server: a nats-server inside the process that
 // turns a certificate into permissions.
 //
-// The invariant: nobody publishes under a name or a role that his certificate
+// The invariant: no client publishes under a name or a role that its certificate
 // does not hold, and no certificate opens the cluster port but one with the
 // role thor_eventserver. What each role may do stands in one table, from which
 // come the enforcement, the documentation and the tests. A revoked or expired

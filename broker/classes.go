@@ -60,7 +60,7 @@ type limit struct {
 	match     []string // subjects; a trailing ".>" stands for all below
 	rate      rate
 	proxies   rate // of nodes that serve subscribers; zero: as the others
-	trusted   rate // of the services that answer everybody; zero: as the others
+	trusted   rate // of the services that answer all members; zero: as the others
 	operators rate // zero: as the others
 	why       string
 }
@@ -120,7 +120,7 @@ func limits() []limit {
 type rates [numTraffic]rate
 
 // ratesOf is what the certificate of id may send; nil for brokers and managers,
-// which publish for everybody.
+// which publish to all.
 func ratesOf(id *identity.Identity) *rates {
 	if id.Has(subjects.EventServer) || id.Has(subjects.Manager) {
 		return nil

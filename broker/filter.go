@@ -33,11 +33,11 @@ type policy interface {
 	// control is asked for each other line.
 	control() error
 	subscribed(sid []byte) error
-	// unsubscribed is told of each subscription that ends, now or later: after some messages.
+	// unsubscribed is called for each subscription that ends, now or later: after some messages.
 	unsubscribed(sid []byte, later bool)
 	// replyAllowed decides about a reply subject that is not empty.
 	replyAllowed(reply []byte) bool
-	// refused is told of each message that is not let through.
+	// refused is called for each message that is not let through.
 	refused(why refusal)
 }
 

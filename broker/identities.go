@@ -48,7 +48,7 @@ type identityPublisher struct {
 	asked chan struct{} // holds one token: a manager wants all words
 }
 
-// A certificate is told by its serial, its issuer and, for identities that have
+// A certificate is identified by its serial, its issuer and, for identities that have
 // none of these, its node.
 type certificate struct {
 	node           subjects.NodeID

@@ -12,7 +12,7 @@ import (
 )
 
 // options are those of a nats-server that speaks to clients and to other
-// brokers with certificates, and to nobody else: no monitoring port, no leaf
+// brokers with certificates, and to no others: no monitoring port, no leaf
 // nodes, gateways, websockets or MQTT.
 // port is that of the client listener, 0 without one.
 func (b *Broker) options(port int) (*server.Options, error) {
@@ -131,7 +131,7 @@ func accounts() []*server.Account {
 	return []*server.Account{sys, thor}
 }
 
-// checkServer refuses to run a server on which somebody could connect without
+// checkServer refuses to run a server to which a client could connect without
 // being asked who he is. nats-server adds such a user by itself in some setups.
 func checkServer(o *server.Options) error {
 	switch {

@@ -213,7 +213,7 @@ func permissions(id *identity.Identity, self bool) *server.Permissions {
 	if len(p.Subscribe.Allow) == 0 {
 		p.Subscribe.Deny = []string{">"}
 	}
-	// nats-server takes ">" for one more token that "*" allows: whoever may
+	// nats-server takes ">" for one more token that "*" allows: a client that may
 	// subscribe thor.role.* may subscribe thor.role.> as well, and would receive
 	// what is below. A denial of that is applied to each delivery.
 	for _, s := range p.Subscribe.Allow {

@@ -26,7 +26,7 @@ import (
 func (b *Broker) listFile() string { return filepath.Join(b.cfg.StoreDir, "revocations.pem") }
 
 // loadLists reads what was known at the last end and the configured file,
-// before anybody may connect. A broker whose store is damaged starts all the
+// before the first client may connect. A broker whose store is damaged starts all the
 // same, and asks the others.
 func (b *Broker) loadLists() {
 	data, err := os.ReadFile(b.listFile())
@@ -263,7 +263,7 @@ func (b *Broker) ended(kind string, p badPeer, own *nats.Conn) {
 }
 
 // validity is all that decides whether a certificate is good. It changes when
-// something did, also if somebody else in this process did it.
+// something did, also if another part of this process did it.
 type validity struct {
 	roots *x509.CertPool
 	lists string
@@ -276,7 +276,7 @@ func (b *Broker) validity() validity {
 
 const (
 	askTimes = 3  // a new broker is asked at so many ticks: the first request may be ahead of its subscription
-	askTicks = 30 // and everybody each minute
+	askTicks = 30 // and all each minute
 )
 
 // guardLists keeps the revocation lists in force until ctx ends.

@@ -135,7 +135,7 @@ func via(own *nats.Conn) string {
 }
 
 // attrs tells of the broker what an operator wants to see. What changes makes a
-// new status for everybody, so numbers are coarse: clients to a power of two.
+// new status for all members, so numbers are coarse: clients to a power of two.
 func (b *Broker) attrs() subjects.Attrs {
 	s := b.state()
 	as := subjects.Attrs{

@@ -82,7 +82,7 @@ func New(t testing.TB) *Net {
 	return n
 }
 
-// Ports reserves addresses on loopback: nobody had them a moment ago.
+// Ports reserves addresses on loopback that were free a moment ago.
 func Ports(t testing.TB, n int) []string {
 	t.Helper()
 	var out []string
