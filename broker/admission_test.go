@@ -120,11 +120,12 @@ func TestOnlyNodesWithSubscribersMayAskAndAnswerMuch(t *testing.T) {
 // What one certificate of a low role may send at once, through three brokers, is
 // less than a broker lets wait for one slow reader: no manager is cut off for it.
 func TestAllThatALowRoleSendsAtOnceIsLittle(t *testing.T) {
+	pending := Config{}.withDefaults().MaxPending
 	low := *ratesOf(&identity.Identity{Node: "n1", Roles: []subjects.Role{subjects.MediaRelay}})
-	if sum := 3 * nodeShare * (low[announcements].most() + low[answers].most()); sum > defaultPending {
+	if sum := 3 * nodeShare * (low[announcements].most() + low[answers].most()); int64(sum) > pending {
 		t.Errorf("%.1f MiB to a manager", sum/(1<<20))
 	}
-	if sum := nodeShare * (low[announcements].most() + low[requests].most() + low[answers].most() + low[others].most()); sum > defaultPending {
+	if sum := nodeShare * (low[announcements].most() + low[requests].most() + low[answers].most() + low[others].most()); int64(sum) > pending {
 		t.Errorf("%.1f MiB to one broker", sum/(1<<20))
 	}
 }

@@ -16,10 +16,11 @@ import (
 
 	"thor/identity"
 	"thor/overlay/audit"
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
-// Config is what a broker needs. Zero values mean the defaults named here.
+// Config is what a broker needs. The tags say what zero means, see package setting.
 type Config struct {
 	// Credentials hold the broker's certificate, with the role thor_eventserver.
 	// A certificate that they reload serves the next handshake on both ports; the
@@ -28,67 +29,73 @@ type Config struct {
 	// Identity stands in for Credentials if neither port is used.
 	Identity *identity.Identity
 
-	// Listen is the "host:port" for clients; port 0 picks a free one. Empty means
-	// none: then only connections inside the process reach the broker.
-	Listen string
-	// ClusterListen is the "host:port" for other brokers. Empty means standalone:
-	// one broker, one copy of each bucket. A broker with a cluster port needs
-	// at least one other before JetStream works.
-	ClusterListen string
-	// Advertise and ClusterAdvertise are what clients and other brokers are told
-	// to dial, "host" or "host:port". Empty means the listen address, which then
-	// must name one address. The host must be in the certificate.
-	Advertise, ClusterAdvertise string
-	// Routes are the cluster ports of all brokers as "tls://host:port". Its own
-	// may be among them, so that all brokers can share one list. Needed with
-	// ClusterListen.
-	Routes []string
+	// Address to serve clients on.
+	//
+	// Port 0 picks a free one. Empty: only connections inside the process reach
+	// the broker.
+	Listen string `toml:"listen" form:"listen" required:"yes"`
+	// Address that clients are told to dial. Its host must be in the certificate.
+	//
+	// A port of its own is not needed. Empty: Listen must name one address.
+	Advertise string `toml:"advertise" form:"host:port" default:"(listen)"`
+	// Address to serve other brokers on. A broker that has one needs at least one
+	// other before JetStream works; a broker that has none keeps one copy of each bucket.
+	ClusterListen string `toml:"cluster_listen" form:"listen" default:"(none: the broker stands alone)"`
+	// Address that other brokers are told to dial. Its host must be in the certificate.
+	ClusterAdvertise string `toml:"cluster_advertise" form:"host:port" default:"(cluster_listen)"`
+	// URLs "tls://HOST:PORT" of the cluster ports of all brokers. The broker's own
+	// may be among them, so that all brokers can share one list.
+	Routes []string `toml:"routes" default:"(none; required with cluster_listen)"`
 
-	// StoreDir is a directory of this broker alone. It holds JetStream's state
-	// and the revocation lists.
-	StoreDir string
-	// CRLFile is a certificate revocation list, DER or PEM, that is read again
-	// when it changes. Empty means that lists come by thor.crl only.
-	CRLFile string
+	// Directory of this broker alone, for JetStream's state and the revocation lists.
+	StoreDir string `toml:"store" form:"directory" default:"(network.state)"`
+	// Certificate revocation list, DER or PEM. It is read again when it changes.
+	CRLFile string `toml:"crl" form:"file" default:"(none: lists come from the other brokers and thor ca revoke)"`
 
-	// Addresses is what the broker announces of itself as thor_eventserver. Empty
-	// means the addresses of its certificate; none at all means no announcement.
-	Addresses []netip.Addr
-	Priority  int    // announced; 0 to 65535, lower is preferred, 0 is none
-	Version   string // announced
+	// Addresses that the broker announces of itself as thor_eventserver.
+	Addresses []netip.Addr `toml:"addresses" default:"(those of the certificate)"`
+	Priority  int          `range:"0..65535"` // announced; lower is preferred, 0 is none
+	Version   string       // announced
 
-	PingInterval     time.Duration // on clients and routes; two unanswered pings end a connection; default 1 s
-	LameDuck         time.Duration // how long a graceful end gives clients to move; default 2 s; negative means none
-	MaxSubscriptions int           // of one client; default 1,000
-	MemoryLimit      int64         // bytes of memory for JetStream; default 256 MiB
-	DiskLimit        int64         // bytes of disk for JetStream; default 1 GiB
+	// Time between two pings of a client or another broker. Two that are not answered end a connection.
+	PingInterval time.Duration `default:"1s" range:"100ms..1m"`
+	// How long a graceful end gives clients to move to other brokers.
+	//
+	// Negative means none.
+	LameDuck time.Duration `toml:"lame_duck" default:"2s"`
 
-	// ProcessMemory is what the process may use, in bytes. Zero means the limit
-	// of its control group or GOMEMLIMIT, whichever is less; without any, no limit
-	// follows from it.
-	ProcessMemory int64
-	// MaxConnections are clients at a time. Zero means what fits in ProcessMemory
-	// beside JetStream, at most 20,000.
-	MaxConnections int
-	// NodeConnections and NodeSubscriptions are of one node, in all its
-	// connections to this broker; default 32 and 1,000. Brokers and managers are
-	// exempt.
-	NodeConnections, NodeSubscriptions int
-	// MaxPending is how much may wait for a client that reads slowly, in bytes,
-	// before its connection ends; default 8 MiB.
-	MaxPending int64
-	// Unauthenticated and UnauthenticatedBySource are client connections that have
-	// not shown a certificate yet, in total and of one IPv4 address or IPv6 /64;
-	// default 4,096 and 1,024, which is above what a thousand members behind one
-	// address need to come back at once.
-	Unauthenticated, UnauthenticatedBySource int
-	// Handshakes are TLS handshakes of clients under way at once, a quarter of
-	// them of one source; others wait for their turn. Default 256.
-	Handshakes int
+	// What clients may use.
+	Limits `toml:"limits"`
 
 	Log     zerolog.Logger        // the zero value is silent
 	Audit   *audit.Log            // receives revocation lists that come in force or are refused; nil means none
 	Metrics prometheus.Registerer // nil means none
+}
+
+// Limits bound what clients use of a broker.
+type Limits struct {
+	MaxSubscriptions int   `default:"1000" range:"1.."`       // of one client
+	MemoryLimit      int64 `default:"268435456" range:"1.."`  // bytes of memory for JetStream
+	DiskLimit        int64 `default:"1073741824" range:"1.."` // bytes of disk for JetStream
+
+	// Memory that the process may use.
+	ProcessMemory int64 `toml:"memory" unit:"bytes" range:"1.." default:"(the limit of the control group or GOMEMLIMIT, whichever is less)"`
+	// Clients at a time.
+	MaxConnections int `toml:"max_connections" unit:"connections" range:"1.." default:"(as many as fit in the memory beside JetStream, at most 20000)"`
+	// Connections of one node to this broker. Brokers and managers are exempt.
+	NodeConnections int `toml:"node_connections" unit:"connections" default:"32" range:"1..MaxConnections"`
+	// Subscriptions of one node in all its connections to this broker. Brokers and managers are exempt.
+	NodeSubscriptions int `toml:"node_subscriptions" unit:"subscriptions" default:"1000" range:"1.."`
+	// How much may wait for a client that reads slowly, before its connection ends.
+	MaxPending int64 `toml:"max_pending" unit:"bytes" default:"8388608" range:"1.."`
+	// Client connections that have not shown a certificate yet.
+	Unauthenticated int `toml:"unauthenticated" unit:"connections" default:"4096" range:"1.."`
+	// The same, of one IPv4 address or IPv6 /64. The default is above what a thousand
+	// members behind one address need to come back at once.
+	UnauthenticatedBySource int `toml:"unauthenticated_by_source" unit:"connections" default:"1024" range:"1..Unauthenticated"`
+	// TLS handshakes of clients under way at once, a quarter of them of one source.
+	// Others wait for their turn.
+	Handshakes int `toml:"handshakes" unit:"handshakes" default:"256" range:"1.."`
 }
 
 // Bounds that are not for tuning, with their reasons.
@@ -99,7 +106,6 @@ const (
 	clientWriteTime = 4 * time.Second // a reader that stalls this long would stall its publishers
 	routeWriteTime  = 10 * time.Second
 	maxPayload      = subjects.MaxPayload
-	defaultPending  = 8 << 20
 	maxStreams      = 16
 )
 
@@ -110,34 +116,15 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	set := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
+	if c.ProcessMemory == 0 {
+		c.ProcessMemory = processMemory()
 	}
-	set(&c.PingInterval, time.Second)
-	set(&c.LameDuck, 2*time.Second)
-	number := func(n *int, v int) {
-		if *n == 0 {
-			*n = v
-		}
+	if c.MaxConnections == 0 { // with the default of MemoryLimit
+		l := c.Limits
+		setting.Fill(&l)
+		c.MaxConnections = connectionsIn(c.ProcessMemory, l.MemoryLimit)
 	}
-	bytes := func(n *int64, v int64) {
-		if *n == 0 {
-			*n = v
-		}
-	}
-	number(&c.MaxSubscriptions, 1000)
-	bytes(&c.MemoryLimit, 256<<20)
-	bytes(&c.DiskLimit, 1<<30)
-	bytes(&c.ProcessMemory, processMemory())
-	number(&c.MaxConnections, connectionsIn(c.ProcessMemory, c.MemoryLimit))
-	number(&c.NodeConnections, min(32, c.MaxConnections))
-	number(&c.NodeSubscriptions, 1000)
-	bytes(&c.MaxPending, defaultPending)
-	number(&c.Unauthenticated, 4096)
-	number(&c.UnauthenticatedBySource, min(1024, c.Unauthenticated))
-	number(&c.Handshakes, 256)
+	setting.Fill(&c)
 	if c.Credentials != nil {
 		c.Identity = c.Credentials.Identity()
 	}
@@ -150,95 +137,105 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// check returns all that is wrong with the configuration.
+// check returns all that is wrong with the configuration, which has its defaults.
 func (c *Config) check() error {
 	if c.Identity == nil {
 		return errors.New("broker: no credentials")
 	}
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("broker: "+format, args...)) }
-	if !c.Identity.Has(subjects.EventServer) {
-		bad("certificate of %s lacks the role %s", c.Identity.Node, subjects.EventServer)
-	}
 	if c.Credentials == nil && (c.Listen != "" || c.ClusterListen != "") {
-		bad("no credentials to listen with")
-	}
-	if c.Listen == "" && c.ClusterListen != "" {
-		bad("a cluster port without a client port")
+		errs = append(errs, errors.New("broker: no credentials to listen with"))
 	}
 	if c.StoreDir == "" {
-		bad("no store directory")
+		errs = append(errs, errors.New("broker: no store directory"))
 	}
-	for _, a := range c.Addresses {
-		if !c.Identity.MayUse(a) {
-			bad("address %s is not in the certificate of %s", a, c.Identity.Node)
+	return errors.Join(append(errs, setting.Join("broker", c.problems()))...)
+}
+
+// Validate lists everything that is wrong with c; what its certificate lacks only
+// if it has one. It touches neither disk nor network.
+func (c Config) Validate() []setting.Problem {
+	c = c.withDefaults()
+	return c.problems()
+}
+
+func (c *Config) problems() []setting.Problem {
+	ps := setting.Check(c)
+	bad := func(key, format string, args ...any) {
+		ps = append(ps, setting.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
+	}
+	if c.Identity != nil {
+		if !c.Identity.Has(subjects.EventServer) {
+			bad("", "certificate of %s lacks the role %s", c.Identity.Node, subjects.EventServer)
+		}
+		for _, a := range c.Addresses {
+			if !c.Identity.MayUse(a) {
+				bad("addresses", "%s is not in the certificate of %s", a, c.Identity.Node)
+			}
 		}
 	}
-	if c.Priority < 0 || c.Priority > 65535 {
-		bad("priority %d is not 0 to 65535", c.Priority)
+	if c.Listen == "" && c.ClusterListen != "" {
+		bad("cluster_listen", "needs listen too")
 	}
-	if c.PingInterval < 100*time.Millisecond || c.PingInterval > time.Minute {
-		bad("ping interval %v is not 100 ms to 1 min", c.PingInterval)
-	}
-	for _, n := range []int64{
-		int64(c.MaxConnections), int64(c.MaxSubscriptions), c.MemoryLimit, c.DiskLimit, c.ProcessMemory, int64(c.NodeConnections),
-		int64(c.NodeSubscriptions), c.MaxPending, int64(c.Unauthenticated), int64(c.UnauthenticatedBySource), int64(c.Handshakes),
-	} {
-		if n < 0 {
-			bad("a limit is negative")
-			break
-		}
-	}
-	if err := c.checkLimits(); err != nil {
-		errs = append(errs, err)
-	}
-	if err := c.checkListener("listen", c.Listen, c.Advertise); err != nil {
-		errs = append(errs, err)
-	}
-	if err := c.checkListener("cluster listen", c.ClusterListen, c.ClusterAdvertise); err != nil {
-		errs = append(errs, err)
-	}
-	if len(c.Routes) > 0 && c.ClusterListen == "" {
-		bad("routes without a cluster port")
-	}
-	if len(c.Routes) == 0 && c.ClusterListen != "" {
-		bad("a cluster port without routes: name the cluster ports of all brokers, or run it standalone")
-	}
-	if _, err := routeURLs(c.Routes); err != nil {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	ps = append(ps, c.checkListener("listen", c.Listen, "advertise", c.Advertise)...)
+	ps = append(ps, c.checkListener("cluster_listen", c.ClusterListen, "cluster_advertise", c.ClusterAdvertise)...)
+	return append(append(ps, c.checkRoutes()...), c.checkLimits()...)
 }
 
 // checkListener wants an address that says where others can reach the broker,
 // and a certificate that covers it: nats-server would else tell clients of every
 // address of the machine.
-func (c *Config) checkListener(what, listen, advertise string) error {
+func (c *Config) checkListener(key, listen, advertiseKey, advertise string) []setting.Problem {
+	bad := func(key, format string, args ...any) []setting.Problem {
+		return []setting.Problem{{Key: key, Text: fmt.Sprintf(format, args...)}}
+	}
 	if listen == "" {
 		if advertise != "" {
-			return fmt.Errorf("broker: an address to advertise without a %s address", what)
+			return bad(advertiseKey, "needs %s too", key)
 		}
 		return nil
 	}
 	host, _, err := splitPort(listen)
 	if err != nil {
-		return fmt.Errorf("broker: %s address: %w", what, err)
+		return bad(key, "%v", err)
 	}
+	told := listen
 	if advertise != "" {
 		if host, _, err = splitAdvertise(advertise, 0); err != nil {
-			return fmt.Errorf("broker: advertised %s address: %w", what, err)
+			return bad(advertiseKey, "%v", err)
 		}
+		key, told = advertiseKey, advertise
 	}
 	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
-		return fmt.Errorf("broker: %s address %q names no address that others can dial: set the advertised one", what, listen)
+		return bad(key, "%q names no address that others can dial: set %s", told, advertiseKey)
 	}
 	if c.Credentials == nil {
 		return nil
 	}
 	if leaf := c.Credentials.Certificate().Leaf; leaf.VerifyHostname(host) != nil {
-		return fmt.Errorf("broker: advertised %s address %q is not in the certificate of %s", what, host, c.Identity.Node)
+		return bad(key, "%q is not in the certificate of %s", host, c.Identity.Node)
 	}
 	return nil
+}
+
+func (c *Config) checkRoutes() (ps []setting.Problem) {
+	bad := func(key, format string, args ...any) {
+		ps = append(ps, setting.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
+	}
+	switch {
+	case len(c.Routes) > 0 && c.ClusterListen == "":
+		bad("routes", "needs cluster_listen too")
+	case len(c.Routes) == 0 && c.ClusterListen != "":
+		bad("routes", "is missing: list every broker of the cluster")
+	case len(c.Routes) == 1:
+		bad("routes", "a cluster of one never elects a leader: list 3 brokers, or leave out cluster_listen to stand alone")
+	}
+	for i, r := range c.Routes {
+		if _, err := routeURL(r); err != nil {
+			bad(fmt.Sprintf("routes[%d]", i), "%v", err)
+		}
+	}
+	return ps
 }
 
 // splitPort parses "host:port" with a port of 0 to 65535.
@@ -262,22 +259,21 @@ func splitAdvertise(s string, def int) (host string, port int, err error) {
 	return splitPort(s)
 }
 
-// routeURLs parses the routes; nats-server wants each with a scheme it knows.
-func routeURLs(routes []string) ([]*url.URL, error) {
-	var out []*url.URL
-	for _, r := range routes {
-		u, err := url.Parse(r)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("broker: route: %w", err)
-		case u.Scheme != "tls" || u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
-			return nil, fmt.Errorf("broker: route %q is not tls://host:port", u.Redacted())
-		case u.Port() == "" || u.Port() == "0" || u.Hostname() == "":
-			return nil, fmt.Errorf("broker: route %q lacks host or port", r)
-		}
-		out = append(out, u)
+// routeURL parses a route; nats-server wants each with a scheme it knows.
+func routeURL(r string) (*url.URL, error) {
+	u, err := url.Parse(r)
+	switch {
+	case err != nil:
+		return nil, errors.New("is no URL") // which may hold a password
+	case u.Scheme != "tls" || u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("%q is no broker, write it like \"tls://192.0.2.1:6222\"", u.Redacted())
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("%q has no host", r)
 	}
-	return out, nil
+	if n, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || n == 0 {
+		return nil, fmt.Errorf("port %q is not 1 to 65535", u.Port())
+	}
+	return u, nil
 }
 
 // probe finds what would fail, before nats-server can fail at it in its way.

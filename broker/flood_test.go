@@ -61,7 +61,7 @@ func TestFloodChild(t *testing.T) {
 		s.Shutdown()
 		return
 	}
-	c := broker.Config{Credentials: creds, Listen: "127.0.0.1:0", StoreDir: args[4], LameDuck: -1, Unauthenticated: 4096}
+	c := broker.Config{Credentials: creds, Listen: "127.0.0.1:0", StoreDir: args[4], LameDuck: -1, Limits: broker.Limits{Unauthenticated: 4096}}
 	if args[0] == "open" { // without the limit of a node
 		c.NodeConnections, c.NodeSubscriptions, c.PingInterval = 10_000, 1_000_000, 30*time.Second
 	}

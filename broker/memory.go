@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -9,6 +8,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"thor/overlay/setting"
 )
 
 // What a broker needs of memory, from measurements of docs/adr/0016.
@@ -67,26 +68,21 @@ func controlGroups() []string {
 }
 
 // checkLimits returns what contradicts itself in limits that are filled in.
-func (c *Config) checkLimits() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("broker: "+format, args...)) }
+func (c *Config) checkLimits() (ps []setting.Problem) {
+	bad := func(key, format string, args ...any) {
+		ps = append(ps, setting.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
+	}
 	if c.ProcessMemory > 0 {
 		if fit := connectionsIn(c.ProcessMemory, c.MemoryLimit); fit == 0 {
-			bad("%d MiB of memory leave no room for clients beside %d MiB for JetStream", c.ProcessMemory>>20, c.MemoryLimit>>20)
+			bad("limits.memory", "%d MiB of memory leave no room for clients beside %d MiB for JetStream", c.ProcessMemory>>20, c.MemoryLimit>>20)
 		} else if c.MaxConnections > fit {
-			bad("%d connections do not fit in %d MiB of memory: %d do", c.MaxConnections, c.ProcessMemory>>20, fit)
+			bad("limits.max_connections", "%d connections do not fit in %d MiB of memory: %d do", c.MaxConnections, c.ProcessMemory>>20, fit)
 		}
 	}
-	if c.UnauthenticatedBySource > c.Unauthenticated {
-		bad("%d unauthenticated connections of one source are more than %d in total", c.UnauthenticatedBySource, c.Unauthenticated)
-	}
-	if c.NodeConnections > c.MaxConnections && c.MaxConnections > 0 {
-		bad("%d connections of one node are more than %d in total", c.NodeConnections, c.MaxConnections)
-	}
 	if c.MaxPending > 0 && c.MaxPending < 2*maxPayload {
-		bad("%d bytes pending are less than two of the largest messages (%d bytes)", c.MaxPending, 2*maxPayload)
+		bad("limits.max_pending", "%d bytes pending are less than two of the largest messages (%d bytes)", c.MaxPending, 2*maxPayload)
 	}
-	return errors.Join(errs...)
+	return ps
 }
 
 // frontLimits are those of the client port.

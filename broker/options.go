@@ -82,8 +82,12 @@ func (b *Broker) listenRoutes(o *server.Options) (err error) {
 	if r.Port == 0 {
 		r.Port = server.RANDOM_PORT
 	}
-	if o.Routes, err = routeURLs(c.Routes); err != nil {
-		return err
+	for _, route := range c.Routes {
+		u, err := routeURL(route)
+		if err != nil {
+			return fmt.Errorf("broker: route %w", err)
+		}
+		o.Routes = append(o.Routes, u)
 	}
 	r.Name = b.id.Domain
 	r.TLSConfig = b.routeTLS()

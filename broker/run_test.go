@@ -81,7 +81,9 @@ func TestConfigurationIsRefusedWithAReason(t *testing.T) {
 	n := brokertest.New(t)
 	creds := n.Credentials("b1", subjects.EventServer)
 	good := broker.Config{Credentials: creds, Listen: "127.0.0.1:4222", StoreDir: t.TempDir()}
-	cluster := func(c *broker.Config) { c.ClusterListen, c.Routes = "127.0.0.1:6222", []string{"tls://127.0.0.1:6222"} }
+	cluster := func(c *broker.Config) {
+		c.ClusterListen, c.Routes = "127.0.0.1:6222", []string{"tls://127.0.0.1:6222", "tls://127.0.0.2:6222"}
+	}
 	for _, c := range []struct {
 		name, say string
 		edit      func(*broker.Config)
@@ -93,25 +95,26 @@ func TestConfigurationIsRefusedWithAReason(t *testing.T) {
 		{"no credentials", "no credentials", func(c *broker.Config) { c.Credentials = nil }},
 		{"certificate of a node", "thor_eventserver", func(c *broker.Config) { c.Credentials = n.Credentials("n1", "sip_proxy") }},
 		{"no store", "store directory", func(c *broker.Config) { c.StoreDir = "" }},
-		{"no port", "listen address", func(c *broker.Config) { c.Listen = "127.0.0.1" }},
+		{"no port", "listen: ", func(c *broker.Config) { c.Listen = "127.0.0.1" }},
 		{"port 70000", "70000", func(c *broker.Config) { c.Listen = "127.0.0.1:70000" }},
-		{"every address", "advertised", func(c *broker.Config) { c.Listen = "0.0.0.0:4222" }},
-		{"every address, short", "advertised", func(c *broker.Config) { c.Listen = ":4222" }},
-		{"every address advertised", "advertised", func(c *broker.Config) { c.Advertise = "0.0.0.0" }},
+		{"every address", "set advertise", func(c *broker.Config) { c.Listen = "0.0.0.0:4222" }},
+		{"every address, short", "set advertise", func(c *broker.Config) { c.Listen = ":4222" }},
+		{"every address advertised", "advertise: ", func(c *broker.Config) { c.Advertise = "0.0.0.0" }},
 		{"foreign address", "192.0.2.1", func(c *broker.Config) { c.Listen = "192.0.2.1:4222" }},
 		{"foreign advertised address", "192.0.2.1", func(c *broker.Config) { c.Advertise = "192.0.2.1" }},
 		{"foreign advertised name", "b2.example.net", func(c *broker.Config) { c.Advertise = "b2.example.net:4222" }},
-		{"nonsense advertised", "advertised", func(c *broker.Config) { c.Advertise = "tls://127.0.0.1:4222" }},
+		{"nonsense advertised", "advertise: ", func(c *broker.Config) { c.Advertise = "tls://127.0.0.1:4222" }},
 		{"foreign cluster address", "192.0.2.1", func(c *broker.Config) { cluster(c); c.ClusterAdvertise = "192.0.2.1" }},
 		{"cluster without routes", "routes", func(c *broker.Config) { cluster(c); c.Routes = nil }},
-		{"routes without cluster", "cluster port", func(c *broker.Config) { c.Routes = []string{"tls://127.0.0.1:6222"} }},
+		{"routes without cluster", "cluster_listen", func(c *broker.Config) { c.Routes = []string{"tls://127.0.0.1:6222"} }},
+		{"cluster of one", "3 brokers", func(c *broker.Config) { cluster(c); c.Routes = c.Routes[:1] }},
 		{"route in clear", "nats://", func(c *broker.Config) { cluster(c); c.Routes = []string{"nats://127.0.0.1:6222"} }},
-		{"route with a password", "not tls://host:port", func(c *broker.Config) { cluster(c); c.Routes = []string{"tls://a:secret@127.0.0.1:6222"} }},
-		{"route without port", "lacks", func(c *broker.Config) { cluster(c); c.Routes = []string{"tls://127.0.0.1"} }},
+		{"route with a password", "no broker", func(c *broker.Config) { cluster(c); c.Routes = []string{"tls://a:secret@127.0.0.1:6222"} }},
+		{"route without port", "port", func(c *broker.Config) { cluster(c); c.Routes = []string{"tls://127.0.0.1"} }},
 		{"foreign announced address", "192.0.2.1", func(c *broker.Config) { c.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1")} }},
-		{"priority", "priority", func(c *broker.Config) { c.Priority = 70000 }},
-		{"ping", "ping", func(c *broker.Config) { c.PingInterval = time.Millisecond }},
-		{"limit", "negative", func(c *broker.Config) { c.MaxConnections = -1 }},
+		{"priority", "Priority", func(c *broker.Config) { c.Priority = 70000 }},
+		{"ping", "PingInterval", func(c *broker.Config) { c.PingInterval = time.Millisecond }},
+		{"limit", "max_connections: -1 is less", func(c *broker.Config) { c.MaxConnections = -1 }},
 	} {
 		cfg := good
 		c.edit(&cfg)

@@ -17,15 +17,8 @@ import (
 
 	"thor/dnsagent/zone"
 	"thor/overlay"
+	"thor/overlay/setting"
 	"thor/subjects"
-)
-
-// The defaults of Config.
-const (
-	DefaultUDPSize   = 1232 // bytes; fits an IPv6 packet of the least MTU (DNS flag day 2020)
-	DefaultIdle      = 5 * time.Second
-	DefaultPerClient = 100
-	DefaultClients   = 500
 )
 
 // patience is how long questions wait, in the sockets' buffers, for the first
@@ -41,75 +34,54 @@ type Source interface {
 
 // A Config says what to serve and where.
 type Config struct {
-	Zone zone.Config // required
-	// Listen are the addresses to answer on, "host:port", each over UDP and TCP.
-	// Port 0 lets the system choose one for both. Required. ":53" is every address
-	// of the host, "0.0.0.0:53" and "[::]:53" those of one family; replies always
-	// leave from the address that was asked.
-	Listen []string
-	Source Source // required
+	Zone zone.Config `toml:",inline"` // required
+	// Addresses to answer on, each over UDP and TCP. ":53" is every address of the
+	// host, "0.0.0.0:53" and "[::]:53" those of one family. Replies leave from the
+	// address that was asked.
+	//
+	// Port 0 lets the system choose one for both.
+	Listen []string `toml:"listen" form:"listen" required:"list host:port pairs"`
+	Source Source   // required
 	// NSID is sent to clients that ask which server answers (RFC 5001), at most 64 bytes:
 	// the node's name. Empty: none is sent.
 	NSID string
-	// UDPSize is the greatest UDP message sent, in bytes, 512 to 4096, whatever
-	// the client offers. 0: DefaultUDPSize.
-	UDPSize int
+	// UDPSize is the greatest UDP message sent, in bytes, whatever the client
+	// offers. The default fits an IPv6 packet of the least MTU (DNS flag day 2020).
+	UDPSize int `default:"1232" range:"512..4096"`
 	// Idle is the time a TCP client has for each question, and for taking each
-	// answer. 0: DefaultIdle.
-	Idle time.Duration
+	// answer.
+	Idle time.Duration `default:"5s" range:"1ns.."`
 	// PerClient and Clients limit the TCP connections of one address (IPv6: of
-	// one /64) and of all. Those above are closed at once. 0: the defaults.
-	PerClient, Clients int
+	// one /64) and of all. Those above are closed at once.
+	PerClient int `default:"100" range:"1.."`
+	Clients   int `default:"500" range:"1.."`
 
 	Log     zerolog.Logger        // zero value: silent
 	Metrics prometheus.Registerer // registers thor_dns_…; nil: none
 }
 
-func (cfg Config) withDefaults() Config {
-	if cfg.UDPSize == 0 {
-		cfg.UDPSize = DefaultUDPSize
-	}
-	if cfg.Idle == 0 {
-		cfg.Idle = DefaultIdle
-	}
-	if cfg.PerClient == 0 {
-		cfg.PerClient = DefaultPerClient
-	}
-	if cfg.Clients == 0 {
-		cfg.Clients = DefaultClients
-	}
-	return cfg
-}
-
-func (cfg *Config) check() error {
-	var errs []error
-	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("dns: "+format, args...)) }
-	if cfg.Source == nil {
-		fail("no source of statuses")
+// Validate lists everything that is wrong with cfg but that it lacks a Source.
+func (cfg Config) Validate() []setting.Problem {
+	ps := cfg.Zone.Validate()
+	cfg.Zone = zone.Config{} // has been asked
+	setting.Fill(&cfg)
+	ps = append(ps, setting.Check(&cfg)...)
+	fail := func(key, format string, args ...any) {
+		ps = append(ps, setting.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
 	}
 	if len(cfg.Listen) == 0 {
-		fail("no address to listen on")
+		fail("listen", "is missing: list host:port pairs")
 	}
-	for _, l := range cfg.Listen {
+	for i, l := range cfg.Listen {
 		_, port, err := net.SplitHostPort(l)
-		if err != nil {
-			fail("listen on %q: write it as host:port", l)
-			continue
-		}
-		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-			fail("listen on %q: port %q is not 0 to 65535", l, port)
+		if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil {
+			fail(fmt.Sprintf("listen[%d]", i), "%q is not host:port", l)
 		}
 	}
 	if len(cfg.NSID) > 64 {
-		fail("NSID of %d bytes, 64 allowed", len(cfg.NSID))
+		fail("NSID", "of %d bytes, 64 allowed", len(cfg.NSID))
 	}
-	if cfg.UDPSize < 512 || cfg.UDPSize > maxQuery {
-		fail("UDP size of %d is not 512 to %d", cfg.UDPSize, maxQuery)
-	}
-	if cfg.Idle < 0 || cfg.PerClient < 0 || cfg.Clients < 0 {
-		fail("idle time and connection limits cannot be negative")
-	}
-	return errors.Join(errs...)
+	return ps
 }
 
 // An Agent is one name server.
@@ -133,9 +105,16 @@ type Agent struct {
 
 // New checks cfg. It opens nothing.
 func New(cfg Config) (*Agent, error) {
-	cfg = cfg.withDefaults()
+	ps := cfg.Validate()
+	if cfg.Source == nil {
+		ps = append(ps, setting.Problem{Text: "no source of statuses"})
+	}
+	if err := setting.Join("dns", ps); err != nil {
+		return nil, err
+	}
+	setting.Fill(&cfg)
 	b, err := zone.NewBuilder(cfg.Zone)
-	if err := errors.Join(err, cfg.check()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	a := &Agent{

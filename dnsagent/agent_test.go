@@ -449,7 +449,7 @@ func TestNewReportsEveryProblemAtOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"no_domain", "slice: 9", `"127.0.0.1"`, `"99999"`, "no source", "NSID of 65", "UDP size of 100", "negative"} {
+	for _, want := range []string{"no_domain", "slice: 9", `"127.0.0.1"`, `:99999"`, "no source", "NSID: of 65", "UDPSize: 100", "PerClient: -1"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing from:\n%v", want, err)
 		}

@@ -12,9 +12,12 @@ import (
 
 // Files names the PEM files of a node.
 type Files struct {
-	Cert string // the leaf, then its intermediates if there are any
-	Key  string // PKCS #8, SEC 1 or PKCS #1; readable by its owner only
-	CA   string // one or more authorities: both old and new while the authority changes
+	// Certificate of the node in PEM: the leaf, then its intermediates if there are any.
+	Cert string `toml:"certificate" form:"file" required:"yes" env:"THOR_CERT"`
+	// Private key in PEM, as PKCS #8, SEC 1 or PKCS #1. Only its owner may read it.
+	Key string `toml:"key" form:"file" required:"yes" env:"THOR_KEY"`
+	// One or more authorities in PEM: both old and new while the authority changes.
+	CA string `toml:"ca" form:"file" required:"yes" env:"THOR_CA"`
 }
 
 // Credentials are a node's certificate, key and authorities, which may be

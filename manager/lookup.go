@@ -2,6 +2,7 @@ package manager
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/lookup"
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
@@ -33,19 +35,21 @@ func (c *Config) SlotBits(role subjects.Role) int {
 	return lookup.DefaultBits
 }
 
-func (c *Config) checkLookup() error {
-	for role, bits := range c.Lookup {
-		if _, err := subjects.ParseRole(string(role)); err != nil {
-			return fmt.Errorf("manager: lookup: %w", err)
+// Validate lists everything that is wrong with c but that it lacks Overlay or Domain.
+func (c Config) Validate() []setting.Problem {
+	setting.Fill(&c)
+	ps := setting.Check(&c)
+	for _, role := range slices.Sorted(maps.Keys(c.Lookup)) {
+		key := "lookup." + string(role)
+		if bits := c.Lookup[role]; bits != 0 && (bits < lookup.MinBits || bits > lookup.MaxBits) {
+			text := fmt.Sprintf("%d is neither 0 (no lookup) nor %d to %d (2^18 slots are usual)", bits, lookup.MinBits, lookup.MaxBits)
+			ps = append(ps, setting.Problem{Key: key, Text: text})
 		}
 		if role.Infrastructure() {
-			return fmt.Errorf("manager: lookup: %s has no subscribers", role)
-		}
-		if bits != 0 && (bits < lookup.MinBits || bits > lookup.MaxBits) {
-			return fmt.Errorf("manager: lookup: %s with 2^%d slots: 0 for none, or %d to %d", role, bits, lookup.MinBits, lookup.MaxBits)
+			ps = append(ps, setting.Problem{Key: key, Text: fmt.Sprintf("%s is of the network itself: no subscriber is served by it", role)})
 		}
 	}
-	return nil
+	return ps
 }
 
 // conflict says why a manager of this configuration must not lead after s: with

@@ -29,6 +29,7 @@ import (
 	"thor/manager/membership"
 	"thor/overlay"
 	"thor/overlay/lookup"
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
@@ -50,19 +51,19 @@ const inbox = 64 << 10 // messages that wait for the loop
 
 // Config says who this manager is. Overlay, Domain and Addresses are required.
 type Config struct {
-	Overlay    *overlay.Node
-	Domain     string
-	Addresses  []netip.Addr // to announce
-	Priority   int          // 1 to 65535, lower is preferred in an election; 0 is 50
-	Version    string       // of the software, for show
-	StateDir   string       // keeps the greatest epoch and what members' certificates say across restarts; "" keeps none
-	Membership membership.Config
-	// Lookup is log2 of the slots in the lookup table of single roles, 10 to 24,
-	// or 0 for no table. The others have 2^18, but media_relay,
-	// provisioning_server and the infrastructure none. All managers of a network
-	// must agree, and it cannot change while the role has members: one that
-	// differs from what is in service will not lead.
-	Lookup  map[subjects.Role]int
+	Overlay *overlay.Node
+	Domain  string
+	// Addresses that the manager announces.
+	Addresses []netip.Addr `toml:"addresses" default:"(those of the certificate)"`
+	// Order in which managers are elected. One that leads goes on leading.
+	Priority   int               `toml:"priority" default:"50" range:"1..65535" unit:"lower is preferred" reload:"yes"`
+	Version    string            // of the software, for show
+	StateDir   string            // keeps the greatest epoch and what members' certificates say across restarts; "" keeps none
+	Membership membership.Config `toml:",inline"`
+	// Log2 of the slots in the lookup table of single roles, 10 to 24, or 0 for no
+	// table. All managers of a network must agree, and it cannot change while the
+	// role has members: a manager that differs from what is in service does not lead.
+	Lookup  map[subjects.Role]int `toml:"lookup" unit:"log2 of slots" default:"(18; none for media_relay, provisioning_server and the network's own roles)"`
 	Log     zerolog.Logger
 	Metrics prometheus.Registerer // nil: none
 }
@@ -124,10 +125,8 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Overlay == nil || cfg.Domain == "" {
 		return nil, errors.New("manager: Overlay and Domain are required")
 	}
-	if cfg.Priority == 0 {
-		cfg.Priority = defaultPriority
-	}
-	if err := cfg.checkLookup(); err != nil {
+	setting.Fill(&cfg)
+	if err := setting.Join("manager", cfg.Validate()); err != nil {
 		return nil, err
 	}
 	epochs, err := openEpochs(cfg.StateDir)

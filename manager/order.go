@@ -3,13 +3,18 @@ package manager
 import (
 	"cmp"
 
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
-const (
-	defaultPriority = 50 // of a manager that names none
-	maxOrder        = 20
-)
+const maxOrder = 20
+
+// defaultPriority is that of a manager that announces none.
+var defaultPriority = func() int {
+	var c Config
+	setting.Fill(&c)
+	return c.Priority
+}()
 
 // candidateOrder is this manager's place among the candidates: how many come before it.
 func (m *Manager) candidateOrder() int {

@@ -16,6 +16,7 @@ import (
 
 	"thor/identity"
 	"thor/overlay/audit"
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
@@ -30,11 +31,8 @@ const (
 	farewellTime = 2 * time.Second // for saying goodbye once Run was told to end
 )
 
-// The defaults of Config.
-const (
-	DefaultBeat       = time.Second
-	DefaultStaleAfter = 30 * time.Second
-)
+// DefaultStaleAfter is that of Config, for others that tell how old a view is.
+const DefaultStaleAfter = 30 * time.Second
 
 // srvPrefix marks a Brokers entry that names a domain to ask for the list.
 const srvPrefix = "srv:"
@@ -45,23 +43,24 @@ type Config struct {
 	// unless Identity is set. A certificate that Reload brought in is used from
 	// the next connection on.
 	Credentials *identity.Credentials
-	// Brokers are the URLs of the brokers, "tls://HOST:PORT", tried in random
-	// order; or the one entry "srv:DOMAIN", which asks the DNS for SRV records
-	// of _eventserver._tcp.DOMAIN, again whenever all known ones have failed.
+	// URLs of the brokers, "tls://HOST:PORT", tried in random order; or the one
+	// entry "srv:DOMAIN", which asks the DNS for SRV records of
+	// _eventserver._tcp.DOMAIN, again whenever all known ones have failed.
 	// Nothing else is ever dialled: brokers cannot add to the list.
-	Brokers []string
-	// StateDir is a directory of this process alone, made if it is missing: two
-	// processes must not share one. It holds the last status and the operator's
-	// drains. Empty: nothing is kept across restarts.
-	StateDir string
+	Brokers []string `toml:"brokers" env:"THOR_BROKERS" default:"(none; required of every daemon but the broker)"`
+	// Directory of this process alone, made if it is missing: two processes must
+	// not share one. It holds the last status and the operator's drains.
+	//
+	// Empty: nothing is kept across restarts.
+	StateDir string `toml:"state" form:"directory" required:"yes" env:"THOR_STATE"`
 	// Boot names this start of the process, 1 to 64 printable characters. Empty:
 	// a random token, which is nearly always right.
 	Boot string
-	// Beat is the time between two announcements of a member, ±10 %. 0: 1 s.
-	Beat time.Duration
+	// Beat is the time between two announcements of a member, ±10 %.
+	Beat time.Duration `default:"1s" range:"100ms..5s"`
 	// StaleAfter is how long a view counts as current without a word from the
-	// active manager. 0: 30 s.
-	StaleAfter time.Duration
+	// active manager. 0: DefaultStaleAfter.
+	StaleAfter time.Duration `range:"2s.." why:"a manager sends a tick each second"`
 	// OnDuplicate is called when the manager reports that a role of this node is
 	// announced by several processes. boots are their boots, this one's among
 	// them. It runs in a goroutine of its own. nil: the log tells it.
@@ -82,9 +81,7 @@ type Config struct {
 
 // withDefaults returns cfg with its zero values filled in.
 func (cfg Config) withDefaults() Config {
-	if cfg.Beat == 0 {
-		cfg.Beat = DefaultBeat
-	}
+	setting.Fill(&cfg)
 	if cfg.StaleAfter == 0 {
 		cfg.StaleAfter = DefaultStaleAfter
 	}
@@ -108,11 +105,8 @@ func (cfg *Config) check() error {
 	if cfg.Credentials != nil && cfg.Identity != nil {
 		fail("credentials and identity exclude each other")
 	}
-	if cfg.Beat < 100*time.Millisecond || cfg.Beat > 5*time.Second {
-		fail("beat of %v is not within 100ms and 5s", cfg.Beat)
-	}
-	if cfg.StaleAfter < 2*time.Second {
-		fail("stale after %v is less than two ticks of the manager, 2s", cfg.StaleAfter)
+	for _, p := range setting.Check(cfg) {
+		fail("%w", p)
 	}
 	if cfg.Boot != subjects.Printable(cfg.Boot, 64) || strings.ContainsAny(cfg.Boot, " \t") {
 		fail("boot %q is not 1 to 64 printable characters", cfg.Boot)

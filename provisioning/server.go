@@ -35,15 +35,15 @@ const (
 	shutdownTime = 6 * time.Second // for calls under way when the server ends
 )
 
-// DefaultPort is NGNPro's.
-const DefaultPort = 9200
-
 // A Config says what to serve and to whom.
 type Config struct {
-	Listen string // host:port; port 0 lets the system choose
-	// URL is where clients reach the server, "https://ngnpro.example.net:9200",
-	// as the WSDL tells them. Empty: https:// and the address listened on.
-	URL string
+	// Address to serve HTTPS on.
+	//
+	// Port 0 lets the system choose.
+	Listen string `toml:"listen" form:"listen" default:":9200"`
+	// URL where clients reach the server, such as "https://ngnpro.example.net:9200",
+	// as the WSDL tells them.
+	URL string `toml:"url" default:"(https:// and the address listened on)"`
 	// Certificate is asked at each handshake. Required.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	Store       *store.Store  // required; Run is its owner's to call

@@ -17,9 +17,10 @@ import (
 
 // openAudit is the audit log of a daemon.
 func openAudit(f *config.File, creds *identity.Credentials, section string, log zerolog.Logger, stderr io.Writer) (*audit.Log, error) {
-	return audit.Open(audit.Config{
-		File: f.Log.Audit, Stderr: stderr, Node: string(creds.Identity().Node), Daemon: section, Log: log,
-	})
+	c := f.Log.Config
+	c.Node, c.Daemon = string(creds.Identity().Node), section
+	c.Stderr, c.Log = stderr, log
+	return audit.Open(c)
 }
 
 func outcome(good bool) string {

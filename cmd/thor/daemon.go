@@ -94,7 +94,7 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 		return nil, r.Problems
 	}
 	f, creds := r.File, r.Credentials
-	if err := os.MkdirAll(f.Network.State, 0o700); err != nil {
+	if err := os.MkdirAll(f.Network.StateDir, 0o700); err != nil {
 		return nil, config.Problems{f.Problem("network.state", "make the state directory: %v", err)}
 	}
 	d := &daemon{section: section, file: f, creds: creds, log: newLogger(f.Log, stderr), inherited: sdnotify.Inherited()}
@@ -140,14 +140,10 @@ func newLogger(c config.Log, stderr io.Writer) zerolog.Logger {
 
 // join makes the daemon's connection to the network.
 func (d *daemon) join() error {
-	n, err := overlay.New(overlay.Config{
-		Credentials: d.creds,
-		Brokers:     d.file.Network.Brokers,
-		StateDir:    d.file.Network.State,
-		Log:         d.log,
-		Audit:       d.audit,
-		Metrics:     d.registerer(),
-	})
+	c := d.file.Network.Config
+	c.Credentials = d.creds
+	c.Log, c.Audit, c.Metrics = d.log, d.audit, d.registerer()
+	n, err := overlay.New(c)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,6 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/dnsagent"
 	"thor/manager"
-	"thor/manager/membership"
 	"thor/nodeagent"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
@@ -40,17 +39,13 @@ func newManager() *cobra.Command {
 			if err := d.join(); err != nil {
 				return nil, err
 			}
-			c := d.file.Manager
-			m, err := manager.New(manager.Config{
-				Overlay: d.net, Domain: d.file.Network.Domain, Priority: c.Priority,
-				Addresses: d.addresses(c.Addresses), Version: versionString(), StateDir: d.file.Network.State,
-				Membership: membership.Config{
-					Domain: d.file.Network.Domain, Dead: c.Dead, Grace: c.Grace, DepartedFor: c.Departed,
-					DisableDamping: c.Damping != nil && !*c.Damping,
-				},
-				Lookup: components.RolesOf(c.Lookup),
-				Log:    d.log, Metrics: d.registerer(),
-			})
+			c := *d.file.Manager
+			c.Overlay, c.Domain = d.net, d.file.Network.Domain
+			c.Addresses = d.addresses(c.Addresses)
+			c.Version = versionString()
+			c.StateDir = d.file.Network.StateDir
+			c.Log, c.Metrics = d.log, d.registerer()
+			m, err := manager.New(c)
 			if err != nil {
 				return nil, err
 			}
@@ -146,14 +141,15 @@ func newDNS() *cobra.Command {
 			if err := d.join(); err != nil {
 				return nil, err
 			}
-			zc := components.Zone(d.file)
-			s, err := dnsagent.New(dnsagent.Config{
-				Zone: zc, Listen: d.file.DNS.Listen, Source: d.net, NSID: string(d.net.ID()), Log: d.log, Metrics: d.registerer(),
-			})
+			c := d.file.DNS.Server
+			c.Zone = d.file.DNS.Zone(d.file.Network.Domain)
+			c.Source, c.NSID = d.net, string(d.net.ID())
+			c.Log, c.Metrics = d.log, d.registerer()
+			s, err := dnsagent.New(c)
 			if err != nil {
 				return nil, config.Problems{d.file.Problem("dns", "%v", err)}
 			}
-			_, port, _ := net.SplitHostPort(d.file.DNS.Listen[0]) // checked by config
+			_, port, _ := net.SplitHostPort(c.Listen[0]) // checked by config
 			m, err := d.net.Join(overlay.Member{
 				Role: subjects.DNSManager, Addresses: d.addresses(d.file.DNS.Addresses), Version: versionString(),
 				Attrs: subjects.Attrs{"zone": s.ZoneDigest(), subjects.AttrPort: port},
@@ -168,7 +164,7 @@ func newDNS() *cobra.Command {
 
 // reloadZone serves the zone of the file, and announces its digest.
 func reloadZone(d *daemon, s *dnsagent.Agent, m *overlay.Membership) error {
-	if err := s.Reconfigure(components.Zone(d.file)); err != nil {
+	if err := s.Reconfigure(d.file.DNS.Zone(d.file.Network.Domain)); err != nil {
 		return err
 	}
 	m.Update(func(m *overlay.Member) {

@@ -104,7 +104,7 @@ func (r *reach) find(environment bool) error {
 			return err
 		}
 		r.brokers = n.Brokers
-		r.certificate(n.Certificate, n.Key, n.CA)
+		r.certificate(n.Cert, n.Key, n.CA)
 		return nil
 	case r.cert != "" || r.key != "" || r.ca != "":
 		return usagef("--cert, --key and --ca are for --brokers or --config: the network of thor up has its own")

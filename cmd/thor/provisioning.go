@@ -7,13 +7,11 @@ import (
 	"net"
 	"sync/atomic"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"thor/cmd/thor/internal/components"
 	"thor/cmd/thor/internal/config"
-	"thor/dbagent/location"
 	"thor/overlay"
 	"thor/provisioning"
 	"thor/provisioning/login"
@@ -46,24 +44,23 @@ type provisioner struct {
 func newProvisioner(d *daemon) (*provisioner, error) {
 	c := d.file.Provisioning
 	p := &provisioner{c: c}
-	source, ps := databaseSource(d.file, d.net)
-	if len(ps) > 0 {
-		return nil, ps
-	}
 	var err error
-	if p.store, err = newStore(d.file, d.creds.Identity().Domain, source, d.log); err != nil {
+	if p.store, err = newStore(d); err != nil {
 		return nil, err
 	}
-	if p.live, err = push.New(push.Config{
-		Overlay: d.net, Store: p.store.Pushes, Cleared: components.RoleList(c.Cleared), Log: d.log, Metrics: d.registerer(), Audit: d.audit,
-	}); err != nil {
+	pc := c.Push
+	pc.Overlay, pc.Store = d.net, p.store.Pushes
+	pc.Log, pc.Metrics = d.log, d.registerer()
+	pc.Audit = d.audit
+	if p.live, err = push.New(pc); err != nil {
 		return nil, err
 	}
-	sc := provisioning.Config{
-		Listen: c.Listen, URL: c.URL, Store: p.store, Network: d.net, Nodes: p.live, Pusher: p.live,
-		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.creds.Certificate(), nil },
-		Log:         d.log, Metrics: d.registerer(), Audit: d.audit,
-	}
+	sc := c.Server
+	sc.Store, sc.Network = p.store, d.net
+	sc.Nodes, sc.Pusher = p.live, p.live
+	sc.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.creds.Certificate(), nil }
+	sc.Log, sc.Metrics = d.log, d.registerer()
+	sc.Audit = d.audit
 	if c.TLSCertificate != "" {
 		p.certs = &pair{cert: c.TLSCertificate, key: c.TLSKey}
 		if err := p.certs.load(); err != nil {
@@ -77,7 +74,7 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 	if p.Server, err = provisioning.New(sc); err != nil {
 		return nil, err
 	}
-	_, port, _ := net.SplitHostPort(c.Listen) // checked by config
+	_, port, _ := net.SplitHostPort(sc.Listen) // checked by config
 	p.member, err = d.net.Join(overlay.Member{
 		Role: subjects.ProvisioningServer, Addresses: components.Addresses(d.creds.Identity(), c.Addresses), Priority: c.Priority,
 		Version: versionString(), Attrs: subjects.Attrs{"port": port},
@@ -176,28 +173,17 @@ func (p *pair) load() error {
 
 func (p *pair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.now.Load(), nil }
 
-// databaseSource is the configured database, or the one that n hears announced.
-func databaseSource(f *config.File, n store.Node) (store.Source, config.Problems) {
-	d := f.Provisioning.Database
-	if d == nil {
-		return store.NewAnnounced(n, subjects.ProvisioningServer), nil
-	}
-	dsn, err := location.Parse(d.URI)
-	if err != nil {
-		return nil, config.Problems{f.Problem("provisioning.database.uri", "%v", err)}
-	}
-	return store.Fixed{DSN: dsn, PasswordFile: d.PasswordFile}, nil
-}
-
-func newStore(f *config.File, domain string, source store.Source, log zerolog.Logger) (*store.Store, error) {
-	c := f.Provisioning
-	sc := store.Config{Source: source, Domain: domain, Log: log, Proxy: store.Proxy(c.Proxy), ForgetPasswords: !*c.ClearPasswords}
-	if c.Database != nil {
-		roots, err := components.Roots(c.Database.CA)
-		if err != nil {
-			return nil, config.Problems{f.Problem("provisioning.database.ca", "%v", err)}
+// newStore is the store on the configured database, or on the announced one.
+func newStore(d *daemon) (*store.Store, error) {
+	sc := d.file.Provisioning.Store
+	sc.Domain, sc.Log = d.creds.Identity().Domain, d.log
+	sc.Source = store.NewAnnounced(d.net, subjects.ProvisioningServer)
+	if db := d.file.Provisioning.Database; db != nil {
+		sc.Source = store.Fixed{DSN: db.URI, PasswordFile: db.PasswordFile}
+		var err error
+		if sc.Roots, err = components.Roots(db.CA); err != nil {
+			return nil, config.Problems{d.file.Problem("provisioning.database.ca", "%v", err)}
 		}
-		sc.Roots = roots
 	}
 	return store.New(sc)
 }

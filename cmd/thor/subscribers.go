@@ -21,7 +21,9 @@ import (
 // registered with its Kamailio.
 func besideSubscribers(d *daemon, p part, lc *local.Config) (part, *kamailio.Answers, error) {
 	if c := d.file.Node.Subscribers; c != nil {
-		sc := subscribers.Config{Overlay: d.net, Max: c.Max, Grace: c.Grace, Audit: d.audit, Log: d.log, Metrics: d.registerer()}
+		sc := *c
+		sc.Overlay, sc.Audit = d.net, d.audit
+		sc.Log, sc.Metrics = d.log, d.registerer()
 		if sdnotify.Kept() {
 			sc.Kept, sc.Restored = kept.Open(string(d.net.ID()), d.inherited.Stored(kept.Name), sdnotify.Keeper{}, d.log)
 		}
@@ -51,7 +53,7 @@ func kamailios(f *config.File, key *secret.Key) (map[subjects.Role]*kamailio.Cli
 		if err != nil {
 			return nil, config.Problems{f.Problem(fmt.Sprintf("node.role[%d].kamailio", i), "%v", err)}
 		}
-		out[subjects.Role(r.Role)] = c
+		out[r.Role] = c
 	}
 	return out, nil
 }
@@ -63,10 +65,10 @@ func localServices(d *daemon, a *nodeagent.Agent) (local.Config, error) {
 	if err != nil {
 		return local.Config{}, err
 	}
-	lc := local.Config{
-		Source: d.net, HTTP: *n.HTTP, Lines: *n.Lookup, Socket: *n.Socket, Group: gid, Inherited: d.inherited.Listeners(),
-		Fault: a.Fault, Log: d.log,
-	}
+	lc := n.Config
+	lc.Source, lc.Fault = d.net, a.Fault
+	lc.Group, lc.Inherited = gid, d.inherited.Listeners()
+	lc.Log = d.log
 	if n.SecretFile != "" {
 		if lc.Key, err = secret.Load(n.SecretFile, gid); err != nil {
 			return local.Config{}, config.Problems{d.file.Problem("node.secret_file", "%v", err)}
@@ -81,13 +83,13 @@ func localServices(d *daemon, a *nodeagent.Agent) (local.Config, error) {
 // socketGroup is the group of the file, or the usual one where the machine has
 // it; -1: none.
 func socketGroup(f *config.File) (int, error) {
-	if f.Node.Group == "" {
+	if f.Node.GroupName == "" {
 		if gid, err := local.GroupID(local.DefaultGroup); err == nil {
 			return gid, nil
 		}
 		return -1, nil
 	}
-	gid, err := local.GroupID(f.Node.Group)
+	gid, err := local.GroupID(f.Node.GroupName)
 	if err != nil {
 		return -1, config.Problems{f.Problem("node.group", "%v", err)}
 	}

@@ -349,5 +349,11 @@ func (d DSN) GoString() string { return d.String() }
 // MarshalText is String, for JSON and other encodings.
 func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
+// UnmarshalText is Parse.
+func (d *DSN) UnmarshalText(text []byte) (err error) {
+	*d, err = Parse(string(text))
+	return err
+}
+
 // MarshalZerologObject writes String as the field uri.
 func (d DSN) MarshalZerologObject(e *zerolog.Event) { e.Str("uri", d.String()) }

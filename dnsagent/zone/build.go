@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
@@ -23,15 +24,11 @@ type Builder struct {
 }
 
 // NewBuilder checks cfg and parses its static records, once for all zones. The
-// error joins every Problem.
+// error joins every problem.
 func NewBuilder(cfg Config) (*Builder, error) {
 	static, problems := cfg.check()
-	if len(problems) > 0 {
-		errs := make([]error, len(problems))
-		for i, p := range problems {
-			errs[i] = p
-		}
-		return nil, fmt.Errorf("zone configuration: %w", errors.Join(errs...))
+	if err := setting.Join("zone", problems); err != nil {
+		return nil, err
 	}
 	b := &Builder{cfg: cfg.filled(), digest: cfg.Digest(), static: static}
 	b.mailbox, _ = mailbox(b.cfg.Contact) // checked

@@ -8,79 +8,101 @@ import (
 
 	"github.com/miekg/dns"
 
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
 // Sizes of answers.
 const (
-	DefaultSlice = 4 // an SRV answer of 4 with its addresses stays under 512 bytes
-	MaxSlice     = 8 // PJSIP reads 8 addresses of a name and 8 SRV targets
-	MaxNS        = 8
+	MaxSlice = 8 // PJSIP reads 8 addresses of a name and 8 SRV targets
+	MaxNS    = 8
 )
 
 // A Config shapes the zone of one network. All name servers of a network hold
-// the same one, which they compare by Digest. The zero value of each field but
-// Domain is its default.
+// the same one, which they compare by Digest. The tags say what zero means, see
+// package setting.
 type Config struct {
-	Domain      string                // apex of the zone and name of the network, such as "sipthor.net"
-	NameServers []string              // absolute host names; default: the hosts of the members of thor_dnsmanager
-	Primary     string                // MNAME of the SOA, an absolute host name; default: the first name server
-	Contact     string                // mail address for the SOA; default hostmaster@Domain
-	Services    []Service             // nil: those of DefaultConfig; empty but not nil: none
-	Slice       int                   // records of one answer from a role, 1 to MaxSlice; default DefaultSlice
-	Slices      map[subjects.Role]int // the same for single roles
-	TTL         TTLs
-	Timers      Timers
-	Static      []string // further records, one zone file line each; relative names are below Domain
+	Domain string // apex of the zone and name of the network, such as "sipthor.net"
+	// Absolute host names of the name servers, at most 8.
+	NameServers []string `toml:"ns" reload:"yes" default:"(the hosts of the members of thor_dnsmanager)"`
+	// Absolute host name for the SOA record's MNAME.
+	Primary string `toml:"primary" reload:"yes" default:"(the first name server)"`
+	// Mail address for the SOA record's RNAME.
+	Contact string `toml:"contact" reload:"yes" default:"(hostmaster@ and the domain)"`
+	// Services that have names in the zone. An entry takes the place of the default
+	// services of its role.
+	//
+	// nil: those of DefaultConfig; empty but not nil: none.
+	Services []Service `toml:"service" reload:"yes" default:"(those of the SIP Thor description: deploy/examples/zone.toml)"`
+	// Records of one answer from a role: with 4, an SRV answer and its addresses stay under 512 bytes.
+	Slice int `toml:"slice" reload:"yes" unit:"members" default:"4" range:"1..8" why:"SIP clients read no more"`
+	// The same for single roles.
+	Slices map[subjects.Role]int `toml:"slices" reload:"yes" unit:"members" range:"1..8" default:"(slice)"`
+	TTL    TTLs                  `toml:",inline"`
+	Timers Timers                `toml:",inline"`
+	// Further records, one zone file line each. Relative names are below the domain.
+	Static []string `toml:"static" reload:"yes" default:"(none)"`
 }
 
-// TTLs are times to live, in whole seconds of at least one: resolvers do not
-// cache a TTL of 0, nor do they then balance.
+// TTLs are times to live, of at least one second: resolvers do not cache a TTL
+// of 0, nor do they then balance.
 type TTLs struct {
-	Role     time.Duration // SRV, A and AAAA of roles: how long a resolver uses one slice, and a dead member; default 10s
-	Host     time.Duration // A and AAAA of nodes; default 60s
-	NAPTR    time.Duration // default 300s
-	NS       time.Duration // default 1h
-	SOA      time.Duration // default 1h
-	Static   time.Duration // of static records that name none; default 300s
-	Negative time.Duration // MINIMUM of the SOA: how long "there is none" is kept; default 10s
+	// TTL of the SRV, A and AAAA records of roles: how long a resolver uses one answer, and a dead member in it.
+	Role time.Duration `toml:"ttl" reload:"yes" default:"10s" range:"1s..1h" whole:"seconds"`
+	// TTL of the A and AAAA records of nodes.
+	Host time.Duration `toml:"ttl_host" reload:"yes" default:"60s" range:"1s..24h" whole:"seconds"`
+	// TTL of NAPTR records.
+	NAPTR time.Duration `toml:"ttl_naptr" reload:"yes" default:"5m" range:"1s..24h" whole:"seconds"`
+	// TTL of NS records.
+	NS time.Duration `toml:"ttl_ns" reload:"yes" default:"1h" range:"1s..168h" whole:"seconds"`
+	// TTL of the SOA record.
+	SOA time.Duration `toml:"ttl_soa" reload:"yes" default:"1h" range:"1s..168h" whole:"seconds"`
+	// TTL of static records that name none.
+	Static time.Duration `toml:"ttl_static" reload:"yes" default:"5m" range:"1s..168h" whole:"seconds"`
+	// MINIMUM of the SOA record: how long a resolver keeps the answer that a name does not exist.
+	Negative time.Duration `toml:"ttl_negative" reload:"yes" default:"10s" range:"1s..24h" whole:"seconds"`
 }
 
-// Timers are those of the SOA for secondary servers, in whole seconds.
+// Timers are those of the SOA for secondary servers.
 type Timers struct {
-	Refresh time.Duration // default 4h, the least that zone checkers accept without a word
-	Retry   time.Duration // default 1h
-	Expire  time.Duration // default 7 days
+	// REFRESH of the SOA record, for secondary servers. Zone checkers accept 4h and more.
+	Refresh time.Duration `toml:"refresh" reload:"yes" default:"4h" range:"1s..596523h14m7s" whole:"seconds"`
+	// RETRY of the SOA record, for secondary servers.
+	Retry time.Duration `toml:"retry" reload:"yes" default:"1h" range:"1s..596523h14m7s" whole:"seconds"`
+	// EXPIRE of the SOA record, for secondary servers.
+	Expire time.Duration `toml:"expire" reload:"yes" default:"168h" range:"1s..596523h14m7s" whole:"seconds"`
 }
 
 // A Service gives a role its names in the zone.
 type Service struct {
-	Role subjects.Role
-	Host string // label below the domain with the A and AAAA slices
-	SRV  []SRV
+	// Role whose members the names stand for.
+	Role subjects.Role `toml:"role" required:"yes"`
+	// Label below the domain for the A and AAAA records.
+	Host string `toml:"host" required:"yes"`
+	// SRV record sets, one record for each serving member.
+	SRV []SRV `toml:"srv" default:"(none)"`
 }
 
-// An SRV is one SRV set of a service, one record for each serving member.
+// An SRV is one SRV set of a service.
 type SRV struct {
-	Name     string // below the domain: "_sip._udp"
-	Port     uint16 // of the members of thor_eventserver only if they do not announce theirs
-	Priority uint16 // default 10
-	NAPTR    string // service field of a NAPTR record at the apex, such as "SIP+D2U"; empty: no such record
-	Order    uint16 // of the NAPTR record: lower is tried first
+	// Name below the domain, such as "_sip._udp".
+	Name string `toml:"name" required:"yes"`
+	// Port of the service. Members of thor_eventserver announce their own.
+	Port uint16 `toml:"port" unit:"port" range:"1..65535" required:"yes"`
+	// Priority of the SRV records.
+	Priority uint16 `toml:"priority" unit:"lower is preferred" default:"10" range:"1..65535"`
+	// Service field of a NAPTR record at the apex, such as "SIP+D2U".
+	NAPTR string `toml:"naptr" default:"(no NAPTR record)"`
+	// Order of the NAPTR record.
+	Order uint16 `toml:"order" unit:"lower is tried first" range:"1..65535" default:"(0)"`
 }
 
 // DefaultConfig is the zone of the SIP Thor description for domain. Of the
 // infrastructure only the event servers have names: clients find them there. The
 // others have those that a Service gives them (docs/adr/0015).
 func DefaultConfig(domain string) Config {
-	return Config{
+	c := Config{
 		Domain: domain,
-		Slice:  DefaultSlice,
-		TTL: TTLs{
-			Role: 10 * time.Second, Host: time.Minute, NAPTR: 5 * time.Minute, NS: time.Hour,
-			SOA: time.Hour, Static: 5 * time.Minute, Negative: 10 * time.Second,
-		},
-		Timers: Timers{Refresh: 4 * time.Hour, Retry: time.Hour, Expire: 7 * 24 * time.Hour},
 		Services: []Service{
 			{Role: subjects.SIPProxy, Host: "proxy", SRV: []SRV{
 				{Name: "_sips._tcp", Port: 5061, NAPTR: "SIPS+D2T", Order: 10},
@@ -95,17 +117,16 @@ func DefaultConfig(domain string) Config {
 			{Role: subjects.EventServer, Host: "eventserver", SRV: []SRV{{Name: "_eventserver._tcp", Port: 8000}}},
 		},
 	}
+	setting.Fill(&c)
+	return c
 }
-
-const defaultPriority = 10
 
 // filled is a copy of c with defaults in place of zero values and names in
 // canonical form. It shares nothing with c.
 func (c *Config) filled() Config {
 	f := *c
-	d := DefaultConfig(c.Domain)
+	setting.Fill(&f)
 	f.Domain = canonical(c.Domain)
-	f.Slice = orDefault(c.Slice, d.Slice)
 	if f.Contact == "" {
 		f.Contact = "hostmaster@" + strings.TrimSuffix(f.Domain, ".")
 	}
@@ -116,9 +137,8 @@ func (c *Config) filled() Config {
 	for i, n := range c.NameServers {
 		f.NameServers[i] = canonical(n)
 	}
-	f.fillTimes(&d)
 	if c.Services == nil {
-		f.Services = d.Services
+		f.Services = DefaultConfig(c.Domain).Services
 	}
 	f.fillServices()
 	f.Slices = make(map[subjects.Role]int, len(c.Slices))
@@ -129,19 +149,6 @@ func (c *Config) filled() Config {
 	return f
 }
 
-func (c *Config) fillTimes(d *Config) {
-	c.TTL = TTLs{
-		Role: orDefault(c.TTL.Role, d.TTL.Role), Host: orDefault(c.TTL.Host, d.TTL.Host),
-		NAPTR: orDefault(c.TTL.NAPTR, d.TTL.NAPTR), NS: orDefault(c.TTL.NS, d.TTL.NS),
-		SOA: orDefault(c.TTL.SOA, d.TTL.SOA), Static: orDefault(c.TTL.Static, d.TTL.Static),
-		Negative: orDefault(c.TTL.Negative, d.TTL.Negative),
-	}
-	c.Timers = Timers{
-		Refresh: orDefault(c.Timers.Refresh, d.Timers.Refresh), Retry: orDefault(c.Timers.Retry, d.Timers.Retry),
-		Expire: orDefault(c.Timers.Expire, d.Timers.Expire),
-	}
-}
-
 func (c *Config) fillServices() {
 	c.Services = slices.Clone(c.Services)
 	for i := range c.Services {
@@ -150,7 +157,7 @@ func (c *Config) fillServices() {
 		s.SRV = slices.Clone(s.SRV)
 		for j := range s.SRV {
 			s.SRV[j].Name = strings.ToLower(s.SRV[j].Name)
-			s.SRV[j].Priority = orDefault(s.SRV[j].Priority, defaultPriority)
+			setting.Fill(&s.SRV[j])
 		}
 	}
 }

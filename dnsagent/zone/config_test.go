@@ -72,6 +72,17 @@ func TestDigestOfTheDefaultsIsAPromise(t *testing.T) {
 	}
 }
 
+// The bound of a slice is a tag, and the size of an array.
+func TestASliceIsAtMostMaxSlice(t *testing.T) {
+	for slice, problems := range map[int]int{zone.MaxSlice: 0, zone.MaxSlice + 1: 1} {
+		c := zone.DefaultConfig("example.net")
+		c.Slice = slice
+		if ps := c.Validate(); len(ps) != problems {
+			t.Errorf("%d: %v", slice, ps)
+		}
+	}
+}
+
 func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	c := zone.Config{
 		Domain: "bad_domain", Contact: "nobody", Primary: "x y", NameServers: []string{"ns1.example.net", "ns1.example.net", "single"},
@@ -86,8 +97,8 @@ func TestValidateReportsEverythingAtOnce(t *testing.T) {
 		Static: []string{"", "www", "$INCLUDE /etc/passwd", "x A 1.2.3"},
 	}
 	want := []string{
-		"domain", "contact", "ns[1]", "ns[2]", "primary", "slice", "slices", "slices.sip_proxy", "slices.web", "ttl", "ttl_host",
-		"ttl_negative", "refresh", "service[0].role", "service[0].host", "service[0].srv[0].name", "service[0].srv[0].port",
+		"service[0].role", "slice", "slices.Bad", "slices.sip_proxy", "slices.web", "ttl", "ttl_host", "ttl_negative", "refresh",
+		"domain", "contact", "ns[1]", "ns[2]", "primary", "service[0].host", "service[0].srv[0].name", "service[0].srv[0].port",
 		"service[0].srv[0].naptr", "service[2].host", "static[0]", "static[1]", "static[2]", "static[3]",
 	}
 	var got []string

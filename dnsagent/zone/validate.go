@@ -2,52 +2,40 @@ package zone
 
 import (
 	"fmt"
-	"maps"
-	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/miekg/dns"
 
+	"thor/overlay/setting"
 	"thor/subjects"
 )
-
-// A Problem is one thing wrong with a Config.
-type Problem struct {
-	Key  string // the field, such as "static[2]" or "slices.sip_proxy"
-	Text string // one line
-}
-
-func (p Problem) Error() string { return p.Key + ": " + p.Text }
 
 // maxDomain leaves room for <node>.<host>. before the domain: 253 is the limit of a name.
 const maxDomain = 253 - 2*64
 
 type checker struct {
 	cfg      Config // filled
-	problems []Problem
+	problems []setting.Problem
 	owned    map[string]string // names the zone makes itself, and what they are
 }
 
 func (c *checker) add(key, format string, args ...any) {
-	c.problems = append(c.problems, Problem{key, subjects.Printable(fmt.Sprintf(format, args...), 300)})
+	c.problems = append(c.problems, setting.Problem{Key: key, Text: subjects.Printable(fmt.Sprintf(format, args...), 300)})
 }
 
-// Validate lists everything that is wrong with c, in the order of its fields;
-// nothing if c makes a zone.
-func (c *Config) Validate() []Problem {
+// Validate lists everything that is wrong with c; nothing if c makes a zone.
+func (c *Config) Validate() []setting.Problem {
 	_, problems := c.check()
 	return problems
 }
 
 // check returns the parsed static records too.
-func (c *Config) check() ([]dns.RR, []Problem) {
+func (c *Config) check() ([]dns.RR, []setting.Problem) {
 	k := &checker{cfg: c.filled(), owned: make(map[string]string)}
+	k.problems = setting.Check(&k.cfg)
 	k.domain()
 	k.nameServers()
-	k.slices()
-	k.times()
 	k.services()
 	static := k.static()
 	return static, k.problems
@@ -86,49 +74,11 @@ func (c *checker) nameServers() {
 	}
 }
 
-func (c *checker) slices() {
-	if s := c.cfg.Slice; s < 1 || s > MaxSlice {
-		c.add("slice", "%d is not 1 to %d", s, MaxSlice)
-	}
-	for _, r := range slices.Sorted(maps.Keys(c.cfg.Slices)) {
-		if _, err := subjects.ParseRole(string(r)); err != nil {
-			c.add("slices", "%v", err)
-		}
-		if s := c.cfg.Slices[r]; s < 1 || s > MaxSlice {
-			c.add("slices."+string(r), "%d is not 1 to %d", s, MaxSlice)
-		}
-	}
-}
-
-func (c *checker) times() {
-	t, s := &c.cfg.TTL, &c.cfg.Timers
-	for _, f := range []struct {
-		key string
-		d   time.Duration
-		max time.Duration
-	}{
-		{"ttl", t.Role, time.Hour},
-		{"ttl_host", t.Host, 24 * time.Hour},
-		{"ttl_naptr", t.NAPTR, 24 * time.Hour},
-		{"ttl_ns", t.NS, 7 * 24 * time.Hour},
-		{"ttl_soa", t.SOA, 7 * 24 * time.Hour},
-		{"ttl_static", t.Static, 7 * 24 * time.Hour},
-		{"ttl_negative", t.Negative, 24 * time.Hour},
-		{"refresh", s.Refresh, math.MaxInt32 * time.Second},
-		{"retry", s.Retry, math.MaxInt32 * time.Second},
-		{"expire", s.Expire, math.MaxInt32 * time.Second},
-	} {
-		if f.d < time.Second || f.d > f.max || f.d%time.Second != 0 {
-			c.add(f.key, "%s is not a whole number of seconds from 1s to %s", f.d, f.max)
-		}
-	}
-}
-
 func (c *checker) services() {
 	for i, s := range c.cfg.Services {
 		key := fmt.Sprintf("service[%d]", i)
-		if _, err := subjects.ParseRole(string(s.Role)); err != nil {
-			c.add(key+".role", "%v", err)
+		if s.Role == "" {
+			c.add(key+".role", "is missing")
 		}
 		if !isHostName(s.Host) || strings.Contains(s.Host, ".") {
 			c.add(key+".host", "%q is not one host label", s.Host)
@@ -146,6 +96,9 @@ func (c *checker) srv(key string, v SRV) {
 	}
 	if v.Port == 0 {
 		c.add(key+".port", "is missing")
+	}
+	if v.Order != 0 && v.NAPTR == "" {
+		c.add(key+".order", "is of a NAPTR record, and there is no naptr")
 	}
 	if len(v.NAPTR) > 32 || strings.Trim(v.NAPTR, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
 		c.add(key+".naptr", "%q is not a NAPTR service such as SIP+D2U", v.NAPTR)

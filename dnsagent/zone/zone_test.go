@@ -451,7 +451,7 @@ func TestDrawnRecordsAreWithinThePublishedSet(t *testing.T) {
 			}
 		}
 		z.Lookup("proxy.example.net.", dns.TypeA, r, &a)
-		if len(a.Answer) != min(len(want), zone.DefaultSlice) {
+		if len(a.Answer) != min(len(want), zone.DefaultConfig("x").Slice) {
 			t.Fatalf("generation %d: %d records of %d serving members", s.Generation, len(a.Answer), len(want))
 		}
 		got := texts(a.Answer)

@@ -3,28 +3,35 @@ package membership
 import (
 	"time"
 
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
-// Config holds the numbers of the rules. The zero value of each field means
-// its default; the defaults belong together (see DefaultConfig).
+// Config holds the numbers of the rules. The tags say what zero means, see package
+// setting; the defaults belong together: they are for a network with beats each
+// second and pings that find a dead broker within 6 s.
 type Config struct {
 	Domain string // of the network; Adopt ignores a status of another one. Empty: any
 
-	Dead       time.Duration // silence after which a member is dead: 10 s
-	Grace      time.Duration // from a closed connection to death, for a reconnect to show: 500 ms
-	StaleGrace time.Duration // the same when the broker ended the connection, as on missing pongs: 1.5 s
-	BareGrace  time.Duration // the same when the member does not say which connection it uses: 2.5 s
+	// How long a member may be silent before it is gone.
+	Dead time.Duration `toml:"dead" default:"10s" range:"8s.." why:"a broker that freezes silences its members for up to 6 s"`
+	// How long a member may take to come back through another connection after its
+	// connection has ended, before it is gone.
+	Grace      time.Duration `toml:"grace" default:"500ms" range:"200ms.." why:"a member needs it to reconnect"`
+	StaleGrace time.Duration `default:"1500ms"` // the same when the broker ended the connection, as on missing pongs
+	BareGrace  time.Duration `default:"2500ms"` // the same when the member does not say which connection it uses
 
-	PanicHold time.Duration // G3: no removals by silence after a mass silence: 30 s
-	PanicStep time.Duration // G3: then one member of a role in this time: 10 s
+	PanicHold time.Duration `default:"30s"` // G3: no removals by silence after a mass silence
+	PanicStep time.Duration `default:"10s"` // G3: then one member of a role in this time
 
-	DisableDamping bool          // G6 off
-	HoldDown       time.Duration // G6: first hold-down, doubling: 30 s
-	MaxHoldDown    time.Duration // G6: longest hold-down: 5 min
+	// Hold back members that come and go again and again.
+	DisableDamping bool          `toml:"damping,not"` // G6
+	HoldDown       time.Duration `default:"30s"`      // G6: first hold-down, doubling
+	MaxHoldDown    time.Duration `default:"5m"`       // G6: longest hold-down
 
-	DepartedFor time.Duration // how long a departed node's address stays known: 10 min
-	MaxMembers  int           // members and remembered ones; more are refused: 20,000
+	// How long the address of a node that left stays in the status and the zone.
+	DepartedFor time.Duration `toml:"departed" default:"10m"`
+	MaxMembers  int           `default:"20000" range:"1.."` // members and remembered ones; more are refused
 
 	// Identities holds members to what brokers say of their certificates, see
 	// Table.Identity. Without it what they claim stands.
@@ -33,24 +40,6 @@ type Config struct {
 	// NodeHash is the hash by which the lookup tells nodes apart: of two nodes with
 	// the same one, the second is refused. nil: none is.
 	NodeHash func(subjects.NodeID) uint64
-}
-
-// DefaultConfig is the profile for a network with beats each second and pings
-// that find a dead broker within 6 s. Dead must exceed the silence that one
-// frozen broker causes; that is what 10 s rests on.
-func DefaultConfig() Config {
-	return Config{
-		Dead:        10 * time.Second,
-		Grace:       500 * time.Millisecond,
-		StaleGrace:  1500 * time.Millisecond,
-		BareGrace:   2500 * time.Millisecond,
-		PanicHold:   30 * time.Second,
-		PanicStep:   10 * time.Second,
-		HoldDown:    30 * time.Second,
-		MaxHoldDown: 5 * time.Minute,
-		DepartedFor: 10 * time.Minute,
-		MaxMembers:  20_000,
-	}
 }
 
 // Numbers that are not configurable.
@@ -84,25 +73,7 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	d := DefaultConfig()
-	for _, f := range []struct{ v, def *time.Duration }{
-		{&c.Dead, &d.Dead},
-		{&c.Grace, &d.Grace},
-		{&c.StaleGrace, &d.StaleGrace},
-		{&c.BareGrace, &d.BareGrace},
-		{&c.PanicHold, &d.PanicHold},
-		{&c.PanicStep, &d.PanicStep},
-		{&c.HoldDown, &d.HoldDown},
-		{&c.MaxHoldDown, &d.MaxHoldDown},
-		{&c.DepartedFor, &d.DepartedFor},
-	} {
-		if *f.v <= 0 {
-			*f.v = *f.def
-		}
-	}
-	if c.MaxMembers <= 0 {
-		c.MaxMembers = d.MaxMembers
-	}
+	setting.Fill(&c)
 	c.MaxHoldDown = max(c.MaxHoldDown, c.HoldDown)
 	return c
 }

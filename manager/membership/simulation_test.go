@@ -500,7 +500,7 @@ func (w *world) untilGone(p *proc) time.Duration {
 
 func ExampleTable() {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	t := membership.New(membership.DefaultConfig())
+	t := membership.New(membership.Config{})
 	say := func(node, role string, state subjects.State) {
 		_ = t.Announce(&subjects.Announcement{
 			V: 1, Node: subjects.NodeID(node), Role: subjects.Role(role), State: state, Addresses: slices.Clip(addresses("10.0.0.1")),

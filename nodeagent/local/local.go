@@ -18,12 +18,6 @@ import (
 	"thor/subjects"
 )
 
-// Where the services are by default.
-const (
-	DefaultHTTP  = "127.0.0.1:9501"
-	DefaultLines = "127.0.0.1:9500"
-)
-
 // A Source knows the network. An *overlay.Node is one.
 type Source interface {
 	View() *overlay.View
@@ -34,13 +28,20 @@ type Source interface {
 // A Config says where to listen and what to tell.
 type Config struct {
 	Source Source // required
-	// HTTP and Lines are host:port of the two TCP services; empty: off. Port 0 lets
-	// the system choose.
-	HTTP, Lines string
-	// Socket is the path of a Unix socket for HTTP; empty: off. Root, the process's
-	// own user and members of the group Group may use it; Group negative: no group.
-	Socket string
-	Group  int
+	// Address of the HTTP service for programs of the same machine.
+	//
+	// Empty: off. Port 0 lets the system choose.
+	HTTP string `toml:"http" form:"listen" default:"127.0.0.1:9501" off:"yes"`
+	// Address of the line service, for lookups.
+	//
+	// Empty: off. Port 0 lets the system choose.
+	Lines string `toml:"lookup" form:"listen" default:"127.0.0.1:9500" off:"yes"`
+	// Unix socket for HTTP, where the kernel says who asks: root, the agent's own
+	// user and members of the group may.
+	//
+	// Empty: off.
+	Socket string `toml:"socket" form:"file" default:"$THOR_SOCKET" off:"yes"`
+	Group  int    // of Socket; negative: none
 	// Inherited are listeners that a supervisor holds open across restarts of the
 	// process. One whose address is that of a service is used for it, the others
 	// are closed.

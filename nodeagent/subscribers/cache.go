@@ -13,6 +13,7 @@ import (
 	"thor/overlay"
 	"thor/overlay/audit"
 	"thor/overlay/lookup"
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
@@ -53,7 +54,7 @@ type Cache struct {
 // New checks cfg and takes over the notices. It does no I/O and starts nothing;
 // call it before the network runs.
 func New(cfg Config) (*Cache, error) {
-	cfg = cfg.withDefaults()
+	setting.Fill(&cfg)
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}

@@ -2,8 +2,6 @@ package subscribers
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,13 +11,8 @@ import (
 	"thor/overlay"
 	"thor/overlay/audit"
 	"thor/overlay/lookup"
+	"thor/overlay/setting"
 	"thor/subjects"
-)
-
-// The defaults of Config.
-const (
-	DefaultMax   = 100_000
-	DefaultGrace = time.Minute
 )
 
 // Timing and rates that are no configuration.
@@ -54,15 +47,14 @@ type Network interface {
 // A Config says what to keep.
 type Config struct {
 	Overlay Network
-	// Role is under which this node serves subscribers; empty: sip_proxy.
-	Role subjects.Role
-	// Max is the greatest number of profiles, at least 1; 0: 100,000. A profile
-	// takes about 2 KiB. Known absences come on top, up to a tenth of Max.
-	Max int
-	// Grace is how long the profile of a subscriber that another node serves now
-	// is kept, in case it comes back, 1 s to 1 h; 0: 60 s. Programs are told the
-	// other node from 2 s after the change on.
-	Grace time.Duration
+	// Role is under which this node serves subscribers.
+	Role subjects.Role `default:"sip_proxy"`
+	// Greatest number of profiles. A profile takes about 2 KiB. Known absences come
+	// on top, up to a tenth of it.
+	Max int `toml:"max" unit:"profiles" default:"100000" range:"1.."`
+	// How long the profile of a subscriber that another node serves now is kept, in
+	// case it comes back. Programs are told the other node from 2 s after the change on.
+	Grace time.Duration `toml:"grace" default:"60s" range:"1s..1h"`
 	// Kept is where profiles outlive the process, and Restored what was found in it;
 	// nil: a restart begins with none.
 	Kept     *kept.Log
@@ -75,29 +67,10 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
-func (cfg Config) withDefaults() Config {
-	if cfg.Role == "" {
-		cfg.Role = subjects.SIPProxy
-	}
-	if cfg.Max == 0 {
-		cfg.Max = DefaultMax
-	}
-	if cfg.Grace == 0 {
-		cfg.Grace = DefaultGrace
-	}
-	return cfg
-}
-
 func (cfg *Config) check() error {
-	var errs []error
+	ps := setting.Check(cfg)
 	if cfg.Overlay == nil {
-		errs = append(errs, errors.New("subscribers: no network"))
+		ps = append(ps, setting.Problem{Text: "no network"})
 	}
-	if cfg.Max < 1 {
-		errs = append(errs, fmt.Errorf("subscribers: max of %d profiles is less than 1", cfg.Max))
-	}
-	if cfg.Grace < time.Second || cfg.Grace > time.Hour {
-		errs = append(errs, fmt.Errorf("subscribers: grace of %v is not within 1s and 1h", cfg.Grace))
-	}
-	return errors.Join(errs...)
+	return setting.Join("subscribers", ps)
 }

@@ -80,10 +80,9 @@ func Member(role subjects.Role, node subjects.NodeID) string {
 
 // A Config says where entries go.
 type Config struct {
-	// File gets a JSON object a line. It is opened for each entry, so that it may
-	// be rotated at any time. Empty: the journal if systemd collects this
-	// process's standard error, otherwise Stderr.
-	File   string
+	// File for audit entries, a JSON object a line. It is opened for each entry, so
+	// that it may be rotated at any time.
+	File   string    `toml:"audit" form:"file" default:"(the journal under systemd, standard error elsewhere)"`
 	Stderr io.Writer // nil: os.Stderr
 	// Node and Daemon are in every entry; empty ones are left out.
 	Node, Daemon string

@@ -13,6 +13,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/setting"
 	"thor/overlay/subscriber"
 	"thor/subjects"
 )
@@ -37,11 +38,13 @@ type Store interface {
 type Config struct {
 	Overlay *overlay.Node
 	Store   Store
-	// Role is under which nodes serve subscribers; empty: sip_proxy.
-	Role subjects.Role
-	// Cleared are the roles whose nodes may have profiles, each its share by the
-	// lookup of that role; nil: Role alone.
-	Cleared []subjects.Role
+	// Role is under which nodes serve subscribers.
+	Role subjects.Role `default:"sip_proxy"`
+	// Roles whose nodes may have profiles with their digests, each its share by the
+	// lookup of that role.
+	//
+	// nil: Role alone.
+	Cleared []subjects.Role `toml:"cleared" default:"(sip_proxy)"`
 	// Log receives what an operator would act on. The zero value is silent.
 	Log zerolog.Logger
 	// Audit receives which node got whose profile, and which nodes lack a change
@@ -83,9 +86,7 @@ func New(cfg Config) (*Pusher, error) {
 	if cfg.Overlay == nil || cfg.Store == nil {
 		return nil, errors.New("push: no network or no store")
 	}
-	if cfg.Role == "" {
-		cfg.Role = subjects.SIPProxy
-	}
+	setting.Fill(&cfg)
 	if cfg.Cleared == nil {
 		cfg.Cleared = []subjects.Role{cfg.Role}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/dbagent/location"
+	"thor/overlay/setting"
 	"thor/overlay/subscriber"
 )
 
@@ -27,32 +28,23 @@ type Source interface {
 type Config struct {
 	Source Source
 	Log    zerolog.Logger
-	// Timeout is how long a call may take. Default 4.5 s: clients are promised an
-	// answer within 5 s.
-	Timeout time.Duration
-	// Connections is how many there are at most. Default 16.
-	Connections int
+	// Timeout is how long a call may take: clients are promised an answer within 5 s.
+	Timeout time.Duration `default:"4500ms" range:"1ms.."`
+	// Connections is how many there are at most.
+	Connections int `default:"16" range:"1.."`
 	// Roots verify a database that is reached by TLS. nil: the system's.
 	Roots *x509.CertPool
 	// Domain is the network's: nobody may claim it or a name below it as a SIP
 	// domain, but who is told so. Empty: none is.
 	Domain string
-	// Proxy is what reads the projected tables. Default Kamailio.
-	Proxy Proxy
-	// ForgetPasswords keeps the digests of passwords only. A reseller's property
+	// Proxy whose tables are kept.
+	Proxy Proxy `toml:"proxy" oneof:"kamailio opensips" default:"kamailio"`
+	// Keep passwords beside their digests. A reseller's property
 	// store_clear_text_passwords, "1" or "0", goes before it.
-	ForgetPasswords bool
+	ForgetPasswords bool `toml:"clear_text_passwords,not"`
 	// KeepDeleted is how long a deleted subscriber's revision is known. A node
-	// that was cut off for longer forgets all it has. Default 90 days.
-	KeepDeleted time.Duration
-}
-
-func (c Config) withDefaults() Config {
-	c.Timeout = orDefault(c.Timeout, 4500*time.Millisecond)
-	c.Connections = orDefault(c.Connections, 16)
-	c.Proxy = orDefault(c.Proxy, Kamailio)
-	c.KeepDeleted = orDefault(c.KeepDeleted, 90*24*time.Hour)
-	return c
+	// that was cut off for longer forgets all it has.
+	KeepDeleted time.Duration `default:"2160h" range:"1h.."`
 }
 
 func orDefault[T comparable](v, d T) T {
@@ -108,14 +100,13 @@ type backend struct {
 
 // New checks the configuration. It does no I/O.
 func New(cfg Config) (*Store, error) {
-	cfg = cfg.withDefaults()
-	switch {
-	case cfg.Source == nil:
-		return nil, errors.New("store: no source")
-	case cfg.Timeout < 0 || cfg.Connections < 0 || cfg.KeepDeleted < 0:
-		return nil, errors.New("store: timeout, connections and time to keep what is deleted are above 0")
-	case versions[cfg.Proxy] == nil:
-		return nil, errors.New("store: the proxy is neither kamailio nor opensips")
+	setting.Fill(&cfg)
+	ps := setting.Check(&cfg)
+	if cfg.Source == nil {
+		ps = append(ps, setting.Problem{Text: "no source"})
+	}
+	if err := setting.Join("store", ps); err != nil {
+		return nil, err
 	}
 	b := &backend{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "store").Logger(), reason: errors.New("no database is known yet"),

@@ -12,7 +12,6 @@ import (
 	"os"
 
 	"thor/identity"
-	"thor/subjects"
 )
 
 // Addresses are the configured ones, or all of the certificate.
@@ -21,15 +20,6 @@ func Addresses(id *identity.Identity, configured []netip.Addr) []netip.Addr {
 		return configured
 	}
 	return id.Addresses
-}
-
-// RolesOf is m by role; the names have been checked.
-func RolesOf(m map[string]int) map[subjects.Role]int {
-	out := make(map[subjects.Role]int, len(m))
-	for r, n := range m {
-		out[subjects.Role(r)] = n
-	}
-	return out
 }
 
 // Roots reads the CA of a service; no file is nil.
@@ -46,15 +36,6 @@ func Roots(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
 	}
 	return pool, nil
-}
-
-// RoleList are names as roles; they have been checked.
-func RoleList(names []string) []subjects.Role {
-	out := make([]subjects.Role, len(names))
-	for i, n := range names {
-		out[i] = subjects.Role(n)
-	}
-	return out
 }
 
 // KeyPair reads the certificate and the key of a public authority.

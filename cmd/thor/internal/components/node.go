@@ -16,7 +16,7 @@ import (
 func NodeRoles(f *config.File, id *identity.Identity) (out []nodeagent.RoleConfig, ps config.Problems) {
 	for i, r := range f.Node.Roles {
 		rc := nodeagent.RoleConfig{
-			Role: subjects.Role(r.Role), Addresses: Addresses(id, r.Addresses), Priority: r.Priority, Weight: r.Weight,
+			Role: r.Role, Addresses: Addresses(id, r.Addresses), Priority: r.Priority, Weight: r.Weight,
 			Version: r.Version, Attrs: r.Attrs,
 		}
 		if f.Node.Subscribers != nil && rc.Role == subjects.SIPProxy {

@@ -7,13 +7,62 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"thor/overlay/setting"
 )
 
-func (f *File) require(key, value string) bool {
-	if value == "" && !f.failed(key) {
-		f.d.add(key, "is missing")
+// check finds everything that is wrong with a file whose values are filled in:
+// what the tags forbid, what a component says of its section, and what concerns
+// several sections.
+func (f *File) check() {
+	setting.Walk(f, f.checkForm)
+	f.addAll("", setting.Check(f))
+	f.checkBrokers()
+	present, names := f.sections()
+	for _, name := range names {
+		s := present[name]
+		if own, ok := s.(interface{ check(f *File) }); ok {
+			own.check(f)
+		}
+		if component, ok := s.(interface{ Validate() []setting.Problem }); ok {
+			f.addAll(name, component.Validate())
+		}
 	}
-	return value != ""
+	if len(present) == 0 {
+		f.d.add("", "has no daemon's section: one of [%s]", strings.Join(names, "], ["))
+	}
+}
+
+// addAll adds the problems of a section, but one at each key.
+func (f *File) addAll(section string, ps []setting.Problem) {
+	for _, p := range ps {
+		key := strings.TrimSuffix(join(section, p.Key), ".")
+		if !f.failed(key) {
+			f.d.add(key, "%s", p.Text)
+		}
+	}
+}
+
+// checkForm looks at what concerns a file alone: required keys, and the form of text.
+func (f *File) checkForm(k setting.Key) {
+	empty := k.Value.IsZero() || k.Value.Kind() == reflect.Slice && k.Value.Len() == 0
+	if need := k.Tag("required"); need != "" && empty && !k.Elem && !f.failed(k.Path) {
+		if need == "yes" {
+			need = setting.Or(strings.Fields(k.Tag("oneof")))
+		}
+		f.d.add(k.Path, "%s", strings.TrimSuffix("is missing: "+need, ": "))
+	}
+	if empty || k.Value.Kind() != reflect.String {
+		return
+	}
+	switch s := k.Value.String(); k.Tag("form") {
+	case "listen", "host:port":
+		f.hostPort(k.Path, s)
+	case "domain":
+		if !isDomain(s) {
+			f.d.add(k.Path, "%q is not a domain name", s)
+		}
+	}
 }
 
 // failed reports whether key has a problem already.
@@ -42,12 +91,6 @@ func (f *File) hostPort(key, s string) {
 	}
 }
 
-func (f *File) priority(key string, p int) {
-	if p < 0 || p > 65535 {
-		f.d.add(key, "%d is not 1 to 65535", p)
-	}
-}
-
 func isDomain(s string) bool {
 	if len(s) == 0 || len(s) > 253 || strings.ToLower(s) != s {
 		return false
@@ -59,10 +102,4 @@ func isDomain(s string) bool {
 		}
 	}
 	return true
-}
-
-func set[T comparable](p *T, v T) {
-	if reflect.ValueOf(p).Elem().IsZero() {
-		*p = v
-	}
 }

@@ -16,6 +16,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+
+	"thor/broker"
+	"thor/manager"
+	"thor/overlay/setting"
 )
 
 // MaxSize is the size in bytes above which a file is refused unread.
@@ -23,14 +27,23 @@ const MaxSize = 1 << 20
 
 // A File is a whole configuration file. Sections that are absent are nil.
 type File struct {
-	Path         string
-	Network      Network       `toml:"network"`
-	Log          Log           `toml:"log"`
-	Broker       *Broker       `toml:"broker"`
-	Manager      *Manager      `toml:"manager"`
-	Node         *Node         `toml:"node"`
-	DNS          *DNS          `toml:"dns"`
-	Database     *Database     `toml:"database"`
+	Path string
+	// What every daemon needs to join.
+	Network Network `toml:"network"`
+	// What is logged, to standard error, and where audit entries go.
+	Log Log `toml:"log"`
+	// The event server.
+	Broker *broker.Config `toml:"broker"`
+	// The network manager.
+	Manager *manager.Config `toml:"manager"`
+	// The node agent.
+	Node *Node `toml:"node"`
+	// The name server.
+	DNS *DNS `toml:"dns"`
+	// The database locator: either one database in the section itself, or several as
+	// [[database.candidate]], of which the best is announced.
+	Database *Database `toml:"database"`
+	// The provisioning server.
 	Provisioning *Provisioning `toml:"provisioning"`
 
 	d *decoder
@@ -68,8 +81,8 @@ func Examine(path string) (*File, Problems) {
 		return nil, problems
 	}
 	f.environment()
+	f.fill()
 	f.check()
-	f.defaults()
 	return f, f.d.problems.Sorted()
 }
 
@@ -107,65 +120,50 @@ func read(path string) ([]byte, error) {
 	return doc, nil
 }
 
-// A section is the table of one daemon, by the name of its subcommand. A new
-// one is a field of File that points to a struct with these two methods.
-type section interface {
-	check(f *File) // adds to f what is wrong
-	fill(f *File)  // sets what the file leaves open, and makes paths absolute
-}
-
 // sections are those the file has, by name; names are those it could have.
-func (f *File) sections() (present map[string]section, names []string) {
-	present = make(map[string]section)
-	v := reflect.ValueOf(f).Elem()
-	for i := range v.NumField() {
-		if v.Type().Field(i).Type.Kind() != reflect.Pointer || !v.Type().Field(i).IsExported() {
+func (f *File) sections() (present map[string]any, names []string) {
+	present = make(map[string]any)
+	for _, k := range setting.Keys(reflect.ValueOf(f).Elem()) {
+		if k.Value.Kind() != reflect.Pointer {
 			continue
 		}
-		name := v.Type().Field(i).Tag.Get("toml")
-		names = append(names, name)
-		if !v.Field(i).IsNil() {
-			present[name] = v.Field(i).Interface().(section)
+		names = append(names, k.Name)
+		if !k.Value.IsNil() {
+			present[k.Name] = k.Value.Interface()
 		}
 	}
 	return present, names
 }
 
-func (f *File) check() {
-	f.checkNetwork()
-	f.checkLog()
-	present, names := f.sections()
-	for _, name := range names {
-		if s, ok := present[name]; ok {
-			s.check(f)
+// fill sets what the file leaves open, and makes paths absolute.
+func (f *File) fill() {
+	if n := f.Node; n != nil {
+		n.fill()
+	}
+	if d := f.Database; d != nil {
+		d.fill()
+	}
+	setting.Fill(f)
+	setting.Walk(f, func(k setting.Key) {
+		switch constant, _ := k.Default(); {
+		case k.Value.Kind() != reflect.String:
+			return
+		case k.Value.IsZero() && strings.HasPrefix(constant, "$") && k.Tag("off") == "":
+			k.Value.SetString(os.Getenv(constant[1:]))
 		}
-	}
-	if len(present) == 0 {
-		f.d.add("", "has no daemon's section: one of [%s]", strings.Join(names, "], ["))
-	}
+		if form := k.Tag("form"); form == "file" || form == "directory" {
+			k.Value.SetString(f.abs(k.Value.String()))
+		}
+	})
 }
 
-// defaults fills in what the file leaves open and makes paths absolute.
-func (f *File) defaults() {
-	n := &f.Network
-	for _, p := range []*string{&n.Certificate, &n.Key, &n.CA, &n.State, &f.Log.Audit} {
-		f.abs(p)
-	}
-	set(&f.Log.Level, "info")
-	set(&f.Log.Format, "auto")
-	present, _ := f.sections()
-	for _, s := range present {
-		s.fill(f)
-	}
-}
-
-// abs makes the path relative to the file's directory, if it is relative at all.
-func (f *File) abs(p *string) {
-	if *p == "" || filepath.IsAbs(*p) {
-		return
+// abs is the path relative to the file's directory, if it is relative at all.
+func (f *File) abs(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
 	}
 	dir, _ := filepath.Abs(filepath.Dir(f.Path)) // fails only without a working directory
-	*p = filepath.Join(dir, *p)
+	return filepath.Join(dir, p)
 }
 
 // Has reports whether the file has the section of a daemon's subcommand.
@@ -177,18 +175,12 @@ func (f *File) Has(section string) bool {
 
 // Listens are the addresses that daemons of the file listen on, by key.
 func (f *File) Listens() map[string]string {
-	out := map[string]string{"network.http": f.Network.HTTP}
-	if b := f.Broker; b != nil {
-		out["broker.listen"], out["broker.cluster_listen"] = b.Listen, b.ClusterListen
-	}
-	if d := f.DNS; d != nil {
-		for i, l := range d.Listen {
-			out[fmt.Sprintf("dns.listen[%d]", i)] = l
+	out := make(map[string]string)
+	setting.Walk(f, func(k setting.Key) {
+		if k.Tag("form") == "listen" && k.Value.Kind() == reflect.String {
+			out[k.Path] = k.Value.String()
 		}
-	}
-	if p := f.Provisioning; p != nil {
-		out["provisioning.listen"] = p.Listen
-	}
+	})
 	return out
 }
 

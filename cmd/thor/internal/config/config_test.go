@@ -52,8 +52,8 @@ interval = "500ms"
 	if c.Timeout != 500*time.Millisecond || c.Rise != 2 || c.Fall != 2 {
 		t.Errorf("check defaults: %+v", c)
 	}
-	if f.Network.Certificate != filepath.Join(filepath.Dir(p), "n.crt") {
-		t.Errorf("certificate %q", f.Network.Certificate)
+	if f.Network.Cert != filepath.Join(filepath.Dir(p), "n.crt") {
+		t.Errorf("certificate %q", f.Network.Cert)
 	}
 	if f.Node.Roles[0].Attrs["control_port"] != "25061" {
 		t.Errorf("attrs %v", f.Node.Roles[0].Attrs)
@@ -182,7 +182,7 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 
 func TestExamineGivesTheFileWithItsProblems(t *testing.T) {
 	f, ps := config.Examine(write(t, network+"[dns]\nlisten = [\"127.0.0.1:53\"]\nslice = 9\nnope = 1\n"))
-	if f == nil || f.DNS.TTL != 10*time.Second || len(ps) != 2 {
+	if f == nil || f.DNS.Server.Zone.TTL.Role != 10*time.Second || len(ps) != 2 {
 		t.Fatalf("%v, %v", f, ps)
 	}
 	for key, want := range map[string]bool{"dns.slice": true, "dns.slice.x": true, "dns.slices": false, "dns": false, "dns.ttl": false} {
@@ -222,7 +222,7 @@ uri = "mysql://thor@192.0.2.1/thor"
 		t.Fatal(err)
 	}
 	c := f.Provisioning
-	if c.Listen != ":9200" || c.Proxy != "kamailio" || !*c.ClearPasswords || len(c.Cleared) != 1 || c.Cleared[0] != "sip_proxy" ||
+	if c.Server.Listen != ":9200" || c.Store.Proxy != "kamailio" || c.Store.ForgetPasswords || c.Push.Cleared != nil ||
 		c.AdminPasswordFile != filepath.Join(filepath.Dir(p), "secret") || f.Listens()["provisioning.listen"] != ":9200" {
 		t.Errorf("%+v", c)
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"encoding"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"thor/overlay/setting"
 )
 
 // A Problem is one thing wrong with a configuration, at its place.
@@ -115,7 +118,7 @@ func (d *decoder) parse(doc []byte, out any) {
 		return
 	}
 	d.lines = positions(doc)
-	d.value("", tree, reflect.ValueOf(out).Elem())
+	d.table("", tree, reflect.ValueOf(out).Elem())
 }
 
 // positions maps every key path of a valid document to its line.
@@ -190,52 +193,62 @@ var (
 	addrType     = reflect.TypeFor[netip.Addr]()
 )
 
-func (d *decoder) value(key string, in any, out reflect.Value) {
-	switch out.Type() {
-	case durationType:
-		d.duration(key, in, out)
-		return
-	case addrType:
+// value decodes in, which is at path, into the field or element k.
+func (d *decoder) value(path string, in any, k setting.Key) {
+	out := k.Value
+	text, _ := out.Addr().Interface().(encoding.TextUnmarshaler)
+	switch {
+	case out.Type() == durationType:
+		d.duration(path, in, out)
+	case out.Type() == addrType:
 		s, _ := in.(string)
 		a, err := netip.ParseAddr(s)
 		if err != nil {
-			d.add(key, "%s is not an IP address, write it like \"192.0.2.1\"", show(in))
+			d.add(path, "%s is not an IP address, write it like \"192.0.2.1\"", show(in))
 			return
 		}
 		out.Set(reflect.ValueOf(a))
-		return
-	}
-	switch out.Kind() {
-	case reflect.Pointer:
+	case text != nil:
+		switch s, ok := in.(string); {
+		case !ok:
+			d.add(path, "%s is no text in quotes", show(in))
+		case s != "":
+			if err := text.UnmarshalText([]byte(s)); err != nil {
+				d.add(path, "%v", err)
+			}
+		}
+	case out.Kind() == reflect.Pointer:
 		out.Set(reflect.New(out.Type().Elem()))
-		d.value(key, in, out.Elem())
-	case reflect.Struct:
-		d.table(key, in, out)
-	case reflect.Map:
-		d.dict(key, in, out)
-	case reflect.Slice:
-		d.list(key, in, out)
+		k.Value = out.Elem()
+		d.value(path, in, k)
+	case out.Kind() == reflect.Struct:
+		d.table(path, in, out)
+	case out.Kind() == reflect.Map:
+		d.dict(path, in, k)
+	case out.Kind() == reflect.Slice:
+		d.list(path, in, k)
 	default:
-		d.scalar(key, in, out)
+		d.scalar(path, in, k)
 	}
 }
 
-func (d *decoder) duration(key string, in any, out reflect.Value) {
+func (d *decoder) duration(path string, in any, out reflect.Value) {
 	s, ok := in.(string)
 	v, err := time.ParseDuration(s)
 	switch {
 	case !ok:
-		d.add(key, "%s has no unit, write a duration like \"2s\" or \"500ms\"", show(in))
+		d.add(path, "%s has no unit, write a duration like \"2s\" or \"500ms\"", show(in))
 	case err != nil:
-		d.add(key, "%q is not a duration, write it like \"2s\" or \"500ms\"", s)
+		d.add(path, "%q is not a duration, write it like \"2s\" or \"500ms\"", s)
 	case v < 0:
-		d.add(key, "%s is negative", s)
+		d.add(path, "%s is negative", s)
 	default:
 		out.SetInt(int64(v))
 	}
 }
 
-func (d *decoder) scalar(key string, in any, out reflect.Value) {
+func (d *decoder) scalar(path string, in any, k setting.Key) {
+	out := k.Value
 	switch v := in.(type) {
 	case string:
 		if out.Kind() == reflect.String {
@@ -244,20 +257,23 @@ func (d *decoder) scalar(key string, in any, out reflect.Value) {
 		}
 	case bool:
 		if out.Kind() == reflect.Bool {
-			out.SetBool(v)
+			out.SetBool(v != k.Not())
 			return
 		}
 	case int64:
-		if out.CanInt() {
-			if out.OverflowInt(v) {
-				d.add(key, "%d is out of range", v)
-				return
-			}
+		switch {
+		case out.CanInt() && !out.OverflowInt(v):
 			out.SetInt(v)
+			return
+		case out.CanUint() && v >= 0 && !out.OverflowUint(uint64(v)):
+			out.SetUint(uint64(v))
+			return
+		case out.CanInt() || out.CanUint():
+			d.add(path, "%s", cmp.Or(k.OutOfBounds(v), fmt.Sprintf("%d is out of range", v)))
 			return
 		}
 	}
-	d.add(key, "%s is no %s", show(in), wanted(out))
+	d.add(path, "%s is no %s", show(in), wanted(out))
 }
 
 func wanted(v reflect.Value) string {
@@ -266,69 +282,65 @@ func wanted(v reflect.Value) string {
 		return "text in quotes"
 	case v.Kind() == reflect.Bool:
 		return "true or false"
-	case v.CanInt():
+	case v.CanInt() || v.CanUint():
 		return "whole number"
 	}
 	return v.Kind().String()
 }
 
-func (d *decoder) table(key string, in any, out reflect.Value) {
+func (d *decoder) table(path string, in any, out reflect.Value) {
 	m, ok := in.(map[string]any)
 	if !ok {
-		d.add(key, "%s is no table, write [%s]", show(in), key)
+		d.add(path, "%s is no table, write [%s]", show(in), path)
 		return
 	}
-	fields := make(map[string]reflect.Value)
-	collect(out, fields)
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		f, ok := fields[k]
+	setting.Preset(out)
+	keys := make(map[string]setting.Key)
+	for _, k := range setting.Keys(out) {
+		if k.InFile() {
+			keys[k.Name] = k
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		k, ok := keys[name]
 		if !ok {
-			d.add(join(key, k), "unknown key%s", suggestion(k, slices.Sorted(maps.Keys(fields))))
+			d.add(join(path, name), "unknown key%s", suggestion(name, slices.Sorted(maps.Keys(keys))))
 			continue
 		}
-		d.value(join(key, k), m[k], f)
+		d.value(join(path, name), m[name], k)
 	}
 }
 
-// collect finds the fields of a struct by their keys, embedded ones too.
-func collect(out reflect.Value, fields map[string]reflect.Value) {
-	for i := range out.NumField() {
-		f := out.Type().Field(i)
-		if f.Anonymous {
-			collect(out.Field(i), fields)
-		} else if tag := f.Tag.Get("toml"); tag != "" {
-			fields[tag] = out.Field(i)
-		}
-	}
-}
-
-func (d *decoder) dict(key string, in any, out reflect.Value) {
+func (d *decoder) dict(path string, in any, k setting.Key) {
 	m, ok := in.(map[string]any)
 	if !ok {
-		d.add(key, "%s is no table", show(in))
+		d.add(path, "%s is no table", show(in))
 		return
 	}
+	out := k.Value
 	out.Set(reflect.MakeMap(out.Type()))
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		e := reflect.New(out.Type().Elem()).Elem()
-		v := m[k]
-		if n, ok := v.(int64); ok && e.Kind() == reflect.String { // attributes may be numbers
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		k.Value = reflect.New(out.Type().Elem()).Elem()
+		v := m[name]
+		if n, ok := v.(int64); ok && k.Value.Kind() == reflect.String { // attributes may be numbers
 			v = strconv.FormatInt(n, 10)
 		}
-		d.value(join(key, k), v, e)
-		out.SetMapIndex(reflect.ValueOf(k), e)
+		d.value(join(path, name), v, k)
+		out.SetMapIndex(reflect.ValueOf(name).Convert(out.Type().Key()), k.Value)
 	}
 }
 
-func (d *decoder) list(key string, in any, out reflect.Value) {
+func (d *decoder) list(path string, in any, k setting.Key) {
 	l, ok := in.([]any)
 	if !ok {
-		d.add(key, "%s is no list, write [%s]", show(in), show(in))
+		d.add(path, "%s is no list, write [%s]", show(in), show(in))
 		return
 	}
+	out := k.Value
 	out.Set(reflect.MakeSlice(out.Type(), len(l), len(l)))
 	for i, v := range l {
-		d.value(fmt.Sprintf("%s[%d]", key, i), v, out.Index(i))
+		k.Value = out.Index(i)
+		d.value(fmt.Sprintf("%s[%d]", path, i), v, k)
 	}
 }
 

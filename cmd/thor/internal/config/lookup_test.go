@@ -23,8 +23,8 @@ role = "sip_proxy"
 	if l := f.Manager.Lookup; len(l) != 2 || l["sip_proxy"] != 20 || l["own_role"] != 0 {
 		t.Errorf("lookup %v", l)
 	}
-	if *f.Node.HTTP != "127.0.0.1:9501" || *f.Node.Lookup != "" {
-		t.Errorf("http %q, lookup %q", *f.Node.HTTP, *f.Node.Lookup)
+	if f.Node.HTTP != "127.0.0.1:9501" || f.Node.Lines != "" {
+		t.Errorf("http %q, lookup %q", f.Node.HTTP, f.Node.Lines)
 	}
 	_, err = config.Load(write(t, network+`
 [manager.lookup]

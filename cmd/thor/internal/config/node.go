@@ -1,12 +1,10 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,94 +13,102 @@ import (
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/subscribers"
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
 // Node configures the node agent.
 type Node struct {
+	// Roles that the node announces.
 	Roles []Role `toml:"role" reload:"yes"`
-	// What programs of the same machine are told; "" turns a service off.
-	HTTP   *string `toml:"http"`   // host:port; default 127.0.0.1:9501
-	Lookup *string `toml:"lookup"` // host:port of the line service; default 127.0.0.1:9500
-	// Programs that can ask on a Unix socket, where the kernel says who asks. Over
-	// TCP, subscribers are given to those that prove they know the secret.
-	Socket     *string `toml:"socket"`      // path; default THOR_SOCKET, which the unit sets to /run/thor/node.sock; else off
-	Group      string  `toml:"group"`       // whose members may use the socket, and read a secret that is made; default thor, where it exists
-	SecretFile string  `toml:"secret_file"` // made if missing; default THOR_SECRET_FILE, which the unit sets to /etc/thor/local.secret; else none
-	// Subscribers has the node keep the profiles of those it serves as a
-	// sip_proxy, and give them on HTTP; absent: it keeps none.
-	Subscribers *Subscribers `toml:"subscribers"`
-}
-
-// Subscribers bounds what a node keeps of subscribers.
-type Subscribers struct {
-	Max   int           `toml:"max"`   // profiles; default 100000
-	Grace time.Duration `toml:"grace"` // for which those of others are kept after the lookup changed; default 60s
+	local.Config
+	// Group whose members may use the socket, and read a secret that is made.
+	GroupName string `toml:"group" default:"(thor, where it exists)"`
+	// File with the secret that programs prove over TCP to be given subscribers. It is
+	// made if it is missing.
+	SecretFile string `toml:"secret_file" form:"file" default:"$THOR_SECRET_FILE"`
+	// Keep the profiles of the subscribers that the node serves as a sip_proxy, and
+	// give them to programs of the machine.
+	Subscribers *subscribers.Config `toml:"subscribers" default:"(none are kept)"`
 }
 
 // Role is one role that the node agent announces.
 type Role struct {
-	Role      string            `toml:"role"`
-	Addresses []netip.Addr      `toml:"addresses"` // default: the certificate's
-	Priority  int               `toml:"priority"`
-	Weight    int               `toml:"weight"`
-	Version   string            `toml:"version"`
-	Attrs     map[string]string `toml:"attrs"`
-	Kamailio  string            `toml:"kamailio"` // URL of its JSON-RPC, to tell who is registered
-	Checks    []Check           `toml:"check"`
+	// Name of the role. It must be in the certificate.
+	Role subjects.Role `toml:"role" required:"yes"`
+	// Addresses that the role announces. They must be in the certificate.
+	Addresses []netip.Addr `toml:"addresses" default:"(those of the certificate)"`
+	// Priority that the role announces.
+	Priority int `toml:"priority" unit:"lower is preferred" range:"1..65535" default:"(none)"`
+	// Share of the work.
+	Weight int `toml:"weight" unit:"100 is usual" range:"1..65535" default:"(100)"`
+	// Version of the service's software, for show.
+	Version string `toml:"version" default:"(none)"`
+	// What the role wants others to know, such as control_port.
+	Attrs map[string]string `toml:"attrs" default:"(none)"`
+	// URL of the JSON-RPC of the role's Kamailio, which is asked who is registered.
+	Kamailio string `toml:"kamailio" default:"(none)"`
+	// Checks of the local service, which must all pass for the role to be up.
+	Checks []Check `toml:"check" default:"(none: the role is up as long as the agent runs)"`
 }
 
 // Check is one probe of a local service.
 type Check struct {
-	Kind      string        `toml:"kind"`      // sip, rtpengine, tcp, http, command
-	Target    string        `toml:"target"`    // host:port, or a URL for http
-	Transport string        `toml:"transport"` // sip: udp (default), tcp, tls
-	Command   []string      `toml:"command"`
-	Expect    []int         `toml:"expect"`   // sip, http: status codes that count as alive
-	CA        string        `toml:"ca"`       // sip over tls, https: PEM file of the service's CA
-	Interval  time.Duration `toml:"interval"` // default 2s
-	Timeout   time.Duration `toml:"timeout"`  // default 1s, or the interval if that is shorter
-	Rise      int           `toml:"rise"`     // successes before it counts as up again; default 2
-	Fall      int           `toml:"fall"`     // failures before it counts as down; default 2
+	// How the service is asked: by SIP OPTIONS, ng ping, TCP connection, HTTP GET or a program that exits with 0.
+	Kind string `toml:"kind" oneof:"sip rtpengine tcp http command" required:"yes"`
+	// Address to ask: host:port, or a URL for http.
+	Target string `toml:"target" default:"(none; required but for command)"`
+	// Transport of sip.
+	Transport string `toml:"transport" oneof:"udp tcp tls" default:"(udp)"`
+	// Absolute path of a program, and its arguments.
+	Command []string `toml:"command" default:"(none; required for command)"`
+	// Status codes of sip and http that count as alive.
+	Expect []int `toml:"expect" unit:"status code" range:"200..699" default:"(of sip every final one but 503, of http 200 to 299)"`
+	// Authorities in PEM that the certificate of sip over tls or of https must be from.
+	CA string `toml:"ca" form:"file" default:"(none: the certificate is not verified)"`
+	// Time from probe to probe.
+	Interval time.Duration `toml:"interval" default:"2s" range:"100ms.."`
+	// Time that a probe may take.
+	Timeout time.Duration `toml:"timeout" default:"1s" range:"..Interval"`
+	// Probes in a row that must pass before a check that failed counts as passing. The first of all decides alone.
+	Rise int `toml:"rise" unit:"probes" default:"2" range:"1..100"`
+	// Probes in a row that must fail before a check that passed counts as failing.
+	Fall int `toml:"fall" unit:"probes" default:"2" range:"1..100"`
 }
 
 const maxSocketPath = 100 // of 107, unix(7): a new socket has a longer name for a moment
+
+func (n *Node) fill() {
+	for i := range n.Roles {
+		for j := range n.Roles[i].Checks {
+			setting.Fill(&n.Roles[i].Checks[j])
+		}
+	}
+}
 
 func (n *Node) check(f *File) {
 	if len(n.Roles) == 0 && !f.failed("node.role") {
 		f.d.add("node", "announces nothing: add [[node.role]]")
 	}
-	for key, p := range map[string]*string{"node.http": n.HTTP, "node.lookup": n.Lookup} {
-		if p != nil && *p != "" {
-			f.hostPort(key, *p)
-		}
-	}
-	if n.Socket != nil && len(*n.Socket) > maxSocketPath {
+	if len(n.Socket) > maxSocketPath {
 		f.d.add("node.socket", "is longer than the %d bytes that a socket's name may have", maxSocketPath)
 	}
-	if n.Group != "" {
-		if _, err := local.GroupID(n.Group); err != nil {
+	if n.GroupName != "" {
+		if _, err := local.GroupID(n.GroupName); err != nil {
 			f.d.add("node.group", "%v", err)
 		}
 	}
 	n.checkSubscribers(f)
-	seen := make(map[string]int)
+	seen := make(map[subjects.Role]int)
 	for i := range n.Roles {
 		r, key := &n.Roles[i], fmt.Sprintf("node.role[%d]", i)
-		if f.require(key+".role", r.Role) {
-			role, err := subjects.ParseRole(r.Role)
-			if err != nil {
-				f.d.add(key+".role", "%v", err)
-			} else if role.Infrastructure() {
-				f.d.add(key+".role", "%s is announced by its own daemon, not by the node agent", role)
-			}
-			if j, dup := seen[r.Role]; dup {
-				f.d.add(key+".role", "%s is announced by node.role[%d] already", r.Role, j)
-			}
-			seen[r.Role] = i
+		if r.Role.Infrastructure() {
+			f.d.add(key+".role", "%s is announced by its own daemon, not by the node agent", r.Role)
 		}
-		f.priority(key+".priority", r.Priority)
-		f.priority(key+".weight", r.Weight)
+		if j, dup := seen[r.Role]; dup && r.Role != "" {
+			f.d.add(key+".role", "%s is announced by node.role[%d] already", r.Role, j)
+		}
+		seen[r.Role] = i
 		if r.Kamailio != "" {
 			if _, err := kamailio.NewClient(r.Kamailio, nil); err != nil {
 				f.d.add(key+".kamailio", "%s", strings.TrimPrefix(err.Error(), "kamailio: "))
@@ -116,89 +122,41 @@ func (n *Node) check(f *File) {
 
 // checkSubscribers sees to it that digests of passwords stay on the machine.
 func (n *Node) checkSubscribers(f *File) {
-	s := n.Subscribers
-	if s == nil {
+	if n.Subscribers == nil {
 		return
 	}
-	if s.Max < 0 {
-		f.d.add("node.subscribers.max", "%d is less than 1", s.Max)
-	}
-	if s.Grace != 0 && (s.Grace < time.Second || s.Grace > time.Hour) {
-		f.d.add("node.subscribers.grace", "%s is not within 1s and 1h", s.Grace)
-	}
-	if !slices.ContainsFunc(n.Roles, func(r Role) bool { return r.Role == string(subjects.SIPProxy) }) {
+	if !slices.ContainsFunc(n.Roles, func(r Role) bool { return r.Role == subjects.SIPProxy }) {
 		f.d.add("node.subscribers", "is for a node with the role %s", subjects.SIPProxy)
 	}
-	if n.HTTP == nil || f.failed("node.http") {
+	if n.HTTP == "" || f.failed("node.http") {
 		return
 	}
-	host, _, _ := net.SplitHostPort(*n.HTTP)
+	host, _, _ := net.SplitHostPort(n.HTTP)
 	if addr, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !addr.IsLoopback()) {
-		f.d.add("node.http", "%q is not on loopback, where subscribers are given with the digests of their passwords", *n.HTTP)
+		f.d.add("node.http", "%q is not on loopback, where subscribers are given with the digests of their passwords", n.HTTP)
 	}
 }
 
 func (f *File) checkCheck(key string, c *Check) {
-	if f.failed(key + ".kind") {
-		return
+	need := func(key, value string) bool {
+		if value == "" && !f.failed(key) {
+			f.d.add(key, "is missing")
+		}
+		return value != ""
 	}
 	switch c.Kind {
 	case "sip", "rtpengine", "tcp":
-		if f.require(key+".target", c.Target) {
+		if need(key+".target", c.Target) {
 			f.hostPort(key+".target", c.Target)
 		}
 	case "http":
-		if u, err := url.Parse(c.Target); f.require(key+".target", c.Target) &&
+		if u, err := url.Parse(c.Target); need(key+".target", c.Target) &&
 			(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 			f.d.add(key+".target", "%q is not a URL like \"http://127.0.0.1:8080/health\"", c.Target)
 		}
 	case "command":
 		if len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]) {
 			f.d.add(key+".command", "is a list that begins with an absolute path")
-		}
-	default:
-		f.d.add(key+".kind", "%q is not sip, rtpengine, tcp, http or command", c.Kind)
-	}
-	if !slices.Contains([]string{"", "udp", "tcp", "tls"}, c.Transport) {
-		f.d.add(key+".transport", "%q is not udp, tcp or tls", c.Transport)
-	}
-	if c.Interval != 0 && c.Interval < 100*time.Millisecond {
-		f.d.add(key+".interval", "%s is shorter than 100ms", c.Interval)
-	}
-	interval := cmp.Or(c.Interval, 2*time.Second)
-	if c.Timeout > interval {
-		f.d.add(key+".timeout", "%s is longer than the interval of %s", c.Timeout, interval)
-	}
-	if c.Rise < 0 || c.Rise > 100 || c.Fall < 0 || c.Fall > 100 {
-		f.d.add(key, "rise and fall are 1 to 100")
-	}
-}
-
-func (n *Node) fill(f *File) {
-	for p, def := range map[**string]string{&n.HTTP: local.DefaultHTTP, &n.Lookup: local.DefaultLines} {
-		if *p == nil {
-			*p = &def
-		}
-	}
-	if n.Socket == nil {
-		path := os.Getenv("THOR_SOCKET")
-		n.Socket = &path
-	}
-	f.abs(n.Socket)
-	set(&n.SecretFile, os.Getenv("THOR_SECRET_FILE"))
-	f.abs(&n.SecretFile)
-	if s := n.Subscribers; s != nil {
-		set(&s.Max, subscribers.DefaultMax)
-		set(&s.Grace, subscribers.DefaultGrace)
-	}
-	for i := range n.Roles {
-		for j := range n.Roles[i].Checks {
-			c := &n.Roles[i].Checks[j]
-			set(&c.Interval, 2*time.Second)
-			set(&c.Timeout, min(time.Second, c.Interval))
-			set(&c.Rise, 2)
-			set(&c.Fall, 2)
-			f.abs(&c.CA)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"thor/overlay/setting"
 )
 
 // Reload is what the daemon of section makes of a file that was read again: next
@@ -13,17 +15,17 @@ import (
 func (f *File) Reload(next *File, section string) (now *File, changed, restart []string) {
 	merged := *next
 	r := reloader{}
-	old, fresh := reflect.ValueOf(f).Elem(), reflect.ValueOf(&merged).Elem()
-	for i := range old.NumField() {
-		key := old.Type().Field(i).Tag.Get("toml")
+	fresh := setting.Keys(reflect.ValueOf(&merged).Elem())
+	for i, k := range setting.Keys(reflect.ValueOf(f).Elem()) {
+		to := fresh[i].Value
 		switch {
-		case key == "network" || key == "log":
-			r.walk(key, old.Field(i), fresh.Field(i))
-		case key == section && !old.Field(i).IsNil() && !fresh.Field(i).IsNil():
-			own := reflect.New(fresh.Field(i).Type().Elem()) // next keeps its own
-			own.Elem().Set(fresh.Field(i).Elem())
-			fresh.Field(i).Set(own)
-			r.walk(key, old.Field(i).Elem(), own.Elem())
+		case k.Name == "network" || k.Name == "log":
+			r.walk(k.Name, k.Value, to)
+		case k.Name == section && !k.Value.IsNil() && !to.IsNil():
+			own := reflect.New(to.Type().Elem()) // next keeps its own
+			own.Elem().Set(to.Elem())
+			to.Set(own)
+			r.walk(k.Name, k.Value.Elem(), own.Elem())
 		}
 	}
 	return &merged, r.changed, r.restart
@@ -32,23 +34,17 @@ func (f *File) Reload(next *File, section string) (now *File, changed, restart [
 type reloader struct{ changed, restart []string }
 
 // walk compares two tables and puts back into fresh what needs a restart.
-func (r *reloader) walk(key string, old, fresh reflect.Value) {
-	for i := range old.NumField() {
-		f := old.Type().Field(i)
-		tag := f.Tag.Get("toml")
-		switch {
-		case f.Anonymous:
-			r.walk(key, old.Field(i), fresh.Field(i))
-			continue
-		case tag == "" || reflect.DeepEqual(old.Field(i).Interface(), fresh.Field(i).Interface()):
-			continue
+func (r *reloader) walk(section string, old, fresh reflect.Value) {
+	to := setting.Keys(fresh)
+	for i, k := range setting.Keys(old) {
+		switch key := join(section, k.Name); {
+		case !k.InFile() || reflect.DeepEqual(k.Value.Interface(), to[i].Value.Interface()):
+		case k.Tag("reload") == "yes":
+			r.changed = append(r.changed, key)
+		default:
+			r.restart = append(r.restart, key)
+			to[i].Value.Set(k.Value)
 		}
-		if f.Tag.Get("reload") == "yes" {
-			r.changed = append(r.changed, join(key, tag))
-			continue
-		}
-		r.restart = append(r.restart, join(key, tag))
-		fresh.Field(i).Set(old.Field(i))
 	}
 }
 

@@ -58,11 +58,11 @@ func TestReloadTakesWhatMayChangeAndNamesWhatNeedsARestart(t *testing.T) {
 		if !slices.Equal(changed, c.changed) || !slices.Equal(restart, c.restart) {
 			t.Errorf("%s: changed %q, restart %q", c.name, changed, restart)
 		}
-		if now.DNS.Listen[0] != "127.0.0.1:53" && c.section == "dns" || now.Network.Domain != "example.net" {
-			t.Errorf("%s: took over what needs a restart: %v, %s", c.name, now.DNS.Listen, now.Network.Domain)
+		if now.DNS.Server.Listen[0] != "127.0.0.1:53" && c.section == "dns" || now.Network.Domain != "example.net" {
+			t.Errorf("%s: took over what needs a restart: %v, %s", c.name, now.DNS.Server.Listen, now.Network.Domain)
 		}
-		if now.DNS.Slice != next.DNS.Slice {
-			t.Errorf("%s: slice is %d", c.name, now.DNS.Slice)
+		if now.DNS.Server.Zone.Slice != next.DNS.Server.Zone.Slice {
+			t.Errorf("%s: slice is %d", c.name, now.DNS.Server.Zone.Slice)
 		}
 		if again, _, r := old.Reload(next, c.section); again == nil || !slices.Equal(r, restart) {
 			t.Errorf("%s: the file read again was changed: %q", c.name, r)

@@ -9,7 +9,6 @@ import (
 	"thor/cmd/thor/internal/components"
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent"
-	"thor/dbagent/location"
 	"thor/identity"
 	"thor/provisioning/login"
 )
@@ -72,13 +71,13 @@ func (in *input) cannotRead(key string, err error) {
 // credentials loads what the file names; the problem is at the key of the file
 // at fault.
 func (in *input) credentials() {
-	n := &in.file.Network
-	for key, file := range map[string]string{"network.certificate": n.Certificate, "network.key": n.Key, "network.ca": n.CA} {
+	n := in.file.Network.Files
+	for key, file := range map[string]string{"network.certificate": n.Cert, "network.key": n.Key, "network.ca": n.CA} {
 		if file == "" || in.known.Has(key) {
 			return
 		}
 	}
-	creds, err := identity.Load(identity.Files{Cert: n.Certificate, Key: n.Key, CA: n.CA})
+	creds, err := identity.Load(n)
 	if err == nil {
 		in.creds = creds
 		return
@@ -105,10 +104,8 @@ func (in *input) readDatabases() {
 
 func (in *input) readProvisioning() {
 	c := in.file.Provisioning
-	if d := c.Database; d != nil && d.URI != "" {
-		_, err := location.Parse(d.URI)
-		in.cannotRead("provisioning.database.uri", err)
-		_, err = components.Roots(d.CA)
+	if d := c.Database; d != nil {
+		_, err := components.Roots(d.CA)
 		in.cannotRead("provisioning.database.ca", err)
 	}
 	if c.Admin != "" && c.AdminPasswordFile != "" {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"thor/broker"
 	"thor/cmd/thor/internal/components"
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent"
@@ -109,7 +108,7 @@ func (x *examination) certified(key string, role subjects.Role, addresses []neti
 // addressed notes addresses that the certificate lacks.
 func (x *examination) addressed(key string, addresses []netip.Addr) {
 	for _, a := range addresses {
-		if id := x.id(); id != nil && !id.MayUse(a) {
+		if id := x.id(); id != nil && a.IsValid() && !id.MayUse(a) {
 			x.add(key, "the certificate of %s does not hold the address %s: issue one with --ip %s", id.Node, a, a)
 		}
 	}
@@ -135,8 +134,9 @@ func (x *examination) broker() {
 	if x.creds == nil || x.within("broker") || len(x.found) > before { // it would say the same again
 		return
 	}
-	_, err := broker.New(components.Broker(x.file, x.creds))
-	x.addAll("broker", "broker", err)
+	for _, p := range components.Broker(x.file, x.creds).Validate() {
+		x.add(strings.TrimSuffix("broker."+p.Key, "."), "%s", p.Text)
+	}
 }
 
 func (x *examination) manager() {
@@ -146,18 +146,6 @@ func (x *examination) manager() {
 
 func (x *examination) dns() {
 	x.certified("dns", subjects.DNSManager, x.file.DNS.Addresses)
-	zc := components.Zone(x.file)
-	for _, p := range zc.Validate() {
-		key := "dns." + p.Key
-		if p.Key == "domain" {
-			key = "network.domain"
-		}
-		var i int
-		if n, _ := fmt.Sscanf(p.Key, "service[%d]", &i); n == 1 && i >= len(x.file.DNS.Services) {
-			key = "dns.default_services" // after those of the file
-		}
-		x.add(key, "%s", p.Text)
-	}
 	x.sdk()
 }
 

@@ -1,4 +1,4 @@
-package components
+package config_test
 
 import (
 	"os"
@@ -25,7 +25,7 @@ func zoneOf(t *testing.T, text string) zone.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	zc := Zone(f)
+	zc := f.DNS.Zone("example.net")
 	if ps := zc.Validate(); len(ps) > 0 {
 		t.Fatalf("%v", ps)
 	}
@@ -45,7 +45,7 @@ func TestTheExampleOfAZoneIsTheDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, want := Zone(f), zone.DefaultConfig("example.net")
+	got, want := f.DNS.Zone("example.net"), zone.DefaultConfig("example.net")
 	if got.Digest() != want.Digest() {
 		t.Errorf("the example means %+v", got)
 	}
