@@ -12,8 +12,6 @@ import (
 
 const (
 	passwordCost = 10 // of bcrypt: about 70 ms
-	// MaxPassword is how many bytes of a party's password bcrypt takes.
-	MaxPassword = 72
 
 	maxVerified = 1024
 	verifiedFor = 10 * time.Minute // since a login was last used

@@ -1,5 +1,10 @@
 package ngnpro
 
+import (
+	"slices"
+	"strings"
+)
+
 // A Range is a part of a list. Count 0 or absent is all that is left, at most
 // MaxCount.
 type Range struct {
@@ -31,6 +36,11 @@ type SipDomainQuery struct {
 	Range   *Range   `soap:"range"`
 }
 
+// Clean folds and checks a query.
+func (q *SipDomainQuery) Clean() error {
+	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "domain"}, []*string{&q.Filter.Domain}, nil)
+}
+
 // A SipQuery sorts by changeDate, username, domain.
 type SipQuery struct {
 	Filter struct {
@@ -48,6 +58,17 @@ type SipQuery struct {
 	Range   *Range   `soap:"range"`
 }
 
+// Clean folds and checks a query; empty groups are none.
+func (q *SipQuery) Clean() error {
+	f := &q.Filter
+	var err error
+	if f.Groups, err = words("query.filter.groups", f.Groups, maxName); err != nil {
+		return err
+	}
+	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "username", "domain"},
+		[]*string{&f.Username, &f.Domain}, []*string{&f.FirstName, &f.LastName, &f.Email})
+}
+
 // An AliasQuery sorts by changeDate and the first four of its filter.
 type AliasQuery struct {
 	Filter struct {
@@ -61,6 +82,13 @@ type AliasQuery struct {
 	} `soap:"filter"`
 	OrderBy *OrderBy `soap:"orderBy"`
 	Range   *Range   `soap:"range"`
+}
+
+// Clean folds and checks a query.
+func (q *AliasQuery) Clean() error {
+	f := &q.Filter
+	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "aliasUsername", "aliasDomain", "targetUsername", "targetDomain"},
+		[]*string{&f.AliasUsername, &f.AliasDomain, &f.TargetUsername, &f.TargetDomain}, nil)
 }
 
 // A TrustedPeerQuery sorts by changeDate, ip, description.
@@ -80,6 +108,21 @@ type TrustedPeerQuery struct {
 	Range   *Range   `soap:"range"`
 }
 
+// Clean checks a query. Clients send every filter always: false is any, as 0 is.
+func (q *TrustedPeerQuery) Clean() error {
+	f := &q.Filter
+	for _, p := range []**bool{&f.MSTeams, &f.Blocked} {
+		if *p != nil && !**p {
+			*p = nil
+		}
+	}
+	if ip := f.IP; PeerIP(&ip) == nil {
+		f.IP = ip
+	}
+	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "ip", "description"}, nil,
+		[]*string{&f.IP, &f.Description, &f.Tenant, &f.Tags, &f.BillingID})
+}
+
 // An EnumRangeQuery sorts by changeDate, prefix, tld.
 type EnumRangeQuery struct {
 	Filter struct {
@@ -91,6 +134,13 @@ type EnumRangeQuery struct {
 	} `soap:"filter"`
 	OrderBy *OrderBy `soap:"orderBy"`
 	Range   *Range   `soap:"range"`
+}
+
+// Clean folds and checks a query.
+func (q *EnumRangeQuery) Clean() error {
+	f := &q.Filter
+	f.Prefix = strings.TrimPrefix(strings.TrimSpace(f.Prefix), "+")
+	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "prefix", "tld"}, []*string{&f.TLD}, []*string{&f.Prefix, &f.Info})
 }
 
 // An EnumNumberQuery sorts by changeDate, number, tld.
@@ -106,6 +156,13 @@ type EnumNumberQuery struct {
 	} `soap:"filter"`
 	OrderBy *OrderBy `soap:"orderBy"`
 	Range   *Range   `soap:"range"`
+}
+
+// Clean folds and checks a query.
+func (q *EnumNumberQuery) Clean() error {
+	f := &q.Filter
+	f.Number = strings.TrimPrefix(strings.TrimSpace(f.Number), "+")
+	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "number", "tld"}, []*string{&f.TLD, &f.Type}, []*string{&f.Number, &f.MapTo})
 }
 
 // A CustomerQuery sorts by id, username, firstName, lastName, organization,
@@ -124,4 +181,56 @@ type CustomerQuery struct {
 	} `soap:"filter"`
 	OrderBy *OrderBy `soap:"orderBy"`
 	Range   *Range   `soap:"range"`
+}
+
+// Clean checks a query.
+func (q *CustomerQuery) Clean() error {
+	f := &q.Filter
+	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "id", "username", "firstName", "lastName", "organization", "email"}, nil,
+		[]*string{&f.Username, &f.FirstName, &f.LastName, &f.Organization, &f.Email, &f.Tel})
+}
+
+// cleanQuery checks what all queries have. folded are filters that are kept in lower
+// case, others are those that are not.
+func cleanQuery(o **OrderBy, r *Range, attributes []string, folded, others []*string) error {
+	for i, p := range slices.Concat(folded, others) {
+		*p = strings.TrimSpace(*p)
+		if i < len(folded) {
+			*p = fold(*p)
+		}
+		if err := text("query.filter", *p, maxText); err != nil {
+			return err
+		}
+	}
+	if r != nil {
+		if r.Start < 0 || r.Count < 0 {
+			return invalid("query.range", "is negative")
+		}
+		if r.Count > MaxCount {
+			r.Count = MaxCount
+		}
+	}
+	if *o == nil {
+		return nil
+	}
+	if (*o).Attribute == "" {
+		*o = nil
+		return nil
+	}
+	(*o).Direction = strings.ToUpper(strings.TrimSpace((*o).Direction))
+	switch {
+	case !slices.Contains(attributes, (*o).Attribute):
+		return invalid("query.orderBy.attribute", "is none of %s", strings.Join(attributes, ", "))
+	case !slices.Contains([]string{"", "ASC", "DESC"}, (*o).Direction):
+		return invalid("query.orderBy.direction", "is not ASC or DESC")
+	}
+	return nil
+}
+
+// Clean checks a part of a list; nil is all of it.
+func (r *Range) Clean() error { return cleanQuery(new(*OrderBy), r, nil, nil, nil) }
+
+// CleanFilter checks an entry that entries are compared with: all may be empty.
+func (e *PhonebookEntry) CleanFilter() error {
+	return cleanQuery(new(*OrderBy), nil, nil, nil, []*string{&e.URI, &e.Name, &e.Group})
 }

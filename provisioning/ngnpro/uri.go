@@ -17,7 +17,7 @@ func SIPURI(field, s string) (string, error) {
 		return "", invalid(field, "is longer than %d characters", maxText)
 	}
 	scheme, rest, ok := strings.Cut(s, ":")
-	scheme = strings.ToLower(scheme)
+	scheme = fold(scheme)
 	if !ok || scheme != "sip" && scheme != "sips" {
 		return "", invalid(field, "is not a SIP URI: it does not begin with sip: or sips:")
 	}
@@ -34,7 +34,7 @@ func SIPURI(field, s string) (string, error) {
 	if end < 0 {
 		end = len(place)
 	}
-	host, after := strings.ToLower(place[:end]), place[end:]
+	host, after := fold(place[:end]), place[end:]
 	if !isHostPort(host) {
 		return "", invalid(field, "is not a SIP URI: what follows the @ is no host")
 	}
@@ -105,7 +105,7 @@ func isHostPort(s string) bool {
 			return false
 		}
 	}
-	return strings.HasPrefix(s, "[") && port != "" || IsHost(host)
+	return strings.HasPrefix(s, "[") && port != "" || isHost(host)
 }
 
 // diversion cleans the target of a diversion; an empty one is none.
@@ -114,7 +114,7 @@ func diversion(field string, p **string) error {
 		return nil
 	}
 	s := strings.TrimSpace(**p)
-	switch strings.ToLower(s) {
+	switch fold(s) {
 	case "":
 		*p = nil
 		return nil

@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 
@@ -14,21 +12,11 @@ import (
 // accounts are subscribers and their groups.
 type accounts struct{ *backend }
 
-const (
-	autoincrement  = "<autoincrement>"
-	defaultTimeout = 35 // seconds without an answer
-	maxTimeout     = 900
-)
-
 // Add adds a SIP account.
 func (s accounts) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (id ngnpro.SipID, ns Notices, err error) {
-	auto := a.ID.Username == autoincrement
-	given := foldID(a.ID)
-	if err := checkNew(a, given, auto); err != nil {
-		return id, nil, err
-	}
+	auto := a.ID.Username == ngnpro.AutoIncrement
 	err = s.write(ctx, "add account", func(t *tx) error {
-		ns, id = nil, given
+		ns, id = nil, a.ID
 		p, err := t.domainParty(v, id.Domain, auto)
 		if err != nil {
 			return err
@@ -48,7 +36,7 @@ func (s accounts) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount
 		if err != nil {
 			return err
 		}
-		n := &accountRow{id: id, party: p, profile: &profile{Timeout: defaultTimeout, Groups: []string{}}}
+		n := &accountRow{id: id, party: p, profile: &profile{Groups: []string{}}}
 		n.apply(a, settings.keepsClear(t.cfg))
 		was, err := t.former(id)
 		if err != nil {
@@ -66,75 +54,12 @@ func (s accounts) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount
 	return id, ns, err
 }
 
-func checkNew(a *ngnpro.SipAccount, id ngnpro.SipID, auto bool) error {
-	var c check
-	if auto {
-		c.domain("id.domain", id.Domain)
-	} else {
-		c.id("id", id)
-	}
-	password := or(a.Password, "")
-	if password == "" {
-		c.fail("password is missing")
-	}
-	if _, _, is := digests(password); is && auto {
-		c.fail("password has to be clear: its digests depend on the user name")
-	}
-	c.account(a)
-	return c.err
-}
-
-// account checks all but the id.
-func (c *check) account(a *ngnpro.SipAccount) {
-	c.opt("password", a.Password, maxPassword)
-	c.line("password", or(a.Password, ""))
-	c.opt("firstName", a.FirstName, maxName)
-	c.opt("lastName", a.LastName, maxName)
-	c.opt("email", a.Email, maxURI)
-	c.opt("timezone", a.Timezone, maxName)
-	c.opt("rpid", a.RPID, maxLabel)
-	c.opt("region", a.Region, maxName)
-	c.opt("quickdialPrefix", a.QuickdialPrefix, maxName)
-	c.number("owner", a.Owner, 0, maxNumber)
-	c.number("quota", a.Quota, 0, maxNumber)
-	c.number("callLimit", a.CallLimit, 0, maxNumber)
-	if or(a.Timeout, 0) != 0 {
-		c.number("timeout", a.Timeout, 1, maxTimeout)
-	}
-	for _, g := range or(a.Groups, nil) {
-		c.group(g)
-	}
-	c.count("groups", len(or(a.Groups, nil)))
-	c.count("acl", len(or(a.ACL, nil)))
-	for _, e := range or(a.ACL, nil) {
-		addr, err := netip.ParseAddr(e.IP)
-		if err != nil || addr.Zone() != "" || e.Mask < 0 || e.Mask > addr.BitLen() {
-			c.fail("acl has an item that is not a network")
-		}
-		c.opt("acl.tag", e.Tag, maxName)
-	}
-	c.count("properties", len(or(a.Properties, nil)))
-	for _, p := range or(a.Properties, nil) {
-		c.word("properties.name", p.Name, maxLabel)
-		c.text("properties.value", p.Value, maxInfo)
-	}
-}
-
-// group is the name of a group, "" is none and allowed in a list.
-func (c *check) group(g string) {
-	c.text("group", g, maxName)
-	c.line("group", g)
-}
-
 // apply stores what is given.
 func (s *accountRow) apply(a *ngnpro.SipAccount, keepClear bool) {
-	set(&s.first, a.FirstName)
-	set(&s.last, a.LastName)
-	set(&s.email, a.Email)
-	set(&s.owner, a.Owner)
+	accountTable.merge(s, &accountRow{first: a.FirstName, last: a.LastName, email: a.Email, owner: a.Owner})
 	p := s.profile
-	if password := or(a.Password, ""); password != "" {
-		p.setPassword(s.id, password, keepClear)
+	if a.Password != nil {
+		p.setPassword(s.id, *a.Password, keepClear)
 	}
 	set(&p.Timezone, a.Timezone)
 	set(&p.RPID, a.RPID)
@@ -143,12 +68,8 @@ func (s *accountRow) apply(a *ngnpro.SipAccount, keepClear bool) {
 	set(&p.Prepaid, a.Prepaid)
 	set(&p.Quota, a.Quota)
 	set(&p.CallLimit, a.CallLimit)
-	if n := or(a.Timeout, 0); n != 0 {
-		p.Timeout = n
-	}
-	if a.Groups != nil {
-		p.Groups = groupSet(*a.Groups)
-	}
+	set(&p.Timeout, a.Timeout)
+	set(&p.Groups, a.Groups)
 	if a.ACL != nil {
 		p.ACL = nil
 		for _, e := range *a.ACL {
@@ -161,13 +82,6 @@ func (s *accountRow) apply(a *ngnpro.SipAccount, keepClear bool) {
 			p.Properties = append(p.Properties, property(x))
 		}
 	}
-}
-
-// groupSet is sorted, without empty names and doubles.
-func groupSet(gs []string) []string {
-	gs = slices.DeleteFunc(slices.Clone(gs), func(g string) bool { return g == "" })
-	slices.Sort(gs)
-	return append([]string{}, slices.Compact(gs)...)
 }
 
 // domainParty is whom a domain belongs to; until the transaction ends the domain
@@ -206,14 +120,10 @@ func (t *tx) allocate(domain string) (ngnpro.SipID, error) {
 
 // Update changes what is given.
 func (s accounts) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount) (ns Notices, err error) {
-	var c check
-	if c.account(a); c.err != nil {
-		return nil, c.err
-	}
 	err = s.write(ctx, "update account", func(t *tx) error {
-		ns, err = t.modify(v, foldID(a.ID), func(x *accountRow) error {
+		ns, err = t.modify(v, a.ID, func(x *accountRow) error {
 			keep := false
-			if or(a.Password, "") != "" {
+			if a.Password != nil {
 				st, err := t.settings(x.party)
 				if err != nil {
 					return err
@@ -232,7 +142,7 @@ func (s accounts) Update(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAcco
 // and phonebook, be its profile readable or not.
 func (s accounts) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (ns Notices, err error) {
 	err = s.write(ctx, "delete account", func(t *tx) error {
-		a, err := t.subscriber(v, foldID(id), true)
+		a, err := t.subscriber(v, id, forUpdate)
 		if err != nil && !errors.Is(err, errProfile) {
 			return err
 		}
@@ -253,7 +163,7 @@ func (s accounts) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) 
 // Get is one account.
 func (s accounts) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a *ngnpro.SipAccount, err error) {
 	err = s.look(ctx, "get account", func(t *tx) error {
-		x, err := t.subscriber(v, foldID(id), false)
+		x, err := t.subscriber(v, id, unlocked)
 		if err == nil {
 			a = x.record()
 		}
@@ -266,7 +176,7 @@ func (s accounts) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a 
 func (s *accountRow) record() *ngnpro.SipAccount {
 	p := s.profile
 	a := &ngnpro.SipAccount{
-		ID: s.id, FirstName: &s.first, LastName: &s.last, Email: &s.email, Owner: &s.owner, Customer: s.party.customer, Reseller: s.party.reseller,
+		ID: s.id, FirstName: s.first, LastName: s.last, Email: s.email, Owner: s.owner, Customer: s.party.customer, Reseller: s.party.reseller,
 		CreateDate: s.created, ChangeDate: s.changed, Timezone: &p.Timezone, RPID: &p.RPID, Region: &p.Region, QuickdialPrefix: &p.Quickdial,
 		Prepaid: &p.Prepaid, Quota: &p.Quota, CallLimit: &p.CallLimit, Timeout: &p.Timeout, Groups: &p.Groups,
 		ACL: new([]ngnpro.ACLEntry), Properties: new([]ngnpro.Property),
@@ -285,60 +195,42 @@ func (s *accountRow) record() *ngnpro.SipAccount {
 
 // Find lists accounts.
 func (s accounts) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.SipQuery) (total int, as []ngnpro.SipAccount, err error) {
-	var l list
+	var l search
 	f := &q.Filter
-	l.visible(v, "m.customer_id", "m.reseller_id")
-	l.like("m.username", "filter.username", fold(f.Username))
-	l.like("m.domain", "filter.domain", fold(f.Domain))
-	l.like("m.first_name", "filter.firstName", f.FirstName)
-	l.like("m.last_name", "filter.lastName", f.LastName)
-	l.like("m.email", "filter.email", f.Email)
-	l.equal("m.owner_id", f.Owner)
-	l.equal("m.customer_id", f.Customer)
-	l.equal("m.reseller_id", f.Reseller)
-	l.broken.count("filter.groups", len(f.Groups))
+	l.of(v, f.Customer, f.Reseller)
+	l.like("username", f.Username)
+	l.like("domain", f.Domain)
+	l.like("first_name", f.FirstName)
+	l.like("last_name", f.LastName)
+	l.like("email", f.Email)
+	l.equal("owner_id", f.Owner)
 	for _, g := range f.Groups {
-		l.broken.group(g)
-		if g != "" {
-			l.and("EXISTS (SELECT 1 FROM grp g WHERE g.username = m.username AND g.domain = m.domain AND g.grp = ?)", g)
-		}
+		l.and("EXISTS (SELECT 1 FROM grp g WHERE g.username = sip_accounts_meta.username AND g.domain = sip_accounts_meta.domain AND g.grp = ?)", g)
 	}
-	l.sort(q.OrderBy, map[string]string{"changeDate": "m.change_date", "username": "m.username", "domain": "m.domain"}, "m.username, m.domain")
+	l.sort(q.OrderBy, map[string]string{"changeDate": "change_date", "username": "username", "domain": "domain"}, "username, domain")
 	l.part(q.Range)
-	err = s.snapshot(ctx, "find accounts", func(t *tx) error {
-		as = nil
-		total, err = t.find(&l, subscriberColumns, subscriberTables, func(r *sql.Rows) error {
-			a, err := scanSubscriber(r.Scan)
-			if errors.Is(err, errProfile) { // the others are not to blame
+	return list(ctx, s.backend, "find accounts", accountTable, &l, func(_ *tx, rows []*accountRow) (as []ngnpro.SipAccount, err error) {
+		for _, x := range rows {
+			if err := x.parse(); err != nil { // the others are not to blame
 				s.log.Error().Err(err).Msg("account left out of a list")
-				return nil
+				continue
 			}
-			if err == nil {
-				as = append(as, *a.record())
-			}
-			return err
-		})
-		return err
+			as = append(as, *x.record())
+		}
+		return as, nil
 	})
-	return total, as, err
 }
 
 // AddToGroup puts an account into a group.
 func (s accounts) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns Notices, err error) {
-	var c check
-	c.word("group", group, maxName)
-	if c.err != nil {
-		return nil, c.err
-	}
 	err = s.write(ctx, "add to group", func(t *tx) error {
-		ns, err = t.modify(v, foldID(id), func(x *accountRow) error {
+		ns, err = t.modify(v, id, func(x *accountRow) error {
 			if slices.Contains(x.profile.Groups, group) {
 				return ngnpro.ErrInGroup
 			}
-			if c.count("groups", len(x.profile.Groups)+1); c.err != nil {
-				return c.err
+			if x.profile.Groups, err = ngnpro.Groups(append(slices.Clone(x.profile.Groups), group)); err != nil {
+				return err
 			}
-			x.profile.Groups = groupSet(append(slices.Clone(x.profile.Groups), group))
 			return nil
 		})
 		return err
@@ -349,7 +241,7 @@ func (s accounts) AddToGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.Sip
 // RemoveFromGroup takes an account out of a group.
 func (s accounts) RemoveFromGroup(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, group string) (ns Notices, err error) {
 	err = s.write(ctx, "remove from group", func(t *tx) error {
-		ns, err = t.modify(v, foldID(id), func(x *accountRow) error {
+		ns, err = t.modify(v, id, func(x *accountRow) error {
 			if !slices.Contains(x.profile.Groups, group) {
 				return ngnpro.ErrNotInGroup
 			}

@@ -171,7 +171,7 @@ func (t *tx) mayTrust(v ngnpro.Viewer, n netip.Prefix) error {
 		if err := r.Scan(&ip); err != nil {
 			return err
 		}
-		if _, p, err := peerAddress(ip); err == nil && p != n {
+		if p, err := ngnpro.PeerNetwork(ip); err == nil && p != n {
 			peers = append(peers, p)
 		}
 		return nil

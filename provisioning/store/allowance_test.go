@@ -13,7 +13,9 @@ import (
 )
 
 func (w *world) grant(v ngnpro.Viewer, of int, name, value string) error {
-	return w.Customers.SetProperties(w.ctx, v, of, []ngnpro.CustomerProperty{{Name: name, Value: value}})
+	ps := []ngnpro.CustomerProperty{{Name: name, Value: value}}
+	w.ok(ngnpro.CustomerProperties(ps))
+	return w.Customers.SetProperties(w.ctx, v, of, ps)
 }
 
 // Without an allowance nothing is claimed, granted or trusted.
@@ -140,8 +142,8 @@ func TestAPropertyHasOneName(t *testing.T) {
 	w.allow("*.example", "", "1", r)
 	w.ok(w.grant(reseller(r), c, allowance.Domains, "a.example"))
 	for _, blank := range []string{" ", "  ", "\u00a0"} {
-		is(t, "by the customer for itself", w.grant(customer(c), c, allowance.Domains+blank, "*.example"), ngnpro.ErrInvalid)
-		is(t, "by the reseller for itself", w.grant(reseller(r), r, allowance.Peers+blank, "65536"), ngnpro.ErrInvalid)
+		is(t, "by the customer for itself", w.grant(customer(c), c, allowance.Domains+blank, "*.example"), ngnpro.ErrForbidden)
+		is(t, "by the reseller for itself", w.grant(reseller(r), r, allowance.Peers+blank, "65536"), ngnpro.ErrForbidden)
 	}
 	is(t, "another domain", w.Domains.Add(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "b.example"}), ngnpro.ErrForbidden)
 	w.ok(w.Peers.Add(w.ctx, reseller(r), &ngnpro.TrustedPeer{IP: "192.0.2.1"}))

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"math"
 
 	"thor/provisioning/login"
@@ -12,48 +11,130 @@ import (
 // customers are the parties to whom records belong.
 type customers struct{ *backend }
 
-// Add adds a customer, or a reseller if an administrator names none that
-// it belongs to.
+// A customer is a row of customers.
+type customer struct {
+	ngnpro.CustomerAccount
+	hash *string // of the password
+}
+
+var customerTable = newTable("customers", "",
+	func(c *customer) party { return partyOf(c.ID, c.Reseller) },
+	func(c *customer) []field {
+		return []field{
+			{"id", &c.ID, use{key: true}},
+			{"reseller_id", &c.Reseller, fixed},
+			{"impersonate", &c.Impersonate, kept},
+			{"reseller_active", &c.ResellerActive, kept},
+			{"balance", &c.Balance, kept},
+			{"credit", &c.Credit, kept},
+			{"username", &c.Username, kept},
+			{"password_hash", &c.hash, kept},
+			{"company_code", &c.CompanyCode, kept},
+			{"first_name", &c.FirstName, kept},
+			{"last_name", &c.LastName, kept},
+			{"organization", &c.Organization, kept},
+			{"tel", &c.Tel, kept},
+			{"fax", &c.Fax, kept},
+			{"sip", &c.SIP, kept},
+			{"enum", &c.Enum, kept},
+			{"mobile", &c.Mobile, kept},
+			{"email", &c.Email, kept},
+			{"web", &c.Web, kept},
+			{"address", &c.Address, kept},
+			{"postcode", &c.Postcode, kept},
+			{"city", &c.City, kept},
+			{"state", &c.State, kept},
+			{"country", &c.Country, kept},
+			{"timezone", &c.Timezone, kept},
+			{"language", &c.Language, kept},
+			{"vat_number", &c.VATNumber, kept},
+			{"bank_account", &c.BankAccount, kept},
+			{"billing_email", &c.BillingEmail, kept},
+			{"billing_address", &c.BillingAddress, kept},
+			{"change_date", new(string), changed},
+		}
+	})
+
+// customerRow is what a client gives of a customer, with the hash of its password.
+func customerRow(c *ngnpro.CustomerAccount) (*customer, error) {
+	r := &customer{CustomerAccount: *c}
+	r.Password, r.Properties = nil, nil
+	if p := or(c.Password, ""); p != "" {
+		hash, err := login.HashPassword(p)
+		if err != nil {
+			return nil, ngnpro.ErrInvalid.With("password cannot be hashed")
+		}
+		r.hash = &hash
+	}
+	return r, nil
+}
+
+// customer reads a customer that v sees.
+func (t *tx) customer(v ngnpro.Viewer, id int, l lock) (*customer, error) {
+	return customerTable.get(t, v, l, ngnpro.ErrCustomerNotFound.With("there is no customer %d", id), id)
+}
+
+// Credentials finds the party of a user name, and the hash of its password.
+func (s customers) Credentials(ctx context.Context, username string) (c *ngnpro.CustomerAccount, hash string, err error) {
+	err = s.look(ctx, "log in", func(t *tx) error {
+		r, err := customerTable.one(t, "username = ?", username)
+		if err == nil && r == nil {
+			err = ngnpro.ErrCustomerNotFound
+		}
+		if err == nil {
+			c, hash = &r.CustomerAccount, *r.hash
+		}
+		return err
+	})
+	return c, hash, err
+}
+
+// Add adds a customer, or a reseller if an administrator names none that it
+// belongs to.
 func (s customers) Add(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) (n *ngnpro.CustomerAccount, err error) {
-	if err := checkCustomer(c); err != nil {
-		return nil, err
-	}
-	if c.Username == nil || or(c.Password, "") == "" {
-		return nil, ngnpro.ErrInvalid.With("username or password is missing")
-	}
-	hash, err := login.HashPassword(*c.Password)
+	given, err := customerRow(c)
 	if err != nil {
-		return nil, ngnpro.ErrInvalid.With("password cannot be hashed")
+		return nil, err
 	}
 	err = s.write(ctx, "add customer", func(t *tx) error {
 		reseller, err := t.resellerOf(v, or(c.Reseller, 0))
 		if err != nil {
 			return err
 		}
-		fresh := &ngnpro.CustomerAccount{
+		fresh := &customer{CustomerAccount: ngnpro.CustomerAccount{
 			ID: new(0), Reseller: &reseller, Impersonate: new(0), ResellerActive: new(false), Balance: new(0.0), Credit: new(0.0),
-		}
-		if err := mayGrant(v, fresh, c); err != nil {
+		}}
+		if err := mayGrant(v, &fresh.CustomerAccount, c); err != nil {
 			return err
 		}
-		mergeCustomer(fresh, c)
-		id, err := t.insertCustomer(fresh, hash)
+		customerTable.merge(fresh, given)
+		if *fresh.ID, err = t.insertCustomer(fresh); err != nil {
+			return err
+		}
+		of := party{*fresh.ID, orDefault(reseller, *fresh.ID)}
+		if err := t.setProperties(v, of, or(c.Properties, nil)); err != nil {
+			return err
+		}
+		r, err := t.customer(ngnpro.Viewer{Admin: true}, *fresh.ID, unlocked)
 		if err != nil {
 			return err
 		}
-		if reseller == 0 {
-			reseller = id
-		}
-		if err := t.setProperties(v, party{id, reseller}, or(c.Properties, nil)); err != nil {
-			return err
-		}
-		n, err = t.customer(ngnpro.Viewer{Admin: true}, id, false)
-		if err != nil {
-			return err
-		}
+		n = &r.CustomerAccount
 		return t.withProperties(n)
 	})
 	return n, err
+}
+
+// insertCustomer adds a row; one without a reseller is a reseller.
+func (t *tx) insertCustomer(c *customer) (int, error) {
+	id, err := customerTable.insert(t, c)
+	if duplicate(err) {
+		return 0, ngnpro.ErrCustomerExists
+	}
+	if err == nil && *c.Reseller == 0 {
+		_, err = t.exec("UPDATE customers SET reseller_id = id WHERE id = ?", id)
+	}
+	return int(id), err
 }
 
 // resellerOf is to whom a new customer belongs; 0: it is a reseller itself.
@@ -101,98 +182,38 @@ func mayGrant(v ngnpro.Viewer, was, is *ngnpro.CustomerAccount) error {
 
 func differs(was, is *float64) bool { return is != nil && math.Abs(*is-*was) >= 0.0001 }
 
-// mergeCustomer stores what is given, all but id and reseller.
-func mergeCustomer(c, given *ngnpro.CustomerAccount) {
-	set(c.Impersonate, given.Impersonate)
-	set(c.ResellerActive, given.ResellerActive)
-	set(c.Balance, given.Balance)
-	set(c.Credit, given.Credit)
-	for _, f := range customerFields {
-		if *f.at(given) != nil {
-			*f.at(c) = *f.at(given)
-		}
-	}
-}
-
-// customerValues are the columns after the id, in the order of customerColumns.
-func customerValues(c *ngnpro.CustomerAccount) []any {
-	vs := []any{*c.Reseller, *c.Impersonate, *c.ResellerActive, *c.Balance, *c.Credit}
-	for _, f := range customerFields {
-		vs = append(vs, or(*f.at(c), ""))
-	}
-	return vs
-}
-
-const (
-	insertCustomer = "INSERT INTO customers (reseller_id, impersonate, reseller_active, balance, credit, username, company_code, first_name, last_name," +
-		" organization, tel, fax, sip, enum, mobile, email, web, address, postcode, city, state, country, timezone, language, vat_number," +
-		" bank_account, billing_email, billing_address, password_hash, change_date)" +
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP())"
-	updateCustomer = "UPDATE customers SET reseller_id = ?, impersonate = ?, reseller_active = ?, balance = ?, credit = ?, username = ?, company_code = ?," +
-		" first_name = ?, last_name = ?, organization = ?, tel = ?, fax = ?, sip = ?, enum = ?, mobile = ?, email = ?, web = ?, address = ?," +
-		" postcode = ?, city = ?, state = ?, country = ?, timezone = ?, language = ?, vat_number = ?, bank_account = ?, billing_email = ?," +
-		" billing_address = ?, change_date = UTC_TIMESTAMP() WHERE id = ?"
-)
-
-func (t *tx) insertCustomer(c *ngnpro.CustomerAccount, hash string) (int, error) {
-	r, err := t.exec(insertCustomer, append(customerValues(c), hash)...)
-	if duplicate(err) {
-		return 0, ngnpro.ErrCustomerExists
-	}
-	if err != nil {
-		return 0, err
-	}
-	id, err := r.LastInsertId()
-	if err != nil || *c.Reseller != 0 {
-		return int(id), err
-	}
-	_, err = t.exec("UPDATE customers SET reseller_id = id WHERE id = ?", id)
-	return int(id), err
-}
-
 // Update changes what is given. A customer stays with its reseller.
 func (s customers) Update(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) error {
-	if err := checkCustomer(c); err != nil {
+	given, err := customerRow(c)
+	if err != nil {
 		return err
 	}
-	hash := ""
-	if p := or(c.Password, ""); p != "" {
-		var err error
-		if hash, err = login.HashPassword(p); err != nil {
-			return ngnpro.ErrInvalid.With("password cannot be hashed")
-		}
-	}
 	return s.write(ctx, "update customer", func(t *tx) error {
-		was, err := t.customer(v, or(c.ID, 0), true)
+		was, err := t.customer(v, or(c.ID, 0), forUpdate)
 		if err != nil {
 			return err
 		}
 		if r := or(c.Reseller, 0); r != 0 && r != *was.Reseller {
 			return ngnpro.ErrInvalid.With("a customer stays with its reseller")
 		}
-		if err := mayGrant(v, was, c); err != nil {
+		if err := mayGrant(v, &was.CustomerAccount, c); err != nil {
 			return err
 		}
-		mergeCustomer(was, c)
-		if _, err := t.exec(updateCustomer, append(customerValues(was), *was.ID)...); err != nil {
+		customerTable.merge(was, given)
+		if err := customerTable.update(t, was); err != nil {
 			if duplicate(err) {
 				return ngnpro.ErrCustomerExists
 			}
 			return err
 		}
-		if hash != "" {
-			if _, err := t.exec("UPDATE customers SET password_hash = ? WHERE id = ?", hash, *was.ID); err != nil {
-				return err
-			}
-		}
-		return t.setProperties(v, party{*was.ID, *was.Reseller}, or(c.Properties, nil))
+		return t.setProperties(v, customerTable.party(was), or(c.Properties, nil))
 	})
 }
 
 // Delete deletes a customer to whom nothing belongs.
 func (s customers) Delete(ctx context.Context, v ngnpro.Viewer, id int) error {
 	return s.write(ctx, "delete customer", func(t *tx) error {
-		c, err := t.customer(v, id, true)
+		c, err := t.customer(v, id, forUpdate)
 		if err != nil {
 			return err
 		}
@@ -222,9 +243,11 @@ const customerUsed = "SELECT EXISTS(SELECT 1 FROM sip_domains WHERE customer_id 
 // Get is one customer.
 func (s customers) Get(ctx context.Context, v ngnpro.Viewer, id int) (c *ngnpro.CustomerAccount, err error) {
 	err = s.snapshot(ctx, "get customer", func(t *tx) error {
-		if c, err = t.customer(v, id, false); err != nil {
+		r, err := t.customer(v, id, unlocked)
+		if err != nil {
 			return err
 		}
+		c = &r.CustomerAccount
 		return t.withProperties(c)
 	})
 	return c, err
@@ -232,43 +255,37 @@ func (s customers) Get(ctx context.Context, v ngnpro.Viewer, id int) (c *ngnpro.
 
 // Find lists resellers, or customers that are none.
 func (s customers) Find(ctx context.Context, v ngnpro.Viewer, q *ngnpro.CustomerQuery, resellers bool) (total int, cs []ngnpro.CustomerAccount, err error) {
-	var l list
+	var l search
 	f := &q.Filter
-	l.visible(v, "c.id", "c.reseller_id")
+	l.visible(v, "id", "reseller_id")
 	if resellers {
-		l.and("c.id = c.reseller_id")
+		l.and("id = reseller_id")
 	} else {
-		l.and("c.id <> c.reseller_id")
+		l.and("id <> reseller_id")
 	}
-	l.equal("c.id", f.ID)
-	l.equal("c.id", f.Customer)
-	l.equal("c.reseller_id", f.Reseller)
-	l.like("c.username", "filter.username", f.Username)
-	l.like("c.first_name", "filter.firstName", f.FirstName)
-	l.like("c.last_name", "filter.lastName", f.LastName)
-	l.like("c.organization", "filter.organization", f.Organization)
-	l.like("c.email", "filter.email", f.Email)
-	l.like("c.tel", "filter.tel", f.Tel)
+	l.equal("id", f.ID)
+	l.equal("id", f.Customer)
+	l.equal("reseller_id", f.Reseller)
+	l.like("username", f.Username)
+	l.like("first_name", f.FirstName)
+	l.like("last_name", f.LastName)
+	l.like("organization", f.Organization)
+	l.like("email", f.Email)
+	l.like("tel", f.Tel)
 	l.sort(q.OrderBy, map[string]string{
-		"id": "c.id", "username": "c.username", "firstName": "c.first_name", "lastName": "c.last_name", "organization": "c.organization",
-		"email": "c.email", "changeDate": "c.change_date",
-	}, "c.id")
+		"id": "id", "username": "username", "firstName": "first_name", "lastName": "last_name", "organization": "organization",
+		"email": "email", "changeDate": "change_date",
+	}, "id")
 	l.part(q.Range)
-	err = s.snapshot(ctx, "find customers", func(t *tx) error {
-		cs = nil
-		total, err = t.find(&l, customerColumns, "customers c", func(r *sql.Rows) error {
-			c, err := scanCustomer(r.Scan)
-			cs = append(cs, *c)
-			return err
-		})
-		if err != nil {
-			return err
+	return list(ctx, s.backend, "find customers", customerTable, &l, func(t *tx, rows []*customer) (cs []ngnpro.CustomerAccount, err error) {
+		ps := make([]*ngnpro.CustomerAccount, len(rows))
+		for i, r := range rows {
+			ps[i] = &r.CustomerAccount
 		}
-		ps := make([]*ngnpro.CustomerAccount, len(cs))
-		for i := range cs {
-			ps[i] = &cs[i]
+		err = t.withProperties(ps...)
+		for _, p := range ps {
+			cs = append(cs, *p)
 		}
-		return t.withProperties(ps...)
+		return cs, err
 	})
-	return total, cs, err
 }

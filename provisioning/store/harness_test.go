@@ -94,10 +94,10 @@ func (w *world) ok(err error) {
 	}
 }
 
-// is checks which fault an error is.
 // only is the error of a change, without its notices.
 func only(_ store.Notices, err error) error { return err }
 
+// is checks which fault an error is.
 func is(t testing.TB, what string, err error, want *ngnpro.Fault) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -110,10 +110,19 @@ func (w *world) domain(name string) {
 	w.ok(w.Domains.Add(w.ctx, admin, &ngnpro.SipDomain{Domain: name}))
 }
 
+// clean is a record as the server hands it on, if it can be brought into that form.
+func clean[R interface{ Clean() error }](r R) R {
+	_ = r.Clean()
+	return r
+}
+
 func id(key string) ngnpro.SipID {
 	u, d, _ := strings.Cut(key, "@")
-	return ngnpro.SipID{Username: u, Domain: d}
+	return *clean(&ngnpro.SipID{Username: u, Domain: d})
 }
+
+func prefix(digits string) ngnpro.EnumRangeID { return *clean(&ngnpro.EnumRangeID{Prefix: digits}) }
+func phone(number string) ngnpro.EnumID       { return *clean(&ngnpro.EnumID{Number: number}) }
 
 // account adds an account with the password "secret".
 func (w *world) account(key string, change ...func(*ngnpro.SipAccount)) {
@@ -122,6 +131,7 @@ func (w *world) account(key string, change ...func(*ngnpro.SipAccount)) {
 	for _, f := range change {
 		f(a)
 	}
+	w.ok(a.CleanNew())
 	_, _, err := w.Accounts.Add(w.ctx, admin, a)
 	w.ok(err)
 }

@@ -5,6 +5,9 @@ import "thor/provisioning/ngnpro"
 // A party is whom a record belongs to; 0 is nobody.
 type party struct{ customer, reseller int }
 
+// partyOf is the party that a record names.
+func partyOf(customer, reseller *int) party { return party{or(customer, 0), or(reseller, 0)} }
+
 // seen reports whether v may see what belongs to p.
 func (p party) seen(v ngnpro.Viewer) bool { return v.Sees(p.customer, p.reseller) }
 

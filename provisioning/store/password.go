@@ -5,18 +5,15 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
-	"strings"
 
 	"thor/provisioning/ngnpro"
 )
-
-const maxPassword = 128
 
 // setPassword takes a password in one of its two forms: clear, or the digests of
 // user:domain:password and user@domain:domain:password with a colon between.
 func (p *profile) setPassword(id ngnpro.SipID, s string, keepClear bool) {
 	p.Password, p.SHA256, p.SHA512 = "", "", ""
-	if h1, h1b, ok := digests(s); ok {
+	if h1, h1b, ok := ngnpro.Digests(s); ok {
 		p.HA1, p.HA1B = h1, h1b
 		return
 	}
@@ -33,15 +30,4 @@ func (p *profile) setPassword(id ngnpro.SipID, s string, keepClear bool) {
 func digest(s string) string {
 	d := md5.Sum([]byte(s)) //nolint:gosec // RFC 2617
 	return hex.EncodeToString(d[:])
-}
-
-// digests reports whether s is a pair of digests, and returns them in lower case.
-func digests(s string) (ha1, ha1b string, ok bool) {
-	ha1, ha1b, ok = strings.Cut(fold(s), ":")
-	for _, h := range []string{ha1, ha1b} {
-		if len(h) != 2*md5.Size || strings.Trim(h, "0123456789abcdef") != "" {
-			return "", "", false
-		}
-	}
-	return ha1, ha1b, ok
 }

@@ -11,6 +11,22 @@ import (
 // phonebook is contacts of subscribers.
 type phonebook struct{ *backend }
 
+// An entry is a row of sip_phonebook.
+type entry struct {
+	of ngnpro.SipID
+	ngnpro.PhonebookEntry
+}
+
+var entryTable = newTable("sip_phonebook", "", nil, func(e *entry) []field {
+	return []field{
+		{"username", &e.of.Username, key},
+		{"domain", &e.of.Domain, key},
+		{"uri", &e.URI, key},
+		{"name", &e.Name, kept},
+		{"grp", &e.Group, kept},
+	}
+})
+
 // phonebookGroups are the groups of a phonebook that have entries.
 func (t *tx) phonebookGroups(id ngnpro.SipID) (gs []string, err error) {
 	const q = "SELECT DISTINCT grp FROM sip_phonebook WHERE username = ? AND domain = ? AND grp <> '' ORDER BY grp"
@@ -23,19 +39,11 @@ func (t *tx) phonebookGroups(id ngnpro.SipID) (gs []string, err error) {
 	return gs, err
 }
 
-func checkEntry(e *ngnpro.PhonebookEntry) error {
-	var c check
-	c.word("entry.uri", e.URI, maxURI)
-	c.text("entry.name", e.Name, maxLabel)
-	c.group(e.Group)
-	return c.err
-}
-
 // phonebook runs f, which changes the phonebook, while its account, which v sees,
 // stays. Nodes hear of it if rules of the account may name its groups.
 func (s phonebook) phonebook(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(t *tx, id ngnpro.SipID) error) (ns Notices, err error) {
 	err = s.write(ctx, act, func(t *tx) error {
-		x, err := t.subscriber(v, foldID(id), true)
+		x, err := t.subscriber(v, id, forUpdate)
 		if err != nil {
 			return err
 		}
@@ -63,15 +71,12 @@ func (t *tx) members(id ngnpro.SipID, a *subscriber.Accept) (map[string][]string
 		}
 	}
 	out, n := make(map[string][]string), 0
-	const q = "SELECT uri, grp FROM sip_phonebook WHERE username = ? AND domain = ? AND grp <> '' ORDER BY grp, uri"
-	err := t.rows(q, []any{id.Username, id.Domain}, func(r *sql.Rows) error {
-		var uri, group string
-		err := r.Scan(&uri, &group)
-		if named[group] && n < maxMembers {
-			out[group] = append(out[group], uri)
+	const rest = " WHERE username = ? AND domain = ? AND grp <> '' ORDER BY grp, uri"
+	err := entryTable.each(t, rest, []any{id.Username, id.Domain}, func(e *entry) {
+		if named[e.Group] && n < maxMembers {
+			out[e.Group] = append(out[e.Group], e.URI)
 			n++
 		}
-		return err
 	})
 	return out, err
 }
@@ -81,12 +86,8 @@ const maxMembers = 1000
 
 // Add adds an entry.
 func (s phonebook) Add(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (Notices, error) {
-	if err := checkEntry(e); err != nil {
-		return nil, err
-	}
 	return s.phonebook(ctx, "add phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
-		const q = "INSERT INTO sip_phonebook (username, domain, uri, name, grp) VALUES (?, ?, ?, ?, ?)"
-		_, err := t.exec(q, id.Username, id.Domain, e.URI, e.Name, e.Group)
+		_, err := entryTable.insert(t, &entry{id, *e})
 		if duplicate(err) {
 			return ngnpro.ErrEntryExists
 		}
@@ -96,22 +97,15 @@ func (s phonebook) Add(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e 
 
 // Update changes name and group of an entry.
 func (s phonebook) Update(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, e *ngnpro.PhonebookEntry) (Notices, error) {
-	if err := checkEntry(e); err != nil {
-		return nil, err
-	}
 	return s.phonebook(ctx, "update phonebook entry", v, id, func(t *tx, id ngnpro.SipID) error {
-		const is = "SELECT 1 FROM sip_phonebook WHERE username = ? AND domain = ? AND uri = ?"
-		var one int
-		found, err := t.row(is, []any{id.Username, id.Domain, e.URI}, []any{&one})
+		x, err := entryTable.one(t, entryTable.byKey, id.Username, id.Domain, e.URI)
 		if err != nil {
 			return err
 		}
-		if !found {
+		if x == nil {
 			return ngnpro.ErrEntryNotFound
 		}
-		const q = "UPDATE sip_phonebook SET name = ?, grp = ? WHERE username = ? AND domain = ? AND uri = ?"
-		_, err = t.exec(q, e.Name, e.Group, id.Username, id.Domain, e.URI)
-		return err
+		return entryTable.update(t, &entry{id, *e})
 	})
 }
 
@@ -126,30 +120,46 @@ func (s phonebook) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID,
 	})
 }
 
+// Get is one entry.
+func (s phonebook) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, uri string) (e *ngnpro.PhonebookEntry, err error) {
+	err = s.snapshot(ctx, "get phonebook entry", func(t *tx) error {
+		if _, err := t.subscriber(v, id, unlocked); err != nil {
+			return err
+		}
+		x, err := entryTable.one(t, entryTable.byKey, id.Username, id.Domain, uri)
+		switch {
+		case err != nil:
+			return err
+		case x == nil:
+			return ngnpro.ErrEntryNotFound
+		}
+		e = &x.PhonebookEntry
+		return nil
+	})
+	return e, err
+}
+
 // Find lists entries by their URI.
 func (s phonebook) Find(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, match *ngnpro.PhonebookEntry, r *ngnpro.Range) (es []ngnpro.PhonebookEntry, err error) {
-	id = foldID(id)
-	var l list
+	var l search
 	l.and("username = ?", id.Username)
 	l.and("domain = ?", id.Domain)
 	if match != nil {
-		l.like("uri", "match.uri", match.URI)
-		l.like("name", "match.name", match.Name)
-		l.like("grp", "match.group", match.Group)
+		l.like("uri", match.URI)
+		l.like("name", match.Name)
+		l.like("grp", match.Group)
 	}
 	l.sort(nil, nil, "uri")
 	l.part(r)
 	err = s.snapshot(ctx, "get phonebook", func(t *tx) error {
 		es = nil
-		if _, err := t.subscriber(v, id, false); err != nil {
+		if _, err := t.subscriber(v, id, unlocked); err != nil {
 			return err
 		}
-		_, err := t.find(&l, "uri, name, grp", "sip_phonebook", func(r *sql.Rows) error {
-			var e ngnpro.PhonebookEntry
-			err := r.Scan(&e.URI, &e.Name, &e.Group)
-			es = append(es, e)
-			return err
-		})
+		_, rows, err := entryTable.find(t, &l)
+		for _, e := range rows {
+			es = append(es, e.PhonebookEntry)
+		}
 		return err
 	})
 	return es, err

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"regexp"
-	"slices"
 	"time"
 
 	"thor/provisioning/ngnpro"
@@ -12,13 +10,10 @@ import (
 // screening is what happens to a subscriber's calls.
 type screening struct{ *backend }
 
-// voiceMailbox is the diversion that leads to the subscriber's mailbox.
-const voiceMailbox = "<voice-mailbox>"
-
 // change is one call that changes an account's profile.
 func (s screening) change(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID, f func(*profile)) (ns Notices, err error) {
 	err = s.write(ctx, act, func(t *tx) error {
-		ns, err = t.modify(v, foldID(id), func(x *accountRow) error { f(x.profile); return nil })
+		ns, err = t.modify(v, id, func(x *accountRow) error { f(x.profile); return nil })
 		return err
 	})
 	return ns, err
@@ -27,7 +22,7 @@ func (s screening) change(ctx context.Context, act string, v ngnpro.Viewer, id n
 // profile reads an account's profile.
 func (s screening) profile(ctx context.Context, act string, v ngnpro.Viewer, id ngnpro.SipID) (p *profile, err error) {
 	err = s.look(ctx, act, func(t *tx) error {
-		x, err := t.subscriber(v, foldID(id), false)
+		x, err := t.subscriber(v, id, unlocked)
 		if err == nil {
 			p = x.profile
 		}
@@ -41,23 +36,13 @@ func reasons(d *ngnpro.CallDiversions) map[string]**string {
 	return map[string]**string{"FUNC": &d.All, "FNOL": &d.NotOnline, "FBUS": &d.Busy, "FNOA": &d.NoAnswer, "FUNV": &d.Unavailable}
 }
 
-// SetCallDiversions replaces all diversions. The words for the mailbox may come
-// without their brackets.
+// SetCallDiversions replaces all diversions.
 func (s screening) SetCallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, d *ngnpro.CallDiversions) (Notices, error) {
-	var c check
 	is := make(map[string]string)
 	for reason, target := range reasons(d) {
-		switch to := or(*target, ""); to {
-		case "":
-		case voiceMailbox, "voice-mailbox":
-			is[reason] = voiceMailbox
-		default:
-			c.uri("diversions."+reason, to)
-			is[reason] = to
+		if *target != nil {
+			is[reason] = **target
 		}
-	}
-	if c.err != nil {
-		return nil, c.err
 	}
 	return s.change(ctx, "set diversions", v, id, func(p *profile) { p.Diversions = is })
 }
@@ -79,16 +64,7 @@ func (s screening) CallDiversions(ctx context.Context, v ngnpro.Viewer, id ngnpr
 
 // SetBarringPrefixes replaces the prefixes that may not be called.
 func (s screening) SetBarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, prefixes []string) (Notices, error) {
-	var c check
-	c.count("prefixes", len(prefixes))
-	is := groupSet(prefixes)
-	for _, x := range is {
-		c.word("prefixes", x, maxName)
-	}
-	if c.err != nil {
-		return nil, c.err
-	}
-	return s.change(ctx, "set barring prefixes", v, id, func(p *profile) { p.Barring = is })
+	return s.change(ctx, "set barring prefixes", v, id, func(p *profile) { p.Barring = prefixes })
 }
 
 // BarringPrefixes are the prefixes that may not be called.
@@ -102,16 +78,7 @@ func (s screening) BarringPrefixes(ctx context.Context, v ngnpro.Viewer, id ngnp
 
 // SetRejectMembers replaces the callers whose calls are rejected.
 func (s screening) SetRejectMembers(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, members []string) (Notices, error) {
-	var c check
-	c.count("members", len(members))
-	is := groupSet(members)
-	for _, x := range is {
-		c.uri("members", x)
-	}
-	if c.err != nil {
-		return nil, c.err
-	}
-	return s.change(ctx, "set reject members", v, id, func(p *profile) { p.Reject = is })
+	return s.change(ctx, "set reject members", v, id, func(p *profile) { p.Reject = members })
 }
 
 // RejectMembers are the callers whose calls are rejected.
@@ -123,47 +90,16 @@ func (s screening) RejectMembers(ctx context.Context, v ngnpro.Viewer, id ngnpro
 	return p.Reject, nil
 }
 
-var timeOfDay = regexp.MustCompile(`^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$`)
-
-const maxAcceptMinutes = 366 * 24 * 60
-
-func checkAccept(r *ngnpro.AcceptRules) error {
-	var c check
-	groups := func(gs []string) {
-		c.count("rules.groups", len(gs))
-		for _, g := range gs {
-			c.word("rules.groups", g, maxName)
-		}
-	}
-	c.count("rules.persistent", len(r.Persistent))
-	for _, x := range r.Persistent {
-		if !timeOfDay.MatchString(x.Start) || !timeOfDay.MatchString(x.Stop) {
-			c.fail("rules.persistent has a time that is not HH:MM")
-		}
-		c.number("rules.persistent.days", &x.Days, 0, 127)
-		groups(x.Groups)
-	}
-	if r.Temporary != nil {
-		c.number("rules.temporary.duration", &r.Temporary.Duration, 0, maxAcceptMinutes)
-		groups(r.Temporary.Groups)
-	}
-	return c.err
-}
-
-// SetAcceptRules replaces the rules. A temporary one counts from now; without a
-// duration there is none.
+// SetAcceptRules replaces the rules. A temporary one counts from now.
 func (s screening) SetAcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID, r *ngnpro.AcceptRules) (Notices, error) {
-	if err := checkAccept(r); err != nil {
-		return nil, err
-	}
 	return s.change(ctx, "set accept rules", v, id, func(p *profile) {
 		p.Persistent, p.Temporary = nil, nil
 		for _, x := range r.Persistent {
-			p.Persistent = append(p.Persistent, acceptRule{x.Start, x.Stop, slices.Clone(x.Groups), x.Days})
+			p.Persistent = append(p.Persistent, acceptRule{x.Start, x.Stop, x.Groups, x.Days})
 		}
-		if x := r.Temporary; x != nil && x.Duration > 0 {
+		if x := r.Temporary; x != nil {
 			until := time.Now().Add(time.Duration(x.Duration) * time.Minute)
-			p.Temporary = &temporary{Groups: slices.Clone(x.Groups), Until: until.Unix()}
+			p.Temporary = &temporary{Groups: x.Groups, Until: until.Unix()}
 		}
 	})
 }
@@ -172,7 +108,7 @@ func (s screening) SetAcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpr
 // left, rounded up.
 func (s screening) AcceptRules(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (r *ngnpro.AcceptRules, nonEmpty []string, err error) {
 	err = s.snapshot(ctx, "get accept rules", func(t *tx) error {
-		x, err := t.subscriber(v, foldID(id), false)
+		x, err := t.subscriber(v, id, unlocked)
 		if err != nil {
 			return err
 		}

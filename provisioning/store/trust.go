@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"thor/overlay/subscriber"
+	"thor/provisioning/ngnpro"
 	"thor/subjects"
 )
 
@@ -18,7 +19,7 @@ func (s pushes) Trust(ctx context.Context) (x *subscriber.Trust, err error) {
 			if err := r.Scan(&p.Network, &p.Blocked, &p.Transit); err != nil {
 				return err
 			}
-			_, n, err := peerAddress(p.Network)
+			n, err := ngnpro.PeerNetwork(p.Network)
 			if err != nil {
 				return nil // others wrote that
 			}

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"database/sql"
-	"errors"
 	"fmt"
 
 	"thor/provisioning/ngnpro"
@@ -12,47 +10,51 @@ import (
 type accountRow struct {
 	row              int64
 	id               ngnpro.SipID
-	first, last      string
-	email            string
+	first, last      *string
+	email            *string
 	party            party
-	owner            int
+	owner            *int
 	created, changed string
+	document         []byte // of profile
 	profile          *profile
 }
 
-const (
-	subscriberColumns = "m.id, m.username, m.domain, m.first_name, m.last_name, m.email, m.customer_id, m.reseller_id, m.owner_id, m.create_date, m.change_date, d.profile"
-	subscriberTables  = "sip_accounts_meta m JOIN sip_accounts_data d ON d.account_id = m.id"
-)
+var accountTable = newTable("sip_accounts_meta", " JOIN sip_accounts_data ON account_id = sip_accounts_meta.id",
+	func(a *accountRow) party { return a.party },
+	func(a *accountRow) []field {
+		return []field{
+			{"sip_accounts_meta.id", &a.row, assigned},
+			{"username", &a.id.Username, key},
+			{"domain", &a.id.Domain, key},
+			{"first_name", &a.first, kept},
+			{"last_name", &a.last, kept},
+			{"email", &a.email, kept},
+			{"customer_id", &a.party.customer, fixed},
+			{"reseller_id", &a.party.reseller, fixed},
+			{"owner_id", &a.owner, kept},
+			{"create_date", &a.created, created},
+			{"change_date", &a.changed, changed},
+			{"profile", &a.document, assigned},
+		}
+	})
 
-func scanSubscriber(scan func(...any) error) (*accountRow, error) {
-	var a accountRow
-	var p []byte
-	err := scan(&a.row, &a.id.Username, &a.id.Domain, &a.first, &a.last, &a.email, &a.party.customer, &a.party.reseller, &a.owner,
-		&a.created, &a.changed, &p)
-	if err != nil {
-		return nil, err
+// parse reads the profile out of its document.
+func (s *accountRow) parse() (err error) {
+	if s.profile, err = parseProfile(s.document); err != nil {
+		err = fmt.Errorf("%w: %s", err, s.id.Key())
 	}
-	if a.profile, err = parseProfile(p); err != nil {
-		err = fmt.Errorf("%w: %s", err, a.id.Key())
-	}
-	return &a, err
+	return err
 }
 
 // subscriber reads an account that v sees. Locked, nobody else changes it before
 // the transaction ends, other writers of its profile included: OpenXCAP too locks
 // its row of sip_accounts_meta. With errProfile it is there, without a profile.
-func (t *tx) subscriber(v ngnpro.Viewer, id ngnpro.SipID, locked bool) (*accountRow, error) {
-	const q = "SELECT " + subscriberColumns + " FROM " + subscriberTables + " WHERE m.username = ? AND m.domain = ?"
-	query := q
-	if locked {
-		query = q + " FOR UPDATE"
+func (t *tx) subscriber(v ngnpro.Viewer, id ngnpro.SipID, l lock) (*accountRow, error) {
+	a, err := accountTable.get(t, v, l, ngnpro.ErrAccountNotFound.With("there is no SIP account %s", id.Key()), id.Username, id.Domain)
+	if err != nil {
+		return nil, err
 	}
-	a, err := scanSubscriber(t.q.QueryRowContext(t.ctx, query, id.Username, id.Domain).Scan)
-	if errors.Is(err, sql.ErrNoRows) || (err == nil || errors.Is(err, errProfile)) && !a.party.seen(v) {
-		return nil, ngnpro.ErrAccountNotFound.With("there is no SIP account %s", id.Key())
-	}
-	return a, err
+	return a, a.parse()
 }
 
 // save writes the profile of an account that is locked.
@@ -64,20 +66,13 @@ func (t *tx) save(a *accountRow) error {
 	if _, err := t.exec("UPDATE sip_accounts_data SET profile = ? WHERE account_id = ?", p, a.row); err != nil {
 		return err
 	}
-	const meta = "UPDATE sip_accounts_meta SET first_name = ?, last_name = ?, email = ?, owner_id = ?, change_date = UTC_TIMESTAMP() WHERE id = ?"
-	_, err = t.exec(meta, a.first, a.last, a.email, a.owner, a.row)
-	return err
+	return accountTable.update(t, a)
 }
 
 // insert writes a new account, whose key is claimed.
 func (t *tx) insert(a *accountRow) error {
-	const meta = "INSERT INTO sip_accounts_meta (username, domain, first_name, last_name, email, customer_id, reseller_id, owner_id, create_date, change_date)" +
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, UTC_TIMESTAMP(), UTC_TIMESTAMP())"
-	r, err := t.exec(meta, a.id.Username, a.id.Domain, a.first, a.last, a.email, a.party.customer, a.party.reseller, a.owner)
-	if err != nil {
-		return err
-	}
-	if a.row, err = r.LastInsertId(); err != nil {
+	var err error
+	if a.row, err = accountTable.insert(t, a); err != nil {
 		return err
 	}
 	p, err := a.profile.encode()
@@ -95,7 +90,7 @@ func (t *tx) insert(a *accountRow) error {
 
 // modify changes an account: f gets it locked and says what is new.
 func (t *tx) modify(v ngnpro.Viewer, id ngnpro.SipID, f func(*accountRow) error) (Notices, error) {
-	a, err := t.subscriber(v, id, true)
+	a, err := t.subscriber(v, id, forUpdate)
 	if err != nil {
 		return nil, err
 	}
@@ -122,24 +117,15 @@ func (t *tx) modify(v ngnpro.Viewer, id ngnpro.SipID, f func(*accountRow) error)
 }
 
 // aliases are the keys that lead to an account, locked if the account is.
-func (t *tx) aliases(id ngnpro.SipID, locked bool) (ids []ngnpro.SipID, err error) {
-	const q = "SELECT username, domain FROM sip_aliases WHERE target_username = ? AND target_domain = ? ORDER BY username, domain"
-	query := q
-	if locked {
-		query = q + " FOR UPDATE"
-	}
-	err = t.rows(query, []any{id.Username, id.Domain}, func(r *sql.Rows) error {
-		var x ngnpro.SipID
-		err := r.Scan(&x.Username, &x.Domain)
-		ids = append(ids, x)
-		return err
-	})
+func (t *tx) aliases(id ngnpro.SipID, l lock) (ids []ngnpro.SipID, err error) {
+	const rest = " WHERE target_username = ? AND target_domain = ? ORDER BY username, domain"
+	err = aliasTable.each(t, rest+string(l), []any{id.Username, id.Domain}, func(a *ngnpro.SipAlias) { ids = append(ids, a.ID) })
 	return ids, err
 }
 
 // remove deletes an account that is locked, with all that belongs to it.
 func (t *tx) remove(a *accountRow) (Notices, error) {
-	aliases, err := t.aliases(a.id, true)
+	aliases, err := t.aliases(a.id, forUpdate)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ type pushes struct{ *backend }
 // Subscriber is what the node responsible for key is to hold.
 func (s pushes) Subscriber(ctx context.Context, key string) (x *subscriber.Profile, err error) {
 	user, domain, _ := strings.Cut(key, "@")
-	id := foldID(ngnpro.SipID{Username: user, Domain: domain})
+	id := ngnpro.SipID{Username: user, Domain: domain}
 	err = s.snapshot(ctx, "read subscriber", func(t *tx) error {
 		x = &subscriber.Profile{V: subjects.Version, Key: id.Key(), Deleted: true}
 		var k kind
@@ -29,7 +29,7 @@ func (s pushes) Subscriber(ctx context.Context, key string) (x *subscriber.Profi
 		case account:
 			return t.fill(x, id)
 		case alias:
-			a, err := t.alias(ngnpro.Viewer{Admin: true}, id, false)
+			a, err := t.alias(ngnpro.Viewer{Admin: true}, id, unlocked)
 			if err == nil {
 				x.Deleted, x.AliasOf = false, a.Target.Key()
 			}
@@ -45,17 +45,17 @@ func (s pushes) Subscriber(ctx context.Context, key string) (x *subscriber.Profi
 
 // fill makes x the profile of an account.
 func (t *tx) fill(x *subscriber.Profile, id ngnpro.SipID) error {
-	a, err := t.subscriber(ngnpro.Viewer{Admin: true}, id, false)
+	a, err := t.subscriber(ngnpro.Viewer{Admin: true}, id, unlocked)
 	if err != nil {
 		return err
 	}
 	p := a.profile
 	x.Deleted = false
 	x.Username, x.Domain, x.HA1, x.HA1B = id.Username, id.Domain, p.HA1, p.HA1B
-	x.FirstName, x.LastName, x.Email = a.first, a.last, a.email
+	x.FirstName, x.LastName, x.Email = *a.first, *a.last, *a.email
 	x.Timezone, x.RPID, x.Region, x.Quickdial = p.Timezone, p.RPID, p.Region, p.Quickdial
 	x.Prepaid, x.Quota, x.CallLimit, x.Timeout = p.Prepaid, p.Quota, p.CallLimit, p.Timeout
-	x.Owner, x.Customer, x.Reseller = a.owner, a.party.customer, a.party.reseller
+	x.Owner, x.Customer, x.Reseller = *a.owner, a.party.customer, a.party.reseller
 	x.Groups, x.Diversions, x.Barring, x.Reject, x.Accept = p.Groups, p.Diversions, p.Barring, p.Reject, p.accept()
 	if x.Accept != nil {
 		if x.Accept.Members, err = t.members(id, x.Accept); err != nil {
@@ -75,7 +75,7 @@ func (t *tx) fill(x *subscriber.Profile, id ngnpro.SipID) error {
 	if _, err := t.row(mailbox, []any{id.Username, id.Domain}, []any{&x.Mailbox}); err != nil {
 		return err
 	}
-	ids, err := t.aliases(id, false)
+	ids, err := t.aliases(id, unlocked)
 	for _, y := range ids {
 		x.Aliases = append(x.Aliases, y.Key())
 	}
@@ -149,7 +149,7 @@ func (s pushes) Acknowledge(ctx context.Context, ns Notices) error {
 		for _, n := range ns {
 			user, domain, _ := strings.Cut(n.Key, "@")
 			const q = "UPDATE sip_revisions SET pending = NULL WHERE domain = ? AND username = ? AND pending <= ?"
-			if _, err := t.exec(q, fold(domain), fold(user), n.Revision); err != nil {
+			if _, err := t.exec(q, domain, user, n.Revision); err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,4 @@
+package ngnpro
+
+// IsHost is isHost for tests.
+var IsHost = isHost
