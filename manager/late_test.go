@@ -69,7 +69,7 @@ func TestLostInputMakesBlind(t *testing.T) {
 // There is room for the end of a connection when what members announce has none.
 func TestTheEndOfAConnectionHasItsOwnRoom(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
-		m.in = make(chan *nats.Msg, 9) // room for what brokers say of certificates when asked
+		m.in = make(chan *nats.Msg, 64) // room for all that comes before the flood
 		stop, err := m.subscribe(m.cfg.Overlay.Conn())
 		if err != nil {
 			t.Fatal(err)
@@ -109,7 +109,7 @@ func TestTheEndOfAConnectionHasItsOwnRoom(t *testing.T) {
 		}
 		gone, seq := time.Duration(0), 1
 		for began := time.Now(); gone == 0; time.Sleep(20 * time.Millisecond) {
-			for range 50 {
+			for range 200 {
 				seq++
 				_ = n1.Publish(subjects.Presence(subjects.SIPProxy, "n1"), []byte(good(seq)))
 			}
