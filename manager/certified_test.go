@@ -86,7 +86,7 @@ func dialPlain(t *testing.T, n *brokertest.Net, c *identity.Credentials) *plain 
 	return &plain{Conn: n.Brokers[0].Dial(append(brokertest.TLS(c), nats.Name("boot-"+string(c.Identity().Node)))...)}
 }
 
-func (p *plain) replyError(t *testing.T, role subjects.Role, node, more string, addresses ...string) {
+func (p *plain) announce(t *testing.T, role subjects.Role, node, more string, addresses ...string) {
 	t.Helper()
 	p.seq++
 	body := fmt.Sprintf(`{"v":1,"node":%q,"role":%q,"boot":"boot-%s","seq":%d,"addresses":["%s"]%s}`,
@@ -145,9 +145,9 @@ func TestClaimsOutsideTheCertificateNeverReachTheStatus(t *testing.T) {
 	defer tick.Stop()
 	for range 20 { // longer than any claim waits
 		for _, addresses := range lies {
-			evil.replyError(t, "sip_proxy", "evil", "", addresses...)
+			evil.announce(t, "sip_proxy", "evil", "", addresses...)
 		}
-		good.replyError(t, "sip_proxy", "good", "", "192.0.2.1")
+		good.announce(t, "sip_proxy", "good", "", "192.0.2.1")
 		<-tick.C
 	}
 	rejected(t, events, "evil", "127.0.0.1")
@@ -155,18 +155,18 @@ func TestClaimsOutsideTheCertificateNeverReachTheStatus(t *testing.T) {
 		t.Fatal("listed by its lies alone")
 	}
 
-	evil.replyError(t, "sip_proxy", "evil", `,"weight":65535`, "192.0.2.66")
-	evil.replyError(t, subjects.Database, "evil", `,"priority":1`, "192.0.2.66")
-	big.replyError(t, "sip_proxy", "big", `,"weight":65535`, "192.0.2.2")
+	evil.announce(t, "sip_proxy", "evil", `,"weight":65535`, "192.0.2.66")
+	evil.announce(t, subjects.Database, "evil", `,"priority":1`, "192.0.2.66")
+	big.announce(t, "sip_proxy", "big", `,"weight":65535`, "192.0.2.2")
 	eventually(t, "the members with what is theirs", func() bool {
 		return listed(w, "sip_proxy", "evil") != nil && listed(w, "sip_proxy", "big") != nil && listed(w, subjects.Database, "evil") != nil
 	})
 	for range 10 { // the listed member goes on lying
 		for _, addresses := range lies {
-			evil.replyError(t, "sip_proxy", "evil", `,"weight":65535`, addresses...)
+			evil.announce(t, "sip_proxy", "evil", `,"weight":65535`, addresses...)
 		}
-		good.replyError(t, "sip_proxy", "good", "", "192.0.2.1")
-		big.replyError(t, "sip_proxy", "big", `,"weight":65535`, "192.0.2.2")
+		good.announce(t, "sip_proxy", "good", "", "192.0.2.1")
+		big.announce(t, "sip_proxy", "big", `,"weight":65535`, "192.0.2.2")
 		<-tick.C
 	}
 	m := listed(w, "sip_proxy", "evil")
@@ -239,7 +239,7 @@ func dieAs(t *testing.T, n *brokertest.Net, w *peer, count int) (roles []subject
 	for i := range count {
 		role, name := subjects.Role(fmt.Sprintf("role_%d", i)), fmt.Sprintf("n%d", i)
 		p := dialPlain(t, n, issue(t, n, name, fmt.Sprintf("192.0.2.%d", i+1), nil, role))
-		p.replyError(t, role, name, "", fmt.Sprintf("192.0.2.%d", i+1))
+		p.announce(t, role, name, "", fmt.Sprintf("192.0.2.%d", i+1))
 		roles, nodes = append(roles, role), append(nodes, subjects.NodeID(name))
 		eventually(t, name+" is listed", func() bool { return listed(w, role, nodes[i]) != nil })
 		p.Close()
@@ -353,15 +353,15 @@ func TestARevokedCertificateNamesNoOtherProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		replyError := func() { p.replyError(t, role, "n1", fmt.Sprintf(more, cid), "192.0.2.1") }
-		replyError()
+		announce := func() { p.announce(t, role, "n1", fmt.Sprintf(more, cid), "192.0.2.1") }
+		announce()
 		eventually(t, "n1 is listed as "+string(role), func() bool { return listed(w, role, "n1") != nil })
-		return p, replyError
+		return p, announce
 	}
 	_, proxy := beside("sip_proxy")
 	_, mail := beside("voicemail_server")
 	for _, role := range []subjects.Role{"sip_proxy", "voicemail_server"} { // or n1 would stay as the last one
-		dialPlain(t, n, issue(t, n, "n2", "192.0.2.2", nil, role)).replyError(t, role, "n2", "", "192.0.2.2")
+		dialPlain(t, n, issue(t, n, "n2", "192.0.2.2", nil, role)).announce(t, role, "n2", "", "192.0.2.2")
 	}
 	events, err := n.Dial("ops2", subjects.Operator).SubscribeSync(subjects.Events)
 	if err != nil {
@@ -371,7 +371,7 @@ func TestARevokedCertificateNamesNoOtherProcess(t *testing.T) {
 		stolen := issue(t, n, "n1", "192.0.2.1", nil, role)
 		thief := dialPlain(t, n, stolen) // as boot-n1 too
 		if role == "media_relay" {
-			thief.replyError(t, role, "n1", "", "192.0.2.1")
+			thief.announce(t, role, "n1", "", "192.0.2.1")
 			eventually(t, "the thief is listed", func() bool { return listed(w, role, "n1") != nil })
 		}
 		ended := thief.StatusChanged(nats.CLOSED)

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"thor/subjects"
@@ -14,6 +15,30 @@ const (
 	maxClaims         = 256                    // that are remembered
 	maxClaim          = subjects.MaxNumber / 2 // more is never true
 )
+
+// marks are the greatest that a manager knows of.
+type marks struct {
+	confirmed subjects.Mark                 // of the loop alone: from a status or the own disk
+	known     atomic.Pointer[subjects.Mark] // claims included
+}
+
+// confirm takes a mark that is certain: of a status, or from the own disk.
+func (s *marks) confirm(k subjects.Mark) {
+	if k.After(s.confirmed) {
+		s.confirmed = k
+	}
+	s.raise(k)
+}
+
+// raise raises the greatest mark known.
+func (s *marks) raise(k subjects.Mark) {
+	if old := s.known.Load(); old == nil || k.After(*old) {
+		s.known.Store(&k)
+	}
+}
+
+// highest may be called concurrently, after the first confirm.
+func (s *marks) highest() subjects.Mark { return *s.known.Load() }
 
 // claims are the marks that nodes say they have seen and that one of them alone
 // is not enough for.
@@ -34,18 +59,18 @@ func (m *Manager) acceptClaim(a *subjects.Announcement, now time.Time) {
 	if a.Seen == nil || a.Role != subjects.EventServer && a.Role != subjects.Manager {
 		return
 	}
-	if !far(*a.Seen, m.confirmed) {
+	if !far(*a.Seen, m.marks.confirmed) {
 		delete(m.claims, a.Node)
-		m.raiseKnown(*a.Seen)
+		m.marks.raise(*a.Seen)
 		return
 	}
 	if max(a.Seen.Epoch, a.Seen.Generation) <= maxClaim && m.claims.witnessed(a.Node, *a.Seen) {
-		m.raiseKnown(*a.Seen)
+		m.marks.raise(*a.Seen)
 		return
 	}
 	m.refuse(subjects.Presence(a.Role, a.Node), &subjects.BadMessage{
 		Code: subjects.CodeAbsurd, Detail: fmt.Sprintf("has seen epoch %d generation %d, known are %d and %d",
-			a.Seen.Epoch, a.Seen.Generation, m.confirmed.Epoch, m.confirmed.Generation),
+			a.Seen.Epoch, a.Seen.Generation, m.marks.confirmed.Epoch, m.marks.confirmed.Generation),
 	}, now)
 }
 

@@ -86,7 +86,7 @@ var badMessages = []struct {
 
 func TestBadInputIsDroppedAndCounted(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
-		m.leadership(1, 0, 1000)
+		m.leads(1, 0, 1000)
 		m.pass(2 * time.Second)
 		before, revision := m.rejected(), m.table.Revision() // nothing yet
 		for _, c := range badMessages {
@@ -177,7 +177,7 @@ func TestStrangeButGoodInputIsTaken(t *testing.T) {
 
 func TestRequestsForTheSnapshotCannotMakeAManagerSpeakElsewhere(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
-		m.leadership(3, 0, 1000)
+		m.leads(3, 0, 1000)
 		nc := m.cfg.Overlay.Conn()
 		synctest.Wait() // what it sends by itself at this moment
 		sent := nc.Stats().OutMsgs
@@ -218,7 +218,7 @@ func TestRequestsForTheSnapshotCannotMakeAManagerSpeakElsewhere(t *testing.T) {
 // A status is packed once for all who ask for it.
 func TestASnapshotIsPackedOnceForAllWhoAsk(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
-		m.leadership(3, 0, 1000)
+		m.leads(3, 0, 1000)
 		first := m.newest.Load()
 		if a, b := first.chunks(), first.chunks(); &a[0] != &b[0] || !bytes.Equal(a[0].Data, m.lead.encoded) {
 			t.Error("packed twice, or something else")
@@ -226,8 +226,8 @@ func TestASnapshotIsPackedOnceForAllWhoAsk(t *testing.T) {
 		m.vouch(t)
 		m.take(&nats.Msg{Subject: n1, Data: []byte(good(1))}, time.Now())
 		m.pass(time.Second)
-		if witnessed := m.newest.Load().chunks(); &witnessed[0] == &first.chunks()[0] || !bytes.Equal(witnessed[0].Data, m.lead.encoded) {
-			t.Errorf("the next generation is answered with %s", witnessed[0].Data)
+		if second := m.newest.Load().chunks(); &second[0] == &first.chunks()[0] || !bytes.Equal(second[0].Data, m.lead.encoded) {
+			t.Errorf("the next generation is answered with %s", second[0].Data)
 		}
 	})
 }
@@ -237,7 +237,7 @@ func TestASnapshotIsPackedOnceForAllWhoAsk(t *testing.T) {
 func TestAFloodOfBadMessagesIsOneLineASecond(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		events := m.heard(subjects.Events)
-		m.leadership(1, 0, 1000)
+		m.leads(1, 0, 1000)
 		m.pass(time.Second)
 		m.log.Reset()
 		*events = nil
@@ -265,7 +265,7 @@ func TestAFloodOfBadMessagesIsOneLineASecond(t *testing.T) {
 // What a broker cuts off is in the history.
 func TestACutIsAnEvent(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
-		m.leadership(3, 0, 1000)
+		m.leads(3, 0, 1000)
 		c := subjects.Cut{V: 1, Node: "n1", Reason: "too many announcements", Refused: 60}
 		m.take(&nats.Msg{Subject: subjects.CutNode, Data: c.Encode()}, time.Now())
 		es := m.lead.events

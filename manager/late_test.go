@@ -18,9 +18,9 @@ import (
 // first leadership goes on. What does makes the bubble fail.
 func TestATermOverAnotherEndsTheFirst(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
-		m.leadership(5, 0, 1000)
+		m.leads(5, 0, 1000)
 		first := m.lead
-		m.leadership(6, 1000, 2000)
+		m.leads(6, 1000, 2000)
 		if m.lead == first || m.lead.status.Epoch != 6 || !m.Active() {
 			t.Errorf("it leads in epoch %d", m.lead.status.Epoch)
 		}
@@ -40,7 +40,7 @@ func TestLostInputMakesBlind(t *testing.T) {
 		if err := m.cfg.Overlay.Conn().Flush(); err != nil {
 			t.Fatal(err)
 		}
-		m.leadership(5, 0, 1000)
+		m.leads(5, 0, 1000)
 		now := func() {
 			m.drain(time.Now())
 			m.pass(20 * time.Millisecond)
@@ -79,7 +79,7 @@ func TestTheEndOfAConnectionHasItsOwnRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.vouch(t)
-		m.leadership(5, 0, 1000)
+		m.leads(5, 0, 1000)
 		n2, err := nats.Connect("", append(m.broker.Options("n2", subjects.SIPProxy), nats.Name("b"))...)
 		if err != nil {
 			t.Fatal(err)

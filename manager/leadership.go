@@ -169,7 +169,7 @@ func (m *Manager) noteDropped(now time.Time) {
 // the leadership is over and advancePastClaims returns true. All false claims together cause one such
 // step a minute in the whole network: see noteEpoch.
 func (m *Manager) advancePastClaims(now time.Time) bool {
-	r, known := m.lead, m.highest()
+	r, known := m.lead, m.marks.highest()
 	if !known.After(r.status.Mark()) || now.Sub(m.claimsActed) < claimsEvery {
 		return false
 	}
@@ -229,7 +229,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 	r.status, r.encoded, r.digest = next, next.Encode(), delta.Digest
 	m.newest.Store(hold(next, r.encoded))
 	m.answerSnapshots()
-	m.confirm(next.Mark())
+	m.marks.confirm(next.Mark())
 	m.publish(&nats.Msg{Subject: subjects.StatusDelta, Data: delta.Encode()})
 	m.tick(now)
 	for _, role := range changedRoles(delta) {

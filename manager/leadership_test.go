@@ -17,7 +17,7 @@ func TestNothingIsPublishedAboveTheCeiling(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		deltas := m.heard(subjects.StatusDelta)
 		m.vouch(t)
-		term := m.leadership(5, 1000, 1003)
+		term := m.leads(5, 1000, 1003)
 		for i := range 10 {
 			m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(i+1, fmt.Sprintf(`"weight":%d`, i+1)))}, time.Now())
 			m.pass(100 * time.Millisecond)
@@ -44,8 +44,8 @@ func TestATermThatEndedBeforeTheLoopSawItIsNotTakenUp(t *testing.T) {
 		term := &fakeTerm{until: time.Now().Add(-time.Millisecond), ceiling: 1000}
 		m.takeLead(&leadership{term: term, epoch: 5}, time.Now())
 		m.pass(2 * time.Second)
-		if m.lead != nil || m.Active() || term.resigns != 1 || len(*ticks)+len(*deltas) != 0 {
-			t.Errorf("leads %v, resigned %d times, published %q %q", m.Active(), term.resigns, *ticks, *deltas)
+		if m.lead != nil || m.Active() || term.stepDowns != 1 || len(*ticks)+len(*deltas) != 0 {
+			t.Errorf("leads %v, resigned %d times, published %q %q", m.Active(), term.stepDowns, *ticks, *deltas)
 		}
 	})
 }
@@ -55,7 +55,7 @@ func TestAReignEndsWithItsLease(t *testing.T) {
 		all := m.heard("thor.>")
 		m.vouch(t)
 		m.step(time.Now()) // asks brokers for identities
-		term := m.leadership(5, 0, 1000)
+		term := m.leads(5, 0, 1000)
 		m.pass(time.Second)
 		term.until = time.Now()
 		m.pass(100 * time.Millisecond)
@@ -83,7 +83,7 @@ func TestAReignEndsWithItsLease(t *testing.T) {
 func TestTheStatusOvertakesWhatMembersRemember(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		ticks := m.heard(subjects.StatusTick)
-		term := m.leadership(5, 10, 10_000)
+		term := m.leads(5, 10, 10_000)
 		m.pass(time.Second)
 		m.take(said(t, subjects.EventServer, "b1", 1, subjects.Mark{Epoch: 5, Generation: 700}), time.Now())
 		m.pass(2 * time.Second)
@@ -93,19 +93,19 @@ func TestTheStatusOvertakesWhatMembersRemember(t *testing.T) {
 		m.pass(time.Minute)
 		m.take(said(t, subjects.EventServer, "b1", 2, subjects.Mark{Epoch: 9, Generation: 3}), time.Now())
 		m.pass(time.Second)
-		if term.resigns != 1 || m.Active() {
-			t.Fatalf("resigned %d times, active %v", term.resigns, m.Active())
+		if term.stepDowns != 1 || m.Active() {
+			t.Fatalf("resigned %d times, active %v", term.stepDowns, m.Active())
 		}
-		if k := m.highest(); k.Epoch != 9 {
+		if k := m.marks.highest(); k.Epoch != 9 {
 			t.Errorf("the next epoch would be %d", k.Epoch+1)
 		}
 		// A liar cannot have that every second.
-		term = m.leadership(10, 1000, 10_000)
+		term = m.leads(10, 1000, 10_000)
 		for i := range 30 {
 			m.take(said(t, subjects.EventServer, "b1", uint64(3+i), subjects.Mark{Epoch: 50 + uint64(i)}), time.Now())
 			m.pass(time.Second)
 		}
-		if term.resigns != 0 {
+		if term.stepDowns != 0 {
 			t.Error("it gave way to a second claim within a minute")
 		}
 	})
@@ -116,11 +116,11 @@ func TestTheStatusOvertakesWhatMembersRemember(t *testing.T) {
 func TestRisingClaimsDoNotDelayAChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		deltas := m.heard(subjects.StatusDelta)
-		m.confirm(subjects.Mark{Epoch: 4, Generation: 2000})
-		term := m.leadership(5, 2000, 3000)
-		witnessed := strings.ReplaceAll(strings.ReplaceAll(good(1), `"n1"`, `"n2"`), "10.0.0.1", "10.0.0.2")
+		m.marks.confirm(subjects.Mark{Epoch: 4, Generation: 2000})
+		term := m.leads(5, 2000, 3000)
+		second := strings.ReplaceAll(strings.ReplaceAll(good(1), `"n1"`, `"n2"`), "10.0.0.1", "10.0.0.2")
 		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n1", Data: []byte(good(1))}, time.Now())
-		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n2", Data: []byte(witnessed)}, time.Now())
+		m.take(&nats.Msg{Subject: "thor.role.sip_proxy.n2", Data: []byte(second)}, time.Now())
 		m.pass(time.Second)
 		before, claim := len(*deltas), uint64(3000)
 		lie := func(role subjects.Role, ticks int) {
@@ -150,10 +150,10 @@ func TestRisingClaimsDoNotDelayAChange(t *testing.T) {
 		if k := m.lead.status.Generation; k > 2_000_000 {
 			t.Errorf("the claims led to generation %d in 3 s", k)
 		}
-		top := m.highest()
+		top := m.marks.highest()
 		for _, role := range []subjects.Role{subjects.Monitor, subjects.DNSManager, subjects.Database, subjects.ProvisioningServer, subjects.SIPProxy} {
 			m.acceptClaim(&subjects.Announcement{Role: role, Node: "liar", Seen: &subjects.Mark{Epoch: 5, Generation: top.Generation + 10}}, time.Now())
-			if m.highest() != top {
+			if m.marks.highest() != top {
 				t.Errorf("%s is no witness", role)
 			}
 		}
@@ -163,8 +163,8 @@ func TestRisingClaimsDoNotDelayAChange(t *testing.T) {
 func TestAbsurdClaimsAreIgnoredCountedAndReported(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		events := m.heard(subjects.Events)
-		m.confirm(subjects.Mark{Epoch: 4, Generation: 2000})
-		m.leadership(5, 2000, 100_000_000)
+		m.marks.confirm(subjects.Mark{Epoch: 4, Generation: 2000})
+		m.leads(5, 2000, 100_000_000)
 		now := time.Now
 		for i, k := range []subjects.Mark{
 			{Epoch: 5 + maxEpochJump + 1},
@@ -179,8 +179,8 @@ func TestAbsurdClaimsAreIgnoredCountedAndReported(t *testing.T) {
 				t.Errorf("%v: counted %d", k, got)
 			}
 			m.pass(2 * time.Second)
-			if m.highest().Epoch != 5 || m.highest().Generation > 2100 {
-				t.Fatalf("%v was believed: %v", k, m.highest())
+			if m.marks.highest().Epoch != 5 || m.marks.highest().Generation > 2100 {
+				t.Fatalf("%v was believed: %v", k, m.marks.highest())
 			}
 		}
 		reports := 0
@@ -199,18 +199,18 @@ func TestAbsurdClaimsAreIgnoredCountedAndReported(t *testing.T) {
 		m.take(&nats.Msg{Subject: "thor.role.thor_dnsmanager.dns2", Data: []byte(
 			`{"v":1,"node":"dns2","role":"thor_dnsmanager","addresses":["10.0.0.2"],"seen":[9007199254740993,1]}`)}, now())
 		m.take(said(t, subjects.SIPProxy, "n1", 1, subjects.Mark{Epoch: 6}), now())
-		if m.highest().Epoch != 5 || m.rejected()[subjects.CodeRange] != 1 {
-			t.Errorf("highest %v, rejected %v", m.highest(), m.rejected())
+		if m.marks.highest().Epoch != 5 || m.rejected()[subjects.CodeRange] != 1 {
+			t.Errorf("highest %v, rejected %v", m.marks.highest(), m.rejected())
 		}
 		// Two that agree are believed: all else has lost its memory. But not beyond all measure.
 		m.take(said(t, subjects.EventServer, "b1", 10, subjects.Mark{Epoch: 80_000, Generation: 7}), now())
 		m.take(said(t, subjects.Manager, "m9", 1, subjects.Mark{Epoch: 80_001, Generation: 9}), now())
-		if k := m.highest(); k.Epoch != 80_001 {
+		if k := m.marks.highest(); k.Epoch != 80_001 {
 			t.Errorf("highest is %v though two saw 80,001", k)
 		}
 		m.take(said(t, subjects.EventServer, "b1", 11, subjects.Mark{Epoch: subjects.MaxNumber}), now())
 		m.take(said(t, subjects.Manager, "m9", 2, subjects.Mark{Epoch: subjects.MaxNumber}), now())
-		if k := m.highest(); k.Epoch != 80_001 {
+		if k := m.marks.highest(); k.Epoch != 80_001 {
 			t.Errorf("highest is %v", k)
 		}
 	})

@@ -66,22 +66,22 @@ func inBubble(t *testing.T, f func(t *testing.T, m *lone)) {
 
 // fakeTerm is a term whose end and ceiling the test decides.
 type fakeTerm struct {
-	until   time.Time
-	ceiling uint64
-	used    uint64
-	resigns int
+	until     time.Time
+	ceiling   uint64
+	used      uint64
+	stepDowns int
 }
 
 func (f *fakeTerm) Valid(now time.Time) bool { return now.Before(f.until) }
 func (f *fakeTerm) Done() <-chan struct{}    { return nil }
-func (f *fakeTerm) StepDown()                { f.resigns++ }
+func (f *fakeTerm) StepDown()                { f.stepDowns++ }
 func (f *fakeTerm) Ceiling(used uint64) uint64 {
 	f.used = max(f.used, used)
 	return f.ceiling
 }
 
-// leadership lets m lead for an hour.
-func (m *lone) leadership(epoch, first, ceiling uint64) *fakeTerm {
+// leads lets m lead for an hour.
+func (m *lone) leads(epoch, first, ceiling uint64) *fakeTerm {
 	m.t.Helper()
 	f := &fakeTerm{until: time.Now().Add(time.Hour), ceiling: ceiling}
 	m.takeLead(&leadership{term: f, epoch: epoch, first: first}, time.Now())

@@ -100,13 +100,12 @@ type Manager struct {
 	uncompared       *subjects.Status // another's, whose tables are not compared yet…
 	compareAt        time.Time        // …and will be then
 
-	asked     askers                        // of answer alone
-	newest    atomic.Pointer[held]          // what snapshot requests get
-	known     atomic.Pointer[subjects.Mark] // the greatest mark, claims included
-	confirmed subjects.Mark                 // of the loop alone: the greatest that a status or the own disk tells
-	active    atomic.Bool
-	priority  atomic.Int64
-	mayLead   atomic.Bool // what is in service does not conflict with the configuration
+	asked    askers               // of answer alone
+	newest   atomic.Pointer[held] // what snapshot requests get
+	marks    marks
+	active   atomic.Bool
+	priority atomic.Int64
+	mayLead  atomic.Bool // what is in service does not conflict with the configuration
 }
 
 // held is a status with its encoding.
@@ -145,7 +144,7 @@ func New(cfg Config) (*Manager, error) {
 	m.tables = newTables(&m.cfg, m.log)
 	m.mayLead.Store(true)
 	m.priority.Store(int64(cfg.Priority))
-	m.confirm(epochs.mark())
+	m.marks.confirm(epochs.mark())
 	m.member, err = cfg.Overlay.Join(overlay.Member{
 		Role: subjects.Manager, Addresses: cfg.Addresses, Priority: cfg.Priority, Version: cfg.Version,
 		Attrs: subjects.Attrs{"state": "standby"},
@@ -192,7 +191,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	m.elect = election.New(election.Config{
 		Conn: nc, Node: m.cfg.Overlay.ID(), Boot: m.cfg.Overlay.Boot(),
-		Known: m.highest, Order: m.candidateOrder, StoreEpoch: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
+		Known: m.marks.highest, Order: m.candidateOrder, StoreEpoch: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
 		Absurd: func(b *subjects.BadMessage) { m.metrics.rejected.WithLabelValues(string(b.Code)).Inc() },
 	})
 	close(m.ready)
@@ -353,24 +352,7 @@ func (m *Manager) follow(v *overlay.View, now time.Time) {
 	}
 	m.newest.Store(hold(v.Status, v.Encoded))
 	m.answerSnapshots()
-	m.confirm(v.Status.Mark())
+	m.marks.confirm(v.Status.Mark())
 	m.table.Adopt(v.Status, now)
 	m.handleStatus(v.Status, now)
 }
-
-// confirm takes a mark that is beyond doubt: of a status, or from the own disk.
-func (m *Manager) confirm(k subjects.Mark) {
-	if k.After(m.confirmed) {
-		m.confirmed = k
-	}
-	m.raiseKnown(k)
-}
-
-// raiseKnown raises the greatest mark known.
-func (m *Manager) raiseKnown(k subjects.Mark) {
-	if old := m.known.Load(); old == nil || k.After(*old) {
-		m.known.Store(&k)
-	}
-}
-
-func (m *Manager) highest() subjects.Mark { return *m.known.Load() }

@@ -86,8 +86,8 @@ func (w *world) lie() {
 		w.tell(b, c)
 	}
 	seq := uint64(0)
-	var retryWhere func()
-	retryWhere = func() {
+	var again func()
+	again = func() {
 		seq++
 		b := w.brokers[w.rng.IntN(len(w.brokers))]
 		w.tell(b, c)
@@ -99,7 +99,7 @@ func (w *world) lie() {
 			x := a
 			_ = o.table.Announce(&x, w.clock()) // refused, or it waits
 		})
-		w.after(w.between(200, 1200), retryWhere)
+		w.after(w.between(200, 1200), again)
 	}
-	retryWhere()
+	again()
 }

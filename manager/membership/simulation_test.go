@@ -56,9 +56,9 @@ func TestNoLiveMemberVanishesUnderRandomFaults(t *testing.T) {
 			t.Errorf("seed %d (play it with -seed %d): %s", seed, seed, b)
 		}
 		if w.hash != nil {
-			retryWhere := newWorld(seed, 30, simulated())
-			retryWhere.hash = fnv.New64a()
-			if retryWhere.chaos(); retryWhere.hash.Sum64() != w.hash.Sum64() {
+			again := newWorld(seed, 30, simulated())
+			again.hash = fnv.New64a()
+			if again.chaos(); again.hash.Sum64() != w.hash.Sum64() {
 				t.Errorf("seed %d: the same calls gave other bytes", seed)
 			}
 		}
@@ -432,9 +432,9 @@ func (w *world) settled() {
 // sound network, for each way to die.
 func TestDeadMemberIsOutInTime(t *testing.T) {
 	for _, c := range []struct {
-		name     string
-		markDead func(w *world, p *proc)
-		max      time.Duration
+		name string
+		die  func(w *world, p *proc)
+		max  time.Duration
 	}{
 		{"killed", func(w *world, p *proc) { w.kill(p) }, 600 * time.Millisecond},
 		{"killed soon after its restart", func(w *world, p *proc) {
@@ -471,7 +471,7 @@ func TestDeadMemberIsOutInTime(t *testing.T) {
 				if p.plain { // silence only
 					continue
 				}
-				c.markDead(w, p)
+				c.die(w, p)
 				worst = max(worst, w.untilGone(p))
 				for _, b := range w.broken {
 					t.Errorf("seed %d: %s", seed, b)

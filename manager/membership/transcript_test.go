@@ -60,7 +60,7 @@ func TestTranscripts(t *testing.T) {
 			if !bytes.Equal(got, want) {
 				t.Errorf("%s differs (run with -update and read the diff):\n%s", f, firstDifference(string(got), string(want)))
 			}
-			if retryWhere := play(t, want); !bytes.Equal(got, retryWhere) {
+			if again := play(t, want); !bytes.Equal(got, again) {
 				t.Errorf("%s: the same calls gave other bytes", f)
 			}
 		})

@@ -439,9 +439,9 @@ func (w *world) couldHear(p *proc, why string) bool {
 	if w.active.cut {
 		until = w.active.cutAt
 	}
-	graceFor := 8 * time.Second
+	patience := 8 * time.Second
 	if why == "connection lost" {
-		graceFor = 2400 * time.Millisecond // enough for one dial that times out
+		patience = 2400 * time.Millisecond // enough for one dial that times out
 		if w.now-until > time.Second {
 			return false // a manager cut off since then could not hear that the member lives
 		}
@@ -452,7 +452,7 @@ func (w *world) couldHear(p *proc, why string) bool {
 	case p.connected >= 0:
 		return p.broker.sound() && until-max(p.connected, p.broker.rejoined) > 1200*time.Millisecond
 	}
-	return !p.server() && p.cause == "" && until > p.lost && w.now-p.lost < graceFor &&
+	return !p.server() && p.cause == "" && until > p.lost && w.now-p.lost < patience &&
 		p.lost-p.broker.rejoined > 1200*time.Millisecond
 }
 
