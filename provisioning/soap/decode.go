@@ -15,7 +15,7 @@ import (
 // the value zero. Parameters that a client gives no known name are taken by
 // position. The error is a *ValueError.
 func (m *Message) Decode(call *Element, params []Param) ([]any, error) {
-	d := &values{ids: m.ids, left: MaxElements}
+	d := &values{ids: m.ids, left: maxElements, text: maxText}
 	out, at := make([]any, len(params)), make([]reflect.Value, len(params))
 	for i, p := range params {
 		v := reflect.New(p.Type)
@@ -40,7 +40,7 @@ func (m *Message) Decode(call *Element, params []Param) ([]any, error) {
 
 // DecodeHeader fills v, a pointer to a struct, from a block of the header.
 func (m *Message) DecodeHeader(block *Element, v any) error {
-	d := &values{ids: m.ids, left: maxHeader}
+	d := &values{ids: m.ids, left: maxHeader, text: maxText}
 	rv := reflect.ValueOf(v).Elem()
 	s := schemaOf(rv.Type(), "")
 	return d.fields(block.Name.Local, block, s, s.in(rv), 0)
@@ -50,6 +50,7 @@ func (m *Message) DecodeHeader(block *Element, v any) error {
 type values struct {
 	ids  map[string]*Element
 	left int // elements that may still be decoded
+	text int // bytes of text that may still be decoded
 }
 
 func wrong(path, format string, args ...any) error {
@@ -74,12 +75,15 @@ func (d *values) resolve(path string, e *Element) (*Element, error) {
 // value decodes e into v. depth counts values inside each other, which
 // references could nest deeper than elements.
 func (d *values) value(path string, e *Element, s *schema, v reflect.Value, depth int) error {
-	if d.left--; d.left < 0 || depth > MaxDepth {
+	if d.left--; d.left < 0 || depth > maxDepth {
 		return wrong(path, "the message holds too many values")
 	}
 	e, err := d.resolve(path, e)
 	if err != nil {
 		return err
+	}
+	if d.text -= len(e.Text); d.text < 0 {
+		return wrong(path, "the message holds too much text")
 	}
 	if e.isNil() || e.empty() && d.unset(e, s) {
 		return nil

@@ -26,10 +26,11 @@ const (
 
 // Limits of a message.
 const (
-	MaxMessage  = 256 << 10 // bytes
-	MaxDepth    = 32        // elements inside each other, the envelope included
-	MaxAttrs    = 64        // of one element, namespace declarations included
-	MaxElements = 20_000    // in a message; and values decoded, however often a reference repeats them
-	maxHeader   = 256       // elements in the header, which anybody may send
-	maxHrefs    = 8         // references from one to the next
+	MaxMessage  = 256 << 10      // bytes
+	maxDepth    = 32             // elements inside each other, the envelope included
+	maxAttrs    = 64             // of one element, namespace declarations included
+	maxElements = 20_000         // in a message; and values decoded, however often a reference repeats them
+	maxText     = 4 * MaxMessage // bytes of text in the values decoded, however often a reference repeats them
+	maxHeader   = 256            // elements in the header, which anybody may send
+	maxHrefs    = 8              // references from one to the next
 )

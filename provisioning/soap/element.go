@@ -88,7 +88,7 @@ func Open(data []byte, charset string) (*Message, error) {
 	if err := m.open(); err != nil {
 		return nil, fault(err)
 	}
-	m.limit = MaxElements
+	m.limit = maxElements
 	return m, nil
 }
 
@@ -258,12 +258,12 @@ func (m *Message) admit(e xml.StartElement) (xml.StartElement, error) {
 	m.depth++
 	m.elements++
 	switch {
-	case m.depth > MaxDepth:
-		return e, malformed("elements are nested deeper than %d", MaxDepth)
+	case m.depth > maxDepth:
+		return e, malformed("elements are nested deeper than %d", maxDepth)
 	case m.elements > m.limit:
 		return e, malformed("more than %d elements", m.limit)
-	case len(e.Attr) > MaxAttrs:
-		return e, malformed("an element has more than %d attributes", MaxAttrs)
+	case len(e.Attr) > maxAttrs:
+		return e, malformed("an element has more than %d attributes", maxAttrs)
 	}
 	for i, a := range e.Attr {
 		if slices.ContainsFunc(e.Attr[:i], func(b xml.Attr) bool { return b.Name == a.Name }) {

@@ -2,7 +2,6 @@ package soap_test
 
 import (
 	"encoding/xml"
-	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -97,25 +96,6 @@ func TestReadOnlyFieldsAreWrittenAndNotRead(t *testing.T) {
 	}
 }
 
-func TestLatin1IsRead(t *testing.T) {
-	doc := "<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Body><op><record><text>caf\xe9 \xfc</text></record></op></e:Body></e:Envelope>"
-	for name, c := range map[string]struct{ doc, charset string }{
-		"by the transport":   {doc, "ISO-8859-1"},
-		"by the declaration": {`<?xml version="1.0" encoding="iso-8859-1"?>` + doc, ""},
-		"the transport wins": {`<?xml version="1.0" encoding="utf-8"?>` + doc, "latin1"},
-	} {
-		var v call
-		if err := readAs(t, []byte(c.doc), c.charset, &v); err != nil || v.Record.Text != "café ü" {
-			t.Errorf("%s: %q %v", name, v.Record.Text, err)
-		}
-	}
-	if _, err := soap.Open([]byte(doc), ""); err == nil {
-		if err := read(t, []byte(doc), &call{}); err == nil {
-			t.Error("Latin-1 is taken for UTF-8")
-		}
-	}
-}
-
 func TestFaultSaysItAllAndNothingMore(t *testing.T) {
 	f := &soap.Fault{Code: soap.Client, Name: "Bad<Name", Number: 1011, Text: "a & b"}
 	var env struct {
@@ -142,31 +122,6 @@ func TestWhatXMLCannotHoldIsReplaced(t *testing.T) {
 	if err := read(t, wrap(b), &c); err != nil || c.Record.Text != "a\ufffdb\ufffd\ufffd\ufffd" {
 		t.Errorf("%q %v", c.Record.Text, err)
 	}
-}
-
-func FuzzMessage(f *testing.F) {
-	f.Add(wrap(soap.Response("urn:p", "urn:t", "op", full())))
-	f.Add((&soap.Fault{Code: soap.Client, Name: "x"}).Envelope())
-	f.Add([]byte(`<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header><auth/></e:Header><e:Body><op><record href="#a"/></op><x id="a"><list href="#a"/></x></e:Body></e:Envelope>`))
-	f.Add([]byte(`<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><op><param0><list>a</list><list>b</list><records><name/></records></param0></op></e:Body></e:Envelope>`))
-	f.Add([]byte(`<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><op><record><item><key>text</key><value>a</value></item><item><key>records</key><value><item><key>name</key><value>b</value></item></value></item></record></op></e:Body></e:Envelope>`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var c call
-		err := read(t, b, &c)
-		var fault *soap.Fault
-		var value *soap.ValueError
-		if err != nil && !errors.As(err, &fault) && !errors.As(err, &value) {
-			t.Fatalf("an error of another kind: %v", err)
-		}
-		if err != nil {
-			return
-		}
-		// What was read can be written, and reads the same.
-		var again call
-		if err := read(t, wrap(soap.Response("urn:p", "urn:t", "op", c.Record)), &again); err != nil {
-			t.Fatalf("%v of %+v", err, c.Record)
-		}
-	})
 }
 
 func BenchmarkDecodeEncode(b *testing.B) {
