@@ -32,6 +32,11 @@ const (
 	MSRPRelayServer    Role = "msrprelay_server"
 )
 
+// KnownRoles are the roles that thor has a name for.
+func KnownRoles() []Role {
+	return append(slices.Clone(infrastructure), SIPProxy, MediaRelay, VoicemailServer, XCAPServer, ProvisioningServer, MSRPRelayServer)
+}
+
 // Agent stands where a subject wants a role and the node agent itself is meant:
 // thor.node.<node>._.drain.
 const Agent = "_"

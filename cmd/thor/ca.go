@@ -3,9 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -86,6 +86,7 @@ func newCAIssue() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			warnMadeUp(cmd, a, req.Roles)
 			cert, key, err := a.Issue(req)
 			log.Write(byHand(audit.Issue, certificateText(req.Node, cert), err))
 			if err != nil {
@@ -98,6 +99,7 @@ func newCAIssue() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&node, "node", "", "`name` of the node")
 	f.StringArrayVar(&w.roles, "role", nil, "`role` it may carry; repeat for more")
+	completeFlag(c, "role", names(subjects.KnownRoles())...)
 	f.StringArrayVar(&w.ips, "ip", nil, "`address` it may announce; repeat for more")
 	f.StringArrayVar(&w.weights, "weight", nil, "`ROLE=N`: it may announce a weight up to N in that role; without, 100")
 	f.StringArrayVar(&w.priorities, "priority", nil, "`ROLE=N`: it may announce priority N or a higher number in that role; without, 10 for thor_database and any for others")
@@ -105,6 +107,21 @@ func newCAIssue() *cobra.Command {
 	f.IntVar(&w.days, "days", 30, "validity in `days`")
 	f.StringVar(&out, "out", "", "`path` without suffix: .crt and .key are written; default: the node's name")
 	return c
+}
+
+// warnMadeUp warns of roles that thor does not know, and that no certificate of
+// the authority carries yet: they are allowed, and may be a mistake.
+func warnMadeUp(cmd *cobra.Command, a *identity.Authority, roles []subjects.Role) {
+	var carried []subjects.Role
+	list, _ := a.List() // an index that is damaged in part gives what is left
+	for _, i := range list {
+		carried = append(carried, i.Roles...)
+	}
+	for _, r := range roles {
+		if !slices.Contains(subjects.KnownRoles(), r) && !slices.Contains(carried, r) {
+			warn(cmd, "%s is no role that thor knows, or that was issued before%s", r, suggestRole(r, carried))
+		}
+	}
 }
 
 // openAuthority opens an authority for signing, and its log.
@@ -270,7 +287,8 @@ func publishCRL(ctx context.Context, r *reach, crl []byte) error {
 }
 
 func newCAShow() *cobra.Command {
-	var dir, out string
+	var dir string
+	var out output
 	c := &cobra.Command{
 		Use: "show", Short: "List the certificates that were issued",
 		Example: "  thor ca show --ca-dir ca", Args: cobra.NoArgs,
@@ -283,17 +301,18 @@ func newCAShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if out == "json" {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(shown(list))
-			}
-			for _, i := range shown(list) {
-				fmt.Fprintf(cmd.OutOrStdout(), "%-32s  %-8s  %-16s  until %s  %v\n", i.Serial, i.State, i.Node, i.NotAfter.Format(time.DateOnly), i.words())
-			}
-			return nil
+			return out.print(cmd, shown(list), func(w io.Writer) error {
+				for _, i := range shown(list) {
+					if _, err := fmt.Fprintf(w, "%-32s  %-8s  %-16s  until %s  %v\n", i.Serial, i.State, i.Node, i.NotAfter.Format(time.DateOnly), i.words()); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		},
 	}
 	caDirFlag(c, &dir)
-	outputFlag(c, &out)
+	out.flag(c)
 	return c
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -14,25 +15,67 @@ func newConfig() *cobra.Command {
 		Use: "config", Short: "Work with configuration files", Example: "  thor config check /etc/thor/thor.toml", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return nameSubcommand(cmd) },
 	}
-	c.AddCommand(&cobra.Command{
+	c.AddCommand(newConfigCheck())
+	return c
+}
+
+// A checked file is one of thor config check -o json.
+type checkedFile struct {
+	File     string       `json:"file"`
+	Problems []checkedKey `json:"problems"` // in the order of the file's lines
+}
+
+type checkedKey struct {
+	Line int    `json:"line,omitempty"` // 1-based
+	Key  string `json:"key,omitempty"`
+	Text string `json:"text"`
+}
+
+func newConfigCheck() *cobra.Command {
+	var out output
+	c := &cobra.Command{
 		Use: "check FILE…", Short: "Report every problem of configuration files",
 		Long: "Report every problem of configuration files with its line, and whether the certificate allows what the file wants.\n" +
 			"Nothing is changed and nothing is connected to. Exit 2 when there are problems.",
 		Example: "  thor config check /etc/thor/*.toml", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all config.Problems
-			for _, path := range args {
+			files := make([]checkedFile, len(args))
+			for i, path := range args {
 				ps := examine.All(path).Problems
+				files[i] = newCheckedFile(path, ps)
 				all = append(all, ps...)
-				if len(ps) == 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: good\n", path)
-				}
 			}
-			if len(all) > 0 {
-				return all
+			err := out.print(cmd, files, func(w io.Writer) error { return printGood(w, files) })
+			switch {
+			case err != nil || len(all) == 0:
+				return err
+			case out == "json":
+				return errBadConfig
 			}
-			return nil
+			return all
 		},
-	})
+	}
+	out.flag(c)
 	return c
+}
+
+func newCheckedFile(path string, ps config.Problems) checkedFile {
+	f := checkedFile{File: path, Problems: []checkedKey{}}
+	for _, p := range ps {
+		f.Problems = append(f.Problems, checkedKey{p.Line, p.Key, p.Text})
+	}
+	return f
+}
+
+func printGood(w io.Writer, files []checkedFile) error {
+	for _, f := range files {
+		if len(f.Problems) > 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "%s: good\n", f.File); err != nil {
+			return err
+		}
+	}
+	return nil
 }

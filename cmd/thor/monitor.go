@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
@@ -16,6 +17,9 @@ import (
 	"thor/subjects"
 )
 
+// colors are when the monitor uses colour.
+var colors = []string{string(monitor.ColorAuto), string(monitor.ColorAlways), string(monitor.ColorNever)}
+
 func newMonitor() *cobra.Command {
 	var r reach
 	var once, quiet bool
@@ -25,43 +29,41 @@ func newMonitor() *cobra.Command {
 		Long: "Watch the network in the terminal. On a pipe, with TERM=dumb or with --once it prints the plain screen of the\n" +
 			"SIP Thor description instead. While it watches it is a member itself, under thor_monitor, unless --quiet.",
 		Example: "  thor monitor\n  thor monitor --once", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if color != "auto" && color != "always" && color != "never" {
-				return usagef("--color %q is not auto, always or never", color)
-			}
-			s, err := r.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.end()
-			events, err := s.events(cmd.Context())
-			if err != nil {
-				return err
-			}
-			m, err := monitor.New(monitor.Config{
-				Source: s.Node, Events: events, Domain: s.Identity().Domain, Node: s.ID(),
-				In: os.Stdin, Out: cmd.OutOrStdout(), Color: monitor.Color(color), Once: once, Wait: r.timeout,
-			})
-			if err != nil {
-				return err
-			}
-			if m.Interactive() && !quiet {
-				if err := s.appear(); err != nil {
-					return err
-				}
-			}
-			if err := m.Run(cmd.Context()); errors.Is(err, monitor.ErrStale) {
-				return errDegraded
-			} else if err != nil {
-				return err
-			}
-			return nil
-		},
 	}
-	r.flags(c)
+	before(c, func(*cobra.Command, []string) error {
+		if !slices.Contains(colors, color) {
+			return usagef("--color %q is not auto, always or never", color)
+		}
+		return nil
+	})
+	r.connected(c, func(cmd *cobra.Command, s *session, _ []string) error {
+		events, err := s.events(cmd.Context())
+		if err != nil {
+			return err
+		}
+		m, err := monitor.New(monitor.Config{
+			Source: s.Node, Events: events, Domain: s.Identity().Domain, Node: s.ID(),
+			In: os.Stdin, Out: cmd.OutOrStdout(), Color: monitor.Color(color), Once: once, Wait: r.timeout,
+		})
+		if err != nil {
+			return err
+		}
+		if m.Interactive() && !quiet {
+			if err := s.appear(); err != nil {
+				return err
+			}
+		}
+		if err := m.Run(cmd.Context()); errors.Is(err, monitor.ErrStale) {
+			return errDegraded
+		} else if err != nil {
+			return err
+		}
+		return nil
+	})
 	c.Flags().BoolVar(&once, "once", false, "print the plain screen and end")
 	c.Flags().BoolVar(&quiet, "quiet", false, "do not be a member while watching")
 	c.Flags().StringVar(&color, "color", color, "`when` to use colour: auto, always or never")
+	completeFlag(c, "color", colors...)
 	return c
 }
 

@@ -20,18 +20,6 @@ import (
 	"thor/overlay"
 )
 
-// outputFlag adds -o; commands that print data all have it.
-func outputFlag(c *cobra.Command, dst *string) {
-	c.Flags().StringVarP(dst, "output", "o", "table", "output `form`: table or json")
-	inner := c.RunE
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if *dst != "table" && *dst != "json" {
-			return usagef("-o %q is not table or json", *dst)
-		}
-		return inner(cmd, args)
-	}
-}
-
 // reach is how an operator's command finds the network. Each field is that of a
 // flag until resolve has run, and is what to use then.
 type reach struct {

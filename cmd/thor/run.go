@@ -25,8 +25,12 @@ const (
 	exitDegraded = 3 // it works, but not everything does
 )
 
-// errDegraded ends a command with exit code 3: its output has said why.
-var errDegraded = errors.New("degraded")
+// errDegraded ends a command with exit code 3, errBadConfig with 2: its output
+// has said why.
+var (
+	errDegraded  = errors.New("degraded")
+	errBadConfig = errors.New("the configuration has problems")
+)
 
 // usageError ends a command with exit code 2.
 type usageError struct{ error }
@@ -68,6 +72,8 @@ func exitCode(err error, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errDegraded):
 		return exitDegraded
+	case errors.Is(err, errBadConfig):
+		return exitUsage
 	case errors.As(err, &problems):
 		fmt.Fprintln(stderr, problems)
 		return exitUsage

@@ -92,14 +92,22 @@ func greetSOAP(n *up.Network) string {
 }
 
 func newUpControl(verb, short string, dir *string) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: verb + " NAME…", Short: short, Example: "  thor up " + verb + " node2", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
 			defer cancel()
-			return up.Control(ctx, *dir, verb, args)
+			done, err := up.Control(ctx, *dir, verb, args)
+			for _, line := range done {
+				fmt.Fprintln(cmd.OutOrStdout(), line)
+			}
+			return err
 		},
 	}
+	c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return processNames(*dir, args), noFiles
+	}
+	return c
 }
 
 func newSIPResponder() *cobra.Command {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -17,7 +16,7 @@ var version = "0.1.0-dev"
 func versionString() string { return version }
 
 func newVersion() *cobra.Command {
-	var out string
+	var out output
 	c := &cobra.Command{
 		Use: "version", Short: "Print the versions of thor, Go, the NATS server and the protocol",
 		Example: "  thor version -o json", Args: cobra.NoArgs,
@@ -26,14 +25,10 @@ func newVersion() *cobra.Command {
 				"thor": version, "go": runtime.Version(), "nats_server": module("github.com/nats-io/nats-server/v2"),
 				"protocol": fmt.Sprint(subjects.Version),
 			}
-			if out == "json" {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
-			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "thor %s\n%s\nnats-server %s\nprotocol %s\n", v["thor"], v["go"], v["nats_server"], v["protocol"])
-			return err
+			return out.print(cmd, v, text(fmt.Sprintf("thor %s\n%s\nnats-server %s\nprotocol %s\n", v["thor"], v["go"], v["nats_server"], v["protocol"])))
 		},
 	}
-	outputFlag(c, &out)
+	out.flag(c)
 	return c
 }
 

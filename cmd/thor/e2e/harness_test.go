@@ -306,7 +306,7 @@ func (n *network) control(t *testing.T, verb string, names ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
-	if err := up.Control(ctx, n.dir, verb, names); err != nil {
+	if _, err := up.Control(ctx, n.dir, verb, names); err != nil {
 		t.Fatalf("thor up %s %v: %v", verb, names, err)
 	}
 }

@@ -42,7 +42,7 @@ func (s *supervisor) control(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "names?", http.StatusBadRequest)
 		return
 	}
-	do := map[string]func(string) error{"start": s.start, "stop": s.halt}[r.PathValue("verb")]
+	do := map[string]func(string) (string, error){"start": s.start, "stop": s.halt}[r.PathValue("verb")]
 	if do == nil {
 		http.Error(w, "start or stop?", http.StatusNotFound)
 		return
@@ -51,23 +51,38 @@ func (s *supervisor) control(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
+	var reply controlReply
 	var errs []error
 	for _, n := range names {
-		errs = append(errs, do(n))
+		done, err := do(n)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		reply.Done = append(reply.Done, done)
 	}
 	if err := errors.Join(errs...); err != nil {
-		http.Error(w, err.Error(), http.StatusConflict)
+		reply.Error = err.Error()
 	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(reply) // a client that has gone needs no answer
 }
 
-// Control asks the thor up of dir to start or stop children, and waits until it has.
-func Control(ctx context.Context, dir, verb string, names []string) error {
+// A controlReply says what was done, a line for each child, and what failed.
+type controlReply struct {
+	Done  []string `json:"done"`
+	Error string   `json:"error,omitempty"`
+}
+
+// Control asks the thor up of dir to start or stop children, and waits until it
+// has. done says what happened, a line for each.
+func Control(ctx context.Context, dir, verb string, names []string) (done []string, err error) {
 	if err := trust(dir); err != nil {
-		return err
+		return nil, err
 	}
 	b, err := json.Marshal(names)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	hc := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
@@ -76,16 +91,26 @@ func Control(ctx context.Context, dir, verb string, names []string) error {
 	defer hc.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://up/"+verb, strings.NewReader(string(b)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := hc.Do(req)
 	if err != nil {
-		return fmt.Errorf("no thor up runs in %s", dir)
+		return nil, fmt.Errorf("no thor up runs in %s", dir)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-		return errors.New(strings.TrimSpace(string(text)))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.New(strings.TrimSpace(string(body)))
+	}
+	var reply controlReply
+	if err := json.Unmarshal(body, &reply); err != nil {
+		return nil, fmt.Errorf("the thor up in %s answers what this program does not understand: %w", dir, err)
+	}
+	if reply.Error != "" {
+		return reply.Done, errors.New(reply.Error)
+	}
+	return reply.Done, nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -107,14 +106,14 @@ func quoted(ss []string) string {
 }
 
 // daemon adds a child that runs a subcommand of thor.
-func (l *layout) daemon(rank int, name, command string, role subjects.Role, toml string) error {
+func (l *layout) daemon(tier tier, name, command string, role subjects.Role, toml string) error {
 	cfg := filepath.Join(l.Dir, name, "thor.toml")
 	if err := atomicfile.Write(cfg, []byte(toml), 0o600); err != nil {
 		return err
 	}
 	l.children = append(l.children, &child{
 		Process: Process{Name: name, Command: command, Role: string(role), Node: name, State: stopped, Config: cfg},
-		argv:    []string{l.Binary, command, "--config", cfg}, stop: syscall.SIGTERM, rank: rank,
+		argv:    []string{l.Binary, command, "--config", cfg}, stop: syscall.SIGTERM, tier: tier,
 	})
 	return nil
 }
@@ -126,7 +125,7 @@ func (l *layout) service(name, node string, role subjects.Role, stop syscall.Sig
 	}
 	l.children = append(l.children, &child{
 		Process: Process{Name: name, Command: filepath.Base(argv[0]), Role: string(role), Node: node, State: stopped},
-		argv:    argv, stop: stop, rank: 3,
+		argv:    argv, stop: stop, tier: serviceTier,
 	})
 	return nil
 }
@@ -170,7 +169,7 @@ func (l *layout) brokers() error {
 			return err
 		}
 		toml := head + fmt.Sprintf("[broker]\nlisten = %q\ncluster_listen = %q\nroutes = [%s]\n", listen[i-1], cluster[i-1], quoted(l.routes))
-		if err := l.daemon(0, name, "broker", subjects.EventServer, toml); err != nil {
+		if err := l.daemon(brokerTier, name, "broker", subjects.EventServer, toml); err != nil {
 			return err
 		}
 	}
@@ -184,7 +183,7 @@ func (l *layout) managers() error {
 		if err != nil {
 			return err
 		}
-		if err := l.daemon(1, name, "manager", subjects.Manager, head+fmt.Sprintf("[manager]\npriority = 50\ndamping = %v\n", l.Damping)); err != nil {
+		if err := l.daemon(controlTier, name, "manager", subjects.Manager, head+fmt.Sprintf("[manager]\npriority = 50\ndamping = %v\n", l.Damping)); err != nil {
 			return err
 		}
 	}
@@ -192,17 +191,15 @@ func (l *layout) managers() error {
 }
 
 func (l *layout) nameServers() error {
-	host, port, _ := net.SplitHostPort(l.DNS) // both checked by Options.Check
-	first, _ := strconv.Atoi(port)
-	for i := 1; i <= nameServers; i++ {
+	for i, listen := range l.nameServerAddresses() {
+		i++
 		name := fmt.Sprintf("dns%d", i)
 		head, err := l.home(name, l.addr(12, i), subjects.DNSManager)
 		if err != nil {
 			return err
 		}
-		listen := net.JoinHostPort(host, strconv.Itoa(first+i-1))
 		l.net.DNS = append(l.net.DNS, listen)
-		if err := l.daemon(1, name, "dns", subjects.DNSManager, head+fmt.Sprintf("[dns]\nlisten = [%q]\n", listen)); err != nil {
+		if err := l.daemon(controlTier, name, "dns", subjects.DNSManager, head+fmt.Sprintf("[dns]\nlisten = [%q]\n", listen)); err != nil {
 			return err
 		}
 	}
@@ -211,8 +208,8 @@ func (l *layout) nameServers() error {
 
 // database adds a MariaDB with its locator if a server program is installed.
 func (l *layout) database() error {
-	server, err1 := exec.LookPath("mariadbd")
-	install, err2 := exec.LookPath("mariadb-install-db")
+	server, err1 := program("mariadbd")
+	install, err2 := program("mariadb-install-db")
 	if err1 != nil || err2 != nil {
 		l.Say("MariaDB is not installed (Debian package mariadb-server): the network runs without thor_database and provisioning_server")
 		return nil
@@ -236,7 +233,7 @@ func (l *layout) database() error {
 	uri := fmt.Sprintf("mysql://thor@%s:%d/thor", a, port)
 	dsn := fmt.Sprintf("thor@tcp(%s:%d)/thor", a, port)
 	l.net.Database = &dsn
-	if err := l.daemon(1, "database1", "database", subjects.Database,
+	if err := l.daemon(controlTier, "database1", "database", subjects.Database,
 		head+fmt.Sprintf("[database]\nuri = %q\npassword_file = \"password\"\npriority = 10\ncleared = [\"provisioning_server\"]\ninterval = \"500ms\"\n", uri)); err != nil {
 		return err
 	}
@@ -259,7 +256,7 @@ func (l *layout) provisioning() error {
 	if err := atomicfile.Write(l.net.SOAP.PasswordFile, []byte(rand.Text()+"\n"), 0o600); err != nil {
 		return err
 	}
-	return l.daemon(1, name, "provisioning", subjects.ProvisioningServer,
+	return l.daemon(controlTier, name, "provisioning", subjects.ProvisioningServer,
 		head+fmt.Sprintf("[provisioning]\nlisten = \"%s:%d\"\nurl = %q\nadmin = \"admin\"\nadmin_password_file = \"password\"\n", a, port, l.net.SOAP.URL))
 }
 
@@ -313,9 +310,4 @@ func userName() string {
 		return "root"
 	}
 	return os.Getenv("USER")
-}
-
-func lastLine(b []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return lines[len(lines)-1]
 }

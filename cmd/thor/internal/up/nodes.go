@@ -31,7 +31,7 @@ func (l *layout) nodes() error {
 	program, kind := l.sipServer()
 	for i := 1; i <= l.Nodes; i++ {
 		name := fmt.Sprintf("node%d", i)
-		a := l.addr(20, i)
+		a := nodeAddress(l.Loopback, i)
 		head, err := l.home(name, a, subjects.SIPProxy)
 		if err != nil {
 			return err
@@ -47,13 +47,13 @@ func (l *layout) nodes() error {
 		if _, err := secret.Load(l.secretFile(name), -1); err != nil {
 			return err
 		}
-		if err := l.daemon(2, name, "node", subjects.SIPProxy, toml); err != nil {
+		if err := l.daemon(nodeTier, name, "node", subjects.SIPProxy, toml); err != nil {
 			return err
 		}
 		agent := l.children[len(l.children)-1]
 		agent.store = newFDStore(filepath.Join(l.Dir, name, "notify.sock"))
 		agent.listen = []socketAddr{
-			{"tcp", fmt.Sprintf("%s:9501", a)}, {"tcp", fmt.Sprintf("%s:9500", a)},
+			{"tcp", fmt.Sprintf("%s:%d", a, portLocal)}, {"tcp", fmt.Sprintf("%s:%d", a, portLines)},
 		}
 		if err := l.sip(name+"-sip", name, program, kind, a); err != nil {
 			return err
@@ -63,8 +63,8 @@ func (l *layout) nodes() error {
 }
 
 // sipServer finds out what can run here.
-func (l *layout) sipServer() (program string, kind sipServer) {
-	program, err := exec.LookPath("kamailio")
+func (l *layout) sipServer() (path string, kind sipServer) {
+	path, err := program("kamailio")
 	if err != nil {
 		l.Say("Kamailio is not installed (Debian package kamailio): each node runs a small SIP responder instead")
 		return l.Binary, responder
@@ -73,18 +73,18 @@ func (l *layout) sipServer() (program string, kind sipServer) {
 	defer os.Remove(file)
 	defer os.Remove(file + ".secret")
 	_, err = secret.Load(file+".secret", -1)
-	cfg, cerr := kamailioConfig(l.addr(20, 1), file+".secret")
+	cfg, cerr := kamailioConfig(nodeAddress(l.Loopback, 1), file+".secret")
 	if err = errors.Join(err, cerr); err == nil {
 		err = atomicfile.Write(file, []byte(cfg), 0o600)
 	}
 	if err == nil {
-		err = exec.Command(program, "-c", "-f", file).Run()
+		err = exec.Command(path, "-c", "-f", file).Run()
 	}
 	if err != nil {
 		l.Say("Kamailio lacks a module (Debian package kamailio-utils-modules), or is older than 5.6: it answers OPTIONS, and nobody can register")
-		return program, bareKamailio
+		return path, bareKamailio
 	}
-	return program, fullKamailio
+	return path, fullKamailio
 }
 
 // kamailioConfig is the example's, with the node's addresses.

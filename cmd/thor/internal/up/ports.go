@@ -20,6 +20,11 @@ const (
 	portLocal = 9501
 )
 
+// nodePorts are those that a node uses at its address, with what listens there.
+var nodePorts = map[int][]string{
+	portSIP: {"udp", "tcp"}, portRPC: {"tcp"}, portLines: {"tcp"}, portLocal: {"tcp"},
+}
+
 // ports hands out ports on which no other process listens, each once: it holds
 // a port until all are known. One that is let go at once can come again, and
 // two servers of a child would then want the same.

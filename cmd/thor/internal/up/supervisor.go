@@ -2,11 +2,8 @@ package up
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +21,7 @@ type child struct {
 	Process
 	argv []string
 	stop syscall.Signal // that ends it gracefully
-	rank int            // children of a lower rank start first and end last
+	tier tier           // in which it starts
 
 	prepare func(context.Context) error // what it needs before its first start and takes a while; nil: nothing
 
@@ -35,7 +32,21 @@ type child struct {
 	asked time.Time // when it was to be started while it still ran
 	cmd   *exec.Cmd
 	done  chan struct{} // closed when cmd has ended
+
+	began   time.Time // when cmd was started
+	logged  int64     // how long its log was then
+	crashes int       // in a row, each soon after the start
 }
+
+// A tier is the order in which children start; they end in the reverse order.
+type tier int
+
+const (
+	brokerTier  tier = iota // before all others
+	controlTier             // managers, name servers, the database
+	nodeTier
+	serviceTier // what node agents check
+)
 
 // supervisor keeps children alive. All fields below mu are guarded by it.
 type supervisor struct {
@@ -86,13 +97,14 @@ const (
 // start starts a child that does not run. One that is being stopped is started
 // when it has ended. One that runs, and ends within leaving, is started again
 // at once, however it ended: it was on its way out already.
-func (s *supervisor) start(name string) error {
+func (s *supervisor) start(name string) (done string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.find(name)
 	if c == nil {
-		return s.unknown(name)
+		return "", s.unknown(name)
 	}
+	before := c.PID
 	if c.cmd != nil {
 		if stopping := !c.want; stopping {
 			s.await(c.done, nil)
@@ -103,12 +115,16 @@ func (s *supervisor) start(name string) error {
 	}
 	switch {
 	case s.ending:
-		return errors.New("the network is ending")
-	case c.cmd != nil: // it runs, or reap or another start was faster
-		return nil
+		return "", errors.New("the network is ending")
+	case c.cmd != nil && c.PID == before:
+		return fmt.Sprintf("%s runs already, process %d", name, c.PID), nil
+	case c.cmd == nil: // otherwise reap or another start was faster
+		c.want, c.crashes = true, 0
+		if err := s.spawn(c); err != nil {
+			return "", err
+		}
 	}
-	c.want = true
-	return s.spawn(c)
+	return fmt.Sprintf("%s started, process %d", name, c.PID), nil
 }
 
 // await gives up s.mu until the end of a process, or until the time is over.
@@ -145,11 +161,14 @@ func (s *supervisor) check(names []string) error {
 
 // spawn starts c; s.mu is held.
 func (s *supervisor) spawn(c *child) error {
-	log, err := os.OpenFile(filepath.Join(s.dir, c.Name, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(s.logFile(c), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+	if fi, err := log.Stat(); err == nil {
+		c.logged = fi.Size()
+	}
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
 	cmd.Dir = filepath.Join(s.dir, c.Name)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -164,7 +183,7 @@ func (s *supervisor) spawn(c *child) error {
 		return fmt.Errorf("start %s: %w", c.Name, err)
 	}
 	c.cmd, c.done = cmd, make(chan struct{})
-	c.PID, c.State, c.asked = cmd.Process.Pid, running, time.Time{}
+	c.PID, c.State, c.asked, c.began = cmd.Process.Pid, running, time.Time{}, time.Now()
 	s.save()
 	s.wg.Add(1)
 	go s.reap(c, cmd, c.done)
@@ -198,79 +217,76 @@ func (s *supervisor) reap(c *child, cmd *exec.Cmd, done chan struct{}) {
 		s.say("%s left", c.Name)
 	case s.restartAfter == 0:
 		c.State = stopped
-		s.say("%s ended: %v (thor up start %s)", c.Name, err, c.Name)
+		s.say("%s ended: %s (thor up start %s)", c.Name, s.why(c, err), c.Name)
 	default:
 		c.State = waiting
-		s.say("%s ended: %v; starting it again in %s (log: %s)", c.Name, err, s.restartAfter, filepath.Join(s.dir, c.Name, "log"))
-		time.AfterFunc(s.restartAfter, func() { s.restart(c) })
+		if time.Since(c.began) >= steady {
+			c.crashes = 0
+		}
+		after := pause(s.restartAfter, c.crashes)
+		c.crashes++
+		s.say("%s ended: %s; starting it again in %s (log: %s)", c.Name, s.why(c, err), after, s.logFile(c))
+		time.AfterFunc(after, func() { s.restart(c) })
 	}
 	s.save()
 }
 
-func (s *supervisor) restart(c *child) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ending || !c.want || c.cmd != nil {
-		return
-	}
-	if err := s.spawn(c); err != nil {
-		s.say("%v", err)
-	}
-}
-
 // halt ends a child gracefully, and by force after 10 s.
-func (s *supervisor) halt(name string) error {
+func (s *supervisor) halt(name string) (done string, err error) {
 	s.mu.Lock()
 	c := s.find(name)
 	if c == nil {
 		defer s.mu.Unlock()
-		return s.unknown(name)
+		return "", s.unknown(name)
 	}
+	was := c.want
 	c.want = false
-	cmd, done := c.cmd, c.done
+	cmd, ended := c.cmd, c.done
 	if cmd == nil {
 		c.State = stopped
 		s.save()
 	}
 	s.mu.Unlock()
-	if cmd != nil {
-		end(cmd, c.stop, done)
+	switch {
+	case cmd == nil && was:
+		return name + " stopped: it is not started again", nil
+	case cmd == nil:
+		return name + " did not run", nil
+	case !end(cmd, c.stop, ended):
+		return name + " killed: it did not end within 10 s", nil
 	}
-	return nil
+	return name + " stopped", nil
 }
 
-func end(cmd *exec.Cmd, sig syscall.Signal, done <-chan struct{}) {
+// end ends a process, and reports whether it did so by itself.
+func end(cmd *exec.Cmd, sig syscall.Signal, done <-chan struct{}) (graceful bool) {
 	_ = cmd.Process.Signal(sig)
 	_ = cmd.Process.Signal(syscall.SIGCONT) // a frozen one would not hear it
 	t := time.NewTimer(10 * time.Second)
 	defer t.Stop()
 	select {
 	case <-done:
+		return true
 	case <-t.C:
 		_ = cmd.Process.Kill()
 		<-done
+		return false
 	}
 }
 
-// haltAll ends everything, the highest rank first.
+// haltAll ends everything, the last tier first.
 func (s *supervisor) haltAll() {
 	s.mu.Lock()
 	s.ending = true
-	byRank := make(map[int][]string)
-	var ranks []int
+	tiers := make([][]string, serviceTier+1)
 	for _, c := range s.children {
-		if _, ok := byRank[c.rank]; !ok {
-			ranks = append(ranks, c.rank)
-		}
-		byRank[c.rank] = append(byRank[c.rank], c.Name)
+		tiers[c.tier] = append(tiers[c.tier], c.Name)
 	}
 	s.mu.Unlock()
-	slices.Sort(ranks)
-	slices.Reverse(ranks)
-	for _, r := range ranks {
+	for _, names := range slices.Backward(tiers) {
 		var wg sync.WaitGroup
-		for _, name := range byRank[r] {
-			wg.Go(func() { _ = s.halt(name) })
+		for _, name := range names {
+			wg.Go(func() { _, _ = s.halt(name) }) // each name is that of a child
 		}
 		wg.Wait()
 	}
@@ -284,10 +300,10 @@ func (s *supervisor) haltAll() {
 func (s *supervisor) startAll(ctx context.Context) error {
 	var first []string
 	for _, c := range s.children {
-		if c.rank > 0 {
+		if c.tier != brokerTier {
 			continue
 		}
-		if err := s.start(c.Name); err != nil {
+		if _, err := s.start(c.Name); err != nil {
 			return err
 		}
 		first = append(first, s.net.HTTP[c.Name]+"/readyz")
@@ -295,7 +311,7 @@ func (s *supervisor) startAll(ctx context.Context) error {
 	awaitReady(ctx, first, 3*time.Second)
 	var g errgroup.Group
 	for _, c := range s.children {
-		if c.rank == 0 {
+		if c.tier == brokerTier {
 			continue
 		}
 		g.Go(func() error {
@@ -304,60 +320,9 @@ func (s *supervisor) startAll(ctx context.Context) error {
 					return err
 				}
 			}
-			return s.start(c.Name)
+			_, err := s.start(c.Name)
+			return err
 		})
 	}
 	return g.Wait()
-}
-
-// awaitReady returns when all URLs answer 200, or after a while.
-func awaitReady(ctx context.Context, urls []string, patience time.Duration) {
-	awaitAll(ctx, urls, patience, answers)
-}
-
-// awaitAll returns when all URLs pass, or after a while.
-func awaitAll(ctx context.Context, urls []string, patience time.Duration, pass func(context.Context, string) bool) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for _, u := range urls {
-		for !pass(ctx, u) {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-		}
-	}
-}
-
-func answers(ctx context.Context, url string) bool {
-	ready, _ := health(ctx, url)
-	return ready
-}
-
-// well reports whether a daemon is ready and has nothing to complain of, such as
-// a status that no manager has confirmed.
-func well(ctx context.Context, url string) bool {
-	ready, reasons := health(ctx, url)
-	return ready && len(reasons) == 0
-}
-
-// health asks a daemon's /readyz.
-func health(ctx context.Context, url string) (ready bool, reasons []string) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false, nil
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false, nil
-	}
-	defer resp.Body.Close()
-	var h struct{ Reasons []string }
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&h); err != nil {
-		return false, nil
-	}
-	return resp.StatusCode == http.StatusOK, h.Reasons
 }

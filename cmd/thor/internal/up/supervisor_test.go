@@ -65,7 +65,7 @@ func until(t *testing.T, what string, cond func() bool) {
 // begin starts the child "a" and waits until it can be told to leave.
 func begin(t *testing.T, s *supervisor) (pid int) {
 	t.Helper()
-	if err := s.start("a"); err != nil {
+	if _, err := s.start("a"); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the child is ready", func() bool {
@@ -90,7 +90,7 @@ func TestStartRightAfterAKillStarts(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.start("a"); err != nil {
+		if _, err := s.start("a"); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "its successor runs", s.succeeded(pid))
@@ -103,7 +103,7 @@ func TestStartDuringALeaveStartsAfterIt(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.start("a"); err != nil {
+	if _, err := s.start("a"); err != nil {
 		t.Fatal(err)
 	}
 	touch(t, s, "a", "go")
@@ -114,13 +114,13 @@ func TestStartDuringAStopStartsAfterIt(t *testing.T) {
 	s := supervise(t, map[string]string{"a": lingers})
 	pid := begin(t, s)
 	stop, start := make(chan error, 1), make(chan error, 1)
-	go func() { stop <- s.halt("a") }()
+	go func() { _, err := s.halt("a"); stop <- err }()
 	until(t, "it is being stopped", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return !s.find("a").want
 	})
-	go func() { start <- s.start("a") }()
+	go func() { _, err := s.start("a"); start <- err }()
 	touch(t, s, "a", "go")
 	for _, c := range []chan error{stop, start} {
 		if err := <-c; err != nil {
@@ -208,7 +208,8 @@ func TestTheSharedDirectoryMustBeOurs(t *testing.T) {
 	refused := func(what string) {
 		t.Helper()
 		_, err := ReadNetwork(filepath.Join(dir, NetworkFile))
-		for _, err := range []error{trust(dir), err, Control(t.Context(), dir, "stop", nil)} {
+		_, controlled := Control(t.Context(), dir, "stop", nil)
+		for _, err := range []error{trust(dir), err, controlled} {
 			if err == nil || !strings.Contains(err.Error(), "this user alone") {
 				t.Errorf("%s: %v", what, err)
 			}

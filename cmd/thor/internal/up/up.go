@@ -31,6 +31,8 @@ const (
 	brokers     = 3
 	managers    = 3
 	nameServers = 2
+
+	nodeNet = 20 // the third byte of the nodes' addresses
 )
 
 // Check tells what is wrong with the options.
@@ -44,14 +46,38 @@ func (o *Options) Check() error {
 	if !strings.HasPrefix(o.Loopback, "127.") || net.ParseIP(o.Loopback+".0.1") == nil {
 		return fmt.Errorf("%q is not the beginning of a loopback address, such as 127.83", o.Loopback)
 	}
-	_, port, err := net.SplitHostPort(o.DNS)
+	if o.RestartAfter < 0 {
+		return fmt.Errorf("--restart-after %s is negative; 0 is never", o.RestartAfter)
+	}
+	return o.checkDNS()
+}
+
+// checkDNS wants a host of this machine, and a port for each name server.
+func (o *Options) checkDNS() error {
+	host, port, err := net.SplitHostPort(o.DNS)
 	if err != nil {
 		return fmt.Errorf("%q is not host:port", o.DNS)
 	}
 	if first, err := strconv.Atoi(port); err != nil || first < 1 || first+nameServers-1 > 65535 {
 		return fmt.Errorf("%q is no port for the name servers", port)
 	}
+	if host == "" {
+		return fmt.Errorf("--dns %q names no host", o.DNS)
+	}
+	if err := bindable(net.JoinHostPort(host, "0"), "udp"); err != nil {
+		return fmt.Errorf("--dns %s is no address of this machine: %w", o.DNS, err)
+	}
 	return nil
+}
+
+// nameServerAddresses are host:port of each name server. The option is checked.
+func (o *Options) nameServerAddresses() (out []string) {
+	host, port, _ := net.SplitHostPort(o.DNS)
+	first, _ := strconv.Atoi(port)
+	for i := range nameServers {
+		out = append(out, net.JoinHostPort(host, strconv.Itoa(first+i)))
+	}
+	return out
 }
 
 // Run runs the network until ctx ends. ready is called once everything is up
@@ -64,6 +90,11 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return err
 	}
+	release, err := o.takeClaims()
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return err
 	}
@@ -80,6 +111,9 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 		if err := forgetStatus(o.Dir); err != nil {
 			return err
 		}
+	}
+	if err := o.free(); err != nil {
+		return err
 	}
 	l := &layout{Options: o}
 	if err := l.prepare(); err != nil {

@@ -1,0 +1,184 @@
+// Package doctor judges what was gathered of a network, in the order in which its
+// parts depend on each other, and says what to do about each fault. It does no
+// I/O: package gather fills in the Facts.
+package doctor
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"thor/identity"
+	"thor/subjects"
+)
+
+// A Level says how bad a finding is.
+type Level string
+
+const (
+	OK    Level = "ok"
+	Note  Level = "note"  // it works, and could be safer
+	Fault Level = "fault" // it does not work
+)
+
+// A Finding is one line of the report.
+type Finding struct {
+	Level  Level  `json:"level"`
+	Text   string `json:"text"`
+	Advice string `json:"advice,omitempty"` // what to do; of OK none
+}
+
+func ok(format string, args ...any) Finding { return Finding{OK, fmt.Sprintf(format, args...), ""} }
+
+func fault(advice, format string, args ...any) Finding {
+	return Finding{Fault, fmt.Sprintf(format, args...), advice}
+}
+
+// Faulty reports whether there is a fault.
+func Faulty(fs []Finding) bool {
+	for _, f := range fs {
+		if f.Level == Fault {
+			return true
+		}
+	}
+	return false
+}
+
+// Facts are what was gathered.
+type Facts struct {
+	Now         time.Time
+	Identity    *identity.Identity // of the certificate
+	Certificate error              // why the certificate cannot be used
+	Brokers     []Broker           // in the order of the configuration
+	Network     *Network           // nil: no broker was reached
+}
+
+// A Step is what a connection to a broker needs.
+type Step int
+
+const (
+	Connected Step = iota // every step was made
+	Parse
+	Dial
+	Handshake
+	Accept // with TLS 1.3 a server refuses a certificate after the handshake
+)
+
+// A Broker is one that was tried, or the SRV record that names brokers.
+type Broker struct {
+	URL    string
+	Failed Step // the step that failed, for Err
+	Err    error
+	Took   time.Duration
+
+	SRV   string // the domain of an SRV record; empty: none
+	Named int    // brokers that it names
+}
+
+// Reached reports whether it makes sense to ask the network.
+func Reached(bs []Broker) bool {
+	for _, b := range bs {
+		if b.SRV != "" || b.Failed == Connected {
+			return true
+		}
+	}
+	return false
+}
+
+// A Network is what was gathered through a connection.
+type Network struct {
+	Err         error            // there is no connection, and nothing below
+	Clocks      *Clocks          // nil: not asked for, the certificate is no operator's
+	Status      *subjects.Status // nil: none came, and nothing below
+	Stale       bool             // no active manager confirms Status
+	Connected   bool             // still, at the end
+	Bucket      *Bucket          // nil: not asked for, the certificate is no operator's
+	NameServers []NameServer     // each that the status names
+}
+
+// Clocks are the brokers' answers to a ping.
+type Clocks struct {
+	Err   error // they could not be asked
+	Asked time.Time
+	Pongs []Pong
+}
+
+// A Pong is what a broker says of itself.
+type Pong struct {
+	Broker string
+	Time   time.Time // by the broker's clock
+	Came   time.Time // by ours
+}
+
+// A Bucket is the key-value bucket that managers write for those that start.
+type Bucket struct {
+	Err               error
+	Empty             bool
+	Damaged           error
+	Epoch, Generation uint64
+	Age               time.Duration
+}
+
+// A NameServer is the answer of one, at one moment.
+type NameServer struct {
+	Node    subjects.NodeID
+	Address string // where it was asked, host:port
+	Answer  string // the sets of the apex that are no random slices
+	Err     error
+}
+
+// Diagnose is the report.
+func Diagnose(f *Facts) []Finding {
+	if f.Certificate != nil {
+		return []Finding{fault("mend the files, or issue new ones (thor ca issue)", "%v", f.Certificate)}
+	}
+	fs := certificate(f.Identity, f.Now)
+	for i := range f.Brokers {
+		fs = append(fs, broker(&f.Brokers[i]))
+	}
+	if f.Network == nil {
+		return fs
+	}
+	return append(fs, network(f.Network)...)
+}
+
+// certificate wants a quarter of the lifetime left, or a week of a long one.
+func certificate(id *identity.Identity, now time.Time) []Finding {
+	left := id.NotAfter.Sub(now)
+	fs := []Finding{ok("certificate of %s for %s, roles %v, valid until %s (%s)", id.Node, id.Domain, id.Roles, id.NotAfter.Format(time.DateTime), rough(left))}
+	if left < min(7*24*time.Hour, id.NotAfter.Sub(id.NotBefore)/4) {
+		fs = append(fs, fault("renew it now: thor ca renew, then send the daemon SIGHUP", "the certificate expires in %s", rough(left)))
+	}
+	return fs
+}
+
+// rough is d in days, in hours and minutes, or in seconds.
+func rough(d time.Duration) string {
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	}
+	if d < time.Minute {
+		return d.Round(time.Second).String()
+	}
+	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+}
+
+func broker(b *Broker) Finding {
+	if b.SRV != "" {
+		if b.Err != nil || b.Named == 0 {
+			return fault("add it to the zone, or list the brokers by address", "no SRV record at _eventserver._tcp.%s: %v", b.SRV, b.Err)
+		}
+		return ok("%d brokers at _eventserver._tcp.%s", b.Named, b.SRV)
+	}
+	switch b.Failed {
+	case Parse:
+		return fault("write it like tls://192.0.2.1:4222", "%q is no broker", b.URL)
+	case Dial:
+		return fault("is the broker running, and the port open in the firewall?", "%s: %v", b.URL, b.Err)
+	case Handshake:
+		return fault("does the broker's certificate come from our CA, carry thor_eventserver and hold this address?", "%s: %v", b.URL, b.Err)
+	case Accept:
+		return fault("our certificate is refused: expired, revoked or from another CA; the broker's log says which", "%s: it ended the connection: %v", b.URL, b.Err)
+	}
+	return ok("%s answers after %d ms", b.URL, b.Took.Milliseconds())
+}

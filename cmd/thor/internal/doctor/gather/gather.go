@@ -1,0 +1,117 @@
+// Package gather asks the certificate, the brokers, the managers and the name
+// servers what package doctor judges.
+package gather
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"thor/cmd/thor/internal/doctor"
+	"thor/identity"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// A Target is the network to ask.
+type Target struct {
+	Files   identity.Files
+	Brokers []string // tls://HOST:PORT, or srv:DOMAIN
+	// NameServers are where name servers listen, by their port, if that is not where
+	// they are announced: a thor up listens elsewhere.
+	NameServers []string
+	Connect     func(context.Context) (*Connection, error)
+}
+
+// A Connection is one to the network.
+type Connection struct {
+	Node   *overlay.Node
+	Status func(context.Context) (*overlay.View, error) // one that came from the network
+	Close  func() error
+}
+
+// Facts asks what depends on each other in turn, and nothing that cannot be asked.
+func Facts(ctx context.Context, t Target) *doctor.Facts {
+	f := &doctor.Facts{Now: time.Now()}
+	creds, err := identity.Load(t.Files)
+	if err != nil {
+		f.Certificate = err
+		return f
+	}
+	f.Identity = creds.Identity()
+	for _, b := range t.Brokers {
+		if domain, ok := strings.CutPrefix(b, "srv:"); ok {
+			f.Brokers = append(f.Brokers, records(ctx, domain))
+		} else {
+			f.Brokers = append(f.Brokers, broker(ctx, creds, b))
+		}
+	}
+	if doctor.Reached(f.Brokers) {
+		f.Network = network(ctx, t)
+	}
+	return f
+}
+
+func records(ctx context.Context, domain string) doctor.Broker {
+	_, addrs, err := net.DefaultResolver.LookupSRV(ctx, "eventserver", "tcp", domain)
+	return doctor.Broker{SRV: domain, Named: len(addrs), Err: err}
+}
+
+// broker makes a TLS handshake and reads a byte.
+func broker(ctx context.Context, creds *identity.Credentials, address string) doctor.Broker {
+	b := doctor.Broker{URL: address}
+	failed := func(at doctor.Step, err error) doctor.Broker {
+		b.Failed, b.Err = at, err
+		return b
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return failed(doctor.Parse, err)
+	}
+	began := time.Now()
+	d := net.Dialer{Timeout: 3 * time.Second}
+	c, err := d.DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return failed(doctor.Dial, err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+	cfg := creds.ClientTLS()
+	cfg.ServerName = u.Hostname()
+	t := tls.Client(c, cfg)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return failed(doctor.Handshake, err)
+	}
+	if _, err := t.Read(make([]byte, 1)); err != nil {
+		return failed(doctor.Accept, err)
+	}
+	b.Took = time.Since(began)
+	return b
+}
+
+// network asks through a connection of our own.
+func network(ctx context.Context, t Target) *doctor.Network {
+	c, err := t.Connect(ctx)
+	if err != nil {
+		return &doctor.Network{Err: err}
+	}
+	defer c.Close()
+	operator := c.Node.Identity().Has(subjects.Operator)
+	n := &doctor.Network{}
+	if operator {
+		n.Clocks = clocks(ctx, c.Node.Conn())
+	}
+	v, err := c.Status(ctx)
+	if err != nil {
+		return n
+	}
+	n.Status, n.Stale, n.Connected = v.Status, v.Stale, v.Connected
+	if operator {
+		n.Bucket = bucket(ctx, c.Node.Conn())
+	}
+	n.NameServers = nameServers(ctx, v.Status, t.NameServers)
+	return n
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"thor/overlay"
+	"thor/subjects"
+)
+
+func newDrain() *cobra.Command  { return newMaintenance("drain", "Give a node no new work", true) }
+func newResume() *cobra.Command { return newMaintenance("resume", "End the drain of a node", false) }
+
+// A maintenance is a drain of a node, or its end.
+type maintenance struct {
+	verb   string
+	drains bool
+	node   subjects.NodeID
+	role   subjects.Role // empty: all of the node
+}
+
+func newMaintenance(verb, short string, drains bool) *cobra.Command {
+	var r reach
+	var role string
+	m := maintenance{verb: verb, drains: drains}
+	c := &cobra.Command{
+		Use: verb + " NODE", Short: short,
+		Long:    short + ".\n\nThe command returns when the network status shows it. A drain survives a restart of the node.",
+		Example: "  thor " + verb + " node2\n  thor " + verb + " node2 --role sip_proxy", Args: cobra.ExactArgs(1),
+	}
+	c.Flags().StringVar(&role, "role", "", "only this `role` of the node")
+	before(c, func(_ *cobra.Command, args []string) (err error) {
+		if m.node, err = subjects.ParseNodeID(args[0]); err != nil {
+			return usageError{err}
+		}
+		if role != "" {
+			m.role, err = parseRole(role)
+		}
+		return err
+	})
+	r.connected(c, func(cmd *cobra.Command, s *session, _ []string) error {
+		earlier := s.soon(cmd.Context())
+		if m.role != "" && earlier != nil && earlier.Member(m.role, m.node) == nil {
+			if own := rolesOf(string(m.node))(earlier); len(own) > 0 {
+				warn(cmd, "%s has no role %s%s", m.node, m.role, suggestRole(m.role, earlier.RoleNames()))
+			}
+		}
+		roles, forgets, err := m.ask(cmd.Context(), s)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", verb, m.node, err)
+		}
+		if err := s.await(cmd.Context(), r.timeout, m.node, roles, drains); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprint(cmd.OutOrStdout(), m.outcome(roles, earlier)); err != nil || forgets == "" {
+			return err
+		}
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "thor: %s %s: %s\n", verb, m.node, forgets)
+		return errDegraded
+	})
+	r.complete(c, nodesOf)
+	completeFlagBy(c, "role", func(cmd *cobra.Command, args []string) []string {
+		if len(args) == 0 {
+			return r.pick(cmd.Context(), roleNames)
+		}
+		return r.pick(cmd.Context(), rolesOf(args[0]))
+	})
+	return c
+}
+
+// ask has the processes of the node obey, and returns the roles that they did
+// it for. forgets is why a restart of one would undo it.
+func (m *maintenance) ask(ctx context.Context, s *session) (roles []subjects.Role, forgets string, err error) {
+	on := cmp.Or(m.role, subjects.Role(subjects.Agent))
+	replies, err := s.AskAll(ctx, subjects.RequestFrom(s.ID(), m.node, on, m.verb), nil, 500*time.Millisecond)
+	if err != nil && !errors.Is(err, overlay.ErrNoResponders) {
+		return nil, "", err
+	}
+	if len(replies) == 0 {
+		return nil, "", errors.New("nobody answered for it: is the node's agent running and connected?")
+	}
+	for _, p := range replies {
+		if p.Code != "" {
+			return nil, "", errors.New(p.Text)
+		}
+		forgets = cmp.Or(forgets, p.Text)
+		var d overlay.DrainReply
+		if err := json.Unmarshal(p.Data, &d); err != nil {
+			return nil, "", fmt.Errorf("it answered what this program does not understand: %w", err)
+		}
+		roles = append(roles, d.Roles...)
+	}
+	if m.role != "" {
+		return []subjects.Role{m.role}, forgets, nil
+	}
+	slices.Sort(roles)
+	return slices.Compact(roles), forgets, nil
+}
+
+// outcome says what happened to roles of the node: a line for those that
+// changed, and one for those that were so already. earlier is the status before;
+// nil: it is not known.
+func (m *maintenance) outcome(roles []subjects.Role, earlier *subjects.Status) string {
+	var changed, same []string
+	for _, r := range roles {
+		was := (*subjects.Member)(nil)
+		if earlier != nil {
+			was = earlier.Member(r, m.node)
+		}
+		if was != nil && (was.State == subjects.Draining) == m.drains {
+			same = append(same, string(r))
+		} else {
+			changed = append(changed, string(r))
+		}
+	}
+	done, already := "resumed", "was not drained"
+	if m.drains {
+		done, already = "drained", "was drained already"
+	}
+	var out strings.Builder
+	for _, x := range []struct {
+		what  string
+		roles []string
+	}{{done, changed}, {already, same}} {
+		if len(x.roles) > 0 {
+			fmt.Fprintf(&out, "%s %s: %s\n", m.node, x.what, strings.Join(x.roles, " "))
+		}
+	}
+	if out.Len() == 0 {
+		fmt.Fprintf(&out, "%s %s: it has no role now\n", m.node, done)
+	}
+	return out.String()
+}
+
+// soon is the status of the network if it comes within a second, otherwise nil.
+func (s *session) soon(ctx context.Context) *subjects.Status {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	v, err := s.status(ctx)
+	if err != nil {
+		return nil
+	}
+	return v.Status
+}
+
+// nodesOf are the nodes of a status.
+func nodesOf(s *subjects.Status) (out []string) {
+	for _, ms := range s.Roles {
+		for _, m := range ms {
+			out = append(out, string(m.Node))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// await returns when the status shows the roles of node drained, or not.
+func (s *session) await(ctx context.Context, timeout time.Duration, node subjects.NodeID, roles []subjects.Role, drained bool) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for v := range s.Watch(ctx) {
+		if v.Status == nil || v.FromDisk {
+			continue
+		}
+		if !slices.ContainsFunc(roles, func(r subjects.Role) bool {
+			m := v.Status.Member(r, node)
+			return m != nil && (m.State == subjects.Draining) != drained
+		}) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s accepted it, but the status does not show it after %s (see thor members)", node, timeout)
+}
