@@ -7,81 +7,67 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"thor/dbagent/location"
-	"thor/identity"
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/check"
 	"thor/subjects"
 )
 
-// leaveTime is how long the end of Run waits for the network to hear of it.
-const leaveTime = 2 * time.Second
-
-// network is what the agent needs of an overlay.Node.
+// network is what the agent needs of an overlay.Node: check.Node is one, and tests of
+// time have another.
 type network interface {
-	Identity() *identity.Identity
-	Join(overlay.Member) (membership, error)
+	check.Network
 	Handle(role, verb string, h func(context.Context, *overlay.Request) *subjects.Reply)
-}
-
-// membership is what it needs of an overlay.Membership.
-type membership interface {
-	Update(func(*overlay.Member))
-	Leave(context.Context) error
-}
-
-// node makes a network of an overlay.Node.
-type node struct{ *overlay.Node }
-
-func (n node) Join(m overlay.Member) (membership, error) {
-	ms, err := n.Node.Join(m)
-	if err != nil {
-		return nil, err // not an interface around nil
-	}
-	return ms, nil
 }
 
 // A candidate is one database of the configuration.
 type candidate struct {
-	cfg     Database
+	cfg     Database // with its defaults
 	prober  prober
 	label   string // host:port/name, for logs and metrics
-	health  health // guarded by the agent's mu
-	version string // of the server, when last seen; guarded by the agent's mu
-
-	stop  context.CancelFunc // ends its checks; nil before they began; guarded by the agent's change
-	ended chan struct{}      // closed when they have
+	check   *check.Check
+	version atomic.Pointer[string] // of the server, when last seen
 }
+
+// Probe implements check.Prober.
+func (c *candidate) Probe(ctx context.Context) error {
+	version, err := c.prober.probe(ctx)
+	if version != "" {
+		c.version.Store(&version)
+	}
+	if err != nil {
+		return explain(err)
+	}
+	return nil
+}
+
+// Close implements check.Prober.
+func (c *candidate) Close() {}
 
 // An Agent announces a database. Its methods may be called from any goroutine.
 //
-// Locks are taken in this order: change, mu.
+// Locks are taken in this order: those of the engine, mu.
 type Agent struct {
 	net       network
 	log       zerolog.Logger
-	metrics   *metrics
+	requests  *prometheus.CounterVec
 	audit     *audit.Log
 	refused   *audit.Tally // requests that any member can send
 	newProber func(Database) prober
-	ready     chan struct{}
-	started   atomic.Bool
+	engine    *check.Engine
+	group     *check.Group
 
-	change sync.Mutex              // one Reconfigure, or the begin or end of Run, at a time
-	run    context.Context         // Run's; nil while it does not run; guarded by change
-	fail   context.CancelCauseFunc // ends Run; guarded by change
-	ended  bool                    // Run has; guarded by change
+	dbs    []*candidate // the most preferred first; guarded by the engine's Change and the group
+	chosen *candidate   // by Decide; guarded by the group
 
 	mu      sync.Mutex
 	cleared []subjects.Role
-	dbs     []*candidate // the most preferred first; changed under change and mu
-	ms      membership   // nil before the first announcement
-	shown   *candidate   // that is announced; nil for none
-	state   subjects.State
-	reason  string
+	shown   *candidate // that is announced; nil for none
 }
 
 // New checks cfg, also against the certificate. It does no I/O and starts
@@ -90,199 +76,134 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Overlay == nil {
 		return nil, errors.New("dbagent: no overlay")
 	}
-	return newAgent(cfg, node{cfg.Overlay})
+	return newAgent(cfg, check.Node{Node: cfg.Overlay}, func(d Database) prober { return &mysqlProbe{db: d} })
 }
 
-func newAgent(cfg Config, n network) (*Agent, error) {
+func newAgent(cfg Config, n network, newProber func(Database) prober) (*Agent, error) {
 	if err := cfg.check(n.Identity()); err != nil {
 		return nil, err
 	}
-	a := &Agent{net: n, cleared: slices.Clone(cfg.Cleared), ready: make(chan struct{}), audit: cfg.Audit, refused: audit.NewTally(cfg.Audit, 0)}
-	a.newProber = func(d Database) prober { return &mysqlProbe{db: d} }
-	a.log = cfg.Log.With().Str("comp", "dbagent").Str("node", string(n.Identity().Node)).Str("role", string(subjects.Database)).Logger()
-	var err error
-	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
-		return nil, fmt.Errorf("dbagent: register metrics: %w", err)
+	a := &Agent{
+		net: n, newProber: newProber, cleared: slices.Clone(cfg.Cleared), audit: cfg.Audit, refused: audit.NewTally(cfg.Audit, 0),
+		log: cfg.Log.With().Str("comp", "dbagent").Str("node", string(n.Identity().Node)).Str("role", string(subjects.Database)).Logger(),
 	}
-	for _, d := range cfg.ranked() {
+	if err := a.setMetrics(cfg.Metrics); err != nil {
+		return nil, err
+	}
+	for _, d := range cfg.byPreference() {
 		a.dbs = append(a.dbs, a.newCandidate(d))
 	}
-	return a, nil
+	a.group = a.engine.NewGroup(a, checksOf(a.dbs), a.log)
+	return a, a.engine.Change(func(bool) error { return a.engine.Use([]*check.Group{a.group}) })
+}
+
+// setMetrics makes the engine, and the counter of requests. Labels name databases as
+// host:port/name.
+func (a *Agent) setMetrics(reg prometheus.Registerer) (err error) {
+	a.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "thor_dbagent_credentials_requests_total", Help: "Requests for the password, by result.",
+	}, []string{"result"})
+	a.engine, err = check.NewEngine(check.Config{Agent: "dbagent", Network: a.net, Metrics: reg, Names: check.Names{
+		Check:       "database check",
+		Probes:      prometheus.CounterOpts{Name: "thor_dbagent_probes_total", Help: "Checks of databases, by result."},
+		Took:        prometheus.GaugeOpts{Name: "thor_dbagent_probe_seconds", Help: "How long the newest check took."},
+		Up:          prometheus.GaugeOpts{Name: "thor_dbagent_up", Help: "1 while the announced database passes its checks."},
+		CheckLabels: []string{"database"},
+	}})
+	if err != nil || reg == nil {
+		return err
+	}
+	if err := reg.Register(a.requests); err != nil {
+		return fmt.Errorf("dbagent: register metrics: %w", err)
+	}
+	return nil
 }
 
 func (a *Agent) newCandidate(d Database) *candidate {
-	return &candidate{cfg: d, prober: a.newProber(d), label: d.label()}
+	c := &candidate{cfg: d, prober: a.newProber(d), label: d.label()}
+	c.check = check.New("mysql "+c.label, d.Timing, c, c.label)
+	return c
+}
+
+func checksOf(cs []*candidate) []*check.Check {
+	out := make([]*check.Check, len(cs))
+	for i, c := range cs {
+		out[i] = c.check
+	}
+	return out
 }
 
 // Ready is closed once a database has been announced for the first time, as up
 // or as down.
-func (a *Agent) Ready() <-chan struct{} { return a.ready }
+func (a *Agent) Ready() <-chan struct{} { return a.engine.Ready() }
 
 // Run checks, announces and answers until ctx ends. Then it leaves, within 2 s,
 // and returns nil. An error is an announcement that the SDK refuses, as when a
 // renewed certificate lacks the role. Run may be called once.
 func (a *Agent) Run(ctx context.Context) error {
-	if !a.started.CompareAndSwap(false, true) {
-		return errors.New("dbagent: Run was called before")
-	}
 	a.net.Handle(string(subjects.Database), subjects.VerbCredentials, a.credentials)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	a.change.Lock()
-	a.run, a.fail = ctx, cancel
-	for _, c := range a.dbs {
-		a.begin(c)
-	}
-	a.change.Unlock()
-	<-ctx.Done()
-	a.change.Lock()
-	defer a.change.Unlock()
 	defer a.refused.Flush()
-	a.run, a.ended = nil, true
-	halt(a.dbs)
-	a.leave(context.WithoutCancel(ctx))
-	if err := context.Cause(ctx); errors.Is(err, errRefused) {
-		return fmt.Errorf("dbagent: %w", err)
-	}
-	return nil
+	return a.engine.Run(ctx)
 }
 
-// errRefused is wrapped by what ends Run: the SDK does not take the announcement.
-var errRefused = errors.New("announcement refused")
-
-// watch checks c until ctx ends, sooner again while a change is in the air: a
-// database that dies is announced as down within two intervals and a timeout.
-func (a *Agent) watch(ctx context.Context, c *candidate) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
-		began := time.Now()
-		version, f := c.check(ctx)
-		took := time.Since(began)
-		if ctx.Err() != nil {
-			return nil // a check cut short says nothing
-		}
-		a.metrics.probed(c.label, f, took)
-		pending, err := a.observe(c, version, f, took)
-		if err != nil {
-			return err
-		}
-		wait := c.cfg.Interval
-		if pending {
-			wait /= 2
-		}
-		timer.Reset(max(0, wait-time.Since(began)))
-	}
-}
-
-// check asks once, within the timeout. nil means well.
-func (c *candidate) check(ctx context.Context) (version string, f *fault) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	version, err := c.prober.probe(ctx)
-	if err == nil {
-		return version, nil
-	}
-	f = explain(err)
-	return version, &fault{text: "mysql " + c.label + ": " + f.text, cause: f.cause}
-}
-
-// observe takes the result of a check of c and announces what follows from it.
-func (a *Agent) observe(c *candidate, version string, f *fault, took time.Duration) (pending bool, err error) {
+// Decide implements check.Announcer: the best database, and how it is.
+func (a *Agent) Decide([]*check.Check, overlay.Member) (overlay.Member, bool) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	text := ""
-	if f != nil {
-		text = f.text
-		a.log.Debug().AnErr("cause", f.cause).Str("reason", text).Int64("took_ms", took.Milliseconds()).Msg("database check failed")
+	now := slices.Index(a.dbs, a.shown)
+	a.mu.Unlock()
+	conditions := make([]check.Condition, len(a.dbs))
+	for i, c := range a.dbs {
+		conditions[i], _ = c.check.Condition()
 	}
-	renewed := version != "" && version != c.version
-	if renewed {
-		c.version = version
+	i, ok := pick(conditions, now)
+	if !ok {
+		return overlay.Member{}, false
 	}
-	before := c.health.now
-	changed := c.health.observe(text)
-	switch {
-	case !changed && !renewed:
-		return c.health.pending(), nil
-	case !changed:
-	case c.health.now == sick:
-		a.log.Info().Str("reason", text).Msg("database check fails")
-	case before == sick:
-		a.log.Info().Str("database", c.label).Msg("database check passes again")
-	default:
-		a.log.Info().Str("database", c.label).Msg("database check passes")
-	}
-	return c.health.pending(), a.announce()
+	a.chosen = a.dbs[i]
+	return a.chosen.member(), true
 }
 
-// announce says which database is best and how it is. The caller holds mu, so
-// that announcements keep the order of the results.
-func (a *Agent) announce() error {
-	healths := make([]*health, len(a.dbs))
-	for i, c := range a.dbs {
-		healths[i] = &c.health
-	}
-	i, ok := pick(healths, slices.Index(a.dbs, a.shown))
-	if !ok {
-		return nil
-	}
-	c := a.dbs[i]
-	m := c.member()
-	a.metrics.announced(m.State)
-	if a.ms != nil {
-		if c != a.shown {
-			a.log.Info().Str("database", c.label).Str("before", a.shown.label).Msg("another database is announced")
+// pick says which of several databases to announce, the most preferred standing
+// first: the best that passes; with none, what is announced already (now, -1
+// for nothing yet) or the first. ok is false while a better one than all that
+// are known may still turn out to pass.
+func pick(cs []check.Condition, now int) (best int, ok bool) {
+	for i, c := range cs {
+		switch c {
+		case check.Unknown:
+			return 0, false
+		case check.Passing:
+			return i, true
 		}
-		a.shown, a.state, a.reason = c, m.State, m.Reason
-		a.ms.Update(func(was *overlay.Member) { *was = m })
-		return nil
 	}
-	ms, err := a.net.Join(m)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errRefused, err)
+	return max(now, 0), true
+}
+
+// Announced implements check.Announcer.
+func (a *Agent) Announced(m, before overlay.Member) {
+	c := a.chosen
+	a.mu.Lock()
+	was := a.shown
+	a.shown = c
+	a.mu.Unlock()
+	switch {
+	case before.State == "":
+		a.log.Info().Str("database", c.label).Str("state", string(m.State)).Str("reason", m.Reason).Msg("database announced")
+	case c != was:
+		a.log.Info().Str("database", c.label).Str("before", was.label).Msg("another database is announced")
 	}
-	a.ms, a.shown, a.state, a.reason = ms, c, m.State, m.Reason
-	a.log.Info().Str("database", c.label).Str("state", string(m.State)).Str("reason", m.Reason).Msg("database announced")
-	close(a.ready)
-	return nil
 }
 
 // member is what is announced of c.
 func (c *candidate) member() overlay.Member {
+	now, why := c.check.Condition()
 	m := overlay.Member{
-		Role: subjects.Database, Addresses: slices.Clone(c.cfg.Addresses), Priority: c.cfg.Priority, Version: c.version,
+		Role: subjects.Database, Addresses: slices.Clone(c.cfg.Addresses), Priority: c.cfg.Priority,
 		Attrs: subjects.Attrs{location.AttrURI: c.cfg.DSN.String(), location.AttrMode: string(c.cfg.Mode)},
-		State: subjects.Up,
+		State: now.State(), Reason: subjects.Printable(why, subjects.MaxReason),
 	}
-	if c.health.now == sick {
-		m.State, m.Reason = subjects.Down, subjects.Printable(c.health.reason, subjects.MaxReason)
+	if v := c.version.Load(); v != nil {
+		m.Version = *v
 	}
 	return m
-}
-
-// Status is what is announced now: state is up or down, and empty while nothing
-// is announced; reason says why it is not up.
-func (a *Agent) Status() (state subjects.State, reason string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.state, a.reason
-}
-
-func (a *Agent) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, leaveTime)
-	defer cancel()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ms == nil {
-		return
-	}
-	if err := a.ms.Leave(ctx); err != nil {
-		a.log.Info().Err(err).Msg("left without a goodbye, the others find out by silence")
-	}
 }

@@ -20,9 +20,10 @@ import (
 	"go.uber.org/goleak"
 
 	"thor/dbagent/location"
-	"thor/identity"
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/check"
+	"thor/overlay/check/checktest"
 	"thor/subjects"
 )
 
@@ -53,52 +54,29 @@ func secretDSN(t *testing.T, uri string) location.DSN {
 	return d
 }
 
-// fakeNet writes down what is announced, and when.
+// fakeNet keeps the handlers of requests too.
 type fakeNet struct {
-	id    *identity.Identity
-	start time.Time
-	deny  error
-
+	*checktest.Net
 	mu       sync.Mutex
-	said     []string
-	now      overlay.Member
 	handlers map[string]func(context.Context, *overlay.Request) *subjects.Reply
 }
 
 func newFakeNet() *fakeNet {
-	return &fakeNet{
-		id: &identity.Identity{
-			Domain: "example.net", Node: "db1", Roles: []subjects.Role{subjects.Database}, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
-		},
-		start: time.Now(), handlers: make(map[string]func(context.Context, *overlay.Request) *subjects.Reply),
+	n := &fakeNet{Net: checktest.New("db1", subjects.Database), handlers: make(map[string]func(context.Context, *overlay.Request) *subjects.Reply)}
+	n.Text = func(m overlay.Member) string {
+		if m.State == subjects.Leave {
+			return "leave"
+		}
+		line := fmt.Sprintf("%s %s %s", m.State, m.Attrs["dburi"], m.Attrs["mode"])
+		if m.Reason != "" {
+			line += ": " + m.Reason
+		}
+		return line
 	}
+	return n
 }
 
-func (n *fakeNet) say(m overlay.Member) {
-	line := fmt.Sprintf("%v %s %s %s", time.Since(n.start), m.State, m.Attrs["dburi"], m.Attrs["mode"])
-	if m.Reason != "" {
-		line += ": " + m.Reason
-	}
-	n.said, n.now = append(n.said, line), m
-}
-
-func (n *fakeNet) announced() overlay.Member {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.now
-}
-
-func (n *fakeNet) Identity() *identity.Identity { return n.id }
-
-func (n *fakeNet) Join(m overlay.Member) (membership, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.deny != nil {
-		return nil, n.deny
-	}
-	n.say(m)
-	return fakeMembership{n}, nil
-}
+func (n *fakeNet) announced() overlay.Member { return n.Member(subjects.Database) }
 
 func (n *fakeNet) Handle(role, verb string, h func(context.Context, *overlay.Request) *subjects.Reply) {
 	n.mu.Lock()
@@ -106,29 +84,10 @@ func (n *fakeNet) Handle(role, verb string, h func(context.Context, *overlay.Req
 	n.handlers[role+"."+verb] = h
 }
 
-type fakeMembership struct{ n *fakeNet }
-
-func (m fakeMembership) Update(f func(*overlay.Member)) {
-	m.n.mu.Lock()
-	defer m.n.mu.Unlock()
-	next := m.n.now
-	f(&next)
-	m.n.say(next)
-}
-
-func (m fakeMembership) Leave(context.Context) error {
-	m.n.mu.Lock()
-	defer m.n.mu.Unlock()
-	m.n.said = append(m.n.said, time.Since(m.n.start).String()+" leave")
-	return nil
-}
-
 func (n *fakeNet) expect(t *testing.T, want ...string) {
 	t.Helper()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !slices.Equal(n.said, want) {
-		t.Errorf("announced\n got %s\nwant %s", strings.Join(n.said, "\n     "), strings.Join(want, "\n     "))
+	if said := n.Lines(); !slices.Equal(said, want) {
+		t.Errorf("announced\n got %s\nwant %s", strings.Join(said, "\n     "), strings.Join(want, "\n     "))
 	}
 }
 
@@ -156,7 +115,7 @@ func (f *fakeDB) probe(ctx context.Context) (string, error) {
 	}
 	for _, x := range f.fails {
 		if at >= x.from && at < x.to {
-			return "", &fault{text: x.text}
+			return "", &check.Fault{Text: x.text}
 		}
 	}
 	return "10.11", nil
@@ -168,16 +127,21 @@ func agentWith(t *testing.T, n *fakeNet, dbs ...*fakeDB) *Agent {
 	for i := range dbs {
 		cfg.Databases = append(cfg.Databases, Database{DSN: secretDSN(t, fmt.Sprintf("mysql://u@h%d/d", i)), Priority: 10 * (i + 1)})
 	}
-	a, err := newAgent(cfg, n)
+	next := 0
+	a, err := newAgent(cfg, n, func(d Database) prober {
+		db := dbs[next]
+		next++
+		db.start, db.where = n.Start, d.DSN
+		return db
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, db := range dbs {
-		db.start, db.where = n.start, cfg.Databases[i].DSN
-		a.dbs[i].prober = db
-	}
 	return a
 }
+
+// mysqlProber makes what New makes.
+func mysqlProber(d Database) prober { return &mysqlProbe{db: d} }
 
 func runFor(t *testing.T, a *Agent, d time.Duration) {
 	t.Helper()
@@ -198,8 +162,8 @@ func TestADatabaseThatFailsIsDownUntilItIsBack(t *testing.T) {
 			"7s down mysql://u:xxxxxx@h0/d read-write: mysql h0:3306/d: connection refused",
 			"12s up mysql://u:xxxxxx@h0/d read-write",
 			"20s leave")
-		if n.now.Version != "10.11" || n.now.Priority != 10 {
-			t.Errorf("%+v", n.now)
+		if n.announced().Version != "10.11" || n.announced().Priority != 10 {
+			t.Errorf("%+v", n.announced())
 		}
 		select {
 		case <-a.Ready():
@@ -242,52 +206,23 @@ func TestTheNextDatabaseStandsInAndGivesWay(t *testing.T) {
 	})
 }
 
-func TestHealthAndPick(t *testing.T) {
-	for _, c := range []struct{ script, want string }{
-		{"..", "+! +"},
-		{"aa", "a! a"},
-		{".a.a.", "+! + + + +"},
-		{".aa..", "+! + a! a +!"},
-		{".ab", "+! + b!"},
-		{"a.a.a", "a! a a a a"},
-		{"ababab", "a! a a a a a"},
-		{"abb", "a! a b!"},
-		{"a.bb..", "a! a a b! b +!"},
-	} {
-		var h health
-		var got []string
-		for _, p := range c.script {
-			s := ""
-			if h.observe(strings.TrimSuffix(string(p), ".")) {
-				s = "!"
-			}
-			if h.now == sick {
-				s = h.reason + s
-			} else {
-				s = "+" + s
-			}
-			got = append(got, s)
-		}
-		if s := strings.Join(got, " "); s != c.want {
-			t.Errorf("%s: %s, want %s", c.script, s, c.want)
-		}
-	}
-	u, w, s := &health{}, &health{now: healthy}, &health{now: sick}
+func TestPick(t *testing.T) {
+	const u, w, s = check.Unknown, check.Passing, check.Failing
 	for i, c := range []struct {
-		hs   []*health
+		cs   []check.Condition
 		now  int
 		best int
 		ok   bool
 	}{
-		{[]*health{u, w}, -1, 0, false},
-		{[]*health{w, u}, -1, 0, true},
-		{[]*health{s, u}, -1, 0, false},
-		{[]*health{s, w}, -1, 1, true},
-		{[]*health{s, s}, -1, 0, true},
-		{[]*health{s, s}, 1, 1, true},
-		{[]*health{w, s}, 1, 0, true},
+		{[]check.Condition{u, w}, -1, 0, false},
+		{[]check.Condition{w, u}, -1, 0, true},
+		{[]check.Condition{s, u}, -1, 0, false},
+		{[]check.Condition{s, w}, -1, 1, true},
+		{[]check.Condition{s, s}, -1, 0, true},
+		{[]check.Condition{s, s}, 1, 1, true},
+		{[]check.Condition{w, s}, 1, 0, true},
 	} {
-		if best, ok := pick(c.hs, c.now); best != c.best || ok != c.ok {
+		if best, ok := pick(c.cs, c.now); best != c.best || ok != c.ok {
 			t.Errorf("case %d: %d, %v", i, best, ok)
 		}
 	}
@@ -348,7 +283,7 @@ func TestThePasswordGoesOnlyToWhoMayHaveIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			d, mode, err := location.ParseCredentials(back.Data)
-			if err != nil || d.Password() != canary || d.String() != n.now.Attrs["dburi"] || mode != location.ReadWrite {
+			if err != nil || d.Password() != canary || d.String() != n.announced().Attrs["dburi"] || mode != location.ReadWrite {
 				t.Errorf("%s: %v, %v, %v", c.name, d.Reveal(), mode, err)
 			}
 		}
@@ -374,9 +309,10 @@ func TestThePasswordGoesOnlyToWhoMayHaveIt(t *testing.T) {
 func TestRunEndsWithTheReasonWhenTheRoleIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNet()
-		n.deny = errors.New("join as thor_database: not in the certificate")
+		deny := errors.New("join as thor_database: not in the certificate")
+		n.Refuse(deny)
 		a := agentWith(t, n, &fakeDB{}, &fakeDB{})
-		if err := a.Run(t.Context()); !errors.Is(err, n.deny) {
+		if err := a.Run(t.Context()); !errors.Is(err, deny) {
 			t.Errorf("run: %v", err)
 		}
 		if err := a.Run(t.Context()); err == nil {
@@ -393,7 +329,7 @@ func TestBadConfigurationsAreRefusedWithoutThePassword(t *testing.T) {
 		f(&d)
 		return []Database{ok, d}
 	}
-	if _, err := newAgent(Config{Databases: with(func(*Database) {})}, newFakeNet()); err != nil {
+	if _, err := newAgent(Config{Databases: with(func(*Database) {})}, newFakeNet(), mysqlProber); err != nil {
 		t.Fatalf("two good databases: %v", err)
 	}
 	for name, c := range map[string]Config{
@@ -413,14 +349,14 @@ func TestBadConfigurationsAreRefusedWithoutThePassword(t *testing.T) {
 		"foreign address":    {Databases: with(func(d *Database) { d.Addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1")} })},
 		"cleared is no role": {Databases: []Database{ok}, Cleared: []subjects.Role{"*"}},
 	} {
-		_, err := newAgent(c, newFakeNet())
+		_, err := newAgent(c, newFakeNet(), mysqlProber)
 		if err == nil || !strings.HasPrefix(err.Error(), "dbagent: ") || strings.Contains(err.Error(), "c4n4") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	n := newFakeNet()
-	n.id.Roles = []subjects.Role{"sip_proxy"}
-	if _, err := newAgent(Config{Databases: []Database{ok}}, n); err == nil || !strings.Contains(err.Error(), "thor_database: not in the certificate of db1") {
+	n.ID.Roles = []subjects.Role{"sip_proxy"}
+	if _, err := newAgent(Config{Databases: []Database{ok}}, n, mysqlProber); err == nil || !strings.Contains(err.Error(), "thor_database: not in the certificate of db1") {
 		t.Errorf("no role: %v", err)
 	}
 	if _, err := New(Config{}); err == nil {
@@ -471,7 +407,7 @@ func TestThePasswordComesFromWhereItIsKept(t *testing.T) {
 		if d.Password() != c.want || (err != nil) != c.bad {
 			t.Errorf("%s: %q, %v", c.name, d.Password(), err)
 		}
-		if err != nil && (explain(err).text != passwordText || strings.Contains(fmt.Sprint(errors.Unwrap(err)), "c4n4")) {
+		if err != nil && (explain(err).Text != passwordText || strings.Contains(fmt.Sprint(errors.Unwrap(err)), "c4n4")) {
 			t.Errorf("%s: %v: %v", c.name, err, errors.Unwrap(err))
 		}
 	}

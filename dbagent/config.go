@@ -1,13 +1,13 @@
 package dbagent
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -16,14 +16,8 @@ import (
 	"thor/identity"
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/check"
 	"thor/subjects"
-)
-
-// The defaults of Database, and its shortest interval.
-const (
-	DefaultInterval = 2 * time.Second
-	DefaultTimeout  = time.Second
-	MinInterval     = 100 * time.Millisecond
 )
 
 // A Config says which databases to check and who may know their passwords.
@@ -71,23 +65,14 @@ type Database struct {
 	Addresses []netip.Addr
 	// Priority is 1 to 65535, lower is preferred; 0: none, which comes last.
 	Priority int
-	// Interval is the time from check to check, at least 100 ms; 0: 2 s.
-	Interval time.Duration
-	// Timeout of a whole check is at most Interval; 0: 1 s, or Interval if that is
-	// shorter.
-	Timeout time.Duration
+	check.Timing
 }
 
 func (d Database) withDefaults() Database {
 	if d.Mode == "" {
 		d.Mode = location.ReadWrite
 	}
-	if d.Interval == 0 {
-		d.Interval = DefaultInterval
-	}
-	if d.Timeout == 0 {
-		d.Timeout = min(DefaultTimeout, d.Interval)
-	}
+	d.Timing = d.Timing.WithDefaults()
 	return d
 }
 
@@ -122,12 +107,7 @@ func (d *Database) faults(id *identity.Identity) (texts []string) {
 	if d.Priority < 0 || d.Priority > 65535 {
 		fail("priority %d is not 1 to 65535", d.Priority)
 	}
-	if d.Interval < MinInterval {
-		fail("interval %v is shorter than %v", d.Interval, MinInterval)
-	}
-	if d.Timeout <= 0 || d.Timeout > d.Interval {
-		fail("timeout %v is not between 0 and the interval of %v", d.Timeout, d.Interval)
-	}
+	texts = append(texts, d.Timing.Problems()...)
 	for _, a := range d.Addresses {
 		if id != nil && !id.MayUse(a) {
 			fail("address %s is not in the certificate of %s, which holds %v", a, id.Node, id.Addresses)
@@ -193,19 +173,13 @@ func (p Problem) text() error {
 	return fmt.Errorf("dbagent: database %d: %s", p.Database+1, p.Text)
 }
 
-// ranked are the databases with their defaults, the most preferred first.
-func (cfg *Config) ranked() []Database {
+// byPreference are the databases with their defaults, the most preferred first.
+func (cfg *Config) byPreference() []Database {
 	dbs := make([]Database, len(cfg.Databases))
 	for i, d := range cfg.Databases {
 		dbs[i] = d.withDefaults()
 	}
-	const none = 1 << 16
-	rank := func(d Database) int {
-		if d.Priority == 0 {
-			return none
-		}
-		return d.Priority
-	}
-	slices.SortStableFunc(dbs, func(a, b Database) int { return rank(a) - rank(b) })
+	const none = 1 << 16 // above every priority
+	slices.SortStableFunc(dbs, func(a, b Database) int { return cmp.Compare(cmp.Or(a.Priority, none), cmp.Or(b.Priority, none)) })
 	return dbs
 }

@@ -18,7 +18,7 @@ func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Rep
 	role, asker := r.SenderRole(), r.Sender()
 	log := a.log.With().Str("peer", string(asker)).Str("peer_role", string(role)).Logger()
 	refuse := func(code subjects.ErrorCode, text string) *subjects.Reply {
-		a.metrics.answered(string(code))
+		a.requests.WithLabelValues(string(code)).Inc()
 		log.Info().Str("reason", text).Msg("database password refused")
 		outcome := audit.Refused
 		if code == subjects.ErrorFailed {
@@ -43,7 +43,7 @@ func (a *Agent) credentials(_ context.Context, r *overlay.Request) *subjects.Rep
 	if err != nil {
 		return refuse(subjects.ErrorFailed, passwordText)
 	}
-	a.metrics.answered("ok")
+	a.requests.WithLabelValues("ok").Inc()
 	log.Info().Str("database", c.label).Msg("database password given")
 	a.audit.Write(audit.Given(audit.Credentials, asker, role, c.label, audit.OK, ""))
 	return &subjects.Reply{V: subjects.Version, Data: location.EncodeCredentials(d, c.cfg.Mode)}

@@ -1,44 +1,32 @@
 package dbagent
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
-	"os"
 	"syscall"
 
 	"github.com/go-sql-driver/mysql"
+
+	"thor/overlay/check"
 )
 
-// A fault is why a check failed. Its text becomes the reason in the network
-// status: the same for the same fault, and nothing that the server says in its
-// own words. The cause is for the debug log; it never holds the password, which
-// the driver's errors do not repeat.
-type fault struct {
-	text  string
-	cause error
-}
-
-func (f *fault) Error() string { return f.text }
-func (f *fault) Unwrap() error { return f.cause }
-
-// explain finds the fault in an error of the driver.
-func explain(err error) *fault {
-	var f *fault
+// explain finds the fault in an error of the driver. The driver's errors do not repeat
+// the password.
+func explain(err error) *check.Fault {
+	var f *check.Fault
 	if errors.As(err, &f) {
 		return f
 	}
 	var server *mysql.MySQLError
 	if errors.As(err, &server) {
-		return &fault{text: serverFault(server.Number), cause: err}
+		return &check.Fault{Text: serverFault(server.Number), Cause: err}
 	}
-	return &fault{text: netFault(err), cause: err}
+	if text := driverFault(err); text != "" {
+		return &check.Fault{Text: text, Cause: err}
+	}
+	return check.Explain(err)
 }
 
 // serverFault names the answers of a server that an operator will meet (MySQL
@@ -73,40 +61,12 @@ func serverFault(n uint16) string {
 	return fmt.Sprintf("server error %d", n)
 }
 
-const (
-	readOnlyText = "takes no writes"
-	notReadyText = "not ready for work" // a Galera node outside the primary component
-)
-
-// netFault names what comes between us and the server.
-func netFault(err error) string {
-	var (
-		dns      *net.DNSError
-		timeout  net.Error
-		verify   *tls.CertificateVerificationError
-		hostname x509.HostnameError
-		remote   *net.OpError
-	)
+// driverFault names what comes between us and the server, as a client of a database
+// sees it; "" for what check.Explain names.
+func driverFault(err error) string {
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "unreachable"
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return "host not found"
-	case errors.As(err, &dns):
-		return "host could not be looked up"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
-		errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer"
 	case errors.Is(err, mysql.ErrNoTLS):
 		return "does not speak TLS"
-	case errors.As(err, &hostname):
-		return "certificate for another name"
-	case errors.As(err, &verify):
-		return "certificate not valid"
-	case errors.As(err, &remote) && remote.Op == "remote error":
-		return "TLS handshake refused"
 	case errors.Is(err, mysql.ErrMalformPkt), errors.Is(err, mysql.ErrPktSync), errors.Is(err, mysql.ErrPktSyncMul),
 		errors.Is(err, mysql.ErrPktTooLarge), errors.Is(err, mysql.ErrOldProtocol):
 		return notMySQL
@@ -116,13 +76,13 @@ func netFault(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "connection broken"
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		return passwordText
 	}
-	return "failed"
+	return ""
 }
 
 const (
+	readOnlyText = "takes no writes"
+	notReadyText = "not ready for work" // a Galera node outside the primary component
 	passwordText = "the password cannot be read"
 	notMySQL     = "does not speak MySQL"
 )

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"thor/overlay/check"
 	"thor/subjects"
 )
 
@@ -52,7 +53,7 @@ func TestAGaleraNodeOutsideThePrimaryComponentIsDown(t *testing.T) {
 	second.start()
 	eventually(t, "two nodes are one cluster", func() bool { return first.wsrep("wsrep_cluster_size") == "2" && first.wsrep("wsrep_ready") == "ON" })
 	_, await := run(t, &locked{}, nil, Database{
-		DSN: secretDSN(t, "mysql://thor@"+first.addr+"/thor"), Interval: 200 * time.Millisecond, Timeout: 200 * time.Millisecond,
+		DSN: secretDSN(t, "mysql://thor@"+first.addr+"/thor"), Timing: check.Timing{Interval: 200 * time.Millisecond, Timeout: 200 * time.Millisecond},
 	})
 	await("in the primary component", subjects.Up, "")
 	second.signal(syscall.SIGKILL)

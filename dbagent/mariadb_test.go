@@ -21,6 +21,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/dbagent/location"
+	"thor/overlay/check"
 	"thor/subjects"
 )
 
@@ -50,7 +51,7 @@ func run(t *testing.T, logs io.Writer, reg *prometheus.Registry, dbs ...Database
 	if reg != nil {
 		cfg.Metrics = reg
 	}
-	a, err := newAgent(cfg, n)
+	a, err := newAgent(cfg, n, mysqlProber)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func TestLocatorFollowsMariaDBAndTellsNobodyThePassword(t *testing.T) {
 	logs, reg := &locked{}, prometheus.NewRegistry()
 	m.write("password", canary+"\n")
 	db := Database{
-		DSN: dsn(t, "mysql://thor@"+m.addr+"/thor"), PasswordFile: m.path("password"), Interval: 200 * time.Millisecond, Timeout: 200 * time.Millisecond,
+		DSN: dsn(t, "mysql://thor@"+m.addr+"/thor"), PasswordFile: m.path("password"), Timing: check.Timing{Interval: 200 * time.Millisecond, Timeout: 200 * time.Millisecond},
 		Probe: "probe", Priority: 10,
 	}
 	n, await := run(t, logs, reg, db)
@@ -115,9 +116,7 @@ func TestLocatorFollowsMariaDBAndTellsNobodyThePassword(t *testing.T) {
 	await("killed", subjects.Down, "connection refused")
 	m.start()
 	await("recovered", subjects.Up, "")
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, line := range n.said {
+	for _, line := range n.Lines() {
 		if strings.Contains(line, "c4n4") {
 			t.Errorf("announced: %s", line)
 		}
@@ -144,12 +143,23 @@ func TestLocatorFollowsMariaDBAndTellsNobodyThePassword(t *testing.T) {
 	t.Run("variants", func(t *testing.T) { variants(t, m) })
 }
 
+// ask probes once, within the timeout. nil means that all is well.
+func ask(t *testing.T, p *mysqlProbe) *check.Fault {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), p.db.Timeout)
+	defer cancel()
+	if err := (&candidate{prober: p}).Probe(ctx); err != nil {
+		return check.Explain(err)
+	}
+	return nil
+}
+
 // variants are databases that differ from the good one in one thing.
 func variants(t *testing.T, m *mariadb) {
 	m.sql("CREATE USER 'reader'@'%' IDENTIFIED BY '" + canary + "'; GRANT SELECT ON thor.* TO 'reader'@'%'; CREATE USER 'nobody'@'%';" +
 		"CREATE USER 'once'@'%' IDENTIFIED BY '" + canary + "' WITH MAX_USER_CONNECTIONS -1; GRANT ALL ON thor.* TO 'once'@'%'")
 	probe := func(uri, password string, f func(*Database)) string {
-		d := Database{DSN: dsn(t, uri), Timeout: patience, Interval: patience}
+		d := Database{DSN: dsn(t, uri), Timing: check.Timing{Timeout: patience, Interval: patience}}
 		if password != "" {
 			var err error
 			if d.DSN, err = d.DSN.WithPassword(password); err != nil {
@@ -159,16 +169,14 @@ func variants(t *testing.T, m *mariadb) {
 		if f != nil {
 			f(&d)
 		}
-		d = d.withDefaults()
-		c := candidate{cfg: d, prober: &mysqlProbe{db: d}}
-		_, fault := c.check(t.Context())
+		fault := ask(t, &mysqlProbe{db: d.withDefaults()})
 		if fault == nil {
 			return ""
 		}
-		if s := fmt.Sprintf("%v %v", fault, fault.cause); strings.Contains(s, "c4n4") {
+		if s := fmt.Sprintf("%v %v", fault, fault.Cause); strings.Contains(s, "c4n4") {
 			t.Errorf("%s tells: %s", uri, s)
 		}
-		return strings.TrimPrefix(fault.text, "mysql : ")
+		return fault.Text
 	}
 	base := "mysql://thor@" + m.addr
 	check := func(name, got, want string) {
@@ -188,7 +196,7 @@ func variants(t *testing.T, m *mariadb) {
 	check("cannot write, not tried", probe("mysql://reader@"+m.addr+"/thor", canary, nil), "")
 	check("cannot write, tried", probe("mysql://reader@"+m.addr+"/thor", canary, func(d *Database) { d.Probe = "probe" }), "no permission to write")
 	check("full", probe("mysql://once@"+m.addr+"/thor", canary, nil), "too many connections")
-	check("tls, unknown authority", probe(base+"/thor?tls=true", canary, func(d *Database) { d.Roots = x509.NewCertPool() }), "certificate not valid")
+	check("tls, unknown authority", probe(base+"/thor?tls=true", canary, func(d *Database) { d.Roots = x509.NewCertPool() }), "certificate of an unknown authority")
 	check("tls", probe(base+"/thor?tls=true", canary, func(d *Database) { d.Roots = m.trusted }), "")
 	check("tls, another name", probe("mysql://thor@localhost:"+strings.Split(m.addr, ":")[1]+"/thor?tls=true", canary, func(d *Database) { d.Roots = m.trusted }), "certificate for another name")
 	m.sql("SET GLOBAL read_only=ON")
@@ -260,11 +268,11 @@ func TestHostileServersAreFaultsAndGetNothing(t *testing.T) {
 		if c.want == "no answer" {
 			timeout = 300 * time.Millisecond
 		}
-		d := Database{DSN: secretDSN(t, "mysql://u@"+l.Addr().String()+"/d"), Interval: patience, Timeout: timeout}.withDefaults()
-		cand := candidate{prober: &mysqlProbe{db: d}, cfg: d}
+		d := Database{DSN: secretDSN(t, "mysql://u@"+l.Addr().String()+"/d"), Timing: check.Timing{Interval: patience, Timeout: timeout}}.withDefaults()
+		p := &mysqlProbe{db: d}
 		for range 2 {
-			_, f := cand.check(t.Context())
-			if f == nil || c.want != "" && f.text != "mysql : "+c.want {
+			f := ask(t, p)
+			if f == nil || c.want != "" && f.Text != c.want {
 				t.Errorf("%s: %v", c.name, f)
 			}
 		}
@@ -294,7 +302,7 @@ func TestFaultsOfTheServerHaveFixedTexts(t *testing.T) {
 			t.Errorf("%d: %q", n, s)
 		}
 	}
-	if s := explain(errors.New("never seen before " + canary)).text; s != "failed" {
+	if s := explain(errors.New("never seen before " + canary)).Text; s != "failed" {
 		t.Error(s)
 	}
 }

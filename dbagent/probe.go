@@ -15,6 +15,7 @@ import (
 
 	"thor/dbagent/location"
 	"thor/identity"
+	"thor/overlay/check"
 	"thor/subjects"
 )
 
@@ -25,7 +26,8 @@ const (
 )
 
 // A prober checks a database once. ctx carries the timeout. version is the
-// server's, "" if it was not learned; the error is for explain.
+// server's, "" if it was not learned; the error is for explain. mysqlProbe is one;
+// tests of time have another.
 type prober interface {
 	probe(ctx context.Context) (version string, err error)
 	// dsn is the location with the password, for those who may know.
@@ -49,14 +51,14 @@ func (p *mysqlProbe) dsn() (location.DSN, error) {
 	case p.db.PasswordFile != "":
 		var err error
 		if secret, err = readPassword(p.db.PasswordFile); err != nil {
-			return d, &fault{text: passwordText, cause: err}
+			return d, &check.Fault{Text: passwordText, Cause: err}
 		}
 	default:
 		return d, nil
 	}
 	d, err := d.WithPassword(secret)
 	if err != nil {
-		return p.db.DSN, &fault{text: passwordText, cause: err}
+		return p.db.DSN, &check.Fault{Text: passwordText, Cause: err}
 	}
 	return d, nil
 }
@@ -106,7 +108,7 @@ func (p *mysqlProbe) config(d location.DSN) (*mysql.Config, error) {
 
 func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
 	if time.Now().Before(p.shun) {
-		return "", &fault{text: notMySQL}
+		return "", &check.Fault{Text: notMySQL}
 	}
 	d, err := p.dsn()
 	if err != nil {
@@ -140,7 +142,7 @@ func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
 	}
 	if err != nil && ctx.Err() != nil {
 		// The driver tells of an end by timeout in several ways.
-		return version, &fault{text: "no answer", cause: err}
+		return version, &check.Fault{Text: check.NoAnswer, Cause: err}
 	}
 	return version, err
 }
@@ -154,7 +156,7 @@ func (p *mysqlProbe) guard(r any, c net.Conn) error {
 	if c != nil {
 		_ = c.Close() // the driver may have done so
 	}
-	return &fault{text: notMySQL, cause: fmt.Errorf("the driver panicked: %v", r)}
+	return &check.Fault{Text: notMySQL, Cause: fmt.Errorf("the driver panicked: %v", r)}
 }
 
 // ask sees whether the server is what the announcement says.
@@ -164,7 +166,7 @@ func (p *mysqlProbe) ask(ctx context.Context, conn *sql.Conn) (version string, e
 		return "", err
 	}
 	if !strings.EqualFold(name.String, p.db.DSN.Name()) { // some file systems fold case
-		return "", &fault{text: "another database answers"}
+		return "", &check.Fault{Text: "another database answers"}
 	}
 	vars, err := variables(ctx, conn)
 	if err != nil {
@@ -181,7 +183,7 @@ func (p *mysqlProbe) ask(ctx context.Context, conn *sql.Conn) (version string, e
 	}
 	for _, v := range []string{"read_only", "super_read_only", "innodb_read_only"} {
 		if s := strings.ToUpper(vars[v]); s != "" && s != "OFF" && s != "0" {
-			return version, &fault{text: readOnlyText, cause: fmt.Errorf("%s is %s", v, s)}
+			return version, &check.Fault{Text: readOnlyText, Cause: fmt.Errorf("%s is %s", v, s)}
 		}
 	}
 	if p.db.Probe == "" {
@@ -220,7 +222,7 @@ func galeraReady(ctx context.Context, conn *sql.Conn) error {
 		return nil
 	}
 	if err == nil && !strings.EqualFold(ready, "ON") {
-		err = &fault{text: notReadyText, cause: errors.New("wsrep_ready is not ON")}
+		err = &check.Fault{Text: notReadyText, Cause: errors.New("wsrep_ready is not ON")}
 	}
 	return err
 }

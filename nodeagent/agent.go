@@ -3,69 +3,38 @@ package nodeagent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"thor/identity"
-	"thor/overlay"
+	"thor/overlay/check"
 	"thor/subjects"
 )
 
-// leaveTime is how long the end of Run waits for the network to hear of it.
-const leaveTime = 2 * time.Second
-
-// network is what the agent needs of an overlay.Node.
+// network is what the agent needs of an overlay.Node: check.Node is one, and tests of
+// time have another.
 type network interface {
-	Identity() *identity.Identity
-	Join(overlay.Member) (membership, error)
+	check.Network
 	Drain(subjects.Role) error
 	Resume(subjects.Role) error
-}
-
-// membership is what it needs of an overlay.Membership.
-type membership interface {
-	Update(func(*overlay.Member))
-	Amend(func(*overlay.Member)) error
-	Drained() bool
-	Leave(context.Context) error
-}
-
-// node makes a network of an overlay.Node.
-type node struct{ *overlay.Node }
-
-func (n node) Join(m overlay.Member) (membership, error) {
-	ms, err := n.Node.Join(m)
-	if err != nil {
-		return nil, err // not an interface around nil
-	}
-	return ms, nil
 }
 
 // An Agent announces the roles of a machine. Its methods may be called from any
 // goroutine.
 //
-// Locks are taken in this order: change, a role's mu, mu.
+// Locks are taken in this order: those of the engine, mu.
 type Agent struct {
-	net     network
-	log     zerolog.Logger
-	metrics *metrics
-	ready   chan struct{}
-	started atomic.Bool
-
-	change sync.Mutex              // one Reconfigure, or the begin or end of Run, at a time
-	run    context.Context         // Run's; nil while it does not run; guarded by change
-	fail   context.CancelCauseFunc // ends Run; guarded by change
-	ended  bool                    // Run has; guarded by change
+	net       network
+	log       zerolog.Logger
+	engine    *check.Engine
+	newProber func(*CheckConfig) (prober, error)
 
 	mu     sync.Mutex
-	roles  []*role           // in the order of the configuration; changed under change and mu
-	isSet  bool              // ready is closed
+	roles  []*role           // in the order of the configuration; replaced as a whole
 	faults map[string]string // of the agent itself, by what fails
 }
 
@@ -75,27 +44,26 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Overlay == nil {
 		return nil, errors.New("nodeagent: no overlay")
 	}
-	return newAgent(cfg, node{cfg.Overlay})
+	return newAgent(cfg, check.Node{Node: cfg.Overlay}, (*CheckConfig).prober)
 }
 
-func newAgent(cfg Config, n network) (*Agent, error) {
-	a := &Agent{net: n, ready: make(chan struct{})}
+func newAgent(cfg Config, n network, newProber func(*CheckConfig) (prober, error)) (*Agent, error) {
+	a := &Agent{net: n, newProber: newProber}
 	a.log = cfg.Log.With().Str("comp", "nodeagent").Str("node", string(n.Identity().Node)).Logger()
 	var err error
-	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
-		return nil, fmt.Errorf("nodeagent: register metrics: %w", err)
-	}
-	if err := cfg.check(n.Identity()); err != nil {
+	if a.engine, err = check.NewEngine(check.Config{Agent: "nodeagent", Network: n, Names: names, Metrics: cfg.Metrics}); err != nil {
 		return nil, err
 	}
-	for _, rc := range cfg.Roles {
-		r, err := a.newRole(rc)
-		if err != nil {
-			return nil, err
-		}
-		a.roles = append(a.roles, r)
-	}
-	return a, nil
+	return a, a.Reconfigure(cfg.Roles)
+}
+
+var names = check.Names{
+	Check:       "check",
+	Probes:      prometheus.CounterOpts{Name: "thor_nodeagent_probes_total", Help: "Probes of local services, by result."},
+	Took:        prometheus.GaugeOpts{Name: "thor_nodeagent_probe_seconds", Help: "How long the newest probe took."},
+	Up:          prometheus.GaugeOpts{Name: "thor_nodeagent_role_up", Help: "1 while all checks of the role pass, whatever an operator drained."},
+	CheckLabels: []string{"role", "check"},
+	GroupLabels: []string{"role"},
 }
 
 // check is Validate as one error, a line for each problem.
@@ -107,91 +75,14 @@ func (cfg *Config) check(id *identity.Identity) error {
 	return errors.Join(errs...)
 }
 
-func (a *Agent) newRole(rc RoleConfig) (*role, error) {
-	r := &role{agent: a, name: rc.Role, log: a.log.With().Str("role", string(rc.Role)).Logger()}
-	checks := make([]*check, 0, len(rc.Checks))
-	for i, cc := range rc.Checks {
-		c, err := newCheck(cc.withDefaults())
-		if err != nil {
-			return nil, fmt.Errorf("nodeagent: role %s: check %d: %w", rc.Role, i+1, err)
-		}
-		checks = append(checks, c)
-	}
-	r.configure(rc, checks)
-	return r, nil
-}
-
 // Ready is closed once every role has been announced for the first time, as up
 // or as down.
-func (a *Agent) Ready() <-chan struct{} { return a.ready }
+func (a *Agent) Ready() <-chan struct{} { return a.engine.Ready() }
 
 // Run probes and announces until ctx ends. Then it leaves under every role,
 // within 2 s, and returns nil. An error is a role that the SDK refuses, as when a
 // renewed certificate lacks it. Run may be called once.
-func (a *Agent) Run(ctx context.Context) error {
-	if !a.started.CompareAndSwap(false, true) {
-		return errors.New("nodeagent: Run was called before")
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	a.change.Lock()
-	a.run, a.fail = ctx, cancel
-	for _, r := range a.roles {
-		if err := a.start(r); err != nil {
-			cancel(err)
-		}
-	}
-	a.change.Unlock()
-	<-ctx.Done()
-	a.change.Lock()
-	defer a.change.Unlock()
-	a.run, a.ended = nil, true
-	for _, r := range a.roles {
-		halt(r.checks)
-	}
-	a.leave(context.WithoutCancel(ctx))
-	if err := context.Cause(ctx); errors.Is(err, errRefused) {
-		return fmt.Errorf("nodeagent: %w", err)
-	}
-	return nil
-}
-
-// start announces r, if it has no checks, or begins to check it. The caller
-// holds change, and Run runs.
-func (a *Agent) start(r *role) error {
-	if err := r.announce(); err != nil {
-		return err
-	}
-	for _, c := range r.checks {
-		a.watch(r, c)
-	}
-	return nil
-}
-
-// watch makes the check c of r until it is halted, or Run ends.
-func (a *Agent) watch(r *role, c *check) {
-	ctx, cancel := context.WithCancel(a.run)
-	fail, ended := a.fail, make(chan struct{})
-	c.stop, c.ended = cancel, ended
-	go func() {
-		defer close(ended)
-		defer cancel()
-		if err := r.watch(ctx, c); err != nil {
-			fail(err)
-		}
-	}()
-}
-
-// leave says goodbye under all roles at once.
-func (a *Agent) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, leaveTime)
-	defer cancel()
-	var g sync.WaitGroup
-	for _, r := range a.roles {
-		g.Go(func() { r.leave(ctx) })
-	}
-	g.Wait()
-}
+func (a *Agent) Run(ctx context.Context) error { return a.engine.Run(ctx) }
 
 // Drain drains every role of this agent as an operator would: they announce
 // draining until Resume, restarts included. An error means that the drain is in
@@ -217,11 +108,11 @@ func (a *Agent) Fault(name, text string) {
 	if a.faults[name] = text; text == "" {
 		delete(a.faults, name)
 	}
-	roles := a.roles // replaced as a whole, never written to
+	roles := a.roles
 	a.mu.Unlock()
 	a.log.Info().Str("check", name).Str("reason", text).Msg("check of the agent itself")
 	for _, r := range roles {
-		r.reconsider()
+		r.group.Reconsider()
 	}
 }
 
@@ -244,25 +135,15 @@ type RoleStatus struct {
 	Reason string
 }
 
-// Status is how the roles are now, in the order of the configuration.
+// Status is how the roles are announced, in the order of the configuration.
 func (a *Agent) Status() []RoleStatus {
 	a.mu.Lock()
-	roles := a.roles // replaced as a whole, never written to
+	roles := a.roles
 	a.mu.Unlock()
 	out := make([]RoleStatus, 0, len(roles))
 	for _, r := range roles {
-		out = append(out, r.status())
+		state, reason := r.group.Status()
+		out = append(out, RoleStatus{r.name, state, reason})
 	}
 	return out
-}
-
-// settle closes ready once every role has been announced.
-func (a *Agent) settle() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.isSet || slices.ContainsFunc(a.roles, func(r *role) bool { return !r.announced.Load() }) {
-		return
-	}
-	a.isSet = true
-	close(a.ready)
 }

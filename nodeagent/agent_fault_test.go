@@ -27,7 +27,7 @@ func TestAFaultOfTheAgentIsAFailedCheckOfEveryRole(t *testing.T) {
 		})
 		runFor(t, a, 10*time.Second)
 		seen := make(map[string]int)
-		for _, line := range n.said {
+		for _, line := range n.Lines() {
 			seen[line]++
 		}
 		for _, at := range []struct{ when, what string }{
@@ -42,8 +42,8 @@ func TestAFaultOfTheAgentIsAFailedCheckOfEveryRole(t *testing.T) {
 				}
 			}
 		}
-		if len(n.said) != 8 {
-			t.Errorf("%q", n.said)
+		if said := n.Lines(); len(said) != 8 {
+			t.Errorf("%q", said)
 		}
 	})
 }

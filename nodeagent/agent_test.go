@@ -7,100 +7,46 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"thor/identity"
-	"thor/overlay"
+	"thor/overlay/check"
+	"thor/overlay/check/checktest"
 	"thor/subjects"
 )
 
 var local = netip.MustParseAddr("127.0.0.1")
 
-// fakeNet is a network that writes down what is announced, and when.
+// fakeNet also writes down what is drained.
 type fakeNet struct {
-	id *identity.Identity
-
-	mu    sync.Mutex
-	start time.Time
-	said  []string
+	*checktest.Net
 	calls []string
-	drain bool
-	deny  error
-	ms    map[subjects.Role]*fakeMembership
 }
 
 func newFakeNet() *fakeNet {
-	return &fakeNet{
-		id: &identity.Identity{
-			Domain: "example.net", Node: "n1", Roles: []subjects.Role{"sip_proxy", "media_relay"}, Addresses: []netip.Addr{local},
-		},
-		start: time.Now(), ms: make(map[subjects.Role]*fakeMembership),
-	}
-}
-
-func (n *fakeNet) say(role subjects.Role, s subjects.State, reason string) {
-	line := fmt.Sprintf("%v %s %s", time.Since(n.start), role, s)
-	if reason != "" {
-		line += ": " + reason
-	}
-	n.said = append(n.said, line)
-}
-
-func (n *fakeNet) Identity() *identity.Identity { return n.id }
-
-func (n *fakeNet) Join(m overlay.Member) (membership, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.deny != nil {
-		return nil, n.deny
-	}
-	n.say(m.Role, m.State, m.Reason)
-	n.ms[m.Role] = &fakeMembership{n: n, m: m}
-	return n.ms[m.Role], nil
+	return &fakeNet{Net: checktest.New("n1", "sip_proxy", "media_relay")}
 }
 
 func (n *fakeNet) Drain(r subjects.Role) error {
-	n.calls, n.drain = append(n.calls, "drain "+string(r)), true
+	n.calls = append(n.calls, "drain "+string(r))
+	n.SetDrained(true)
 	return nil
 }
 
 func (n *fakeNet) Resume(r subjects.Role) error {
-	n.calls, n.drain = append(n.calls, "resume "+string(r)), false
+	n.calls = append(n.calls, "resume "+string(r))
+	n.SetDrained(false)
 	return nil
 }
 
-type fakeMembership struct {
-	n *fakeNet
-	m overlay.Member
-}
-
-func (m *fakeMembership) Update(f func(*overlay.Member)) {
-	m.n.mu.Lock()
-	defer m.n.mu.Unlock()
-	f(&m.m)
-	m.n.say(m.m.Role, m.m.State, m.m.Reason)
-}
-
-func (m *fakeMembership) Amend(f func(*overlay.Member)) error {
-	if err := m.n.deny; err != nil {
-		return err
+func (n *fakeNet) expect(t *testing.T, want ...string) {
+	t.Helper()
+	if said := n.Lines(); !slices.Equal(said, want) {
+		t.Errorf("announced\n got %s\nwant %s", strings.Join(said, "\n     "), strings.Join(want, "\n     "))
 	}
-	m.Update(f)
-	return nil
-}
-
-func (m *fakeMembership) Drained() bool { return m.n.drain }
-
-func (m *fakeMembership) Leave(context.Context) error {
-	m.n.mu.Lock()
-	defer m.n.mu.Unlock()
-	m.n.say(m.m.Role, subjects.Leave, "")
-	return nil
 }
 
 // fakeProbe is a service that dies and comes back at set times.
@@ -117,9 +63,9 @@ type fakeProbe struct {
 type span struct{ from, to time.Duration }
 
 func (p *fakeProbe) name() string { return "fake" }
-func (p *fakeProbe) close()       { p.closed++ }
+func (p *fakeProbe) Close()       { p.closed++ }
 
-func (p *fakeProbe) probe(ctx context.Context) error {
+func (p *fakeProbe) Probe(ctx context.Context) error {
 	at := time.Since(p.start)
 	p.asked = append(p.asked, at)
 	if p.pretends != nil {
@@ -127,7 +73,7 @@ func (p *fakeProbe) probe(ctx context.Context) error {
 	}
 	dead := slices.ContainsFunc(p.dead, func(s span) bool { return at >= s.from && at < s.to })
 	if dead && !p.freezes {
-		return &fault{text: "connection refused"}
+		return &check.Fault{Text: "connection refused"}
 	}
 	wait := p.takes
 	if dead {
@@ -148,23 +94,27 @@ func agentWith(t *testing.T, n *fakeNet, cc CheckConfig, probes ...[]*fakeProbe)
 	var cfg Config
 	cfg.Metrics = prometheus.NewRegistry()
 	for i, ps := range probes {
-		rc := RoleConfig{Role: n.id.Roles[i], Priority: 7}
+		rc := RoleConfig{Role: n.ID.Roles[i], Priority: 7}
 		for range ps {
 			rc.Checks = append(rc.Checks, cc)
 		}
 		cfg.Roles = append(cfg.Roles, rc)
 	}
-	a, err := newAgent(cfg, n)
+	a, err := newAgent(cfg, n, asking(n, slices.Concat(probes...)...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, ps := range probes {
-		for j, p := range ps {
-			p.start = n.start
-			a.roles[i].checks[j].prober = p
-		}
-	}
 	return a
+}
+
+// asking makes the checks of an agent ask probes, in the order in which they are made.
+func asking(n *fakeNet, probes ...*fakeProbe) func(*CheckConfig) (prober, error) {
+	return func(*CheckConfig) (prober, error) {
+		p := probes[0]
+		probes = probes[1:]
+		p.start = n.Start
+		return p, nil
+	}
 }
 
 func runFor(t *testing.T, a *Agent, d time.Duration) {
@@ -185,20 +135,11 @@ func ready(a *Agent) bool {
 	}
 }
 
-func (n *fakeNet) expect(t *testing.T, want ...string) {
-	t.Helper()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !slices.Equal(n.said, want) {
-		t.Errorf("announced\n got %s\nwant %s", strings.Join(n.said, "\n     "), strings.Join(want, "\n     "))
-	}
-}
-
 func TestARefusingServiceIsDownAfterOneAndAHalfIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNet()
 		p := &fakeProbe{dead: []span{{1001 * time.Millisecond, 3100 * time.Millisecond}}}
-		a := agentWith(t, n, CheckConfig{Interval: 500 * time.Millisecond}, []*fakeProbe{p})
+		a := agentWith(t, n, CheckConfig{Timing: check.Timing{Interval: 500 * time.Millisecond}}, []*fakeProbe{p})
 		runFor(t, a, 10*time.Second)
 		n.expect(t,
 			"0s sip_proxy up",
@@ -213,11 +154,11 @@ func TestARefusingServiceIsDownAfterOneAndAHalfIntervals(t *testing.T) {
 
 func TestAFrozenServiceIsDownWithinFallIntervalsAndATimeout(t *testing.T) {
 	for _, c := range []CheckConfig{
-		{Interval: 500 * time.Millisecond, Timeout: 500 * time.Millisecond, Fall: 2},
-		{Interval: 500 * time.Millisecond, Timeout: 100 * time.Millisecond, Fall: 2},
-		{Interval: 2 * time.Second, Timeout: time.Second, Fall: 2},
-		{Interval: 100 * time.Millisecond, Fall: 1},
-		{Interval: time.Second, Timeout: 900 * time.Millisecond, Fall: 5},
+		{Timing: check.Timing{Interval: 500 * time.Millisecond, Timeout: 500 * time.Millisecond, Fall: 2}},
+		{Timing: check.Timing{Interval: 500 * time.Millisecond, Timeout: 100 * time.Millisecond, Fall: 2}},
+		{Timing: check.Timing{Interval: 2 * time.Second, Timeout: time.Second, Fall: 2}},
+		{Timing: check.Timing{Interval: 100 * time.Millisecond, Fall: 1}},
+		{Timing: check.Timing{Interval: time.Second, Timeout: 900 * time.Millisecond, Fall: 5}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := c.withDefaults()
@@ -227,8 +168,8 @@ func TestAFrozenServiceIsDownWithinFallIntervalsAndATimeout(t *testing.T) {
 				died := 3*c.Interval + phase
 				p := &fakeProbe{dead: []span{{died, time.Hour}}, freezes: true, takes: time.Millisecond}
 				runFor(t, agentWith(t, n, c, []*fakeProbe{p}), died+bound+time.Nanosecond)
-				if len(n.said) != 3 || !strings.HasSuffix(n.said[1], "down: fake: no answer") {
-					t.Errorf("%v, dead at %v: %q", c, died, n.said)
+				if said := n.Lines(); len(said) != 3 || !strings.HasSuffix(said[1], "down: fake: no answer") {
+					t.Errorf("%v, dead at %v: %q", c, died, said)
 				}
 			}
 		})
@@ -269,7 +210,7 @@ func TestARoleIsAnnouncedOnlyWhenItsChecksHaveDecided(t *testing.T) {
 		if !ready(a) {
 			t.Error("not ready after all roles were announced")
 		}
-		if m := n.ms["sip_proxy"].m; m.Priority != 7 {
+		if m := n.Member("sip_proxy"); m.Priority != 7 {
 			t.Errorf("announced as %+v", m)
 		}
 		cancel()
@@ -282,7 +223,7 @@ func TestARoleIsAnnouncedOnlyWhenItsChecksHaveDecided(t *testing.T) {
 func TestAServiceThatNeverAnsweredIsAnnouncedDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNet()
-		a := agentWith(t, n, CheckConfig{Rise: 3}, []*fakeProbe{{dead: []span{{0, 3 * time.Second}}}})
+		a := agentWith(t, n, CheckConfig{Timing: check.Timing{Rise: 3}}, []*fakeProbe{{dead: []span{{0, 3 * time.Second}}}})
 		runFor(t, a, 10*time.Second)
 		n.expect(t, "0s sip_proxy down: fake: connection refused", "6s sip_proxy up", "10s sip_proxy leave")
 		if !ready(a) {
@@ -334,10 +275,11 @@ func TestAnOperatorsDrainShowsInTheStatusAndNotInWhatIsAnnounced(t *testing.T) {
 func TestRunEndsWithTheReasonWhenARoleIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNet()
-		n.deny = errors.New("join as sip_proxy: role sip_proxy of n1: not in the certificate")
+		deny := errors.New("join as sip_proxy: role sip_proxy of n1: not in the certificate")
+		n.Refuse(deny)
 		a := agentWith(t, n, CheckConfig{}, []*fakeProbe{{}})
 		err := a.Run(t.Context())
-		if err == nil || !errors.Is(err, n.deny) {
+		if err == nil || !errors.Is(err, deny) {
 			t.Errorf("run: %v", err)
 		}
 		if err := a.Run(t.Context()); err == nil {
@@ -352,7 +294,7 @@ func TestNewSaysWhatTheCertificateLacks(t *testing.T) {
 		{Role: "sip_proxy", Addresses: []netip.Addr{local, netip.MustParseAddr("192.0.2.9")}},
 		{Role: "xcap_server"},
 		{Role: "sip_proxy"},
-	}}, n)
+	}}, n, (*CheckConfig).prober)
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -364,7 +306,7 @@ func TestNewSaysWhatTheCertificateLacks(t *testing.T) {
 	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	if _, err := newAgent(Config{}, n); err == nil {
+	if _, err := newAgent(Config{}, n, (*CheckConfig).prober); err == nil {
 		t.Error("an agent without roles was accepted")
 	}
 	if _, err := New(Config{}); err == nil {
@@ -403,14 +345,14 @@ func TestBadChecksAreRefused(t *testing.T) {
 		"url with a user":       {Kind: HTTP, Target: "http://u:secret@127.0.0.1/"},
 		"not a url":             {Kind: HTTP, Target: "http://[::1/"},
 	} {
-		_, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{ok, c}}}}, newFakeNet())
+		_, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{ok, c}}}}, newFakeNet(), (*CheckConfig).prober)
 		if err == nil || !strings.HasPrefix(err.Error(), "nodeagent: role sip_proxy: check 2: ") {
 			t.Errorf("%s: %v", name, err)
 		} else if strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: the error tells the password", name)
 		}
 	}
-	if c := (CheckConfig{Kind: SIP, Interval: 300 * time.Millisecond}).withDefaults(); c.Timeout != c.Interval || c.Rise != 2 || c.Fall != 2 || c.Transport != "udp" {
+	if c := (CheckConfig{Kind: SIP, Timing: check.Timing{Interval: 300 * time.Millisecond}}).withDefaults(); c.Timeout != c.Interval || c.Rise != 2 || c.Fall != 2 || c.Transport != "udp" {
 		t.Errorf("defaults: %+v", c)
 	}
 }

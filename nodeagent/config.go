@@ -11,22 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"thor/overlay"
+	"thor/overlay/check"
 	"thor/subjects"
-)
-
-// The defaults of CheckConfig, and its shortest interval.
-const (
-	DefaultInterval = 2 * time.Second
-	DefaultTimeout  = time.Second
-	DefaultRise     = 2
-	DefaultFall     = 2
-	MinInterval     = 100 * time.Millisecond
 )
 
 // A Config says which roles this machine has and how to see that they work.
@@ -91,34 +82,14 @@ type CheckConfig struct {
 	Roots *x509.CertPool
 	// ServerName is the name that the certificate must hold; empty: Target's host.
 	ServerName string
-	// Interval is the time from probe to probe, at least 100 ms; 0: 2 s.
-	Interval time.Duration
-	// Timeout is at most Interval; 0: 1 s, or Interval if that is shorter.
-	Timeout time.Duration
-	// Rise is how many probes in a row must pass before a check that failed counts
-	// as passing, 1 to 100; 0: 2. The first probe of all decides alone.
-	Rise int
-	// Fall is how many must fail before one that passed counts as failing, 1 to
-	// 100; 0: 2.
-	Fall int
+	check.Timing
 }
 
 func (c CheckConfig) withDefaults() CheckConfig {
 	if c.Kind == SIP && c.Transport == "" {
 		c.Transport = "udp"
 	}
-	if c.Interval == 0 {
-		c.Interval = DefaultInterval
-	}
-	if c.Timeout == 0 {
-		c.Timeout = min(DefaultTimeout, c.Interval)
-	}
-	if c.Rise == 0 {
-		c.Rise = DefaultRise
-	}
-	if c.Fall == 0 {
-		c.Fall = DefaultFall
-	}
+	c.Timing = c.Timing.WithDefaults()
 	return c
 }
 
@@ -139,16 +110,7 @@ func (c *CheckConfig) faults() (texts []string) {
 			fail("expect %d: a final status is 200 to 699", n)
 		}
 	}
-	if c.Interval < MinInterval {
-		fail("interval %v is shorter than %v", c.Interval, MinInterval)
-	}
-	if c.Timeout <= 0 || c.Timeout > c.Interval {
-		fail("timeout %v is not between 0 and the interval of %v", c.Timeout, c.Interval)
-	}
-	if c.Rise < 1 || c.Rise > 100 || c.Fall < 1 || c.Fall > 100 {
-		fail("rise %d and fall %d: each is 1 to 100", c.Rise, c.Fall)
-	}
-	return texts
+	return append(texts, c.Timing.Problems()...)
 }
 
 func (c *CheckConfig) checkTarget() error {

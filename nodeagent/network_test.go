@@ -14,6 +14,7 @@ import (
 	"thor/nodeagent"
 	"thor/nodeagent/sipresponder"
 	"thor/overlay"
+	"thor/overlay/check"
 	"thor/subjects"
 )
 
@@ -97,8 +98,8 @@ func TestTheNetworkHearsHowTheServicesAre(t *testing.T) {
 	}
 	agent, err := nodeagent.New(nodeagent.Config{Overlay: on, Roles: []nodeagent.RoleConfig{
 		{Role: "sip_proxy", Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Priority: 5, Checks: []nodeagent.CheckConfig{
-			{Kind: nodeagent.SIP, Target: addr, Interval: 100 * time.Millisecond},
-			{Kind: nodeagent.SIP, Transport: "tcp", Target: addr, Interval: 100 * time.Millisecond},
+			{Kind: nodeagent.SIP, Target: addr, Timing: check.Timing{Interval: 100 * time.Millisecond}},
+			{Kind: nodeagent.SIP, Transport: "tcp", Target: addr, Timing: check.Timing{Interval: 100 * time.Millisecond}},
 		}},
 		{Role: "media_relay"},
 	}})

@@ -7,18 +7,19 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"thor/overlay/check"
 )
 
-// A prober asks a service whether it is alive.
+// A prober asks a service in one way.
 type prober interface {
-	// name says what is asked of whom, to stand before a fault.
+	check.Prober
+	// name says what is asked of which service, to stand before a fault.
 	name() string
-	// probe asks once. ctx carries the timeout. nil means alive; the error is for
-	// explain. It is never called twice at a time.
-	probe(ctx context.Context) error
-	// close gives back what is kept between two probes.
-	close()
 }
+
+// noValidAnswer is the fault where something came that is no answer to the question.
+const noValidAnswer = "no valid answer"
 
 // token is a random name of 16 hex digits.
 func token() string {
@@ -91,7 +92,7 @@ func (d *dialogue) askOnce(ctx context.Context, question func(netip.AddrPort) []
 		return err
 	}
 	buf := make([]byte, 16<<10)
-	text, repeated := noAnswer, false
+	text, repeated := check.NoAnswer, false
 	for {
 		n, err := d.conn.Read(buf)
 		switch {
@@ -102,7 +103,7 @@ func (d *dialogue) askOnce(ctx context.Context, question func(netip.AddrPort) []
 			}
 			continue
 		case isTimeout(err):
-			return &fault{text: text, cause: err}
+			return &check.Fault{Text: text, Cause: err}
 		case err != nil:
 			return err
 		}

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"thor/overlay/check"
 )
 
 const (
@@ -22,9 +24,9 @@ type commandProbe struct{ argv []string }
 
 // name leaves out the arguments, which may hold a password.
 func (p *commandProbe) name() string { return "command " + p.argv[0] }
-func (p *commandProbe) close()       {}
+func (p *commandProbe) Close()       {}
 
-func (p *commandProbe) probe(ctx context.Context) error {
+func (p *commandProbe) Probe(ctx context.Context) error {
 	var out head
 	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -45,14 +47,14 @@ func (p *commandProbe) probe(ctx context.Context) error {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
 	if ctx.Err() != nil {
-		return &fault{text: "timed out", cause: ctx.Err()}
+		return &check.Fault{Text: "timed out", Cause: ctx.Err()}
 	}
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.Exited():
-		return &fault{text: fmt.Sprintf("exit status %d", exit.ExitCode()), cause: fmt.Errorf("%q", out.b)}
+		return &check.Fault{Text: fmt.Sprintf("exit status %d", exit.ExitCode()), Cause: fmt.Errorf("%q", out.b)}
 	case errors.As(err, &exit):
-		return &fault{text: "ended by a signal", cause: err}
+		return &check.Fault{Text: "ended by a signal", Cause: err}
 	case errors.Is(err, exec.ErrWaitDelay):
 		return nil // it ended well, only what it left behind did not
 	}

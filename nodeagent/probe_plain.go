@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+
+	"thor/overlay/check"
 )
 
 // An rtpengineProbe sends rtpengine's ng protocol a ping: a cookie and a bencoded
@@ -22,9 +24,9 @@ type rtpengineProbe struct {
 }
 
 func (p *rtpengineProbe) name() string { return "rtpengine ping " + p.target }
-func (p *rtpengineProbe) close()       { p.udp.close() }
+func (p *rtpengineProbe) Close()       { p.udp.close() }
 
-func (p *rtpengineProbe) probe(ctx context.Context) error {
+func (p *rtpengineProbe) Probe(ctx context.Context) error {
 	// rtpengine answers a cookie that it knows out of its memory.
 	p.seq++
 	cookie := fmt.Sprintf("%s-%d", p.cookie, p.seq)
@@ -40,7 +42,7 @@ func (p *rtpengineProbe) probe(ctx context.Context) error {
 			case bytes.Contains(body, []byte("6:result4:pong")):
 				return final, nil
 			}
-			return final, &fault{text: "answered something other than pong", cause: fmt.Errorf("%.100q", body)}
+			return final, &check.Fault{Text: "answered something other than pong", Cause: fmt.Errorf("%.100q", body)}
 		})
 }
 
@@ -48,9 +50,9 @@ func (p *rtpengineProbe) probe(ctx context.Context) error {
 type tcpProbe struct{ target string }
 
 func (p *tcpProbe) name() string { return "tcp connect " + p.target }
-func (p *tcpProbe) close()       {}
+func (p *tcpProbe) Close()       {}
 
-func (p *tcpProbe) probe(ctx context.Context) error {
+func (p *tcpProbe) Probe(ctx context.Context) error {
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", p.target)
 	if err == nil {
 		_ = c.Close() // nothing was written that could be lost
@@ -85,9 +87,9 @@ func (p *httpProbe) name() string {
 	return "http get " + (&url.URL{Scheme: p.url.Scheme, Host: p.url.Host, Path: p.url.Path}).String()
 }
 
-func (p *httpProbe) close() { p.client.CloseIdleConnections() }
+func (p *httpProbe) Close() { p.client.CloseIdleConnections() }
 
-func (p *httpProbe) probe(ctx context.Context) error {
+func (p *httpProbe) Probe(ctx context.Context) error {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url.String(), nil)
 	if err != nil {
 		return err
@@ -106,5 +108,5 @@ func (p *httpProbe) probe(ctx context.Context) error {
 	case len(p.expect) == 0 && a.StatusCode >= 200 && a.StatusCode < 300, slices.Contains(p.expect, a.StatusCode):
 		return nil
 	}
-	return &fault{text: fmt.Sprintf("answered %d", a.StatusCode)}
+	return &check.Fault{Text: fmt.Sprintf("answered %d", a.StatusCode)}
 }

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"thor/overlay/check"
 )
 
 func TestRTPEngineProbeJudgesTheAnswer(t *testing.T) {
@@ -56,7 +58,7 @@ func TestTCPProbeConnects(t *testing.T) {
 	if got := faultOf(t, proberOf(t, CheckConfig{Kind: TCP, Target: freePort(t, "tcp")}), never); got != "connection refused" {
 		t.Error(got)
 	}
-	if got := faultOf(t, proberOf(t, CheckConfig{Kind: TCP, Target: "host.invalid:1"}), never); !strings.HasPrefix(got, "host ") && got != noAnswer {
+	if got := faultOf(t, proberOf(t, CheckConfig{Kind: TCP, Target: "host.invalid:1"}), never); !strings.HasPrefix(got, "host ") && got != check.NoAnswer {
 		t.Error(got)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"thor/nodeagent/internal/sipmsg"
+	"thor/overlay/check"
 )
 
 // A sipProbe asks with OPTIONS (RFC 3261 11). The messages are sipgo's, the
@@ -31,7 +32,7 @@ type sipProbe struct {
 	expect    []int       // that count as alive; empty: any but 503
 	tls       *tls.Config // for the transport tls
 
-	check, tag     string // the same in all questions
+	prefix, tag    string // the same in all questions
 	seq            uint32
 	callID, branch string // of the question under way
 	udp            dialogue
@@ -48,8 +49,8 @@ func newSIPProbe(c *CheckConfig) (*sipProbe, error) {
 	}
 	p := &sipProbe{
 		transport: c.Transport, target: c.Target, expect: c.Expect, tls: c.tlsConfig(host),
-		uri:   sip.Uri{Scheme: "sip", Host: host, Port: n},
-		check: token() + "-", tag: token(), udp: dialogue{target: c.Target},
+		uri:    sip.Uri{Scheme: "sip", Host: host, Port: n},
+		prefix: token() + "-", tag: token(), udp: dialogue{target: c.Target},
 	}
 	if c.Transport != "udp" {
 		p.uri.UriParams = sip.HeaderParams{{K: "transport", V: c.Transport}}
@@ -59,11 +60,11 @@ func newSIPProbe(c *CheckConfig) (*sipProbe, error) {
 
 func (p *sipProbe) name() string { return "sip options " + p.transport + " " + p.target }
 
-func (p *sipProbe) close() { p.udp.close() }
+func (p *sipProbe) Close() { p.udp.close() }
 
-func (p *sipProbe) probe(ctx context.Context) error {
+func (p *sipProbe) Probe(ctx context.Context) error {
 	p.seq = p.seq%(1<<31-1) + 1 // RFC 3261 8.1.1.5
-	p.callID = fmt.Sprintf("%s%d@thor", p.check, p.seq)
+	p.callID = fmt.Sprintf("%s%d@thor", p.prefix, p.seq)
 	p.branch = sip.RFC3261BranchMagicCookie + token()
 	if p.transport == "udp" {
 		return p.udp.ask(ctx, p.request, func(b []byte) (match, error) {
@@ -100,7 +101,7 @@ func (p *sipProbe) overStream(ctx context.Context) error {
 		m, err := sipmsg.Read(in)
 		if err != nil {
 			if errors.Is(err, sipmsg.ErrNotSIP) {
-				return &fault{text: noValidAnswer, cause: err}
+				return &check.Fault{Text: noValidAnswer, Cause: err}
 			}
 			return err
 		}
@@ -139,7 +140,7 @@ func (p *sipProbe) request(local netip.AddrPort) []byte {
 // one that says 503 asks not to be spoken to.
 func (p *sipProbe) judge(m sip.Message) (match, error) {
 	a, ok := m.(*sip.Response)
-	if !ok || a.CallID() == nil || !strings.HasPrefix(string(*a.CallID()), p.check) || a.CSeq() == nil || a.Via() == nil ||
+	if !ok || a.CallID() == nil || !strings.HasPrefix(string(*a.CallID()), p.prefix) || a.CSeq() == nil || a.Via() == nil ||
 		a.CSeq().MethodName != sip.OPTIONS || a.StatusCode < 100 || a.StatusCode > 699 {
 		return foreign, nil
 	}
@@ -150,5 +151,5 @@ func (p *sipProbe) judge(m sip.Message) (match, error) {
 	case len(p.expect) == 0 && a.StatusCode != 503, slices.Contains(p.expect, a.StatusCode):
 		return final, nil
 	}
-	return final, &fault{text: fmt.Sprintf("answered %d", a.StatusCode)}
+	return final, &check.Fault{Text: fmt.Sprintf("answered %d", a.StatusCode)}
 }

@@ -6,11 +6,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"thor/overlay/check"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,30 +32,26 @@ func proberOf(t *testing.T, c CheckConfig) prober {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.close)
+	t.Cleanup(p.Close)
 	return p
 }
 
 // faultOf asks once and returns the fault's text, "" for alive.
 func faultOf(t *testing.T, p prober, timeout time.Duration) string {
 	t.Helper()
-	c := check{cfg: CheckConfig{Timeout: timeout}, prober: p}
-	f := c.ask(t.Context())
-	if f == nil {
-		return ""
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	if err := p.Probe(ctx); err != nil {
+		return check.Explain(err).Text
 	}
-	text, ok := strings.CutPrefix(f.text, p.name()+": ")
-	if !ok {
-		t.Errorf("fault %q does not begin with %q", f.text, p.name())
-	}
-	return text
+	return ""
 }
 
 // askTwice wants the same text of both probes; one is enough where it is slow.
 func askTwice(t *testing.T, p prober, want string) {
 	t.Helper()
 	timeout := never
-	if want == noAnswer || want == noValidAnswer {
+	if want == check.NoAnswer || want == noValidAnswer {
 		timeout = soon
 	}
 	for range 2 {
@@ -170,7 +167,7 @@ func TestTheEndOfTheAgentEndsAProbeAtOnce(t *testing.T) {
 		p := proberOf(t, cc)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		done := make(chan error, 1)
-		go func() { done <- p.probe(ctx) }()
+		go func() { done <- p.Probe(ctx) }()
 		cancel()
 		select {
 		case err := <-done:

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"thor/overlay/check"
 	"thor/subjects"
 )
 
@@ -80,7 +81,7 @@ func (p *program) kill() {
 func agentFor(t *testing.T, cc CheckConfig) (await func(what string, state subjects.State, reason string)) {
 	t.Helper()
 	n := newFakeNet()
-	a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{cc}}}}, n)
+	a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{cc}}}}, n, (*CheckConfig).prober)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,17 +97,15 @@ func agentFor(t *testing.T, cc CheckConfig) (await func(what string, state subje
 	return func(what string, state subjects.State, reason string) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("%s: %s %q", what, state, reason), func() bool {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			m := n.ms["sip_proxy"]
-			return m != nil && m.m.State == state && m.m.Reason == reason
+			m := n.Member("sip_proxy")
+			return m.State == state && m.Reason == reason
 		})
 	}
 }
 
 // quick is the check of tests with real programs.
 func quick(kind Kind, transport, target string) CheckConfig {
-	return CheckConfig{Kind: kind, Transport: transport, Target: target, Interval: 200 * time.Millisecond}
+	return CheckConfig{Kind: kind, Transport: transport, Target: target, Timing: check.Timing{Interval: 200 * time.Millisecond}}
 }
 
 func kamailioConfig(t *testing.T, addr, cert, key string) string {

@@ -1,24 +1,19 @@
 package nodeagent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 
-	"thor/overlay"
-	"thor/subjects"
+	"thor/overlay/check"
 )
 
 // An amendment is what becomes of a role that stays.
 type amendment struct {
 	r      *role
 	cfg    RoleConfig
-	checks []*check // in the order of cfg; those the role had already go on
-	added  []*check
-	gone   []*check
+	checks []*check.Check // in the order of cfg; those the role had already go on
 }
 
 // Reconfigure makes roles what the agent announces, before Run or while it
@@ -32,177 +27,125 @@ func (a *Agent) Reconfigure(roles []RoleConfig) error {
 	if err := cfg.check(a.net.Identity()); err != nil {
 		return err
 	}
-	a.change.Lock()
-	defer a.change.Unlock()
-	if a.ended {
-		return errors.New("nodeagent: reconfigure: Run has ended")
-	}
-	next, fresh, amended, err := a.plan(roles)
-	if err != nil {
-		return err
-	}
-	a.mu.Lock()
-	gone := slices.DeleteFunc(slices.Clone(a.roles), func(r *role) bool { return slices.Contains(next, r) })
-	a.roles = next
-	a.mu.Unlock()
-	a.dismiss(gone)
-	var errs []error
-	for _, x := range amended {
-		errs = append(errs, a.amend(x))
-	}
-	if a.run != nil {
-		for _, r := range fresh {
-			a.log.Info().Str("role", string(r.name)).Msg("role added by configuration")
-			errs = append(errs, a.start(r))
+	return a.engine.Change(func(running bool) error {
+		next, amended, err := a.plan(roles)
+		if err != nil {
+			return err
 		}
-	}
-	a.settle()
-	return errors.Join(errs...)
-}
-
-// plan makes what roles need and does not touch what there is. The caller holds change.
-func (a *Agent) plan(roles []RoleConfig) (next, fresh []*role, amended []amendment, err error) {
-	for _, rc := range roles {
-		i := slices.IndexFunc(a.roles, func(r *role) bool { return r.name == rc.Role })
-		if i < 0 {
-			r, err := a.newRole(rc)
-			if err != nil {
-				return nil, nil, nil, err
+		was := a.roles
+		a.mu.Lock()
+		a.roles = next
+		a.mu.Unlock()
+		groups := make([]*check.Group, len(next))
+		for i, r := range next {
+			groups[i] = r.group
+			if running && !slices.Contains(was, r) {
+				r.log.Info().Msg("role added by configuration")
 			}
-			next, fresh = append(next, r), append(fresh, r)
-			continue
 		}
-		r := a.roles[i]
-		next = append(next, r)
-		if r.cfg.equal(&rc) {
-			continue
-		}
-		x := amendment{r: r, cfg: rc}
-		kept := slices.Clone(r.checks)
-		for j, cc := range rc.Checks {
-			cc = cc.withDefaults()
-			if k := slices.IndexFunc(kept, func(c *check) bool { return c.cfg.equal(&cc) }); k >= 0 {
-				x.checks = append(x.checks, kept[k])
-				kept = slices.Delete(kept, k, k+1)
-				continue
+		errs := []error{a.engine.Use(groups)}
+		for _, r := range was {
+			if !slices.Contains(next, r) {
+				r.log.Info().Msg("role removed by configuration")
 			}
-			c, err := newCheck(cc)
-			if err != nil {
-				return nil, nil, nil, fmt.Errorf("nodeagent: role %s: check %d: %w", rc.Role, j+1, err)
-			}
-			x.checks, x.added = append(x.checks, c), append(x.added, c)
 		}
-		x.gone = kept
-		amended = append(amended, x)
-	}
-	return next, fresh, amended, nil
-}
-
-// amend changes a role that stays. The caller holds change.
-func (a *Agent) amend(x amendment) error {
-	r := x.r
-	halt(x.gone)
-	for _, c := range x.gone {
-		if !slices.ContainsFunc(x.checks, func(o *check) bool { return o.prober.name() == c.prober.name() }) {
-			a.metrics.forgetCheck(x.cfg.Role, c.prober.name())
+		for _, x := range amended {
+			errs = append(errs, x.apply())
 		}
-	}
-	err := r.become(x.cfg, x.checks)
-	if err == nil {
-		r.log.Info().Int("checks_added", len(x.added)).Int("checks_gone", len(x.gone)).Msg("role changed by configuration")
-	}
-	if a.run != nil {
-		for _, c := range x.added {
-			a.watch(r, c)
-		}
-	}
-	return err
-}
-
-// become makes r what cfg says. What its checks have found so far counts; as
-// long as they know nothing it stays announced as it was.
-func (r *role) become(cfg RoleConfig, checks []*check) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.configure(cfg, checks)
-	if r.ms == nil {
-		if r.agent.run == nil { // Run announces it
-			return nil
-		}
-		return r.derive()
-	}
-	state, reason := derive(r.condition())
-	if state == "" {
-		state, reason = r.state, r.reason
-	}
-	err := r.ms.Amend(func(m *overlay.Member) {
-		*m = r.member
-		m.State, m.Reason = state, reason
+		return errors.Join(errs...)
 	})
-	if err != nil {
-		r.cfg = RoleConfig{Role: r.name} // not what it was asked to become
-		return fmt.Errorf("role %s: %w: %w", r.name, errRefused, err)
+}
+
+// plan makes what roles need and does not touch what there is. It is called in Change.
+func (a *Agent) plan(roles []RoleConfig) (next []*role, amended []amendment, err error) {
+	for _, rc := range roles {
+		rc = rc.withDefaults()
+		i := slices.IndexFunc(a.roles, func(r *role) bool { return r.name == rc.Role })
+		if i >= 0 && !a.roles[i].refused && a.roles[i].cfg.equal(&rc) {
+			next = append(next, a.roles[i])
+			continue
+		}
+		var r *role
+		if i >= 0 {
+			r = a.roles[i]
+		}
+		checks, err := a.checks(&rc, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if r == nil {
+			r = a.newRole(rc, checks)
+		} else {
+			amended = append(amended, amendment{r, rc, checks})
+		}
+		next = append(next, r)
 	}
-	r.state, r.reason = state, reason
-	r.agent.metrics.announced(r.name, state)
+	return next, amended, nil
+}
+
+// checks are those that rc wants, of which those that r has already are its own.
+func (a *Agent) checks(rc *RoleConfig, r *role) (checks []*check.Check, err error) {
+	var have []*check.Check
+	var cfgs []CheckConfig
+	if r != nil {
+		have, cfgs = slices.Clone(r.group.Checks()), slices.Clone(r.cfg.Checks)
+	}
+	for i, cc := range rc.Checks {
+		if k := slices.IndexFunc(cfgs, func(o CheckConfig) bool { return o.equal(&cc) }); k >= 0 {
+			checks = append(checks, have[k])
+			have, cfgs = slices.Delete(have, k, k+1), slices.Delete(cfgs, k, k+1) // the same may be there twice
+			continue
+		}
+		p, err := a.newProber(&cc)
+		if err != nil {
+			return nil, fmt.Errorf("nodeagent: role %s: check %d: %w", rc.Role, i+1, err)
+		}
+		checks = append(checks, check.New(p.name(), cc.Timing, p, string(rc.Role), p.name()))
+	}
+	return checks, nil
+}
+
+// apply changes a role that stays. It is called in Change.
+func (x *amendment) apply() error {
+	r, before := x.r, x.r.group.Checks()
+	added, gone := 0, len(before)
+	for _, c := range x.checks {
+		if slices.Contains(before, c) {
+			gone--
+		} else {
+			added++
+		}
+	}
+	err := r.group.Replace(x.checks, func() (undo func()) {
+		member := r.member
+		r.configure(x.cfg)
+		return func() { r.member = member }
+	})
+	if r.refused = err != nil; r.refused {
+		return fmt.Errorf("role %s: %w", r.name, err)
+	}
+	r.log.Info().Int("checks_added", added).Int("checks_gone", gone).Msg("role changed by configuration")
 	return nil
-}
-
-// dismiss takes roles out: their checks end, and they leave, all at once.
-func (a *Agent) dismiss(roles []*role) {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
-	defer cancel()
-	var g sync.WaitGroup
-	for _, r := range roles {
-		g.Go(func() {
-			halt(r.checks)
-			r.leave(ctx)
-			a.metrics.forget(r.name)
-			r.log.Info().Msg("role removed by configuration")
-		})
-	}
-	g.Wait()
-}
-
-// halt ends checks and waits for it.
-func halt(checks []*check) {
-	for _, c := range checks {
-		if c.stop != nil {
-			c.stop()
-		}
-	}
-	for _, c := range checks {
-		if c.ended != nil {
-			<-c.ended
-		}
-	}
 }
 
 func (rc *RoleConfig) equal(o *RoleConfig) bool {
 	return rc.Role == o.Role && rc.Priority == o.Priority && rc.Weight == o.Weight && rc.Version == o.Version &&
 		slices.Equal(rc.Addresses, o.Addresses) && maps.Equal(rc.Attrs, o.Attrs) &&
-		slices.EqualFunc(rc.Checks, o.Checks, func(a, b CheckConfig) bool {
-			a, b = a.withDefaults(), b.withDefaults()
-			return a.equal(&b)
-		})
+		slices.EqualFunc(rc.Checks, o.Checks, func(a, b CheckConfig) bool { return a.equal(&b) })
 }
 
 func (c *CheckConfig) equal(o *CheckConfig) bool {
 	sameRoots := c.Roots == nil && o.Roots == nil || c.Roots != nil && o.Roots != nil && c.Roots.Equal(o.Roots)
 	return sameRoots && c.Kind == o.Kind && c.Target == o.Target && c.Transport == o.Transport && c.ServerName == o.ServerName &&
-		c.Interval == o.Interval && c.Timeout == o.Timeout && c.Rise == o.Rise && c.Fall == o.Fall &&
-		slices.Equal(c.Command, o.Command) && slices.Equal(c.Expect, o.Expect)
+		c.Timing == o.Timing && slices.Equal(c.Command, o.Command) && slices.Equal(c.Expect, o.Expect)
 }
 
-// clone shares nothing that the caller could change later.
-func (rc RoleConfig) clone() RoleConfig {
+// withDefaults is rc with its checks' zero values replaced; it shares nothing that the
+// caller could change later.
+func (rc RoleConfig) withDefaults() RoleConfig {
 	rc.Addresses, rc.Attrs, rc.Checks = slices.Clone(rc.Addresses), maps.Clone(rc.Attrs), slices.Clone(rc.Checks)
-	return rc
-}
-
-// memberOf is what rc announces, its state aside.
-func memberOf(rc *RoleConfig) overlay.Member {
-	return overlay.Member{
-		Role: rc.Role, Addresses: rc.Addresses, Priority: rc.Priority, Weight: rc.Weight, Version: rc.Version, Attrs: subjects.Attrs(rc.Attrs),
+	for i, cc := range rc.Checks {
+		rc.Checks[i] = cc.withDefaults()
 	}
+	return rc
 }

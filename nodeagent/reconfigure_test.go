@@ -11,13 +11,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"thor/overlay/check"
 	"thor/subjects"
 )
 
 // running is an agent that runs; end ends it and waits.
 func running(t *testing.T, n *fakeNet, roles ...RoleConfig) (a *Agent, end func()) {
 	t.Helper()
-	a, err := newAgent(Config{Roles: roles, Metrics: prometheus.NewRegistry()}, n)
+	a, err := newAgent(Config{Roles: roles, Metrics: prometheus.NewRegistry()}, n, (*CheckConfig).prober)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,13 +42,10 @@ func reconfigure(t *testing.T, a *Agent, roles ...RoleConfig) {
 	synctest.Wait()
 }
 
-// fake makes the newest check of a role ask p; the check must be one that has not been asked yet.
-func (a *Agent) fake(role int, check int, p *fakeProbe) { a.roles[role].checks[check].prober = p }
-
 func TestReconfigureAddsAndRemovesRolesWithoutTouchingTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNet()
-		n.id.Roles = append(n.id.Roles, "voicemail_server")
+		n.ID.Roles = append(n.ID.Roles, "voicemail_server")
 		a, end := running(t, n, RoleConfig{Role: "sip_proxy"}, RoleConfig{Role: "media_relay"})
 		time.Sleep(time.Second)
 		reconfigure(t, a, RoleConfig{Role: "voicemail_server"}, RoleConfig{Role: "sip_proxy"})
@@ -57,7 +55,7 @@ func TestReconfigureAddsAndRemovesRolesWithoutTouchingTheOthers(t *testing.T) {
 			t.Errorf("status %v", s)
 		}
 		end()
-		if got := strings.Join(n.said[4:], "\n"); !strings.Contains(got, "2s sip_proxy leave") || !strings.Contains(got, "2s voicemail_server leave") || strings.Contains(got, "media_relay") {
+		if got := strings.Join(n.Lines()[4:], "\n"); !strings.Contains(got, "2s sip_proxy leave") || !strings.Contains(got, "2s voicemail_server leave") || strings.Contains(got, "media_relay") {
 			t.Errorf("at the end: %s", got)
 		}
 	})
@@ -66,13 +64,13 @@ func TestReconfigureAddsAndRemovesRolesWithoutTouchingTheOthers(t *testing.T) {
 func TestReconfigureChangesWhatARoleSaysInOneAnnouncement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNet()
-		n.id.Addresses = append(n.id.Addresses, netip.MustParseAddr("192.0.2.1"))
+		n.ID.Addresses = append(n.ID.Addresses, netip.MustParseAddr("192.0.2.1"))
 		a, end := running(t, n, RoleConfig{Role: "sip_proxy", Priority: 7, Attrs: subjects.Attrs{"a": "1"}})
 		defer end()
-		next := RoleConfig{Role: "sip_proxy", Addresses: n.id.Addresses[1:], Priority: 9, Weight: 50, Version: "2", Attrs: subjects.Attrs{"a": "2"}}
+		next := RoleConfig{Role: "sip_proxy", Addresses: n.ID.Addresses[1:], Priority: 9, Weight: 50, Version: "2", Attrs: subjects.Attrs{"a": "2"}}
 		reconfigure(t, a, next)
 		n.expect(t, "0s sip_proxy up", "0s sip_proxy up")
-		m := n.ms["sip_proxy"].m
+		m := n.Member("sip_proxy")
 		if m.Priority != 9 || m.Weight != 50 || m.Version != "2" || m.Attrs["a"] != "2" || m.Addresses[0].String() != "192.0.2.1" || m.State != subjects.Up {
 			t.Errorf("announced %+v", m)
 		}
@@ -86,13 +84,12 @@ func TestAChangedCheckKeepsTheRoleAsItIsUntilItHasDecided(t *testing.T) {
 		n := newFakeNet()
 		old := CheckConfig{Kind: TCP, Target: "127.0.0.1:1"}
 		kept := CheckConfig{Kind: TCP, Target: "127.0.0.1:2"}
-		a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{old, kept}}}}, n)
+		p, q := &fakeProbe{}, &fakeProbe{}
+		a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{old, kept}}}}, n, asking(n, p, q))
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, q := &fakeProbe{start: n.start}, &fakeProbe{start: n.start}
-		a.fake(0, 0, p)
-		a.fake(0, 1, q)
+		a.newProber = (*CheckConfig).prober
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
@@ -108,15 +105,14 @@ func TestAChangedCheckKeepsTheRoleAsItIsUntilItHasDecided(t *testing.T) {
 		if len(p.asked) != asked || len(q.asked) < 3 {
 			t.Errorf("the old check was asked %d times more, the kept one %d times", len(p.asked)-asked, len(q.asked))
 		}
-		n.mu.Lock()
-		last := n.said[len(n.said)-1]
-		n.mu.Unlock()
+		said := n.Lines()
+		last := said[len(said)-1]
 		if !strings.Contains(last, "sip_proxy down: command /bin/false") {
 			t.Errorf("announced %q", last)
 		}
 		// Without the failing check the role is up at once.
 		reconfigure(t, a, RoleConfig{Role: "sip_proxy", Checks: []CheckConfig{kept}})
-		if m := n.ms["sip_proxy"].m; m.State != subjects.Up || m.Reason != "" {
+		if m := n.Member("sip_proxy"); m.State != subjects.Up || m.Reason != "" {
 			t.Errorf("announced %+v", m)
 		}
 		cancel()
@@ -159,13 +155,14 @@ func TestAChangeThatTheSDKRefusesIsTold(t *testing.T) {
 		a, end := running(t, n, RoleConfig{Role: "sip_proxy"})
 		defer end()
 		next := RoleConfig{Role: "sip_proxy", Priority: 9}
-		n.deny = errors.New("announcement of 9000 bytes")
-		if err := a.Reconfigure([]RoleConfig{next}); !errors.Is(err, n.deny) || !strings.Contains(err.Error(), "sip_proxy") {
+		deny := errors.New("announcement of 9000 bytes")
+		n.Refuse(deny)
+		if err := a.Reconfigure([]RoleConfig{next}); !errors.Is(err, deny) || !strings.Contains(err.Error(), "sip_proxy") {
 			t.Errorf("the error is %v", err)
 		}
-		n.deny = nil
+		n.Refuse(nil)
 		reconfigure(t, a, next)
-		if m := n.ms["sip_proxy"].m; m.Priority != 9 {
+		if m := n.Member("sip_proxy"); m.Priority != 9 {
 			t.Errorf("announced %+v", m)
 		}
 	})
@@ -177,14 +174,14 @@ func TestStatusIsWhatIsAnnounced(t *testing.T) {
 		n := newFakeNet()
 		a, end := running(t, n, RoleConfig{Role: "sip_proxy"})
 		defer end()
-		slow := CheckConfig{Kind: Command, Command: []string{"/bin/true"}, Interval: time.Hour, Timeout: time.Minute, Rise: 2}
+		slow := CheckConfig{Kind: Command, Command: []string{"/bin/true"}, Timing: check.Timing{Interval: time.Hour, Timeout: time.Minute, Rise: 2}}
 		if err := a.Reconfigure([]RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{slow}}}); err != nil {
 			t.Fatal(err)
 		}
 		if s := a.Status(); s[0].State != subjects.Up {
 			t.Errorf("announced up, and the status is %+v", s)
 		}
-		n.drain = true
+		n.SetDrained(true)
 		if s := a.Status(); s[0].State != subjects.Draining || s[0].Reason == "" {
 			t.Errorf("announced draining, and the status is %+v", s)
 		}
@@ -194,7 +191,7 @@ func TestStatusIsWhatIsAnnounced(t *testing.T) {
 func TestReconfigureBeforeRunIsWhatRunAnnounces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNet()
-		a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy"}}}, n)
+		a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy"}}}, n, (*CheckConfig).prober)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +200,7 @@ func TestReconfigureBeforeRunIsWhatRunAnnounces(t *testing.T) {
 		n.expect(t)
 		runFor(t, a, time.Second)
 		n.expect(t, "0s media_relay up", "1s media_relay leave")
-		if m := n.ms["media_relay"].m; m.Priority != 4 {
+		if m := n.Member("media_relay"); m.Priority != 4 {
 			t.Errorf("announced %+v", m)
 		}
 	})
@@ -212,12 +209,11 @@ func TestReconfigureBeforeRunIsWhatRunAnnounces(t *testing.T) {
 func TestReadyComesWhenTheRolesThatRemainAreAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNet()
-		slow := CheckConfig{Kind: TCP, Target: "127.0.0.1:1", Interval: time.Hour, Timeout: time.Hour}
-		a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{slow}}, {Role: "media_relay"}}}, n)
+		slow := CheckConfig{Kind: TCP, Target: "127.0.0.1:1", Timing: check.Timing{Interval: time.Hour, Timeout: time.Hour}}
+		a, err := newAgent(Config{Roles: []RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{slow}}, {Role: "media_relay"}}}, n, asking(n, &fakeProbe{takes: 30 * time.Minute}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.fake(0, 0, &fakeProbe{start: n.start, takes: 30 * time.Minute})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()

@@ -15,6 +15,9 @@ import (
 // address the node's certificate does not hold.
 var ErrNotCertified = errors.New("not in the certificate")
 
+// DrainReason is the reason of a member that an operator drained.
+const DrainReason = "drained by an operator"
+
 // A Member is what this process says of itself under one role.
 type Member struct {
 	// Role must be one of the certificate's.
@@ -42,7 +45,8 @@ func (m Member) clone() Member {
 	return m
 }
 
-func (m *Member) equal(o *Member) bool {
+// Equal reports whether m and o are announced alike.
+func (m *Member) Equal(o *Member) bool {
 	return m.Role == o.Role && m.Priority == o.Priority && m.Weight == o.Weight && m.Version == o.Version &&
 		m.State == o.State && m.Reason == o.Reason &&
 		slices.Equal(m.Addresses, o.Addresses) && maps.Equal(m.Attrs, o.Attrs)
@@ -182,7 +186,7 @@ func (m *Membership) Amend(f func(*Member)) error {
 	}
 	m.n.mu.Lock()
 	defer m.n.mu.Unlock()
-	if m.left || next.equal(&m.member) {
+	if m.left || next.Equal(&m.member) {
 		return nil
 	}
 	m.member = next
@@ -235,7 +239,7 @@ func (n *Node) announce(m *Membership) {
 	a := n.announcement(&m.member, viaOf(l.nc))
 	a.Attrs = n.withFaults(a.Attrs)
 	if n.drained(m.role) {
-		a.State, a.Reason = subjects.Draining, "drained by an operator"
+		a.State, a.Reason = subjects.Draining, DrainReason
 	}
 	if err := n.send(l, a); err != nil {
 		// The connection is going; the next one announces.

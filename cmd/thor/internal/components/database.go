@@ -4,6 +4,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent"
 	"thor/identity"
+	"thor/overlay/check"
 )
 
 // Databases are the databases of the file and the key of each, with the
@@ -17,7 +18,7 @@ func Databases(f *config.File, id *identity.Identity) (dc dbagent.Config, keys [
 		}
 		dc.Databases = append(dc.Databases, dbagent.Database{
 			DSN: c.URI, PasswordFile: c.PasswordFile, Roots: roots, Mode: c.Mode, Probe: c.Probe,
-			Addresses: Addresses(id, c.Addresses), Priority: c.Priority, Interval: c.Interval, Timeout: c.Timeout,
+			Addresses: Addresses(id, c.Addresses), Priority: c.Priority, Timing: check.Timing{Interval: c.Interval, Timeout: c.Timeout},
 		})
 	}
 	dc.Cleared = f.Database.Cleared

@@ -7,6 +7,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/identity"
 	"thor/nodeagent"
+	"thor/overlay/check"
 	"thor/overlay/subscriber"
 	"thor/subjects"
 )
@@ -29,7 +30,7 @@ func NodeRoles(f *config.File, id *identity.Identity) (out []nodeagent.RoleConfi
 			}
 			rc.Checks = append(rc.Checks, nodeagent.CheckConfig{
 				Kind: nodeagent.Kind(c.Kind), Target: c.Target, Transport: c.Transport, Command: c.Command, Expect: c.Expect, Roots: roots,
-				Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
+				Timing: check.Timing{Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall},
 			})
 		}
 		out = append(out, rc)

@@ -1,4 +1,4 @@
-package nodeagent
+package check
 
 import (
 	"context"
@@ -12,32 +12,29 @@ import (
 	"syscall"
 )
 
-// A fault is why a probe failed. Its text becomes the reason in the network
-// status, so the same fault has the same text on every probe: no port that
-// changes, no time, nothing that the service says in its own words. The cause
-// is for the debug log.
-type fault struct {
-	text  string
-	cause error
+// A Fault is why a probe failed. Its text becomes the reason in the network status, so
+// the same fault has the same text on every probe: no port that changes, no time,
+// nothing that the service says in its own words, no secret. The cause is for the
+// debug log; it holds no secret either.
+type Fault struct {
+	Text  string
+	Cause error
 }
 
-func (f *fault) Error() string { return f.text }
-func (f *fault) Unwrap() error { return f.cause }
+func (f *Fault) Error() string { return f.Text }
+func (f *Fault) Unwrap() error { return f.Cause }
 
-// The faults that several kinds of probe know.
-const (
-	noAnswer      = "no answer"
-	noValidAnswer = "no valid answer" // something came that is no answer to the question
-	closedEarly   = "connection closed without an answer"
-)
+// NoAnswer is the text of the fault that a timeout is.
+const NoAnswer = "no answer"
 
-// explain finds the fault in an error of the net, tls and os packages.
-func explain(err error) *fault {
-	var f *fault
+// Explain finds the fault in an error: the one it wraps, or that of an error of the
+// net, tls and os packages.
+func Explain(err error) *Fault {
+	var f *Fault
 	if errors.As(err, &f) {
 		return f
 	}
-	return &fault{text: faultText(err), cause: err}
+	return &Fault{Text: faultText(err), Cause: err}
 }
 
 func faultText(err error) string {
@@ -58,10 +55,10 @@ func faultText(err error) string {
 		return "host could not be looked up"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.As(err, &timeout) && timeout.Timeout():
-		return noAnswer
+		return NoAnswer
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return closedEarly
+		return "connection closed without an answer"
 	case errors.Is(err, fs.ErrNotExist):
 		return "not found"
 	case errors.Is(err, fs.ErrPermission):
@@ -70,8 +67,8 @@ func faultText(err error) string {
 	return tlsFaultText(err)
 }
 
-// tlsFaultText tells the faults of TLS apart. The texts of the standard library
-// hold the time of day.
+// tlsFaultText tells the faults of TLS apart. The texts of the standard library hold
+// the time of day.
 func tlsFaultText(err error) string {
 	var (
 		unknownCA x509.UnknownAuthorityError

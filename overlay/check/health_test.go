@@ -1,4 +1,4 @@
-package nodeagent
+package check
 
 import (
 	"strings"
@@ -8,8 +8,8 @@ import (
 )
 
 // A script is a row of probes: "." passes, a letter is a fault of that name.
-// want holds the condition and reason after each: "+" is healthy, a letter is
-// sick because of that fault, and "!" after it marks a change that
+// want holds the condition and reason after each: "+" is passing, a letter is
+// failing because of that fault, and "!" after it marks a change that
 // must be told.
 func TestHealthChangesOnlyAfterARow(t *testing.T) {
 	for _, c := range []struct {
@@ -37,10 +37,10 @@ func TestHealthChangesOnlyAfterARow(t *testing.T) {
 		for _, p := range c.script {
 			changed := h.observe(strings.TrimSuffix(string(p), "."))
 			s := "+"
-			if h.now == sick {
+			if h.now == Failing {
 				s = h.reason
 			} else if h.reason != "" {
-				t.Errorf("%s: healthy because of %q", c.name, h.reason)
+				t.Errorf("%s: passing because of %q", c.name, h.reason)
 			}
 			if changed {
 				s += "!"
@@ -53,41 +53,31 @@ func TestHealthChangesOnlyAfterARow(t *testing.T) {
 	}
 }
 
-func TestARoleIsHealthyWhenAllChecksAre(t *testing.T) {
-	up, down, late, worse := &health{now: healthy}, &health{now: sick, reason: "first"}, &health{}, &health{now: sick, reason: "second"}
+func TestAllPassWhenEachDoes(t *testing.T) {
+	of := func(now Condition, reason string) *Check { return &Check{health: health{now: now, reason: reason}} }
+	up, down, late, worse := of(Passing, ""), of(Failing, "first"), of(Unknown, ""), of(Failing, "second")
 	for i, c := range []struct {
-		checks []*health
-		want   condition
+		checks []*Check
+		want   Condition
 		reason string
 	}{
-		{nil, healthy, ""},
-		{[]*health{up, up}, healthy, ""},
-		{[]*health{up, late}, unknown, ""},
-		{[]*health{late, down}, sick, "first"},
-		{[]*health{up, down, worse}, sick, "first"},
-		{[]*health{worse, down}, sick, "second"},
+		{nil, Passing, ""},
+		{[]*Check{up, up}, Passing, ""},
+		{[]*Check{up, late}, Unknown, ""},
+		{[]*Check{late, down}, Failing, "first"},
+		{[]*Check{up, down, worse}, Failing, "first"},
+		{[]*Check{worse, down}, Failing, "second"},
 	} {
-		if got, reason := all(c.checks); got != c.want || reason != c.reason {
+		if got, reason := All(c.checks); got != c.want || reason != c.reason {
 			t.Errorf("case %d: %v %q", i, got, reason)
 		}
 	}
 }
 
-func TestTheStateIsDerivedFromHealth(t *testing.T) {
-	for _, c := range []struct {
-		cond   condition
-		reason string
-		state  subjects.State
-		want   string
-	}{
-		{unknown, "", "", ""},
-		{healthy, "", subjects.Up, ""},
-		{sick, "x: no answer", subjects.Down, "x: no answer"},
-		{sick, "a\x1b[2Jb", subjects.Down, "a\uFFFD[2Jb"},
-		{sick, strings.Repeat("y", 500), subjects.Down, strings.Repeat("y", subjects.MaxReason)},
-	} {
-		if s, r := derive(c.cond, c.reason); s != c.state || r != c.want {
-			t.Errorf("%+v: %q %q", c, s, r)
+func TestStateFollowsFromTheCondition(t *testing.T) {
+	for c, want := range map[Condition]subjects.State{Unknown: "", Passing: subjects.Up, Failing: subjects.Down} {
+		if s := c.State(); s != want {
+			t.Errorf("%v: %q", c, s)
 		}
 	}
 }

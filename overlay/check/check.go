@@ -1,0 +1,124 @@
+package check
+
+import (
+	"context"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// A Prober asks one service whether it works.
+type Prober interface {
+	// Probe asks once. ctx carries the timeout. nil means that the service works; the
+	// error is for Explain. It is never called twice at a time.
+	Probe(ctx context.Context) error
+	// Close ends what the prober holds between two probes. It follows the last Probe.
+	Close()
+}
+
+// A Check is one probe that is made again and again.
+type Check struct {
+	name   string
+	labels []string
+	timing Timing
+	prober Prober
+	health health // guarded by the group's mu
+
+	stop  context.CancelFunc // ends it; nil before it began; guarded by the engine's change
+	ended chan struct{}      // closed when it has
+}
+
+// New makes a check. Its name says what is asked of which service and stands before a
+// fault; labels are its values of Names.CheckLabels. t has its defaults.
+func New(name string, t Timing, p Prober, labels ...string) *Check {
+	return &Check{name: name, labels: labels, timing: t, prober: p, health: health{rise: t.Rise, fall: t.Fall}}
+}
+
+// Condition is what the probes say together, and why it fails. It is for Decide.
+func (c *Check) Condition() (Condition, string) { return c.health.now, c.health.reason }
+
+// Inherit makes what o has found so far c's own, since both ask the same. It is for
+// the function that Replace is given.
+func (c *Check) Inherit(o *Check) {
+	c.health = o.health
+	c.health.rise, c.health.fall = c.timing.Rise, c.timing.Fall
+}
+
+// All is the condition of several checks of which all must pass. The reason is that
+// of the first that fails. No checks at all pass: the service is checked elsewhere.
+func All(checks []*Check) (Condition, string) {
+	all := Passing
+	for _, c := range checks {
+		switch now, why := c.Condition(); now {
+		case Failing:
+			return Failing, why
+		case Unknown:
+			all = Unknown
+		}
+	}
+	return all, ""
+}
+
+// watch probes until ctx ends and hands each result to observe, which tells whether
+// it speaks against what is announced. Then the next probe follows after half the
+// interval, so that the decision falls within Fall × Interval + Timeout.
+func (c *Check) watch(ctx context.Context, observe func(f *Fault, took time.Duration) (pending bool, err error)) error {
+	defer c.prober.Close()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		began := time.Now()
+		f := c.ask(ctx)
+		if ctx.Err() != nil {
+			return nil // a probe cut short says nothing
+		}
+		pending, err := observe(f, time.Since(began))
+		if err != nil {
+			return err
+		}
+		wait := c.timing.Interval
+		if pending {
+			wait /= 2
+		}
+		timer.Reset(max(0, wait-time.Since(began)))
+	}
+}
+
+// ask probes once, within the timeout. nil means that the service works.
+func (c *Check) ask(ctx context.Context) *Fault {
+	ctx, cancel := context.WithTimeout(ctx, c.timing.Timeout)
+	defer cancel()
+	err := c.prober.Probe(ctx)
+	if err == nil {
+		return nil
+	}
+	f := Explain(err)
+	return &Fault{Text: c.name + ": " + f.Text, Cause: f.Cause}
+}
+
+// observe takes the result of a probe, and logs a change.
+func (c *Check) observe(f *Fault, took time.Duration, log *zerolog.Logger, n *Names) {
+	text := ""
+	if f != nil {
+		text = f.Text
+		log.Debug().Err(f.Cause).Str("reason", text).Int64("took_ms", took.Milliseconds()).Msg(n.Check + " failed")
+	}
+	before := c.health.now
+	if !c.health.observe(text) {
+		return
+	}
+	last := len(n.CheckLabels) - 1
+	switch {
+	case f != nil:
+		log.Info().Str("reason", text).Msg(n.Check + " fails")
+	case before == Failing:
+		log.Info().Str(n.CheckLabels[last], c.labels[last]).Msg(n.Check + " passes again")
+	default:
+		log.Info().Str(n.CheckLabels[last], c.labels[last]).Msg(n.Check + " passes")
+	}
+}
