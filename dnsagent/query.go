@@ -59,7 +59,9 @@ func (q *query) parse(b []byte) int {
 	if bits&bitQR != 0 {
 		return dropResponse
 	}
-	q.id, q.opcode, q.rd = binary.BigEndian.Uint16(b), bits>>11&0xf, bits&bitRD != 0
+	q.id = binary.BigEndian.Uint16(b)
+	q.opcode = bits >> 11 & 0xf
+	q.rd = bits&bitRD != 0
 	if q.opcode != dns.OpcodeQuery {
 		return dns.RcodeNotImplemented
 	}

@@ -88,7 +88,9 @@ func bare(q *query, rcode int) []byte {
 
 // refuse is a reply without any records of the zone.
 func (r *responder) refuse(rcode int) []byte {
-	r.found.Answer, r.found.Authority, r.found.Additional = r.found.Answer[:0], r.found.Authority[:0], r.found.Additional[:0]
+	r.found.Answer = r.found.Answer[:0]
+	r.found.Authority = r.found.Authority[:0]
+	r.found.Additional = r.found.Additional[:0]
 	r.found.Authoritative = false
 	return r.pack(rcode)
 }
@@ -180,7 +182,9 @@ func (r *responder) fit(limit int) []byte {
 			continue
 		}
 		r.agent.metrics.truncated.Inc()
-		r.msg.Truncated, r.msg.Answer, r.msg.Ns = true, nil, nil
+		r.msg.Truncated = true
+		r.msg.Answer = nil
+		r.msg.Ns = nil
 	}
 }
 

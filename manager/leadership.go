@@ -178,7 +178,9 @@ func (m *Manager) advancePastClaims(now time.Time) bool {
 			r.aim = known.Generation // and stays so until it is reached, whatever is claimed meanwhile
 		}
 		if r.term.Ceiling(r.aim+1) > r.aim {
-			r.first, r.aim, m.claimsActed = max(r.first, r.aim), 0, now
+			r.first = max(r.first, r.aim)
+			r.aim = 0
+			m.claimsActed = now
 			m.issue(now, true)
 		}
 		return false
@@ -216,7 +218,9 @@ func (m *Manager) issue(now time.Time, must bool) {
 	for i := range next.Departed {
 		next.Departed[i].Until = stamp(next.Departed[i].Until)
 	}
-	r.revision, r.pending, r.last = m.table.Revision(), false, now
+	r.revision = m.table.Revision()
+	r.pending = false
+	r.last = now
 	next.Lookup = m.tables.of(next)
 	delta := subjects.Diff(r.status, next)
 	if !must && delta.Empty() {

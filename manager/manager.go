@@ -132,7 +132,9 @@ func New(cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Membership.Domain, cfg.Membership.NodeHash, cfg.Membership.Identities = cfg.Domain, lookup.Hash[subjects.NodeID], true
+	cfg.Membership.Domain = cfg.Domain
+	cfg.Membership.NodeHash = lookup.Hash[subjects.NodeID]
+	cfg.Membership.Identities = true
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
 		ready: make(chan struct{}), in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox), table: membership.New(cfg.Membership),

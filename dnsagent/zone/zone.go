@@ -164,7 +164,9 @@ type Answer struct {
 
 func (a *Answer) reset() {
 	a.Rcode, a.Authoritative = dns.RcodeSuccess, false
-	a.Answer, a.Authority, a.Additional = a.Answer[:0], a.Authority[:0], a.Additional[:0]
+	a.Answer = a.Answer[:0]
+	a.Authority = a.Authority[:0]
+	a.Additional = a.Additional[:0]
 }
 
 const (

@@ -135,7 +135,11 @@ func (t *Table) beat(m *member, a *subjects.Announcement) {
 		}
 		return
 	}
-	m.announced, m.plain, m.adopted, m.cause, m.why = announcedIn(a), plain, false, alive, ""
+	m.announced = announcedIn(a)
+	m.plain = plain
+	m.adopted = false
+	m.cause = alive
+	m.why = ""
 	t.count(m)
 	t.settle(m)
 	t.arm(m)

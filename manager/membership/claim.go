@@ -60,7 +60,9 @@ func (t *Table) checkClaim(k key, m *member, a *subjects.Announcement) (cut stri
 		if strict && known && waited >= settleTime {
 			cut = outside(a, where)
 		}
-		a.Addresses, a.Weight, a.Priority = had.addresses, had.weight, had.priority
+		a.Addresses = had.addresses
+		a.Weight = had.weight
+		a.Priority = had.priority
 		return cut, true, nil
 	case strict && known && waited >= settleTime:
 		p.a = nil

@@ -89,7 +89,9 @@ func (t *Table) holdDown(m *member) {
 	if t.now-d.ended > dampForget {
 		d.level = 0
 	}
-	d.on, d.steady, d.hold = true, t.now, t.cfg.MaxHoldDown
+	d.on = true
+	d.steady = t.now
+	d.hold = t.cfg.MaxHoldDown
 	if h := t.cfg.HoldDown << min(d.level, 20); h < d.hold {
 		d.hold = h
 		d.level++

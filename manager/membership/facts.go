@@ -174,7 +174,9 @@ func (t *Table) sweepNode(id subjects.NodeID) {
 
 // removeRevoked takes m out since its certificate is revoked.
 func (t *Table) removeRevoked(m *member) {
-	m.cause, m.closed, m.adopted = revoked, closed{}, false
+	m.cause = revoked
+	m.closed = closed{}
+	m.adopted = false
 	m.damping.restart()
 	t.undamp(m)
 	t.detach(m)

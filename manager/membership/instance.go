@@ -132,8 +132,12 @@ func (t *Table) reinstate(m *member) bool {
 		if d.boot != "" && d.beats >= 2 && t.now-d.last <= missedAfter {
 			in.retired = slices.Delete(in.retired, i, i+1)
 			in.retire()
-			in.boot, in.seq, in.born = d.boot, d.seq, longAgo
-			m.last, m.via, m.closed = d.last, "", closed{}
+			in.boot = d.boot
+			in.seq = d.seq
+			in.born = longAgo
+			m.last = d.last
+			m.via = ""
+			m.closed = closed{}
 			t.detach(m)
 			return true
 		}
@@ -167,7 +171,9 @@ func (t *Table) Revoked(id subjects.NodeID, boot, serial string, now time.Time) 
 	t.event(subjects.EventRevoked, "", id, "the certificate was revoked")
 	for _, f := range t.facts[id] {
 		if f.Serial == serial && !f.revoked { // the list itself may come later
-			f.revoked, t.withRevoked[id], t.sweepDue = true, true, true
+			f.revoked = true
+			t.withRevoked[id] = true
+			t.sweepDue = true
 		}
 	}
 	n, bare := t.nodes[id], t.certificates(id) == 0

@@ -202,7 +202,9 @@ func (t *Table) markDead(m *member, c cause, why string) {
 	if m.cause == alive && t.reinstate(m) {
 		return
 	}
-	m.cause, m.why, m.died = c, why, t.now
+	m.cause = c
+	m.why = why
+	m.died = t.now
 	if c == lost {
 		m.closed = closed{}
 	}

@@ -274,7 +274,9 @@ func (t *Table) remove(m *member) {
 	}
 	i := r.index(m.key.node)
 	r.list = slices.Delete(r.list, i, i+1)
-	m.listed, m.late, m.gone = false, false, t.now
+	m.listed = false
+	m.late = false
+	m.gone = t.now
 	n.listed--
 	if m.service() {
 		n.services--

@@ -150,7 +150,9 @@ func (t *Table) dropUnlisted(m *member, others bool) {
 	if !m.adopted && (!others || len(m.role.list) < 2 || t.now-m.last <= missedAfter) {
 		return
 	}
-	m.cause, m.adopted, m.closed = dropped, false, closed{}
+	m.cause = dropped
+	m.adopted = false
+	m.closed = closed{}
 	m.damping.restart()
 	t.detach(m)
 	t.remove(m)
@@ -198,9 +200,14 @@ func (t *Table) listAdopted(m *member, a *subjects.Member) {
 		state: a.State, addresses: a.Addresses, priority: a.Priority, weight: a.Weight, version: a.Version, attrs: a.Attrs,
 		reason: a.Reason,
 	}
-	m.plain, m.cause, m.last = a.Plain, alive, t.now
+	m.plain = a.Plain
+	m.cause = alive
+	m.last = t.now
 	if a.State == subjects.Suspect {
-		m.announced.state, m.cause, m.why, m.died = subjects.Up, silent, a.Reason, longAgo
+		m.announced.state = subjects.Up
+		m.cause = silent
+		m.why = a.Reason
+		m.died = longAgo
 	}
 	if m.listed {
 		t.revision++

@@ -70,7 +70,10 @@ func (m Model) command(key string) Model {
 // pause stops the events from moving, or lets them go on at the newest.
 func (m Model) pause() Model {
 	if m.paused {
-		m.paused, m.frozen, m.missed, m.tail = false, nil, 0, true
+		m.paused = false
+		m.frozen = nil
+		m.missed = 0
+		m.tail = true
 		return m
 	}
 	m.paused, m.frozen = true, m.events

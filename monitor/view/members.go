@@ -65,7 +65,10 @@ func (m *Model) memberColumns(rows []row) []column {
 		used[3] = used[3] || r.m.Priority != 0
 		used[5] = used[5] || r.m.Weight != 0 && r.m.Weight != subjects.DefaultWeight
 	}
-	used[0], used[1], used[2], used[4] = true, true, true, true
+	used[0] = true
+	used[1] = true
+	used[2] = true
+	used[4] = true
 	cols := all[:0]
 	for i, c := range all {
 		if used[i] {
