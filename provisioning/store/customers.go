@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"math"
 
 	"thor/provisioning/login"
 	"thor/provisioning/ngnpro"
@@ -97,14 +96,14 @@ func (s customers) Add(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerA
 		return nil, err
 	}
 	err = s.write(ctx, "add customer", func(t *tx) error {
-		reseller, err := t.resellerOf(v, or(c.Reseller, 0))
+		reseller, err := t.as(v).resellerOf(or(c.Reseller, 0))
 		if err != nil {
 			return err
 		}
 		fresh := &customer{CustomerAccount: ngnpro.CustomerAccount{
 			ID: new(0), Reseller: &reseller, Impersonate: new(0), ResellerActive: new(false), Balance: new(0.0), Credit: new(0.0),
 		}}
-		if err := mayGrant(v, &fresh.CustomerAccount, c); err != nil {
+		if err := t.as(v).grants(&fresh.CustomerAccount, c); err != nil {
 			return err
 		}
 		customerTable.merge(fresh, given)
@@ -137,51 +136,6 @@ func (t *tx) insertCustomer(c *customer) (int, error) {
 	return int(id), err
 }
 
-// resellerOf is to whom a new customer belongs; 0: it is a reseller itself.
-func (t *tx) resellerOf(v ngnpro.Viewer, given int) (int, error) {
-	switch {
-	case v.Admin && given == 0:
-		return 0, nil
-	case v.Admin:
-		p, err := t.admitted(party{reseller: given}, false)
-		return p.reseller, err
-	case v.Customer != 0 || v.Reseller == 0:
-		return 0, ngnpro.ErrForbidden.With("a customer adds no customers")
-	case given != 0 && given != v.Reseller:
-		return 0, ngnpro.ErrForbidden.With("a reseller's customers belong to the reseller")
-	}
-	var active bool
-	const q = "SELECT reseller_active FROM customers WHERE id = ? AND reseller_id = id LOCK IN SHARE MODE"
-	if _, err := t.row(q, []any{v.Reseller}, []any{&active}); err != nil {
-		return 0, err
-	}
-	if !active {
-		return 0, ngnpro.ErrForbidden.With("the reseller is not active")
-	}
-	return v.Reseller, nil
-}
-
-// mayGrant checks what of is gives more rights or money than was had. What is
-// the same as before was only echoed.
-func mayGrant(v ngnpro.Viewer, was, is *ngnpro.CustomerAccount) error {
-	if i := or(is.Impersonate, *was.Impersonate); i != 0 && i != *was.Reseller && i != *was.ID {
-		return ngnpro.ErrInvalid.With("impersonate is neither 0 nor the customer's reseller")
-	}
-	if v.Admin {
-		return nil
-	}
-	own := *was.ID != 0 && *was.ID == *was.Reseller || v.Customer != 0 // nobody grants himself
-	money := differs(was.Balance, is.Balance) || differs(was.Credit, is.Credit)
-	rights := or(is.Impersonate, *was.Impersonate) != *was.Impersonate
-	active := or(is.ResellerActive, *was.ResellerActive) != *was.ResellerActive
-	if own && (money || rights) || active {
-		return ngnpro.ErrForbidden.With("this party may not change its balance, credit or rights")
-	}
-	return nil
-}
-
-func differs(was, is *float64) bool { return is != nil && math.Abs(*is-*was) >= 0.0001 }
-
 // Update changes what is given. A customer stays with its reseller.
 func (s customers) Update(ctx context.Context, v ngnpro.Viewer, c *ngnpro.CustomerAccount) error {
 	given, err := customerRow(c)
@@ -196,7 +150,7 @@ func (s customers) Update(ctx context.Context, v ngnpro.Viewer, c *ngnpro.Custom
 		if r := or(c.Reseller, 0); r != 0 && r != *was.Reseller {
 			return ngnpro.ErrInvalid.With("a customer stays with its reseller")
 		}
-		if err := mayGrant(v, &was.CustomerAccount, c); err != nil {
+		if err := t.as(v).grants(&was.CustomerAccount, c); err != nil {
 			return err
 		}
 		customerTable.merge(was, given)
@@ -217,8 +171,8 @@ func (s customers) Delete(ctx context.Context, v ngnpro.Viewer, id int) error {
 		if err != nil {
 			return err
 		}
-		if !v.Admin && (v.Customer != 0 || *c.ID == *c.Reseller) {
-			return ngnpro.ErrForbidden.With("nobody deletes himself")
+		if err := t.as(v).deletesCustomer(c); err != nil {
+			return err
 		}
 		var used bool
 		if _, err := t.row(customerUsed, []any{id, id, id, id, id, id, id, id, id, id, id, id, id, id}, []any{&used}); err != nil {

@@ -31,7 +31,7 @@ var domainTable = newTable("sip_domains", "",
 func (s domains) Add(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) error {
 	name := d.Domain
 	return s.write(ctx, "add domain", func(t *tx) error {
-		p, err := t.owner(v, d.Customer, d.Reseller, party{})
+		p, err := t.as(v).owner(d.Customer, d.Reseller, party{})
 		if err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (s domains) Add(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDomain) 
 		if taken {
 			return ngnpro.ErrDomainExists.With("the SIP domain %s exists already", name)
 		}
-		if err := t.mayClaim(v, name, p); err != nil {
+		if err := t.as(v).claims(name, p); err != nil {
 			return err
 		}
 		n := *d
@@ -73,7 +73,7 @@ func (s domains) Update(ctx context.Context, v ngnpro.Viewer, d *ngnpro.SipDomai
 			return err
 		}
 		was := domainTable.party(o)
-		is, err := t.owner(v, d.Customer, d.Reseller, was)
+		is, err := t.as(v).owner(d.Customer, d.Reseller, was)
 		if err != nil {
 			return err
 		}

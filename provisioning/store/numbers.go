@@ -52,7 +52,7 @@ var mappingTable = newTable("enum_mappings", "", nil, func(m *mapping) []field {
 // rangeFor is the range that a new number is in, locked.
 func (t *tx) rangeFor(v ngnpro.Viewer, id ngnpro.EnumID) (*numberRange, error) {
 	r, err := t.around(id.Number, id.TLD)
-	if err == nil && (r == nil || !v.Sees(*r.Customer, *r.Reseller)) {
+	if err == nil && (r == nil || !rangeTable.party(r).seen(v)) {
 		return nil, ngnpro.ErrRangeNotFound.With("the number is in no ENUM range")
 	}
 	return r, err

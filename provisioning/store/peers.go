@@ -64,34 +64,21 @@ func (t *tx) peer(v ngnpro.Viewer, ip string, l lock) (*ngnpro.TrustedPeer, erro
 	return peerTable.get(t, v, l, ngnpro.ErrPeerNotFound, ip)
 }
 
-// peerNetwork is the network that v gives of a peer.
-func peerNetwork(v ngnpro.Viewer, p *ngnpro.TrustedPeer) (netip.Prefix, error) {
-	n, err := ngnpro.PeerNetwork(p.IP)
-	if err == nil && !v.Admin && n.Bits() < narrow(n.Addr()) {
-		err = ngnpro.ErrForbidden.With("a network wider than /%d is for administrators", narrow(n.Addr()))
-	}
-	return n, err
-}
-
-// narrow is the widest network, in bits, that others than administrators may
-// have proxies trust: whatever comes from it is not authenticated.
-func narrow(a netip.Addr) int {
-	if a.Is4() {
-		return 24
-	}
-	return 48
-}
-
-// Add adds a peer. Networks wider than /24, or /48 of IPv6, are for
-// administrators.
+// Add adds a peer.
 func (s peers) Add(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
-	n, err := peerNetwork(v, p)
+	n, err := ngnpro.PeerNetwork(p.IP)
 	if err != nil {
 		return err
 	}
 	return s.write(ctx, "add trusted peer", func(t *tx) error {
-		of, err := t.owner(v, p.Customer, p.Reseller, party{})
+		if err := t.as(v).hasPeers(); err != nil {
+			return err
+		}
+		of, err := t.as(v).owner(p.Customer, p.Reseller, party{})
 		if err != nil {
+			return err
+		}
+		if err := t.as(v).changesPeer(n, &ngnpro.TrustedPeer{Blocked: new(true)}, p); err != nil {
 			return err
 		}
 		x := *p
@@ -101,43 +88,32 @@ func (s peers) Add(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) 
 		} else if err != nil {
 			return err
 		}
-		if err := mayTransit(v, false, or(x.Transit, false)); err != nil {
-			return err
-		}
-		if !or(x.Blocked, false) {
-			if err := t.mayTrust(v, n); err != nil {
-				return err
-			}
-		}
 		return t.projectPeer(&x, n)
 	})
 }
 
-// Update changes what is given. Wide networks are for administrators,
-// as with AddTrustedPeer.
+// Update changes what is given.
 func (s peers) Update(ctx context.Context, v ngnpro.Viewer, p *ngnpro.TrustedPeer) error {
-	n, err := peerNetwork(v, p)
+	n, err := ngnpro.PeerNetwork(p.IP)
 	if err != nil {
 		return err
 	}
 	return s.write(ctx, "update trusted peer", func(t *tx) error {
+		if err := t.as(v).hasPeers(); err != nil {
+			return err
+		}
 		x, err := t.peer(v, p.IP, forUpdate)
 		if err != nil {
 			return err
 		}
-		of, err := t.owner(v, p.Customer, p.Reseller, peerTable.party(x))
+		was := *x
+		of, err := t.as(v).owner(p.Customer, p.Reseller, peerTable.party(x))
 		if err != nil {
 			return err
 		}
-		was, transit := *x.Blocked, *x.Transit
 		peerTable.merge(x, p)
-		if err := mayTransit(v, transit, *x.Transit); err != nil {
+		if err := t.as(v).changesPeer(n, &was, x); err != nil {
 			return err
-		}
-		if was && !*x.Blocked {
-			if err := t.mayTrust(v, n); err != nil {
-				return err
-			}
 		}
 		x.Customer, x.Reseller = &of.customer, &of.reseller
 		if err := peerTable.update(t, x); err != nil {

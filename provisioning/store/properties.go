@@ -3,54 +3,10 @@ package store
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"thor/provisioning/allowance"
 	"thor/provisioning/ngnpro"
 )
-
-// A rank is who may change a property: whoever has it or a higher one.
-type rank int
-
-const (
-	ofCustomer rank = 1 + iota
-	ofReseller
-	ofAdmin
-)
-
-// rankOf reads a property's permission. One that is not known is the highest.
-func rankOf(permission string) rank {
-	switch strings.ToLower(permission) {
-	case "", "customer":
-		return ofCustomer
-	case "reseller":
-		return ofReseller
-	}
-	return ofAdmin
-}
-
-// rankOfViewer is v's own.
-func rankOfViewer(v ngnpro.Viewer) rank {
-	switch {
-	case v.Admin:
-		return ofAdmin
-	case v.Customer != 0:
-		return ofCustomer
-	}
-	return ofReseller
-}
-
-// needed is the rank that it takes to set a property, whatever its permission.
-func needed(name string, of party) rank {
-	credit, allowed := slices.Contains(ngnpro.Credits, name), slices.Contains(allowance.Names, name)
-	switch {
-	case (credit || allowed) && of.customer == of.reseller:
-		return ofAdmin
-	case credit || allowed || name == keepClearProperty:
-		return ofReseller
-	}
-	return ofCustomer
-}
 
 // A property is a row of customer_properties.
 type customerProperty struct {
@@ -88,8 +44,8 @@ func (t *tx) setProperties(v ngnpro.Viewer, of party, ps []ngnpro.CustomerProper
 		if had && n.Value == old.Value && *n.Category == *old.Category && *n.Permission == *old.Permission {
 			continue // echoed
 		}
-		if rankOfViewer(v) < max(rankOf(or(old.Permission, "")), rankOf(*n.Permission), needed(p.Name, of)) {
-			return ngnpro.ErrForbidden.With("this party may not set one of the properties")
+		if err := t.as(v).setsProperty(of, &old, &n); err != nil {
+			return err
 		}
 		values[p.Name] = p.Value
 		allowed = allowed || slices.Contains(allowance.Names, p.Name)
@@ -104,7 +60,7 @@ func (t *tx) setProperties(v ngnpro.Viewer, of party, ps []ngnpro.CustomerProper
 		}
 	}
 	if allowed {
-		return t.mayAllow(v, of, values)
+		return t.as(v).allows(of, values)
 	}
 	return nil
 }

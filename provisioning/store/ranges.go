@@ -68,15 +68,16 @@ func (r *numberRange) record() (ngnpro.EnumRange, error) {
 func (s ranges) Add(ctx context.Context, v ngnpro.Viewer, r *ngnpro.EnumRange) error {
 	id := r.ID
 	return s.write(ctx, "add ENUM range", func(t *tx) error {
-		p, err := t.owner(v, r.Customer, r.Reseller, party{})
+		p, err := t.as(v).owner(r.Customer, r.Reseller, party{})
 		if err != nil {
 			return err
 		}
-		switch outer, err := t.around(id.Prefix, id.TLD); {
-		case err != nil:
+		outer, err := t.around(id.Prefix, id.TLD)
+		if err != nil {
 			return err
-		case outer != nil && outer.ID.Prefix != id.Prefix && !v.Sees(*outer.Customer, *outer.Reseller):
-			return ngnpro.ErrForbidden.With("the prefix is within another party's ENUM range")
+		}
+		if err := t.as(v).within(outer, id.Prefix); err != nil {
+			return err
 		}
 		st, err := t.settings(p)
 		if err != nil {
@@ -108,7 +109,7 @@ func (s ranges) Update(ctx context.Context, v ngnpro.Viewer, r *ngnpro.EnumRange
 		if err != nil {
 			return err
 		}
-		p, err := t.owner(v, r.Customer, r.Reseller, rangeTable.party(x))
+		p, err := t.as(v).owner(r.Customer, r.Reseller, rangeTable.party(x))
 		if err != nil {
 			return err
 		}

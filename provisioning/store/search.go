@@ -52,27 +52,6 @@ func (s *search) flag(column string, value *bool) {
 	}
 }
 
-// visible adds what v may see.
-func (s *search) visible(v ngnpro.Viewer, customer, reseller string) {
-	switch {
-	case v.Admin:
-	case v.Customer != 0:
-		s.and(customer+" = ?", v.Customer)
-	case v.Reseller != 0:
-		s.and(reseller+" = ?", v.Reseller)
-	default:
-		s.and("1 = 0")
-	}
-}
-
-// of adds what v may see, and the filters that all records have which belong to
-// parties.
-func (s *search) of(v ngnpro.Viewer, customer, reseller int) {
-	s.visible(v, "customer_id", "reseller_id")
-	s.equal("customer_id", customer)
-	s.equal("reseller_id", reseller)
-}
-
 // sort takes the order out of a table of constants: what may be sorted by, and
 // the columns for it. Ties are broken by key, so that ranges fit together.
 func (s *search) sort(o *ngnpro.OrderBy, columns map[string]string, key string) {

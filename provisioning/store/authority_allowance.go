@@ -11,61 +11,61 @@ import (
 
 // allowances are what v is allowed: a reseller's own, or a customer's and its
 // reseller's, which both have to allow. An administrator has none and needs none.
-func (t *tx) allowances(v ngnpro.Viewer) ([]allowance.Allowance, error) {
-	ids := []int{v.Reseller}
-	if v.Customer != 0 {
+func (a authority) allowances() ([]allowance.Allowance, error) {
+	ids := []int{a.v.Reseller}
+	if a.v.Customer != 0 {
 		var r int
-		if _, err := t.row("SELECT reseller_id FROM customers WHERE id = ?", []any{v.Customer}, []any{&r}); err != nil {
+		if _, err := a.row("SELECT reseller_id FROM customers WHERE id = ?", []any{a.v.Customer}, []any{&r}); err != nil {
 			return nil, err
 		}
-		ids = []int{v.Customer, r}
+		ids = []int{a.v.Customer, r}
 	}
 	var as []allowance.Allowance
 	for _, id := range ids {
-		a, err := t.allowanceOf(id)
+		x, err := a.allowanceOf(id)
 		if err != nil {
 			return nil, err
 		}
-		as = append(as, a)
+		as = append(as, x)
 	}
 	return as, nil
 }
 
 // allowanceOf is what one party is allowed. What is kept in another form, by an
 // earlier version or by hand, allows nothing.
-func (t *tx) allowanceOf(id int) (allowance.Allowance, error) {
+func (a authority) allowanceOf(id int) (allowance.Allowance, error) {
 	values := make(map[string]string)
 	const q = "SELECT name, value FROM customer_properties WHERE customer_id = ? AND name IN (?, ?, ?)"
-	err := t.rows(q, []any{id, allowance.Domains, allowance.Groups, allowance.Peers}, func(r *sql.Rows) error {
+	err := a.rows(q, []any{id, allowance.Domains, allowance.Groups, allowance.Peers}, func(r *sql.Rows) error {
 		var name, value string
 		err := r.Scan(&name, &value)
 		values[name] = value
 		return err
 	})
-	a, bad := allowance.Parse(values)
+	x, bad := allowance.Parse(values)
 	if bad != nil {
-		a = allowance.Allowance{}
+		x = allowance.Allowance{}
 	}
-	return a, err
+	return x, err
 }
 
-// mayClaim checks that v may add a domain for a party. A reserved one has to be
+// claims checks that v may add a domain for a party. A reserved one has to be
 // in the allowance of the party's reseller, which administrators alone give, and of
 // the customer if it acts; the network's own domain is an administrator's anyway.
-func (t *tx) mayClaim(v ngnpro.Viewer, domain string, of party) error {
-	why := allowance.Reserved(domain, t.cfg.Domain)
-	if v.Admin && (why == "" || domain == t.cfg.Domain) {
+func (a authority) claims(domain string, of party) error {
+	why := allowance.Reserved(domain, a.cfg.Domain)
+	if a.v.Admin && (why == "" || domain == a.cfg.Domain) {
 		return nil
 	}
-	if v.Admin {
-		v = ngnpro.Viewer{Reseller: of.reseller}
+	if a.v.Admin {
+		a.v = ngnpro.Viewer{Reseller: of.reseller}
 	}
-	as, err := t.allowances(v)
+	as, err := a.allowances()
 	if err != nil {
 		return err
 	}
-	for _, a := range as {
-		if a.Claims(domain, why != "") {
+	for _, x := range as {
+		if x.Claims(domain, why != "") {
 			continue
 		}
 		if why != "" {
@@ -81,92 +81,81 @@ func (p *profile) limits() allowance.Limits {
 	return allowance.Limits{Quota: p.Quota, CallLimit: p.CallLimit, Prepaid: p.Prepaid}
 }
 
-// mayProfile checks that v may make profile is of was.
-func (t *tx) mayProfile(v ngnpro.Viewer, was, is *profile) error {
-	if v.Admin || slices.Equal(was.Groups, is.Groups) && was.limits() == is.limits() {
+// changesProfile checks that v may make profile is of was.
+func (a authority) changesProfile(was, is *profile) error {
+	if a.v.Admin || slices.Equal(was.Groups, is.Groups) && was.limits() == is.limits() {
 		return nil
 	}
-	as, err := t.allowances(v)
+	as, err := a.allowances()
 	if err != nil {
 		return err
 	}
-	for _, a := range as {
-		if g, ok := a.Changes(was.Groups, is.Groups); !ok {
+	for _, x := range as {
+		if g, ok := x.Changes(was.Groups, is.Groups); !ok {
 			return ngnpro.ErrForbidden.With("this party may not give or take the group %s: %s does not have it", g, allowance.Groups)
 		}
-		if !a.Loosens(was.limits(), is.limits()) {
+		if !x.Loosens(was.limits(), is.limits()) {
 			return ngnpro.ErrForbidden.With("this party may not loosen quota, callLimit or prepaid: %s does not have %s", allowance.Groups, allowance.PSTN)
 		}
 	}
 	return nil
 }
 
-// mayDelete checks that v may delete an account with the profile p.
-func (t *tx) mayDelete(v ngnpro.Viewer, p *profile) error {
-	if v.Admin || len(p.Groups) == 0 {
+// deletesAccount checks that v may delete an account with the profile p.
+func (a authority) deletesAccount(p *profile) error {
+	if a.v.Admin || len(p.Groups) == 0 {
 		return nil
 	}
-	as, err := t.allowances(v)
+	as, err := a.allowances()
 	if err != nil {
 		return err
 	}
-	for _, a := range as {
-		if g, ok := a.Deletes(p.Groups); !ok {
+	for _, x := range as {
+		if g, ok := x.Deletes(p.Groups); !ok {
 			return ngnpro.ErrForbidden.With("this party may not delete an account of the group %s: %s does not have it", g, allowance.Groups)
 		}
 	}
 	return nil
 }
 
-// remember notes what bounds the calls of an account that v deletes: it counts when
+// remember notes what bounds the calls of an account that is deleted: it counts when
 // the account is made anew. An administrator may make it anew without.
-func (t *tx) remember(v ngnpro.Viewer, a *accountRow) error {
-	p := a.profile
-	if v.Admin || p.limits() == (allowance.Limits{}) {
+func (a authority) remember(x *accountRow) error {
+	p := x.profile
+	if a.v.Admin || p.limits() == (allowance.Limits{}) {
 		return nil
 	}
 	const q = "INSERT INTO sip_accounts_former (username, domain, quota, call_limit, prepaid, change_date) VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP())" +
 		" ON DUPLICATE KEY UPDATE quota = VALUES(quota), call_limit = VALUES(call_limit), prepaid = VALUES(prepaid), change_date = VALUES(change_date)"
-	_, err := t.exec(q, a.id.Username, a.id.Domain, p.Quota, p.CallLimit, p.Prepaid)
+	_, err := a.exec(q, x.id.Username, x.id.Domain, p.Quota, p.CallLimit, p.Prepaid)
 	return err
 }
 
 // former is what bounded the account of that name before it was deleted. It is
 // forgotten: the account that is added now has limits of its own.
-func (t *tx) former(id ngnpro.SipID) (*profile, error) {
+func (a authority) former(id ngnpro.SipID) (*profile, error) {
 	p := &profile{}
 	const q = "SELECT quota, call_limit, prepaid FROM sip_accounts_former WHERE username = ? AND domain = ? FOR UPDATE"
-	found, err := t.row(q, []any{id.Username, id.Domain}, []any{&p.Quota, &p.CallLimit, &p.Prepaid})
+	found, err := a.row(q, []any{id.Username, id.Domain}, []any{&p.Quota, &p.CallLimit, &p.Prepaid})
 	if err == nil && found {
-		_, err = t.exec("DELETE FROM sip_accounts_former WHERE username = ? AND domain = ?", id.Username, id.Domain)
+		_, err = a.exec("DELETE FROM sip_accounts_former WHERE username = ? AND domain = ?", id.Username, id.Domain)
 	}
 	return p, err
 }
 
-// mayTransit checks that v may have a peer reach domains that are not served here.
-func mayTransit(v ngnpro.Viewer, was, is bool) error {
-	if is && !was && !v.Admin {
-		return ngnpro.ErrForbidden.With("transit is an administrator's to give")
-	}
-	return nil
-}
-
-// mayTrust checks that v may have n trusted beside what its reseller has trusted
+// trusts checks that v, a reseller, may have n trusted beside what its reseller has trusted
 // already. Who adds for the same reseller waits.
-func (t *tx) mayTrust(v ngnpro.Viewer, n netip.Prefix) error {
-	if v.Admin {
-		return nil
-	}
+func (a authority) trusts(n netip.Prefix) error {
 	var locked int
-	if _, err := t.row("SELECT id FROM customers WHERE id = ? FOR UPDATE", []any{v.Reseller}, []any{&locked}); err != nil {
+	if _, err := a.row("SELECT id FROM customers WHERE id = ? FOR UPDATE", []any{a.v.Reseller}, []any{&locked}); err != nil {
 		return err
 	}
-	a, err := t.allowanceOf(v.Reseller)
+	x, err := a.allowanceOf(a.v.Reseller)
 	if err != nil {
 		return err
 	}
 	peers := []netip.Prefix{n}
-	err = t.rows("SELECT ip FROM sip_trusted WHERE reseller_id = ? AND NOT blocked", []any{v.Reseller}, func(r *sql.Rows) error {
+	err = a.rows("SELECT ip FROM sip_trusted WHERE reseller_id = ? AND NOT blocked", []any{a.v.Reseller}, func(r *sql.Rows) error {
 		ip := ""
 		if err := r.Scan(&ip); err != nil {
 			return err
@@ -176,27 +165,27 @@ func (t *tx) mayTrust(v ngnpro.Viewer, n netip.Prefix) error {
 		}
 		return nil
 	})
-	if err == nil && (v.Reseller == 0 || !a.Trusts(peers)) {
+	if err == nil && !x.Trusts(peers) {
 		err = ngnpro.ErrForbidden.With("this party may not have more addresses trusted: %s does not allow them", allowance.Peers)
 	}
 	return err
 }
 
-// mayAllow checks that v gives a party no more than it has itself. Properties are
+// allows checks that v gives a party no more than it has itself. Properties are
 // the party's, by name, with what is set.
-func (t *tx) mayAllow(v ngnpro.Viewer, of party, properties map[string]string) error {
-	a, err := allowance.Parse(properties)
+func (a authority) allows(of party, properties map[string]string) error {
+	x, err := allowance.Parse(properties)
 	if err != nil {
 		return ngnpro.ErrInvalid.With("%s", err.Error())
 	}
-	if v.Admin {
+	if a.v.Admin {
 		return nil
 	}
-	own, err := t.allowanceOf(of.reseller)
+	own, err := a.allowanceOf(of.reseller)
 	if err != nil {
 		return err
 	}
-	if name := a.Within(own); name != "" {
+	if name := x.Within(own); name != "" {
 		return ngnpro.ErrForbidden.With("%s is more than the reseller has", name)
 	}
 	return nil

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"net/netip"
+
+	"thor/provisioning/ngnpro"
+)
+
+// A party is whom a record belongs to; 0 is nobody.
+type party struct{ customer, reseller int }
+
+// partyOf is the party that a record names.
+func partyOf(customer, reseller *int) party { return party{or(customer, 0), or(reseller, 0)} }
+
+// An authority decides what a viewer may see and do: to whom a record belongs, and
+// what of it may change. All such decisions are its methods; their errors are
+// ErrForbidden, or that what v does not see does not exist. The store's other
+// methods ask before they write.
+type authority struct {
+	*tx
+	v ngnpro.Viewer
+}
+
+func (t *tx) as(v ngnpro.Viewer) authority { return authority{t, v} }
+
+// seen reports whether v may see and change what belongs to p. The condition visible
+// says the same in SQL.
+func (p party) seen(v ngnpro.Viewer) bool { return v.Sees(p.customer, p.reseller) }
+
+// visible adds what v may see.
+func (s *search) visible(v ngnpro.Viewer, customer, reseller string) {
+	switch {
+	case v.Admin:
+	case v.Customer != 0:
+		s.and(customer+" = ?", v.Customer)
+	case v.Reseller != 0:
+		s.and(reseller+" = ?", v.Reseller)
+	default:
+		s.and("1 = 0")
+	}
+}
+
+// of adds what v may see, and the filters that all records have which belong to
+// parties.
+func (s *search) of(v ngnpro.Viewer, customer, reseller int) {
+	s.visible(v, "customer_id", "reseller_id")
+	s.equal("customer_id", customer)
+	s.equal("reseller_id", reseller)
+}
+
+// owner finds out to whom a record shall belong for which v gave customer and
+// reseller, and that belonged to was. It belongs to v's own party unless v may
+// give it to another one.
+func (a authority) owner(customer, reseller *int, was party) (party, error) {
+	v := a.v
+	is := party{or(customer, was.customer), or(reseller, was.reseller)}
+	switch {
+	case v.Admin:
+		return a.admitted(is, customer != nil)
+	case v.Customer != 0:
+		is = party{orDefault(is.customer, v.Customer), is.reseller}
+		if is.customer != v.Customer {
+			return party{}, ngnpro.ErrForbidden.With("a customer's records belong to the customer")
+		}
+		full, err := a.admitted(party{customer: v.Customer}, true)
+		if err == nil && is.reseller != 0 && is.reseller != full.reseller {
+			return party{}, ngnpro.ErrForbidden.With("a customer's records belong to the customer's reseller")
+		}
+		return full, err
+	case v.Reseller != 0:
+		is = party{orDefault(is.customer, v.Reseller), orDefault(is.reseller, v.Reseller)}
+		if is.reseller != v.Reseller {
+			return party{}, ngnpro.ErrForbidden.With("a reseller's records belong to the reseller")
+		}
+		full, err := a.admitted(is, true)
+		if err == nil && full.reseller != v.Reseller {
+			return party{}, ngnpro.ErrCustomerNotFound
+		}
+		return full, err
+	}
+	return party{}, ngnpro.ErrForbidden
+}
+
+// admitted checks that customer and reseller exist and belong together. A
+// customer brings its reseller, unless the reseller is named. The row is locked as
+// credit does it next: of two that share it neither could.
+func (a authority) admitted(p party, byCustomer bool) (party, error) {
+	if p.customer != 0 {
+		var r int
+		found, err := a.row("SELECT reseller_id FROM customers WHERE id = ? FOR UPDATE", []any{p.customer}, []any{&r})
+		switch {
+		case err != nil:
+			return party{}, err
+		case !found:
+			return party{}, ngnpro.ErrCustomerNotFound.With("there is no customer %d", p.customer)
+		case p.reseller == 0 || p.reseller != r && byCustomer:
+			p.reseller = r
+		}
+		if p.reseller != r {
+			return party{}, ngnpro.ErrInvalid.With("customer %d is of another reseller", p.customer)
+		}
+		return p, nil
+	}
+	if p.reseller != 0 {
+		var r int
+		found, err := a.row("SELECT reseller_id FROM customers WHERE id = ? FOR UPDATE", []any{p.reseller}, []any{&r})
+		if err != nil {
+			return party{}, err
+		}
+		if !found || r != p.reseller {
+			return party{}, ngnpro.ErrCustomerNotFound.With("there is no reseller %d", p.reseller)
+		}
+	}
+	return p, nil
+}
+
+// within checks that a range that is to be added takes no numbers away from outer,
+// the range around it, if there is one.
+func (a authority) within(outer *numberRange, prefix string) error {
+	if outer != nil && outer.ID.Prefix != prefix && !rangeTable.party(outer).seen(a.v) {
+		return ngnpro.ErrForbidden.With("the prefix is within another party's ENUM range")
+	}
+	return nil
+}
+
+// hasPeers checks that v is of a kind that may have trusted peers at all: every proxy
+// takes their calls without a password, not those of one customer alone.
+func (a authority) hasPeers() error {
+	if !a.v.Admin && a.v.Reseller == 0 {
+		return ngnpro.ErrForbidden.With("trusted peers are for administrators and resellers")
+	}
+	return nil
+}
+
+// changesPeer checks that v, which has peers, may make peer is of was. One that is
+// new was blocked.
+func (a authority) changesPeer(n netip.Prefix, was, is *ngnpro.TrustedPeer) error {
+	widest := widestNetwork(n.Addr())
+	switch {
+	case a.v.Admin:
+		return nil
+	case n.Bits() < widest:
+		return ngnpro.ErrForbidden.With("a network wider than /%d is for administrators", widest)
+	case or(is.Transit, false) && !or(was.Transit, false):
+		return ngnpro.ErrForbidden.With("transit is an administrator's to give")
+	case or(was.Blocked, false) && !or(is.Blocked, false):
+		return a.trusts(n)
+	}
+	return nil
+}
+
+// widestNetwork is the widest one, in bits, that others than administrators may have
+// proxies trust: whatever comes from it is not authenticated.
+func widestNetwork(a netip.Addr) int {
+	if a.Is4() {
+		return 24
+	}
+	return 48
+}
