@@ -9,8 +9,8 @@ import (
 	"thor/overlay/audit"
 )
 
-// Who did what is in the audit log before the client has its answer; reading is
-// not, and no password ever is.
+// A change is in the audit log before the client has its answer; a read is not,
+// and no password ever is.
 func TestWritesAreAuditedAndTheirSecretsAreNot(t *testing.T) {
 	const canary = "c4n4ryPW"
 	var log bytes.Buffer

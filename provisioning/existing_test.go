@@ -29,14 +29,14 @@ func answerTo(t *testing.T, s *provisioning.Server, auth, port, op, params strin
 	return code[1]
 }
 
-// A client that changes what is not there, with content that would not do
-// either, wants to hear that it is not there: it adds it then.
+// A client that changes a record that does not exist learns that, whatever else is
+// wrong with its arguments: it adds the record then.
 func TestAChangeOfWhatIsNotThereIsNotFoundWhateverElseIsWrong(t *testing.T) {
 	f := populated(t)
 	s := newServer(t, f)
 	ctx, admin := t.Context(), ngnpro.Viewer{Admin: true}
 	alice := ngnpro.SipID{Username: "alice", Domain: "example.com"}
-	owner := new(102) // customer1, who is of reseller 101
+	owner := new(102) // customer1, of reseller 101
 	_, err1 := f.Aliases.Add(ctx, admin, &ngnpro.SipAlias{ID: ngnpro.SipID{Username: "9001", Domain: "example.com"}, Target: alice})
 	err2 := f.Peers.Add(ctx, admin, &ngnpro.TrustedPeer{IP: "192.0.2.1", Customer: owner})
 	_, err3 := f.Mailboxes.Add(ctx, admin, &ngnpro.VoicemailAccount{SipID: alice})
@@ -59,23 +59,23 @@ func TestAChangeOfWhatIsNotThereIsNotFoundWhateverElseIsWrong(t *testing.T) {
 		there, missing string
 		code           string
 	}{
-		{"Sip", "updateAccount", "<account><id>%s</id><email>not an address</email></account>", sip("alice", "example.com"), sip("nobody", "example.com"), "1010"},
-		{"Sip", "updateAccount", "<account><email>not an address</email><id>%s</id></account>", sip("Alice", "EXAMPLE.com"), sip("NoBody", "example.org"), "1010"},
-		{"Sip", "updateAccount", "<account><id>%s</id><timeout>9999</timeout></account>", sip("alice", "example.com"), sip("nobody", "example.com"), "1010"},
+		{"Sip", "updateAccount", "<account><id>%s</id><email>not an address</email></account>", sip("alice", "example.com"), sip("missing", "example.com"), "1010"},
+		{"Sip", "updateAccount", "<account><email>not an address</email><id>%s</id></account>", sip("Alice", "EXAMPLE.com"), sip("MisSing", "example.org"), "1010"},
+		{"Sip", "updateAccount", "<account><id>%s</id><timeout>9999</timeout></account>", sip("alice", "example.com"), sip("missing", "example.com"), "1010"},
 		{"Sip", "updateDomain", "<domain><domain>%s</domain><match_sip_domain>" + long + "</match_sip_domain></domain>", "example.com", "example.org", "1000"},
 		{"Sip", "updateAlias", "<alias><id>%s</id><target>" + sip("not a user", "example.com") + "</target></alias>", sip("9001", "example.com"), sip("9002", "example.com"), "1020"},
 		{"Sip", "updateTrustedPeer", "<peer><ip>%s</ip><strip>99</strip></peer>", "192.0.2.1", "192.0.2.2", "1040"},
-		{"Sip", "addToGroup", "%s<group>" + long + "</group>", on("alice", "example.com"), on("nobody", "example.com"), "1010"},
-		{"Sip", "removeFromGroup", "%s<group></group>", on("alice", "example.com"), on("nobody", "example.com"), "1010"},
-		{"Sip", "setCallDiversions", "%s<diversions><FUNC>gopher://x</FUNC></diversions>", on("alice", "example.com"), on("nobody", "example.com"), "1010"},
-		{"Sip", "setBarringPrefixes", "%s<prefixes><item>abc</item></prefixes>", on("alice", "example.com"), on("nobody", "example.com"), "1010"},
-		{"Sip", "setRejectMembers", "%s<members><item>gopher://x</item></members>", on("alice", "example.com"), on("nobody", "example.com"), "1010"},
-		{"Sip", "setAcceptRules", "%s<rules><temporary><duration>-1</duration></temporary></rules>", on("alice", "example.com"), on("nobody", "example.com"), "1010"},
-		{"Sip", "addPhonebookEntry", "%s<entry><uri></uri></entry>", on("alice", "example.com"), on("nobody", "example.com"), "1010"},
-		{"Sip", "updatePhonebookEntry", "%s<entry><uri>sip:c@example.com</uri><name>" + long + "</name></entry>", on("alice", "example.com"), on("nobody", "example.com"), "1010"},
+		{"Sip", "addToGroup", "%s<group>" + long + "</group>", on("alice", "example.com"), on("missing", "example.com"), "1010"},
+		{"Sip", "removeFromGroup", "%s<group></group>", on("alice", "example.com"), on("missing", "example.com"), "1010"},
+		{"Sip", "setCallDiversions", "%s<diversions><FUNC>gopher://x</FUNC></diversions>", on("alice", "example.com"), on("missing", "example.com"), "1010"},
+		{"Sip", "setBarringPrefixes", "%s<prefixes><item>abc</item></prefixes>", on("alice", "example.com"), on("missing", "example.com"), "1010"},
+		{"Sip", "setRejectMembers", "%s<members><item>gopher://x</item></members>", on("alice", "example.com"), on("missing", "example.com"), "1010"},
+		{"Sip", "setAcceptRules", "%s<rules><temporary><duration>-1</duration></temporary></rules>", on("alice", "example.com"), on("missing", "example.com"), "1010"},
+		{"Sip", "addPhonebookEntry", "%s<entry><uri></uri></entry>", on("alice", "example.com"), on("missing", "example.com"), "1010"},
+		{"Sip", "updatePhonebookEntry", "%s<entry><uri>sip:c@example.com</uri><name>" + long + "</name></entry>", on("alice", "example.com"), on("missing", "example.com"), "1010"},
 		{"Sip", "updatePhonebookEntry", on("alice", "example.com") + "<entry><uri>%s</uri><name>" + long + "</name></entry>", "sip:c@example.com", "sip:d@example.com", "1050"},
-		{"Sip", "deletePhonebookEntry", "%s<uri></uri>", on("alice", "example.com"), on("nobody", "example.com"), "1010"},
-		{"Voicemail", "updateAccount", "<account>%s<email>not an address</email></account>", on("alice", "example.com"), on("nobody", "example.com"), "2000"},
+		{"Sip", "deletePhonebookEntry", "%s<uri></uri>", on("alice", "example.com"), on("missing", "example.com"), "1010"},
+		{"Voicemail", "updateAccount", "<account>%s<email>not an address</email></account>", on("alice", "example.com"), on("missing", "example.com"), "2000"},
 		{"Enum", "updateRange", "<range><id><prefix>%s</prefix></id><ttl>-1</ttl></range>", "3120", "+3121", "3000"},
 		{"Enum", "updateNumber", "<number><id><number>%s</number></id><mappings><item><type></type></item></mappings></number>", "+31201", "31202", "3002"},
 		{"Customer", "updateAccount", "<account><id>%s</id><email>not an address</email></account>", "102", "9999", "5000"},
@@ -87,13 +87,13 @@ func TestAChangeOfWhatIsNotThereIsNotFoundWhateverElseIsWrong(t *testing.T) {
 			}
 		}
 	}
-	// What names no record at all is wrong whatever is there.
+	// A name that can be no record's is what is wrong.
 	if got := answerTo(t, s, authBlock, "Sip", "updateAccount", "<account><id>"+sip("a b", "example.com")+"</id></account>"); got != "3" {
 		t.Errorf("a name that can be none: %s", got)
 	}
 	// A store that fails is not a record that is missing.
 	s = newServer(t, unusedStore(t))
-	if got := answerTo(t, s, authBlock, "Sip", "updateAccount", "<account><id>"+sip("nobody", "example.com")+"</id><email>not an address</email></account>"); got != "3" {
+	if got := answerTo(t, s, authBlock, "Sip", "updateAccount", "<account><id>"+sip("missing", "example.com")+"</id><email>not an address</email></account>"); got != "3" {
 		t.Errorf("a store that fails: %s", got)
 	}
 }

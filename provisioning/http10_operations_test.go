@@ -31,7 +31,7 @@ const pearEnvelope = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n\r\n<SOAP-EN
 
 // dialects: what CDRTool sends through curl with PHP 8; what it sends with older
 // PHP, which adds attributes to the login, on a socket of its own; and what a
-// person writes who has no SOAP library.
+// program writes that has no SOAP library.
 var dialects = map[string]dialect{
 	"cdrtool": {
 		headers:  "Host: %s\r\nUser-Agent: PEAR-SOAP 0.11.0-beta\r\nAccept: */*\r\nContent-Type: text/xml;charset=UTF-8\r\nSOAPAction: \"\"\r\n",

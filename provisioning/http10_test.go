@@ -48,7 +48,7 @@ func TestEveryOfferOfHTTP1IsTaken(t *testing.T) {
 	}
 }
 
-// RFC 7301 3.2: what the server does not speak is refused with an alert, not
+// RFC 7301 3.2: a protocol that the server lacks is refused with an alert, not
 // answered in another protocol.
 func TestOffersWithoutHTTP1AreRefusedWithTheAlert(t *testing.T) {
 	s := start(t, config(t, populated(t)))

@@ -25,8 +25,8 @@ const (
 // A quota bounds connections by where they come from.
 type quota struct{ all, prefix, addr int }
 
-// A boundedListener accepts connections within a quota. Tell it their states by
-// noteState, or none of them ever counts as idle.
+// A boundedListener accepts connections within a quota. noteState has to be
+// called with their states, or none of them counts as idle.
 type boundedListener struct {
 	net.Listener
 	quota  quota

@@ -8,20 +8,12 @@ import (
 	"reflect"
 	"time"
 
-	"thor/overlay"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/push"
 	"thor/provisioning/soap"
 	"thor/provisioning/store"
 	"thor/subjects"
 )
-
-// A Network has the network's status, as an *overlay.Node does. It is an interface
-// so that tests need no network.
-type Network interface {
-	// Watch delivers the view at once, and later ones.
-	Watch(context.Context) <-chan *overlay.View
-}
 
 // statusWait is how long a call waits for a manager to confirm the status: a
 // server that has just started has at most one of its last run.

@@ -44,7 +44,7 @@ func (s starting) Watch(context.Context) <-chan *overlay.View {
 	return views(&overlay.View{Stale: true}, old, &overlay.View{Status: s.now})
 }
 
-// Right after its start the server knows the members of its last run only.
+// Right after its start the server has the members of its last run only.
 func TestStatusIsNotThatOfAnEarlierRun(t *testing.T) {
 	last := &subjects.Status{V: subjects.Version, Domain: "example.net"}
 	last.Put(subjects.SIPProxy, subjects.Member{Node: "gone", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.9")}, State: subjects.Up})
@@ -238,7 +238,7 @@ func TestDeviceLocationsComeInTheOrderAsked(t *testing.T) {
 	if err := xml.Unmarshal(w.Body.Bytes(), &env); err != nil {
 		t.Fatal(err)
 	}
-	// The customer sees example.com alone, and nobody is asked about the other.
+	// The customer sees example.com alone, and no node is queried about the other.
 	if len(env.Item) != 2 || len(env.Item[0].Locations) != 0 || len(env.Item[1].Locations) != 1 || env.Item[1].Locations[0].UserAgent != "A & B" {
 		t.Errorf("%+v", env)
 	}

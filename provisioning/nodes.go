@@ -3,23 +3,31 @@ package provisioning
 import (
 	"context"
 
+	"thor/overlay"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/push"
 	"thor/provisioning/store"
 	"thor/subjects"
 )
 
-// Nodes are the nodes that serve subscribers, as push.Pusher queries them. It is
-// an interface so that tests need no network.
-type Nodes interface {
-	Statistics(ctx context.Context) ([]push.NodeStatistics, error)
-	Locations(ctx context.Context, keys []string) (map[string][]ngnpro.DeviceLocation, error)
-}
+// What a server needs of the network are interfaces, so that its tests need none.
+type (
+	// A statusWatcher has the network's status, as an *overlay.Node does.
+	statusWatcher interface {
+		// Watch delivers the view at once, and later ones.
+		Watch(ctx context.Context) <-chan *overlay.View
+	}
 
-// A Pusher makes changes known to the nodes that serve the subscribers, as
-// push.Pusher does. It is an interface so that tests need no network.
-type Pusher interface {
-	// Deliver returns once every node that holds one of the subscribers holds the
-	// change, or when ctx ends. It tells which nodes do not; that fails no call.
-	Deliver(ctx context.Context, ns store.Notices) (behind []subjects.NodeID)
-}
+	// A nodeQuerier queries the nodes that serve subscribers, as a *push.Pusher does.
+	nodeQuerier interface {
+		Statistics(ctx context.Context) ([]push.NodeStatistics, error)
+		Locations(ctx context.Context, keys []string) (map[string][]ngnpro.DeviceLocation, error)
+	}
+
+	// A deliverer pushes changes, as a *push.Pusher does.
+	deliverer interface {
+		// Deliver returns once every node that holds one of the subscribers holds the
+		// change, or when ctx ends. The nodes that do not are behind; that fails no call.
+		Deliver(ctx context.Context, ns store.Notices) (behind []subjects.NodeID)
+	}
+)

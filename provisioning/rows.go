@@ -59,15 +59,12 @@ func reads[A, R any](name string, a param[A], f func(context.Context, ngnpro.Vie
 	}
 }
 
-// A query is the parameter of a list operation.
-type query[Q any] interface {
-	*Q
-	Clean() error
-}
-
 // lists is an operation that answers a query with an L, which answer makes of the
 // number of all records that match and of those asked for.
-func lists[Q any, PQ query[Q], T, L any](
+func lists[Q any, PQ interface {
+	*Q
+	Clean() error
+}, T, L any](
 	name string, find func(context.Context, ngnpro.Viewer, PQ) (int, []T, error), answer func(total int, part []T) L,
 ) operation {
 	return reads(name, record("query", func(q *Q) error { return PQ(q).Clean() }),
@@ -77,8 +74,8 @@ func lists[Q any, PQ query[Q], T, L any](
 		})
 }
 
-// changes is an operation with one parameter and no answer. The nodes hear of the
-// notices that f returns.
+// changes is an operation with one parameter and no answer. The notices that
+// f returns are pushed.
 func changes[A any](name string, a param[A], f func(context.Context, ngnpro.Viewer, A) (store.Notices, error)) operation {
 	return changing(name, nil, []soap.Param{a.Param}, func(c *call, args []any) (x change, err error) {
 		if err := a.clean(args[0]); err != nil {

@@ -35,7 +35,7 @@ const (
 	shutdownTime = 6 * time.Second // for calls under way when the server ends
 )
 
-// A Config says what to serve and to whom.
+// Config is how a Server works.
 type Config struct {
 	// Address to serve HTTPS on.
 	//
@@ -49,9 +49,9 @@ type Config struct {
 	Store       *store.Store  // required; Run is its owner's to call
 	Admins      []login.Admin // none: customers and resellers only
 
-	Nodes   Nodes   // nil: no node is queried
-	Pusher  Pusher  // nil: changes stay in the database for other servers to push
-	Network Network // nil: an empty status
+	Network statusWatcher // nil: an empty status
+	Nodes   nodeQuerier   // nil: no node is queried
+	Pusher  deliverer     // nil: changes stay in the database for other servers to push
 
 	Log     zerolog.Logger        // zero value: silent
 	Audit   *audit.Log            // receives every operation that writes; nil: none

@@ -108,7 +108,7 @@ func TestMessagesAreBoundedInSize(t *testing.T) {
 	if code, b := s.post(t, strings.NewReader(large)); code != 413 || !strings.Contains(b, "Fault") {
 		t.Errorf("257 KiB: %d %s", code, b)
 	}
-	// Without a length nobody knows before.
+	// Without a length it is not known before.
 	if code, b := s.post(t, io.MultiReader(strings.NewReader(large))); code != 413 || !strings.Contains(b, "Fault") {
 		t.Errorf("257 KiB in chunks: %d %s", code, b)
 	}
@@ -236,7 +236,7 @@ func TestAWSDLOfAPortThatIsNotHereIsNotFound(t *testing.T) {
 			t.Errorf("GET %s: %d %s %v", path, resp.StatusCode, b, err)
 		}
 	}
-	// The path of the public URL is where clients find it, whoever strips it.
+	// The path of the public URL is where clients find it, even if a proxy strips it.
 	for _, path := range []string{"/soap/v1/wsdl", "/soap/v1/?wsdl", "/soap/v1?wsdl", "/soap/v1/Sip?wsdl", "/soap/v1/soap-enc.xsd"} {
 		if b := s.get(t, path); !strings.Contains(b, "xsd:") {
 			t.Errorf("GET %s: %s", path, b)

@@ -14,7 +14,7 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
-// A party calls as somebody, on a server with a real database.
+// A party is a login that calls a server.
 type party struct {
 	t    *testing.T
 	s    *provisioning.Server
@@ -133,7 +133,7 @@ func TestTenantsCannotReachEachOther(t *testing.T) {
 		p.auth = strings.Replace(p.auth, "</auth>", "<impersonate>"+c1+"</impersonate></auth>", 1)
 		p.is("2", "Sip", "getAccount", id)
 	}
-	// Nobody gives rights to himself.
+	// No party gives rights to itself.
 	own := as(t, s, "customer1", "pw")
 	for _, more := range []string{
 		"<impersonate>" + r1 + "</impersonate>", "<reseller>" + r2 + "</reseller>", "<reseller>" + c1 + "</reseller>", "<balance>1000</balance>", "<credit>1000</credit>",

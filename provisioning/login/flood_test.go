@@ -57,8 +57,8 @@ func TestAdministratorsAreLimitedToo(t *testing.T) {
 	})
 }
 
-// Passwords that wait for a slot until their call ends are told from a store that
-// fails.
+// Passwords that wait for a slot until their call ends are an error of
+// their own, and no outage of the store.
 func TestPasswordsThatWaitTooLongAreBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newParties(t)

@@ -25,9 +25,9 @@ import (
 // maxSecret is how many bytes a user name or a password may have.
 const maxSecret = 128
 
-// Parties are the customers and resellers of a store. It is an interface so that
+// parties are the customers and resellers of a store. It is an interface so that
 // tests run in virtual time and count how often the store is read.
-type Parties interface {
+type parties interface {
 	// Credentials are the party of a user name and what HashPassword made of its
 	// password, or ngnpro.ErrCustomerNotFound. They are read at each call that is no
 	// administrator's: one statement.
@@ -46,7 +46,7 @@ var (
 // An Authenticator checks logins. Its methods may be called by any number of
 // goroutines.
 type Authenticator struct {
-	parties  Parties
+	parties  parties
 	admins   atomic.Pointer[[]Admin]
 	limits   limits
 	verified *verified
@@ -54,8 +54,8 @@ type Authenticator struct {
 }
 
 // New returns an Authenticator without administrators.
-func New(parties Parties) *Authenticator {
-	a := &Authenticator{parties: parties, verified: newVerified(), slots: newSlots()}
+func New(p parties) *Authenticator {
+	a := &Authenticator{parties: p, verified: newVerified(), slots: newSlots()}
 	a.admins.Store(&[]Admin{})
 	return a
 }
@@ -144,7 +144,7 @@ func (a *Authenticator) login(ctx context.Context, auth *ngnpro.Auth, from netip
 		}
 	}
 	if !a.limits.allowSource(from, now) {
-		a.limits.noteUser(from, auth.Username, now) // or tries that are right would be told from those that are not
+		a.limits.noteUser(from, auth.Username, now) // or right tries could be distinguished from wrong ones
 		return ngnpro.Viewer{}, limited()
 	}
 	leave, err := a.slots.enter(ctx, from, now)

@@ -16,8 +16,8 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
-// parties are a reseller, a customer of it, and another reseller.
-type parties struct {
+// fakeParties are a reseller, a customer of it, and another reseller.
+type fakeParties struct {
 	mu     sync.Mutex
 	byName map[string]*party
 	reads  int           // of credentials
@@ -29,9 +29,9 @@ type party struct {
 	hash    string
 }
 
-func newParties(t *testing.T) *parties {
+func newParties(t *testing.T) *fakeParties {
 	t.Helper()
-	p := &parties{byName: make(map[string]*party)}
+	p := &fakeParties{byName: make(map[string]*party)}
 	for _, c := range []struct {
 		user         string
 		id, reseller int
@@ -42,7 +42,7 @@ func newParties(t *testing.T) *parties {
 	return p
 }
 
-func (p *parties) setPassword(t *testing.T, user, password string) {
+func (p *fakeParties) setPassword(t *testing.T, user, password string) {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost) // the tests make thousands of comparisons
 	if err != nil {
@@ -53,7 +53,7 @@ func (p *parties) setPassword(t *testing.T, user, password string) {
 	p.byName[user].hash = string(hash)
 }
 
-func (p *parties) Credentials(_ context.Context, username string) (*ngnpro.CustomerAccount, string, error) {
+func (p *fakeParties) Credentials(_ context.Context, username string) (*ngnpro.CustomerAccount, string, error) {
 	p.mu.Lock()
 	p.reads++
 	x, delay := p.byName[username], p.delay
@@ -67,7 +67,7 @@ func (p *parties) Credentials(_ context.Context, username string) (*ngnpro.Custo
 	return &x.account, x.hash, nil
 }
 
-func (p *parties) Get(_ context.Context, v ngnpro.Viewer, id int) (*ngnpro.CustomerAccount, error) {
+func (p *fakeParties) Get(_ context.Context, v ngnpro.Viewer, id int) (*ngnpro.CustomerAccount, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, x := range p.byName {
@@ -80,7 +80,7 @@ func (p *parties) Get(_ context.Context, v ngnpro.Viewer, id int) (*ngnpro.Custo
 
 const adminUser, adminPassword = "admin", "s3cret & <sûre>"
 
-func newAuthenticator(t *testing.T, p *parties) *Authenticator {
+func newAuthenticator(t *testing.T, p *fakeParties) *Authenticator {
 	t.Helper()
 	a := New(p)
 	if err := a.SetAdmins([]Admin{{adminUser, adminPassword}}); err != nil {
@@ -197,7 +197,7 @@ func TestANameWithBlanksIsUnknown(t *testing.T) {
 }
 
 // Whatever the name, a wrong password costs one look at the store and one slow
-// comparison: the time tells nothing of names.
+// comparison: the time reveals nothing of names.
 func TestAWrongPasswordCostsTheSameWhateverTheName(t *testing.T) {
 	p := newParties(t)
 	a := newAuthenticator(t, p)

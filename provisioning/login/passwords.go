@@ -62,7 +62,7 @@ func (x *verified) credential(user, password string) (c credential) {
 	return c
 }
 
-// knows reports whether c was right lately; against which hash tells holds.
+// knows reports whether c was right lately. holds compares the hash.
 func (x *verified) knows(c credential, now time.Time) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

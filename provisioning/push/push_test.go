@@ -116,8 +116,8 @@ func notice(key string, revision uint64) subscriber.Notice {
 	return subscriber.Notice{V: 1, Key: key, Revision: revision}
 }
 
-// A newer notice of a key does not complete who waits for a still newer one, and
-// an older one that ends late does not hide the newer.
+// A notice does not complete a delivery that waits for a newer revision, and an
+// older one that ends late does not hide the newer.
 func TestDeliveriesWaitForTheirRevision(t *testing.T) {
 	f := newInFlight()
 	d := &delivery{open: 2, done: make(chan struct{}), behind: make(map[subjects.NodeID]struct{})}

@@ -18,9 +18,9 @@ import (
 	"thor/subjects"
 )
 
-// A Store has the profiles and the outstanding pushes. It is an interface so
+// A store has the profiles and the outstanding pushes. It is an interface so
 // that tests of a whole network need no database.
-type Store interface {
+type store interface {
 	// Subscriber is the profile of key: an account, an alias, or one that is
 	// marked deleted, with the revision of its deletion (0: it never was).
 	Subscriber(ctx context.Context, key string) (*subscriber.Profile, error)
@@ -37,7 +37,7 @@ type Store interface {
 // Config is how a Pusher works. Overlay and Store are required.
 type Config struct {
 	Overlay *overlay.Node
-	Store   Store
+	Store   store
 	// Role is under which nodes serve subscribers.
 	Role subjects.Role `default:"sip_proxy"`
 	// Roles whose nodes may have profiles with their digests, each its share by the
@@ -101,9 +101,9 @@ func New(cfg Config) (*Pusher, error) {
 	if p.metrics, err = newMetrics(cfg.Metrics, p); err != nil {
 		return nil, fmt.Errorf("push: register metrics: %w", err)
 	}
-	p.net.Handle(string(subjects.ProvisioningServer), subjects.VerbSubscriber, p.answerSubscriber)
-	p.net.Handle(string(subjects.ProvisioningServer), subjects.VerbChanges, p.answerChanges)
-	p.net.Handle(string(subjects.ProvisioningServer), subjects.VerbTrust, p.answerTrust)
+	handle(p, subjects.VerbSubscriber, subscriber.ParseRequest, p.profile)
+	handle(p, subjects.VerbChanges, subscriber.ParseChangesRequest, p.changes)
+	handle(p, subjects.VerbTrust, subscriber.ParseTrustRequest, p.trusted)
 	return p, nil
 }
 

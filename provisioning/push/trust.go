@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"thor/overlay"
 	"thor/overlay/subscriber"
 	"thor/subjects"
 )
@@ -59,28 +58,4 @@ func (c *trustCache) get(ctx context.Context, read func(context.Context) (*subsc
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// answerTrust answers a TrustRequest.
-func (p *Pusher) answerTrust(ctx context.Context, r *overlay.Request) *subjects.Reply {
-	const verb = subjects.VerbTrust
-	from, refusal := p.authorize(verb, r)
-	if refusal != nil {
-		return refusal
-	}
-	q, err := subscriber.ParseTrustRequest(r.Data)
-	if err != nil {
-		return p.refuse(verb, from, subjects.ErrorBad, err.Error())
-	}
-	t, err := p.trust.get(ctx, p.cfg.Store.Trust)
-	if err != nil {
-		return p.unavailable(verb, from, err)
-	}
-	if q.Have == t.Digest {
-		t = &subscriber.Trust{V: subjects.Version, Digest: t.Digest, Same: true}
-	}
-	if t.MorePeers {
-		p.log.Error().Int("peers", len(t.Peers)).Msg("too many trusted peers, proxies do not know all of them")
-	}
-	return p.answered(verb, t.Encode())
 }

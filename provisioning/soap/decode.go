@@ -167,7 +167,7 @@ func members(e *Element, s *schema) []*Element {
 	}
 	out := make([]*Element, 0, len(e.Children))
 	for _, c := range e.Children {
-		key, value := c.Child("key"), c.Child("value")
+		key, value := c.child("key"), c.child("value")
 		if c.Name.Local != "item" || key == nil || value == nil || len(key.Children) > 0 {
 			return e.Children
 		}

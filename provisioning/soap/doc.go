@@ -1,10 +1,10 @@
-// Package soap speaks SOAP 1.1 in the style "rpc/encoded": it reads messages of
-// clients that nobody can vouch for, turns elements into Go values and back,
-// and describes both in a WSDL. All three follow from the same tagged structs,
+// Package soap reads and writes SOAP 1.1 in the style "rpc/encoded": it parses
+// messages of clients that are not trusted, turns elements into Go values and
+// back, and describes both in a WSDL. All three follow from the same tagged structs,
 // so that they cannot disagree.
 //
 // Reading is liberal in form and strict in size. Types and prefixes that a
-// client writes are not believed, only structure is; bytes, depth, attributes
+// client writes are ignored, only structure counts; bytes, depth, attributes
 // and elements are bounded, and there are no DTDs and no processing
 // instructions. The header of a message can be judged before its body is read.
 //
@@ -31,6 +31,6 @@ const (
 	maxAttrs    = 64             // of one element, namespace declarations included
 	maxElements = 20_000         // in a message; and values decoded, however often a reference repeats them
 	maxText     = 4 * MaxMessage // bytes of text in the values decoded, however often a reference repeats them
-	maxHeader   = 256            // elements in the header, which anybody may send
+	maxHeader   = 256            // elements in the header, which is read before the login
 	maxHrefs    = 8              // references from one to the next
 )

@@ -28,8 +28,8 @@ func (e *Element) attr(local string) (string, bool) {
 	return "", false
 }
 
-// Child is the first child of that local name, or nil.
-func (e *Element) Child(local string) *Element {
+// child is the first child of that local name, or nil.
+func (e *Element) child(local string) *Element {
 	i := slices.IndexFunc(e.Children, func(c *Element) bool { return c.Name.Local == local })
 	if i < 0 {
 		return nil

@@ -25,7 +25,7 @@ func Response(port, types, operation string, result any) []byte {
 	b = appendAttr(b, "xmlns:ns1", port)
 	b = append(b, '>')
 	if v := reflect.ValueOf(result); v.IsValid() && (v.Kind() != reflect.Pointer || !v.IsNil()) {
-		b = appendValue(b, ResultName, schemaOf(v.Type(), ""), v)
+		b = appendValue(b, resultName, schemaOf(v.Type(), ""), v)
 	}
 	b = append(b, "</ns1:"...)
 	b = append(b, operation...)
@@ -33,11 +33,11 @@ func Response(port, types, operation string, result any) []byte {
 	return append(b, envelopeTail...)
 }
 
-// ResultName is the element with the result of an operation.
-const ResultName = "return"
+// resultName is the element with the result of an operation.
+const resultName = "return"
 
-// Envelope is the message that tells of a fault. Its detail has no types:
-// clients would wrap what they read.
+// Envelope is the message of a fault. Its detail has no types: clients would wrap
+// what they read.
 func (f *Fault) Envelope() []byte {
 	b := append([]byte(nil), envelopeHead...)
 	b = append(b, "><SOAP-ENV:Body><SOAP-ENV:Fault><faultcode>SOAP-ENV:"...)

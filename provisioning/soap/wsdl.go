@@ -159,7 +159,7 @@ func (w *wsdlWriter) messages() {
 			}
 			w.f("</message>\n"+`<message name="%s%sResponse">`, p.Name, upper(o.Name))
 			if o.Result != nil {
-				w.f(`<part name="%s" type="%s"/>`, ResultName, schemaOf(o.Result, "").qualified())
+				w.f(`<part name="%s" type="%s"/>`, resultName, schemaOf(o.Result, "").qualified())
 			}
 			w.f("</message>\n")
 		}
