@@ -2,6 +2,7 @@ package manager_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -27,7 +28,7 @@ func node(t *testing.T, n *brokertest.Net, c *identity.Credentials, dir string) 
 	t.Helper()
 	o, err := overlay.New(overlay.Config{
 		Credentials: c, Brokers: n.URLs(), StateDir: dir,
-		Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel),
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

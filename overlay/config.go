@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
 
 	"thor/identity"
 	"thor/overlay/audit"
@@ -28,7 +28,7 @@ const (
 	pingsMissed  = 2
 	dialTimeout  = 3 * time.Second // TCP and TLS; many members may be connecting at once
 	writeTimeout = 5 * time.Second
-	farewellTime = 2 * time.Second // for saying goodbye once Run was told to end
+	leaveTime    = 2 * time.Second // for leaving under all roles once the ctx of Run has ended
 )
 
 // DefaultStaleAfter is that of Config, for others that tell how old a view is.
@@ -65,8 +65,10 @@ type Config struct {
 	// announced by several processes. boots are their boots, this one's among
 	// them. It runs in a goroutine of its own. nil: the log tells it.
 	OnDuplicate func(role subjects.Role, boots []string)
-	// Log receives what an operator would act on. The zero value is silent.
-	Log zerolog.Logger
+	// Log receives what an operator would act on; nil: nothing does. Its handler
+	// decides the form: a program with another logging library hands over that
+	// library's slog handler.
+	Log *slog.Logger
 	// Audit receives who drained and resumed; nil: Log does, as lines with
 	// comp=audit.
 	Audit *audit.Log
@@ -90,10 +92,21 @@ func (cfg Config) withDefaults() Config {
 		_, _ = rand.Read(b) // never fails, see crypto/rand
 		cfg.Boot = hex.EncodeToString(b)
 	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	if cfg.Audit == nil {
 		cfg.Audit = audit.Through(cfg.Log)
 	}
 	return cfg
+}
+
+// identity is what the certificate says now.
+func (cfg *Config) identity() *identity.Identity {
+	if cfg.Credentials != nil {
+		return cfg.Credentials.Identity()
+	}
+	return cfg.Identity
 }
 
 func (cfg *Config) check() error {

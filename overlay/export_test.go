@@ -19,14 +19,14 @@ func Holding(t testing.TB, s *subjects.Status) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.view.Store(&View{Status: s, Encoded: s.Encode()})
+	n.status.view.Store(&View{Status: s, Encoded: s.Encode()})
 	return n
 }
 
 // ConnectedLate is a Node whose connection is still known by the name of the one
 // before, as it is until the client library's callback has come.
 func ConnectedLate(n *Node, before string) {
-	n.link.mu.Lock()
-	defer n.link.mu.Unlock()
-	n.link.via = before
+	n.conn.mu.Lock()
+	defer n.conn.mu.Unlock()
+	n.conn.link.via = before
 }

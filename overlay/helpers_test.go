@@ -3,6 +3,7 @@ package overlay_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/rs/zerolog"
 
 	"thor/broker/brokertest"
 	"thor/overlay"
@@ -47,9 +47,7 @@ func ready(t testing.TB, n *overlay.Node) *overlay.Node {
 	return n
 }
 
-func testLog(t testing.TB) zerolog.Logger {
-	return zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel)
-}
+func testLog(t testing.TB) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
 
 // await reads views until one satisfies ok.
 func await(t testing.TB, n *overlay.Node, what string, ok func(*overlay.View) bool) *overlay.View {

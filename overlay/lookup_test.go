@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
 
 	"thor/broker/brokertest"
 	"thor/overlay"
@@ -219,7 +219,7 @@ func (e *errorLines) count(part string) (n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for line := range strings.Lines(e.b.String()) {
-		if strings.Contains(line, `"level":"error"`) && strings.Contains(line, part) {
+		if strings.Contains(line, `"level":"ERROR"`) && strings.Contains(line, part) {
 			n++
 		}
 	}
@@ -243,7 +243,7 @@ func TestTableThatDiffersIsNotUsed(t *testing.T) {
 		var log errorLines
 		reg := prometheus.NewRegistry()
 		cfg := config(t, b, "n1", subjects.SIPProxy)
-		cfg.Log, cfg.Metrics = zerolog.New(&log), reg
+		cfg.Log, cfg.Metrics = slog.New(slog.NewJSONHandler(&log, nil)), reg
 		n, _ := run(t, cfg)
 		ready(t, n)
 		mustJoin(t, n, overlay.Member{Role: subjects.SIPProxy})

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"thor/identity"
 	"thor/subjects"
 )
 
@@ -18,7 +19,7 @@ var ErrNotCertified = errors.New("not in the certificate")
 // DrainReason is the reason of a member that an operator drained.
 const DrainReason = "drained by an operator"
 
-// A Member is what this process says of itself under one role.
+// A Member is what this process announces of itself under one role.
 type Member struct {
 	// Role must be one of the certificate's.
 	Role subjects.Role
@@ -52,54 +53,12 @@ func (m *Member) Equal(o *Member) bool {
 		slices.Equal(m.Addresses, o.Addresses) && maps.Equal(m.Attrs, o.Attrs)
 }
 
-// A Membership is one role of this process, from Join to Leave or the end of Run.
-type Membership struct {
-	n      *Node
-	role   subjects.Role
-	change chan struct{} // holds one token: whoever has it may change member
-
-	// guarded by n.mu
-	member Member
-	left   bool
-	err    error
-}
-
-// Join announces m, at once if there is a connection, and from then on
-// regularly, until Leave or the end of Run. It refuses what the certificate does
-// not allow, what breaks the limits of the wire, and a role joined already.
-func (n *Node) Join(m Member) (*Membership, error) {
-	m = m.clone()
-	n.fill(&m)
-	if err := n.check(&m); err != nil {
-		return nil, fmt.Errorf("join as %s: %w", m.Role, err)
-	}
-	if b := n.Identity().Bound(m.Role); m.Weight > b.Weight || m.Priority > 0 && m.Priority < b.Priority {
-		n.log.Warn().Str("role", string(m.Role)).Int("weight", m.Weight).Int("priority", m.Priority).
-			Msg("managers cut weight and priority to the bound of the certificate")
-	}
-	ms := &Membership{n: n, role: m.Role, member: m, change: make(chan struct{}, 1)}
-	ms.change <- struct{}{}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.ended {
-		return nil, fmt.Errorf("join as %s: this node has left the network", m.Role)
-	}
-	if n.members[m.Role] != nil {
-		return nil, fmt.Errorf("join as %s: joined already", m.Role)
-	}
-	n.members[m.Role] = ms
-	n.announce(ms)
-	n.kick() // to subscribe to the requests of the role
-	return ms, nil
-}
-
-// fill sets what an empty field stands for.
-func (n *Node) fill(m *Member) {
+// complete sets what an empty field stands for.
+func (m *Member) complete(id *identity.Identity) {
 	if len(m.Addresses) == 0 {
-		all := n.Identity().Addresses
-		as := slices.DeleteFunc(slices.Clone(all), netip.Addr.IsLoopback)
+		as := slices.DeleteFunc(slices.Clone(id.Addresses), netip.Addr.IsLoopback)
 		if len(as) == 0 {
-			as = slices.Clone(all)
+			as = slices.Clone(id.Addresses)
 		}
 		m.Addresses = as[:min(len(as), subjects.MaxAddresses)]
 	}
@@ -108,8 +67,9 @@ func (n *Node) fill(m *Member) {
 	}
 }
 
-func (n *Node) check(m *Member) error {
-	id := n.Identity()
+// check refuses what the certificate does not hold, and what breaks the limits of
+// the wire when a process with this boot announces it.
+func (m *Member) check(id *identity.Identity, boot string) error {
 	if _, err := subjects.ParseRole(string(m.Role)); err != nil {
 		return err
 	}
@@ -127,8 +87,8 @@ func (n *Node) check(m *Member) error {
 	if m.State == subjects.Leave {
 		return errors.New("to leave, call Leave")
 	}
-	a := n.announcement(m, "")
-	a.Seq, a.Seen, a.Via = subjects.MaxNumber, &subjects.Mark{Epoch: subjects.MaxNumber, Generation: subjects.MaxNumber}, ""
+	a := m.announcement(id.Node, boot)
+	a.Seq, a.Seen = subjects.MaxNumber, &subjects.Mark{Epoch: subjects.MaxNumber, Generation: subjects.MaxNumber}
 	if err := a.Check(); err != nil {
 		return err
 	}
@@ -139,27 +99,46 @@ func (n *Node) check(m *Member) error {
 	return nil
 }
 
+func (m *Member) announcement(node subjects.NodeID, boot string) *subjects.Announcement {
+	return &subjects.Announcement{
+		V: subjects.Version, Node: node, Role: m.Role, Boot: boot, Addresses: m.Addresses, State: m.State, Reason: m.Reason,
+		Priority: m.Priority, Weight: m.Weight, Version: m.Version, Attrs: m.Attrs,
+	}
+}
+
+// A Membership is one role of this process, from Join to Leave or the end of Run.
+type Membership struct {
+	a      *announcer
+	role   subjects.Role
+	change chan struct{} // holds one token: its holder may change member
+
+	// guarded by a.mu
+	member Member
+	left   bool
+	err    error
+}
+
 // Member is what is announced, the operator's drain aside. The result is the
 // caller's own.
 func (m *Membership) Member() Member {
-	m.n.mu.Lock()
-	defer m.n.mu.Unlock()
+	m.a.mu.Lock()
+	defer m.a.mu.Unlock()
 	return m.member.clone()
 }
 
 // Drained reports whether an operator drained the role.
 func (m *Membership) Drained() bool {
-	m.n.mu.Lock()
-	defer m.n.mu.Unlock()
-	return m.n.drained(m.role)
+	m.a.mu.Lock()
+	defer m.a.mu.Unlock()
+	return m.a.drains.has(m.role)
 }
 
-// Err is why the network does not hear this member although it is connected: the
-// broker's refusal of its announcements. nil: nothing is known to be wrong. It
-// is cleared by the next connection.
+// Err is why the network does not receive this member's announcements although
+// it is connected: the broker's refusal. nil: nothing is known to be wrong. It is
+// cleared by the next connection.
 func (m *Membership) Err() error {
-	m.n.mu.Lock()
-	defer m.n.mu.Unlock()
+	m.a.mu.Lock()
+	defer m.a.mu.Unlock()
 	return m.err
 }
 
@@ -168,11 +147,12 @@ func (m *Membership) Err() error {
 // Join would refuse is logged and not made. f must not call Update itself.
 func (m *Membership) Update(f func(*Member)) {
 	if err := m.Amend(f); err != nil {
-		m.n.log.Error().Err(err).Str("role", string(m.role)).Msg("update refused, announcing as before")
+		m.a.log.Error("update refused, announcing as before", cause(err), roleAttr(m.role))
 	}
 }
 
-// Amend is Update for who wants the refusal itself and not a line in the log.
+// Amend is Update for callers that want the refusal itself and not a line in the
+// log.
 func (m *Membership) Amend(f func(*Member)) error {
 	token := <-m.change
 	defer func() { m.change <- token }()
@@ -180,147 +160,23 @@ func (m *Membership) Amend(f func(*Member)) error {
 	f(&next)
 	next = next.clone() // f may keep its slices
 	next.Role = m.role
-	m.n.fill(&next)
-	if err := m.n.check(&next); err != nil {
+	id := m.a.cfg.identity()
+	next.complete(id)
+	if err := next.check(id, m.a.cfg.Boot); err != nil {
 		return err
 	}
-	m.n.mu.Lock()
-	defer m.n.mu.Unlock()
+	m.a.mu.Lock()
+	defer m.a.mu.Unlock()
 	if m.left || next.Equal(&m.member) {
 		return nil
 	}
 	m.member = next
-	m.n.announce(m)
+	m.a.announce(m)
 	return nil
 }
 
-// Leave says goodbye and waits, at most 2 s or until ctx ends, for the broker to
-// have heard it. An error means that it may not have: then the others find out
-// by silence. Either way the membership is over, and the role may be joined again.
-func (m *Membership) Leave(ctx context.Context) error {
-	n := m.n
-	n.mu.Lock()
-	if m.left {
-		n.mu.Unlock()
-		return nil
-	}
-	m.left = true
-	delete(n.members, m.role)
-	l := n.link.state()
-	err := n.sayGoodbye(l, m)
-	n.mu.Unlock()
-	n.kick()
-	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, farewellTime)
-		defer cancel()
-		err = l.nc.FlushWithContext(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("leave %s: %w", m.role, err)
-	}
-	return nil
-}
-
-func (n *Node) announcement(m *Member, via string) *subjects.Announcement {
-	return &subjects.Announcement{
-		V: subjects.Version, Node: n.id, Role: m.Role, Boot: n.cfg.Boot, Addresses: m.Addresses,
-		State: m.State, Reason: m.Reason, Priority: m.Priority, Weight: m.Weight, Version: m.Version,
-		Via: via, Attrs: m.Attrs,
-	}
-}
-
-// announce says what m is now, if there is a connection. The caller holds n.mu,
-// so that the order of sequence numbers is the order on the wire.
-func (n *Node) announce(m *Membership) {
-	l := n.link.state()
-	if !l.up {
-		return
-	}
-	a := n.announcement(&m.member, viaOf(l.nc))
-	a.Attrs = n.withFaults(a.Attrs)
-	if n.drained(m.role) {
-		a.State, a.Reason = subjects.Draining, DrainReason
-	}
-	if err := n.send(l, a); err != nil {
-		// The connection is going; the next one announces.
-		n.log.Debug().Err(err).Str("role", string(m.role)).Msg("announce")
-	}
-}
-
-// sayGoodbye announces that m leaves. The caller holds n.mu.
-func (n *Node) sayGoodbye(l linkState, m *Membership) error {
-	if !l.up {
-		return ErrNotConnected
-	}
-	a := n.announcement(&m.member, viaOf(l.nc))
-	a.State, a.Reason = subjects.Leave, ""
-	return n.send(l, a)
-}
-
-func (n *Node) send(l linkState, a *subjects.Announcement) error {
-	n.seq[a.Role]++
-	a.Seq = n.seq[a.Role]
-	if mark := n.View().Mark(); !mark.IsZero() {
-		a.Seen = &mark
-	}
-	if err := l.nc.Publish(subjects.Presence(a.Role, n.id), a.Encode()); err != nil {
-		return err
-	}
-	n.metrics.beats.Inc()
-	return nil
-}
-
-// beat announces every membership, in the order of roles.
-func (n *Node) beat() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, r := range slices.Sorted(maps.Keys(n.members)) {
-		n.announce(n.members[r])
-	}
-}
-
-// presenceRefused notes that the broker does not let a member announce itself.
-func (n *Node) presenceRefused(subject string, err error) {
-	role, node, e := subjects.ParsePresence(subject)
-	if e != nil || node != n.id {
-		return
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if m := n.members[role]; m != nil {
-		m.err = fmt.Errorf("announce %s: %w", role, err)
-	}
-}
-
-// forgive clears what earlier connections refused.
-func (n *Node) forgive() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, m := range n.members {
-		m.err = nil
-	}
-}
-
-// farewell leaves under every role and waits for the broker to have heard it,
-// within farewellTime.
-func (n *Node) farewell(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, farewellTime)
-	defer cancel()
-	l := n.link.state()
-	var err error
-	n.mu.Lock()
-	n.ended = true
-	said := len(n.members) > 0
-	for _, r := range slices.Sorted(maps.Keys(n.members)) {
-		n.members[r].left = true
-		err = errors.Join(err, n.sayGoodbye(l, n.members[r]))
-	}
-	clear(n.members)
-	n.mu.Unlock()
-	if said && err == nil {
-		err = l.nc.FlushWithContext(ctx)
-	}
-	if err != nil {
-		n.log.Info().Err(err).Msg("left without a goodbye, the others find out by silence")
-	}
-}
+// Leave announces that the member leaves and waits, at most 2 s or until ctx
+// ends, until the broker has received it. An error means that it may not have:
+// then the others find out by silence. Either way the membership is over, and the
+// role may be joined again.
+func (m *Membership) Leave(ctx context.Context) error { return m.a.leave(ctx, m) }

@@ -57,12 +57,20 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(errs...)
 }
 
+// confirmedAt is when the status held was last confirmed, zero if never.
+func (m *metrics) confirmedAt() time.Time {
+	if at := m.confirmed.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
 func (m *metrics) age() float64 {
-	at := m.confirmed.Load()
-	if at == 0 {
+	at := m.confirmedAt()
+	if at.IsZero() {
 		return math.NaN()
 	}
-	return time.Since(time.Unix(0, at)).Seconds()
+	return time.Since(at).Seconds()
 }
 
 func (m *metrics) drop(code subjects.Code) { m.dropped.WithLabelValues(string(code)).Inc() }

@@ -4,102 +4,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
-	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/rs/zerolog"
 
 	"thor/identity"
+	"thor/overlay/lookup"
 	"thor/subjects"
-)
-
-const (
-	inboxSize  = 1024             // messages that wait for the loop; lost ones are repaired
-	saveEvery  = time.Second      // the status is written to disk at most so often…
-	saveAgain  = 10 * time.Second // …and after a failure so much later
-	closeAfter = time.Second      // how long Run waits for the connection's goroutines
 )
 
 // A Node is this process in the network. Its methods may be called from any
 // goroutine, before, during and after Run.
 //
-// One goroutine, the loop of Run, does all that time or the network asks for.
-// Announcements are sent by whoever causes them, under mu.
+// It is the door to parts with one job each: the connection, the announcer of
+// this process's roles, the responder to requests and the requester, the status,
+// the lookup tables and the revocation lists. One goroutine, the loop of Run, does
+// what is due and handles what arrives; announcements are sent by the goroutine
+// that causes them.
 type Node struct {
 	cfg       Config
 	id        subjects.NodeID
-	log       zerolog.Logger
 	metrics   *metrics
-	store     store
-	lookupSRV func(ctx context.Context, service, proto, name string) (string, []*net.SRV, error)
-
-	started  atomic.Bool
-	ready    chan struct{}
-	wake     chan struct{} // holds one token: the loop has something to look at
-	msgs     chan *nats.Msg
-	saved    chan error
-	slots    chan struct{} // one token for each request under way
-	quick    chan struct{} // the same, for those that wait for nobody
-	working  sync.WaitGroup
-	dialled  atomic.Pointer[nats.Conn] // also before it is connected
-	link     link
-	asks     asks
-	view     atomic.Pointer[View]
-	watchers watchers[*View]
-	tables   tables
-	doubted  atomic.Bool // a fresh snapshot is wanted
-
-	mu       sync.Mutex
-	ended    bool
-	members  map[subjects.Role]*Membership
-	seq      map[subjects.Role]uint64
-	drains   map[subjects.Role]bool
-	handlers map[string]handler // by subject
-
-	drainMu sync.Mutex // before mu
-
-	noLists identity.Revocations // stands for those of Config.Credentials
-	listsMu sync.Mutex           // orders writes of listsFile
-
-	saidMu   sync.Mutex
-	said     map[string]struct{} // what is in the log already…
-	saidWith int                 // …since this connection
-
-	loop // of Run's goroutine alone
-}
-
-// loop is what only the goroutine of Run touches.
-type loop struct {
-	tracker  tracker
-	number   int // of the connection that was set up last
-	online   bool
-	nextBeat time.Time
-	routes   map[string]route // by subject subscribed to
-	current  []byte           // how a tick begins that names the status held
-	answers  string           // prefix of the subjects of answers
-	reply    string           // subject of the answer to the newest snapshot request…
-	endAsk   func()           // …which this ends
-	parts    subjects.Assembly
-	dirty    bool // the disk has an older status
-	saving   bool
-	nextSave time.Time
-	saveSick bool
-
-	nextLists  time.Time // when brokers are asked for revocation lists
-	listsDirty bool      // the disk has older ones
-	listsReply string    // subject of the answers to the newest question
-	endLists   func()
-}
-
-// route is a subscription to requests.
-type route struct {
-	sub     *nats.Subscription
-	handler handler
+	started   atomic.Bool
+	conn      *connection
+	requests  *requester
+	announcer *announcer
+	responder *responder
+	status    *statusFeed
+	tables    *tables
+	lists     *revocationLists
+	loop      *loop
 }
 
 // New checks cfg. It does no I/O and starts nothing.
@@ -112,54 +52,56 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("overlay: register metrics: %w", err)
 	}
-	n := &Node{
-		cfg: cfg, metrics: m, store: store{cfg.StateDir}, lookupSRV: net.DefaultResolver.LookupSRV,
-		ready: make(chan struct{}), wake: make(chan struct{}, 1), msgs: make(chan *nats.Msg, inboxSize),
-		saved: make(chan error, 1), slots: make(chan struct{}, handleAtOnce), quick: make(chan struct{}, handleAtOnce),
-		members: make(map[subjects.Role]*Membership), seq: make(map[subjects.Role]uint64),
-		drains: make(map[subjects.Role]bool), handlers: make(map[string]handler), said: make(map[string]struct{}),
-	}
-	n.id = n.Identity().Node
-	n.log = cfg.Log.With().Str("comp", "overlay").Str("node", string(n.id)).Logger()
-	n.routes = make(map[string]route)
-	n.answers = strings.TrimSuffix(subjects.Answers(n.id), ">")
-	n.tracker = tracker{staleAfter: cfg.StaleAfter, chance: rand.N[time.Duration], stale: true}
-	n.view.Store(&View{Stale: true})
+	n := &Node{cfg: cfg, id: cfg.identity().Node, metrics: m}
+	n.assemble(cfg.Log.With(slog.String("comp", "overlay"), slog.String("node", string(n.id))))
 	return n, nil
 }
 
-// ID is the node's name.
-func (n *Node) ID() subjects.NodeID { return n.id }
-
-// Boot is the name of this start of the process.
-func (n *Node) Boot() string { return n.cfg.Boot }
-
-// Identity is what the node's certificate says now.
-func (n *Node) Identity() *identity.Identity {
-	if n.cfg.Credentials != nil {
-		return n.cfg.Credentials.Identity()
+// assemble makes the parts of n and connects them.
+func (n *Node) assemble(log *slog.Logger) {
+	cfg, kept, working := &n.cfg, store{n.cfg.StateDir}, new(sync.WaitGroup)
+	l := &loop{
+		cfg: cfg, log: log, metrics: n.metrics, working: working,
+		msgs: make(chan *nats.Msg, inboxSize), wake: make(chan struct{}, 1), ready: make(chan struct{}),
+		answers: strings.TrimSuffix(subjects.Answers(n.id), ">"),
 	}
-	return n.cfg.Identity
-}
-
-// Connected reports whether there is a connection to a broker.
-func (n *Node) Connected() bool { return n.link.state().up }
-
-// Confirmed is when the status of the view was last known to be the current one,
-// by this host's clock; zero if never.
-func (n *Node) Confirmed() time.Time {
-	if at := n.metrics.confirmed.Load(); at != 0 {
-		return time.Unix(0, at)
+	n.loop = l
+	n.conn = newConnection(cfg, n.id, log)
+	n.requests = &requester{id: n.id, conn: n.conn, metrics: n.metrics}
+	n.status = &statusFeed{
+		log: log, metrics: n.metrics, requests: n.requests, msgs: l.msgs,
+		tracker: tracker{staleAfter: cfg.StaleAfter, chance: rand.N[time.Duration], stale: true},
+		saver:   saver{store: kept, log: log, working: working, done: make(chan error, 1)},
 	}
-	return time.Time{}
+	n.status.view.Store(&View{Stale: true})
+	n.tables = &tables{log: log, metrics: n.metrics, view: n.View, working: working}
+	n.announcer = &announcer{
+		cfg: cfg, id: n.id, log: log, metrics: n.metrics, conn: n.conn, store: kept, faults: n.tables.differing, changed: l.kick,
+		mark:    func() subjects.Mark { return n.View().Mark() },
+		members: make(map[subjects.Role]*Membership), seq: make(map[subjects.Role]uint64), drains: make(drainSet),
+	}
+	n.responder = &responder{
+		id: n.id, log: log, conn: n.conn, working: working, changed: l.kick,
+		builtin: &builtin{cfg: cfg, id: n.id, log: log, metrics: n.metrics, conn: n.conn, announcer: n.announcer},
+		slots:   make(chan struct{}, handleAtOnce), quick: make(chan struct{}, handleAtOnce),
+		handlers: make(map[string]handler), routes: make(map[string]route),
+	}
+	n.lists = &revocationLists{
+		creds: cfg.Credentials, id: n.id, log: log, conn: n.conn, requests: n.requests, msgs: l.msgs, store: kept, working: working,
+	}
+	l.conn, l.announcer, l.responder, l.status, l.lists = n.conn, n.announcer, n.responder, n.status, n.lists
+
+	n.conn.changed, n.conn.answer = l.kick, n.requests.pending.deliver
+	n.conn.refused = func(subject string, err error) {
+		n.requests.pending.refuse(subject)
+		n.announcer.refused(subject, err)
+	}
+	n.status.changed, n.tables.faulty = n.tables.update, n.announcer.announceAll
+	n.tables.doubt = func() {
+		l.doubted.Store(true)
+		l.kick()
+	}
 }
-
-// Ready is closed at the first connection, once requests reach this process.
-func (n *Node) Ready() <-chan struct{} { return n.ready }
-
-// Conn is the connection, nil before the first one. It reconnects by itself and
-// is closed by Run.
-func (n *Node) Conn() *nats.Conn { return n.link.state().nc }
 
 // Run is part of the network until ctx ends. It connects, and connects again, for
 // ever. When ctx ends it leaves under every role, within 2 s, and returns nil
@@ -169,24 +111,157 @@ func (n *Node) Run(ctx context.Context) error {
 	if !n.started.CompareAndSwap(false, true) {
 		return errors.New("overlay: Run was called before")
 	}
-	n.load()
+	n.loop.load()
 	dialing, stop := context.WithCancel(ctx)
 	defer stop()
 	d := &dialer{ctx: dialing}
-	impossible, closed, ended := make(chan error, 1), make(chan struct{}), make(chan struct{})
+	impossible, dialled := make(chan error, 1), make(chan struct{})
 	go func() {
-		defer close(ended)
-		if err := n.connect(d, closed); err != nil && ctx.Err() == nil {
+		defer close(dialled)
+		if err := n.conn.dial(d); err != nil && ctx.Err() == nil {
 			impossible <- err
 		}
 	}()
-	err := n.turn(ctx, impossible)
-	n.farewell(context.WithoutCancel(ctx))
+	err := n.loop.run(ctx, impossible)
+	n.announcer.leaveAll(context.WithoutCancel(ctx))
 	stop()
 	if !n.Connected() {
 		d.abort()
 	}
-	<-ended
-	n.end(closed)
+	<-dialled
+	n.loop.end()
 	return err
 }
+
+// ID is the node's name.
+func (n *Node) ID() subjects.NodeID { return n.id }
+
+// Boot is the name of this start of the process.
+func (n *Node) Boot() string { return n.cfg.Boot }
+
+// Identity is what the node's certificate says now.
+func (n *Node) Identity() *identity.Identity { return n.cfg.identity() }
+
+// Ready is closed at the first connection, once requests reach this process.
+func (n *Node) Ready() <-chan struct{} { return n.loop.ready }
+
+// Conn is the connection, nil before the first one. It reconnects by itself and
+// is closed by Run.
+func (n *Node) Conn() *nats.Conn { return n.conn.state().nc }
+
+// Connected reports whether there is a connection to a broker.
+func (n *Node) Connected() bool { return n.conn.state().up }
+
+// ConnectError is why the newest attempt to reach a broker failed; nil while
+// connected, and before all brokers of the list have failed once.
+func (n *Node) ConnectError() error { return n.conn.lastError() }
+
+// Join announces m, at once if there is a connection, and from then on
+// regularly, until Leave or the end of Run. It refuses what the certificate does
+// not allow, what breaks the limits of the wire, and a role joined already.
+func (n *Node) Join(m Member) (*Membership, error) { return n.announcer.join(m) }
+
+// Drain does what an operator's drain of role does: the member announces
+// draining, whatever its State, until Resume, restarts included. The role
+// subjects.Agent stands for all roles of the process, also for those that it
+// joins later. An error means that the drain is in force, but that a restart will
+// forget it; or that role is none, and nothing has changed.
+func (n *Node) Drain(role subjects.Role) error { return n.announcer.setDrain(role, true) }
+
+// Resume ends what Drain began. An error means that the drain has ended, but
+// that a restart will bring it back.
+func (n *Node) Resume(role subjects.Role) error { return n.announcer.setDrain(role, false) }
+
+// Handle answers requests to thor.node.<node>.<role>.<verb>, and to subjects
+// that continue with further tokens, by h; role may be subjects.Agent. It may be
+// called before or during Run; the last one for a verb wins, except that drain,
+// resume and duplicate stay the SDK's own. h runs in a goroutine of its own,
+// several at once, with a ctx that ends with Run or after 4 s. A nil reply
+// answers nothing. A verb of [subjects.NeedsSender] reaches h only from a named
+// sender; an h of another verb that changes something must check [Request.Sender].
+func (n *Node) Handle(role, verb string, h func(context.Context, *Request) *subjects.Reply) {
+	n.responder.handle(role, verb, h)
+}
+
+// Ask sends a request and returns the first answer, which may itself report a
+// failure by its Code. Without a deadline in ctx it waits 5 s. The error wraps
+// ErrNotConnected, ErrNoResponders or ErrForbidden where that is the reason.
+func (n *Node) Ask(ctx context.Context, subject string, data []byte) (*subjects.Reply, error) {
+	return n.requests.ask(ctx, subject, data)
+}
+
+// AskAll sends a request and returns all answers that come within wait, in the
+// order in which they come; there may be none. Answers that are malformed are
+// left out.
+func (n *Node) AskAll(ctx context.Context, subject string, data []byte, wait time.Duration) ([]*subjects.Reply, error) {
+	return n.requests.askAll(ctx, subject, data, wait)
+}
+
+// View is the current view. It never blocks and is never nil.
+func (n *Node) View() *View { return n.status.view.Load() }
+
+// Watch delivers the current view at once and every later one: when the status
+// changes, and when Stale, Connected or FromDisk do. The channel holds one view;
+// a reader that is slow misses those in between and gets the latest. It is
+// closed when ctx ends, and only then. Any number may watch.
+func (n *Node) Watch(ctx context.Context) <-chan *View {
+	return n.status.watchers.add(ctx, func() (*View, bool) { return n.View(), true })
+}
+
+// Confirmed is when the status of the view was last known to be the current one,
+// by this host's clock; zero if never.
+func (n *Node) Confirmed() time.Time { return n.metrics.confirmedAt() }
+
+// Lookup says which nodes serve a subscriber in role: key is "user@domain" or a
+// SIP URI. The mark is that of the status from which this is computed: two
+// processes that answer differently hold different statuses. There is no network,
+// no lock and no allocation in it, but the first lookup of a role in a process
+// makes its table, and blocks for that: a tenth of a second with 100 members, half
+// a second with 1,000; call Tables early to have it made before. Later changes are
+// made aside, 50 ms after the status came, while lookups go on with the table
+// before.
+//
+// The error is one of ErrBadKey, ErrNoMembers, ErrNoStatus, ErrNoTable and
+// ErrTableDiffers.
+func (n *Node) Lookup(role subjects.Role, key string) (lookup.Assignment, subjects.Mark, error) {
+	return n.tables.lookup(role, key)
+}
+
+// Find is Lookup in the form that goes on the wire, addresses included. The errors
+// are those of Lookup.
+func (n *Node) Find(role subjects.Role, key string) (subjects.LookupResult, error) {
+	a, mark, err := n.tables.lookup(role, key)
+	if err != nil {
+		return subjects.LookupResult{}, err
+	}
+	v := n.View()
+	address := func(node subjects.NodeID) netip.Addr { return v.address(role, node) }
+	return subjects.LookupResult{
+		Key: key, Slot: a.Slot(), Owner: a.Owner(), Heir: a.Heir(), Previous: a.Previous(), Epoch: mark.Epoch, Generation: mark.Generation,
+		OwnerAddress: address(a.Owner()), HeirAddress: address(a.Heir()), PreviousAddress: address(a.Previous()),
+	}, nil
+}
+
+// Tables delivers the lookup table of role, as soon as there is one, and each
+// later one when members join, leave, drain or change weight; statuses that
+// leave the table as it is deliver nothing. A reader that keeps the table before
+// knows by lookup.Table.Moves what went where. When the role ceases to exist, a
+// table without members comes.
+//
+// The channel holds one table; a reader that is slow misses those in between and
+// gets the latest. It is closed when ctx ends, and only then. Any number may
+// watch. The call makes the table if it is the first use of the role, as Lookup
+// does.
+func (n *Node) Tables(ctx context.Context, role subjects.Role) <-chan *lookup.Table {
+	return n.tables.watch(ctx, role)
+}
+
+// LookupFaults says, a line for each role, where this process computes another
+// lookup table than the managers do.
+func (n *Node) LookupFaults() []string { return n.tables.differing() }
+
+// Revocations are the revocation lists that this process knows: those kept on
+// disk, and those that brokers hand on. A broker that stands in one is never
+// dialled, and a connection to it ends. Without Config.Credentials nothing is
+// known.
+func (n *Node) Revocations() *identity.Revocations { return n.lists.known() }

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,97 +24,115 @@ const (
 	askLists  = 10 * time.Minute // brokers are asked for lists so often; new ones they publish
 )
 
-// Revocations are the revocation lists that this process knows: those kept on
-// disk, and those that brokers hand on. A broker that stands in one is never
-// dialled, and a connection to it ends. Without Config.Credentials nothing is
-// known.
-func (n *Node) Revocations() *identity.Revocations {
-	if n.cfg.Credentials != nil {
-		return n.cfg.Credentials.Revocations()
-	}
-	return &n.noLists
+// revocationLists keep the lists of the certificate's authorities current, and
+// end the connection to a broker that is revoked. Only known may be used outside
+// the loop.
+type revocationLists struct {
+	creds    *identity.Credentials // nil: nothing is known
+	id       subjects.NodeID
+	log      *slog.Logger
+	conn     *connection
+	requests *requester
+	msgs     chan<- *nats.Msg
+	store    store
+	working  *sync.WaitGroup
+
+	none    identity.Revocations // without creds
+	writeMu sync.Mutex           // orders writes of listsFile
+
+	nextAsk time.Time // zero: never
+	dirty   bool      // the disk has older ones
+	query   *openRequest
 }
 
-// loadLists takes up the lists of an earlier run.
-func (n *Node) loadLists() {
-	c := n.cfg.Credentials
-	if c == nil || n.cfg.StateDir == "" {
+func (r *revocationLists) known() *identity.Revocations {
+	if r.creds != nil {
+		return r.creds.Revocations()
+	}
+	return &r.none
+}
+
+// load takes up the lists of an earlier run.
+func (r *revocationLists) load() {
+	if r.creds == nil || r.store.dir == "" {
 		return
 	}
-	data, err := os.ReadFile(filepath.Join(n.cfg.StateDir, listsFile))
+	data, err := os.ReadFile(filepath.Join(r.store.dir, listsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	if err == nil {
-		_, err = c.Revocations().Update(data, c.Authorities())
+		_, err = r.known().Update(data, r.creds.Authorities())
 	}
 	if err != nil && !errors.Is(err, identity.ErrCRLRollback) {
-		n.log.Error().Err(err).Msg("saved revocation lists refused")
+		r.log.Error("saved revocation lists refused", cause(err))
 	}
 }
 
-// askForLists asks the brokers for lists that this process does not hold.
-func (n *Node) askForLists(nc *nats.Conn, now time.Time) {
-	if n.cfg.Credentials == nil {
+// advance does what is due.
+func (r *revocationLists) advance(online bool, now time.Time) {
+	if r.dirty {
+		r.save()
+	}
+	if online && !now.Before(r.nextAsk) {
+		r.ask(now)
+	}
+}
+
+// ask asks the brokers for lists that this process does not hold.
+func (r *revocationLists) ask(now time.Time) {
+	if r.creds == nil {
 		return
 	}
-	n.nextLists = now.Add(askLists)
-	r := subjects.ListRequest{V: subjects.Version}
-	for _, der := range n.Revocations().DER() {
+	r.nextAsk = now.Add(askLists)
+	q := subjects.ListRequest{V: subjects.Version}
+	for _, der := range r.known().DER() {
 		sum := sha256.Sum256(der)
-		r.Held = append(r.Held, hex.EncodeToString(sum[:]))
+		q.Held = append(q.Held, hex.EncodeToString(sum[:]))
 	}
-	if n.endLists != nil {
-		n.endLists()
-	}
-	subject := subjects.AskCRL(n.id)
-	_, reply, end, err := n.asks.add(context.Background(), n.id, subject, n.msgs)
-	n.listsReply, n.endLists = reply, end
-	if err == nil {
-		err = nc.PublishRequest(subject, reply, r.Encode())
-	}
+	next, err := r.requests.send(context.Background(), subjects.AskCRL(r.id), q.Encode(), r.msgs)
+	r.query = r.query.replace(next)
 	if err != nil {
-		n.log.Debug().Err(err).Msg("ask for revocation lists") // the next connection asks again
+		r.log.Debug("ask for revocation lists", cause(err)) // the next connection asks again
 	}
 }
 
-// receiveList takes a list that came by the network. Its sender does not matter:
+// receive handles a list that came by the network. Its sender does not matter:
 // the authority's signature and the rising number do.
-func (n *Node) receiveList(m *nats.Msg) {
-	c := n.cfg.Credentials
-	if c == nil || m.Subject == subjects.CRLGet || unheard(m) {
+func (r *revocationLists) receive(m *nats.Msg) {
+	if r.creds == nil || m.Subject == subjects.CRLGet || unheard(m) {
 		return
 	}
-	changed, err := c.Revocations().Update(m.Data, c.Authorities())
-	if err != nil && !errors.Is(err, identity.ErrCRLRollback) {
-		n.once("list", func() { n.log.Error().Err(err).Msg("revocation list refused") })
+	changed, err := r.known().Update(m.Data, r.creds.Authorities())
+	if err != nil && !errors.Is(err, identity.ErrCRLRollback) && r.conn.once("list") {
+		r.log.Error("revocation list refused", cause(err))
 	}
 	if changed {
-		n.log.Info().Int("lists", len(c.Revocations().Lists())).Msg("revocation list in force")
-		n.listsDirty = true
-		n.leaveRevoked()
+		r.log.Info("revocation list in force", slog.Int("lists", len(r.known().Lists())))
+		r.dirty = true
+		r.leaveRevoked()
 	}
 }
 
-// saveLists writes the lists in a goroutine of its own.
-func (n *Node) saveLists() {
-	n.listsDirty = false
-	if n.cfg.StateDir == "" {
+// save writes the lists in a goroutine of its own.
+func (r *revocationLists) save() {
+	r.dirty = false
+	if r.store.dir == "" {
 		return
 	}
-	held := n.Revocations().PEM()
-	n.working.Go(func() {
-		n.listsMu.Lock()
-		defer n.listsMu.Unlock()
-		if err := n.store.write(listsFile, held); err != nil {
-			n.log.Error().Err(fmt.Errorf("save revocation lists: %w", err)).Msg("revocation lists not stored: they are asked for again")
+	held := r.known().PEM()
+	r.working.Go(func() {
+		r.writeMu.Lock()
+		defer r.writeMu.Unlock()
+		if err := r.store.write(listsFile, held); err != nil {
+			r.log.Error("revocation lists not stored: they are asked for again", cause(fmt.Errorf("save revocation lists: %w", err)))
 		}
 	})
 }
 
 // leaveRevoked ends the connection to a broker whose certificate is revoked.
-func (n *Node) leaveRevoked() {
-	l := n.link.state()
+func (r *revocationLists) leaveRevoked() {
+	l := r.conn.state()
 	if !l.up {
 		return
 	}
@@ -120,8 +140,8 @@ func (n *Node) leaveRevoked() {
 	if err != nil {
 		return // in process
 	}
-	if _, err := n.cfg.Credentials.VerifyBroker(cs); errors.Is(err, identity.ErrRevoked) {
-		n.log.Error().Err(err).Str("peer", l.via).Msg("certificate of the broker revoked, leaving it")
+	if _, err := r.creds.VerifyBroker(cs); errors.Is(err, identity.ErrRevoked) {
+		r.log.Error("certificate of the broker revoked, leaving it", cause(err), slog.String("peer", l.via))
 		_ = l.nc.ForceReconnect() // fails only when closed
 	}
 }

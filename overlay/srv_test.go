@@ -33,7 +33,7 @@ func TestBrokersOfADomainAreLookedUpAnewWhenAllFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	var asked atomic.Int32
-	n.lookupSRV = func(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	n.conn.brokers.lookupSRV = func(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
 		if service != "eventserver" || proto != "tcp" || name != "example.net" {
 			t.Errorf("asks for _%s._%s.%s", service, proto, name)
 		}

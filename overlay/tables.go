@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -16,9 +17,9 @@ import (
 )
 
 // Errors of Lookup. ErrBadKey says that the key is no subscriber, ErrNoMembers
-// that all members of the role drain, ErrNoStatus that this process has heard of
-// no network yet, and ErrNoTable that the role has no lookup table: the status
-// does not know it, nobody is in it, or the managers are configured so.
+// that all members of the role drain, ErrNoStatus that this process has received
+// no network status yet, and ErrNoTable that the role has no lookup table: it is
+// not in the status, it has no members, or the managers are configured so.
 // ErrTableDiffers says that this process computes another table than the
 // managers do, and never had one that agreed: a fault to be reported.
 var (
@@ -29,70 +30,23 @@ var (
 	ErrTableDiffers = errors.New("overlay: the lookup table computed is not the one that the status names")
 )
 
-// Lookup says which nodes serve a subscriber in role: key is "user@domain" or a
-// SIP URI. The mark is that of the status from which this is computed: two
-// processes that answer differently hold different statuses. There is no network,
-// no lock and no allocation in it, but the first
-// lookup of a role in a process makes its table, and blocks for that: a tenth of
-// a second with 100 members, half a second with 1,000; call Tables early to have
-// it made before. Later changes are made aside, 50 ms after the status came, while
-// lookups go on with the table before.
-//
-// The error is one of ErrBadKey, ErrNoMembers, ErrNoStatus, ErrNoTable and
-// ErrTableDiffers.
-func (n *Node) Lookup(role subjects.Role, key string) (lookup.Assignment, subjects.Mark, error) {
-	e := n.tables.entry(role)
-	if e == nil {
-		var err error
-		if e, err = n.openTable(role); err != nil {
-			return lookup.Assignment{}, subjects.Mark{}, err
-		}
-	}
-	at := e.now.Load()
-	if at.err != nil {
-		return lookup.Assignment{}, subjects.Mark{}, at.err
-	}
-	a, err := at.table.Find(key)
-	return a, at.mark, err
-}
+// tableRest is how long a table is used after a change before the next is made:
+// the name servers of a small machine act on the change meanwhile.
+const tableRest = 50 * time.Millisecond
 
-// Tables delivers the lookup table of role, as soon as there is one, and each
-// later one when members join, leave, drain or change weight; statuses that
-// leave the table as it is deliver nothing. A reader that keeps the table before
-// knows by lookup.Table.Moves what went where. When the role ceases to exist, a
-// table without members comes.
-//
-// The channel holds one table; a reader that is slow misses those in between and
-// gets the latest. It is closed when ctx ends, and only then. Any number may
-// watch. The call makes the table if it is the first use of the role, as Lookup
-// does.
-func (n *Node) Tables(ctx context.Context, role subjects.Role) <-chan *lookup.Table {
-	n.tables.mu.Lock()
-	defer n.tables.mu.Unlock()
-	e := n.tables.entry(role)
-	if e == nil {
-		e = n.makeTable(role)
-	}
-	return e.watchers.add(ctx, func() (*lookup.Table, bool) {
-		t := e.now.Load().table
-		return t, t != nil
-	})
-}
-
-// LookupFaults says, a line for each role, where this process computes another
-// lookup table than the managers do.
-func (n *Node) LookupFaults() []string {
-	if p := n.tables.faults.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-// tables are the lookup tables in use. The zero value is ready.
+// tables are the lookup tables in use, made from the status of the view. Its
+// methods may be called from any goroutine.
 type tables struct {
+	log     *slog.Logger
+	metrics *metrics
+	view    func() *View
+	working *sync.WaitGroup // for the goroutine that makes tables
+	faulty  func()          // other tables differ from the status's than before
+	doubt   func()          // the status held may not be the manager's
+
 	live   atomic.Pointer[map[subjects.Role]*tableEntry] // never written to; grows by roles that exist only
-	faults atomic.Pointer[[]string]                      // as LookupFaults has them
-	busy   atomic.Bool                                   // somebody is in Node.followTables
+	faults atomic.Pointer[[]string]                      // a line for each role
+	busy   atomic.Bool                                   // the goroutine runs
 	mu     sync.Mutex                                    // held while tables are made
 }
 
@@ -114,12 +68,47 @@ type tableAt struct {
 	err   error // why there is none to use
 }
 
-// tableRest is how long a table is used after a change before the next is made:
-// the name servers of a small machine act on the change meanwhile.
-const tableRest = 50 * time.Millisecond
+// lookup is Node.Lookup.
+func (t *tables) lookup(role subjects.Role, key string) (lookup.Assignment, subjects.Mark, error) {
+	e := t.entry(role)
+	if e == nil {
+		var err error
+		if e, err = t.open(role); err != nil {
+			return lookup.Assignment{}, subjects.Mark{}, err
+		}
+	}
+	at := e.now.Load()
+	if at.err != nil {
+		return lookup.Assignment{}, subjects.Mark{}, at.err
+	}
+	a, err := at.table.Find(key)
+	return a, at.mark, err
+}
 
-// inUse reports whether each table asked for can answer.
-func (t *tables) inUse() bool {
+// watch is Node.Tables.
+func (t *tables) watch(ctx context.Context, role subjects.Role) <-chan *lookup.Table {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entry(role)
+	if e == nil {
+		e = t.add(role)
+	}
+	return e.watchers.add(ctx, func() (*lookup.Table, bool) {
+		x := e.now.Load().table
+		return x, x != nil
+	})
+}
+
+// differing says, a line for each role, where a table is not the status's.
+func (t *tables) differing() []string {
+	if p := t.faults.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// usable reports whether each table asked for can answer.
+func (t *tables) usable() bool {
 	for _, e := range t.all() {
 		if e.now.Load().err != nil {
 			return false
@@ -137,87 +126,88 @@ func (t *tables) all() map[subjects.Role]*tableEntry {
 
 func (t *tables) entry(role subjects.Role) *tableEntry { return t.all()[role] }
 
-// openTable is entry for a role that nobody has looked up yet.
-func (n *Node) openTable(role subjects.Role) (*tableEntry, error) {
-	s := n.View().Status
+// open is entry for a role that was never looked up.
+func (t *tables) open(role subjects.Role) (*tableEntry, error) {
+	s := t.view().Status
 	if s == nil {
 		return nil, ErrNoStatus
 	}
 	if _, ok := s.Lookup[role]; !ok {
 		return nil, ErrNoTable // and keep nothing: the name may come from anywhere
 	}
-	n.tables.mu.Lock()
-	defer n.tables.mu.Unlock()
-	if e := n.tables.entry(role); e != nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.entry(role); e != nil {
 		return e, nil // another was first
 	}
-	return n.makeTable(role), nil
+	return t.add(role), nil
 }
 
-// makeTable adds an entry. The caller holds tables.mu.
-func (n *Node) makeTable(role subjects.Role) *tableEntry {
+// add makes the first table of a role. The caller holds t.mu.
+func (t *tables) add(role subjects.Role) *tableEntry {
 	e := &tableEntry{role: role}
 	e.now.Store(&tableAt{err: ErrNoStatus})
-	v := n.View()
-	n.renewTable(e, v)
-	m := maps.Clone(n.tables.all())
+	v := t.view()
+	t.renew(e, v)
+	m := maps.Clone(t.all())
 	if m == nil {
 		m = make(map[subjects.Role]*tableEntry)
 	}
 	m[role] = e
-	n.tables.live.Store(&m)
+	t.live.Store(&m)
 	if e.fault != "" {
-		n.tellFaults() // now that it counts
+		t.reportFaults() // now that it counts
 	}
-	for w := n.View(); w.Status != v.Status; w = n.View() { // what came before it was live has told nobody
+	for w := t.view(); w.Status != v.Status; w = t.view() { // a status that came before e was live did not renew it
 		v = w
-		n.renewTable(e, v)
+		t.renew(e, v)
 	}
 	return e
 }
 
-// updateTables has the tables follow the view, in a goroutine of its own: beats
+// update has the tables follow the view, in a goroutine of its own: announcements
 // must go out meanwhile.
-func (n *Node) updateTables() {
-	if len(n.tables.all()) > 0 && n.tables.busy.CompareAndSwap(false, true) {
-		n.working.Go(n.followTables)
+func (t *tables) update() {
+	if len(t.all()) > 0 && t.busy.CompareAndSwap(false, true) {
+		t.working.Go(t.follow)
 	}
 }
 
-func (n *Node) followTables() {
+func (t *tables) follow() {
 	for {
-		if n.tables.inUse() {
+		if t.usable() {
 			time.Sleep(tableRest)
 		}
-		v := n.View()
-		n.tables.mu.Lock()
-		for _, e := range n.tables.all() {
-			n.renewTable(e, v)
+		v := t.view()
+		t.mu.Lock()
+		for _, e := range t.all() {
+			t.renew(e, v)
 		}
-		n.tables.mu.Unlock()
-		n.tables.busy.Store(false)
-		if n.View().Status == v.Status || !n.tables.busy.CompareAndSwap(false, true) {
+		t.mu.Unlock()
+		t.busy.Store(false)
+		if t.view().Status == v.Status || !t.busy.CompareAndSwap(false, true) {
 			return
 		}
 	}
 }
 
-// renewTable makes e the table of v. The caller holds tables.mu.
-func (n *Node) renewTable(e *tableEntry, v *View) {
+// renew makes e the table of v. The caller holds t.mu.
+func (t *tables) renew(e *tableEntry, v *View) {
 	if v.Status == nil {
 		return
 	}
-	old, told, ok := e.now.Load(), subjects.Lookup{}, false
-	if told, ok = v.Status.Lookup[e.role]; !ok {
-		n.dropTable(e, old, v.Mark())
+	old := e.now.Load()
+	want, ok := v.Status.Lookup[e.role]
+	if !ok {
+		t.empty(e, old, v.Mark())
 		return
 	}
-	if e.fault != "" && e.refused == told {
+	if e.fault != "" && e.refused == want {
 		return // as before
 	}
-	table, err := nextTable(old.table, told, lookup.Members(v.Status.Roles[e.role]))
+	table, err := nextTable(old.table, want, lookup.Members(v.Status.Roles[e.role]))
 	if err != nil {
-		n.refuseTable(e, old, told, err)
+		t.refuse(e, old, want, err)
 		return
 	}
 	e.now.Store(&tableAt{table: table, mark: v.Mark()})
@@ -226,78 +216,79 @@ func (n *Node) renewTable(e *tableEntry, v *View) {
 	}
 	if e.fault != "" {
 		e.fault = ""
-		n.log.Info().Str("role", string(e.role)).Str("digest", told.Digest).Msg("the lookup table agrees again")
-		n.tellFaults()
+		t.log.Info("the lookup table agrees again", roleAttr(e.role), slog.String("digest", want.Digest))
+		t.reportFaults()
 	}
 }
 
-// nextTable makes the table that told names, or fails.
-func nextTable(old *lookup.Table, told subjects.Lookup, ms []lookup.Member) (*lookup.Table, error) {
-	if old != nil && old.Bits() == told.Bits {
-		if t, err := old.Update(ms); err == nil && t.Digest() == told.Digest {
+// nextTable makes the table that want names, or fails.
+func nextTable(old *lookup.Table, want subjects.Lookup, ms []lookup.Member) (*lookup.Table, error) {
+	if old != nil && old.Bits() == want.Bits {
+		if t, err := old.Update(ms); err == nil && t.Digest() == want.Digest {
 			return t, nil
 		}
 	}
-	t, err := lookup.New(told.Bits, ms)
-	if err == nil && t.Digest() != told.Digest {
-		err = fmt.Errorf("computed %s, told %s", t.Digest(), told.Digest)
+	t, err := lookup.New(want.Bits, ms)
+	if err == nil && t.Digest() != want.Digest {
+		err = fmt.Errorf("computed %s, told %s", t.Digest(), want.Digest)
 	}
 	return t, err
 }
 
-// dropTable takes it that the role has no table any more.
-func (n *Node) dropTable(e *tableEntry, old *tableAt, mark subjects.Mark) {
+// empty makes e a table without members: the role has none any more.
+func (t *tables) empty(e *tableEntry, old *tableAt, mark subjects.Mark) {
 	next := &tableAt{mark: mark, err: ErrNoTable}
 	if old.table != nil {
 		next.table = old.table
 		if old.table.Len() > 0 || old.table.Draining() {
-			next.table, _ = old.table.Update(nil) // nobody is no mistake
+			next.table, _ = old.table.Update(nil) // no members are no error
 			e.watchers.send(next.table)
 		}
 	}
 	e.now.Store(next)
 	if e.fault != "" {
 		e.fault = ""
-		n.tellFaults()
+		t.reportFaults()
 	}
 }
 
-// refuseTable keeps the table before, if there is one, and says so everywhere.
-func (n *Node) refuseTable(e *tableEntry, old *tableAt, told subjects.Lookup, err error) {
-	e.fault, e.refused = err.Error(), told
+// refuse keeps the table before, if there is one, and reports the fault.
+func (t *tables) refuse(e *tableEntry, old *tableAt, want subjects.Lookup, err error) {
+	e.fault, e.refused = err.Error(), want
 	if old.err != nil {
 		e.now.Store(&tableAt{table: old.table, mark: old.mark, err: ErrTableDiffers})
 	}
-	n.log.Error().Err(err).Str("role", string(e.role)).Uint64("gen", old.mark.Generation).Bool("keeps_old", old.err == nil).
-		Msg("the lookup table differs from the one that the status names")
-	n.tellFaults()
-	n.doubted.Store(true)
-	n.kick()
+	t.log.Error("the lookup table differs from the one that the status names",
+		cause(err), roleAttr(e.role), slog.Uint64("gen", old.mark.Generation), slog.Bool("keeps_old", old.err == nil))
+	t.reportFaults()
+	t.doubt()
 }
 
-// tellFaults renews what is said of faults: health, metric, announcements.
-func (n *Node) tellFaults() {
+// reportFaults renews what is reported of faults: health, metric, announcements.
+func (t *tables) reportFaults() {
 	var out []string
-	for _, e := range n.tables.sorted() {
+	for _, e := range t.sorted() {
 		v := 0.0
 		if e.fault != "" {
 			v = 1
 			out = append(out, string(e.role)+": "+e.fault)
 		}
-		n.metrics.lookupDiffers.WithLabelValues(string(e.role)).Set(v)
+		t.metrics.lookupDiffers.WithLabelValues(string(e.role)).Set(v)
 	}
-	n.tables.faults.Store(&out)
-	n.beat()
+	t.faults.Store(&out)
+	t.faulty()
 }
 
 func (t *tables) sorted() []*tableEntry {
 	return slices.SortedFunc(maps.Values(t.all()), func(a, b *tableEntry) int { return strings.Compare(string(a.role), string(b.role)) })
 }
 
-// withFaults is attrs and what is wrong with the lookup, if anything is and
-// there is room for it.
-func (n *Node) withFaults(attrs subjects.Attrs) subjects.Attrs {
-	faults := n.LookupFaults()
+// maxFault is what the attribute may take in an announcement, in bytes.
+const maxFault = 200
+
+// withFaults is attrs with the faults of the lookup, if there are any and there is
+// room for them.
+func withFaults(attrs subjects.Attrs, faults []string) subjects.Attrs {
 	if len(faults) == 0 || len(attrs) >= subjects.MaxAttrs {
 		return attrs
 	}
@@ -308,6 +299,3 @@ func (n *Node) withFaults(attrs subjects.Attrs) subjects.Attrs {
 	out[subjects.LookupDiffers] = subjects.Printable(strings.Join(faults, "; "), maxFault)
 	return out
 }
-
-// maxFault is what the attribute may take in an announcement, in bytes.
-const maxFault = 200

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -15,7 +16,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
+
 	"go.uber.org/goleak"
 
 	"thor/broker/brokertest"
@@ -134,7 +135,7 @@ func TestRefusedAnnouncementIsToldAndARenewedCertificateIsUsed(t *testing.T) {
 	as := announcements(t, net.Dial("m1", subjects.Manager))
 	cfg := tlsConfig(t, net, "n1", "sip_proxy")
 	var log lines
-	cfg.Log = zerolog.New(&log)
+	cfg.Log = slog.New(slog.NewJSONHandler(&log, nil))
 	files := net.Issue(identity.Request{Node: "n1", Roles: []subjects.Role{"sip_proxy"}, Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
 	var err error
 	if cfg.Credentials, err = identity.Load(files); err != nil {
@@ -167,7 +168,7 @@ func TestRevokedNodeKeepsTryingQuietlyAndComesBackWithANewCertificate(t *testing
 	net := brokertest.Start(t)
 	cfg := tlsConfig(t, net, "n1", "sip_proxy")
 	var log lines
-	cfg.Log = zerolog.New(&log)
+	cfg.Log = slog.New(slog.NewJSONHandler(&log, nil))
 	n, _ := run(t, cfg)
 	ready(t, n)
 	crl, err := net.Authority.Revoke("n1")
@@ -241,7 +242,7 @@ func TestStatusOnDiskIsServedWithoutAnyBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log lines
-	cfg.Log = zerolog.New(&log)
+	cfg.Log = slog.New(slog.NewJSONHandler(&log, nil))
 	n, _ = run(t, cfg)
 	v = await(t, n, "older copy", func(v *overlay.View) bool { return v.Status != nil })
 	if s.Mark().After(v.Mark()) != true || log.count("saved status refused") != 1 {
@@ -265,7 +266,7 @@ func TestUnreachableBrokersAreToldOnceAndTriedOn(t *testing.T) {
 	cfg := tlsConfig(t, net, "n1", "sip_proxy")
 	cfg.Brokers = append(cfg.Brokers, "tls://"+ports[0], "tls://"+ports[1])
 	var log lines
-	cfg.Log = zerolog.New(&log)
+	cfg.Log = slog.New(slog.NewJSONHandler(&log, nil))
 	n, _ := run(t, cfg)
 	brokertest.Eventually(t, 10*time.Second, "one line", func() error {
 		if log.count("no broker accepts") != 1 {
@@ -294,7 +295,7 @@ func TestNodeThatPlaysBrokerIsRefused(t *testing.T) {
 	cfg := tlsConfig(t, net, "n1", "sip_proxy")
 	cfg.Brokers = other.URLs()
 	var log lines
-	cfg.Log = zerolog.New(&log)
+	cfg.Log = slog.New(slog.NewJSONHandler(&log, nil))
 	n, _ := run(t, cfg)
 	brokertest.Eventually(t, 10*time.Second, "a refusal", func() error {
 		if log.count("no broker accepts") != 1 || !strings.Contains(log.String(), "authority") {

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -38,15 +39,17 @@ func (v *View) Mark() subjects.Mark {
 	return v.Status.Mark()
 }
 
-// View is the current view. It never blocks and is never nil.
-func (n *Node) View() *View { return n.view.Load() }
-
-// Watch delivers the current view at once and every later one: when the status
-// changes, and when Stale, Connected or FromDisk do. The channel holds one view;
-// a reader that is slow misses those in between and gets the latest. It is
-// closed when ctx ends, and only then. Any number may watch.
-func (n *Node) Watch(ctx context.Context) <-chan *View {
-	return n.watchers.add(ctx, func() (*View, bool) { return n.View(), true })
+// address is the address to show of a member, the zero value if the status has
+// lost it: then the lookup table is about to follow.
+func (v *View) address(role subjects.Role, node subjects.NodeID) netip.Addr {
+	if v.Status == nil || node == "" {
+		return netip.Addr{}
+	}
+	m := v.Status.Member(role, node)
+	if m == nil {
+		return netip.Addr{}
+	}
+	return m.Address()
 }
 
 // watchers are channels that hold the latest of something, such as those that

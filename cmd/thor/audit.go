@@ -19,7 +19,7 @@ import (
 func openAudit(f *config.File, creds *identity.Credentials, section string, log zerolog.Logger, stderr io.Writer) (*audit.Log, error) {
 	c := f.Log.Config
 	c.Node, c.Daemon = string(creds.Identity().Node), section
-	c.Stderr, c.Log = stderr, log
+	c.Stderr, c.Log = stderr, sdkLog(log)
 	return audit.Open(c)
 }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"thor/cmd/thor/internal/config"
@@ -143,7 +142,7 @@ func (r *reach) open(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := overlay.New(overlay.Config{Credentials: creds, Brokers: r.brokers, Log: zerolog.Nop()})
+	n, err := overlay.New(overlay.Config{Credentials: creds, Brokers: r.brokers})
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -70,7 +70,7 @@ func sdkLines(t *testing.T, format string) string {
 		log := newLogger(config.Log{Format: format, Level: "debug"}, &out)
 		n, err := overlay.New(overlay.Config{
 			Identity: b.Identity("n1", subjects.SIPProxy), Options: b.Options("n1", subjects.SIPProxy), StateDir: dir, Boot: "b00t",
-			Brokers: []string{"nats://<&>.example:1"}, Log: log,
+			Brokers: []string{"nats://<&>.example:1"}, Log: sdkLog(log),
 		})
 		if err != nil {
 			t.Fatal(err)

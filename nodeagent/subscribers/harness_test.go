@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -268,7 +269,7 @@ func (n *network) join(name string, roles ...subjects.Role) *peer {
 		return nil
 	})
 	var err error
-	p.node, err = overlay.New(overlay.Config{Identity: n.b.Identity(name, roles...), Options: opts, StateDir: n.t.TempDir(), Log: n.logger(name), Metrics: p.metrics})
+	p.node, err = overlay.New(overlay.Config{Identity: n.b.Identity(name, roles...), Options: opts, StateDir: n.t.TempDir(), Log: slog.New(zerolog.NewSlogHandler(n.logger(name))), Metrics: p.metrics})
 	if err != nil {
 		n.t.Fatal(err)
 	}

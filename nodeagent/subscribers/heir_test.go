@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"thor/nodeagent/subscribers"
 	"thor/overlay/audit"
 	"thor/overlay/subscriber"
@@ -20,7 +18,7 @@ import (
 // audited collects what a proxy's audit log says.
 func audited(t *testing.T, out *buffer) func(*subscribers.Config) {
 	return func(cfg *subscribers.Config) {
-		l, err := audit.Open(audit.Config{Stderr: out, Node: string(cfg.Overlay.ID()), Log: zerolog.Nop()})
+		l, err := audit.Open(audit.Config{Stderr: out, Node: string(cfg.Overlay.ID())})
 		if err != nil {
 			t.Fatal(err)
 		}

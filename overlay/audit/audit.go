@@ -13,10 +13,13 @@
 package audit
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -24,7 +27,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
-	"github.com/rs/zerolog"
 
 	"thor/subjects"
 )
@@ -86,8 +88,8 @@ type Config struct {
 	Stderr io.Writer // nil: os.Stderr
 	// Node and Daemon are in every entry; empty ones are left out.
 	Node, Daemon string
-	// Log is told of entries that could not be written, with the entry.
-	Log zerolog.Logger
+	// Log receives entries that could not be written; nil: nothing does.
+	Log *slog.Logger
 }
 
 // A Log takes entries. A nil *Log drops them; its methods may be called
@@ -95,13 +97,13 @@ type Config struct {
 type Log struct {
 	node, daemon string
 	write        func(*Entry, []byte) error // gets the entry and its line
-	log          zerolog.Logger
+	log          *slog.Logger               // for entries that could not be written
 	now          func() time.Time
 }
 
 // Open makes the log of a process. A file that cannot be written is an error now.
 func Open(cfg Config) (*Log, error) {
-	l := &Log{node: cfg.Node, daemon: cfg.Daemon, now: time.Now, log: unsampled(cfg.Log)}
+	l := &Log{node: cfg.Node, daemon: cfg.Daemon, now: time.Now, log: cmp.Or(cfg.Log, silent)}
 	switch {
 	case cfg.File != "":
 		if err := appendLine(cfg.File, nil); err != nil {
@@ -119,21 +121,20 @@ func Open(cfg Config) (*Log, error) {
 }
 
 // To is a log that writes its lines to w.
-func To(w io.Writer) *Log { return &Log{write: toWriter(w), now: time.Now} }
+func To(w io.Writer) *Log { return &Log{write: toWriter(w), now: time.Now, log: silent} }
 
-// Through is a log whose entries are lines of log, at any level and unsampled:
-// for processes that have no other.
-func Through(log zerolog.Logger) *Log {
-	log = unsampled(log)
+// Through is a log whose entries are lines of log, which go to its handler
+// whatever level that has enabled: for processes that have no other.
+func Through(log *slog.Logger) *Log {
 	return &Log{now: time.Now, log: log, write: func(e *Entry, _ []byte) error {
-		log.Log().Str("comp", "audit").Str("who", e.Who).Str("act", e.Act).Str("what", e.What).Str("from", e.From).
-			Str("outcome", e.Outcome).Str("detail", e.Detail).Int("count", e.Count).Msg("audit")
-		return nil
+		r := slog.NewRecord(time.Now(), slog.LevelInfo, "audit", 0)
+		r.AddAttrs(slog.String("comp", "audit"), slog.String("who", e.Who), slog.String("act", e.Act), slog.String("what", e.What),
+			slog.String("from", e.From), slog.String("outcome", e.Outcome), slog.String("detail", e.Detail), slog.Int("count", e.Count))
+		return log.Handler().Handle(context.Background(), r)
 	}}
 }
 
-// unsampled is log without a sampler.
-func unsampled(log zerolog.Logger) zerolog.Logger { return log.Sample(nil) }
+var silent = slog.New(slog.DiscardHandler)
 
 // collected reports whether systemd's journal gets the standard error of this
 // process, and takes entries.
@@ -172,7 +173,7 @@ func (l *Log) Write(e Entry) {
 	e = e.clean()
 	line := l.line(&e)
 	if err := l.write(&e, line); err != nil {
-		l.log.Error().Err(err).RawJSON("entry", line[:len(line)-1]).Msg("audit entry not written to its log")
+		l.log.Error("audit entry not written to its log", slog.Any("error", err), slog.Any("entry", json.RawMessage(line[:len(line)-1])))
 	}
 }
 

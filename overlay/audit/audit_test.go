@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,8 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode"
-
-	"github.com/rs/zerolog"
 )
 
 // lines parses what a log wrote.
@@ -63,12 +62,10 @@ func TestForeignTextCannotForgeAnEntry(t *testing.T) {
 	}
 }
 
-func TestNoLevelAndNoSamplerDropsAnEntry(t *testing.T) {
-	zerolog.SetGlobalLevel(zerolog.ErrorLevel)
-	defer zerolog.SetGlobalLevel(zerolog.TraceLevel)
+func TestNoLevelDropsAnEntry(t *testing.T) {
 	var b bytes.Buffer
-	sampled := zerolog.New(&b).Sample(&zerolog.BurstSampler{Burst: 1, Period: time.Hour})
-	for _, l := range []*Log{To(&b), Through(sampled)} {
+	errors := slog.New(slog.NewJSONHandler(&b, &slog.HandlerOptions{Level: slog.LevelError}))
+	for _, l := range []*Log{To(&b), Through(errors)} {
 		b.Reset()
 		for range 100 {
 			l.Write(Entry{Who: "desk", Act: Resume, Outcome: OK})
@@ -110,7 +107,7 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestEntryThatCannotBeWrittenIsInTheDaemonsLog(t *testing.T) {
 	var b bytes.Buffer
-	l, err := Open(Config{Stderr: broken{}, Log: zerolog.New(&b)})
+	l, err := Open(Config{Stderr: broken{}, Log: slog.New(slog.NewJSONHandler(&b, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

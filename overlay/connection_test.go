@@ -1,7 +1,6 @@
 package overlay
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
@@ -22,7 +21,7 @@ func TestConnectionNeverGivesUpAndKeepsNothingForLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := nats.GetDefaultOptions()
-	for _, set := range n.options(&dialer{ctx: t.Context()}, make(chan struct{})) {
+	for _, set := range n.conn.options(&dialer{ctx: t.Context()}) {
 		if err := set(&o); err != nil {
 			t.Fatal(err)
 		}
@@ -65,8 +64,8 @@ func TestSubjectOfAPermissionViolation(t *testing.T) {
 
 func TestConfiguredBrokersAreDialledAsTheyAre(t *testing.T) {
 	list := []string{"tls://127.0.0.1:1", "tls://127.0.0.1:2"}
-	n := &Node{cfg: Config{Brokers: list}}
-	if got, err := n.brokers(context.Background()); err != nil || !slices.Equal(got, list) {
+	b := newBrokerList(list)
+	if got, err := b.resolve(t.Context()); err != nil || !slices.Equal(got, list) {
 		t.Errorf("%v %v", got, err)
 	}
 }

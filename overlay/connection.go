@@ -1,0 +1,293 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/subjects"
+)
+
+// A connection is the one connection of this process to a broker, which is made
+// again for ever. Its callbacks run in goroutines of nats.go. While that reconnects
+// it holds a lock which most of its methods take: use state, and call the client
+// only while it is up.
+type connection struct {
+	cfg     *Config
+	id      subjects.NodeID
+	log     *slog.Logger
+	brokers brokerList
+
+	changed func()                          // the state is another one
+	answer  func(*nats.Msg)                 // a message on a subject of answers
+	refused func(subject string, err error) // the broker does not let this node publish there
+
+	client atomic.Pointer[nats.Conn] // also before it is connected
+	closed chan struct{}             // closed after the last callback
+
+	mu      sync.Mutex
+	link    link
+	serial  string // of the certificate with which link was made
+	lastErr error  // of the newest failed attempt
+	failing bool   // the failure is in the log already
+	closing bool   // what happens now is this process's own doing
+
+	onceMu   sync.Mutex
+	logged   map[string]struct{} // what once has returned true for…
+	loggedAt int                 // …since this connection
+}
+
+// A link is the state of the connection at one moment.
+type link struct {
+	nc     *nats.Conn // nil before the first connection
+	up     bool
+	number int    // of connections so far
+	via    string // "<broker>#<connection>" of the newest, as the callback saw it
+}
+
+func newConnection(cfg *Config, id subjects.NodeID, log *slog.Logger) *connection {
+	return &connection{
+		cfg: cfg, id: id, log: log, brokers: newBrokerList(cfg.Brokers),
+		closed: make(chan struct{}), logged: make(map[string]struct{}),
+	}
+}
+
+func (c *connection) state() link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link
+}
+
+func (c *connection) lastError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lastErr
+}
+
+// options are those of every connection of thor; Config.Options come last.
+func (c *connection) options(d *dialer) []nats.Option {
+	opts := []nats.Option{
+		nats.Name(c.cfg.Boot),
+		nats.CustomInboxPrefix(subjects.ClientInbox(c.id, c.cfg.identity().Roles)),
+		nats.IgnoreDiscoveredServers(),
+		nats.SkipHostLookup(), // the dialer looks up, within its timeout
+		nats.SetCustomDialer(d),
+		nats.Timeout(dialTimeout),
+		nats.FlusherTimeout(writeTimeout),
+		nats.PingInterval(pingEvery),
+		nats.MaxPingsOutstanding(pingsMissed),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // a renewed certificate, or a clock put right, may come
+		nats.ReconnectBufSize(-1),   // an announcement sent later would not be true
+		nats.CustomReconnectDelay(func(round int) time.Duration { return c.roundFailed(d.ctx, round) }),
+		nats.ConnectHandler(c.connected),
+		nats.ReconnectHandler(c.connected),
+		nats.DisconnectErrHandler(c.disconnected),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.attemptFailed(err) }),
+		nats.ErrorHandler(c.asyncError),
+		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
+	}
+	if creds := c.cfg.Credentials; creds != nil {
+		opts = append(opts, nats.Secure(creds.ClientTLS()), nats.ClientTLSConfig(nil, creds.RootCAs), nats.TLSHandshakeFirst())
+	}
+	return append(opts, c.cfg.Options...)
+}
+
+// dial sets c.client to a connection that is tried for ever, made already or not.
+// It fails only when d is stopped or the configuration is impossible.
+func (c *connection) dial(d *dialer) error {
+	urls, err := c.brokers.resolve(d.ctx)
+	for try := 1; err != nil; try++ {
+		c.attemptFailed(err)
+		c.reportFailure(nil)
+		select {
+		case <-d.ctx.Done():
+			return d.ctx.Err()
+		case <-time.After(reconnectDelay(try, rand.N[time.Duration])):
+		}
+		urls, err = c.brokers.resolve(d.ctx)
+	}
+	nc, err := nats.Connect(strings.Join(urls, ","), c.options(d)...)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	c.client.Store(nc)
+	return nil
+}
+
+// leave notes that the connection ends on purpose.
+func (c *connection) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closing = true
+}
+
+// close ends the connection and waits for its callbacks.
+func (c *connection) close() {
+	if nc := c.client.Load(); nc != nil {
+		nc.Close()
+		select {
+		case <-c.closed:
+		case <-time.After(closeAfter):
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link.up = false
+}
+
+// roundFailed is called by nats.go, without its lock, each time before it tries
+// the last broker of the list: all of them have failed from the second time on.
+func (c *connection) roundFailed(ctx context.Context, round int) time.Duration {
+	nc := c.client.Load()
+	if round > 1 {
+		c.reportFailure(nc)
+	}
+	if nc != nil && c.brokers.domain != "" {
+		if urls, err := c.brokers.resolve(ctx); err != nil {
+			c.attemptFailed(err)
+		} else if err := nc.SetServerPool(urls); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+			c.attemptFailed(err)
+		}
+	}
+	return reconnectDelay(round, rand.N[time.Duration])
+}
+
+func (c *connection) attemptFailed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil && !errors.Is(err, nats.ErrNoServers) {
+		c.lastErr = err
+	}
+}
+
+// reportFailure logs, once until the next connection, that no broker accepts this
+// process.
+func (c *connection) reportFailure(nc *nats.Conn) {
+	if nc != nil {
+		c.attemptFailed(nc.LastError())
+	}
+	c.mu.Lock()
+	err, silent := c.lastErr, c.failing || c.closing
+	c.failing = true
+	c.mu.Unlock()
+	if !silent {
+		c.log.Error("no broker accepts the connection, trying on", cause(err), slog.Any("brokers", c.cfg.Brokers))
+	}
+}
+
+// viaOf names the connection that nc has now, "<broker>#<connection>", or
+// returns "" while it has none. The callbacks of nats.go come later than a
+// reconnection, and managers take an announcement that names the connection before
+// for one that was sent before its end.
+func viaOf(nc *nats.Conn) string {
+	cid, err := nc.GetClientID()
+	server := nc.ConnectedServerName()
+	if err != nil || server == "" {
+		return ""
+	}
+	return server + "#" + strconv.FormatUint(cid, 10)
+}
+
+func (c *connection) connected(nc *nats.Conn) {
+	server, via := nc.ConnectedServerName(), viaOf(nc)
+	if via == "" {
+		return // lost again already; the next callback says so
+	}
+	if c.state().number == 0 { // the client library subscribes again on the next connections
+		if _, err := nc.Subscribe(subjects.Answers(c.id), c.answer); err != nil {
+			c.log.Error("subscribe to answers", cause(err))
+		}
+	}
+	c.mu.Lock()
+	c.link = link{nc: nc, up: true, number: c.link.number + 1, via: via}
+	c.serial = c.cfg.identity().Serial
+	c.lastErr, c.failing = nil, false
+	c.mu.Unlock()
+	c.log.Info("connected to broker", slog.String("peer", server))
+	c.changed()
+}
+
+func (c *connection) disconnected(_ *nats.Conn, err error) {
+	c.mu.Lock()
+	c.link.up = false
+	closing, peer := c.closing, c.link.via
+	c.mu.Unlock()
+	if !closing {
+		c.log.Info("broker connection lost, reconnecting", cause(err), slog.String("peer", peer))
+	}
+	c.changed()
+}
+
+// asyncError handles what the broker or the client library complains about.
+func (c *connection) asyncError(nc *nats.Conn, sub *nats.Subscription, err error) {
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		c.violated(nc, err)
+	case errors.Is(err, nats.ErrSlowConsumer):
+		if c.once("slow") {
+			c.log.Error("messages come faster than they are read, some are lost")
+		}
+	case sub == nil:
+		c.attemptFailed(err) // such as an expired certificate; the connection ends next
+	default:
+		c.log.Debug("subscription", cause(err), slog.String("subject", sub.Subject))
+	}
+}
+
+// violated handles a permission violation. The broker names the subject in the text.
+func (c *connection) violated(nc *nats.Conn, err error) {
+	subject, publish := violation(err.Error())
+	if publish {
+		c.refused(subject, err)
+	}
+	if c.once("refused " + subject) {
+		if !publish && strings.HasPrefix(subject, subjects.RequestPrefix(c.id)) {
+			// Requests in a role whose announcement is refused, and logged, too.
+			c.log.Debug("no requests in this role", slog.String("subject", subject))
+		} else {
+			c.log.Error("the broker does not permit this node the subject", slog.String("subject", subject), slog.Bool("publish", publish))
+		}
+	}
+	c.mu.Lock()
+	renewed := c.link.up && c.serial != c.cfg.identity().Serial
+	c.mu.Unlock()
+	if renewed { // the new certificate may permit more
+		_ = nc.ForceReconnect() // fails only when closed
+	}
+}
+
+// violation takes the subject out of the text of a permission violation.
+func violation(text string) (subject string, publish bool) {
+	for _, kind := range []string{`Publish to "`, `Subscription to "`} {
+		if _, rest, ok := strings.Cut(text, kind); ok {
+			subject, _, _ = strings.Cut(rest, `"`)
+			return subjects.Printable(subject, 200), kind[0] == 'P'
+		}
+	}
+	return "", false
+}
+
+// once is true for the first call with key since the last connection.
+func (c *connection) once(key string) bool {
+	number := c.state().number
+	c.onceMu.Lock()
+	defer c.onceMu.Unlock()
+	if c.loggedAt != number {
+		clear(c.logged)
+		c.loggedAt = number
+	}
+	_, was := c.logged[key]
+	c.logged[key] = struct{}{}
+	return !was
+}

@@ -1,0 +1,203 @@
+package overlay
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/subjects"
+)
+
+// A statusFeed keeps the view of the network current, from ticks, deltas and
+// snapshots. The tracker in it decides; this part does the I/O. Only view and
+// watchers may be used outside the loop.
+type statusFeed struct {
+	log      *slog.Logger
+	metrics  *metrics
+	requests *requester
+	msgs     chan<- *nats.Msg // answers go through the loop's channel, beside the deltas that follow them
+	changed  func()           // the view has another status
+
+	view     atomic.Pointer[View]
+	watchers watchers[*View]
+
+	tracker  tracker
+	saver    saver
+	number   int               // of the newest connection
+	online   bool              // it is up
+	current  []byte            // how a tick begins that names the status held
+	snapshot *openRequest      // the newest
+	parts    subjects.Assembly // of the answer to snapshot
+}
+
+// load starts with the status of an earlier run.
+func (f *statusFeed) load(domain string) {
+	s, encoded, saved, err := f.saver.store.loadStatus(domain)
+	if err != nil {
+		f.log.Error("saved status refused", cause(err))
+	}
+	if s != nil {
+		f.tracker.restore(s, encoded, saved)
+		f.publish()
+		f.log.Info("starting with the status of an earlier run",
+			slog.Uint64("epoch", s.Epoch), slog.Uint64("gen", s.Generation), slog.Time("saved", saved))
+	}
+}
+
+// setLink notes the state of the connection.
+func (f *statusFeed) setLink(l link, now time.Time) {
+	fresh := l.up && l.number != f.number
+	if !fresh && l.up == f.online {
+		return
+	}
+	f.online = l.up
+	if fresh {
+		f.number = l.number
+		f.tracker.online(now)
+	} else {
+		f.tracker.offline()
+	}
+	f.publish()
+}
+
+// receive handles a tick, a delta or an answer to the request for a snapshot. The
+// error is what is wrong with it.
+func (f *statusFeed) receive(m *nats.Msg, now time.Time) error {
+	var changed bool
+	var err error
+	switch m.Subject {
+	case subjects.StatusTick:
+		changed, err = f.tick(m.Data, now)
+	case subjects.StatusDelta:
+		var d *subjects.Delta
+		if d, err = subjects.ParseDelta(m.Data); err == nil {
+			changed, err = f.tracker.delta(d, now)
+		}
+	default:
+		changed, err = f.part(m, now)
+	}
+	if !f.tracker.confirmed.IsZero() {
+		f.metrics.confirmed.Store(f.tracker.confirmed.UnixNano())
+	}
+	if changed {
+		f.publish()
+	}
+	return err
+}
+
+// tick does not decode a tick that begins like the one of the status held, which
+// nearly all do.
+func (f *statusFeed) tick(b []byte, now time.Time) (changed bool, err error) {
+	if f.current != nil && len(b) <= subjects.MaxView && bytes.HasPrefix(b, f.current) {
+		return f.tracker.same(now), nil
+	}
+	k, err := subjects.ParseTick(b)
+	if err != nil {
+		return false, err
+	}
+	return f.tracker.tick(k, now)
+}
+
+// tickPrefix is how Tick.Encode begins for the status of this mark and digest.
+func tickPrefix(m subjects.Mark, digest string) []byte {
+	return fmt.Appendf(nil, `{"v":%d,"epoch":%d,"generation":%d,"digest":"%s",`, subjects.Version, m.Epoch, m.Generation, digest)
+}
+
+// part handles one message of the answer to the request for a snapshot.
+func (f *statusFeed) part(m *nats.Msg, now time.Time) (changed bool, err error) {
+	if !f.snapshot.answeredBy(m) || f.tracker.ask.until.IsZero() {
+		return false, nil // of an earlier request, or a second answer
+	}
+	if unheard(m) {
+		f.tracker.failed(now)
+		return false, nil
+	}
+	if code := m.Header.Get(subjects.HeaderError); code != "" {
+		f.tracker.failed(now)
+		f.log.Debug("snapshot refused", slog.String("code", subjects.Printable(code, 32)))
+		return false, nil
+	}
+	plain, done, err := f.parts.Add(m.Header.Get, m.Data)
+	if err == nil && !done {
+		f.tracker.progress(now)
+		return false, nil
+	}
+	var s *subjects.Status
+	if err == nil {
+		s, err = subjects.ParseStatus(plain)
+	}
+	f.parts = subjects.Assembly{}
+	if err != nil {
+		f.tracker.failed(now)
+		return false, err
+	}
+	return f.tracker.snapshot(s, plain, now)
+}
+
+// advance does what is due.
+func (f *statusFeed) advance(now time.Time) {
+	req, changed := f.tracker.advance(now)
+	if changed {
+		f.publish()
+		m := f.view.Load().Mark()
+		f.log.Warn("no manager confirms the status, keeping it", slog.Uint64("epoch", m.Epoch), slog.Uint64("gen", m.Generation))
+	}
+	if req != nil {
+		f.request(req, now)
+	}
+	f.saver.advance(f.tracker.encoded, now)
+}
+
+// next is when advance has something to do; zero: not before something happens.
+func (f *statusFeed) next() time.Time { return earliest(f.tracker.next(), f.saver.next()) }
+
+// request asks the managers for the snapshot. Each request has a reply subject of
+// its own, so that an answer to an earlier one is recognised.
+func (f *statusFeed) request(r *subjects.SnapshotRequest, now time.Time) {
+	f.parts = subjects.Assembly{}
+	f.metrics.repairs.Inc()
+	if !f.requests.conn.state().up {
+		f.snapshot = f.snapshot.replace(nil)
+		return // the next connection begins anew
+	}
+	next, err := f.requests.send(context.Background(), subjects.StatusGet, r.Encode(), f.msgs)
+	f.snapshot = f.snapshot.replace(next)
+	if err != nil {
+		f.log.Debug("ask for snapshot", cause(err))
+		f.tracker.failed(now)
+	}
+}
+
+// publish makes what the tracker holds the current view and hands it to the
+// watchers.
+func (f *statusFeed) publish() {
+	t, old := &f.tracker, f.view.Load()
+	v := &View{
+		Status: t.status, Encoded: t.encoded, Received: t.received,
+		Stale: t.stale, FromDisk: t.fromDisk, Connected: f.online, Connection: f.number,
+	}
+	if v.Status != old.Status {
+		f.current = tickPrefix(v.Mark(), t.digest)
+		f.metrics.epoch.Set(float64(v.Mark().Epoch))
+		f.metrics.generation.Set(float64(v.Mark().Generation))
+		f.saver.dirty = f.saver.dirty || !t.fromDisk
+	}
+	if old.Stale && !v.Stale {
+		f.log.Info("the status is current", slog.Uint64("epoch", v.Mark().Epoch), slog.Uint64("gen", v.Mark().Generation))
+	}
+	if v.Connected {
+		f.metrics.connected.Set(1)
+	} else {
+		f.metrics.connected.Set(0)
+	}
+	f.view.Store(v)
+	f.watchers.send(v)
+	if v.Status != old.Status {
+		f.changed()
+	}
+}
