@@ -45,12 +45,12 @@ type Config struct {
 	ClusterAdvertise string `toml:"cluster_advertise" form:"host:port" default:"(cluster_listen)"`
 	// URLs "tls://HOST:PORT" of the cluster ports of all brokers. The broker's own
 	// may be among them, so that all brokers can share one list.
-	Routes []string `toml:"routes" default:"(none; required with cluster_listen)"`
+	Routes []string `toml:"routes" default:"(none, required with cluster_listen)"`
 
 	// Directory of this broker alone, for JetStream's state and the revocation lists.
 	StoreDir string `toml:"store" form:"directory" default:"(network.state)"`
 	// Certificate revocation list, DER or PEM. It is read again when it changes.
-	CRLFile string `toml:"crl" form:"file" default:"(none: lists come from the other brokers and thor ca revoke)"`
+	CRLFile string `toml:"crl" form:"file" default:"(none: lists come from other brokers and from thor ca revoke)"`
 
 	// Addresses that the broker announces of itself as thor_eventserver.
 	Addresses []netip.Addr `toml:"addresses" default:"(those of the certificate)"`
@@ -90,8 +90,9 @@ type Limits struct {
 	MaxPending int64 `toml:"max_pending" unit:"bytes" default:"8388608" range:"1.."`
 	// Client connections that have not shown a certificate yet.
 	Unauthenticated int `toml:"unauthenticated" unit:"connections" default:"4096" range:"1.."`
-	// The same, of one IPv4 address or IPv6 /64. The default is above what a thousand
-	// members behind one address need to come back at once.
+	// Client connections of one IPv4 address or IPv6 /64 that have not shown a
+	// certificate yet. The default is above what a thousand members behind one address
+	// need to come back at once.
 	UnauthenticatedBySource int `toml:"unauthenticated_by_source" unit:"connections" default:"1024" range:"1..Unauthenticated"`
 	// TLS handshakes of clients under way at once, a quarter of them of one source.
 	// Others wait for their turn.

@@ -34,14 +34,14 @@ type Source interface {
 
 // A Config says what to serve and where.
 type Config struct {
-	Zone zone.Config `toml:",inline"` // required
 	// Addresses to answer on, each over UDP and TCP. ":53" is every address of the
 	// host, "0.0.0.0:53" and "[::]:53" those of one family. Replies leave from the
 	// address that was asked.
 	//
 	// Port 0 lets the system choose one for both.
-	Listen []string `toml:"listen" form:"listen" required:"list host:port pairs"`
-	Source Source   // required
+	Listen []string    `toml:"listen" form:"listen" required:"list host:port pairs"`
+	Zone   zone.Config `toml:",inline"` // required
+	Source Source      // required
 	// NSID is sent to clients that ask which server answers (RFC 5001), at most 64 bytes:
 	// the node's name. Empty: none is sent.
 	NSID string

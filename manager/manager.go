@@ -63,7 +63,7 @@ type Config struct {
 	// Log2 of the slots in the lookup table of single roles, 10 to 24, or 0 for no
 	// table. All managers of a network must agree, and it cannot change while the
 	// role has members: a manager that differs from what is in service does not lead.
-	Lookup  map[subjects.Role]int `toml:"lookup" unit:"log2 of slots" default:"(18; none for media_relay, provisioning_server and the network's own roles)"`
+	Lookup  map[subjects.Role]int `toml:"lookup" unit:"log2 of slots" default:"(18, none for media_relay, provisioning_server and the network's own roles)"`
 	Log     zerolog.Logger
 	Metrics prometheus.Registerer // nil: none
 }

@@ -47,7 +47,7 @@ type Config struct {
 	// entry "srv:DOMAIN", which asks the DNS for SRV records of
 	// _eventserver._tcp.DOMAIN, again whenever all known ones have failed.
 	// Nothing else is ever dialled: brokers cannot add to the list.
-	Brokers []string `toml:"brokers" env:"THOR_BROKERS" default:"(none; required of every daemon but the broker)"`
+	Brokers []string `toml:"brokers" env:"THOR_BROKERS" default:"(none, required of every daemon but the broker)"`
 	// Directory of this process alone, made if it is missing: two processes must
 	// not share one. It holds the last status and the operator's drains.
 	//

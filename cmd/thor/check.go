@@ -15,7 +15,7 @@ func newConfig() *cobra.Command {
 		Use: "config", Short: "Work with configuration files", Example: "  thor config check /etc/thor/thor.toml", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return nameSubcommand(cmd) },
 	}
-	c.AddCommand(newConfigCheck())
+	c.AddCommand(newConfigCheck(), newConfigReference())
 	return c
 }
 

@@ -4,10 +4,14 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"thor/cmd/thor/internal/reference"
 )
 
 // packaging are the commands that only making a package needs: just deb.
@@ -20,6 +24,10 @@ func packaging() []*cobra.Command {
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
+			page := md2man.Render([]byte(reference.Manual(reference.Tables())))
+			if err := os.WriteFile(filepath.Join(args[0], "thor.toml.5"), page, 0o644); err != nil {
+				return err
+			}
 			day := time.Unix(0, 0) // the same bytes for the same commands
 			return doc.GenManTree(root, &doc.GenManHeader{Title: "THOR", Section: "1", Source: "thor", Manual: "thor", Date: &day}, args[0])
 		},

@@ -36,7 +36,7 @@ type Config struct {
 	Services []Service `toml:"service" reload:"yes" default:"(those of the SIP Thor description: deploy/examples/zone.toml)"`
 	// Records of one answer from a role: with 4, an SRV answer and its addresses stay under 512 bytes.
 	Slice int `toml:"slice" reload:"yes" unit:"members" default:"4" range:"1..8" why:"SIP clients read no more"`
-	// The same for single roles.
+	// Records of one answer from a single role.
 	Slices map[subjects.Role]int `toml:"slices" reload:"yes" unit:"members" range:"1..8" default:"(slice)"`
 	TTL    TTLs                  `toml:",inline"`
 	Timers Timers                `toml:",inline"`

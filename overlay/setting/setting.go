@@ -46,6 +46,9 @@ func (k Key) InFile() bool { return k.Field.Tag.Get("toml") != "" }
 // Not reports whether the file says the opposite of the field.
 func (k Key) Not() bool { return strings.HasSuffix(k.Field.Tag.Get("toml"), ",not") }
 
+// Owner is the type of the struct that has the field.
+func (k Key) Owner() reflect.Type { return k.owner.Type() }
+
 // Tag is the value of a tag of the field, empty without one.
 func (k Key) Tag(name string) string { return k.Field.Tag.Get(name) }
 

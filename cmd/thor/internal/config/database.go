@@ -25,7 +25,7 @@ type Candidate struct {
 	// Addresses to announce.
 	Addresses []netip.Addr `toml:"addresses" reload:"yes" default:"(those of the certificate)"`
 	// Location "mysql://USER@HOST:PORT/NAME"; ?tls=true has the connection encrypted.
-	URI location.DSN `toml:"uri" reload:"yes" default:"(none; required without [[database.candidate]])"`
+	URI location.DSN `toml:"uri" reload:"yes" default:"(none, required without [[database.candidate]])"`
 	// File that holds the password alone. It is read again for every connection.
 	PasswordFile string `toml:"password_file" form:"file" reload:"yes" default:"(none)"`
 	// Authorities in PEM that the server's certificate must be from, for tls=true.

@@ -57,11 +57,11 @@ type Check struct {
 	// How the service is asked: by SIP OPTIONS, ng ping, TCP connection, HTTP GET or a program that exits with 0.
 	Kind string `toml:"kind" oneof:"sip rtpengine tcp http command" required:"yes"`
 	// Address to ask: host:port, or a URL for http.
-	Target string `toml:"target" default:"(none; required but for command)"`
+	Target string `toml:"target" default:"(none, required but for command)"`
 	// Transport of sip.
 	Transport string `toml:"transport" oneof:"udp tcp tls" default:"(udp)"`
 	// Absolute path of a program, and its arguments.
-	Command []string `toml:"command" default:"(none; required for command)"`
+	Command []string `toml:"command" default:"(none, required for command)"`
 	// Status codes of sip and http that count as alive.
 	Expect []int `toml:"expect" unit:"status code" range:"200..699" default:"(of sip every final one but 503, of http 200 to 299)"`
 	// Authorities in PEM that the certificate of sip over tls or of https must be from.

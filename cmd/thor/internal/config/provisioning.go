@@ -22,11 +22,11 @@ type Provisioning struct {
 	// Name of the administrator.
 	Admin string `toml:"admin" default:"(none: customers and resellers only)"`
 	// File that holds the administrator's password alone.
-	AdminPasswordFile string `toml:"admin_password_file" form:"file" reload:"yes" default:"(none; required with admin)"`
+	AdminPasswordFile string `toml:"admin_password_file" form:"file" reload:"yes" default:"(none, required with admin)"`
 	// Certificate in PEM that clients trust, with its chain.
 	TLSCertificate string `toml:"tls_certificate" form:"file" reload:"yes" default:"(the node's own certificate)"`
 	// Key of tls_certificate in PEM.
-	TLSKey string `toml:"tls_key" form:"file" reload:"yes" default:"(none; required with tls_certificate)"`
+	TLSKey string `toml:"tls_key" form:"file" reload:"yes" default:"(none, required with tls_certificate)"`
 	// Database that is used whatever is announced.
 	Database *ProvisioningDatabase `toml:"database" default:"(the one that thor_database announces)"`
 }
