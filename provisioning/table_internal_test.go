@@ -3,7 +3,9 @@ package provisioning
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -39,13 +41,9 @@ func fill(v reflect.Value, path string) {
 
 // Whatever a client may set, the audit log names the keys and nothing else.
 func TestEveryWritingOperationHasAKeyAndTellsNoValue(t *testing.T) {
-	st, err := store.New(store.Config{Source: store.Fixed{}}) // which is never used
-	if err != nil {
-		t.Fatal(err)
-	}
 	keys := []string{"Username", "Domain", "IP", "URI", "Prefix", "TLD", "Number", "Group"}
 	writing := 0
-	for _, p := range newPorts(st) {
+	for _, p := range newPorts(unused(t)) {
 		for _, o := range p.operations {
 			if o.writes == strings.HasPrefix(o.Name, "get") {
 				t.Errorf("%s.%s: writes is %v", p.name, o.Name, o.writes)
@@ -84,6 +82,63 @@ func upper(name string) string {
 		return strings.ToUpper(name)
 	}
 	return strings.ToUpper(name[:1]) + name[1:]
+}
+
+// docs/operations.md is made of the table.
+func TestDocumentationListsTheOperations(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Operations of the provisioning server\n\nMade of the table of operations: `go test ./provisioning -run Documentation -update`. The WSDL at `/wsdl`\n" +
+		"has the types. Calls of those that change something are in the audit log.\n\n| port | operation | parameters | answer | audited |\n|---|---|---|---|---|\n")
+	for _, p := range newPorts(unused(t)) {
+		for _, o := range p.operations {
+			var params []string
+			for _, p := range o.Params {
+				params = append(params, p.Name+" "+typeName(p.Type))
+			}
+			answer, audited := "", ""
+			if o.Result != nil {
+				answer = typeName(o.Result)
+			}
+			if o.writes {
+				audited = "yes"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", p.name, o.Name, strings.Join(params, ", "), answer, audited)
+		}
+	}
+	const file = "../docs/operations.md"
+	if flag.Lookup("update").Value.String() == "true" {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if have, err := os.ReadFile(file); err != nil || string(have) != b.String() {
+		t.Errorf("docs/operations.md is out of date (-update writes it): %v", err)
+	}
+}
+
+// typeName is a type as the WSDL calls it, a list with brackets.
+func typeName(t reflect.Type) string {
+	switch {
+	case t.Kind() == reflect.Pointer:
+		return typeName(t.Elem())
+	case t == reflect.TypeFor[[]byte]():
+		return "base64Binary"
+	case t.Kind() == reflect.Slice:
+		return typeName(t.Elem()) + "[]"
+	case strings.HasSuffix(t.Name(), "ID"):
+		return strings.TrimSuffix(t.Name(), "ID") + "Id"
+	}
+	return t.Name()
+}
+
+// unused is a store whose database is never used.
+func unused(t *testing.T) *store.Store {
+	t.Helper()
+	st, err := store.New(store.Config{Source: store.Fixed{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
 }
 
 // Only what the store says of itself is its outage.
