@@ -39,41 +39,28 @@ func cleanSipIDs(ids *[]ngnpro.SipID) error {
 }
 
 func (c *call) devices(st *store.Store, ids []ngnpro.SipID) ([]ngnpro.DeviceLocations, error) {
-	var seen []string
-	for _, id := range ids {
-		switch sees, err := c.sees(st, id); {
-		case err != nil:
-			return nil, err
-		case sees:
-			seen = append(seen, id.Key())
-		}
+	seen, err := st.Accounts.Visible(c.ctx, c.v, ids)
+	if err != nil {
+		return nil, err
 	}
 	out := make([]ngnpro.DeviceLocations, len(ids))
 	if c.cfg.Nodes == nil || len(seen) == 0 {
 		return out, nil
 	}
+	keys := make([]string, len(seen))
+	for i, id := range seen {
+		keys[i] = id.Key()
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, nodesWait)
 	defer cancel()
-	found, err := c.cfg.Nodes.Locations(ctx, seen)
+	found, err := c.cfg.Nodes.Locations(ctx, keys)
 	if err != nil {
 		return nil, ngnpro.ErrUnavailable.With("the nodes cannot be asked: try again later")
 	}
 	for i, id := range ids {
-		if slices.Contains(seen, id.Key()) {
+		if slices.Contains(seen, id) {
 			out[i].Locations = found[id.Key()]
 		}
 	}
 	return out, nil
-}
-
-// sees reports whether the caller sees a subscriber; an administrator sees all.
-func (c *call) sees(st *store.Store, id ngnpro.SipID) (bool, error) {
-	if c.v.Admin {
-		return true, nil
-	}
-	_, err := st.Accounts.Get(c.ctx, c.v, id)
-	if isFault(err, ngnpro.ErrAccountNotFound) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -40,12 +40,6 @@ func value[T any](name string, clean func(*T) error) param[T] {
 	}
 }
 
-// A change is what a method of the store that changes records returns.
-type change struct {
-	result  any // nil: none
-	notices store.Notices
-}
-
 // reads is an operation with one parameter that answers with an R.
 func reads[A, R any](name string, a param[A], f func(context.Context, ngnpro.Viewer, A) (R, error)) operation {
 	return operation{
@@ -77,53 +71,48 @@ func lists[Q any, PQ interface {
 // changes is an operation with one parameter and no answer. The notices that
 // f returns are pushed.
 func changes[A any](name string, a param[A], f func(context.Context, ngnpro.Viewer, A) (store.Notices, error)) operation {
-	return changing(name, nil, []soap.Param{a.Param}, func(c *call, args []any) (x change, err error) {
-		if err := a.clean(args[0]); err != nil {
-			return x, err
-		}
-		x.notices, err = f(c.ctx, c.v, a.take(args[0]))
-		return x, err
-	})
+	return operation{
+		Operation: soap.Operation{Name: name, Params: []soap.Param{a.Param}},
+		writes:    true,
+		do: func(c *call, args []any) (any, error) {
+			if err := a.clean(args[0]); err != nil {
+				return nil, err
+			}
+			ns, err := f(c.ctx, c.v, a.take(args[0]))
+			return nil, c.pushed(ns, err)
+		},
+	}
 }
 
 // creates is changes with an answer.
 func creates[A, R any](name string, a param[A], f func(context.Context, ngnpro.Viewer, A) (R, store.Notices, error)) operation {
-	return changing(name, reflect.TypeFor[R](), []soap.Param{a.Param}, func(c *call, args []any) (x change, err error) {
-		if err := a.clean(args[0]); err != nil {
-			return x, err
-		}
-		x.result, x.notices, err = f(c.ctx, c.v, a.take(args[0]))
-		return x, err
-	})
+	return operation{
+		Operation: soap.Operation{Name: name, Params: []soap.Param{a.Param}, Result: reflect.TypeFor[R]()},
+		writes:    true,
+		do: func(c *call, args []any) (any, error) {
+			if err := a.clean(args[0]); err != nil {
+				return nil, err
+			}
+			r, ns, err := f(c.ctx, c.v, a.take(args[0]))
+			return r, c.pushed(ns, err)
+		},
+	}
 }
 
 // sets is changes with two parameters: the key of a record, and what is set in it.
-func sets[A, B any](
-	name string, a param[A], b param[B], f func(context.Context, ngnpro.Viewer, A, B) (store.Notices, error),
-) operation {
-	return changing(name, nil, []soap.Param{a.Param, b.Param}, func(c *call, args []any) (x change, err error) {
-		if err := a.clean(args[0]); err != nil {
-			return x, err
-		}
-		if err := b.clean(args[1]); err != nil {
-			return x, err
-		}
-		x.notices, err = f(c.ctx, c.v, a.take(args[0]), b.take(args[1]))
-		return x, err
-	})
-}
-
-func changing(name string, result reflect.Type, params []soap.Param, f func(c *call, args []any) (change, error)) operation {
+func sets[A, B any](name string, a param[A], b param[B], f func(context.Context, ngnpro.Viewer, A, B) (store.Notices, error)) operation {
 	return operation{
-		Operation: soap.Operation{Name: name, Params: params, Result: result},
+		Operation: soap.Operation{Name: name, Params: []soap.Param{a.Param, b.Param}},
 		writes:    true,
 		do: func(c *call, args []any) (any, error) {
-			x, err := f(c, args)
-			if err != nil {
+			if err := a.clean(args[0]); err != nil {
 				return nil, err
 			}
-			c.push(x.notices)
-			return x.result, nil
+			if err := b.clean(args[1]); err != nil {
+				return nil, err
+			}
+			ns, err := f(c.ctx, c.v, a.take(args[0]), b.take(args[1]))
+			return nil, c.pushed(ns, err)
 		},
 	}
 }

@@ -39,14 +39,16 @@ type call struct {
 // delays the answer and does not change it.
 const deliverTime = time.Second
 
-// push pushes the notices of a change.
-func (c *call) push(ns store.Notices) {
-	if len(ns) == 0 || c.cfg.Pusher == nil {
-		return
+// pushed pushes the notices of a change, which is made if err is nil. It returns
+// err.
+func (c *call) pushed(ns store.Notices, err error) error {
+	if err != nil || len(ns) == 0 || c.cfg.Pusher == nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, deliverTime)
 	defer cancel()
 	c.cfg.Pusher.Deliver(ctx, ns)
+	return nil
 }
 
 // newPorts is the table of operations. To add an operation, add its row to the

@@ -172,6 +172,32 @@ func (s accounts) Get(ctx context.Context, v ngnpro.Viewer, id ngnpro.SipID) (a 
 	return a, err
 }
 
+// Visible are those of ids that v sees, in their order. An administrator sees all
+// names, whether or not there are accounts.
+func (s accounts) Visible(ctx context.Context, v ngnpro.Viewer, ids []ngnpro.SipID) (seen []ngnpro.SipID, err error) {
+	if v.Admin || len(ids) == 0 {
+		return ids, nil
+	}
+	err = s.snapshot(ctx, "find visible accounts", func(t *tx) error {
+		seen = nil
+		for _, id := range ids {
+			var l search
+			l.and("username = ? AND domain = ?", id.Username, id.Domain)
+			l.visible(v, "customer_id", "reseller_id")
+			var one int
+			found, err := t.row("SELECT 1 FROM sip_accounts_meta"+l.where.String(), l.args, []any{&one})
+			if err != nil {
+				return err
+			}
+			if found {
+				seen = append(seen, id)
+			}
+		}
+		return nil
+	})
+	return seen, err
+}
+
 // record is the account as clients see it.
 func (s *accountRow) record() *ngnpro.SipAccount {
 	p := s.profile

@@ -123,6 +123,29 @@ func TestADomainTakesItsAccountsAlong(t *testing.T) {
 	w.check()
 }
 
+func TestVisibleAccountsAreThoseOfTheParty(t *testing.T) {
+	w := newWorld(t)
+	r := w.customer("r", 0)
+	c := w.customer("c", r)
+	other := w.customer("other", 0)
+	w.domain("d.example")
+	w.domain("e.example")
+	_, err := w.Domains.Update(w.ctx, admin, &ngnpro.SipDomain{Domain: "d.example", Customer: &c, Reseller: &r})
+	w.ok(err)
+	w.account("a@d.example")
+	w.account("a@e.example")
+	ids := []ngnpro.SipID{id("a@e.example"), id("b@d.example"), id("a@d.example"), id("a@d.example")}
+	for name, x := range map[string]struct {
+		v    ngnpro.Viewer
+		want int
+	}{"admin": {admin, 4}, "reseller": {reseller(r), 2}, "customer": {customer(c), 2}, "other": {reseller(other), 0}, "none": {ngnpro.Viewer{}, 0}} {
+		seen, err := w.Accounts.Visible(w.ctx, x.v, ids)
+		if w.ok(err); len(seen) != x.want || x.want == 2 && (seen[0] != ids[2] || seen[1] != ids[2]) {
+			t.Errorf("%s sees %v", name, seen)
+		}
+	}
+}
+
 func TestResellersAndCustomers(t *testing.T) {
 	w := newWorld(t)
 	r := w.customer("r", 0)
