@@ -87,7 +87,7 @@ func permitted(role subjects.Role, node string) (out []string) {
 
 // attack starts one with a certificate of media_relay, and returns what ends it
 // and tells what it did.
-func (n *network) attack(t *testing.T, node, ip string, style attackStyle) (end func() string) {
+func (n *network) attack(t testing.TB, node, ip string, style attackStyle) (end func() string) {
 	t.Helper()
 	base := filepath.Join(t.TempDir(), node)
 	n.run(t, "ca", "issue", "--node", node, "--role", string(subjects.MediaRelay), "--ip", ip, "--out", base)
@@ -297,16 +297,16 @@ func TestAttackDoesNotStopTheHealing(t *testing.T) {
 }
 
 // underAttack samples losses while a certificate sends all it may.
-func (b *bench) underAttack(node string, style attackStyle) []time.Duration {
+func (b *bench) underAttack(node string, style attackStyle) {
 	b.t.Helper()
 	end := b.network().attack(b.t, node, "127.85.66.6", style)
 	defer func() { b.t.Logf("the attacker: %s", end()) }()
-	return b.losses(b.signal("node2", syscall.SIGKILL), b.start("node2"))
+	b.losses(b.signal("node2", syscall.SIGKILL), b.start("node2"))
 }
 
 // attackBegins samples losses in the first second of an attack by a certificate
 // that is not refused yet, each time another one.
-func (b *bench) attackBegins() []time.Duration {
+func (b *bench) attackBegins() {
 	b.t.Helper()
 	n, i, end := b.network(), 0, func() string { return "" }
 	b.moment = func() {
@@ -316,12 +316,12 @@ func (b *bench) attackBegins() []time.Duration {
 	}
 	defer func() { b.moment = b.anyMoment }()
 	again := b.start("node2")
-	return b.losses(b.signal("node2", syscall.SIGKILL), func() { _ = end(); again() })
+	b.losses(b.signal("node2", syscall.SIGKILL), func() { _ = end(); again() })
 }
 
 // revocations samples how long the only member of a role, which died, stays in
 // status and DNS after its revocation, the run of thor ca revoke included.
-func (b *bench) revocations() (ds []time.Duration) {
+func (b *bench) revocations() {
 	b.t.Helper()
 	n := b.network()
 	for i := range b.n {
@@ -342,9 +342,8 @@ func (b *bench) revocations() (ds []time.Duration) {
 		eventually(b.t, 60*time.Second, "it is out of status and DNS", func() bool {
 			return n.status().Member(role, subjects.NodeID(node)) == nil && n.nowhere(host, ip)
 		})
-		ds = append(ds, time.Since(began))
+		b.took(time.Since(began))
 	}
-	return ds
 }
 
 // nowhere reports whether all name servers answer, none of them with address.

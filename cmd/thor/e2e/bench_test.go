@@ -4,13 +4,11 @@ package e2e_test
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,35 +20,17 @@ import (
 	"thor/subjects"
 )
 
-// A row is one line of the table of just bench. Times are in milliseconds.
-type row struct {
-	Event  string  `json:"event"`
-	N      int     `json:"n"`
-	Median float64 `json:"median_ms"`
-	P99    float64 `json:"p99_ms,omitempty"` // from 200 samples on
-	Max    float64 `json:"max_ms"`
-	Goal   float64 `json:"goal_ms,omitempty"` // for Max; none: the row is for comparison
-}
-
-func summarise(event string, goal time.Duration, ds []time.Duration) row {
-	slices.Sort(ds)
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	r := row{Event: event, N: len(ds), Median: ms(ds[len(ds)/2]), Max: ms(ds[len(ds)-1]), Goal: ms(goal)}
-	if len(ds) >= 200 {
-		r.P99 = ms(ds[len(ds)*99/100])
-	}
-	return r
-}
-
 // bench takes the samples of all rows. Its network, with flap damping off, is
 // started when the first row wants it.
 type bench struct {
-	t   *testing.T
+	top *testing.T // of the bench
+	t   *rowT      // of the row
 	n   int
 	net *network
 	dns *resolver
 
-	moment func() // waits before a loss
+	samples []time.Duration // of the row
+	moment  func()          // waits before a loss
 }
 
 // TestBench prints how long the network needs to notice. It runs only when
@@ -63,59 +43,86 @@ func TestBench(t *testing.T) {
 		t.Skip("set THOR_BENCH to a number of samples, or use just bench")
 	}
 	only := regexp.MustCompile(os.Getenv("THOR_BENCH_ROWS"))
-	b := &bench{t: t, n: n}
+	b := &bench{top: t, t: &rowT{T: t}, n: n}
 	b.moment = b.anyMoment
 	var rows []row
-	for _, r := range []struct {
-		event   string
-		goal    time.Duration
-		samples func() []time.Duration
-	}{
-		{"thor up → ready", 8 * time.Second, b.starts},
-		{"agent kill -9 → gone", time.Second, func() []time.Duration { return b.losses(b.signal("node2", syscall.SIGKILL), b.start("node2")) }},
-		{"service dies → gone (500 ms, fall 2)", 1500 * time.Millisecond, func() []time.Duration { return b.losses(b.killService, b.start("node2-sip")) }},
-		{"SIGTERM of a node → gone", 100 * time.Millisecond, func() []time.Duration { return b.losses(b.signal("node2", syscall.SIGTERM), b.start("node2")) }},
-		{"drain → gone", 50 * time.Millisecond, func() []time.Duration { return b.losses(b.ask("drain"), b.ask("resume")) }},
-		{"agent SIGSTOP → gone, nobody else", 6 * time.Second, func() []time.Duration {
-			return b.losses(b.signal("node2", syscall.SIGSTOP), b.signal("node2", syscall.SIGCONT))
-		}},
-		{"active manager kill -9 → new epoch", 600 * time.Millisecond, b.takeOvers},
-		{"one certificate floods: kill -9 → gone", time.Second, func() []time.Duration { return b.underAttack("evil", fullSpeed) }},
-		{"one sends large messages: kill -9 → gone", time.Second, func() []time.Duration { return b.underAttack("bigevil", largeSize) }},
-		{"one comes and goes as many processes: the same", time.Second, func() []time.Duration { return b.underAttack("newevil", oneByOne) }},
-		{"another begins to flood: kill -9 → gone", time.Second, b.attackBegins},
-		{"one sends just below its limits: the same", time.Second, func() []time.Duration { return b.underAttack("slyevil", justBelow) }},
-		{"revoked while dead → out of DNS", time.Second, b.revocations},
-		{"serf agent kill -9 → member-failed", 0, b.serf},
-	} {
-		if !only.MatchString(r.event) {
-			continue
-		}
-		rows = append(rows, summarise(r.event, r.goal, r.samples()))
-		t.Logf("%+v", rows[len(rows)-1])
-	}
 	foot := ""
-	if only.MatchString("footprint") {
-		foot = b.footprints()
-		foot += b.serfFootprint()
-	}
-	fmt.Printf("flap damping off; a sample begins 0.5 to 1.5 s after all members are in both name servers\n%s%-46s %5s %10s %10s %10s %10s\n",
-		foot, "event", "n", "median ms", "p99 ms", "max ms", "goal ms")
-	for _, r := range rows {
-		dash := func(v float64, digits int) string {
-			if v == 0 {
-				return "-"
-			}
-			return strconv.FormatFloat(v, 'f', digits, 64)
+	defer func() { // whatever failed, the rows before it are not lost
+		fmt.Printf("flap damping off; a sample begins 0.5 to 1.5 s after all members are in both name servers\n%s", foot)
+		if err := printRows(os.Stdout, rows); err != nil {
+			t.Error(err)
 		}
-		fmt.Printf("%-46s %5d %10.1f %10s %10.1f %10s\n", r.Event, r.N, r.Median, dash(r.P99, 1), r.Max, dash(r.Goal, 0))
+	}()
+	for _, r := range []struct {
+		event  string
+		goal   time.Duration
+		alone  bool // it does not use the network of all rows
+		sample func()
+	}{
+		{"thor up → ready", 8 * time.Second, true, b.starts},
+		{"agent kill -9 → gone", time.Second, false, func() { b.losses(b.signal("node2", syscall.SIGKILL), b.start("node2")) }},
+		{"service dies → gone (500 ms, fall 2)", 1500 * time.Millisecond, false, func() { b.losses(b.killService, b.start("node2-sip")) }},
+		{"SIGTERM of a node → gone", 100 * time.Millisecond, false, func() { b.losses(b.signal("node2", syscall.SIGTERM), b.start("node2")) }},
+		{"drain → gone", 50 * time.Millisecond, false, func() { b.losses(b.ask("drain"), b.ask("resume")) }},
+		{"agent SIGSTOP → gone, nobody else", 6 * time.Second, false, func() { b.losses(b.signal("node2", syscall.SIGSTOP), b.signal("node2", syscall.SIGCONT)) }},
+		{"active manager kill -9 → new epoch", 600 * time.Millisecond, false, b.takeOvers},
+		{"one certificate floods: kill -9 → gone", time.Second, false, func() { b.underAttack("evil", fullSpeed) }},
+		{"one sends large messages: kill -9 → gone", time.Second, false, func() { b.underAttack("bigevil", largeSize) }},
+		{"one comes and goes as many processes: the same", time.Second, false, func() { b.underAttack("newevil", oneByOne) }},
+		{"another begins to flood: kill -9 → gone", time.Second, false, b.attackBegins},
+		{"one sends just below its limits: the same", time.Second, false, func() { b.underAttack("slyevil", justBelow) }},
+		{"revoked while dead → out of DNS", time.Second, false, b.revocations},
+		{"serf agent kill -9 → member-failed", 0, true, b.serf},
+	} {
+		if only.MatchString(r.event) {
+			rows = append(rows, b.row(r.event, r.goal, r.alone, r.sample))
+			t.Logf("%+v", rows[len(rows)-1])
+		}
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(rows); err != nil {
-		t.Fatal(err)
+	if only.MatchString("footprint") {
+		foot = b.footnote("footprint", false, b.footprints) + b.footnote("serf footprint", true, b.serfFootprint)
 	}
 }
 
-// network is the one of all rows but the first.
+// row takes the samples of one row.
+func (b *bench) row(event string, goal time.Duration, alone bool, sample func()) row {
+	b.samples = nil
+	failed := b.part(event, alone, sample)
+	return summarise(event, goal, b.samples, failed)
+}
+
+// footnote is what f measures, or why it could not.
+func (b *bench) footnote(name string, alone bool, f func() string) (text string) {
+	if failed := b.part(name, alone, func() { text = f() }); failed != "" {
+		return name + " failed: " + failed + "\n"
+	}
+	return text
+}
+
+// part runs f as a part of its own, and returns why it failed. If it did, the
+// next part gets a new network.
+func (b *bench) part(name string, alone bool, f func()) (failed string) {
+	if !alone {
+		b.network() // it lasts longer than the part
+	}
+	all := b.t
+	defer func() { b.t = all }()
+	failed = apart(b.top, name, func(t *rowT) {
+		b.t = t
+		f()
+	})
+	if failed != "" && !alone {
+		b.dns.end()
+		b.net.stop(all)
+		b.net = nil
+	}
+	return failed
+}
+
+// took notes a sample.
+func (b *bench) took(d time.Duration) { b.samples = append(b.samples, d) }
+
+// network is the one of all rows but the first and the last.
 func (b *bench) network() *network {
 	b.t.Helper()
 	if b.net == nil {
@@ -132,7 +139,7 @@ func (b *bench) back() {
 }
 
 // losses samples how long node2 stays in the answers after act.
-func (b *bench) losses(act, undo func()) (ds []time.Duration) {
+func (b *bench) losses(act, undo func()) {
 	b.t.Helper()
 	b.network()
 	defer b.dns.must()
@@ -143,14 +150,13 @@ func (b *bench) losses(act, undo func()) (ds []time.Duration) {
 		began := time.Now()
 		act()
 		eventually(b.t, 60*time.Second, "node2 is gone, and nobody else", func() bool { return b.dns.everywhere("node1", "node3") })
-		ds = append(ds, time.Since(began))
+		b.took(time.Since(began))
 		undo()
 	}
 	b.back()
 	if f := b.dns.failures(); len(f) > 0 {
 		b.t.Fatalf("%d faults:\n%s", len(f), strings.Join(f[:min(len(f), 20)], "\n"))
 	}
-	return ds
 }
 
 // anyMoment returns after the network has come to rest, at no certain distance
@@ -189,14 +195,15 @@ func (b *bench) ask(verb string) func() {
 
 // starts samples a whole network from nothing to ready, certificates and
 // database files included.
-func (b *bench) starts() (ds []time.Duration) {
+func (b *bench) starts() {
 	for range b.n {
-		b.t.Run("start", func(t *testing.T) { ds = append(ds, startNetwork(t, "127.88").ready) })
+		if failed := apart(b.t.T, "start", func(t *rowT) { b.took(startNetwork(t, "127.88").ready) }); failed != "" {
+			b.t.Fatal(failed)
+		}
 	}
-	return ds
 }
 
-func (b *bench) takeOvers() (ds []time.Duration) {
+func (b *bench) takeOvers() {
 	b.t.Helper()
 	net := b.network()
 	for range b.n {
@@ -206,10 +213,9 @@ func (b *bench) takeOvers() (ds []time.Duration) {
 		began := time.Now()
 		net.kill9(b.t, string(s.Manager))
 		eventually(b.t, 60*time.Second, "a new epoch", func() bool { return net.status().Epoch > s.Epoch })
-		ds = append(ds, time.Since(began))
+		b.took(time.Since(began))
 		b.start(string(s.Manager))()
 	}
-	return ds
 }
 
 // footprints are those of a node agent with the interval that thor up sets for
@@ -235,7 +241,7 @@ func (b *bench) footprints() string {
 // footprint is the resident memory of a process, and its share of a core over
 // thirty seconds, as the scheduler counts it. Pages of the program's file are
 // shared by all processes that run it.
-func footprint(t *testing.T, pid int) string {
+func footprint(t testing.TB, pid int) string {
 	t.Helper()
 	before := onCPU(t, pid)
 	<-time.After(30 * time.Second)
@@ -252,7 +258,7 @@ func footprint(t *testing.T, pid int) string {
 	return fmt.Sprintf("RSS %.1f MiB, of which %.1f MiB its own, CPU %.2f %% of a core", resident*mib, (resident-shared)*mib, cpu)
 }
 
-func onCPU(t *testing.T, pid int) (sum time.Duration) {
+func onCPU(t testing.TB, pid int) (sum time.Duration) {
 	t.Helper()
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	for _, task := range tasks {

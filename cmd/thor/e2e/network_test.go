@@ -162,7 +162,7 @@ func TestNetworkHealsItself(t *testing.T) {
 }
 
 // credentials are those of a process of thor up.
-func (n *network) credentials(t *testing.T, node string) *identity.Credentials {
+func (n *network) credentials(t testing.TB, node string) *identity.Credentials {
 	t.Helper()
 	in := func(name string) string { return filepath.Join(n.dir, node, name) }
 	c, err := identity.Load(identity.Files{Cert: in("node.crt"), Key: in("node.key"), CA: in("ca.crt")})
@@ -208,7 +208,7 @@ func (n *network) replicated(t *testing.T) {
 }
 
 // settle waits until all brokers announce themselves and a manager leads.
-func (n *network) settle(t *testing.T) {
+func (n *network) settle(t testing.TB) {
 	t.Helper()
 	eventually(t, 60*time.Second, "at least three brokers and three managers are up", func() bool {
 		s := n.status()
@@ -229,7 +229,7 @@ func (n *network) settle(t *testing.T) {
 }
 
 // addNode issues a certificate and runs one more node agent beside the network.
-func (n *network) addNode(t *testing.T, node, ip string, roles string, toml string) *exec.Cmd {
+func (n *network) addNode(t testing.TB, node, ip string, roles string, toml string) *exec.Cmd {
 	t.Helper()
 	dir := filepath.Join(n.dir, node)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -255,7 +255,7 @@ func (n *network) addNode(t *testing.T, node, ip string, roles string, toml stri
 }
 
 // spawn runs a program until the test ends, its output in dir/log.
-func spawn(t *testing.T, dir, program string, args ...string) *exec.Cmd {
+func spawn(t testing.TB, dir, program string, args ...string) *exec.Cmd {
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
