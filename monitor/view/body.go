@@ -10,8 +10,8 @@ import (
 	"thor/subjects"
 )
 
-// stripHeight is the number of latest events below the members, heading
-// included, where the terminal is high enough.
+// stripHeight is the least number of lines of the latest events below the
+// members, heading included, where the terminal is high enough.
 const stripHeight = 4
 
 // roles are the roles of the status and those that were there before.
@@ -24,19 +24,21 @@ func (m *Model) members(r subjects.Role) []subjects.Member {
 	return m.pic.Status.Roles[r]
 }
 
-// strip is how many lines below the members are the latest events'.
+// strip is how many lines below the members are the latest events': at least
+// stripHeight, and as many as the members leave free and there are events for.
 func (m *Model) strip() int {
-	if m.page == membersPage && m.height >= 20 {
-		return stripHeight
+	if m.page != membersPage || m.height < 20 {
+		return 0
 	}
-	return 0
+	free := m.rows() - len(m.memberRows())
+	return max(stripHeight, min(free, 1+len(m.shownEvents())))
 }
 
-// bodyHeight is the number of scrolling lines: what the header, the tabs, the
-// column titles, the strip and the footer leave.
-func (m *Model) bodyHeight() int {
-	return max(1, m.height-len(m.header())-3-m.strip())
-}
+// rows is what the header, the tabs, the column titles and the footer leave.
+func (m *Model) rows() int { return m.height - len(m.header()) - 3 }
+
+// bodyHeight is the number of scrolling lines, those without the strip.
+func (m *Model) bodyHeight() int { return max(1, m.rows()-m.strip()) }
 
 // bodyLen is the number of lines that the page has.
 func (m *Model) bodyLen() int {
@@ -97,7 +99,7 @@ func (m *Model) window(title string, n int, line func(int) string, empty string)
 func (m *Model) latest() []string {
 	out := []string{m.paint(faint, "── latest events "+strings.Repeat("─", max(0, m.width-17)))}
 	es := m.shownEvents()
-	es = es[max(0, len(es)-stripHeight+1):]
+	es = es[max(0, len(es)-m.strip()+1):]
 	w := widthsOf(es)
 	for _, e := range es {
 		out = append(out, clip(m.eventText(e, w), m.width))

@@ -163,6 +163,34 @@ func TestARoleThatVanishesKeepsItsHeading(t *testing.T) {
 	}
 }
 
+// The events get the rows that the members leave free, and no row of theirs.
+func TestTheLatestEventsUseFreeRows(t *testing.T) {
+	var events []subjects.Event
+	for i := range 60 {
+		events = append(events, subjects.Event{Time: noon.Add(time.Duration(i) * time.Second), Kind: subjects.EventJoin, Role: "sip_proxy", Node: subjects.NodeID(fmt.Sprintf("e%02d", i))})
+	}
+	before := 0
+	for height := 20; height <= 60; height++ {
+		m := live(view.Options{}, 110, height).Happened(events, noon)
+		screen := stripOwn(m.Render())
+		checkSize(t, fmt.Sprint(height), screen, 110, height)
+		shown := len(regexp.MustCompile(`\be\d\d\b`).FindAllString(screen, -1))
+		if shown < before || shown < 3 || !strings.Contains(screen, " e59") {
+			t.Errorf("%d rows show %d events, %d of them at one less", height, shown, before)
+		}
+		if !strings.Contains(press(m, "G").Render(), "vm1") {
+			t.Errorf("%d rows: the last member cannot be seen", height)
+		}
+		if all := strings.Contains(screen, "vm1"); all && shown > 3 && strings.Contains(screen, "\n\n\n") {
+			t.Errorf("%d rows: rows are empty while events wait:\n%s", height, screen)
+		}
+		before = shown
+	}
+	if before < 30 {
+		t.Errorf("60 rows show %d events", before)
+	}
+}
+
 func TestKeysMoveThroughThePages(t *testing.T) {
 	m := live(view.Options{}, 80, 10)
 	first := m.Render()

@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -356,5 +358,29 @@ func TestBadPagesAreRefused(t *testing.T) {
 	}
 	if _, err := local.New(local.Config{}); err == nil {
 		t.Error("no source accepted")
+	}
+}
+
+// The socket is made under another name, which is told to nobody.
+func TestTheSocketIsToldByItsName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node.sock")
+	var log bytes.Buffer
+	s, err := local.New(local.Config{Source: newNetwork(t), Socket: path, Group: -1, Log: zerolog.New(&log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	<-s.Ready()
+	if got := s.Address("socket").String(); got != path {
+		t.Errorf("Address is %s", got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if want := `"addr":"` + path + `"`; !strings.Contains(log.String(), want) {
+		t.Errorf("no %s in %s", want, &log)
 	}
 }

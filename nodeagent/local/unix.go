@@ -71,8 +71,16 @@ func listenUnix(path string, gid int) (net.Listener, error) {
 		_ = os.Remove(making)
 		return nil, err
 	}
-	return l, nil
+	return &named{l, &net.UnixAddr{Name: path, Net: "unix"}}, nil
 }
+
+// named is a listener that has another name than the one it was opened under.
+type named struct {
+	*net.UnixListener
+	addr net.Addr
+}
+
+func (l *named) Addr() net.Addr { return l.addr }
 
 // A userConn is a connection of a user of this machine.
 type userConn struct {

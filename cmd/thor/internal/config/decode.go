@@ -16,6 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 
+	"thor/cmd/thor/internal/suggest"
 	"thor/overlay/setting"
 )
 
@@ -358,31 +359,8 @@ func show(v any) string {
 
 // suggestion names the known key that is one slip away from k.
 func suggestion(k string, known []string) string {
-	for _, s := range known {
-		if distance(k, s) <= 2 {
-			return fmt.Sprintf(", did you mean %q?", s)
-		}
+	if near := suggest.Nearest(k, known); near != "" {
+		return fmt.Sprintf(", did you mean %q?", near)
 	}
 	return ", known here: " + strings.Join(known, ", ")
-}
-
-// distance is Levenshtein's.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
-			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diag+1)
-		}
-	}
-	return row[len(b)]
 }
