@@ -170,7 +170,7 @@ func (d *daemon) addresses(configured []netip.Addr) []netip.Addr {
 }
 
 // run keeps p alive until ctx ends. p ends before the connection does, so that
-// it can say goodbye.
+// it can still leave the network.
 func (d *daemon) run(ctx context.Context, p part) error {
 	web, err := d.listenHTTP()
 	if err != nil {

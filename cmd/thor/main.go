@@ -1,7 +1,8 @@
 // Command thor is the whole of thor in one program: the daemons of a network,
 // the tools of its operator, and a complete network on one machine to try.
 //
-// Only this package sees every other; it wires them and decides nothing.
+// Only this package imports every other. It connects them, reads flags and prints;
+// what decides is in the packages below internal and in those of the components.
 package main
 
 import (

@@ -53,11 +53,11 @@ func newUp() *cobra.Command {
 	return c
 }
 
-// endWithTerminal makes the end of the terminal, or of who reads the output, an
-// orderly end or none at all: dying of it would leave processes behind. Under
-// nohup the network outlives its terminal.
+// endWithTerminal makes the loss of the terminal an orderly end, and the loss of
+// the reader of the output none: to die of them would leave processes behind.
+// Under nohup the network outlives its terminal.
 func endWithTerminal(ctx context.Context) (context.Context, context.CancelFunc) {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a write to nobody is an error only
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a write without a reader is an error only
 	if signal.Ignored(syscall.SIGHUP) {
 		return context.WithCancel(ctx)
 	}

@@ -319,7 +319,7 @@ func (s *stage) trusted(t *testing.T) {
 	s.place(t, "a blocked peer", c, from, s.at(1))
 }
 
-// behindNAT: phones that know only addresses nobody can reach.
+// behindNAT: phones that know only addresses that cannot be reached.
 func (s *stage) behindNAT(t *testing.T) {
 	t.Helper()
 	s.register(t, "erin", "10.9.9.9:5060", "401", "200")

@@ -355,7 +355,7 @@ func (h *host) knock(t *testing.T, creds *identity.Credentials, broker string) (
 	return err
 }
 
-// loseLink cuts off the host of a standby: it goes after silence, nobody else
+// loseLink cuts off the host of a standby: it goes after silence, no other
 // does, its own name server goes on with what it knew, and all of it returns.
 func (s *site) loseLink(t *testing.T, dns *resolver, rec *recorder) {
 	t.Helper()

@@ -94,8 +94,8 @@ func sipID(name, domain string) string {
 	return fmt.Sprintf("<sipId><username>%s</username><domain>%s</domain></sipId>", name, domain)
 }
 
-// The provisioning server of a whole network, with a client that nobody here
-// wrote, while the server and its database die and come back.
+// The provisioning server of a whole network, with a client of another
+// project, while the server and its database die and come back.
 func TestProvisioning(t *testing.T) {
 	need(t, "mariadbd", "mariadb-server")
 	php := need(t, "php", "php-cli")

@@ -446,7 +446,7 @@ func (p *proof) moved(t *testing.T, there func(subjects.LookupResult) bool) {
 	})
 }
 
-// refusals: a wrong password, and names that nobody has, at owners and others.
+// refusals: a wrong password, and names without an account, at owners and others.
 func (p *proof) refusals(t *testing.T) {
 	t.Helper()
 	wrong := slices.Clone(p.sample)
@@ -454,12 +454,12 @@ func (p *proof) refusals(t *testing.T) {
 		wrong[i].password = "wrong"
 	}
 	p.sipp.register(t, "a wrong password", wrong, "401", "401")
-	var nobody []subscriber
+	var unknown []subscriber
 	for i := range 12 {
-		nobody = append(nobody, subscriber{name: fmt.Sprintf("nobody%d", i), password: "x", entry: address(fmt.Sprintf("node%d", i%3+1))})
+		unknown = append(unknown, subscriber{name: fmt.Sprintf("nobody%d", i), password: "x", entry: address(fmt.Sprintf("node%d", i%3+1))})
 	}
-	p.sipp.register(t, "unknown names", nobody, "404", "")
-	p.flowsOf(t, "refusals", 2*len(wrong)+len(nobody))
+	p.sipp.register(t, "unknown names", unknown, "404", "")
+	p.flowsOf(t, "refusals", 2*len(wrong)+len(unknown))
 }
 
 // changes of passwords, and deletions, count from the SOAP answer on.
@@ -526,7 +526,7 @@ func (p *proof) fault(t *testing.T) {
 	t.Logf("%6d ms  addAccount gets its fault", took.Milliseconds())
 }
 
-// heirs: node3 dies, while nobody could tell the heirs of its subscribers.
+// heirs: node3 dies, while no server could tell the heirs of its subscribers.
 func (p *proof) heirs(t *testing.T) {
 	t.Helper()
 	p.kill9(t, "node3")

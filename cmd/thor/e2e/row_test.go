@@ -120,13 +120,13 @@ func TestARowWithoutSamplesSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"event                                          n  median ms     p99 ms     max ms    goal ms",
-		"good                                           3        2.0          -        3.0       1000",
-		"none                                           0          -          -          -          -",
+		"event                                              n  median ms     p99 ms     max ms    goal ms",
+		"good                                               3        2.0          -        3.0       1000",
+		"none                                               0          -          -          -          -",
 		"  failed: no samples",
-		"failed                                         0          -          -          -          -",
+		"failed                                             0          -          -          -          -",
 		"  failed: serf is missing",
-		"cut off                                        1        1.0          -        1.0          -",
+		"cut off                                            1        1.0          -        1.0          -",
 		"  failed: not within 60 s",
 	}
 	if got := strings.Split(out.String(), "\n"); !slices.Equal(got[:len(want)], want) {

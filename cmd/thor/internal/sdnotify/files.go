@@ -80,15 +80,15 @@ func (fs Files) Stored(prefix string) map[string]*os.File {
 	return out
 }
 
-// ErrNoStore is returned by Store without a supervisor.
-var ErrNoStore = errors.New("no supervisor keeps files for this process")
+// errNoStore is returned by Store without a supervisor.
+var errNoStore = errors.New("no supervisor keeps files for this process")
 
 // Store has the supervisor keep f under a name, for the process that it starts
 // after this one, until Forget or until it stops the service. Several files may
 // have one name.
 func Store(name string, f *os.File) error {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
-		return ErrNoStore
+		return errNoStore
 	}
 	// FDPOLL=0: a memory file has no end that could be waited for.
 	if err := send("FDSTORE=1\nFDPOLL=0\nFDNAME="+name, f); err != nil {

@@ -16,7 +16,7 @@ import (
 // A claim keeps other networks off addresses: without it the answers of one
 // would be taken for those of another. It is an abstract Unix socket, unix(7),
 // which belongs to the network namespace, as loopback addresses do, and ends with
-// the process. It tells whoever connects the directory of the network.
+// the process. A program that connects to it reads the directory of the network.
 type claim struct {
 	what   string // such as "127.83" or "127.0.0.1:5354"
 	option string // that chooses something else

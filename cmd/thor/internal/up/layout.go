@@ -252,7 +252,7 @@ func (l *layout) provisioning() error {
 	if err != nil {
 		return err
 	}
-	l.net.SOAP = &SOAP{URL: fmt.Sprintf("https://%s:%d/", a, port), User: "admin", PasswordFile: filepath.Join(l.Dir, name, "password")}
+	l.net.SOAP = &soap{URL: fmt.Sprintf("https://%s:%d/", a, port), User: "admin", PasswordFile: filepath.Join(l.Dir, name, "password")}
 	if err := atomicfile.Write(l.net.SOAP.PasswordFile, []byte(rand.Text()+"\n"), 0o600); err != nil {
 		return err
 	}

@@ -2,7 +2,7 @@
 // the thor binary, each with a directory of its own in which everything it
 // needs lies and besides which it reads nothing. The supervisor starts a child
 // again that dies, leaves alone one that left gracefully, and writes
-// network.json for whoever wants to look or to script against it.
+// network.json for scripts and for the other commands.
 //
 // It is a supervisor for trying and testing. In production systemd does this.
 package up
@@ -28,14 +28,14 @@ type Network struct {
 	DNS       []string          `json:"dns"`
 	HTTP      map[string]string `json:"http"`  // metrics and health, by node
 	Local     map[string]string `json:"local"` // lookups and subscribers for programs of the machine, by node
-	SOAP      *SOAP             `json:"soap"`  // null without a provisioning server
+	SOAP      *soap             `json:"soap"`  // null without a provisioning server
 	Database  *string           `json:"database"`
 	Operator  Operator          `json:"operator"`
 	Processes []Process         `json:"processes"`
 }
 
-// SOAP is where the provisioning server is, and its administrator.
-type SOAP struct {
+// soap is where the provisioning server is, and its administrator.
+type soap struct {
 	URL          string `json:"url"`
 	User         string `json:"user"`
 	PasswordFile string `json:"password_file"`
@@ -67,12 +67,12 @@ func DefaultDir() string {
 	return sharedDir()
 }
 
-// sharedDir is in a directory where everybody may make one of that name first.
+// sharedDir is in a directory where every user may create one of that name first.
 func sharedDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("thor-up-%d", os.Getuid())) }
 
-// trust refuses the usual directory if somebody else made it, or may write to
-// it: what lies there is run, and believed. One that the user has chosen is
-// the user's affair; none at all is not refused.
+// trust refuses the default directory if another user made it or may write to it:
+// the configurations in it are run. A directory that the user has chosen is not
+// checked, and one that does not exist is good.
 func trust(dir string) error {
 	if filepath.Clean(dir) != sharedDir() {
 		return nil

@@ -87,11 +87,11 @@ func (s *supervisor) save() {
 	}
 }
 
-// A child that was killed, or told to leave, still runs for a moment, and
-// whoever starts it then means its successor.
+// A child that was killed, or told to leave, still runs for a moment. A start in
+// that moment is for its successor.
 const (
 	dying   = 250 * time.Millisecond // to notice that a killed one is dead
-	leaving = 5 * time.Second        // a broker takes longest to say goodbye
+	leaving = 5 * time.Second        // a broker takes longest to leave
 )
 
 // start starts a child that does not run. One that is being stopped is started
@@ -296,7 +296,7 @@ func (s *supervisor) haltAll() {
 // startAll starts every child, the brokers a moment before the others: three
 // that come up together elect a leader at once, but one that misses the first
 // vote waits four to nine seconds for the next. The others need no order:
-// whoever is early tries again.
+// one that is early tries again.
 func (s *supervisor) startAll(ctx context.Context) error {
 	var first []string
 	for _, c := range s.children {
