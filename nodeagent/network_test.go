@@ -12,7 +12,6 @@ import (
 
 	"thor/broker/brokertest"
 	"thor/nodeagent"
-	"thor/nodeagent/sipresponder"
 	"thor/overlay"
 	"thor/overlay/check"
 	"thor/subjects"
@@ -63,21 +62,6 @@ func heard(t *testing.T, sub *nats.Subscription, role subjects.Role, state subje
 	}
 	t.Fatalf("%s %q was not announced as %s; the last was %s", state, reason, role, last)
 	return nil
-}
-
-func responder(t *testing.T, listen string) (addr string, stop func()) {
-	t.Helper()
-	r, err := sipresponder.New(listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop = running(t, "responder", r.Run)
-	select {
-	case <-r.Ready():
-	case <-time.After(patience):
-		t.Fatal("the responder does not start")
-	}
-	return r.Addr().String(), stop
 }
 
 func TestTheNetworkHearsHowTheServicesAre(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
-	"thor/nodeagent/internal/sipmsg"
+	"thor/nodeagent/sipmsg"
 	"thor/overlay/check"
 )
 

@@ -94,6 +94,8 @@ func TestOnlyTheirUsersImportServerAndDriver(t *testing.T) {
 				t.Errorf("%s imports %s: only the broker embeds the server", f[0], imp)
 			case strings.HasPrefix(imp, "github.com/go-sql-driver") && !strings.HasPrefix(f[0], "thor/dbagent") && !strings.HasPrefix(f[0], "thor/provisioning/store"):
 				t.Errorf("%s imports %s: only the locator and the store speak SQL", f[0], imp)
+			case strings.HasPrefix(imp, "thor/deploy/"):
+				t.Errorf("%s imports %s: examples are read, not run", f[0], imp)
 			case imp == "testing" && !strings.HasPrefix(f[0], "thor/broker/brokertest") && f[0] != "thor/provisioning/store/mariadbtest":
 				t.Errorf("%s imports testing outside of tests", f[0])
 			}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"thor/cmd/thor/internal/sipresponder"
 	"thor/cmd/thor/internal/up"
-	"thor/nodeagent/sipresponder"
 )
 
 func newUp() *cobra.Command {

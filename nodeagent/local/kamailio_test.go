@@ -18,8 +18,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"thor/deploy/examples/kamailio"
-	client "thor/nodeagent/kamailio"
+	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/secret"
 )
@@ -41,13 +40,16 @@ func startProxy(t *testing.T, secretFile string) (ended <-chan struct{}) {
 		}
 		t.Skip(text)
 	}
-	cfg, err := kamailio.Register(kamailio.Own{Address: proxyAddr, Agent: agentAddr, RPC: rpcAddr, Secret: secretFile})
+	b, err := os.ReadFile("../../deploy/examples/kamailio/register.cfg")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "kamailio.cfg")
-	cfg = strings.Replace(cfg, "children=4", "children=2\ntcp_children=2\nmpath=\""+filepath.Dir(m[0])+"/\"", 1)
+	cfg := strings.NewReplacer(
+		"/etc/thor/local.secret", secretFile, "192.0.2.1", proxyAddr, "127.0.0.1:9501", agentAddr, "127.0.0.1:5062", rpcAddr,
+		"children=4", "children=2\ntcp_children=2\nmpath=\""+filepath.Dir(m[0])+"/\"",
+	).Replace(string(b))
 	if err := os.WriteFile(file, []byte(cfg), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +171,7 @@ func TestAnotherUserBesideKamailio(t *testing.T) {
 	default:
 	}
 	// The agent itself may.
-	c, err := client.NewClient("http://"+rpcAddr+"/RPC", k)
+	c, err := kamailio.NewClient("http://"+rpcAddr+"/RPC", k)
 	if err != nil {
 		t.Fatal(err)
 	}

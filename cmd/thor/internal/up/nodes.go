@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"thor/deploy/examples/kamailio"
 	"thor/identity/atomicfile"
 	"thor/nodeagent/secret"
 	"thor/subjects"
@@ -89,8 +88,8 @@ func (l *layout) sipServer() (path string, kind sipServer) {
 
 // kamailioConfig is the example's, with the node's addresses.
 func kamailioConfig(a netip.Addr, secretFile string) (string, error) {
-	return kamailio.Register(kamailio.Own{
-		Address: a.String(), Agent: fmt.Sprintf("%s:%d", a, portLocal), RPC: fmt.Sprintf("%s:%d", a, portRPC), Secret: secretFile,
+	return registerConfig(own{
+		address: a.String(), agent: fmt.Sprintf("%s:%d", a, portLocal), rpc: fmt.Sprintf("%s:%d", a, portRPC), secret: secretFile,
 	})
 }
 

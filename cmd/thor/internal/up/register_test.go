@@ -1,20 +1,21 @@
-package kamailio_test
+package up
 
 import (
 	"os"
 	"strings"
 	"testing"
-
-	"thor/deploy/examples/kamailio"
 )
 
-// What thor up runs is what an operator copies, but for addresses.
-func TestOnlyAddressesAndTheSecretDiffer(t *testing.T) {
-	b, err := os.ReadFile("register.cfg")
+// What thor up runs is what an operator copies, but for addresses and the secret.
+func TestOnlyAddressesAndTheSecretDifferFromTheExample(t *testing.T) {
+	b, err := os.ReadFile("../../../../deploy/examples/kamailio/register.cfg")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := kamailio.Register(kamailio.Own{Address: "127.1.1.1", Agent: "127.1.1.1:1", RPC: "127.1.1.1:2", Secret: "/s"})
+	if string(b) != register {
+		t.Fatal("register.cfg is not the example: run go generate ./cmd/thor/internal/up")
+	}
+	got, err := registerConfig(own{address: "127.1.1.1", agent: "127.1.1.1:1", rpc: "127.1.1.1:2", secret: "/s"})
 	if err != nil {
 		t.Fatal(err)
 	}

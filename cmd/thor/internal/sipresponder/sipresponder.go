@@ -20,7 +20,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
-	"thor/nodeagent/internal/sipmsg"
+	"thor/nodeagent/sipmsg"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"thor/nodeagent/sipresponder"
+	"thor/cmd/thor/internal/sipresponder"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
