@@ -99,7 +99,7 @@ func (g *gate) due(now time.Time) bool {
 func newGate(creds *identity.Credentials, w *identityPublisher, log zerolog.Logger, m *metrics) *gate {
 	return &gate{
 		creds: creds, identities: w, m: m,
-		log:   limited(log, 10, m.suppressed.WithLabelValues("broker")),
+		log:   m.limiters.limit(log, 10, m.suppressed.WithLabelValues("broker")),
 		open:  make(chan struct{}),
 		limit: 5 * time.Second, patience: longerTrust,
 		permit: permissions,

@@ -164,6 +164,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	if b.ran.Swap(true) {
 		return errors.New("broker: Run was called twice")
 	}
+	defer b.m.limiters.end() // when nothing logs any more
 	if err := b.cfg.probe(); err != nil {
 		return err
 	}

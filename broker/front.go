@@ -66,7 +66,7 @@ const recordHandshake = 0x16
 func newFront(l net.Listener, creds *identity.Credentials, log zerolog.Logger, m *metrics, u *usage, limits frontLimits) *front {
 	return &front{
 		Listener: l, creds: creds, tls: creds.ServerTLS(),
-		log: limited(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits, rates: ratesOf,
+		log: m.limiters.limit(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits, rates: ratesOf,
 		admission: newAdmission(limits.waiting, limits.bySource, limits.handshakes),
 		cuts:      make(chan subjects.Cut, 64),
 		ready:     make(chan *clientConn), done: make(chan struct{}), clients: make(map[*clientConn]struct{}),
@@ -187,6 +187,8 @@ func (f *front) handshake(w *waiter) (*clientConn, error) {
 		return nil, fmt.Errorf("%w: %w", errSilent, err)
 	}
 	if first[0] != recordHandshake {
+		f.m.limit("handshake")
+		turnAway(w.conn, "-ERR 'Secure Connection - TLS Required'\r\n") // in the words of nats-server
 		return nil, errSilent
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeQueue)
@@ -211,7 +213,7 @@ func (f *front) handshake(w *waiter) (*clientConn, error) {
 	m := newClientConn(f, c, id)
 	if err := f.usage.enter(&m.use, time.Now()); err != nil {
 		f.m.limit("node")
-		turnAway(c, err)
+		turnAway(c, fmt.Sprintf("INFO {\"tls_required\":true,\"max_payload\":%d}\r\n-ERR '%s'\r\n", maxPayload, err))
 		return nil, fmt.Errorf("%s: %w", id.Node, err)
 	}
 	return m, nil
@@ -219,12 +221,14 @@ func (f *front) handshake(w *waiter) (*clientConn, error) {
 
 const turnAwayTime = 500 * time.Millisecond
 
-// turnAway tells a client why it is refused. Clients take an error only after
-// an INFO, and lose it if what they send then meets a closed connection.
-func turnAway(c *tls.Conn, why error) {
+// turnAway tells a client why it is refused. Clients take an error only after an
+// INFO, and lose it if what they send then meets a closed connection.
+func turnAway(c net.Conn, text string) {
 	_ = c.SetDeadline(time.Now().Add(turnAwayTime))
-	_, _ = fmt.Fprintf(c, "INFO {\"tls_required\":true,\"max_payload\":%d}\r\n-ERR '%s'\r\n", maxPayload, why)
-	_ = c.CloseWrite()
+	_, _ = io.WriteString(c, text)
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(c, int64(maxLine)))
 }
 

@@ -20,16 +20,35 @@ type natsLog struct {
 
 func newNATSLog(log zerolog.Logger, m *metrics, fatal chan<- error) *natsLog {
 	log = log.With().Str("comp", "nats").Logger()
-	return &natsLog{log: log, rare: limited(log, 20, m.suppressed.WithLabelValues("nats")), fatal: fatal}
+	return &natsLog{log: log, rare: m.limiters.limit(log, 20, m.suppressed.WithLabelValues("nats")), fatal: fatal}
 }
 
 // limitPeriod is how long a limited log counts its lines.
 const limitPeriod = 10 * time.Second
 
-// limited is log for lines that strangers can cause: it writes at most burst
+// limiters are the limited logs of a broker. The zero value has none.
+type limiters struct {
+	mu  sync.Mutex
+	all []*limiter
+}
+
+// limit is log for lines that strangers can cause: it writes at most burst
 // lines a period. The others are counted, and a line tells how many they were.
-func limited(log zerolog.Logger, burst int, suppressed prometheus.Counter) zerolog.Logger {
-	return log.Sample(&limiter{log: log, burst: burst, suppressed: suppressed})
+func (ls *limiters) limit(log zerolog.Logger, burst int, suppressed prometheus.Counter) zerolog.Logger {
+	l := &limiter{log: log, burst: burst, suppressed: suppressed}
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.all = append(ls.all, l)
+	return log.Sample(l)
+}
+
+// end tells what was suppressed by now. What is suppressed later is told by none.
+func (ls *limiters) end() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for _, l := range ls.all {
+		l.end()
+	}
 }
 
 // A limiter decides which lines of a log are written.
@@ -42,6 +61,7 @@ type limiter struct {
 	ends    time.Time // of the present period
 	lines   int       // in it
 	dropped int       // of them
+	ended   bool
 }
 
 // Sample implements zerolog.Sampler.
@@ -55,7 +75,7 @@ func (l *limiter) Sample(zerolog.Level) bool {
 		return true
 	}
 	l.suppressed.Inc()
-	if l.dropped++; l.dropped == 1 {
+	if l.dropped++; l.dropped == 1 && !l.ended {
 		time.AfterFunc(time.Until(l.ends), l.tell)
 	}
 	return false
@@ -64,10 +84,18 @@ func (l *limiter) Sample(zerolog.Level) bool {
 // tell ends the count of a period.
 func (l *limiter) tell() {
 	l.mu.Lock()
-	n := l.dropped
-	l.dropped = 0
-	l.mu.Unlock()
-	l.log.Info().Int("count", n).Msg("log lines suppressed")
+	defer l.mu.Unlock()
+	if n := l.dropped; n > 0 && !l.ended {
+		l.dropped = 0
+		l.log.Info().Int("count", n).Msg("log lines suppressed")
+	}
+}
+
+func (l *limiter) end() {
+	l.tell()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
 }
 
 // strangers marks lines that any peer can provoke.

@@ -14,7 +14,7 @@ func TestSuppressedLinesAreCountedAndTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
 		m := newMetrics()
-		log := limited(zerolog.New(&b), 10, m.suppressed.WithLabelValues("broker"))
+		log := m.limiters.limit(zerolog.New(&b), 10, m.suppressed.WithLabelValues("broker"))
 		for range 1000 {
 			log.Info().Msg("connection refused")
 		}
@@ -32,6 +32,29 @@ func TestSuppressedLinesAreCountedAndTold(t *testing.T) {
 		synctest.Wait()
 		if n := strings.Count(b.String(), "\n"); n != 1 {
 			t.Errorf("a quiet period writes %d lines", n)
+		}
+	})
+}
+
+// The end of a broker does not swallow the count, and no line comes after it.
+func TestSuppressedLinesAreToldAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b bytes.Buffer
+		m := newMetrics()
+		log := m.limiters.limit(zerolog.New(&b), 10, m.suppressed.WithLabelValues("broker"))
+		for range 15 {
+			log.Info().Msg("connection refused")
+		}
+		m.limiters.end()
+		if !strings.HasSuffix(b.String(), `"count":5,"message":"log lines suppressed"}`+"\n") {
+			t.Errorf("at the end: %s", b.String())
+		}
+		b.Reset()
+		log.Info().Msg("connection refused") // of a connection that ends late
+		time.Sleep(2 * limitPeriod)
+		synctest.Wait()
+		if b.Len() > 0 {
+			t.Errorf("after the end: %s", b.String())
 		}
 	})
 }

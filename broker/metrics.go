@@ -14,6 +14,7 @@ type metrics struct {
 	crls     *prometheus.CounterVec
 	restarts prometheus.Counter
 
+	limiters   limiters // logs whose suppressed lines it counts
 	suppressed *prometheus.CounterVec
 	limited    *prometheus.CounterVec
 }
