@@ -30,7 +30,7 @@ const (
 )
 
 // startProxy runs the example configuration, and returns the end of its process.
-func startProxy(t *testing.T, secretFile string) (ended <-chan struct{}) {
+func startProxy(t *testing.T, secretFile string, memory ...string) (ended <-chan struct{}) {
 	t.Helper()
 	m, _ := filepath.Glob("/usr/lib*/*/kamailio/modules/http_client.so")
 	if _, err := exec.LookPath("kamailio"); err != nil || len(m) == 0 {
@@ -54,7 +54,10 @@ func startProxy(t *testing.T, secretFile string) (ended <-chan struct{}) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	cmd := exec.Command("kamailio", "-f", file, "-DD", "-E", "-m", "128", "-M", "16", "-Y", dir, "-w", dir, "-P", filepath.Join(dir, "pid"))
+	if memory == nil {
+		memory = []string{"-m", "128", "-M", "16"} // MiB: shared, and of each process
+	}
+	cmd := exec.Command("kamailio", append(memory, "-f", file, "-DD", "-E", "-Y", dir, "-w", dir, "-P", filepath.Join(dir, "pid"))...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
