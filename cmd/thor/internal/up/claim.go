@@ -1,6 +1,7 @@
 package up
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -107,6 +108,30 @@ func (o *Options) free() error {
 		}
 	}
 	return nil
+}
+
+// awaitFree is free. After a crash the last threads of the processes that it
+// left may still be ending: it gives them a while.
+func (o *Options) awaitFree(ctx context.Context, crashed bool) error {
+	patience := time.Duration(0)
+	if crashed {
+		patience = 2 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := o.free()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 // bindable returns why an address cannot be listened on.

@@ -85,6 +85,22 @@ func TestAddressesOnWhichAnotherProgramListensAreRefused(t *testing.T) {
 	}
 }
 
+// What a crash left may end a moment later.
+func TestAddressesOfACrashedNetworkBecomeFree(t *testing.T) {
+	o := options(t, "127.205", "127.0.0.1:15341")
+	l, err := net.Listen("tcp", "127.205.20.1:9500")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.awaitFree(t.Context(), false); err == nil {
+		t.Error("an address in use is free")
+	}
+	time.AfterFunc(50*time.Millisecond, func() { _ = l.Close() })
+	if err := o.awaitFree(t.Context(), true); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOptionsThatCannotBeAreRefused(t *testing.T) {
 	for want, change := range map[string]func(*Options){
 		"--restart-after -1s is negative":                    func(o *Options) { o.RestartAfter = -time.Second },

@@ -107,12 +107,13 @@ func Run(ctx context.Context, o Options, ready func(*Network)) error {
 	if err := s.serveControl(ctx); err != nil {
 		return err
 	}
-	if endLeftovers(o.Dir, o.Say) {
+	crashed := endLeftovers(o.Dir, o.Say)
+	if crashed {
 		if err := forgetStatus(o.Dir); err != nil {
 			return err
 		}
 	}
-	if err := o.free(); err != nil {
+	if err := o.awaitFree(ctx, crashed); err != nil {
 		return err
 	}
 	l := &layout{Options: o}
