@@ -187,8 +187,10 @@ func (b *bench) start(name string) func() {
 
 func (b *bench) ask(verb string) func() {
 	return func() {
-		if _, err := b.net.view.Ask(b.t.Context(), subjects.AgentRequest("node2", verb), nil); err != nil {
-			b.t.Fatal(err)
+		view := b.net.view
+		reply, err := view.Ask(b.t.Context(), subjects.AgentRequestFrom(view.ID(), "node2", verb), nil)
+		if err != nil || reply.Code != "" {
+			b.t.Fatalf("%s: %v, %+v", verb, err, reply)
 		}
 	}
 }
