@@ -1,7 +1,6 @@
 package provisioning
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -24,7 +23,9 @@ func networkStatus(st *subjects.Status, v ngnpro.Viewer) map[string]map[string]a
 		return out
 	}
 	roles := st.RoleNames()
-	slices.SortStableFunc(roles, func(a, b subjects.Role) int { return cmp.Compare(rank(a), rank(b)) })
+	if i := slices.Index(roles, subjects.Database); i > 0 {
+		roles = slices.Insert(slices.Delete(roles, i, i+1), 0, subjects.Database)
+	}
 	for _, role := range roles {
 		if !v.Admin && !slices.Contains(publicRoles, role) {
 			continue
@@ -46,13 +47,6 @@ func networkStatus(st *subjects.Status, v ngnpro.Viewer) map[string]map[string]a
 		slices.Sort(e["roles"].([]string))
 	}
 	return out
-}
-
-func rank(r subjects.Role) int {
-	if r == subjects.Database {
-		return 0
-	}
-	return 1
 }
 
 func describe(e map[string]any, role subjects.Role, m *subjects.Member) {
