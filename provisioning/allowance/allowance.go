@@ -32,12 +32,12 @@ const (
 // Names are all properties.
 var Names = []string{Domains, Groups, Peers}
 
-// PSTN is the group that lets an account call the telephone network. Whoever may
-// give it may also loosen what limits such calls.
+// PSTN is the group that lets an account call the telephone network. A party that
+// may give it may also loosen what limits such calls.
 const PSTN = "free-pstn"
 
-// Groups that concern the subscriber alone, which everybody may give and take, and
-// those that only restrict, which everybody may give.
+// Groups that concern the subscriber alone, which every party may give and take, and
+// those that only restrict, which every party may give.
 var (
 	free     = []string{"anonymous", "anonymous-reject", "voicemail", "missed-calls"}
 	restrict = []string{"blocked", "quota", "prepaid", "deny-password-change"}
@@ -150,7 +150,7 @@ type Limits struct {
 }
 
 // Loosens reports whether an account's limits may change from was to is: to less
-// only by who may give the group PSTN.
+// only by a party that may give the group PSTN.
 func (a Allowance) Loosens(was, is Limits) bool {
 	looser := func(was, is int) bool { return was != 0 && (is == 0 || is > was) }
 	return a.gives(PSTN) || !looser(was.Quota, is.Quota) && !looser(was.CallLimit, is.CallLimit) && (!was.Prepaid || is.Prepaid)
@@ -160,15 +160,15 @@ func (a Allowance) Loosens(was, is Limits) bool {
 func (a Allowance) Trusts(peers []netip.Prefix) bool {
 	sum := 0
 	for _, p := range peers {
-		if sum += Width(p); sum > a.peers {
+		if sum += width(p); sum > a.peers {
 			return false
 		}
 	}
 	return true
 }
 
-// Width is how many addresses of an allowance a network takes.
-func Width(p netip.Prefix) int {
+// width is how many addresses of an allowance a network takes.
+func width(p netip.Prefix) int {
 	host := p.Addr().BitLen() - p.Bits()
 	if p.Addr().Is6() {
 		host = max(0, 64-p.Bits())
@@ -176,7 +176,7 @@ func Width(p netip.Prefix) int {
 	return 1 << min(host, 31)
 }
 
-// Reserved reports why domain is nobody's to claim, "" if it may be: it is a public
+// Reserved reports why domain may not be claimed, "" if it may be: it is a public
 // suffix, an address, or the network's own name or one below it, such as a node's
 // host name. network may be empty.
 func Reserved(domain, network string) string {

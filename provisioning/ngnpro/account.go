@@ -72,8 +72,8 @@ type Property struct {
 	Value string `soap:"value" rule:"lines 1024"`
 }
 
-// DefaultTimeout of an account, in seconds.
-const DefaultTimeout = 35
+// defaultTimeout of an account, in seconds.
+const defaultTimeout = 35
 
 // maxAccount bounds groups, networks and properties of an account together, in
 // bytes of JSON: all that a node is sent of an account is less than 128 KiB.
@@ -100,7 +100,7 @@ func (a *SipAccount) CleanNew() error {
 		}
 	}
 	set(&a.Password, rand.Text())
-	set(&a.Timeout, DefaultTimeout)
+	set(&a.Timeout, defaultTimeout)
 	return nil
 }
 

@@ -6,11 +6,11 @@ const (
 	ServiceName = "NGNPro"
 )
 
-// Auth is the header block that says who calls. An administrator may act as the
-// party Impersonate; anybody else may do so with what it sees.
+// Auth is the header block with the caller's credentials. A caller may act as the
+// party Impersonate if it sees that party.
 type Auth struct {
 	Username    string `soap:"username"`
 	Password    string `soap:"password"`
-	Admin       *bool  `soap:"admin"`       // nil: the administrator, if the name is his
-	Impersonate *int   `soap:"impersonate"` // id of a customer or reseller; 0: nobody
+	Admin       *bool  `soap:"admin"`       // nil: an administrator, if it is the name of one
+	Impersonate *int   `soap:"impersonate"` // id of a customer or reseller; 0: none
 }

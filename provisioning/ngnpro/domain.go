@@ -7,7 +7,7 @@ type SipDomain struct {
 	Customer       *int    `soap:"customer" rule:"number"`
 	Reseller       *int    `soap:"reseller" rule:"number"`
 	Certificate    *string `soap:"certificate" rule:"lines 16000"` // PEM
-	PrivateKey     *string `soap:"private_key" rule:"lines 16000"` // PEM; kept, and returned only to who may see the domain
+	PrivateKey     *string `soap:"private_key" rule:"lines 16000"` // PEM; returned to callers that see the domain
 	MatchIPAddress *string `soap:"match_ip_address" rule:"text 255"`
 	MatchSIPDomain *string `soap:"match_sip_domain" rule:"text 255"`
 	VerifyCert     *bool   `soap:"verify_cert"`

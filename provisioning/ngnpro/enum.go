@@ -8,9 +8,9 @@ import (
 
 // Defaults of telephone numbers.
 const (
-	DefaultTLD      = "e164.arpa"
-	DefaultTTL      = 3600 // seconds
-	DefaultPriority = 5    // of a mapping
+	defaultTLD      = "e164.arpa"
+	defaultTTL      = 3600 // seconds
+	defaultPriority = 5    // of a mapping
 )
 
 // An EnumRangeID names a range of telephone numbers.
@@ -72,7 +72,7 @@ func (r *EnumRange) Ordered() error {
 
 // CleanNew is Clean, and what a new range leaves open gets its default.
 func (r *EnumRange) CleanNew() error {
-	set(&r.TTL, DefaultTTL)
+	set(&r.TTL, defaultTTL)
 	return r.Clean()
 }
 
@@ -126,8 +126,8 @@ func (n *EnumNumber) Clean() error {
 
 func (m *EnumMapping) clean() error {
 	m.Type, m.MapTo = fold(strings.TrimSpace(m.Type)), strings.TrimSpace(m.MapTo)
-	set(&m.TTL, DefaultTTL)
-	set(&m.Priority, DefaultPriority)
+	set(&m.TTL, defaultTTL)
+	set(&m.Priority, defaultPriority)
 	switch {
 	case m.Type == "" || len(m.Type) > maxName || !madeOf(m.Type, letters+digits+":-+*"):
 		return invalid("number.mappings.type", "is not a service such as sip, mailto or web:http")
@@ -148,7 +148,7 @@ func e164(field string, p *string) error {
 
 func tld(p *string) error {
 	if strings.TrimSpace(*p) == "" {
-		*p = DefaultTLD
+		*p = defaultTLD
 	}
 	return host("tld", p)
 }

@@ -1,4 +1,13 @@
 package ngnpro
 
-// IsHost is isHost for tests.
-var IsHost = isHost
+// What tests see of the package's own.
+const (
+	DefaultTLD      = defaultTLD
+	DefaultTTL      = defaultTTL
+	DefaultPriority = defaultPriority
+)
+
+var (
+	IsHost = isHost
+	SIPURI = sipURI
+)

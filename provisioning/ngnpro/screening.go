@@ -54,7 +54,7 @@ func RejectMembers(ms []string) ([]string, error) {
 		if !strings.Contains(m, ":") {
 			m = "sip:" + m
 		}
-		if ms[i], err = SIPURI("members", m); err != nil {
+		if ms[i], err = sipURI("members", m); err != nil {
 			return nil, err
 		}
 	}

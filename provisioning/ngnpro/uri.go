@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// VoiceMailbox stands for the subscriber's mailbox in diversions.
-const VoiceMailbox = "<voice-mailbox>"
+// voiceMailbox stands for the subscriber's mailbox in diversions.
+const voiceMailbox = "<voice-mailbox>"
 
-// SIPURI checks a sip or sips URI and returns it with scheme and host in lower
+// sipURI checks a sip or sips URI and returns it with scheme and host in lower
 // case. Whatever could end a header or a quoted string is refused, escaped too.
-func SIPURI(field, s string) (string, error) {
+func sipURI(field, s string) (string, error) {
 	s = strings.TrimSpace(s)
 	if len(s) > maxText {
 		return "", invalid(field, "is longer than %d characters", maxText)
@@ -118,15 +118,15 @@ func diversion(field string, p **string) error {
 	case "":
 		*p = nil
 		return nil
-	case VoiceMailbox, strings.Trim(VoiceMailbox, "<>"):
-		s = VoiceMailbox
+	case voiceMailbox, strings.Trim(voiceMailbox, "<>"):
+		s = voiceMailbox
 		*p = &s
 		return nil
 	}
 	if strings.HasPrefix(s, "<") && strings.HasSuffix(s, ">") {
 		s = s[1 : len(s)-1]
 	}
-	u, err := SIPURI(field, s)
+	u, err := sipURI(field, s)
 	if err != nil {
 		return err
 	}

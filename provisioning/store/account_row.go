@@ -46,9 +46,10 @@ func (s *accountRow) parse() (err error) {
 	return err
 }
 
-// subscriber reads an account that v sees. Locked, nobody else changes it before
-// the transaction ends, other writers of its profile included: OpenXCAP too locks
-// its row of sip_accounts_meta. With errProfile it is there, without a profile.
+// subscriber reads an account that v sees. Locked, it stays as it is until the
+// transaction ends, although other programs write its profile too: OpenXCAP locks the
+// same row of sip_accounts_meta. The error errProfile comes with the account, which
+// has no profile then.
 func (t *tx) subscriber(v ngnpro.Viewer, id ngnpro.SipID, l lock) (*accountRow, error) {
 	a, err := accountTable.get(t, v, l, ngnpro.ErrAccountNotFound.With("there is no SIP account %s", id.Key()), id.Username, id.Domain)
 	if err != nil {

@@ -84,9 +84,9 @@ func (s *accountRow) apply(a *ngnpro.SipAccount, keepClear bool) {
 	}
 }
 
-// domainParty is whom a domain belongs to; until the transaction ends the domain
-// stays, and stays theirs. Whoever is going to write to it says so: of two that
-// share it neither could.
+// domainParty is the party that a domain belongs to, which stays so until the
+// transaction ends. A transaction that is going to write to the domain locks it for
+// that at once: two that share a lock and then write block each other.
 func (t *tx) domainParty(v ngnpro.Viewer, domain string, writes bool) (p party, err error) {
 	q := "SELECT customer_id, reseller_id FROM sip_domains WHERE domain = ? LOCK IN SHARE MODE"
 	if writes {

@@ -6,7 +6,7 @@ import (
 	"thor/provisioning/ngnpro"
 )
 
-// A party is whom a record belongs to; 0 is nobody.
+// A party is the customer and the reseller that a record belongs to; 0 is none.
 type party struct{ customer, reseller int }
 
 // partyOf is the party that a record names.
@@ -82,8 +82,9 @@ func (a authority) owner(customer, reseller *int, was party) (party, error) {
 }
 
 // admitted checks that customer and reseller exist and belong together. A
-// customer brings its reseller, unless the reseller is named. The row is locked as
-// credit does it next: of two that share it neither could.
+// customer brings its reseller, unless the reseller is named. The row is locked for
+// writing, as credit does next: two transactions that share a lock and then write
+// block each other.
 func (a authority) admitted(p party, byCustomer bool) (party, error) {
 	if p.customer != 0 {
 		var r int

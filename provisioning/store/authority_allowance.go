@@ -144,7 +144,7 @@ func (a authority) former(id ngnpro.SipID) (*profile, error) {
 }
 
 // trusts checks that v, a reseller, may have n trusted beside what its reseller has trusted
-// already. Who adds for the same reseller waits.
+// already. Other transactions that add for the same reseller wait.
 func (a authority) trusts(n netip.Prefix) error {
 	var locked int
 	if _, err := a.row("SELECT id FROM customers WHERE id = ? FOR UPDATE", []any{a.v.Reseller}, []any{&locked}); err != nil {

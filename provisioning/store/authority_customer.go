@@ -64,7 +64,7 @@ func (a authority) deletesCustomer(c *customer) error {
 	return nil
 }
 
-// A level is who may change a property: it or a higher one.
+// A level is what it takes to change a property: this level or a higher one.
 type level int
 
 const (

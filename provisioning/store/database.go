@@ -14,7 +14,7 @@ import (
 
 const (
 	maxPacket = 16 << 20        // bytes of one row that a server may make us hold
-	idleTime  = 5 * time.Minute // then a connection that nobody needs is closed
+	idleTime  = 5 * time.Minute // then an idle connection is closed
 	lockTime  = "2"             // seconds that a transaction waits for a row
 )
 

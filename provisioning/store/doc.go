@@ -10,7 +10,7 @@
 //
 // A change of a subscriber gives its key the next revision as the last thing
 // before the commit. Revisions are numbered under the lock of one row, so they
-// become visible in their order: who has seen revision N has seen all before.
+// become visible in their order: a reader of revision N has seen all before.
 //
 // Statements are constants, or put together from constants; values are bound as
 // parameters of prepared statements, always.

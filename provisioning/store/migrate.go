@@ -20,7 +20,7 @@ var migrations embed.FS
 
 const (
 	migrationsTable = "provisioning_migrations"
-	migrationTime   = 2 * time.Minute // with the time others need who are first
+	migrationTime   = 2 * time.Minute // including the wait for another server
 )
 
 // migrate brings the schema up to date. Of several servers that start at once,
@@ -60,7 +60,7 @@ func migrate(ctx context.Context, c *mysql.Config, p Proxy) (err error) {
 	return p.declare(ctx, db)
 }
 
-// take waits for the lock of all who migrate this schema.
+// take waits for the lock that only one server has while it migrates the schema.
 func take(ctx context.Context, c *sql.Conn, schema string) error {
 	sum := sha256.Sum256([]byte(schema)) // a lock's name may have 64 characters
 	var got sql.NullInt64

@@ -127,7 +127,7 @@ func (s pushes) Changes(ctx context.Context, since uint64) (c *subscriber.Change
 	return c, err
 }
 
-// Pending lists pushes that nobody has acknowledged.
+// Pending lists pushes that are not acknowledged, the oldest first.
 func (s pushes) Pending(ctx context.Context, limit int) (ns Notices, err error) {
 	err = s.look(ctx, "read pending pushes", func(t *tx) error {
 		ns = nil

@@ -26,7 +26,7 @@ type change struct {
 }
 
 // claim takes a key for a new account or alias, and holds it until the
-// transaction ends, so that nobody else takes it.
+// transaction ends, so that no other transaction takes it.
 func (t *tx) claim(id ngnpro.SipID) error {
 	const lock = "INSERT INTO sip_revisions (domain, username, change_date) VALUES (?, ?, UTC_TIMESTAMP()) ON DUPLICATE KEY UPDATE revision = revision"
 	n, err := t.affects(lock, id.Domain, id.Username)

@@ -60,7 +60,7 @@ func (t *tx) credit(s *settings, name, count string) error {
 			continue
 		}
 		var locked, n int
-		// Others who add records for this party wait here.
+		// Other transactions that add records for this party wait here.
 		if _, err := t.row("SELECT id FROM customers WHERE id = ? FOR UPDATE", []any{x.party}, []any{&locked}); err != nil {
 			return err
 		}

@@ -34,8 +34,8 @@ type Config struct {
 	Connections int `default:"16" range:"1.."`
 	// Roots verify a database that is reached by TLS. nil: the system's.
 	Roots *x509.CertPool
-	// Domain is the network's: nobody may claim it or a name below it as a SIP
-	// domain, but who is told so. Empty: none is.
+	// Domain is the network's. It and the names below it are reserved, see
+	// allowance.Reserved. Empty: none is.
 	Domain string
 	// Proxy whose tables are kept.
 	Proxy Proxy `toml:"proxy" oneof:"kamailio opensips" default:"kamailio"`
