@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -77,44 +76,43 @@ func run(t *testing.T, logs io.Writer, reg *prometheus.Registry, dbs ...Database
 func TestLocatorFollowsMariaDBAndTellsNobodyThePassword(t *testing.T) {
 	m := newMariaDB(t)
 	logs, reg := &locked{}, prometheus.NewRegistry()
-	m.write("password", canary+"\n")
+	m.write(t, "password", canary+"\n")
 	db := Database{
-		DSN: dsn(t, "mysql://thor@"+m.addr+"/thor"), PasswordFile: m.path("password"), Timing: check.Timing{Interval: 200 * time.Millisecond, Timeout: 200 * time.Millisecond},
+		DSN: dsn(t, "mysql://thor@"+m.Addr()+"/thor"), PasswordFile: m.path("password"), Timing: check.Timing{Interval: 200 * time.Millisecond, Timeout: 200 * time.Millisecond},
 		Probe: "probe", Priority: 10,
 	}
 	n, await := run(t, logs, reg, db)
 	await("started", subjects.Up, "")
-	if now := n.announced(); now.Attrs["dburi"] != "mysql://thor:xxxxxx@"+m.addr+"/thor" || !strings.Contains(now.Version, "MariaDB") {
+	if now := n.announced(); now.Attrs["dburi"] != "mysql://thor:xxxxxx@"+m.Addr()+"/thor" || !strings.Contains(now.Version, "MariaDB") {
 		t.Errorf("announced %+v", now)
 	}
-	m.sql("SET GLOBAL read_only=ON")
+	m.SQL("SET GLOBAL read_only=ON")
 	await("read-only", subjects.Down, "takes no writes")
-	m.sql("SET GLOBAL read_only=OFF")
+	m.SQL("SET GLOBAL read_only=OFF")
 	await("writable again", subjects.Up, "")
-	m.sql("RENAME TABLE thor.probe TO thor.away")
+	m.SQL("RENAME TABLE thor.probe TO thor.away")
 	await("probe table gone", subjects.Down, "no such table")
-	m.sql("RENAME TABLE thor.away TO thor.probe")
+	m.SQL("RENAME TABLE thor.away TO thor.probe")
 	await("probe table back", subjects.Up, "")
-	m.write("password", "wrong "+canary+"\n")
+	m.write(t, "password", "wrong "+canary+"\n")
 	await("wrong password", subjects.Down, "user or password refused")
-	m.write("password", canary+"\n")
+	m.write(t, "password", canary+"\n")
 	await("password put right", subjects.Up, "")
-	m.sql("REVOKE ALL ON thor.* FROM 'thor'@'%'")
+	m.SQL("REVOKE ALL ON thor.* FROM 'thor'@'%'")
 	await("access revoked", subjects.Down, "no access to this database")
-	m.sql("GRANT ALL ON thor.* TO 'thor'@'%'")
+	m.SQL("GRANT ALL ON thor.* TO 'thor'@'%'")
 	await("access granted", subjects.Up, "")
-	m.signal(syscall.SIGSTOP)
+	m.Freeze()
 	await("frozen", subjects.Down, "no answer")
-	m.signal(syscall.SIGCONT)
+	m.Thaw()
 	await("thawed", subjects.Up, "")
-	m.signal(syscall.SIGTERM)
-	<-m.done
+	m.Stop()
 	await("stopped", subjects.Down, "connection refused")
-	m.start()
+	m.Restart()
 	await("started again", subjects.Up, "")
-	m.kill()
+	m.Kill()
 	await("killed", subjects.Down, "connection refused")
-	m.start()
+	m.Restart()
 	await("recovered", subjects.Up, "")
 	for _, line := range n.Lines() {
 		if strings.Contains(line, "c4n4") {
@@ -134,10 +132,10 @@ func TestLocatorFollowsMariaDBAndTellsNobodyThePassword(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s := text.String(); strings.Contains(s, "c4n4") || !strings.Contains(s, `thor_dbagent_probes_total{database="`+m.addr+`/thor",result="failed"}`) {
+	if s := text.String(); strings.Contains(s, "c4n4") || !strings.Contains(s, `thor_dbagent_probes_total{database="`+m.Addr()+`/thor",result="failed"}`) {
 		t.Errorf("metrics:\n%s", s)
 	}
-	if rows := m.rows("SELECT COUNT(*) FROM thor.probe"); rows != "0" {
+	if rows := m.Rows("SELECT COUNT(*) FROM thor.probe"); rows != "0" {
 		t.Errorf("the probe left %s rows", rows)
 	}
 	t.Run("variants", func(t *testing.T) { variants(t, m) })
@@ -156,7 +154,7 @@ func ask(t *testing.T, p *mysqlProbe) *check.Fault {
 
 // variants are databases that differ from the good one in one thing.
 func variants(t *testing.T, m *mariadb) {
-	m.sql("CREATE USER 'reader'@'%' IDENTIFIED BY '" + canary + "'; GRANT SELECT ON thor.* TO 'reader'@'%'; CREATE USER 'nobody'@'%';" +
+	m.SQL("CREATE USER 'reader'@'%' IDENTIFIED BY '" + canary + "'; GRANT SELECT ON thor.* TO 'reader'@'%'; CREATE USER 'nobody'@'%';" +
 		"CREATE USER 'once'@'%' IDENTIFIED BY '" + canary + "' WITH MAX_USER_CONNECTIONS -1; GRANT ALL ON thor.* TO 'once'@'%'")
 	probe := func(uri, password string, f func(*Database)) string {
 		d := Database{DSN: dsn(t, uri), Timing: check.Timing{Timeout: patience, Interval: patience}}
@@ -178,7 +176,7 @@ func variants(t *testing.T, m *mariadb) {
 		}
 		return fault.Text
 	}
-	base := "mysql://thor@" + m.addr
+	base := "mysql://thor@" + m.Addr()
 	check := func(name, got, want string) {
 		t.Helper()
 		if got != want {
@@ -189,20 +187,20 @@ func variants(t *testing.T, m *mariadb) {
 	check("charset", probe(base+"/thor?charset=utf8mb4", canary, nil), "")
 	check("database that is not there", probe(base+"/nothere", canary, nil), "no access to this database")
 	check("another's database", probe(base+"/other", canary, nil), "no access to this database")
-	check("database that is not there, all rights", probe("mysql://root@"+m.addr+"/nothere", "", nil), "no such database")
+	check("database that is not there, all rights", probe("mysql://root@"+m.Addr()+"/nothere", "", nil), "no such database")
 	check("no password", probe(base+"/thor", "", nil), "user or password refused")
-	check("unknown user", probe("mysql://who@"+m.addr+"/thor", canary, nil), "user or password refused")
-	check("user without rights", probe("mysql://nobody@"+m.addr+"/thor", "", nil), "no access to this database")
-	check("cannot write, not tried", probe("mysql://reader@"+m.addr+"/thor", canary, nil), "")
-	check("cannot write, tried", probe("mysql://reader@"+m.addr+"/thor", canary, func(d *Database) { d.Probe = "probe" }), "no permission to write")
-	check("full", probe("mysql://once@"+m.addr+"/thor", canary, nil), "too many connections")
+	check("unknown user", probe("mysql://who@"+m.Addr()+"/thor", canary, nil), "user or password refused")
+	check("user without rights", probe("mysql://nobody@"+m.Addr()+"/thor", "", nil), "no access to this database")
+	check("cannot write, not tried", probe("mysql://reader@"+m.Addr()+"/thor", canary, nil), "")
+	check("cannot write, tried", probe("mysql://reader@"+m.Addr()+"/thor", canary, func(d *Database) { d.Probe = "probe" }), "no permission to write")
+	check("full", probe("mysql://once@"+m.Addr()+"/thor", canary, nil), "too many connections")
 	check("tls, unknown authority", probe(base+"/thor?tls=true", canary, func(d *Database) { d.Roots = x509.NewCertPool() }), "certificate of an unknown authority")
 	check("tls", probe(base+"/thor?tls=true", canary, func(d *Database) { d.Roots = m.trusted }), "")
-	check("tls, another name", probe("mysql://thor@localhost:"+strings.Split(m.addr, ":")[1]+"/thor?tls=true", canary, func(d *Database) { d.Roots = m.trusted }), "certificate for another name")
-	m.sql("SET GLOBAL read_only=ON")
+	check("tls, another name", probe("mysql://thor@localhost:"+strings.Split(m.Addr(), ":")[1]+"/thor?tls=true", canary, func(d *Database) { d.Roots = m.trusted }), "certificate for another name")
+	m.SQL("SET GLOBAL read_only=ON")
 	check("read-only replica for readers", probe(base+"/thor", canary, func(d *Database) { d.Mode = location.ReadOnly }), "")
 	check("read-only replica for writers", probe(base+"/thor", canary, nil), "takes no writes")
-	m.sql("SET GLOBAL read_only=OFF")
+	m.SQL("SET GLOBAL read_only=OFF")
 }
 
 func TestHostileServersAreFaultsAndGetNothing(t *testing.T) {

@@ -158,7 +158,7 @@ func (s *Server) Restart() {
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for s.client("SELECT 1") != nil {
+	for s.Try("SELECT 1") != nil {
 		select {
 		case <-tick.C:
 		case <-done:
@@ -197,7 +197,8 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-func (s *Server) client(sql string) error {
+// Try executes statements as root and returns the client's error.
+func (s *Server) Try(sql string) error {
 	out, err := exec.Command("mariadb", "--no-defaults", "--socket="+s.Socket(), "-uroot", "-e", sql).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", sql, err, out)
@@ -208,7 +209,7 @@ func (s *Server) client(sql string) error {
 // SQL executes statements as root.
 func (s *Server) SQL(sql string) {
 	s.t.Helper()
-	if err := s.client(sql); err != nil {
+	if err := s.Try(sql); err != nil {
 		s.t.Fatal(err)
 	}
 }
