@@ -106,7 +106,7 @@ func (a *announcer) leaveAll(ctx context.Context) {
 		err = l.nc.FlushWithContext(ctx)
 	}
 	if err != nil {
-		a.log.Info("left without a goodbye, the others find out by silence", cause(err))
+		a.log.Info("leave not sent; peers will time out", cause(err))
 	}
 }
 
@@ -195,7 +195,7 @@ func (a *announcer) openStore() error {
 	}
 	roles, err := a.store.loadDrains()
 	if err != nil {
-		a.log.Error("of what an operator drained this is forgotten", cause(err))
+		a.log.Error("drain state lost", cause(err))
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -57,7 +57,11 @@ func (b *brokerList) resolve(ctx context.Context) ([]string, error) {
 // is random over the whole range, so that members that lost the same broker
 // spread out. chance(d) is uniform in [0, d).
 func reconnectDelay(round int, chance func(time.Duration) time.Duration) time.Duration {
-	const least, first, most = 50 * time.Millisecond, 250 * time.Millisecond, 2 * time.Second
+	const (
+		least = 50 * time.Millisecond
+		first = 250 * time.Millisecond
+		most  = 2 * time.Second
+	)
 	top := first
 	for ; round > 4 && top < most; round -= 2 {
 		top *= 2

@@ -50,11 +50,11 @@ func (b *builtin) handlers() map[string]handler {
 // drain answers drain, or resume, of role.
 func (b *builtin) drain(role subjects.Role, on bool) handler {
 	return func(_ context.Context, r *Request) *subjects.Reply {
-		reply := &subjects.Reply{V: subjects.Version}
+		reply := &subjects.Reply{}
 		err := b.announcer.setDrain(role, on)
 		b.audit(r, role, on, err)
 		if err != nil {
-			b.log.Error("a restart will not remember the operator's wish", cause(err), roleAttr(role))
+			b.log.Error("drain not saved; a restart will forget it", cause(err), roleAttr(role))
 			reply.Text = "done, but a restart will not remember it"
 		}
 		data, err := json.Marshal(b.announcer.drainReply())
@@ -89,7 +89,7 @@ func (b *builtin) duplicate(role subjects.Role) handler {
 		d, err := parseDuplicate(r.Data)
 		if err != nil {
 			b.metrics.drop(subjects.CodeOf(err))
-			return &subjects.Reply{V: subjects.Version, Code: subjects.ErrorBad, Text: err.Error()}
+			return &subjects.Reply{Code: subjects.ErrorBad, Text: err.Error()}
 		}
 		if b.conn.once(fmt.Sprintf("duplicate %s %q", role, d.Boots)) {
 			b.log.Error("another process of this node announces the same role",
@@ -98,7 +98,7 @@ func (b *builtin) duplicate(role subjects.Role) handler {
 		if b.cfg.OnDuplicate != nil {
 			b.cfg.OnDuplicate(role, d.Boots)
 		}
-		return &subjects.Reply{V: subjects.Version}
+		return &subjects.Reply{}
 	}
 }
 

@@ -182,7 +182,7 @@ func (c *connection) reportFailure(nc *nats.Conn) {
 	c.failing = true
 	c.mu.Unlock()
 	if !silent {
-		c.log.Error("no broker accepts the connection, trying on", cause(err), slog.Any("brokers", c.cfg.Brokers))
+		c.log.Error("no broker accepts the connection, retrying", cause(err), slog.Any("brokers", c.cfg.Brokers))
 	}
 }
 
@@ -236,7 +236,7 @@ func (c *connection) asyncError(nc *nats.Conn, sub *nats.Subscription, err error
 		c.violated(nc, err)
 	case errors.Is(err, nats.ErrSlowConsumer):
 		if c.once("slow") {
-			c.log.Error("messages come faster than they are read, some are lost")
+			c.log.Error("inbox overflow, messages dropped")
 		}
 	case sub == nil:
 		c.attemptFailed(err) // such as an expired certificate; the connection ends next

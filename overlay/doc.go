@@ -6,12 +6,13 @@
 // by changes, repaired when one is missed, and kept on disk so that a restarted
 // process knows the network before it reaches it; [Node.Handle] answers
 // requests. Every agent of thor stands on this package, and a program that adds
-// a new role needs no other.
+// a new role needs no other. Its exported names are an API for such programs, also
+// where no package of thor uses them.
 //
 // # What it keeps
 //
 // The (epoch, generation) of the views of one Node never goes back, whatever
-// arrives. A view is never emptied because nobody answers: it stays as it is
+// arrives. A view is never emptied when no manager answers: it stays as it is
 // and is marked stale. Announcements are sent when they are true and never
 // stored to be sent later.
 //

@@ -32,17 +32,16 @@ func Example() {
 		panic(err)
 	}
 	node.Handle("fax_server", "pages", func(context.Context, *overlay.Request) *subjects.Reply {
-		return &subjects.Reply{V: subjects.Version, Text: "12 pages in the tray"}
+		return &subjects.Reply{Text: "12 pages in the tray"}
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		for view := range node.Watch(ctx) {
-			if view.Status != nil && view.Status.Member("fax_server", node.ID()) != nil {
-				m := view.Status.Member("fax_server", node.ID())
+			if m := view.Status.Member("fax_server", node.ID()); m != nil {
 				fmt.Println(m.Node, "is", m.State, "with", m.Attrs["lines"], "lines")
-				stop() // Run says goodbye and returns
+				stop() // Run leaves and returns
 			}
 		}
 	}()

@@ -42,6 +42,14 @@ type loop struct {
 	nextAnnounce time.Time
 }
 
+func newLoop(cfg *Config, id subjects.NodeID, log *slog.Logger, m *metrics, working *sync.WaitGroup) *loop {
+	return &loop{
+		cfg: cfg, log: log, metrics: m, working: working,
+		msgs: make(chan *nats.Msg, inboxSize), wake: make(chan struct{}, 1), ready: make(chan struct{}),
+		answers: strings.TrimSuffix(subjects.Answers(id), ">"),
+	}
+}
+
 // kick makes the loop look at what changed.
 func (l *loop) kick() {
 	select {
@@ -53,7 +61,7 @@ func (l *loop) kick() {
 // load takes up what an earlier run left on disk.
 func (l *loop) load() {
 	if err := l.announcer.openStore(); err != nil {
-		l.log.Error("nothing will be kept across restarts", cause(err))
+		l.log.Error("state directory unusable; state will not survive a restart", cause(err))
 		return
 	}
 	l.lists.load()

@@ -11,7 +11,7 @@ import (
 	"thor/subjects"
 )
 
-// metrics count whether or not anybody collects them.
+// metrics count whether or not they are registered.
 type metrics struct {
 	connected     prometheus.Gauge
 	beats         prometheus.Counter

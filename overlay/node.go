@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,12 +58,10 @@ func New(cfg Config) (*Node, error) {
 
 // assemble makes the parts of n and connects them.
 func (n *Node) assemble(log *slog.Logger) {
-	cfg, kept, working := &n.cfg, store{n.cfg.StateDir}, new(sync.WaitGroup)
-	l := &loop{
-		cfg: cfg, log: log, metrics: n.metrics, working: working,
-		msgs: make(chan *nats.Msg, inboxSize), wake: make(chan struct{}, 1), ready: make(chan struct{}),
-		answers: strings.TrimSuffix(subjects.Answers(n.id), ">"),
-	}
+	cfg := &n.cfg
+	kept := store{cfg.StateDir}
+	working := new(sync.WaitGroup)
+	l := newLoop(cfg, n.id, log, n.metrics, working)
 	n.loop = l
 	n.conn = newConnection(cfg, n.id, log)
 	n.requests = &requester{id: n.id, conn: n.conn, metrics: n.metrics}
@@ -89,7 +86,11 @@ func (n *Node) assemble(log *slog.Logger) {
 	n.lists = &revocationLists{
 		creds: cfg.Credentials, id: n.id, log: log, conn: n.conn, requests: n.requests, msgs: l.msgs, store: kept, working: working,
 	}
-	l.conn, l.announcer, l.responder, l.status, l.lists = n.conn, n.announcer, n.responder, n.status, n.lists
+	l.conn = n.conn
+	l.announcer = n.announcer
+	l.responder = n.responder
+	l.status = n.status
+	l.lists = n.lists
 
 	n.conn.changed, n.conn.answer = l.kick, n.requests.pending.deliver
 	n.conn.refused = func(subject string, err error) {
@@ -176,8 +177,8 @@ func (n *Node) Resume(role subjects.Role) error { return n.announcer.setDrain(ro
 // that continue with further tokens, by h; role may be subjects.Agent. It may be
 // called before or during Run; the last one for a verb wins, except that drain,
 // resume and duplicate stay the SDK's own. h runs in a goroutine of its own,
-// several at once, with a ctx that ends with Run or after 4 s. A nil reply
-// answers nothing. A verb of [subjects.NeedsSender] reaches h only from a named
+// several at once, with a ctx that ends with Run or after 4 s. A reply without V
+// gets the present one; a nil reply answers nothing. A verb of [subjects.NeedsSender] reaches h only from a named
 // sender; an h of another verb that changes something must check [Request.Sender].
 func (n *Node) Handle(role, verb string, h func(context.Context, *Request) *subjects.Reply) {
 	n.responder.handle(role, verb, h)

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -134,7 +135,7 @@ func (p *responder) serve(ctx context.Context, m *nats.Msg) error {
 		}
 	}
 	if from.Sender == "" && subjects.NeedsSender(from.Verb) {
-		p.answer(m, &subjects.Reply{V: subjects.Version, Code: subjects.ErrorForbidden, Text: "this verb changes something: append the sender's node to the subject"})
+		p.answer(m, &subjects.Reply{Code: subjects.ErrorForbidden, Text: "this verb changes something: append the sender's node to the subject"})
 		return nil
 	}
 	slots := p.slots
@@ -144,7 +145,7 @@ func (p *responder) serve(ctx context.Context, m *nats.Msg) error {
 	select {
 	case slots <- struct{}{}:
 	default:
-		p.answer(m, &subjects.Reply{V: subjects.Version, Code: subjects.ErrorFailed, Text: "too many requests at once"})
+		p.answer(m, &subjects.Reply{Code: subjects.ErrorFailed, Text: "too many requests at once"})
 		return nil
 	}
 	p.working.Go(func() {
@@ -161,7 +162,9 @@ func (p *responder) answer(m *nats.Msg, r *subjects.Reply) {
 	if r == nil || m.Reply == "" || !l.up {
 		return
 	}
-	if err := l.nc.Publish(m.Reply, r.Encode()); err != nil {
+	answer := *r
+	answer.V = cmp.Or(r.V, subjects.Version)
+	if err := l.nc.Publish(m.Reply, answer.Encode()); err != nil {
 		p.log.Debug("answer", cause(err), slog.String("subject", m.Subject))
 	}
 }

@@ -14,7 +14,7 @@ import (
 // Errors of requests, for callers that tell an operator what to do about it.
 var (
 	ErrNotConnected = errors.New("not connected to a broker")
-	ErrNoResponders = errors.New("nobody answers to this subject")
+	ErrNoResponders = errors.New("no responders on this subject")
 	ErrForbidden    = errors.New("the certificate does not permit this subject")
 )
 

@@ -51,9 +51,9 @@ func (s *saver) finished(err error, now time.Time) {
 	switch failing := err != nil; {
 	case failing == s.failing:
 	case failing:
-		s.log.Error("the status cannot be kept, trying on", cause(err))
+		s.log.Error("status not saved, retrying", cause(err))
 	default:
-		s.log.Info("the status is kept again")
+		s.log.Info("status saved again")
 	}
 	s.failing = err != nil
 }

@@ -89,7 +89,9 @@ func (s store) write(name string, b []byte) error {
 // keepOlder makes the newest copy the older one too: a hard link, so that a process
 // killed before the next copy is written leaves the newest in place.
 func (s store) keepOlder() error {
-	path, link, older := filepath.Join(s.dir, statusFile), filepath.Join(s.dir, "."+olderFile), filepath.Join(s.dir, olderFile)
+	path := filepath.Join(s.dir, statusFile)
+	link := filepath.Join(s.dir, "."+olderFile)
+	older := filepath.Join(s.dir, olderFile)
 	_ = os.Remove(link)
 	err := os.Link(path, link)
 	switch {

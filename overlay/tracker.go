@@ -24,9 +24,9 @@ const (
 	maxNumberJump = 1 << 40 // generations; a thousand years at thirty a second
 )
 
-// A tracker holds the status and decides what to believe of what is said about
-// it, and when to ask for the snapshot. It is pure: time and chance come from
-// the caller. The mark of its status never goes back.
+// A tracker holds the status and decides which ticks, deltas and snapshots to
+// accept, and when to request the snapshot. It is pure: time and randomness come
+// from the caller. The mark of its status never goes back.
 type tracker struct {
 	staleAfter time.Duration
 	chance     func(time.Duration) time.Duration // uniform in [0, d)
@@ -40,10 +40,10 @@ type tracker struct {
 	fromDisk  bool
 	connected bool
 
-	want   subjects.Mark // the newest mark somebody claims, if after ours
+	want   subjects.Mark // the newest mark announced, if newer than the one held
 	wantIs string        // its digest, "" if unknown
 	many   bool          // the network is big
-	doubts bool          // what we hold may not be what the manager holds, whatever the digests say
+	doubts bool          // the status held may not be the manager's although the digests agree
 	later  []*subjects.Delta
 	ask    ask
 }
@@ -69,7 +69,7 @@ func (t *tracker) restore(s *subjects.Status, encoded []byte, saved time.Time) {
 }
 
 // plausible refuses claims that no history of this network can have led to. One
-// such claim, believed, would make every true status look old for ever.
+// such mark, once accepted, would make every true status look old for ever.
 func (t *tracker) plausible(m subjects.Mark) error {
 	have := t.mark()
 	if !m.Sane() || m.Epoch > have.Epoch+maxEpochJump || m.Generation > have.Generation+maxNumberJump {
@@ -85,8 +85,8 @@ func (t *tracker) replay(m subjects.Mark) error {
 		"epoch %d generation %d, held is %d %d", m.Epoch, m.Generation, have.Epoch, have.Generation)}
 }
 
-// tick takes the manager's regular word on which status is current. changed
-// tells whether the view differs now.
+// tick handles the manager's regular message on which status is current. changed
+// reports whether the view differs now.
 func (t *tracker) tick(k *subjects.Tick, now time.Time) (changed bool, err error) {
 	m := k.Mark()
 	if err := t.plausible(m); err != nil {
@@ -103,7 +103,7 @@ func (t *tracker) tick(k *subjects.Tick, now time.Time) (changed bool, err error
 		serving += c
 	}
 	t.many = t.many || serving > manyMembers
-	t.want, t.wantIs = m, k.Digest // also when lower than before: who ticks knows
+	t.want, t.wantIs = m, k.Digest // also when lower than before: the manager that ticks knows
 	t.repair(now, deltaWait)
 	return false, nil
 }
@@ -116,8 +116,8 @@ func (t *tracker) same(now time.Time) (changed bool) {
 	return t.confirm(now)
 }
 
-// delta takes one change. A change that does not fit is kept until the snapshot
-// before it is here.
+// delta handles one change. A delta that does not start at the status held waits
+// for the snapshot before it.
 func (t *tracker) delta(d *subjects.Delta, now time.Time) (changed bool, err error) {
 	m := d.Mark()
 	if err := t.plausible(m); err != nil {
@@ -143,7 +143,7 @@ func (t *tracker) delta(d *subjects.Delta, now time.Time) (changed bool, err err
 	return true, nil
 }
 
-// snapshot takes an answer to a request. encoded is what came, s its meaning.
+// snapshot handles an answer to a request: s, as it was encoded.
 func (t *tracker) snapshot(s *subjects.Status, encoded []byte, now time.Time) (changed bool, err error) {
 	t.ask.until, t.doubts = time.Time{}, false
 	m, digest := s.Mark(), subjects.Digest(encoded)
@@ -173,17 +173,17 @@ func (t *tracker) doubt(now time.Time) {
 	t.repair(now, 0)
 }
 
-// failed takes it that a request was refused or its answer was no good.
+// failed notes that a request was refused or its answer unusable.
 func (t *tracker) failed(now time.Time) {
 	t.ask.until = time.Time{}
 	t.retry(now)
 }
 
-// progress takes it that a part of the answer came.
+// progress notes that a part of the answer arrived.
 func (t *tracker) progress(now time.Time) { t.ask.until = now.Add(answerWithin) }
 
-// online takes it that there is a connection, perhaps a new one: what was under
-// way on the old one is lost.
+// online notes that there is a connection, perhaps a new one: requests on the old
+// one are lost.
 func (t *tracker) online(now time.Time) {
 	t.offline()
 	t.connected = true
@@ -195,7 +195,7 @@ func (t *tracker) online(now time.Time) {
 	}
 }
 
-// offline takes it that there is no connection.
+// offline notes that there is no connection.
 func (t *tracker) offline() {
 	t.connected = false
 	t.ask = ask{}
@@ -237,7 +237,8 @@ func earliest(a, b time.Time) time.Time {
 }
 
 func (t *tracker) hold(s *subjects.Status, encoded []byte, digest string, now time.Time) {
-	t.status, t.encoded, t.digest, t.received = s, encoded, digest, now
+	t.status, t.encoded = s, encoded
+	t.digest, t.received = digest, now
 	members := 0
 	for _, ms := range s.Roles {
 		members += len(ms)
@@ -247,7 +248,8 @@ func (t *tracker) hold(s *subjects.Status, encoded []byte, digest string, now ti
 
 func (t *tracker) confirm(now time.Time) (changed bool) {
 	changed = t.stale || t.fromDisk
-	t.confirmed, t.stale, t.fromDisk = now, false, false
+	t.confirmed = now
+	t.stale, t.fromDisk = false, false
 	return changed
 }
 
@@ -293,22 +295,22 @@ func (t *tracker) catchUp(now time.Time) {
 	}
 }
 
-// missing reports whether somebody claims a status that we do not hold.
+// missing reports whether another status is announced than the one held.
 func (t *tracker) missing() bool {
 	have := t.mark()
 	return t.status == nil || t.want.After(have) || t.want == have && t.wantIs != t.digest
 }
 
-// settle forgets repairs: what we hold is what there is.
+// settle ends repairs: the status held is the current one.
 func (t *tracker) settle() {
 	t.want, t.wantIs = t.mark(), t.digest
 	t.ask = ask{}
 	t.later = nil
 }
 
-// repair plans a request, unless one is planned or under way. What calls for it
-// is the word of a living manager: whoever holds nothing current yet, and waited
-// long because nobody answered, waits no longer.
+// repair plans a request, unless one is planned or under way. A message of a
+// living manager calls for it: a process without a current status, which waits
+// long because its requests were not answered, then waits no longer.
 func (t *tracker) repair(now time.Time, wait time.Duration) {
 	if !t.connected || !t.ask.until.IsZero() {
 		return

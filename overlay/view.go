@@ -42,14 +42,10 @@ func (v *View) Mark() subjects.Mark {
 // address is the address to show of a member, the zero value if the status has
 // lost it: then the lookup table is about to follow.
 func (v *View) address(role subjects.Role, node subjects.NodeID) netip.Addr {
-	if v.Status == nil || node == "" {
-		return netip.Addr{}
+	if m := v.Status.Member(role, node); m != nil {
+		return m.Address()
 	}
-	m := v.Status.Member(role, node)
-	if m == nil {
-		return netip.Addr{}
-	}
-	return m.Address()
+	return netip.Addr{}
 }
 
 // watchers are channels that hold the latest of something, such as those that

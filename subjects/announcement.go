@@ -174,7 +174,7 @@ func (a *Announcement) Check() error {
 	default:
 		return Bad(CodeState, "state %q", clip(string(a.State)))
 	}
-	if a.Priority < 0 || a.Priority > MaxPriority || a.Weight < 0 || a.Weight > MaxWeight {
+	if a.Priority < 0 || a.Priority > maxPriority || a.Weight < 0 || a.Weight > MaxWeight {
 		return Bad(CodeRange, "priority and weight are 0 to %d", MaxWeight)
 	}
 	if a.Seq > MaxNumber || a.Seen != nil && !a.Seen.Sane() {

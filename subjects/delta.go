@@ -113,7 +113,9 @@ func (d *Delta) Encode() []byte {
 	}
 	b := Encode(&c)
 	if len(b) > MaxDelta {
-		c.Changes, c.Gone, c.Forgotten, c.Lookup, c.Reload = nil, nil, nil, nil, true
+		c.Changes, c.Gone = nil, nil
+		c.Forgotten, c.Lookup = nil, nil
+		c.Reload = true
 		b = Encode(&c)
 	}
 	return b
@@ -168,7 +170,9 @@ func (s *Status) Apply(d *Delta) (next *Status, encoded []byte, ok bool) {
 		return nil, nil, false
 	}
 	n := s.Clone()
-	n.V, n.Epoch, n.Generation, n.Manager, n.Time = Version, d.Epoch, d.Generation, d.Manager, d.Time
+	n.V = Version
+	n.Epoch, n.Generation = d.Epoch, d.Generation
+	n.Manager, n.Time = d.Manager, d.Time
 	for _, c := range d.Changes {
 		if c.Op == Left {
 			n.Remove(c.Role, c.Node)

@@ -7,10 +7,10 @@
 //
 //	subject                             published by        read by              payload         when
 //	thor.role.<role>.<node>             that member         managers             Announcement    each beat and change
-//	thor.role.<role>                    active manager      everybody            RoleView        each change, and regularly
-//	thor.status                         active manager      everybody            Tick            every second
-//	thor.status.delta                   active manager      everybody            Delta           each change
-//	thor.status.get                     everybody           managers (queue)     SnapshotRequest on demand, answered by a snapshot
+//	thor.role.<role>                    active manager      all nodes            RoleView        each change, and regularly
+//	thor.status                         active manager      all nodes            Tick            every second
+//	thor.status.delta                   active manager      all nodes            Delta           each change
+//	thor.status.get                     all nodes           managers (queue)     SnapshotRequest on demand, answered by a snapshot
 //	thor.event                          active manager      monitors, operators  Event           each change and guard
 //	thor.node.<node>.<role>.<verb>      operators           that member          per verb        on demand; only reads
 //	thor.node.<node>.<role>.<verb>.<sender>
@@ -30,7 +30,7 @@
 //	                                    SIP proxies         that node agent      Handover *       the lookup changed
 //	thor.node.<node>._.{statistics,locations}
 //	                                    provisioning server that node agent      LocationsRequest * on demand
-//	thor.crl.<sender>, thor.crl.get     operators, brokers  everybody            DER CRL         on revocation
+//	thor.crl.<sender>, thor.crl.get     operators, brokers  all nodes            DER CRL         on revocation
 //	thor.crl.get.<node>                 that node           brokers              ListRequest     at each connection
 //	thor.sys.disconnect                 broker (system)     managers             NATS event      a client connection ended
 //	thor.sys.revoked                    brokers             managers             Revoked         a certificate was revoked

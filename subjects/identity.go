@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// An Identity is a broker's word about the certificate of a node that connected
+// An Identity is what a broker reports of the certificate of a node that connected
 // to it. It is published before the connection's first message can pass, and
 // again when a manager asks on IdentityGet. Managers hold claims of weight,
-// priority and addresses against it. A word about the same serial replaces the
-// one before; a word ends with NotAfter or with the certificate's revocation,
-// not with the connection.
+// priority and addresses against it. A report on the same serial replaces the
+// one before; it is valid until NotAfter or until the certificate's revocation,
+// not until the end of the connection.
 type Identity struct {
 	V         int            `json:"v"`
 	Broker    NodeID         `json:"broker"`
@@ -66,7 +66,7 @@ func (b Bound) Clamp(weight, priority int) (int, int) {
 
 // Check returns a BadMessage unless both fields are 0 to 65535.
 func (b Bound) Check() error {
-	if b.Weight < 0 || b.Weight > MaxWeight || b.Priority < 0 || b.Priority > MaxPriority {
+	if b.Weight < 0 || b.Weight > MaxWeight || b.Priority < 0 || b.Priority > maxPriority {
 		return Bad(CodeRange, "a bound is 1 to %d", MaxWeight)
 	}
 	return nil
@@ -124,7 +124,7 @@ func isHex(s string, most int) bool {
 	return len(s) > 0 && len(s) <= most && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// ParseIdentity decodes and checks a word that came on subject, whose last
+// ParseIdentity decodes and checks a report that came on subject, whose last
 // token names the broker.
 func ParseIdentity(subject string, b []byte) (*Identity, error) {
 	var w Identity

@@ -4,13 +4,13 @@ import "net/netip"
 
 // The range of Lookup.Bits.
 const (
-	MinLookupBits = 10
-	MaxLookupBits = 24
+	minLookupBits = 10
+	maxLookupBits = 24
 )
 
 // A Lookup says how subscribers are spread over the members of a role: in
 // 2^Bits slots, by the function of package overlay/lookup. Digest is that of the
-// table which the members make, 16 hex digits: whoever computes another one has
+// table which the members make, 16 hex digits: a process that computes another one has
 // a fault and must not use it. A role without a Lookup has no table.
 type Lookup struct {
 	Bits   int    `json:"bits"`
@@ -26,7 +26,7 @@ const LookupDiffers = "lookup_differs"
 const HeldBack = "held_back"
 
 func (l *Lookup) check() error {
-	if l.Bits < MinLookupBits || l.Bits > MaxLookupBits {
+	if l.Bits < minLookupBits || l.Bits > maxLookupBits {
 		return Bad(CodeRange, "lookup of 2^%d slots", l.Bits)
 	}
 	if len(l.Digest) != 16 {
@@ -75,14 +75,14 @@ func lookupChanges(a, b map[Role]Lookup) map[Role]*Lookup {
 	return out
 }
 
-// MaxLookupKeys is how many keys one LookupRequest may hold.
-const MaxLookupKeys = 100
+// maxLookupKeys is how many keys one LookupRequest may hold.
+const maxLookupKeys = 100
 
 // A LookupRequest asks where role serves subscribers.
 type LookupRequest struct {
 	V    int      `json:"v"`
 	Role Role     `json:"role"`
-	Keys []string `json:"keys"` // 1 to MaxLookupKeys
+	Keys []string `json:"keys"` // 1 to maxLookupKeys
 }
 
 // Encode returns the wire form.
@@ -97,13 +97,13 @@ func ParseLookupRequest(b []byte) (*LookupRequest, error) {
 	if err := checkVersion(r.V); err != nil {
 		return nil, err
 	}
-	if len(r.Keys) == 0 || len(r.Keys) > MaxLookupKeys {
-		return nil, Bad(CodeRange, "%d keys, 1 to %d allowed", len(r.Keys), MaxLookupKeys)
+	if len(r.Keys) == 0 || len(r.Keys) > maxLookupKeys {
+		return nil, Bad(CodeRange, "%d keys, 1 to %d allowed", len(r.Keys), maxLookupKeys)
 	}
 	return &r, checkRoleName(r.Role)
 }
 
-// maxLookupRequest is room for MaxLookupKeys of usual length, or a few long ones.
+// maxLookupRequest is room for maxLookupKeys of usual length, or a few long ones.
 const maxLookupRequest = 64 << 10
 
 // A LookupResult says which nodes serve one key, and from which status that was

@@ -70,7 +70,7 @@ const (
 	EventRevoked   EventKind = "revoked"
 	EventCut       EventKind = "cut"    // a broker ended a connection that sent too much; Detail says what
 	EventZone      EventKind = "zone"   // two name servers differ in zone configuration
-	EventLookup    EventKind = "lookup" // somebody computes another lookup table, or is configured for another one
+	EventLookup    EventKind = "lookup" // a process computes another lookup table, or is configured for another one
 )
 
 // Encode returns the wire form.

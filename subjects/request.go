@@ -160,14 +160,14 @@ func Answers(node NodeID) string { return answerRoot + "." + string(node) + ".>"
 // node's name, or the name of a service role.
 func AnswersOf(answerer string) string { return answerRoot + ".*." + answerer + ".>" }
 
-// Answerer is the token of who answers a request on subject: the service role
+// Answerer is the token of the answerer of a request on subject: the service role
 // that it is meant for, or else the node. The broker lets only certificates with
 // that role, or of that node, publish the answer.
 func Answerer(subject string) (string, error) {
 	switch {
 	case subject == StatusGet:
 		return string(Manager), nil
-	case subject == CRLGet, strings.HasPrefix(subject, CRL+"."):
+	case subject == CRLGet, strings.HasPrefix(subject, crl+"."):
 		return string(EventServer), nil
 	}
 	r, err := ParseRequest(subject)
@@ -180,8 +180,8 @@ func Answerer(subject string) (string, error) {
 	return string(r.Node), nil
 }
 
-// NewAnswer is a fresh reply subject for a request of asker on subject: nobody
-// but its answerer may publish there, nobody but asker subscribe. Its last token
+// NewAnswer is a fresh reply subject for a request of asker on subject: only
+// its answerer may publish there, and only asker subscribe. Its last token
 // has 128 random bits.
 func NewAnswer(asker NodeID, subject string) (string, error) {
 	who, err := Answerer(subject)

@@ -117,7 +117,7 @@ func TestSubjectsOfRevocationListsNameTheirNode(t *testing.T) {
 		{subjects.PublishCRL("desk"), "desk", ""},
 		{subjects.AskCRL("n1"), "", "n1"},
 		{subjects.CRLGet, "", ""},
-		{subjects.CRL, "", ""},
+		{"thor.crl", "", ""},
 		{"_ANSWER.b1.thor_eventserver.0", "", ""},
 	} {
 		if sender, asker := subjects.CRLSender(c.subject), subjects.CRLAsker(c.subject); string(sender) != c.sender || string(asker) != c.asker {

@@ -10,16 +10,16 @@ import (
 
 // Headers of the messages that carry a snapshot.
 const (
-	HeaderChunk    = "Thor-Chunk"    // "<n>/<of>", counted from 1; absent for a single message
-	HeaderEncoding = "Thor-Encoding" // "gzip", or absent: plain JSON
-	HeaderDigest   = "Thor-Digest"   // Digest of the plain snapshot
+	headerChunk    = "Thor-Chunk"    // "<n>/<of>", counted from 1; absent for a single message
+	headerEncoding = "Thor-Encoding" // "gzip", or absent: plain JSON
+	headerDigest   = "Thor-Digest"   // Digest of the plain snapshot
 	HeaderError    = "Thor-Error"    // an ErrorCode; the payload is its text
 )
 
 // Sizes of snapshot replies.
 const (
 	PlainSnapshot = 48 << 10  // bytes up to which a snapshot travels as it is, in one message
-	SnapshotChunk = 192 << 10 // bytes of one compressed chunk
+	snapshotChunk = 192 << 10 // bytes of one compressed chunk
 )
 
 // An ErrorCode is how a request fails. The set is closed.
@@ -65,20 +65,20 @@ type Chunk struct {
 func Chunks(encoded []byte) []Chunk {
 	digest := Digest(encoded)
 	if len(encoded) <= PlainSnapshot {
-		return []Chunk{{Header: map[string]string{HeaderDigest: digest}, Data: encoded}}
+		return []Chunk{{Header: map[string]string{headerDigest: digest}, Data: encoded}}
 	}
 	var z bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&z, gzip.BestSpeed) // the level is valid
 	_, _ = w.Write(encoded)                         // a bytes.Buffer takes everything
 	_ = w.Close()
 	rest := z.Bytes()
-	of := (len(rest) + SnapshotChunk - 1) / SnapshotChunk
+	of := (len(rest) + snapshotChunk - 1) / snapshotChunk
 	out := make([]Chunk, 0, of)
 	for n := 1; n <= of; n++ {
-		part := rest[:min(SnapshotChunk, len(rest))]
+		part := rest[:min(snapshotChunk, len(rest))]
 		rest = rest[len(part):]
 		out = append(out, Chunk{Data: part, Header: map[string]string{
-			HeaderDigest: digest, HeaderEncoding: "gzip", HeaderChunk: fmt.Sprintf("%d/%d", n, of),
+			headerDigest: digest, headerEncoding: "gzip", headerChunk: fmt.Sprintf("%d/%d", n, of),
 		}})
 	}
 	return out
@@ -97,19 +97,19 @@ type Assembly struct {
 // its encoding, verified against the digest that came with it.
 func (a *Assembly) Add(header func(string) string, data []byte) (plain []byte, done bool, err error) {
 	n, of := 1, 1
-	if c := header(HeaderChunk); c != "" {
+	if c := header(headerChunk); c != "" {
 		x, y, ok := bytes.Cut([]byte(c), []byte("/"))
 		n, _ = strconv.Atoi(string(x))
 		of, _ = strconv.Atoi(string(y))
-		if !ok || n < 1 || of < n || of > MaxStatus/SnapshotChunk {
+		if !ok || n < 1 || of < n || of > maxStatus/snapshotChunk {
 			return nil, false, Bad(CodeRange, "chunk %q", clip(c))
 		}
 	}
 	if a.of == 0 {
 		a.of, a.parts = of, make([][]byte, of)
-		a.gzip, a.sum = header(HeaderEncoding) == "gzip", header(HeaderDigest)
+		a.gzip, a.sum = header(headerEncoding) == "gzip", header(headerDigest)
 	}
-	if of != a.of || header(HeaderDigest) != a.sum {
+	if of != a.of || header(headerDigest) != a.sum {
 		return nil, false, Bad(CodeForeign, "chunks of two snapshots")
 	}
 	if a.parts[n-1] == nil {
@@ -136,12 +136,12 @@ func gunzip(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, Bad(CodeType, "snapshot: %v", err)
 	}
-	out, err := io.ReadAll(io.LimitReader(r, MaxStatus+1))
+	out, err := io.ReadAll(io.LimitReader(r, maxStatus+1))
 	if err != nil {
 		return nil, Bad(CodeType, "snapshot: %v", err)
 	}
-	if len(out) > MaxStatus {
-		return nil, Bad(CodeTooLarge, "snapshot of more than %d bytes", MaxStatus)
+	if len(out) > maxStatus {
+		return nil, Bad(CodeTooLarge, "snapshot of more than %d bytes", maxStatus)
 	}
 	return out, nil
 }

@@ -51,7 +51,7 @@ type Departed struct {
 }
 
 // A Status is the whole view of the network that the active manager publishes:
-// the one truth for everybody who reads it. Two statuses with the same Mark are
+// the one truth for all who read it. Two statuses with the same Mark are
 // the same. A Status that has been published or received is never written to
 // again; change a Clone.
 type Status struct {
@@ -66,11 +66,14 @@ type Status struct {
 	Lookup     map[Role]Lookup   `json:"lookup"` // of the roles that have a table
 }
 
-// Mark is the status's place in the order of statuses.
+// Mark orders the status among others.
 func (s *Status) Mark() Mark { return Mark{s.Epoch, s.Generation} }
 
-// Member finds (node, role), or returns nil.
+// Member finds (node, role), or returns nil, as a nil Status does.
 func (s *Status) Member(role Role, node NodeID) *Member {
+	if s == nil {
+		return nil
+	}
 	ms := s.Roles[role]
 	i, ok := slices.BinarySearchFunc(ms, node, func(m Member, n NodeID) int { return cmp.Compare(m.Node, n) })
 	if !ok {
@@ -110,7 +113,7 @@ func (s *Status) Clone() *Status {
 	return &c
 }
 
-// Put inserts or replaces a member at its sorted place.
+// Put inserts or replaces a member in order.
 func (s *Status) Put(role Role, m Member) {
 	ms := s.Roles[role]
 	i, ok := slices.BinarySearchFunc(ms, m.Node, func(m Member, n NodeID) int { return cmp.Compare(m.Node, n) })
@@ -171,7 +174,7 @@ func Digest(encoded []byte) string {
 // ParseStatus decodes and checks an encoded status.
 func ParseStatus(b []byte) (*Status, error) {
 	var s Status
-	if err := Decode(b, MaxStatus, &s); err != nil {
+	if err := Decode(b, maxStatus, &s); err != nil {
 		return nil, err
 	}
 	return &s, s.Check()
@@ -269,7 +272,7 @@ type Tick struct {
 	Lookup     map[Role]Lookup `json:"lookup,omitempty"`
 }
 
-// Mark is the mark of the status the tick speaks of.
+// Mark is the mark of the status that the tick names.
 func (t *Tick) Mark() Mark { return Mark{t.Epoch, t.Generation} }
 
 // Encode returns the wire form.

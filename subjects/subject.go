@@ -123,7 +123,7 @@ const (
 	StatusDelta  = "thor.status.delta"
 	StatusGet    = "thor.status.get"
 	Events       = "thor.event"
-	CRL          = "thor.crl"            // a revocation list; see PublishCRL for who sends it
+	crl          = "thor.crl"            // a revocation list; see PublishCRL for who sends it
 	AllCRLs      = "thor.crl.*"          // every list, and CRLGet
 	CRLGet       = "thor.crl.get"        // operators and brokers ask for all lists
 	AllCRLAsks   = "thor.crl.get.*"      // members ask for those that they do not hold, see AskCRL
@@ -144,12 +144,12 @@ func AskCRL(asker NodeID) string { return CRLGet + "." + string(asker) }
 
 // PublishCRL is the subject on which sender, an operator or a broker, publishes
 // a revocation list.
-func PublishCRL(sender NodeID) string { return CRL + "." + string(sender) }
+func PublishCRL(sender NodeID) string { return crl + "." + string(sender) }
 
 // CRLSender is the sender that the subject of a revocation list names; empty if
 // it names none.
 func CRLSender(subject string) NodeID {
-	s, ok := strings.CutPrefix(subject, CRL+".")
+	s, ok := strings.CutPrefix(subject, crl+".")
 	if !ok || subject == CRLGet || strings.Contains(s, ".") {
 		return ""
 	}

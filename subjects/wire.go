@@ -19,7 +19,7 @@ const (
 	MaxAnnouncement = 8 << 10               // bytes of an Announcement
 	MaxDelta        = 8 << 10               // bytes of a Delta; a bigger change tells receivers to fetch the snapshot
 	MaxView         = 512 << 10             // bytes of a RoleView
-	MaxStatus       = 64 << 20              // bytes of a Status: far above 10,000 members
+	maxStatus       = 64 << 20              // bytes of a Status: far above 10,000 members
 	MaxStatusKey    = 512 << 10             // bytes of a Status kept in one KV key
 	MaxPayload      = MaxStatusKey + 64<<10 // bytes of any message, headers included: brokers refuse more
 	MaxAddresses    = 8
@@ -29,7 +29,7 @@ const (
 	MaxRoles        = 16  // roles of one certificate
 	MaxCertified    = 32  // addresses of one certificate
 	MaxWeight       = 65535
-	MaxPriority     = 65535
+	maxPriority     = 65535
 	maxDepth        = 16
 	// MaxNumber is the greatest epoch or generation: beyond it a JSON reader in
 	// another language would lose precision, so it is taken for a lie.

@@ -31,8 +31,8 @@ import (
 	"thor/subjects"
 )
 
-// Identifier is the SYSLOG_IDENTIFIER of entries in the journal.
-const Identifier = "thor-audit"
+// identifier is the SYSLOG_IDENTIFIER of entries in the journal.
+const identifier = "thor-audit"
 
 // The acts. SOAP operations have their own names as What.
 const (
@@ -221,7 +221,7 @@ func (l *Log) line(e *Entry) []byte {
 // fields are an entry for the journal, which has its own clock.
 func (l *Log) fields(e *Entry) map[string]string {
 	f := map[string]string{
-		"SYSLOG_IDENTIFIER": Identifier, "THOR_NODE": l.node, "THOR_DAEMON": l.daemon, "THOR_WHO": e.Who, "THOR_ACT": e.Act,
+		"SYSLOG_IDENTIFIER": identifier, "THOR_NODE": l.node, "THOR_DAEMON": l.daemon, "THOR_WHO": e.Who, "THOR_ACT": e.Act,
 		"THOR_WHAT": e.What, "THOR_FROM": e.From, "THOR_OUTCOME": e.Outcome, "THOR_DETAIL": e.Detail, "THOR_COUNT": strconv.Itoa(e.Count),
 	}
 	for k, v := range f {

@@ -10,7 +10,7 @@
 // # What it keeps
 //
 // Nothing but the arguments counts: no history, no order of joins, no floating
-// point, so that every process and language that is told the same members names
+// point, so that every process and language with the same members names
 // the same node. A slot moves only to a member that joined or gained weight, or
 // away from one that left or lost some: never between two others. The function
 // is version 1 and frozen by its test vectors, testdata/vectors-v1.json; a table
@@ -19,5 +19,5 @@
 // # What it is not
 //
 // It knows no network, clock, log or status history; package overlay does. It
-// does not balance by load: weights do, and whoever sets them.
+// does not balance by load: weights are for that.
 package lookup

@@ -141,7 +141,8 @@ func (p *keyParts) parseHost(k string) bool {
 	if p.host < len(k) && k[p.host] == '[' {
 		return p.parseLiteral(k)
 	}
-	i, label, seen := p.host, p.host, uint8(0)
+	i, label := p.host, p.host
+	seen := uint8(0)
 	for ; i < len(k); i++ {
 		c := class[k[i]]
 		if c&hostByte == 0 {

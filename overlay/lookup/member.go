@@ -8,11 +8,8 @@ import (
 	"thor/subjects"
 )
 
-// MaxMembers is the greatest number of members of a table: indices have 16 bits
-// and one of them means nobody.
-const MaxMembers = none
-
-// none is the index of nobody.
+// none is the index of no member: indices have 16 bits. There are at most so many
+// members.
 const none = 1<<16 - 1
 
 // A Member is one member of a role as the lookup sees it.
@@ -65,8 +62,8 @@ func candidates(ms []Member, draining bool) ([]candidate, error) {
 			return nil, fmt.Errorf("lookup: member %s twice", out[i].node)
 		}
 	}
-	if len(out) > MaxMembers {
-		return nil, fmt.Errorf("lookup: %d members, %d allowed", len(out), MaxMembers)
+	if len(out) > none {
+		return nil, fmt.Errorf("lookup: %d members, %d allowed", len(out), none)
 	}
 	return out, nil
 }

@@ -20,7 +20,7 @@ const (
 	DefaultBits = 18
 )
 
-// ErrNoMembers says that nobody takes new work in the role.
+// ErrNoMembers says that no member takes new work in the role.
 var ErrNoMembers = errors.New("lookup: no members")
 
 // A Table is the lookup of one role: the assignment of every slot. It is
@@ -97,7 +97,7 @@ func (t *Table) nearest(members []candidate) *grid {
 		return t.active
 	}
 	a, b := compare(t.active.members, members), compare(t.all.members, members)
-	if b.falling+len(b.rising) < a.falling+len(a.rising) {
+	if b.worse+len(b.contenders) < a.worse+len(a.contenders) {
 		return t.all
 	}
 	return t.active
