@@ -22,17 +22,17 @@ import (
 
 // A Config says which databases to check and who may know their passwords.
 type Config struct {
-	// Overlay is the connection to the network. Whoever made it runs it.
+	// Overlay is the connection to the network. The caller runs it.
 	Overlay *overlay.Node
 	// Databases are at least one. With the same priority the earlier is preferred.
 	Databases []Database
 	// Cleared are the roles whose members get the password on request. Empty:
-	// nobody does.
+	// none.
 	Cleared []subjects.Role
 	// Log receives each change of a database and each password given away. The
 	// zero value is silent.
 	Log zerolog.Logger
-	// Audit receives who got the password, and who was refused; nil: nobody is told.
+	// Audit receives who got the password, and who was refused; nil: none.
 	Audit *audit.Log
 	// Metrics registers thor_dbagent_…; nil: none.
 	Metrics prometheus.Registerer
@@ -41,8 +41,8 @@ type Config struct {
 // A Database is one candidate.
 type Database struct {
 	// DSN is where it is. Its password may be in it, or come from PasswordFile or
-	// PasswordEnv instead; without any, none is used. Without tls=true whoever can
-	// pose as the server can learn the password: leave it out on loopback only.
+	// PasswordEnv instead; without any, none is used. Without tls=true a host that
+	// poses as the server can learn the password: leave it out on loopback only.
 	DSN location.DSN
 	// PasswordFile holds the password alone, and a line feed if need be. Only its
 	// owner may read it. It is read again for every connection, so that a new

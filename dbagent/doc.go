@@ -3,7 +3,7 @@
 //
 // # What it keeps
 //
-// What is announced as up has let somebody in moments ago, with the user, on the
+// What is announced as up has accepted a login moments ago, with the user, on the
 // database and for the purpose that the announcement names. A database that
 // stops doing so is down, with a reason that stays the same while the fault
 // does. The password is in no announcement, log line, error or metric: the
@@ -16,8 +16,8 @@
 // A node is one member of a role, so a locator announces one database: the
 // most preferred of its list that passes its checks, with that one's priority,
 // address and location. When it fails the next takes its place, and gives it
-// back when the first is well again. Everybody else chooses between locators,
-// by location.Choose; nobody has to know how many databases stand behind one.
+// back when the first is well again. Clients choose between locators
+// by location.Choose; how many databases stand behind one does not matter to them.
 //
 // # What it is not
 //

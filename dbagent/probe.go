@@ -72,7 +72,7 @@ func CheckPasswordFile(path string) error {
 	return err
 }
 
-// readPassword reads a file that nobody but its owner and this process may read.
+// readPassword reads a file that only its owner and this process may read.
 func readPassword(path string) (string, error) {
 	b, err := identity.ReadSecret(path)
 	if err != nil {
@@ -149,7 +149,7 @@ func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
 
 // guard turns a panic of the driver into a fault. A server that asks for
 // authentication with a challenge that is too short makes the driver (1.10.1)
-// panic, and leave a goroutine behind that nobody can end: so the server is not
+// panic, and leave a goroutine behind that cannot be ended: so the server is not
 // asked again for a while.
 func (p *mysqlProbe) guard(r any, c net.Conn) error {
 	p.shun = time.Now().Add(shunTime)

@@ -22,7 +22,7 @@ import (
 
 // A Config says which roles this machine has and how to see that they work.
 type Config struct {
-	// Overlay is the connection to the network. Whoever made it runs it; what the
+	// Overlay is the connection to the network. The caller runs it; what the
 	// agent joined leaves when its Run ends.
 	Overlay *overlay.Node
 	// Roles are at least one, each role once.

@@ -49,7 +49,7 @@ const (
 const retransmitAfter = 500 * time.Millisecond
 
 // A dialogue asks questions over UDP. Its socket is connected, so that the
-// kernel's word that nobody listens arrives at once, and it is kept while the
+// kernel's report of a closed port arrives at once, and it is kept while the
 // answers come: one socket for a check. After a failure the next question uses
 // a new one, so that nothing of the old is taken for an answer.
 type dialogue struct {
@@ -57,7 +57,7 @@ type dialogue struct {
 	conn   net.Conn
 }
 
-// ask sends what question gives for the local address, up to twice, and gives
+// ask sends what question gives for the local address, up to twice, and passes
 // the answers to judge until one is final or ctx ends.
 func (d *dialogue) ask(ctx context.Context, question func(local netip.AddrPort) []byte, judge func(answer []byte) (match, error)) error {
 	err := d.askOnce(ctx, question, judge)

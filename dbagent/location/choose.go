@@ -29,9 +29,9 @@ const (
 // passes over those that are for reading only; for ReadOnly any will do. Without
 // a priority a member comes last. ok is false when there is none.
 //
-// Addresses compare as text, as the clients of the original do: everybody has to
+// Addresses compare as text, as the clients of the original do: all have to
 // choose the same one. The choice changes with the membership only: locators
-// check their databases, so nobody else has to try one after the other.
+// check their databases, so clients need not try one after the other.
 func Choose(members []subjects.Member, m Mode) (chosen subjects.Member, ok bool) {
 	const none = 1 << 16 // above every priority
 	for _, x := range members {
@@ -55,7 +55,7 @@ type credentials struct {
 	Mode Mode   `json:"mode"`
 }
 
-// EncodeCredentials is the data of a locator's reply to somebody who may know.
+// EncodeCredentials is the data of a locator's reply to a role that is cleared.
 func EncodeCredentials(d DSN, m Mode) json.RawMessage {
 	b, err := json.Marshal(credentials{V: subjects.Version, URI: d.Reveal(), Mode: m})
 	if err != nil {

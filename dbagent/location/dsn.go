@@ -25,12 +25,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Mask stands for every password, whatever its length, as on the original
+// mask stands for every password, whatever its length, as on the original
 // monitor's screen.
-const Mask = "xxxxxx"
+const mask = "xxxxxx"
 
-// DefaultPort is MySQL's.
-const DefaultPort = 3306
+// defaultPort is MySQL's.
+const defaultPort = 3306
 
 // Limits of what Parse accepts.
 const (
@@ -79,7 +79,7 @@ var (
 
 // Parse reads mysql://USER[:PASSWORD]@HOST[:PORT]/NAME[?OPTIONS]. The options are
 // tls=true|false, timeout=DURATION for a connection to be made, and charset. A
-// password equal to Mask counts as none, so that an announced location can be
+// password equal to mask counts as none, so that an announced location can be
 // read and completed with WithPassword.
 func Parse(uri string) (DSN, error) {
 	d, err := parse(uri)
@@ -107,7 +107,7 @@ func parse(uri string) (DSN, error) {
 	if !ok || strings.ContainsAny(place+path, "@#") {
 		return DSN{}, errSyntax
 	}
-	d := DSN{port: DefaultPort}
+	d := DSN{port: defaultPort}
 	if err := d.setPlace(place); err != nil {
 		return DSN{}, err
 	}
@@ -171,7 +171,7 @@ func (d DSN) withUserinfo(s string) (DSN, error) {
 	if password, err = url.PathUnescape(password); err != nil {
 		return DSN{}, errSyntax
 	}
-	if !has || password == Mask {
+	if !has || password == mask {
 		return d, nil
 	}
 	return d.WithPassword(password)
@@ -296,20 +296,20 @@ func (d DSN) Reveal() string {
 	return d.uri(":" + escape(d.password()))
 }
 
-// String is the URI with Mask for the password, whether it is known or not. The
+// String is the URI with mask for the password, whether it is known or not. The
 // default port is left out.
 func (d DSN) String() string {
 	if d.IsZero() {
 		return ""
 	}
-	return d.uri(":" + Mask)
+	return d.uri(":" + mask)
 }
 
 func (d DSN) uri(password string) string {
 	var b strings.Builder
 	b.WriteString("mysql://" + escape(d.user) + password + "@")
 	switch {
-	case d.port != DefaultPort:
+	case d.port != defaultPort:
 		b.WriteString(d.Address())
 	case strings.Contains(d.host, ":"):
 		b.WriteString("[" + d.host + "]")

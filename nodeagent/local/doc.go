@@ -1,5 +1,5 @@
 // Package local is what a node tells the programs of its own machine: a SIP
-// proxy's routing script, a provisioning tool, somebody with curl or telnet.
+// proxy's routing script, a provisioning tool, an operator with curl or telnet.
 //
 //	HTTP     GET /lookup/ROLE/KEY           JSON, or two lines of text for scripts
 //	HTTP     GET /online/ROLE/ADDRESS       {"online":true}, or Yes or No
@@ -13,7 +13,7 @@
 // # What it keeps
 //
 // Every answer comes from memory, whatever becomes of the network. It listens on
-// loopback unless told otherwise, since it asks nobody for a password. A port
+// loopback unless told otherwise, since it asks for no password. A port
 // that cannot be opened is tried again: the node stays a member meanwhile.
 //
 // # What it is not

@@ -86,7 +86,7 @@ func numericHost(next http.Handler) http.Handler {
 			host = h
 		}
 		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err != nil && host != "localhost" {
-			WriteError(w, r, http.StatusForbidden, "ask by address, or as localhost")
+			writeError(w, r, http.StatusForbidden, "ask by address, or as localhost")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -99,11 +99,11 @@ func numericHost(next http.Handler) http.Handler {
 func (s *Server) lookupPage(w http.ResponseWriter, r *http.Request) {
 	f, err := s.cfg.Source.Find(subjects.Role(r.PathValue("role")), r.PathValue("key"))
 	if err != nil {
-		WriteError(w, r, httpStatus(err), reason(err))
+		writeError(w, r, httpStatus(err), reason(err))
 		return
 	}
-	if !WantsText(r) {
-		WriteJSON(w, http.StatusOK, f)
+	if !wantsText(r) {
+		writeJSON(w, http.StatusOK, f)
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -132,12 +132,12 @@ func asText(f subjects.LookupResult) string {
 func (s *Server) onlinePage(w http.ResponseWriter, r *http.Request) {
 	addr, err := netip.ParseAddr(r.PathValue("address"))
 	if err != nil {
-		WriteError(w, r, http.StatusBadRequest, "not an address")
+		writeError(w, r, http.StatusBadRequest, "not an address")
 		return
 	}
 	is := online(s.cfg.Source.View().Status, subjects.Role(r.PathValue("role")), addr.Unmap())
-	if !WantsText(r) {
-		WriteJSON(w, http.StatusOK, map[string]bool{"online": is})
+	if !wantsText(r) {
+		writeJSON(w, http.StatusOK, map[string]bool{"online": is})
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -164,14 +164,14 @@ func reason(err error) string {
 	return t
 }
 
-// WantsText reports whether r accepts text/plain and not JSON.
-func WantsText(r *http.Request) bool {
+// wantsText reports whether r accepts text/plain and not JSON.
+func wantsText(r *http.Request) bool {
 	a := r.Header.Get("Accept")
 	return strings.Contains(a, "text/plain") && !strings.Contains(a, "json")
 }
 
-// WriteJSON answers with v.
-func WriteJSON(w http.ResponseWriter, status int, v any) {
+// writeJSON answers with v.
+func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	e := json.NewEncoder(w)
@@ -179,12 +179,12 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 	_ = e.Encode(v) // who hung up needs no answer
 }
 
-// WriteError answers with why there is nothing to tell: {"error":TEXT}, or the
+// writeError answers with why there is nothing to tell: {"error":TEXT}, or the
 // text alone to who wants that.
-func WriteError(w http.ResponseWriter, r *http.Request, status int, text string) {
-	if WantsText(r) {
+func writeError(w http.ResponseWriter, r *http.Request, status int, text string) {
+	if wantsText(r) {
 		http.Error(w, text, status)
 		return
 	}
-	WriteJSON(w, status, map[string]string{"error": text})
+	writeJSON(w, status, map[string]string{"error": text})
 }

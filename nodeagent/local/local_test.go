@@ -119,7 +119,7 @@ func get(t *testing.T, url, accept, host string) (code int, kind, body string) {
 func TestHTTPTellsWhereASubscriberIsServed(t *testing.T) {
 	n := newNetwork(t)
 	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		local.WriteJSON(w, 200, map[string]string{"subscriber": r.PathValue("key")})
+		_, _ = fmt.Fprintf(w, "{\"subscriber\":%q}\n", r.PathValue("key"))
 	})
 	s := start(t, local.Config{Source: n, HTTP: "127.0.0.1:0", Pages: map[string]http.Handler{"GET /subscriber/{key...}": page}})
 	base := "http://" + s.Address("http").String()

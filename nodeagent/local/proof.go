@@ -11,7 +11,7 @@ import (
 )
 
 // proved is for who asks over TCP, where any user of the machine may ask, and
-// any may answer while no agent listens. A page of Config.Pages is given to who
+// any may answer while no agent listens. A page of Config.Pages is returned to who
 // proves that it knows the secret. Whoever does, for any page, gets an answer
 // that proves itself: its MAC and a line end before the body. A proof that is
 // none is refused for any page.
@@ -21,7 +21,7 @@ func (s *Server) proved(mux *http.ServeMux) http.Handler {
 		if header == "" {
 			if _, pattern := mux.Handler(r); s.cfg.Pages[pattern] != nil {
 				w.Header().Set("WWW-Authenticate", secret.Header)
-				WriteError(w, r, http.StatusUnauthorized, "ask on the Unix socket, or prove that you know the secret")
+				writeError(w, r, http.StatusUnauthorized, "ask on the Unix socket, or prove that you know the secret")
 				return
 			}
 			mux.ServeHTTP(w, r)
@@ -33,7 +33,7 @@ func (s *Server) proved(mux *http.ServeMux) http.Handler {
 		}
 		if !ok {
 			w.Header().Set("WWW-Authenticate", secret.Header)
-			WriteError(w, r, http.StatusUnauthorized, "the proof is wrong, old or used")
+			writeError(w, r, http.StatusUnauthorized, "the proof is wrong, old or used")
 			return
 		}
 		connlimit.Trust(r)

@@ -92,8 +92,8 @@ type userConn struct {
 func (c *userConn) Peer() string { return c.user }
 
 // usersOnly hands out the connections of root, of the process's own user and of
-// members of a group: whoever got the socket's name by another way, or an open
-// socket handed on, is refused.
+// members of a group: other users are refused, also those with another name of the
+// socket or an open one handed on.
 type usersOnly struct {
 	net.Listener
 	gid int

@@ -19,8 +19,8 @@ import (
 
 // Errors of Get.
 var (
-	ErrBadKey      = errors.New("subscribers: not user@domain")
-	ErrUnavailable = errors.New("subscribers: not held, and no provisioning server answers")
+	errBadKey      = errors.New("subscribers: not user@domain")
+	errUnavailable = errors.New("subscribers: not held, and no provisioning server answers")
 )
 
 // A Cache holds the profiles of the subscribers that this node is responsible
@@ -39,16 +39,16 @@ type Cache struct {
 	end     context.CancelFunc
 	working sync.WaitGroup
 
-	mu      sync.Mutex
-	shelf   *shelf
-	flights map[string]*flight
-	refill  queue
-	down    time.Time // until then no provisioning server is asked for a read
-	sick    map[subjects.NodeID]time.Time
-	through uint64 // the revision up to which changes are known
+	mu       sync.Mutex
+	contents *contents
+	flights  map[string]*flight
+	refill   queue
+	down     time.Time // until then no provisioning server is asked for a read
+	sick     map[subjects.NodeID]time.Time
+	through  uint64 // the revision up to which changes are known
 
-	limits limits
-	given  *audit.Tally // profiles that owners asked for
+	limits       limits
+	profilesSent *audit.Tally // profiles that owners asked for
 }
 
 // New checks cfg and takes over the notices. It does no I/O and starts nothing;
@@ -61,11 +61,11 @@ func New(cfg Config) (*Cache, error) {
 	c := &Cache{
 		cfg: cfg, net: cfg.Overlay, ready: make(chan struct{}), wake: make(chan struct{}, 1),
 		flights: make(map[string]*flight), sick: make(map[subjects.NodeID]time.Time),
-		shelf: newShelf(cfg.Overlay.ID(), cfg.Max, cfg.Grace, recall),
+		contents: newContents(cfg.Overlay.ID(), cfg.Max, cfg.Grace, recall),
 	}
-	c.shelf.gap = true // until provisioning said what changed
+	c.contents.gap = true // until provisioning said what changed
 	c.refill.max = cfg.Max
-	c.given = audit.NewTally(cfg.Audit, 0)
+	c.profilesSent = audit.NewTally(cfg.Audit, 0)
 	c.life, c.end = context.WithCancel(context.Background())
 	c.log = cfg.Log.With().Str("comp", "subscribers").Str("node", string(c.net.ID())).Logger()
 	var err error
@@ -78,7 +78,7 @@ func New(cfg Config) (*Cache, error) {
 	// Before the network runs: no notice shall miss this node once it is reached.
 	c.net.Handle(subjects.Agent, subjects.VerbSubscriber, c.noticed)
 	c.net.Handle(subjects.Agent, subjects.VerbHandover, c.handed)
-	c.net.Handle(subjects.Agent, subjects.VerbProfile, c.give)
+	c.net.Handle(subjects.Agent, subjects.VerbProfile, c.answerOwner)
 	return c, nil
 }
 
@@ -99,13 +99,13 @@ func (c *Cache) Run(ctx context.Context) error {
 	g.Go(func() { c.refillLoop(ctx) })
 	g.Go(func() { c.followTrust(ctx) })
 	if c.cfg.Kept != nil {
-		g.Go(func() { c.keepLoop(ctx) })
+		g.Go(func() { c.journalLoop(ctx) })
 	}
 	<-ctx.Done()
 	c.end()
 	g.Wait()
 	c.working.Wait()
-	c.given.Flush()
+	c.profilesSent.Flush()
 	return nil
 }
 
@@ -119,7 +119,7 @@ type Answer struct {
 	// Found tells that there is such a subscriber, or alias.
 	Found    bool
 	Revision uint64
-	// Stale tells that nobody could be asked whether there is something newer.
+	// Stale tells that no provisioning server could be asked for a newer one.
 	Stale bool
 	// Profile is a subscriber.Profile as JSON; HA1 and AliasOf are of it.
 	Profile []byte
@@ -127,45 +127,45 @@ type Answer struct {
 	AliasOf string
 	// Served tells, of a subscriber that is not found, that its domain has others.
 	Served bool
-	asked  bool // somebody, for this answer
-	use    Use
+	asked  bool // a node was asked, for this answer
+	use    purpose
 }
 
 // Get answers for a key, "user@domain" or a SIP URI without parameters, in any
 // case. It asks a provisioning server if it has to, for at most 2 s. The error
-// is ErrBadKey or wraps ErrUnavailable.
+// is errBadKey or wraps errUnavailable.
 func (c *Cache) Get(ctx context.Context, key string) (*Answer, error) {
-	return c.GetFor(ctx, key, ForAny)
+	return c.getFor(ctx, key, forAny)
 }
 
-// GetFor is Get for a certain use.
-func (c *Cache) GetFor(ctx context.Context, key string, use Use) (*Answer, error) {
-	a, err := c.get(ctx, Fold(key), use)
+// getFor is Get for a certain use.
+func (c *Cache) getFor(ctx context.Context, key string, use purpose) (*Answer, error) {
+	a, err := c.get(ctx, fold(key), use)
 	c.metrics.read(a, err)
 	return a, err
 }
 
-func (c *Cache) get(ctx context.Context, key string, use Use) (*Answer, error) {
+func (c *Cache) get(ctx context.Context, key string, use purpose) (*Answer, error) {
 	if !isKey(key) {
-		return nil, ErrBadKey
+		return nil, errBadKey
 	}
 	nodes, mark, err := c.net.Lookup(c.cfg.Role, key)
 	switch {
 	case errors.Is(err, overlay.ErrBadKey):
-		return nil, ErrBadKey
+		return nil, errBadKey
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", errUnavailable, err)
 	}
 	a := &Answer{Key: key, use: use, Nodes: nodes, Mark: mark}
 	now := time.Now()
 	c.mu.Lock()
-	e, fresh := c.shelf.get(key, now)
-	a.Here = use.answeredBy(c.net.ID(), nodes) || use == ForAny && e != nil && now.Before(e.serve)
+	e, fresh := c.contents.get(key, now)
+	a.Here = use.answeredBy(c.net.ID(), nodes) || use == forAny && e != nil && now.Before(e.serve)
 	if fresh {
 		a.fill(e)
 	}
-	c.shelf.seq++
-	need := c.shelf.seq
+	c.contents.seq++
+	need := c.contents.seq
 	c.mu.Unlock()
 	if !a.Here || fresh {
 		return a, nil
@@ -179,7 +179,7 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	var err error
-	for range 3 { // a question of somebody else may have been under way
+	for range 3 { // a question of another read may have been under way
 		err = c.fetch(ctx, a.Key, 0, "")
 		if errors.Is(err, errNotOurs) && a.Nodes.Holds(c.net.ID()) { // its lookup is a moment behind ours
 			select {
@@ -192,7 +192,7 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 			break
 		}
 		c.mu.Lock()
-		e := c.shelf.entries[a.Key]
+		e := c.contents.entries[a.Key]
 		confirmed := e != nil && e.asked >= need && e.revision >= e.least
 		if confirmed {
 			a.fill(e)
@@ -207,16 +207,16 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 		return a, nil
 	}
 	if err != nil {
-		c.inherit(ctx, a)
+		c.askHeirInstead(ctx, a)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.shelf.entries[a.Key]
+	e := c.contents.entries[a.Key]
 	if e == nil || e.absent() && e.revision == 0 {
 		if err == nil {
 			err = errors.New("it changes faster than it can be read")
 		}
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", errUnavailable, err)
 	}
 	a.fill(e)
 	a.Stale = true

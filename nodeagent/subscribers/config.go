@@ -26,7 +26,7 @@ const (
 	behindTime   = 150 * time.Millisecond // between two nodes' lookup tables after a change
 	noticeTime   = 3500 * time.Millisecond
 	attemptTime  = time.Second // of one question to one provisioning server
-	downTime     = time.Second // nobody answered: reads do not try again for so long
+	downTime     = time.Second // no server answered: reads do not try again for so long
 	sickTime     = 5 * time.Second
 	refillEvery  = 20 * time.Millisecond // of what was handed over…
 	refillAtOnce = 10                    // …so many are pulled: 500 a second
@@ -59,7 +59,7 @@ type Config struct {
 	// nil: a restart begins with none.
 	Kept     *kept.Log
 	Restored []kept.Record
-	// Audit receives which profiles other nodes were given; nil: none does.
+	// Audit receives which profiles were sent to other nodes; nil: none.
 	Audit *audit.Log
 	// Log receives what an operator would act on. The zero value is silent.
 	Log zerolog.Logger

@@ -14,7 +14,7 @@
 // An older revision never replaces a newer one. Once a notice is answered, every
 // read here gives that revision or a newer one. What may be old, because this
 // node was cut off or the subscriber was another's meanwhile, is asked for anew
-// when it is read; if nobody answers, it is given and marked as stale. Profiles
+// when it is read; if no server answers, it is returned and marked as stale. Profiles
 // are bounded in number and on no disk. A supervisor may keep them over a restart of
 // the process, see package kept: they then count as what may be old. A change that
 // was acknowledged is never undone by that.

@@ -37,11 +37,11 @@ func (c *Cache) followTables(ctx context.Context) {
 			}
 		case <-timer.C:
 			c.mu.Lock()
-			c.shelf.sweep(time.Now())
+			c.contents.sweep(time.Now())
 			c.mu.Unlock()
 		}
 		c.mu.Lock()
-		due := c.shelf.due()
+		due := c.contents.due()
 		c.mu.Unlock()
 		wait := time.Hour
 		if !due.IsZero() {
@@ -66,12 +66,12 @@ func (c *Cache) tableOf(t *lookup.Table) *table {
 func (c *Cache) retable(t *table) {
 	old := c.table.Swap(t)
 	c.mu.Lock()
-	keys := c.shelf.keys() // what is put from now on is put by t
+	keys := c.contents.keys() // what is put from now on is put by t
 	c.mu.Unlock()
 	tell := make(map[subjects.NodeID][]string)
 	for part := range slices.Chunk(keys, moveAtOnce) {
 		c.mu.Lock()
-		some := c.shelf.move(old, t, part, time.Now())
+		some := c.contents.move(old, t, part, time.Now())
 		c.mu.Unlock()
 		for n, ks := range some {
 			tell[n] = append(tell[n], ks...)
@@ -136,7 +136,7 @@ func (c *Cache) followNetwork(ctx context.Context) {
 				if slices.Equal(before, known) || !c.cutOff() {
 					continue
 				}
-				break // perhaps there is somebody to ask now
+				break // a server may answer now
 			}
 			c.setGap(true)
 			if last = v.Connection; !well(v) {
@@ -158,13 +158,13 @@ func (c *Cache) followNetwork(ctx context.Context) {
 func (c *Cache) setGap(gap bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.shelf.gap = gap
+	c.contents.gap = gap
 }
 
 func (c *Cache) cutOff() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.shelf.gap
+	return c.contents.gap
 }
 
 // provisioners are the provisioning servers of a view.
@@ -204,27 +204,27 @@ func (c *Cache) sync(ctx context.Context) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
-		c.shelf.gap = true
+		c.contents.gap = true
 		return false
 	}
 	c.doubt(ch)
-	c.shelf.gap = !well(after) || after.Connection != before.Connection
-	return !c.shelf.gap
+	c.contents.gap = !well(after) || after.Connection != before.Connection
+	return !c.contents.gap
 }
 
 // doubt takes what changed. As long as nothing cut this node off it has heard of
 // nearly all of it, so only what it holds an older revision of is in doubt. The
 // caller holds mu.
 func (c *Cache) doubt(ch *subscriber.ChangedKeys) {
-	if ch.All && c.shelf.gap {
-		c.shelf.suspectAll()
+	if ch.All && c.contents.gap {
+		c.contents.invalidateAll()
 	}
 	for i, k := range ch.Keys {
-		k = Fold(k)
-		if !c.shelf.gap && i < len(ch.Revisions) && c.shelf.holds(k, ch.Revisions[i]) {
+		k = fold(k)
+		if !c.contents.gap && i < len(ch.Revisions) && c.contents.holds(k, ch.Revisions[i]) {
 			continue
 		}
-		if c.shelf.suspect(k) && c.refill.add(k) {
+		if c.contents.invalidate(k) && c.refill.add(k) {
 			c.kick()
 		}
 	}

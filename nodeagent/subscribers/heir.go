@@ -15,17 +15,17 @@ import (
 	"thor/subjects"
 )
 
-// What an heir gives to one owner: as much as a hand-over takes, so that the
-// phones of an owner that came back without its memory find it at work.
+// The rate at which an heir answers one owner: that of a hand-over, so that an owner that
+// restarted without its memory serves its phones at once.
 const (
-	givenPerSecond = 500
-	givenAtOnce    = 1000
+	ownerPerSecond = 500
+	ownerAtOnce    = 1000
 	heirTime       = 700 * time.Millisecond // of a question to the heir, after provisioning did not answer
 )
 
 var errNotHeld = errors.New("the heir does not hold it")
 
-// limits bounds what each asker gets.
+// limits bounds the answers to each asker.
 type limits struct {
 	mu sync.Mutex
 	of map[subjects.NodeID]*rate.Limiter // by nodes that have certificates
@@ -38,18 +38,18 @@ func (l *limits) allow(n subjects.NodeID) bool {
 		l.of = make(map[subjects.NodeID]*rate.Limiter)
 	}
 	if l.of[n] == nil {
-		l.of[n] = rate.NewLimiter(givenPerSecond, givenAtOnce)
+		l.of[n] = rate.NewLimiter(ownerPerSecond, ownerAtOnce)
 	}
 	return l.of[n].Allow()
 }
 
-// give answers the owner of a key that lost its memory while no provisioning
-// server answers: this node is the heir, or may have state of before.
-func (c *Cache) give(_ context.Context, r *overlay.Request) *subjects.Reply {
+// answerOwner answers the owner of a key that lost its memory while no provisioning
+// server answers: this node is the heir.
+func (c *Cache) answerOwner(_ context.Context, r *overlay.Request) *subjects.Reply {
 	role, asker := r.SenderRole(), r.Sender()
 	no := func(what string, code subjects.ErrorCode, why string) *subjects.Reply {
-		c.given.Add(audit.Given(audit.Profile, asker, role, what, audit.Refused, why))
-		c.metrics.given.WithLabelValues("refused").Inc()
+		c.profilesSent.Add(audit.Given(audit.Profile, asker, role, what, audit.Refused, why))
+		c.metrics.sent.WithLabelValues("refused").Inc()
 		return refuse(code, why)
 	}
 	switch {
@@ -66,7 +66,7 @@ func (c *Cache) give(_ context.Context, r *overlay.Request) *subjects.Reply {
 		return no("", subjects.ErrorBad, err.Error())
 	case role != c.cfg.Role:
 		return no(q.Key, subjects.ErrorForbidden, "this role is not cleared for subscribers")
-	case q.Key != Fold(q.Key):
+	case q.Key != fold(q.Key):
 		return no(q.Key, subjects.ErrorBad, "keys are in lower case")
 	case !well(c.net.View()):
 		return no(q.Key, subjects.ErrorFailed, "this node does not know the present status")
@@ -80,11 +80,11 @@ func (c *Cache) give(_ context.Context, r *overlay.Request) *subjects.Reply {
 	}
 	p := c.holdsFor(q.Key)
 	if p == nil {
-		c.metrics.given.WithLabelValues("not held").Inc()
+		c.metrics.sent.WithLabelValues("not held").Inc()
 		return refuse(subjects.ErrorFailed, errNotHeld.Error())
 	}
-	c.given.Add(audit.Given(audit.Profile, asker, role, q.Key, audit.OK, "by its heir"))
-	c.metrics.given.WithLabelValues("ok").Inc()
+	c.profilesSent.Add(audit.Given(audit.Profile, asker, role, q.Key, audit.OK, "by its heir"))
+	c.metrics.sent.WithLabelValues("ok").Inc()
 	return &subjects.Reply{V: subjects.Version, Data: p}
 }
 
@@ -93,7 +93,7 @@ func (c *Cache) give(_ context.Context, r *overlay.Request) *subjects.Reply {
 func (c *Cache) holdsFor(key string) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.shelf.entries[key]
+	e := c.contents.entries[key]
 	switch {
 	case e == nil || e.revision < e.least || e.absent() && e.revision == 0:
 		return nil
@@ -103,13 +103,13 @@ func (c *Cache) holdsFor(key string) []byte {
 	return e.body
 }
 
-// inherit asks the heir of a for its profile, if this node has nothing of its own
-// to go by: no provisioning server answers. What the heir knows is held like what
-// may be old.
-func (c *Cache) inherit(ctx context.Context, a *Answer) {
+// askHeirInstead asks the heir of a for its profile where no provisioning server
+// answers and this node has none of its own. The heir's answer is held as one that may
+// be old.
+func (c *Cache) askHeirInstead(ctx context.Context, a *Answer) {
 	heir := a.Nodes.Heir()
 	c.mu.Lock()
-	e := c.shelf.entries[a.Key]
+	e := c.contents.entries[a.Key]
 	needed := e == nil || e.before || e.absent() && e.revision == 0
 	if heir == "" || a.Nodes.Owner() != c.net.ID() || !needed || time.Now().Before(c.sick[heir]) {
 		c.mu.Unlock()
@@ -126,16 +126,16 @@ func (c *Cache) inherit(ctx context.Context, a *Answer) {
 			c.sick[heir] = time.Now().Add(downTime)
 		}
 		c.metrics.pulls.WithLabelValues(subjects.VerbProfile, "failed").Inc()
-		c.log.Debug().Err(err).Str("peer", string(heir)).Msg("the heir gives no profile")
+		c.log.Debug().Err(err).Str("peer", string(heir)).Msg("no profile from the heir")
 		return
 	}
 	c.metrics.pulls.WithLabelValues(subjects.VerbProfile, "ok").Inc()
 	mine := c.table.Load().find(a.Key).Holds(c.net.ID())
-	c.shelf.put(p, 0, mine, time.Now())
-	if e := c.shelf.entries[a.Key]; e != nil {
+	c.contents.put(p, 0, mine, time.Now())
+	if e := c.contents.entries[a.Key]; e != nil {
 		e.before = false // also where this node's own is newer
 	}
-	c.shelf.suspect(a.Key)
+	c.contents.invalidate(a.Key)
 }
 
 func (c *Cache) askHeir(ctx context.Context, heir subjects.NodeID, key string) (*subscriber.Profile, error) {

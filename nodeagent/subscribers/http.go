@@ -14,8 +14,8 @@ import (
 // Headers of answers.
 const (
 	HeaderRevision   = "Thor-Revision"   // of the profile, or of its deletion
-	HeaderStale      = "Thor-Stale"      // "1": nobody could be asked whether there is something newer
-	HeaderEpoch      = "Thor-Epoch"      // of the network status by which the answer is given…
+	HeaderStale      = "Thor-Stale"      // "1": no provisioning server could be asked for a newer one
+	HeaderEpoch      = "Thor-Epoch"      // of the network status that the answer follows from…
 	HeaderGeneration = "Thor-Generation" // …two nodes that differ hold different ones
 	HeaderOwner      = "Thor-Owner"      // node that serves the subscriber, if it is another one
 	HeaderAddress    = "Thor-Address"    // its address
@@ -34,7 +34,7 @@ const requestsAtOnce = 512
 //
 // Status 200 comes from the node that serves the subscriber. 421 says that
 // another one does, and which: a JSON object, or its address as text. 404 is no
-// such subscriber, 400 no such name, 503 nobody knows now.
+// such subscriber, 400 no such name, 503 not known now.
 //
 // A node that drains still answers for whom it served, and names the owner in the
 // header; who registers phones asks with ?for=register, which only the owner
@@ -73,14 +73,14 @@ func (c *Cache) Handler() http.Handler {
 }
 
 func (c *Cache) serve(w http.ResponseWriter, r *http.Request, write func(http.ResponseWriter, *Answer)) {
-	use := Use(r.FormValue("for"))
-	if use != ForAny && use != ForRegister && use != ForHeir {
+	use := purpose(r.FormValue("for"))
+	if use != forAny && use != forRegister && use != forHeir {
 		http.Error(w, "for is register or heir", http.StatusBadRequest)
 		return
 	}
-	a, err := c.GetFor(r.Context(), r.PathValue("key"), use)
+	a, err := c.getFor(r.Context(), r.PathValue("key"), use)
 	switch {
-	case errors.Is(err, ErrBadKey):
+	case errors.Is(err, errBadKey):
 		http.Error(w, "not user@domain", http.StatusBadRequest)
 		return
 	case err != nil:
@@ -132,7 +132,7 @@ func (c *Cache) writeProfile(w http.ResponseWriter, a *Answer) {
 			Epoch: a.Mark.Epoch, Generation: a.Mark.Generation,
 		})
 		w.WriteHeader(http.StatusMisdirectedRequest)
-		_, _ = w.Write(b) // whoever is gone needs no answer
+		_, _ = w.Write(b) // a client that is gone needs no answer
 	case !a.Found:
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = w.Write([]byte(`{"error":"no such subscriber"}`))
@@ -147,7 +147,7 @@ func (c *Cache) writeHA1(w http.ResponseWriter, a *Answer) {
 	switch {
 	case !a.Here:
 		w.WriteHeader(http.StatusMisdirectedRequest)
-		if a.use == ForRegister {
+		if a.use == forRegister {
 			_, _ = fmt.Fprintf(w, "%s\n%s\n", c.address(a.Nodes.Owner()), c.address(a.Nodes.Heir()))
 			break
 		}

@@ -6,13 +6,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics count whether or not anybody collects them.
+// metrics count whether or not they are collected.
 type metrics struct {
 	reads   *prometheus.CounterVec
 	pulls   *prometheus.CounterVec
 	notices *prometheus.CounterVec
 	handed  *prometheus.CounterVec
-	given   *prometheus.CounterVec
+	sent    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, c *Cache) (*metrics, error) {
@@ -24,7 +24,7 @@ func newMetrics(reg prometheus.Registerer, c *Cache) (*metrics, error) {
 		pulls:   vec("asked_total", "Questions to provisioning servers, by what and result.", "verb", "result"),
 		notices: vec("notices_total", "Notices of a change, by result.", "result"),
 		handed:  vec("handed_over_total", "Subscribers handed over at changes of the lookup: told to others, received of others.", "direction"),
-		given:   vec("given_total", "Profiles that owners asked this node for as their heir, by result: ok, not held, refused.", "result"),
+		sent:    vec("given_total", "Profiles that owners asked this node for as their heir, by result: ok, not held, refused.", "result"),
 	}
 	if reg == nil {
 		return m, nil
@@ -34,11 +34,11 @@ func newMetrics(reg prometheus.Registerer, c *Cache) (*metrics, error) {
 	}
 	var errs []error
 	for _, x := range []prometheus.Collector{
-		m.reads, m.pulls, m.notices, m.handed, m.given,
-		gauge("held", "Profiles held.", func() float64 { return float64(c.shelf.profiles.len) }),
-		gauge("absences", "Keys known to be no subscriber.", func() float64 { return float64(c.shelf.absences.len) }),
+		m.reads, m.pulls, m.notices, m.handed, m.sent,
+		gauge("held", "Profiles held.", func() float64 { return float64(c.contents.profiles.len) }),
+		gauge("absences", "Keys known to be no subscriber.", func() float64 { return float64(c.contents.absences.len) }),
 		gauge("cut_off", "1 while what is held may be old because nobody could be asked what changed.", func() float64 {
-			if c.shelf.gap {
+			if c.contents.gap {
 				return 1
 			}
 			return 0
@@ -46,7 +46,7 @@ func newMetrics(reg prometheus.Registerer, c *Cache) (*metrics, error) {
 		gauge("refill_queue", "Subscribers that wait to be pulled after a hand-over.", func() float64 { return float64(len(c.refill.keys)) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "thor_subscribers_evictions_total", Help: "Entries that had to make room.",
-		}, c.locked(func() float64 { return float64(c.shelf.evicted) })),
+		}, c.locked(func() float64 { return float64(c.contents.evicted) })),
 	} {
 		errs = append(errs, reg.Register(x))
 	}
@@ -64,7 +64,7 @@ func (c *Cache) locked(f func() float64) func() float64 {
 func (m *metrics) read(a *Answer, err error) {
 	result := "hit"
 	switch {
-	case errors.Is(err, ErrBadKey):
+	case errors.Is(err, errBadKey):
 		result = "bad"
 	case err != nil:
 		result = "unavailable"

@@ -11,7 +11,7 @@ import (
 // move takes it that the lookup changed from old, nil at first, to next, for the
 // keys. It returns whom this node has to tell of which of them. It may be called
 // for a part of the keys at a time.
-func (s *shelf) move(old, next *table, keys []string, now time.Time) map[subjects.NodeID][]string {
+func (s *contents) move(old, next *table, keys []string, now time.Time) map[subjects.NodeID][]string {
 	tell := make(map[subjects.NodeID][]string)
 	for _, k := range keys {
 		e := s.entries[k]
@@ -35,10 +35,10 @@ func (s *shelf) move(old, next *table, keys []string, now time.Time) map[subject
 
 // moveEntry notes whose e is now. What this node was not told of for a while may
 // be old.
-func (s *shelf) moveEntry(e *entry, from, to lookup.Assignment, now time.Time) {
+func (s *contents) moveEntry(e *entry, from, to lookup.Assignment, now time.Time) {
 	mine := to.Holds(s.self)
 	if mine && (!from.Holds(s.self) || !e.lost.IsZero()) {
-		s.suspect(e.key)
+		s.invalidate(e.key)
 	}
 	s.own(e, mine, now)
 	switch {

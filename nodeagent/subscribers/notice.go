@@ -23,9 +23,9 @@ func (c *Cache) noticed(ctx context.Context, r *overlay.Request) *subjects.Reply
 	if err != nil {
 		return refuse(subjects.ErrorBad, err.Error())
 	}
-	n.Key = Fold(n.Key)
+	n.Key = fold(n.Key)
 	c.mu.Lock()
-	c.shelf.expect(n.Key, n.Revision)
+	c.contents.expect(n.Key, n.Revision)
 	c.mu.Unlock()
 	for range 3 { // a question that was under way may have come too early
 		if held := c.held(n); held != nil {
@@ -41,7 +41,7 @@ func (c *Cache) noticed(ctx context.Context, r *overlay.Request) *subjects.Reply
 		return held
 	}
 	c.mu.Lock()
-	c.shelf.disappoint(n.Key)
+	c.contents.unexpect(n.Key)
 	c.mu.Unlock()
 	c.metrics.notices.WithLabelValues("failed").Inc()
 	c.log.Debug().Err(err).Uint64("rev", n.Revision).Str("peer", string(n.From)).Msg("what a notice speaks of is not to be had")
@@ -51,10 +51,10 @@ func (c *Cache) noticed(ctx context.Context, r *overlay.Request) *subjects.Reply
 func (c *Cache) held(n *subscriber.Notice) *subjects.Reply {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.shelf.holds(n.Key, n.Revision) {
+	if !c.contents.holds(n.Key, n.Revision) {
 		return nil
 	}
-	h := subscriber.Held{V: subjects.Version, Key: n.Key, Revision: c.shelf.entries[n.Key].revision}
+	h := subscriber.Held{V: subjects.Version, Key: n.Key, Revision: c.contents.entries[n.Key].revision}
 	return &subjects.Reply{V: subjects.Version, Data: h.Encode()}
 }
 
@@ -67,8 +67,8 @@ func (c *Cache) handed(_ context.Context, r *overlay.Request) *subjects.Reply {
 	n, now := 0, time.Now()
 	c.mu.Lock()
 	for _, k := range h.Keys {
-		k = Fold(k)
-		if e := c.shelf.entries[k]; (e == nil || !c.shelf.fresh(e, now)) && c.refill.add(k) {
+		k = fold(k)
+		if e := c.contents.entries[k]; (e == nil || !c.contents.fresh(e, now)) && c.refill.add(k) {
 			n++
 		}
 	}

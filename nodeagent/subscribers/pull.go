@@ -16,7 +16,7 @@ import (
 
 var (
 	errNotOurs  = errors.New("another node's subscriber, says the provisioning server")
-	errNobody   = errors.New("no provisioning server is a member")
+	errNoServer = errors.New("no provisioning server is a member")
 	errDown     = errors.New("no provisioning server answered a moment ago")
 	errNoAnswer = errors.New("no provisioning server answered")
 )
@@ -33,7 +33,7 @@ type flight struct {
 	err  error // once done
 }
 
-// fetch puts the profile of key on the shelf, by a question of its own or by one
+// fetch inserts the profile of key, by a question of its own or by one
 // that is under way. prefer, if any, is asked first: it has just been heard of.
 func (c *Cache) fetch(ctx context.Context, key string, least uint64, prefer subjects.NodeID) error {
 	c.mu.Lock()
@@ -45,7 +45,7 @@ func (c *Cache) fetch(ctx context.Context, key string, least uint64, prefer subj
 		}
 		f = &flight{done: make(chan struct{})}
 		c.flights[key] = f
-		asked := c.shelf.seq
+		asked := c.contents.seq
 		c.working.Go(func() { c.fly(f, key, least, asked, prefer) })
 	}
 	c.mu.Unlock()
@@ -64,9 +64,9 @@ func (c *Cache) fly(f *flight, key string, least, asked uint64, prefer subjects.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
-		// Under the lock: whoever changes the table moves afterwards what was put before.
+		// Under the lock: a change of the table moves afterwards what was inserted before.
 		mine := c.table.Load().find(key).Holds(c.net.ID())
-		c.shelf.put(p, asked, mine, time.Now())
+		c.contents.put(p, asked, mine, time.Now())
 	}
 	f.err = err
 	delete(c.flights, key)
@@ -96,8 +96,8 @@ func (c *Cache) pull(ctx context.Context, key string, least uint64, prefer subje
 func (c *Cache) askProvisioning(ctx context.Context, verb string, data []byte, prefer subjects.NodeID, take func(*subjects.Reply) error) error {
 	servers := c.servers(prefer)
 	if len(servers) == 0 {
-		c.failed(verb, errNobody)
-		return errNobody
+		c.failed(verb, errNoServer)
+		return errNoServer
 	}
 	var errs []error
 	for _, s := range servers {
@@ -126,7 +126,7 @@ func (c *Cache) failed(verb string, err error) {
 	switch {
 	case errors.Is(err, errNotOurs):
 		result = "refused"
-	case errors.Is(err, errNobody), errors.Is(err, overlay.ErrNotConnected): // costs nothing to find out again
+	case errors.Is(err, errNoServer), errors.Is(err, overlay.ErrNotConnected): // costs nothing to find out again
 	case c.life.Err() == nil:
 		c.mu.Lock()
 		c.down = time.Now().Add(downTime)

@@ -68,7 +68,7 @@ func (c *Cache) refillLoop(ctx context.Context) {
 	}
 }
 
-const maxTries = 3 // of a key that nobody gave, or that the own table does not know to be ours yet
+const maxTries = 3 // of a key that no node answered for, or that the own table does not know to be ours yet
 
 // refillSome pulls a few keys and tells when to go on; 0: when kicked.
 func (c *Cache) refillSome(ctx context.Context) time.Duration {

@@ -39,7 +39,7 @@ func (c *Cache) member(r subjects.Role, a netip.Addr) bool {
 func profileOf(a *Answer) (*subscriber.Profile, error) {
 	var p subscriber.Profile
 	if err := json.Unmarshal(a.Profile, &p); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", errUnavailable, err)
 	}
 	return &p, nil
 }
@@ -60,14 +60,14 @@ func (c *Cache) addresses(nodes ...subjects.NodeID) (out []netip.Addr) {
 }
 
 // useOf is who answers for a key: at first the owner, then who was asked.
-func useOf(h hop, first Use) Use {
+func useOf(h hop, first purpose) purpose {
 	switch {
 	case h.stage == stageOutside || h.stage == stageDivert:
 		return first
 	case h.heir:
-		return ForHeir
+		return forHeir
 	}
-	return ForAny
+	return forAny
 }
 
 // registration decides on a REGISTER.
@@ -77,9 +77,9 @@ func (c *Cache) registration(ctx context.Context, q request) (*step, error) {
 	if !s.proxy || h.stage != stageRegister {
 		h = hop{origin: q.source}
 	}
-	a, err := c.GetFor(ctx, screening.Key(q.to), useOf(h, ForRegister))
+	a, err := c.getFor(ctx, screening.Key(q.to), useOf(h, forRegister))
 	switch {
-	case errors.Is(err, ErrBadKey):
+	case errors.Is(err, errBadKey):
 		return s.refused(errNotFound), nil
 	case err != nil:
 		return nil, err
@@ -155,12 +155,12 @@ func (c *Cache) caller(ctx context.Context, s *step, q request, h hop) (*step, e
 	if account == "" {
 		account = from
 	}
-	use := useOf(h, ForAny)
+	use := useOf(h, forAny)
 	for range 2 {
-		a, err := c.GetFor(ctx, account, use)
+		a, err := c.getFor(ctx, account, use)
 		_, domain, _ := strings.Cut(account, "@")
 		switch {
-		case errors.Is(err, ErrBadKey), errors.Is(err, ErrUnavailable) && c.trust.Load().foreign(domain),
+		case errors.Is(err, errBadKey), errors.Is(err, errUnavailable) && c.trust.Load().foreign(domain),
 			err == nil && a.Here && !a.Found && !a.Served: // a stranger
 			h.caller = from
 			return c.callee(ctx, s, q, hop{caller: from, origin: h.origin})
@@ -178,7 +178,7 @@ func (c *Cache) caller(ctx context.Context, s *step, q request, h hop) (*step, e
 		case a.AliasOf == "":
 			return c.proven(ctx, s, q, h, from, a)
 		}
-		account, use = a.AliasOf, ForAny
+		account, use = a.AliasOf, forAny
 	}
 	return s.refused(errImpostor), nil
 }
@@ -206,7 +206,7 @@ func (c *Cache) proven(ctx context.Context, s *step, q request, h hop, from stri
 
 // callee decides what becomes of a call whose caller is as h says.
 func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, error) {
-	key, use := screening.Key(q.to), useOf(h, ForRegister)
+	key, use := screening.Key(q.to), useOf(h, forRegister)
 	for range 2 {
 		_, domain, _ := strings.Cut(key, "@")
 		if addr, err := netip.ParseAddr(strings.Trim(domain, "[]")); err == nil {
@@ -218,11 +218,11 @@ func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, e
 				return s, nil
 			}
 		}
-		a, err := c.GetFor(ctx, key, use)
+		a, err := c.getFor(ctx, key, use)
 		switch {
-		case errors.Is(err, ErrBadKey):
+		case errors.Is(err, errBadKey):
 			return s.refused(errNotFound), nil
-		case errors.Is(err, ErrUnavailable) && c.trust.Load().foreign(domain),
+		case errors.Is(err, errUnavailable) && c.trust.Load().foreign(domain),
 			err == nil && a.Here && !a.Found && !a.Served:
 			if !h.known {
 				return s.refused(errRelay), nil
@@ -243,7 +243,7 @@ func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, e
 		case a.AliasOf == "":
 			return c.called(s, q, h, a)
 		}
-		key, use, s.uri = a.AliasOf, ForRegister, "sip:"+uriKey(a.AliasOf)
+		key, use, s.uri = a.AliasOf, forRegister, "sip:"+uriKey(a.AliasOf)
 	}
 	return s.refused(errNotFound), nil
 }

@@ -12,8 +12,8 @@ import (
 
 // Groups with a meaning for proxies.
 const (
-	Blocked         = "blocked"          // neither registers nor calls nor is called
-	AnonymousReject = "anonymous-reject" // is not called by who does not tell a name
+	blocked         = "blocked"          // neither registers nor calls nor is called
+	anonymousReject = "anonymous-reject" // is not called by who does not tell a name
 )
 
 // A Refusal is the answer to a request that the profile forbids.
@@ -31,8 +31,8 @@ var (
 	ErrAnonymous = &Refusal{433, "Anonymity Disallowed"}
 )
 
-// InGroup reports whether s is in a group.
-func InGroup(s *subscriber.Profile, group string) bool { return slices.Contains(s.Groups, group) }
+// inGroup reports whether s is in a group.
+func inGroup(s *subscriber.Profile, group string) bool { return slices.Contains(s.Groups, group) }
 
 // From is nil if s may register and call from an address. Without an ACL every
 // address will do; an address that is not known is in no ACL.
@@ -50,7 +50,7 @@ func From(s *subscriber.Profile, a netip.Addr) *Refusal {
 
 // Registers is nil if s may register.
 func Registers(s *subscriber.Profile) *Refusal {
-	if InGroup(s, Blocked) {
+	if inGroup(s, blocked) {
 		return ErrBlocked
 	}
 	return nil
@@ -59,7 +59,7 @@ func Registers(s *subscriber.Profile) *Refusal {
 // Calls is nil if s may call a key or number.
 func Calls(s *subscriber.Profile, dialled string) *Refusal {
 	switch {
-	case InGroup(s, Blocked):
+	case inGroup(s, blocked):
 		return ErrBlocked
 	case barred(s, dialled):
 		return ErrBarred
@@ -113,9 +113,9 @@ func (c Caller) Anonymous() bool {
 // Accepts is nil if s is called by c at a time.
 func Accepts(s *subscriber.Profile, c Caller, now time.Time) *Refusal {
 	switch {
-	case InGroup(s, Blocked):
+	case inGroup(s, blocked):
 		return ErrBlocked
-	case c.Anonymous() && InGroup(s, AnonymousReject):
+	case c.Anonymous() && inGroup(s, anonymousReject):
 		return ErrAnonymous
 	case slices.ContainsFunc(s.Reject, func(uri string) bool { return matches(uri, c.Key) }):
 		return ErrRejected

@@ -24,7 +24,7 @@ func gone(key string, revision uint64) *subscriber.Profile {
 	return &subscriber.Profile{V: 1, Key: key, Revision: revision, Deleted: true, Served: true}
 }
 
-func smallShelf() *shelf { return newShelf("n1", 20, time.Minute, 10*time.Second) }
+func small() *contents { return newContents("n1", 20, time.Minute, 10*time.Second) }
 
 // tableOf is the lookup of these nodes; a name that ends in "!" drains.
 func tableOf(t testing.TB, nodes ...string) *table {
@@ -53,7 +53,7 @@ func keys(n int) (out []string) {
 func TestAnOlderRevisionNeverReplacesANewerOne(t *testing.T) {
 	const k = "a@example.net"
 	for range 200 {
-		s := smallShelf()
+		s := small()
 		var newest uint64
 		for _, r := range rand.Perm(8) {
 			p := profile(k, uint64(r+1))
@@ -73,7 +73,7 @@ func TestAnOlderRevisionNeverReplacesANewerOne(t *testing.T) {
 }
 
 func TestADeletionKeepsItsRevision(t *testing.T) {
-	s := smallShelf()
+	s := small()
 	s.put(gone("a@b", 5), 0, true, t0)
 	if s.put(profile("a@b", 4), 0, true, t0) {
 		t.Error("an older profile replaced the deletion")
@@ -81,7 +81,7 @@ func TestADeletionKeepsItsRevision(t *testing.T) {
 	if e, ok := s.get("a@b", t0.Add(time.Hour)); !ok || !e.absent() {
 		t.Error("the deletion is forgotten")
 	}
-	s.suspectAll()
+	s.invalidateAll()
 	s.put(gone("a@b", 0), s.seq, true, t0) // the database has forgotten it
 	if e, ok := s.get("a@b", t0); !ok || !e.absent() || e.revision != 5 {
 		t.Error("what is gone and forgotten is in doubt for ever")
@@ -94,7 +94,7 @@ func TestADeletionKeepsItsRevision(t *testing.T) {
 
 // No notice tells that a domain is served now, or no more.
 func TestAnAbsenceInAForeignDomainIsBelievedBriefly(t *testing.T) {
-	s := smallShelf()
+	s := small()
 	g := gone("a@b", 5)
 	g.Served = false
 	s.put(g, 0, true, t0)
@@ -104,7 +104,7 @@ func TestAnAbsenceInAForeignDomainIsBelievedBriefly(t *testing.T) {
 	if e, ok := s.get("a@b", t0.Add(10*time.Second)); ok || e.revision != 5 || e.served {
 		t.Error("not asked again")
 	}
-	s.suspectAll()
+	s.invalidateAll()
 	s.put(gone("a@b", 0), s.seq, true, t0.Add(20*time.Second)) // forgotten, and the domain is served by now
 	if e, ok := s.get("a@b", t0.Add(29*time.Second)); !ok || e.revision != 5 || !e.served {
 		t.Error("the newer answer does not count")
@@ -112,7 +112,7 @@ func TestAnAbsenceInAForeignDomainIsBelievedBriefly(t *testing.T) {
 }
 
 func TestWhatNeverWasIsBelievedBriefly(t *testing.T) {
-	s := smallShelf()
+	s := small()
 	s.put(gone("a@b", 0), 0, true, t0)
 	if _, ok := s.get("a@b", t0.Add(9*time.Second)); !ok {
 		t.Error("asked again at once")
@@ -123,7 +123,7 @@ func TestWhatNeverWasIsBelievedBriefly(t *testing.T) {
 }
 
 func TestTheLeastUsedMakesRoom(t *testing.T) {
-	s := smallShelf()
+	s := small()
 	ks := keys(21)
 	for _, k := range ks[:20] {
 		s.put(profile(k, 1), 0, true, t0)
@@ -136,7 +136,7 @@ func TestTheLeastUsedMakesRoom(t *testing.T) {
 }
 
 func TestUnknownNamesEvictNoProfile(t *testing.T) {
-	s := smallShelf()
+	s := small()
 	for _, k := range keys(20) {
 		s.put(profile(k, 1), 0, true, t0)
 	}
@@ -149,10 +149,10 @@ func TestUnknownNamesEvictNoProfile(t *testing.T) {
 }
 
 func TestDoubtEndsOnlyWithALaterQuestion(t *testing.T) {
-	s := smallShelf()
+	s := small()
 	s.put(profile("a@b", 1), s.seq, true, t0)
 	asked := s.seq
-	s.suspect("a@b")
+	s.invalidate("a@b")
 	s.put(profile("a@b", 1), asked, true, t0) // asked before the doubt
 	if _, ok := s.get("a@b", t0); ok {
 		t.Error("an answer to an earlier question ended the doubt")
@@ -162,7 +162,7 @@ func TestDoubtEndsOnlyWithALaterQuestion(t *testing.T) {
 		t.Error("still in doubt")
 	}
 	asked = s.seq
-	s.suspectAll()
+	s.invalidateAll()
 	s.put(profile("b@b", 1), asked, true, t0)
 	_, a := s.get("a@b", t0)
 	_, b := s.get("b@b", t0)
@@ -185,8 +185,8 @@ func TestDoubtEndsOnlyWithALaterQuestion(t *testing.T) {
 }
 
 // The lists and the map agree whatever happens.
-func TestShelfKeepsItsBooks(t *testing.T) {
-	s := smallShelf()
+func TestContentsStayConsistent(t *testing.T) {
+	s := small()
 	ks := keys(60)
 	tables := []*table{tableOf(t, "n1", "n2"), tableOf(t, "n1", "n2", "n3"), tableOf(t, "n2", "n3"), tableOf(t, "n1!", "n2", "n3")}
 	now, at := t0, tables[0]
@@ -203,7 +203,7 @@ func TestShelfKeepsItsBooks(t *testing.T) {
 		case 2:
 			s.put(gone(k, uint64(rand.IntN(3))), s.seq, at.find(k).Holds("n1"), now)
 		case 3:
-			s.suspect(k)
+			s.invalidate(k)
 		case 4:
 			s.get(k, now)
 		default:
@@ -242,7 +242,7 @@ func walk(t *testing.T, old, next *table, ks []string) (told map[string][]subjec
 		if !next.members[n] {
 			continue
 		}
-		s := newShelf(n, len(ks), time.Minute, time.Second)
+		s := newContents(n, len(ks), time.Minute, time.Second)
 		for _, k := range ks {
 			if old.find(k).Holds(n) {
 				s.put(profile(k, 1), s.seq, true, t0)
@@ -294,7 +294,7 @@ func TestAChangeTellsEveryNewcomerOnce(t *testing.T) {
 
 func TestTheOwnerBeforeAnswersForAWhile(t *testing.T) {
 	old, next := tableOf(t, "n1", "n2"), tableOf(t, "n1", "n2", "n3", "n4", "n5")
-	s := newShelf("n1", 1000, time.Minute, time.Second)
+	s := newContents("n1", 1000, time.Minute, time.Second)
 	ks := keys(1000)
 	for _, k := range ks {
 		s.put(profile(k, 1), s.seq, true, t0)
@@ -337,7 +337,7 @@ func TestTheOwnerBeforeAnswersForAWhile(t *testing.T) {
 
 func TestWhatWasAnothersMeanwhileIsInDoubt(t *testing.T) {
 	two, five := tableOf(t, "n1", "n2"), tableOf(t, "n1", "n2", "n3", "n4", "n5")
-	s := newShelf("n1", 1000, time.Minute, time.Second)
+	s := newContents("n1", 1000, time.Minute, time.Second)
 	for _, k := range keys(1000) {
 		s.put(profile(k, 1), s.seq, true, t0)
 	}
@@ -362,7 +362,7 @@ func TestFold(t *testing.T) {
 	for in, want := range map[string]string{
 		"Alice@Example.NET": "alice@example.net", "sip:alice@example.net": "alice@example.net", "SIPS:A@b": "a@b", "a": "a",
 	} {
-		if got := Fold(in); got != want {
+		if got := fold(in); got != want {
 			t.Errorf("%s: %s", in, got)
 		}
 	}
@@ -370,7 +370,7 @@ func TestFold(t *testing.T) {
 
 func BenchmarkMove(b *testing.B) {
 	old, next := tableOf(b, "n1", "n2", "n3"), tableOf(b, "n1", "n2", "n3", "n4")
-	s := newShelf("n1", 100_000, time.Minute, time.Second)
+	s := newContents("n1", 100_000, time.Minute, time.Second)
 	ks := keys(100_000)
 	for _, k := range ks {
 		s.put(profile(k, 1), s.seq, true, t0)

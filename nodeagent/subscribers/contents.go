@@ -7,9 +7,10 @@ import (
 	"thor/subjects"
 )
 
-// A shelf is what the cache holds, and decides with it. It does no I/O and asks
-// no clock. The zero value holds nothing; its fields are set once.
-type shelf struct {
+// contents are the entries of a Cache, least recently used ones evicted, and the
+// decisions which of them are current. It does no I/O and asks no clock; the fields of
+// the first block are set once.
+type contents struct {
 	self   subjects.NodeID
 	max    int           // profiles; a tenth as many absences
 	grace  time.Duration // for which profiles of others are kept
@@ -17,11 +18,11 @@ type shelf struct {
 
 	entries  map[string]*entry
 	profiles list
-	absences list // apart, so that whoever tries out names evicts no profile
+	absences list // apart, so that guessed names evict no profile
 	losing   []lost
-	seq      uint64 // counts what makes entries doubtful
-	all      uint64 // seq when all of them became so
-	gap      bool   // nobody would tell this node of a change now
+	seq      uint64 // counts what invalidates entries
+	all      uint64 // seq when all were invalidated
+	gap      bool   // changes do not reach this node now
 	evicted  uint64
 	journal  journal // nil: nothing outlives the process
 }
@@ -42,9 +43,9 @@ type entry struct {
 	served   bool // of an absence: its domain has subscribers
 
 	asked  uint64    // seq when it was asked for
-	doubt  uint64    // seq when it became doubtful
+	doubt  uint64    // seq when it was invalidated
 	least  uint64    // the revision that is known to exist
-	until  time.Time // when an absence ends that nobody tells the end of; else zero
+	until  time.Time // when an absence ends of whose end no notice tells; else zero
 	before bool      // an earlier process held it, and no other node was asked since
 	lost   time.Time // since when another node's; zero: it is this node's
 	serve  time.Time // until then it is answered although another node serves it
@@ -58,21 +59,21 @@ type lost struct {
 	at time.Time
 }
 
-func newShelf(self subjects.NodeID, max int, grace, recall time.Duration) *shelf {
-	return &shelf{self: self, max: max, grace: grace, recall: recall, entries: make(map[string]*entry)}
+func newContents(self subjects.NodeID, max int, grace, recall time.Duration) *contents {
+	return &contents{self: self, max: max, grace: grace, recall: recall, entries: make(map[string]*entry)}
 }
 
 // absent reports whether e says that there is no such subscriber.
 func (e *entry) absent() bool { return e.body == nil }
 
 // fresh reports whether e is certainly what it would be if it were asked for now.
-func (s *shelf) fresh(e *entry, now time.Time) bool {
+func (s *contents) fresh(e *entry, now time.Time) bool {
 	return !s.gap && e.asked >= s.all && e.asked >= e.doubt && e.revision >= e.least && e.lost.IsZero() &&
 		(e.until.IsZero() || now.Before(e.until))
 }
 
 // get finds what is known of key, nil if nothing. ok tells that it is current.
-func (s *shelf) get(key string, now time.Time) (e *entry, ok bool) {
+func (s *contents) get(key string, now time.Time) (e *entry, ok bool) {
 	e = s.entries[key]
 	if e == nil {
 		return nil, false
@@ -82,7 +83,7 @@ func (s *shelf) get(key string, now time.Time) (e *entry, ok bool) {
 }
 
 // holds reports whether revision of key or a newer one is held.
-func (s *shelf) holds(key string, revision uint64) bool {
+func (s *contents) holds(key string, revision uint64) bool {
 	e := s.entries[key]
 	return e != nil && e.revision >= revision
 }
@@ -90,7 +91,7 @@ func (s *shelf) holds(key string, revision uint64) bool {
 // put takes a profile that came from a provisioning server. asked is what s.seq
 // was when it was asked for; mine tells whether the lookup makes the key this
 // node's. It reports false for one that is older than what is held.
-func (s *shelf) put(p *subscriber.Profile, asked uint64, mine bool, now time.Time) bool {
+func (s *contents) put(p *subscriber.Profile, asked uint64, mine bool, now time.Time) bool {
 	e := s.entries[p.Key]
 	switch {
 	case e == nil || p.Revision >= e.revision:
@@ -121,23 +122,23 @@ func (s *shelf) put(p *subscriber.Profile, asked uint64, mine bool, now time.Tim
 	}
 	e.asked, e.before = max(e.asked, asked), false
 	s.own(e, mine, now)
-	s.shelve(e)
+	s.insert(e)
 	return true
 }
 
-// record tells the journal of p, before anything that is held says so. That there
-// never was such a subscriber is not worth it.
-func (s *shelf) record(p *subscriber.Profile) {
+// record writes p to the journal before it is held. That there never was such a
+// subscriber is not recorded.
+func (s *contents) record(p *subscriber.Profile) {
 	if s.journal != nil && (!p.Deleted || p.Revision > 0) {
 		s.journal.Put(p.Encode())
 	}
 }
 
-// restore takes what an earlier process held: each is asked for before it counts
-// as current.
-func (s *shelf) restore(p *subscriber.Profile, now time.Time) {
+// restore inserts what an earlier process held: it is asked for before it counts as
+// current.
+func (s *contents) restore(p *subscriber.Profile, now time.Time) {
 	if s.all == 0 {
-		s.suspectAll()
+		s.invalidateAll()
 	}
 	s.put(p, 0, true, now)
 	if e := s.entries[p.Key]; e != nil {
@@ -146,7 +147,7 @@ func (s *shelf) restore(p *subscriber.Profile, now time.Time) {
 }
 
 // own notes whose e is.
-func (s *shelf) own(e *entry, mine bool, now time.Time) {
+func (s *contents) own(e *entry, mine bool, now time.Time) {
 	switch {
 	case mine:
 		e.lost = time.Time{}
@@ -156,8 +157,8 @@ func (s *shelf) own(e *entry, mine bool, now time.Time) {
 	}
 }
 
-// shelve puts e at the front of its list, and makes room.
-func (s *shelf) shelve(e *entry) {
+// insert puts e at the front of its list, and evicts what exceeds the limit.
+func (s *contents) insert(e *entry) {
 	l, limit := &s.profiles, s.max
 	if e.absent() {
 		l, limit = &s.absences, max(1, s.max/10)
@@ -169,7 +170,7 @@ func (s *shelf) shelve(e *entry) {
 	}
 }
 
-func (s *shelf) drop(e *entry) {
+func (s *contents) drop(e *entry) {
 	if s.journal != nil && (!e.absent() || e.revision > 0) {
 		s.journal.Drop(e.key)
 	}
@@ -177,9 +178,9 @@ func (s *shelf) drop(e *entry) {
 	delete(s.entries, e.key)
 }
 
-// suspect notes that what is held of key may be old. It reports whether
-// anything is.
-func (s *shelf) suspect(key string) bool {
+// invalidate notes that what is held of key may be old. It reports whether anything is
+// held.
+func (s *contents) invalidate(key string) bool {
 	e := s.entries[key]
 	if e != nil {
 		s.seq++
@@ -189,29 +190,29 @@ func (s *shelf) suspect(key string) bool {
 }
 
 // expect notes that revision of key exists.
-func (s *shelf) expect(key string, revision uint64) {
+func (s *contents) expect(key string, revision uint64) {
 	if e := s.entries[key]; e != nil {
 		e.least = max(e.least, revision)
 	}
 }
 
-// disappoint takes it that a revision which is said to exist is not to be had: the
-// next read asks, and takes what there is.
-func (s *shelf) disappoint(key string) {
+// unexpect notes that the revision that was announced is unavailable: the next read
+// asks, and accepts what there is.
+func (s *contents) unexpect(key string) {
 	if e := s.entries[key]; e != nil && e.least > e.revision {
 		e.least = e.revision
-		s.suspect(key)
+		s.invalidate(key)
 	}
 }
 
-// suspectAll notes that anything held may be old.
-func (s *shelf) suspectAll() {
+// invalidateAll notes that anything held may be old.
+func (s *contents) invalidateAll() {
 	s.seq++
 	s.all = s.seq
 }
 
 // sweep forgets what has been another node's for the grace period.
-func (s *shelf) sweep(now time.Time) {
+func (s *contents) sweep(now time.Time) {
 	for len(s.losing) > 0 && !now.Before(s.losing[0].at.Add(s.grace)) {
 		l := s.losing[0]
 		s.losing[0] = lost{}
@@ -223,15 +224,16 @@ func (s *shelf) sweep(now time.Time) {
 }
 
 // due is when sweep has something to do next; zero: never.
-func (s *shelf) due() time.Time {
+func (s *contents) due() time.Time {
 	if len(s.losing) == 0 {
 		return time.Time{}
 	}
 	return s.losing[0].at.Add(s.grace)
 }
 
-// keys are those of all profiles held, the most recently used first.
-func (s *shelf) keys() []string {
+// keys are those of all entries, profiles first, then absences; of each the most
+// recently used first.
+func (s *contents) keys() []string {
 	out := make([]string, 0, s.profiles.len)
 	for e := s.profiles.first; e != nil; e = e.next {
 		out = append(out, e.key)

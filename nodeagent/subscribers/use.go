@@ -7,22 +7,22 @@ import (
 	"thor/subjects"
 )
 
-// A Use is what an answer is for: it decides which nodes give one.
-type Use string
+// A purpose is what an answer is for: it decides which nodes answer.
+type purpose string
 
 // The uses of an answer.
 const (
-	ForAny      Use = ""         // the owner, a node that drains, and for 2 s who was the owner before
-	ForRegister Use = "register" // the owner alone: whoever registers shall be found there from now on
-	ForHeir     Use = "heir"     // the heir too: the owner does not answer
+	forAny      purpose = ""         // the owner, a node that drains, and for 2 s who was the owner before
+	forRegister purpose = "register" // the owner alone: the device that registers is found there from now on
+	forHeir     purpose = "heir"     // the heir too: the owner does not answer
 )
 
 // answeredBy reports whether n answers for a key of a.
-func (u Use) answeredBy(n subjects.NodeID, a lookup.Assignment) bool {
+func (u purpose) answeredBy(n subjects.NodeID, a lookup.Assignment) bool {
 	switch u {
-	case ForRegister:
+	case forRegister:
 		return a.Owner() == n
-	case ForHeir:
+	case forHeir:
 		return a.Holds(n)
 	}
 	return a.Serves(n)
@@ -44,9 +44,9 @@ func (t *table) find(key string) lookup.Assignment {
 	return a
 }
 
-// Fold is the form of a key that provisioning uses, and that is to be looked up:
+// fold is the form of a key that provisioning uses, and that is to be looked up:
 // lower case, without a scheme.
-func Fold(key string) string {
+func fold(key string) string {
 	key = strings.ToLower(key)
 	for _, scheme := range []string{"sips:", "sip:"} {
 		if rest, ok := strings.CutPrefix(key, scheme); ok {

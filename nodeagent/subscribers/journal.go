@@ -8,12 +8,11 @@ import (
 	"thor/subjects"
 )
 
-// keepEvery is how often it is looked whether the log of what is held is to be
-// written anew.
-const keepEvery = time.Second
+// journalEvery is how often the log of entries is examined for a rewrite.
+const journalEvery = time.Second
 
-// restore takes over what an earlier process held, and has this one's log held by
-// the supervisor before any change can be acknowledged.
+// restore inserts what an earlier process held, and hands the log of this one to the
+// supervisor before any change can be acknowledged.
 func (c *Cache) restore() error {
 	if c.cfg.Kept == nil {
 		return nil
@@ -21,23 +20,23 @@ func (c *Cache) restore() error {
 	began := time.Now()
 	ps, err := profiles(c)
 	if err != nil {
-		c.log.Error().Err(err).Msg("kept profiles refused")
+		c.log.Error().Err(err).Msg("profile log refused")
 	}
 	for _, p := range ps {
-		c.shelf.restore(p, time.Now())
+		c.contents.restore(p, time.Now())
 	}
-	c.shelf.journal = c.cfg.Kept
+	c.contents.journal = c.cfg.Kept
 	c.cfg.Restored = nil
 	if err := c.rewrite(); err != nil {
 		return err
 	}
 	if len(ps) > 0 {
-		c.log.Info().Int("subscribers", len(c.shelf.entries)).Int64("took_ms", time.Since(began).Milliseconds()).Msg("profiles of before the restart are at hand")
+		c.log.Info().Int("subscribers", len(c.contents.entries)).Int64("took_ms", time.Since(began).Milliseconds()).Msg("profiles of an earlier process restored")
 	}
 	return nil
 }
 
-// profiles are what the records come to, the one that changed last at the end.
+// profiles are the result of the records, the one that changed last at the end.
 func profiles(c *Cache) (out []*subscriber.Profile, err error) {
 	at := make(map[string]int)
 	for _, r := range c.cfg.Restored {
@@ -68,27 +67,27 @@ func profiles(c *Cache) (out []*subscriber.Profile, err error) {
 	return out[:n], nil
 }
 
-// rewrite has the log hold what is held now, and no more.
+// rewrite replaces the log by one of the present entries.
 func (c *Cache) rewrite() error {
 	began := time.Now()
 	c.mu.Lock()
-	size, n := 0, len(c.shelf.entries)
-	for _, e := range c.shelf.entries {
+	size, n := 0, len(c.contents.entries)
+	for _, e := range c.contents.entries {
 		size += len(e.body) + len(e.key) + 128
 	}
-	err := c.cfg.Kept.Rewrite(size, c.shelf.write)
+	err := c.cfg.Kept.Rewrite(size, c.contents.write)
 	c.mu.Unlock()
 	held := time.Since(began)
 	if err == nil {
 		err = c.cfg.Kept.Confirm()
 	}
 	c.log.Debug().Err(err).Int("subscribers", n).Int("bytes", size).Int64("locked_us", held.Microseconds()).
-		Int64("took_ms", time.Since(began).Milliseconds()).Msg("log of profiles written anew")
+		Int64("took_ms", time.Since(began).Milliseconds()).Msg("profile log rewritten")
 	return err
 }
 
 // write puts all that is held, the least recently used first.
-func (s *shelf) write(put func(profile []byte) error) error {
+func (s *contents) write(put func(profile []byte) error) error {
 	for _, l := range []*list{&s.absences, &s.profiles} {
 		for e := l.last; e != nil; e = e.prev {
 			b := e.body
@@ -106,9 +105,9 @@ func (s *shelf) write(put func(profile []byte) error) error {
 	return nil
 }
 
-// keepLoop writes the log anew when it is nearly full, or when there is none.
-func (c *Cache) keepLoop(ctx context.Context) {
-	t := time.NewTicker(keepEvery)
+// journalLoop rewrites the log when it is nearly full, or when there is none.
+func (c *Cache) journalLoop(ctx context.Context) {
+	t := time.NewTicker(journalEvery)
 	defer t.Stop()
 	failed := false
 	for {
@@ -122,7 +121,7 @@ func (c *Cache) keepLoop(ctx context.Context) {
 		}
 		err := c.rewrite()
 		if err != nil && !failed {
-			c.log.Error().Err(err).Msg("profiles are not kept for a restart")
+			c.log.Error().Err(err).Msg("profile log unusable; profiles will not survive a restart")
 		}
 		failed = err != nil
 	}

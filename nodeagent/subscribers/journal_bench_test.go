@@ -16,7 +16,7 @@ import (
 
 // Writing the log of 20,000 profiles anew: reads wait for it.
 func BenchmarkRewrite20000(b *testing.B) {
-	s := newShelf("n1", 100_000, time.Minute, time.Second)
+	s := newContents("n1", 100_000, time.Minute, time.Second)
 	for i := range 20_000 {
 		s.put(&subscriber.Profile{
 			V: 1, Key: fmt.Sprintf("user%d@example.net", i), Revision: uint64(i + 1), Username: fmt.Sprintf("user%d", i), Domain: "example.net",
