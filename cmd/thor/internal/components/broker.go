@@ -8,6 +8,7 @@ import (
 	"thor/identity"
 )
 
+// Broker is the broker of the file, with its credentials. creds may be nil.
 func Broker(f *config.File, creds *identity.Credentials) broker.Config {
 	c := *f.Broker
 	c.Credentials = creds
