@@ -23,7 +23,7 @@ const (
 	lookups    = 8                // at once
 )
 
-// A Network is what is needed of an overlay.Node.
+// A Network is what is needed of an overlay.Node. Tests have a map.
 type Network interface {
 	Handle(role, verb string, h func(context.Context, *overlay.Request) *subjects.Reply)
 }

@@ -18,7 +18,7 @@ import (
 	"thor/subjects"
 )
 
-// A Source knows the network. An *overlay.Node is one.
+// A Source knows the network. An *overlay.Node is one, tests have another.
 type Source interface {
 	View() *overlay.View
 	Find(role subjects.Role, key string) (subjects.LookupResult, error)

@@ -27,7 +27,7 @@ var (
 // for. Its methods may be called from any goroutine.
 type Cache struct {
 	cfg     Config
-	net     Network
+	net     *overlay.Node
 	log     zerolog.Logger
 	metrics *metrics
 	started atomic.Bool

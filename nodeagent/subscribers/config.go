@@ -1,7 +1,6 @@
 package subscribers
 
 import (
-	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,7 +9,6 @@ import (
 	"thor/nodeagent/subscribers/kept"
 	"thor/overlay"
 	"thor/overlay/audit"
-	"thor/overlay/lookup"
 	"thor/overlay/setting"
 	"thor/subjects"
 )
@@ -32,21 +30,9 @@ const (
 	refillAtOnce = 10                    // …so many are pulled: 500 a second
 )
 
-// A Network is what the cache needs of an overlay.Node.
-type Network interface {
-	ID() subjects.NodeID
-	Ready() <-chan struct{}
-	View() *overlay.View
-	Watch(context.Context) <-chan *overlay.View
-	Ask(ctx context.Context, subject string, data []byte) (*subjects.Reply, error)
-	Handle(role, verb string, h func(context.Context, *overlay.Request) *subjects.Reply)
-	Lookup(role subjects.Role, key string) (lookup.Assignment, subjects.Mark, error)
-	Tables(ctx context.Context, role subjects.Role) <-chan *lookup.Table
-}
-
 // A Config says what to keep.
 type Config struct {
-	Overlay Network
+	Overlay *overlay.Node
 	// Role is under which this node serves subscribers.
 	Role subjects.Role `default:"sip_proxy"`
 	// Greatest number of profiles. A profile takes about 2 KiB. Known absences come

@@ -27,7 +27,8 @@ type contents struct {
 	journal  journal // nil: nothing outlives the process
 }
 
-// A journal is told of what is held, in the order in which it changes.
+// A journal records what is held, in the order in which it changes: a kept.Log, which
+// contents do not import since they do no I/O.
 type journal interface {
 	Put(profile []byte) // a subscriber.Profile as JSON
 	Drop(key string)

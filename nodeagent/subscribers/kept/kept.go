@@ -23,7 +23,8 @@ const (
 // when it is made.
 const room = 4 << 20
 
-// A Supervisor holds files for the next process.
+// A Supervisor holds files for the next process: systemd, by a package of cmd/thor that
+// agents do not import.
 type Supervisor interface {
 	// Store returns once it is certain that the file is held, or why not.
 	Store(name string, f *os.File) error
