@@ -148,6 +148,8 @@ func (s *Server) Restart() {
 	cmd, done := exec.Command(s.program, append(args, s.args...)...), make(chan struct{})
 	s.out = &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = s.out, s.out
+	// Temporary tables of its own: a server that starts deletes those of others.
+	cmd.Env = append(os.Environ(), "TMPDIR="+s.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
