@@ -121,7 +121,7 @@ func (a *Agent) setMetrics(reg prometheus.Registerer) (err error) {
 
 func (a *Agent) newCandidate(d Database) *candidate {
 	c := &candidate{cfg: d, prober: a.newProber(d), label: d.label()}
-	c.check = check.New("mysql "+c.label, d.Timing, c, c.label)
+	c.check = check.New("mysql "+c.label, d.Timing, check.Counts{}, c, c.label)
 	return c
 }
 

@@ -17,6 +17,7 @@ import (
 	"thor/overlay"
 	"thor/overlay/audit"
 	"thor/overlay/check"
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
@@ -26,9 +27,8 @@ type Config struct {
 	Overlay *overlay.Node
 	// Databases are at least one. With the same priority the earlier is preferred.
 	Databases []Database
-	// Cleared are the roles whose members get the password on request. Empty:
-	// none.
-	Cleared []subjects.Role
+	// Roles whose members are given the password when they ask.
+	Cleared []subjects.Role `toml:"cleared" reload:"yes" default:"(none)"`
 	// Log receives each change of a database and each password given away. The
 	// zero value is silent.
 	Log zerolog.Logger
@@ -40,48 +40,49 @@ type Config struct {
 
 // A Database is one candidate.
 type Database struct {
-	// DSN is where it is. Its password may be in it, or come from PasswordFile or
-	// PasswordEnv instead; without any, none is used. Without tls=true a host that
+	// Location "mysql://USER@HOST:PORT/NAME". Without ?tls=true a host that
 	// poses as the server can learn the password: leave it out on loopback only.
-	DSN location.DSN
-	// PasswordFile holds the password alone, and a line feed if need be. Only its
-	// owner may read it. It is read again for every connection, so that a new
-	// password needs no restart.
-	PasswordFile string
+	//
+	// The password may be in it, or come from PasswordFile or PasswordEnv; without any,
+	// none is used.
+	DSN location.DSN `toml:"uri" reload:"yes" default:"(none, required without [[database.candidate]])"`
+	// File that holds the password alone; only its owner may read it. It is read again
+	// for every connection.
+	PasswordFile string `toml:"password_file" form:"file" reload:"yes" default:"(none)"`
 	// PasswordEnv names the environment variable that holds the password.
 	PasswordEnv string
 	// Roots verify the server's certificate when the DSN says tls=true; nil: the
 	// system's.
 	Roots *x509.CertPool
-	// Mode is location.ReadWrite (or empty): the server must take writes; or
-	// location.ReadOnly: it need not.
-	Mode location.Mode
-	// Probe is a table with a column "id" of type BIGINT or CHAR(20). A row is
-	// inserted and rolled back, which shows that writes work and not only that
-	// they are allowed. Empty: what the server says of itself is believed. Needs
-	// ReadWrite.
-	Probe string
-	// Addresses to announce must be in the certificate; empty: see overlay.Member.
-	Addresses []netip.Addr
-	// Priority is 1 to 65535, lower is preferred; 0: none, which comes last.
-	Priority int
+	// Whether the server must take writes.
+	Mode location.Mode `toml:"mode" oneof:"read-write read-only" default:"read-write" reload:"yes"`
+	// Table with a column "id" of type BIGINT or CHAR(20), of a database that takes
+	// writes. A row is inserted and rolled back, which proves that writes work and not
+	// only that they are allowed.
+	Probe string `toml:"probe" default:"(none: what the server says of itself is believed)" reload:"yes"`
+	// Addresses to announce. They must be in the certificate.
+	//
+	// Empty: see overlay.Member.
+	Addresses []netip.Addr `toml:"addresses" reload:"yes" default:"(those of the certificate)"`
+	// Priority of the database.
+	Priority int `toml:"priority" unit:"lower is preferred" range:"1..65535" default:"10" reload:"yes"`
 	check.Timing
 }
 
 func (d Database) withDefaults() Database {
-	if d.Mode == "" {
-		d.Mode = location.ReadWrite
-	}
-	d.Timing = d.Timing.WithDefaults()
+	setting.Fill(&d)
 	return d
 }
 
-// faults are what is wrong with d, after withDefaults, a line each without the
-// password. The certificate is asked unless it is nil.
-func (d *Database) faults(id *identity.Identity) (texts []string) {
-	fail := func(format string, args ...any) { texts = append(texts, fmt.Sprintf(format, args...)) }
+// faults are what is wrong with d, after withDefaults, without the password. The
+// certificate is asked unless it is nil.
+func (d *Database) faults(id *identity.Identity) []setting.Problem {
+	ps := setting.Check(d)
+	fail := func(key, format string, args ...any) {
+		ps = append(ps, setting.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
+	}
 	if d.DSN.IsZero() {
-		fail("no location")
+		fail("uri", "is missing")
 	}
 	sources := 0
 	for _, has := range []bool{d.DSN.HasPassword(), d.PasswordFile != "", d.PasswordEnv != ""} {
@@ -90,43 +91,37 @@ func (d *Database) faults(id *identity.Identity) (texts []string) {
 		}
 	}
 	if sources > 1 {
-		fail("the password is to come from the URI, a file or the environment, not from several")
-	}
-	if d.Mode != location.ReadWrite && d.Mode != location.ReadOnly {
-		fail("mode %q is neither %s nor %s", d.Mode, location.ReadWrite, location.ReadOnly)
+		fail("", "the password is to come from the URI, a file or the environment, not from several")
 	}
 	if d.Probe != "" && d.Mode != location.ReadWrite {
-		fail("a probe that writes makes no sense for a %s database", d.Mode)
+		fail("probe", "makes no sense for a %s database", d.Mode)
 	}
 	if len(d.Probe) > 64 || strings.Trim(strings.ToLower(d.Probe), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
-		fail("probe %q is not the name of a table", d.Probe)
+		fail("probe", "%q is not the name of a table", d.Probe)
 	}
 	if d.Roots != nil && !d.DSN.TLS() {
-		fail("an authority to trust, but the location does not say tls=true")
+		fail("", "an authority to trust, but the location does not say tls=true")
 	}
-	if d.Priority < 0 || d.Priority > 65535 {
-		fail("priority %d is not 1 to 65535", d.Priority)
-	}
-	texts = append(texts, d.Timing.Problems()...)
 	for _, a := range d.Addresses {
 		if id != nil && !id.MayUse(a) {
-			fail("address %s is not in the certificate of %s, which holds %v", a, id.Node, id.Addresses)
+			fail("", "address %s is not in the certificate of %s, which holds %v", a, id.Node, id.Addresses)
 		}
 	}
-	return texts
+	return ps
 }
 
 // A Problem is one thing wrong with a Config, at its place.
 type Problem struct {
-	Database int // index in Config.Databases; -1 is the Config itself
-	Text     string
+	Database int    // index in Config.Databases; -1 is the Config itself
+	Key      string // of the database or the Config; empty: it as a whole
+	Text     string // one line
 }
 
 // Validate lists everything that is wrong with the databases and roles of cfg,
 // a line each without a password; nothing if New takes them. id is the
 // certificate that must allow them; nil leaves that out. It does no I/O.
 func (cfg *Config) Validate(id *identity.Identity) (ps []Problem) {
-	fail := func(i int, format string, args ...any) { ps = append(ps, Problem{i, fmt.Sprintf(format, args...)}) }
+	fail := func(i int, format string, args ...any) { ps = append(ps, Problem{i, "", fmt.Sprintf(format, args...)}) }
 	if id != nil && !id.Has(subjects.Database) {
 		fail(-1, "role %s: not in the certificate of %s, which holds %v", subjects.Database, id.Node, id.Roles)
 	}
@@ -136,8 +131,8 @@ func (cfg *Config) Validate(id *identity.Identity) (ps []Problem) {
 	seen := make(map[string]int)
 	for i, d := range cfg.Databases {
 		d = d.withDefaults()
-		for _, text := range d.faults(id) {
-			fail(i, "%s", text)
+		for _, p := range d.faults(id) {
+			ps = append(ps, Problem{i, p.Key, p.Text})
 		}
 		key := d.label() + " " + string(d.Mode) // the same may be there again as read-only
 		if j, twice := seen[key]; twice && !d.DSN.IsZero() {
@@ -145,10 +140,8 @@ func (cfg *Config) Validate(id *identity.Identity) (ps []Problem) {
 		}
 		seen[key] = i
 	}
-	for _, r := range cfg.Cleared {
-		if _, err := subjects.ParseRole(string(r)); err != nil {
-			fail(-1, "cleared: %v", err)
-		}
+	for _, p := range setting.Check(cfg) {
+		ps = append(ps, Problem{-1, p.Key, p.Text})
 	}
 	return ps
 }
@@ -167,10 +160,11 @@ func (d *Database) label() string { return d.DSN.Address() + "/" + d.DSN.Name() 
 
 // text is p as one line of an error.
 func (p Problem) text() error {
+	what := setting.Problem{Key: p.Key, Text: p.Text}
 	if p.Database < 0 {
-		return fmt.Errorf("dbagent: %s", p.Text)
+		return fmt.Errorf("dbagent: %w", what)
 	}
-	return fmt.Errorf("dbagent: database %d: %s", p.Database+1, p.Text)
+	return fmt.Errorf("dbagent: database %d: %w", p.Database+1, what)
 }
 
 // byPreference are the databases with their defaults, the most preferred first.
@@ -179,7 +173,6 @@ func (cfg *Config) byPreference() []Database {
 	for i, d := range cfg.Databases {
 		dbs[i] = d.withDefaults()
 	}
-	const none = 1 << 16 // above every priority
-	slices.SortStableFunc(dbs, func(a, b Database) int { return cmp.Compare(cmp.Or(a.Priority, none), cmp.Or(b.Priority, none)) })
+	slices.SortStableFunc(dbs, func(a, b Database) int { return cmp.Compare(a.Priority, b.Priority) })
 	return dbs
 }

@@ -154,11 +154,11 @@ func TestARefusingServiceIsDownAfterOneAndAHalfIntervals(t *testing.T) {
 
 func TestAFrozenServiceIsDownWithinFallIntervalsAndATimeout(t *testing.T) {
 	for _, c := range []CheckConfig{
-		{Timing: check.Timing{Interval: 500 * time.Millisecond, Timeout: 500 * time.Millisecond, Fall: 2}},
-		{Timing: check.Timing{Interval: 500 * time.Millisecond, Timeout: 100 * time.Millisecond, Fall: 2}},
-		{Timing: check.Timing{Interval: 2 * time.Second, Timeout: time.Second, Fall: 2}},
-		{Timing: check.Timing{Interval: 100 * time.Millisecond, Fall: 1}},
-		{Timing: check.Timing{Interval: time.Second, Timeout: 900 * time.Millisecond, Fall: 5}},
+		{Timing: check.Timing{Interval: 500 * time.Millisecond, Timeout: 500 * time.Millisecond}, Counts: check.Counts{Fall: 2}},
+		{Timing: check.Timing{Interval: 500 * time.Millisecond, Timeout: 100 * time.Millisecond}, Counts: check.Counts{Fall: 2}},
+		{Timing: check.Timing{Interval: 2 * time.Second, Timeout: time.Second}, Counts: check.Counts{Fall: 2}},
+		{Timing: check.Timing{Interval: 100 * time.Millisecond}, Counts: check.Counts{Fall: 1}},
+		{Timing: check.Timing{Interval: time.Second, Timeout: 900 * time.Millisecond}, Counts: check.Counts{Fall: 5}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := c.withDefaults()
@@ -223,7 +223,7 @@ func TestARoleIsAnnouncedOnlyWhenItsChecksHaveDecided(t *testing.T) {
 func TestAServiceThatNeverAnsweredIsAnnouncedDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newFakeNet()
-		a := agentWith(t, n, CheckConfig{Timing: check.Timing{Rise: 3}}, []*fakeProbe{{dead: []span{{0, 3 * time.Second}}}})
+		a := agentWith(t, n, CheckConfig{Counts: check.Counts{Rise: 3}}, []*fakeProbe{{dead: []span{{0, 3 * time.Second}}}})
 		runFor(t, a, 10*time.Second)
 		n.expect(t, "0s sip_proxy down: fake: connection refused", "6s sip_proxy up", "10s sip_proxy leave")
 		if !ready(a) {
@@ -301,7 +301,7 @@ func TestNewSaysWhatTheCertificateLacks(t *testing.T) {
 	want := []string{
 		"nodeagent: role sip_proxy: address 192.0.2.9 is not in the certificate of n1, which holds [127.0.0.1]",
 		"nodeagent: role xcap_server: not in the certificate of n1, which holds [sip_proxy media_relay]",
-		"nodeagent: role sip_proxy: is there twice",
+		"nodeagent: role sip_proxy: role: sip_proxy is there twice",
 	}
 	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
 		t.Errorf("%q", got)

@@ -17,6 +17,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/check"
+	"thor/overlay/setting"
 	"thor/subjects"
 )
 
@@ -33,20 +34,23 @@ type Config struct {
 	Metrics prometheus.Registerer
 }
 
-// A RoleConfig is one role to announce.
+// A RoleConfig is one role to announce. The tags say what zero means, see package
+// setting.
 type RoleConfig struct {
-	// Role must be in the certificate.
-	Role subjects.Role
-	// Addresses must be in the certificate; empty: see overlay.Member.
-	Addresses []netip.Addr
-	// Priority is 1 to 65535, lower is preferred; 0: none.
-	Priority int
-	// Weight is the share of the work, 1 to 65535; 0: 100.
-	Weight int
-	// Version is that of the service's software, for show.
-	Version string
-	// Attrs are what the role wants others to know, such as "control_port".
-	Attrs subjects.Attrs
+	// Name of the role. It must be in the certificate.
+	Role subjects.Role `toml:"role" required:"yes"`
+	// Addresses that the role announces. They must be in the certificate.
+	//
+	// Empty: see overlay.Member.
+	Addresses []netip.Addr `toml:"addresses" default:"(those of the certificate)"`
+	// Priority that the role announces.
+	Priority int `toml:"priority" unit:"lower is preferred" range:"1..65535" default:"(none)"`
+	// Share of the work.
+	Weight int `toml:"weight" unit:"100 is usual" range:"1..65535" default:"(100)"`
+	// Version of the service's software, for show.
+	Version string `toml:"version" default:"(none)"`
+	// Attributes for others, such as control_port.
+	Attrs subjects.Attrs `toml:"attrs" default:"(none)"`
 	// Checks must all pass for the role to be up. None: the role is up as long as
 	// the agent runs.
 	Checks []CheckConfig
@@ -66,16 +70,16 @@ const (
 
 // A CheckConfig is one probe of a local service, made again and again.
 type CheckConfig struct {
-	Kind Kind
-	// Target is host:port, or an http or https URL for HTTP.
-	Target string
-	// Transport of SIP is "udp" (or empty), "tcp" or "tls".
-	Transport string
-	// Command is the absolute path of a program, and its arguments.
-	Command []string
-	// Expect are the status codes of SIP and HTTP that count as alive. Empty: of
-	// SIP every final one but 503, of HTTP 200 to 299.
-	Expect []int
+	// How the service is asked: by SIP OPTIONS, ng ping, TCP connection, HTTP GET or a program that exits with 0.
+	Kind Kind `toml:"kind" oneof:"sip rtpengine tcp http command" required:"yes"`
+	// Address to ask: host:port, or a URL for http and https.
+	Target string `toml:"target" default:"(none, required but for command)"`
+	// Transport of sip.
+	Transport string `toml:"transport" oneof:"udp tcp tls" default:"(udp)"`
+	// Absolute path of a program, and its arguments.
+	Command []string `toml:"command" default:"(none, required for command)"`
+	// Status codes of sip and http that count as alive.
+	Expect []int `toml:"expect" unit:"status code" range:"200..699" default:"(of sip every final one but 503, of http 200 to 299)"`
 	// Roots verify the certificate of SIP over TLS and of https. nil: it is not
 	// verified, since the question is whether the service answers, and nothing
 	// secret is asked or told.
@@ -83,61 +87,68 @@ type CheckConfig struct {
 	// ServerName is the name that the certificate must hold; empty: Target's host.
 	ServerName string
 	check.Timing
+	check.Counts
 }
 
 func (c CheckConfig) withDefaults() CheckConfig {
 	if c.Kind == SIP && c.Transport == "" {
 		c.Transport = "udp"
 	}
-	c.Timing = c.Timing.WithDefaults()
+	setting.Fill(&c)
 	return c
 }
 
-// faults are what is wrong with c, after withDefaults, a line each.
-func (c *CheckConfig) faults() (texts []string) {
-	fail := func(format string, args ...any) { texts = append(texts, fmt.Sprintf(format, args...)) }
-	if err := c.checkTarget(); err != nil {
-		fail("%v", err)
+// faults are what is wrong with c, after withDefaults.
+func (c *CheckConfig) faults() []setting.Problem {
+	ps := setting.Check(c)
+	fail := func(key, format string, args ...any) {
+		ps = append(ps, setting.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
 	}
-	if c.Kind == SIP && !slices.Contains([]string{"udp", "tcp", "tls"}, c.Transport) || c.Kind != SIP && c.Transport != "" {
-		fail("transport %q: sip has udp, tcp and tls, the other kinds have none", c.Transport)
+	if c.Kind == "" {
+		fail("kind", "is missing")
+	}
+	if c.Kind != SIP && c.Transport != "" {
+		fail("transport", "%q: sip has udp, tcp and tls, the other kinds have none", c.Transport)
 	}
 	if len(c.Expect) > 0 && c.Kind != SIP && c.Kind != HTTP {
-		fail("expect is for sip and http only")
+		fail("expect", "is for sip and http only")
 	}
-	for _, n := range c.Expect {
-		if n < 200 || n > 699 {
-			fail("expect %d: a final status is 200 to 699", n)
+	switch {
+	case slices.ContainsFunc(ps, func(p setting.Problem) bool { return p.Key == "kind" }):
+	case c.Kind == Command && (len(c.Command) == 0 || !filepath.IsAbs(c.Command[0])):
+		fail("command", "is a list that begins with an absolute path")
+	case c.Kind == Command && c.Target != "":
+		fail("target", "is not for a command")
+	case c.Kind == Command:
+	case len(c.Command) > 0:
+		fail("command", "is for the kind command only")
+	case c.Target == "":
+		fail("target", "is missing")
+	default:
+		if err := c.checkTarget(); err != nil {
+			fail("target", "%v", err)
 		}
 	}
-	return append(texts, c.Timing.Problems()...)
+	return ps
 }
 
 func (c *CheckConfig) checkTarget() error {
-	switch c.Kind {
-	case SIP, RTPEngine, TCP:
-		host, port, err := net.SplitHostPort(c.Target)
-		n, perr := strconv.Atoi(port)
-		if err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
-			return fmt.Errorf("target %q is not host:port", c.Target)
-		}
-	case HTTP:
+	if c.Kind == HTTP {
 		u, err := url.Parse(c.Target)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-			return errors.New("target is not a URL like http://127.0.0.1:8080/health")
+		switch {
+		case err == nil && u.User != nil:
+			return errors.New("holds a user: give the service a page that needs none")
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+			return fmt.Errorf("%q is not a URL like \"http://127.0.0.1:8080/health\"", c.Target)
 		}
-		if u.User != nil {
-			return errors.New("target holds a user: give the service a page that needs none")
-		}
-	case Command:
-		if len(c.Command) == 0 || !filepath.IsAbs(c.Command[0]) {
-			return errors.New("command must begin with an absolute path")
-		}
-	default:
-		return fmt.Errorf("kind %q is not sip, rtpengine, tcp, http or command", c.Kind)
+		return nil
 	}
-	if (c.Kind == Command) != (c.Target == "") || (c.Kind == Command) != (len(c.Command) > 0) {
-		return errors.New("a command has no target, and the other kinds have no command")
+	host, port, err := net.SplitHostPort(c.Target)
+	if err != nil || host == "" {
+		return fmt.Errorf("%q is not host:port", c.Target)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("port %q is not 1 to 65535", port)
 	}
 	return nil
 }

@@ -174,7 +174,7 @@ func TestStatusIsWhatIsAnnounced(t *testing.T) {
 		n := newFakeNet()
 		a, end := running(t, n, RoleConfig{Role: "sip_proxy"})
 		defer end()
-		slow := CheckConfig{Kind: Command, Command: []string{"/bin/true"}, Timing: check.Timing{Interval: time.Hour, Timeout: time.Minute, Rise: 2}}
+		slow := CheckConfig{Kind: Command, Command: []string{"/bin/true"}, Timing: check.Timing{Interval: time.Hour, Timeout: time.Minute}, Counts: check.Counts{Rise: 2}}
 		if err := a.Reconfigure([]RoleConfig{{Role: "sip_proxy", Checks: []CheckConfig{slow}}}); err != nil {
 			t.Fatal(err)
 		}

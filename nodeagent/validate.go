@@ -5,13 +5,16 @@ import (
 	"slices"
 
 	"thor/identity"
+	"thor/overlay/setting"
+	"thor/subjects"
 )
 
 // A Problem is one thing wrong with a Config, at its place.
 type Problem struct {
-	Role  int // index in Config.Roles; -1 is the Config itself
-	Check int // index in the role's Checks; -1 is the role itself
-	Text  string
+	Role  int    // index in Config.Roles; -1 is the Config itself
+	Check int    // index in the role's Checks; -1 is the role itself
+	Key   string // of the role or the check; empty: it as a whole
+	Text  string // one line
 }
 
 // Validate lists everything that is wrong with the roles of cfg, in their
@@ -19,23 +22,26 @@ type Problem struct {
 // nil leaves that out. It does no I/O.
 func (cfg *Config) Validate(id *identity.Identity) (ps []Problem) {
 	if len(cfg.Roles) == 0 {
-		return []Problem{{-1, -1, "no roles to announce"}}
+		return []Problem{{-1, -1, "", "announces nothing: add [[node.role]]"}}
 	}
 	for i := range cfg.Roles {
 		rc := &cfg.Roles[i]
-		add := func(check int, text string) { ps = append(ps, Problem{i, check, text}) }
-		if slices.ContainsFunc(cfg.Roles[:i], func(o RoleConfig) bool { return o.Role == rc.Role }) {
-			add(-1, "is there twice")
+		add := func(check int, p setting.Problem) { ps = append(ps, Problem{i, check, p.Key, p.Text}) }
+		for _, p := range setting.Check(rc) {
+			add(-1, p)
 		}
-		if id != nil {
+		if slices.ContainsFunc(cfg.Roles[:i], func(o RoleConfig) bool { return o.Role == rc.Role }) {
+			add(-1, setting.Problem{Key: "role", Text: fmt.Sprintf("%s is there twice", rc.Role)})
+		}
+		if _, err := subjects.ParseRole(string(rc.Role)); id != nil && err == nil {
 			for _, text := range uncertified(id, rc) {
-				add(-1, text)
+				add(-1, setting.Problem{Text: text})
 			}
 		}
 		for j, cc := range rc.Checks {
 			cc = cc.withDefaults()
-			for _, text := range cc.faults() {
-				add(j, text)
+			for _, p := range cc.faults() {
+				add(j, p)
 			}
 		}
 	}
@@ -44,13 +50,14 @@ func (cfg *Config) Validate(id *identity.Identity) (ps []Problem) {
 
 // text is p as one line of an error.
 func (cfg *Config) text(p Problem) error {
+	what := setting.Problem{Key: p.Key, Text: p.Text}
 	switch {
 	case p.Role < 0:
-		return fmt.Errorf("nodeagent: %s", p.Text)
+		return fmt.Errorf("nodeagent: %w", what)
 	case p.Check < 0:
-		return fmt.Errorf("nodeagent: role %s: %s", cfg.Roles[p.Role].Role, p.Text)
+		return fmt.Errorf("nodeagent: role %s: %w", cfg.Roles[p.Role].Role, what)
 	}
-	return fmt.Errorf("nodeagent: role %s: check %d: %s", cfg.Roles[p.Role].Role, p.Check+1, p.Text)
+	return fmt.Errorf("nodeagent: role %s: check %d: %w", cfg.Roles[p.Role].Role, p.Check+1, what)
 }
 
 // uncertified tells in one line each which role or address of rc the certificate

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"thor/overlay/setting"
 )
 
 // A Prober asks one service whether it works.
@@ -21,6 +23,7 @@ type Check struct {
 	name   string
 	labels []string
 	timing Timing
+	counts Counts
 	prober Prober
 	health health // guarded by the group's mu
 
@@ -29,9 +32,11 @@ type Check struct {
 }
 
 // New makes a check. Its name says what is asked of which service and stands before a
-// fault; labels are its values of Names.CheckLabels. t has its defaults.
-func New(name string, t Timing, p Prober, labels ...string) *Check {
-	return &Check{name: name, labels: labels, timing: t, prober: p, health: health{rise: t.Rise, fall: t.Fall}}
+// fault; labels are its values of Names.CheckLabels.
+func New(name string, t Timing, n Counts, p Prober, labels ...string) *Check {
+	setting.Fill(&t)
+	setting.Fill(&n)
+	return &Check{name: name, labels: labels, timing: t, counts: n, prober: p, health: health{rise: n.Rise, fall: n.Fall}}
 }
 
 // Condition is what the probes say together, and why it fails. It is for Decide.
@@ -41,7 +46,7 @@ func (c *Check) Condition() (Condition, string) { return c.health.now, c.health.
 // the function that Replace is given.
 func (c *Check) Inherit(o *Check) {
 	c.health = o.health
-	c.health.rise, c.health.fall = c.timing.Rise, c.timing.Fall
+	c.health.rise, c.health.fall = c.counts.Rise, c.counts.Fall
 }
 
 // All is the condition of several checks of which all must pass. The reason is that

@@ -72,7 +72,7 @@ func newBench(t *testing.T, checks ...*check.Check) *bench {
 }
 
 func newCheck(name string, s *service) *check.Check {
-	return check.New(name, check.Timing{}.WithDefaults(), s, "sip_proxy", name)
+	return check.New(name, check.Timing{}, check.Counts{}, s, "sip_proxy", name)
 }
 
 func (b *bench) use(t *testing.T, gs ...*check.Group) {
@@ -146,7 +146,7 @@ func TestInheritedResultsCount(t *testing.T) {
 		b.at.err = errors.New("x")
 		b.start(t)
 		pass(time.Second)
-		rare := check.New("first", check.Timing{Interval: time.Hour, Rise: 1}.WithDefaults(), b.at, "sip_proxy", "first")
+		rare := check.New("first", check.Timing{Interval: time.Hour}, check.Counts{Rise: 1}, b.at, "sip_proxy", "first")
 		if err := b.Change(func(bool) error {
 			return b.group.Replace([]*check.Check{rare}, func() func() { rare.Inherit(b.check); b.at.err = nil; return func() {} })
 		}); err != nil {

@@ -4,7 +4,6 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent"
 	"thor/identity"
-	"thor/overlay/check"
 )
 
 // Databases are the databases of the file and the key of each, with the
@@ -16,11 +15,10 @@ func Databases(f *config.File, id *identity.Identity) (dc dbagent.Config, keys [
 		if err != nil {
 			ps = append(ps, f.Problem(keys[i]+".ca", "%v", err))
 		}
-		dc.Databases = append(dc.Databases, dbagent.Database{
-			DSN: c.URI, PasswordFile: c.PasswordFile, Roots: roots, Mode: c.Mode, Probe: c.Probe,
-			Addresses: Addresses(id, c.Addresses), Priority: c.Priority, Timing: check.Timing{Interval: c.Interval, Timeout: c.Timeout},
-		})
+		d := c.Database
+		d.Roots, d.Addresses = roots, Addresses(id, d.Addresses)
+		dc.Databases = append(dc.Databases, d)
 	}
-	dc.Cleared = f.Database.Cleared
+	dc.Cleared = f.Database.Agent.Cleared
 	return dc, keys, ps
 }

@@ -7,7 +7,6 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/identity"
 	"thor/nodeagent"
-	"thor/overlay/check"
 	"thor/overlay/subscriber"
 	"thor/subjects"
 )
@@ -15,25 +14,19 @@ import (
 // NodeRoles are the roles of the file, with the problems of reading what they
 // refer to. id may be nil.
 func NodeRoles(f *config.File, id *identity.Identity) (out []nodeagent.RoleConfig, ps config.Problems) {
-	for i, r := range f.Node.Roles {
-		rc := nodeagent.RoleConfig{
-			Role: r.Role, Addresses: Addresses(id, r.Addresses), Priority: r.Priority, Weight: r.Weight,
-			Version: r.Version, Attrs: r.Attrs,
-		}
+	out = f.Node.RoleConfigs()
+	for i := range out {
+		rc := &out[i]
+		rc.Addresses = Addresses(id, rc.Addresses)
 		if f.Node.Subscribers != nil && rc.Role == subjects.SIPProxy {
 			rc.Attrs = keepsSubscribers(rc.Attrs)
 		}
-		for j, c := range r.Checks {
-			roots, err := Roots(c.CA)
-			if err != nil {
+		for j, c := range f.Node.Roles[i].Checks {
+			var err error
+			if rc.Checks[j].Roots, err = Roots(c.CA); err != nil {
 				ps = append(ps, f.Problem(fmt.Sprintf("node.role[%d].check[%d].ca", i, j), "%v", err))
 			}
-			rc.Checks = append(rc.Checks, nodeagent.CheckConfig{
-				Kind: nodeagent.Kind(c.Kind), Target: c.Target, Transport: c.Transport, Command: c.Command, Expect: c.Expect, Roots: roots,
-				Timing: check.Timing{Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall},
-			})
 		}
-		out = append(out, rc)
 	}
 	return out, ps
 }

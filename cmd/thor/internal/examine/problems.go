@@ -154,16 +154,7 @@ func (x *examination) node() {
 	bad := make(map[int]bool)
 	for _, p := range nc.Validate(x.id()) {
 		bad[p.Role] = true
-		key := "node"
-		if p.Role >= 0 {
-			key = fmt.Sprintf("node.role[%d]", p.Role)
-		}
-		if p.Check >= 0 {
-			key = fmt.Sprintf("%s.check[%d]", key, p.Check)
-		}
-		if !x.within(key) {
-			x.add(key, "%s", p.Text)
-		}
+		x.add(config.ProblemKey(p), "%s", p.Text)
 	}
 	n := x.sdk()
 	for i, r := range x.roles {
@@ -194,8 +185,8 @@ func (x *examination) database() {
 	x.certified("database", subjects.Database, nil)
 	keys := x.databaseKeys
 	for _, p := range x.databases.Validate(nil) {
-		if p.Database >= 0 && !x.within(keys[p.Database]) && !x.unread.Has(keys[p.Database]+".uri") {
-			x.add(keys[p.Database], "%s", p.Text)
+		if p.Database >= 0 {
+			x.add(strings.TrimSuffix(keys[p.Database]+"."+p.Key, "."), "%s", p.Text)
 		}
 	}
 	for i, d := range x.databases.Databases {
