@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -99,6 +100,23 @@ func TestOnlyTheirUsersImportServerAndDriver(t *testing.T) {
 			case imp == "testing" && !strings.HasPrefix(f[0], "thor/broker/brokertest") && f[0] != "thor/provisioning/store/mariadbtest":
 				t.Errorf("%s imports testing outside of tests", f[0])
 			}
+		}
+	}
+}
+
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "list", "thor/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		name := strings.TrimPrefix(strings.TrimSpace(line), "thor/")
+		if !strings.HasSuffix(name, "test") && !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/ARCHITECTURE.md does not say what %s is", name)
 		}
 	}
 }
