@@ -12,7 +12,7 @@ const maxClosed = 4096 // remembered; a candidate needs those of its first secon
 type closedConns struct {
 	mu     sync.Mutex
 	set    map[link]struct{}
-	order  []link // as they came; at maxEnds the one at next is replaced
+	order  []link // as they came; at maxClosed the one at next is replaced
 	next   int
 	holder link
 }

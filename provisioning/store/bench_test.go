@@ -48,7 +48,7 @@ func benchStore(b *testing.B) (*store.Store, *mariadbtest.Server, *sql.DB) {
 	return s, db, raw
 }
 
-// rawAdd are the statements of one AddAccount with two groups.
+// rawAdd are the statements of one Accounts.Add with two groups.
 var rawAdd = []struct {
 	query string
 	args  func(user string) []any
@@ -69,7 +69,7 @@ var rawAdd = []struct {
 	{"UPDATE sip_revisions SET kind = 1, revision = LAST_INSERT_ID(), pending = LAST_INSERT_ID() WHERE domain = 'raw.example' AND username = ?", func(u string) []any { return []any{u} }},
 }
 
-// BenchmarkAddAccount compares one client's AddAccount with the same statements,
+// BenchmarkAddAccount compares one client's Accounts.Add with the same statements,
 // prepared, sent by a loop. They take turns. Each of b.N is one of both.
 func BenchmarkAddAccount(b *testing.B) {
 	s, _, raw := benchStore(b)
