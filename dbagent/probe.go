@@ -2,7 +2,6 @@ package dbagent
 
 import (
 	"context"
-	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"thor/dbagent/location"
+	"thor/dbagent/location/driver"
 	"thor/identity"
 	"thor/overlay/check"
 	"thor/subjects"
@@ -84,22 +84,8 @@ func readPassword(path string) (string, error) {
 	return strings.TrimRight(string(b), "\r\n"), nil
 }
 
-// config is for the driver: nothing that a hostile server could turn against us.
 func (p *mysqlProbe) config(d location.DSN) (*mysql.Config, error) {
-	c := mysql.NewConfig()
-	c.User, c.Passwd, c.Net, c.Addr, c.DBName = d.User(), d.Password(), "tcp", d.Address(), d.Name()
-	// The context of a check ends it; these are for what the driver does besides.
-	c.Timeout, c.ReadTimeout, c.WriteTimeout = p.db.Timeout, 2*p.db.Timeout, 2*p.db.Timeout
-	if t := d.Timeout(); t > 0 {
-		c.Timeout = min(t, p.db.Timeout)
-	}
-	c.AllowAllFiles, c.MultiStatements, c.AllowCleartextPasswords, c.AllowOldPasswords = false, false, false, false
-	c.AllowFallbackToPlaintext = false
-	c.MaxAllowedPacket = maxPacket
-	c.Logger = &mysql.NopLogger{} // it says nothing that its errors do not
-	if d.TLS() {
-		c.TLS = &tls.Config{RootCAs: p.db.Roots, ServerName: d.Host(), MinVersion: tls.VersionTLS12}
-	}
+	c := driver.Config(d, p.db.Timeout, p.db.Roots, maxPacket)
 	if d.Charset() == "" {
 		return c, nil
 	}

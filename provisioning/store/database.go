@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/tls"
 	"database/sql"
 	"fmt"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"thor/dbagent/location"
+	"thor/dbagent/location/driver"
 )
 
 const (
@@ -28,27 +28,13 @@ type database struct {
 	retired bool
 }
 
-// driverConfig is for the driver: nothing that a hostile server could turn
-// against us, and strict about what it is given.
+// driverConfig makes the database strict about what it is given.
 func (b *backend) driverConfig(d location.DSN) *mysql.Config {
-	c := mysql.NewConfig()
-	c.User, c.Passwd, c.Net, c.Addr, c.DBName = d.User(), d.Password(), "tcp", d.Address(), d.Name()
-	// The context of a call ends it; these are for what the driver does besides.
-	c.Timeout, c.ReadTimeout, c.WriteTimeout = b.cfg.Timeout, 2*b.cfg.Timeout, 2*b.cfg.Timeout
-	if t := d.Timeout(); t > 0 {
-		c.Timeout = min(t, b.cfg.Timeout)
-	}
-	c.AllowAllFiles, c.MultiStatements, c.AllowCleartextPasswords, c.AllowOldPasswords = false, false, false, false
-	c.AllowFallbackToPlaintext, c.InterpolateParams, c.ParseTime = false, false, false
-	c.MaxAllowedPacket = maxPacket
-	c.Logger = &mysql.NopLogger{} // it says nothing that its errors do not
+	c := driver.Config(d, b.cfg.Timeout, b.cfg.Roots, maxPacket)
 	c.Params = map[string]string{
 		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE'",
 		"time_zone":                "'+00:00'",
 		"innodb_lock_wait_timeout": lockTime,
-	}
-	if d.TLS() {
-		c.TLS = &tls.Config{RootCAs: b.cfg.Roots, ServerName: d.Host(), MinVersion: tls.VersionTLS12}
 	}
 	return c
 }
