@@ -149,7 +149,9 @@ func (c *clientConn) control() error {
 }
 
 func (c *clientConn) take(class traffic, size int) error {
-	r, own, now := c.rates[class], &c.buckets[class], time.Now()
+	r := c.rates[class]
+	own := &c.buckets[class]
+	now := time.Now()
 	if !own.take(r, 1, size, now) || !c.front.usage.take(c.id.Node, class, r, size, own.within(r, quietShare), now) {
 		return &violation{class.String(), "rate"}
 	}

@@ -79,7 +79,10 @@ const (
 // result is valid until the next call and may share memory with in. After an
 // error the connection must end.
 func (f *filter) feed(in []byte) ([]byte, error) {
-	f.in, f.lo, f.hi, f.out = in, 0, 0, f.out[:0]
+	f.in = in
+	f.lo = 0
+	f.hi = 0
+	f.out = f.out[:0]
 	for i := 0; i < len(in); {
 		n, err := f.step(i)
 		if err != nil {
@@ -284,7 +287,9 @@ func (f *filter) publish(a [][]byte, headers bool) (verdict, error) {
 		return replaced, nil
 	}
 	if hdr > 0 {
-		f.state, f.left, f.body = inHeaders, hdr, size-hdr
+		f.state = inHeaders
+		f.left = hdr
+		f.body = size - hdr
 		return hold, nil
 	}
 	f.payload(size)

@@ -73,7 +73,9 @@ func b2i(b bool) int {
 // guardRoutes sweeps until ctx ends, and forgets what usage need not know.
 func (b *Broker) guardRoutes(ctx context.Context, s *server.Server) {
 	seen := make(map[netip.AddrPort]time.Time)
-	n, failed, deferred := 0, false, false
+	n := 0
+	failed := false
+	deferred := false
 	every(ctx, sweepTick, func() {
 		now := time.Now()
 		if n++; n%40 == 0 {

@@ -101,7 +101,10 @@ func (b *Broker) announce(ctx context.Context, own *nats.Conn) error {
 			told = id
 		}
 		a.Seq++
-		a.State, a.Seen, a.Attrs, a.Via = s, seen.Load(), b.attrs(), via(own)
+		a.State = s
+		a.Seen = seen.Load()
+		a.Attrs = b.attrs()
+		a.Via = via(own)
 		_ = own.Publish(subjects.Presence(a.Role, a.Node), a.Encode())
 	}
 	for {

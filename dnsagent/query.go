@@ -124,7 +124,9 @@ func (q *query) record(b []byte, start int, additional bool) (off int, ok bool) 
 		q.edns = false // which OPT would the reply's belong to?
 		return 0, false
 	}
-	q.edns, q.version, q.do = true, uint8(ttl>>16), ttl&(1<<15) != 0
+	q.edns = true
+	q.version = uint8(ttl >> 16)
+	q.do = ttl&(1<<15) != 0
 	q.size = max(int(class), dns.MinMsgSize)
 	if q.version != 0 {
 		return end, true // what its options look like only that version knows

@@ -230,7 +230,9 @@ func (m *Manager) issue(now time.Time, must bool) {
 		r.revision-- // try again when the lease has reserved more
 		return
 	}
-	r.status, r.encoded, r.digest = next, next.Encode(), delta.Digest
+	r.status = next
+	r.encoded = next.Encode()
+	r.digest = delta.Digest
 	m.newest.Store(hold(next, r.encoded))
 	m.answerSnapshots()
 	m.marks.confirm(next.Mark())

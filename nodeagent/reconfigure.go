@@ -143,7 +143,9 @@ func (c *CheckConfig) equal(o *CheckConfig) bool {
 // withDefaults is rc with its checks' zero values replaced; it shares nothing that the
 // caller could change later.
 func (rc RoleConfig) withDefaults() RoleConfig {
-	rc.Addresses, rc.Attrs, rc.Checks = slices.Clone(rc.Addresses), maps.Clone(rc.Attrs), slices.Clone(rc.Checks)
+	rc.Addresses = slices.Clone(rc.Addresses)
+	rc.Attrs = maps.Clone(rc.Attrs)
+	rc.Checks = slices.Clone(rc.Checks)
 	for i, cc := range rc.Checks {
 		rc.Checks[i] = cc.withDefaults()
 	}

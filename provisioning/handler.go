@@ -44,7 +44,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	result, status := "ok", http.StatusOK
 	if err != nil {
 		f := s.asFault(err)
-		out, result, status = f.Envelope(), f.Name, f.HTTPStatus()
+		out = f.Envelope()
+		result = f.Name
+		status = f.HTTPStatus()
 		x.fault = f
 	} else if s.failing.Load() && x.port != "Network" && s.failing.Swap(false) {
 		s.log.Info().Msg("the store works again")

@@ -62,7 +62,9 @@ func Cluster(t testing.TB, size int) *Net {
 	}
 	for i := range size {
 		n.Prepare(fmt.Sprintf("b%d", i+1), func(c *broker.Config) {
-			c.Listen, c.ClusterListen, c.Routes = ports[i], ports[size+i], routes
+			c.Listen = ports[i]
+			c.ClusterListen = ports[size+i]
+			c.Routes = routes
 		})
 	}
 	StartAll(n.Brokers...)

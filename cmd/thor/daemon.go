@@ -142,7 +142,9 @@ func newLogger(c config.Log, stderr io.Writer) zerolog.Logger {
 func (d *daemon) join() error {
 	c := d.file.Network.Config
 	c.Credentials = d.creds
-	c.Log, c.Audit, c.Metrics = sdkLog(d.log), d.audit, d.registerer()
+	c.Log = sdkLog(d.log)
+	c.Audit = d.audit
+	c.Metrics = d.registerer()
 	n, err := overlay.New(c)
 	if err != nil {
 		return err

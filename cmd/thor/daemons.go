@@ -28,7 +28,10 @@ func newBroker() *cobra.Command {
 	return newDaemon("broker", "Run the event server: an embedded NATS server that knows certificates", "thor-eventserver",
 		func(d *daemon) (part, error) {
 			bc := components.Broker(d.file, d.creds)
-			bc.Log, bc.Metrics, bc.Audit, bc.Version = d.log, d.registerer(), d.audit, versionString()
+			bc.Log = d.log
+			bc.Metrics = d.registerer()
+			bc.Audit = d.audit
+			bc.Version = versionString()
 			return broker.New(bc)
 		})
 }
@@ -122,9 +125,13 @@ func (b beside) Run(ctx context.Context) error {
 
 // drainBySignal is maintenance without the network: SIGUSR1 drains, SIGUSR2 resumes.
 func drainBySignal(d *daemon, a *nodeagent.Agent, s os.Signal) {
-	do, word, act := a.Drain, "drained by signal", audit.Drain
+	do := a.Drain
+	word := "drained by signal"
+	act := audit.Drain
 	if s == syscall.SIGUSR2 {
-		do, word, act = a.Resume, "resumed by signal", audit.Resume
+		do = a.Resume
+		word = "resumed by signal"
+		act = audit.Resume
 	}
 	err := do()
 	d.audit.Write(signalled(act, "all roles of "+string(d.net.ID()), err))

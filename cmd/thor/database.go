@@ -17,7 +17,10 @@ func newDatabase() *cobra.Command {
 			if len(ps) > 0 {
 				return nil, ps
 			}
-			dc.Overlay, dc.Log, dc.Metrics, dc.Audit = d.net, d.log, d.registerer(), d.audit
+			dc.Overlay = d.net
+			dc.Log = d.log
+			dc.Metrics = d.registerer()
+			dc.Audit = d.audit
 			a, err := dbagent.New(dc)
 			if err != nil {
 				return nil, err

@@ -105,13 +105,18 @@ func (r *reach) find(environment bool) error {
 		return usagef("no network found: give --dir of a thor up, --config, or --brokers with --cert, --key and --ca (%v)", err)
 	}
 	r.dns = n.DNS
-	r.brokers, r.cert, r.key, r.ca = n.Brokers, n.Operator.Cert, n.Operator.Key, n.Operator.CA
+	r.brokers = n.Brokers
+	r.cert = n.Operator.Cert
+	r.key = n.Operator.Key
+	r.ca = n.Operator.CA
 	return nil
 }
 
 // certificate fills in what no flag gives.
 func (r *reach) certificate(cert, key, ca string) {
-	r.cert, r.key, r.ca = cmp.Or(r.cert, cert), cmp.Or(r.key, key), cmp.Or(r.ca, ca)
+	r.cert = cmp.Or(r.cert, cert)
+	r.key = cmp.Or(r.key, key)
+	r.ca = cmp.Or(r.ca, ca)
 }
 
 // credentials loads the certificate to work with; a fault of it is one of usage.

@@ -150,7 +150,9 @@ func (t *Table) Next() time.Time {
 // enter takes note of the time and finds out whether the observer was paused.
 func (t *Table) enter(now time.Time) {
 	if !t.started {
-		t.started, t.base, t.wall = true, now, stamp(now)
+		t.started = true
+		t.base = now
+		t.wall = stamp(now)
 		return
 	}
 	at := t.since(now)

@@ -45,7 +45,9 @@ func (g *Guard) Accept(kind Kind, header, text string, now time.Time) (nonce str
 		return "", false
 	}
 	if now.Sub(g.turned) > 2*Window { // longer than any nonce is good for
-		g.previous, g.seen, g.turned = g.seen, make(map[string]struct{}), now
+		g.previous = g.seen
+		g.seen = make(map[string]struct{})
+		g.turned = now
 	}
 	_, before := g.previous[nonce]
 	if _, is := g.seen[nonce]; is || before {

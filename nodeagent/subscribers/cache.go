@@ -224,5 +224,10 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 }
 
 func (a *Answer) fill(e *entry) {
-	a.Found, a.Revision, a.Profile, a.HA1, a.AliasOf, a.Served = !e.absent(), e.revision, e.body, e.ha1, e.aliasOf, e.served
+	a.Found = !e.absent()
+	a.Revision = e.revision
+	a.Profile = e.body
+	a.HA1 = e.ha1
+	a.AliasOf = e.aliasOf
+	a.Served = e.served
 }

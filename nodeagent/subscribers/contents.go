@@ -113,8 +113,12 @@ func (s *contents) put(p *subscriber.Profile, asked uint64, mine bool, now time.
 	if !known {
 		s.record(p)
 	}
-	e.revision, e.ha1, e.aliasOf = p.Revision, p.HA1, p.AliasOf
-	e.body, e.until, e.served = nil, time.Time{}, p.Served
+	e.revision = p.Revision
+	e.ha1 = p.HA1
+	e.aliasOf = p.AliasOf
+	e.body = nil
+	e.until = time.Time{}
+	e.served = p.Served
 	switch {
 	case !p.Deleted:
 		e.body = p.Encode()
@@ -280,6 +284,8 @@ func (l *list) remove(e *entry) {
 	} else {
 		l.last = e.prev
 	}
-	e.list, e.prev, e.next = nil, nil, nil
+	e.list = nil
+	e.prev = nil
+	e.next = nil
 	l.len--
 }

@@ -111,7 +111,9 @@ func (c *Cache) registration(ctx context.Context, q request) (*step, error) {
 
 // prove has the sender prove to be p.
 func (s *step) prove(p *subscriber.Profile) bool {
-	s.user, s.realm, s.ha1 = p.Username, p.Domain, p.HA1
+	s.user = p.Username
+	s.realm = p.Domain
+	s.ha1 = p.HA1
 	return p.HA1 != ""
 }
 
@@ -243,7 +245,9 @@ func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, e
 		case a.AliasOf == "":
 			return c.called(s, q, h, a)
 		}
-		key, use, s.uri = a.AliasOf, forRegister, "sip:"+uriKey(a.AliasOf)
+		key = a.AliasOf
+		use = forRegister
+		s.uri = "sip:" + uriKey(a.AliasOf)
 	}
 	return s.refused(errNotFound), nil
 }
@@ -273,7 +277,9 @@ func (c *Cache) called(s *step, q request, h hop, a *Answer) (*step, error) {
 	case to != "" && h.diverts >= maxDiverts:
 		return s.refused(errLoop), nil
 	case to != "":
-		s.do, s.uri, s.refusal = doDivert, to, r
+		s.do = doDivert
+		s.uri = to
+		s.refusal = r
 		return s, nil
 	case r != nil:
 		return s.refused(r), nil

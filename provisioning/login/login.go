@@ -213,7 +213,9 @@ func entitled(c *ngnpro.CustomerAccount) (ngnpro.Viewer, error) {
 
 // viewer is what a customer or reseller sees.
 func viewer(c *ngnpro.CustomerAccount) ngnpro.Viewer {
-	id, reseller, as := value(c.ID), value(c.Reseller), value(c.Impersonate)
+	id := value(c.ID)
+	reseller := value(c.Reseller)
+	as := value(c.Impersonate)
 	if reseller != 0 && (id == reseller || as == reseller) {
 		return ngnpro.Viewer{Reseller: reseller}
 	}

@@ -55,7 +55,9 @@ func (p *pace) after(found, held int) time.Duration {
 func (p *Pusher) repairLoop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	pace, failing, read := newPace(), false, false
+	pace := newPace()
+	failing := false
+	read := false
 	due := time.Now()
 	plan := func(wait time.Duration) {
 		due = time.Now().Add(wait)

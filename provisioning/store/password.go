@@ -12,7 +12,9 @@ import (
 // setPassword takes a password in one of its two forms: clear, or the digests of
 // user:domain:password and user@domain:domain:password with a colon between.
 func (p *profile) setPassword(id ngnpro.SipID, s string, keepClear bool) {
-	p.Password, p.SHA256, p.SHA512 = "", "", ""
+	p.Password = ""
+	p.SHA256 = ""
+	p.SHA512 = ""
 	if h1, h1b, ok := ngnpro.Digests(s); ok {
 		p.HA1, p.HA1B = h1, h1b
 		return

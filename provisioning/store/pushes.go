@@ -51,12 +51,29 @@ func (t *tx) fill(x *subscriber.Profile, id ngnpro.SipID) error {
 	}
 	p := a.profile
 	x.Deleted = false
-	x.Username, x.Domain, x.HA1, x.HA1B = id.Username, id.Domain, p.HA1, p.HA1B
-	x.FirstName, x.LastName, x.Email = *a.first, *a.last, *a.email
-	x.Timezone, x.RPID, x.Region, x.Quickdial = p.Timezone, p.RPID, p.Region, p.Quickdial
-	x.Prepaid, x.Quota, x.CallLimit, x.Timeout = p.Prepaid, p.Quota, p.CallLimit, p.Timeout
-	x.Owner, x.Customer, x.Reseller = *a.owner, a.party.customer, a.party.reseller
-	x.Groups, x.Diversions, x.Barring, x.Reject, x.Accept = p.Groups, p.Diversions, p.Barring, p.Reject, p.accept()
+	x.Username = id.Username
+	x.Domain = id.Domain
+	x.HA1 = p.HA1
+	x.HA1B = p.HA1B
+	x.FirstName = *a.first
+	x.LastName = *a.last
+	x.Email = *a.email
+	x.Timezone = p.Timezone
+	x.RPID = p.RPID
+	x.Region = p.Region
+	x.Quickdial = p.Quickdial
+	x.Prepaid = p.Prepaid
+	x.Quota = p.Quota
+	x.CallLimit = p.CallLimit
+	x.Timeout = p.Timeout
+	x.Owner = *a.owner
+	x.Customer = a.party.customer
+	x.Reseller = a.party.reseller
+	x.Groups = p.Groups
+	x.Diversions = p.Diversions
+	x.Barring = p.Barring
+	x.Reject = p.Reject
+	x.Accept = p.accept()
 	if x.Accept != nil {
 		if x.Accept.Members, err = t.members(id, x.Accept); err != nil {
 			return err
@@ -120,7 +137,9 @@ func (s pushes) Changes(ctx context.Context, since uint64) (c *subscriber.Change
 			return err
 		})
 		if len(c.Keys) > subscriber.MaxKeys {
-			c.Keys, c.Revisions, c.All = nil, nil, true
+			c.Keys = nil
+			c.Revisions = nil
+			c.All = true
 		}
 		return err
 	})

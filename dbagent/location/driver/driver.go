@@ -19,13 +19,24 @@ import (
 // packet a server may make us hold.
 func Config(d location.DSN, timeout time.Duration, roots *x509.CertPool, maxPacket int) *mysql.Config {
 	c := mysql.NewConfig()
-	c.User, c.Passwd, c.Net, c.Addr, c.DBName = d.User(), d.Password(), "tcp", d.Address(), d.Name()
-	c.Timeout, c.ReadTimeout, c.WriteTimeout = timeout, 2*timeout, 2*timeout
+	c.User = d.User()
+	c.Passwd = d.Password()
+	c.Net = "tcp"
+	c.Addr = d.Address()
+	c.DBName = d.Name()
+	c.Timeout = timeout
+	c.ReadTimeout = 2 * timeout
+	c.WriteTimeout = 2 * timeout
 	if t := d.Timeout(); t > 0 {
 		c.Timeout = min(t, timeout)
 	}
-	c.AllowAllFiles, c.MultiStatements, c.AllowCleartextPasswords, c.AllowOldPasswords = false, false, false, false
-	c.AllowFallbackToPlaintext, c.InterpolateParams, c.ParseTime = false, false, false
+	c.AllowAllFiles = false
+	c.MultiStatements = false
+	c.AllowCleartextPasswords = false
+	c.AllowOldPasswords = false
+	c.AllowFallbackToPlaintext = false
+	c.InterpolateParams = false
+	c.ParseTime = false
 	c.MaxAllowedPacket = maxPacket
 	c.Logger = &mysql.NopLogger{} // it says nothing that its errors do not
 	if d.TLS() {

@@ -83,7 +83,9 @@ func Open(owner string, files map[string]*os.File, sup Supervisor, log zerolog.L
 			sup.Forget(name)
 			continue
 		}
-		l.now, l.name, l.seq = a, name, a.seq
+		l.now = a
+		l.name = name
+		l.seq = a.seq
 	}
 	return l, records
 }

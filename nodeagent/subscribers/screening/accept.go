@@ -30,7 +30,9 @@ func accepted(s *subscriber.Profile, c Caller, now time.Time) bool {
 		zone = time.UTC
 	}
 	now = now.In(zone)
-	fewest, ok, opens := 8, true, false
+	fewest := 8
+	ok := true
+	opens := false
 	for _, r := range s.Accept.Persistent {
 		if on(r, now.Weekday()) && !only(r.Groups, nobody) {
 			opens = true

@@ -183,7 +183,10 @@ func (s *supervisor) spawn(c *child) error {
 		return fmt.Errorf("start %s: %w", c.Name, err)
 	}
 	c.cmd, c.done = cmd, make(chan struct{})
-	c.PID, c.State, c.asked, c.began = cmd.Process.Pid, running, time.Time{}, time.Now()
+	c.PID = cmd.Process.Pid
+	c.State = running
+	c.asked = time.Time{}
+	c.began = time.Now()
 	s.save()
 	s.wg.Add(1)
 	go s.reap(c, cmd, c.done)

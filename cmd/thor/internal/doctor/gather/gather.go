@@ -108,7 +108,9 @@ func network(ctx context.Context, t Target) *doctor.Network {
 	if err != nil {
 		return n
 	}
-	n.Status, n.Stale, n.Connected = v.Status, v.Stale, v.Connected
+	n.Status = v.Status
+	n.Stale = v.Stale
+	n.Connected = v.Connected
 	if operator {
 		n.Bucket = bucket(ctx, c.Node.Conn())
 	}
