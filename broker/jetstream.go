@@ -71,7 +71,7 @@ func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) {
 		}
 		err := b.restartJetStream(s)
 		if err != nil && tries == 0 {
-			b.log.Error().Err(err).Msg("JetStream cannot be started again; trying on")
+			b.log.Error().Err(err).Msg("JetStream cannot be started again, retrying")
 		}
 		tries++
 	})

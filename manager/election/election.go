@@ -81,7 +81,7 @@ type Election struct {
 	storeFails bool // StoreEpoch failed last time
 }
 
-var errSilent = errors.New("election: nobody renews the lease")
+var errSilent = errors.New("election: no manager renews the lease")
 
 // seen is the newest state of the lease that was told.
 type seen struct {

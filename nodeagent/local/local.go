@@ -174,7 +174,7 @@ func (s *Server) listen(ctx context.Context, x service, l net.Listener) {
 		}
 		if !failed && ctx.Err() == nil {
 			failed = true
-			s.log.Error().Err(err).Str("service", x.name).Str("addr", x.addr).Msg("cannot listen, trying on")
+			s.log.Error().Err(err).Str("service", x.name).Str("addr", x.addr).Msg("cannot listen, retrying")
 			s.fault(x.name, fmt.Sprintf("local %s %s: %s", x.name, x.addr, cause(err)))
 		}
 		select {

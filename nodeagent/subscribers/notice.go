@@ -44,7 +44,7 @@ func (c *Cache) noticed(ctx context.Context, r *overlay.Request) *subjects.Reply
 	c.contents.unexpect(n.Key)
 	c.mu.Unlock()
 	c.metrics.notices.WithLabelValues("failed").Inc()
-	c.log.Debug().Err(err).Uint64("rev", n.Revision).Str("peer", string(n.From)).Msg("what a notice speaks of is not to be had")
+	c.log.Debug().Err(err).Uint64("rev", n.Revision).Str("peer", string(n.From)).Msg("change notice: profile unavailable")
 	return refuse(subjects.ErrorFailed, "the subscriber is not to be had")
 }
 
