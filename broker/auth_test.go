@@ -174,8 +174,8 @@ func TestInProcessConnectionCannotBeTheBroker(t *testing.T) {
 
 func TestRouteNeedsTheCertificateOfABroker(t *testing.T) {
 	n := brokertest.New(t)
-	p := brokertest.Ports(t, 1)
-	b := n.Add("b1", func(c *broker.Config) { c.ClusterListen, c.Routes = p[0], []string{"tls://" + p[0]} })
+	p := brokertest.Ports(t, 2) // the second broker does not run
+	b := n.Add("b1", func(c *broker.Config) { c.ClusterListen, c.Routes = p[0], []string{"tls://" + p[0], "tls://" + p[1]} })
 	other := brokertest.New(t)
 	both := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
 	good := n.Forge("b2", []subjects.Role{subjects.EventServer}, nil)

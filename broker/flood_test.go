@@ -67,7 +67,7 @@ func TestFloodChild(t *testing.T) {
 	}
 	if args[5] != "" {
 		c.Advertise, c.Listen = "127.0.0.1", "127.0.0.1:0"
-		c.ClusterListen, c.Routes = args[5], []string{"tls://" + args[5]}
+		c.ClusterListen, c.Routes = args[5], []string{"tls://" + args[5], "tls://127.0.0.2:6222"} // the second does not run
 	}
 	b, err := broker.New(c)
 	if err != nil {

@@ -63,7 +63,7 @@ func TestRunSaysInOneLineWhyItCannotStart(t *testing.T) {
 	}{
 		{"client port in use", "address already in use", func(c *broker.Config) { c.Listen = used.Addr().String() }},
 		{"cluster port in use", "address already in use", func(c *broker.Config) {
-			c.ClusterListen, c.Routes = used.Addr().String(), []string{"tls://" + used.Addr().String()}
+			c.ClusterListen, c.Routes = used.Addr().String(), []string{"tls://" + used.Addr().String(), "tls://127.0.0.2:6222"}
 		}},
 		{"no such address", "cannot assign", func(c *broker.Config) { c.Listen, c.Advertise = "192.0.2.1:4222", "127.0.0.1" }},
 		{"store is a file", "store directory", func(c *broker.Config) { c.StoreDir = file }},
@@ -319,9 +319,9 @@ func TestIdentityWithoutCredentialsCannotListen(t *testing.T) {
 func TestRunLeavesNoGoroutineBehind(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	n := brokertest.New(t)
-	ports := brokertest.Ports(t, 1)
+	ports := brokertest.Ports(t, 2) // the second broker does not run
 	b := n.Prepare("b1", func(c *broker.Config) {
-		c.ClusterListen, c.Routes = ports[0], []string{"tls://" + ports[0]}
+		c.ClusterListen, c.Routes = ports[0], []string{"tls://" + ports[0], "tls://" + ports[1]}
 	})
 	b.Start()
 	n.Dial("n1", "sip_proxy").Close()
