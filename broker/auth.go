@@ -19,6 +19,7 @@ import (
 var (
 	errKind   = errors.New("not a client connection")
 	errToken  = errors.New("unknown token")
+	errName   = errors.New("a key besides the certificate")
 	errClosed = errors.New("the broker is not ready")
 )
 
@@ -179,6 +180,9 @@ func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, sel
 			return nil, false, errToken
 		}
 		return in.id, in.self, nil
+	}
+	if c.GetOpts().Nkey != "" { // events would name the client by it instead of its node
+		return nil, false, errName
 	}
 	// The handshake verified it already. Once more, and remembered first, so
 	// that a revocation that came in between finds either the fault or the peer.

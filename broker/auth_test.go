@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -419,5 +420,49 @@ func TestUserNameIsTheNodeWhateverTheClientSays(t *testing.T) {
 	z, err := n.Brokers[0].Server().Connz(&server.ConnzOptions{CID: cid, Username: true})
 	if err != nil || len(z.Conns) != 1 || z.Conns[0].AuthorizedUser != "n1" {
 		t.Errorf("%v %s", err, fmt.Sprint(z))
+	}
+}
+
+// nats-server names a client after a key that it shows, in the events by which managers know whose connection ended.
+func TestOnlyTheCertificateNamesAClient(t *testing.T) {
+	n := brokertest.Start(t)
+	m := n.Dial("m1", subjects.Manager)
+	sub, err := m.SubscribeSync(subjects.Disconnect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flush(t, m)
+	c, err := tls.Dial("tcp", n.Brokers[0].Config.Listen, n.Credentials("n1", "sip_proxy").ClientTLS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(c, "CONNECT {\"verbose\":false,\"name\":\"victim-boot\",\"nkey\":\"victim\"}\r\nPING\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(soon))
+	for r := bufio.NewReader(c); ; {
+		line, err := r.ReadString('\n')
+		if strings.HasPrefix(line, "-ERR 'Authorization Violation'") {
+			break
+		}
+		if err != nil || strings.HasPrefix(line, "PONG") {
+			t.Errorf("a client with a key: %q, %v", line, err)
+			break
+		}
+	}
+	_ = c.Close()
+	n.Dial("last", "sip_proxy").Close()
+	for user := ""; user != "last"; {
+		msg, err := sub.NextMsg(soon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e server.DisconnectEventMsg
+		if err := json.Unmarshal(msg.Data, &e); err != nil {
+			t.Fatal(err)
+		}
+		if user = e.Client.User; user == "victim" {
+			t.Errorf("the end of a connection of n1 counts as one of %s, %s", user, e.Client.Name)
+		}
 	}
 }
