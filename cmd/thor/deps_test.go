@@ -32,7 +32,7 @@ var arrows = []struct {
 	{"dbagent", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},
 	{"provisioning", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker"}, []string{"thor/dbagent/location"}, "agents meet on the bus; where a database is, location tells everybody"},
 	{"monitor", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/broker", "github.com/go-sql-driver"}, nil, "agents meet on the bus"},
-	{"provisioning/ngnpro", []string{"."}, nil, "the records are a contract, and checking them does no I/O"},
+	{"provisioning/ngnpro", []string{"."}, []string{"thor/overlay/subscriber"}, "the records are a contract, and checking them does no I/O"},
 	{"provisioning/allowance", []string{"."}, []string{"golang.org/x/net/publicsuffix"}, "who may do what is decided without I/O"},
 	{"provisioning/push", []string{"thor/provisioning", "github.com/go-sql-driver"}, []string{"thor/provisioning/ngnpro", "thor/provisioning/push"}, "changes reach the nodes whatever stores them, and whatever protocol made them"},
 	{"provisioning/login", []string{"thor/overlay", "thor/provisioning", "github.com/"}, []string{"thor/provisioning/ngnpro", "thor/provisioning/origin", "thor/provisioning/login"}, "who logs in is decided without a network, and whatever stores the parties"},

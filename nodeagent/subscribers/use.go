@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"thor/overlay/lookup"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -47,7 +48,7 @@ func (t *table) find(key string) lookup.Assignment {
 // fold is the form of a key that provisioning uses, and that is to be looked up:
 // lower case, without a scheme.
 func fold(key string) string {
-	key = strings.ToLower(key)
+	key = subscriber.Fold(key)
 	for _, scheme := range []string{"sips:", "sip:"} {
 		if rest, ok := strings.CutPrefix(key, scheme); ok {
 			return rest

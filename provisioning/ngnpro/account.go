@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"slices"
 	"strings"
+
+	"thor/overlay/subscriber"
 )
 
 // A SipID names a subscriber or an alias. Both parts are folded to lower case.
@@ -22,7 +24,7 @@ const AutoIncrement = "<autoincrement>"
 func (id *SipID) Clean() error { return id.clean("sipId") }
 
 func (id *SipID) clean(field string) error {
-	id.Username = fold(strings.TrimSpace(id.Username))
+	id.Username = subscriber.Fold(strings.TrimSpace(id.Username))
 	switch {
 	case id.Username == "":
 		return invalid(field+".username", "is missing")
@@ -191,7 +193,7 @@ func password(field string, p *string) error {
 
 // Digests takes a password of the form ha1:ha1b apart, in lower case.
 func Digests(password string) (ha1, ha1b string, ok bool) {
-	ha1, ha1b, ok = strings.Cut(fold(password), ":")
+	ha1, ha1b, ok = strings.Cut(subscriber.Fold(password), ":")
 	const hex = digits + "abcdef"
 	ok = ok && len(ha1) == 32 && len(ha1b) == 32 && madeOf(ha1, hex) && madeOf(ha1b, hex)
 	return ha1, ha1b, ok

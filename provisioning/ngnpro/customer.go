@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"thor/overlay/subscriber"
 )
 
 // A CustomerAccount is a customer, or a reseller when ID equals Reseller.
@@ -63,7 +65,7 @@ func (c *CustomerAccount) Clean() error {
 	}
 	if c.Username != nil {
 		*c.Username = strings.TrimSpace(*c.Username)
-		if *c.Username == "" || len(*c.Username) > maxName || !madeOf(fold(*c.Username), letters+digits+"._-@+") {
+		if *c.Username == "" || len(*c.Username) > maxName || !madeOf(subscriber.Fold(*c.Username), letters+digits+"._-@+") {
 			return invalid("account.username", "is not 1 to %d letters, digits and . _ - @ +", maxName)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"thor/overlay/subscriber"
 )
 
 // Defaults of telephone numbers.
@@ -125,7 +127,7 @@ func (n *EnumNumber) Clean() error {
 }
 
 func (m *EnumMapping) clean() error {
-	m.Type, m.MapTo = fold(strings.TrimSpace(m.Type)), strings.TrimSpace(m.MapTo)
+	m.Type, m.MapTo = subscriber.Fold(strings.TrimSpace(m.Type)), strings.TrimSpace(m.MapTo)
 	set(&m.TTL, defaultTTL)
 	set(&m.Priority, defaultPriority)
 	switch {

@@ -3,6 +3,8 @@ package ngnpro
 import (
 	"slices"
 	"strings"
+
+	"thor/overlay/subscriber"
 )
 
 // A Range is a part of a list. Count 0 or absent is all that is left, at most
@@ -196,7 +198,7 @@ func cleanQuery(o **OrderBy, r *Range, attributes []string, folded, others []*st
 	for i, p := range slices.Concat(folded, others) {
 		*p = strings.TrimSpace(*p)
 		if i < len(folded) {
-			*p = fold(*p)
+			*p = subscriber.Fold(*p)
 		}
 		if err := text("query.filter", *p, maxText); err != nil {
 			return err

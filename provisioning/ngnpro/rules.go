@@ -12,6 +12,8 @@ import (
 	_ "time/tzdata" // so that time zones are the same everywhere
 	"unicode"
 	"unicode/utf8"
+
+	"thor/overlay/subscriber"
 )
 
 // Greatest lengths and numbers.
@@ -146,7 +148,7 @@ func email(field, s string) error {
 		return err
 	}
 	user, host, ok := strings.Cut(s, "@")
-	if !ok || user == "" || !isHost(fold(host)) || strings.ContainsAny(user, " \"<>()[]\\,;:") {
+	if !ok || user == "" || !isHost(subscriber.Fold(host)) || strings.ContainsAny(user, " \"<>()[]\\,;:") {
 		return invalid(field, "is not an e-mail address")
 	}
 	return nil
@@ -182,21 +184,9 @@ const (
 	userSet = letters + digits + "-_.!~*'()&=+$,;?/"
 )
 
-// fold writes A to Z as a to z. Other letters stay as they are: proxies fold no
-// more than these, and a name has to be the same everywhere.
-func fold(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
-}
-
 // host folds and checks a domain name.
 func host(field string, p *string) error {
-	*p = fold(strings.TrimSuffix(strings.TrimSpace(*p), "."))
+	*p = subscriber.Fold(strings.TrimSuffix(strings.TrimSpace(*p), "."))
 	switch {
 	case *p == "":
 		return invalid(field, "is missing")

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"thor/overlay/subscriber"
 )
 
 // voiceMailbox stands for the subscriber's mailbox in diversions.
@@ -17,7 +19,7 @@ func sipURI(field, s string) (string, error) {
 		return "", invalid(field, "is longer than %d characters", maxText)
 	}
 	scheme, rest, ok := strings.Cut(s, ":")
-	scheme = fold(scheme)
+	scheme = subscriber.Fold(scheme)
 	if !ok || scheme != "sip" && scheme != "sips" {
 		return "", invalid(field, "is not a SIP URI: it does not begin with sip: or sips:")
 	}
@@ -34,7 +36,7 @@ func sipURI(field, s string) (string, error) {
 	if end < 0 {
 		end = len(place)
 	}
-	host, after := fold(place[:end]), place[end:]
+	host, after := subscriber.Fold(place[:end]), place[end:]
 	if !isHostPort(host) {
 		return "", invalid(field, "is not a SIP URI: what follows the @ is no host")
 	}
@@ -114,7 +116,7 @@ func diversion(field string, p **string) error {
 		return nil
 	}
 	s := strings.TrimSpace(**p)
-	switch fold(s) {
+	switch subscriber.Fold(s) {
 	case "":
 		*p = nil
 		return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"thor/overlay"
 	"thor/overlay/audit"
@@ -89,7 +88,7 @@ func (p *Pusher) auditProfile(from requester, what, outcome, why string) {
 
 // profile answers a request for a subscriber's profile.
 func (p *Pusher) profile(ctx context.Context, from requester, q *subscriber.Request) ([]byte, error) {
-	if q.Key != strings.ToLower(q.Key) { // the store would find it: a node could try spellings until one is in its own share
+	if q.Key != subscriber.Fold(q.Key) { // the store would find it: a node could try spellings until one is in its own share
 		return nil, &refusal{subjects.ErrorBad, "keys are in lower case"}
 	}
 	if !p.mayHold(from.role, from.node, q.Key) {

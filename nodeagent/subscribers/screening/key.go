@@ -3,13 +3,15 @@ package screening
 import (
 	"net/url"
 	"strings"
+
+	"thor/overlay/subscriber"
 )
 
 // Key is the user@domain of a SIP, SIPS or TEL URI, or of a bare address, in lower
 // case, with escapes decoded: without password, port, parameters and headers.
 // "@domain" has no user; "user@" no domain; "" is no URI.
 func Key(uri string) string {
-	s := strings.ToLower(strings.TrimSpace(uri))
+	s := subscriber.Fold(strings.TrimSpace(uri))
 	tel := strings.HasPrefix(s, "tel:")
 	for _, scheme := range []string{"sips:", "sip:", "tel:"} {
 		if rest, ok := strings.CutPrefix(s, scheme); ok {
@@ -28,7 +30,7 @@ func Key(uri string) string {
 	if x, err := url.PathUnescape(user); err == nil {
 		user = x
 	}
-	user = strings.ToLower(user)
+	user = subscriber.Fold(user)
 	host = hostOf(host)
 	if user == "" && host == "" || strings.ContainsAny(user, "\r\n") || strings.ContainsAny(host, "\r\n <>\"") {
 		return ""

@@ -83,7 +83,7 @@ func barred(s *subscriber.Profile, dialled string) bool {
 
 // number is a user part in the form in which numbers are compared.
 func number(s string) string {
-	s = strings.ToLower(s)
+	s = subscriber.Fold(s)
 	plain := strings.Map(func(r rune) rune {
 		if strings.ContainsRune("-.() /", r) {
 			return -1
