@@ -72,6 +72,37 @@ func TestACallGoesToWhereTheRegistrationCameFrom(t *testing.T) {
 	}
 }
 
+// A Call-ID may hold blanks, and so may what stands between the brackets of a Contact: a sign
+// of one must not be one of another call and another target.
+func TestASignIsOfOneCallAndOneTarget(t *testing.T) {
+	file := filepath.Join(openDir(t), "secret")
+	k, err := secret.Load(file, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	phone, caller, gateway := newSIPEnd(t, "127.0.47.22:5070"), newSIPEnd(t, "127.0.47.21:5070"), newSIPEnd(t, "127.0.47.23:5060")
+	screen(t, k, phone.addr(), "127.0.47.9")
+	startProxy(t, file)
+	opened(t, "first", "sip:bob@example.net", caller, phone)
+	toll, begin := "sip:+31900123@"+gateway.addr(), "sip:x@"+caller.addr()+";p=a"
+	caller.request(dialogRequest{method: "INVITE", uri: "sip:bob@example.net", call: "C", from: "<sip:x@elsewhere.example>;tag=f", to: "<sip:bob@example.net>", contact: begin + " target " + toll})
+	q := phone.receive(5*time.Second, "INVITE ", "Call-ID: C\r\n")
+	if q == "" {
+		return // it is no call
+	}
+	_, sign, _ := strings.Cut(uriOf(header(q, "Contact")[0]), ";thor=")
+	c := caller.request(dialogRequest{
+		method: "INVITE", uri: toll + ";thor=" + sign, call: "C target " + begin, from: "<sip:x@elsewhere.example>;tag=f", to: "<sip:bob@example.net>;tag=t",
+		routes: []string{"<sip:" + proxyAddr + ";lr>"}, contact: "sip:x@" + caller.addr(),
+	})
+	if a := caller.receive(5*time.Second, "SIP/2.0 ", c); !strings.HasPrefix(a, "SIP/2.0 403") {
+		t.Errorf("with the sign %q of %q: %.60q", sign, header(q, "Contact"), a)
+	}
+	if m := gateway.receive(200*time.Millisecond, "", "From: "); m != "" {
+		t.Errorf("the gateway received\n%s", m)
+	}
+}
+
 // home is an agent at whose node every subscriber is, and nothing is to be proved.
 func home(t *testing.T, k *secret.Key) {
 	t.Helper()
