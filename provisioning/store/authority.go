@@ -74,7 +74,7 @@ func (a authority) owner(customer, reseller *int, was party) (party, error) {
 		}
 		full, err := a.admitted(is, true)
 		if err == nil && full.reseller != v.Reseller {
-			return party{}, ngnpro.ErrCustomerNotFound
+			return party{}, noCustomer(full.customer)
 		}
 		return full, err
 	}
@@ -93,7 +93,7 @@ func (a authority) admitted(p party, byCustomer bool) (party, error) {
 		case err != nil:
 			return party{}, err
 		case !found:
-			return party{}, ngnpro.ErrCustomerNotFound.With("there is no customer %d", p.customer)
+			return party{}, noCustomer(p.customer)
 		case p.reseller == 0 || p.reseller != r && byCustomer:
 			p.reseller = r
 		}
@@ -114,6 +114,9 @@ func (a authority) admitted(p party, byCustomer bool) (party, error) {
 	}
 	return p, nil
 }
+
+// noCustomer is the answer for a customer that does not exist or is not seen.
+func noCustomer(id int) error { return ngnpro.ErrCustomerNotFound.With("there is no customer %d", id) }
 
 // within checks that a range that is to be added takes no numbers away from outer,
 // the range around it, if there is one.

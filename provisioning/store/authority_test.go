@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"thor/provisioning/ngnpro"
@@ -229,6 +230,7 @@ func TestToWhomANewRecordBelongs(t *testing.T) {
 		{reseller(r1), none, none, [2]int{r1, r1}, nil},
 		{reseller(r1), &c1, none, [2]int{c1, r1}, nil},
 		{reseller(r1), &c3, none, [2]int{}, ngnpro.ErrCustomerNotFound},
+		{reseller(r1), new(999), none, [2]int{}, ngnpro.ErrCustomerNotFound},
 		{reseller(r1), none, &r2, [2]int{}, ngnpro.ErrForbidden},
 		{customer(c1), none, none, [2]int{c1, r1}, nil},
 		{customer(c1), &c2, none, [2]int{}, ngnpro.ErrForbidden},
@@ -239,6 +241,9 @@ func TestToWhomANewRecordBelongs(t *testing.T) {
 		err := w.Domains.Add(w.ctx, c.v, &ngnpro.SipDomain{Domain: name, Customer: c.customer, Reseller: c.reseller})
 		if c.fault != nil {
 			is(t, fmt.Sprintf("case %d", i), err, c.fault)
+			if c.customer != nil && c.fault == ngnpro.ErrCustomerNotFound && !strings.HasSuffix(err.Error(), fmt.Sprintf("there is no customer %d", *c.customer)) {
+				t.Errorf("case %d tells that the customer is another party's: %v", i, err)
+			}
 			continue
 		}
 		w.ok(err)

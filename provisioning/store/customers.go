@@ -70,7 +70,7 @@ func customerRow(c *ngnpro.CustomerAccount) (*customer, error) {
 
 // customer reads a customer that v sees.
 func (t *tx) customer(v ngnpro.Viewer, id int, l lock) (*customer, error) {
-	return customerTable.get(t, v, l, ngnpro.ErrCustomerNotFound.With("there is no customer %d", id), id)
+	return customerTable.get(t, v, l, noCustomer(id), id)
 }
 
 // Credentials finds the party of a user name, and the hash of its password.
