@@ -62,12 +62,31 @@ func (n *network) listen(t testing.TB, r *recorder, opts ...nats.Option) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(nc.Close)
+	// One channel for all keeps the order of arrival; subscriptions with handlers
+	// have a goroutine each.
+	in, done := make(chan *nats.Msg, 64<<10), make(chan struct{})
 	for _, subject := range []string{subjects.StatusTick, subjects.StatusDelta, subjects.Presence(subjects.SIPProxy, "*")} {
-		if _, err := nc.Subscribe(subject, r.hear); err != nil {
+		if _, err := nc.ChanSubscribe(subject, in); err != nil {
 			t.Fatal(err)
 		}
 	}
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		for {
+			select {
+			case m := <-in:
+				r.hear(m)
+			case <-done:
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		nc.Close()
+		close(done)
+		<-heard
+	})
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
