@@ -109,7 +109,7 @@ func FromCertificate(leaf *x509.Certificate) (*Identity, error) {
 func hosts(c *x509.Certificate) []string {
 	var out []string
 	for _, h := range c.DNSNames {
-		if h = strings.ToLower(h); hostName(h) && !slices.Contains(out, h) {
+		if h = strings.ToLower(h); subjects.IsHostName(h) && !slices.Contains(out, h) {
 			out = append(out, h)
 		}
 	}
@@ -236,34 +236,10 @@ func CheckDomain(s string) error {
 	if len(s) > maxDomain {
 		return fmt.Errorf("%w: %d characters, %d allowed", ErrDomain, len(s), maxDomain)
 	}
-	if !hostName(s) {
+	if !subjects.IsHostName(s) {
 		return fmt.Errorf("%w: %s", ErrDomain, show(s))
 	}
 	return nil
-}
-
-// hostName reports whether s is a name of RFC 1123, in lower case, that cannot
-// be mistaken for an IPv4 address.
-func hostName(s string) bool {
-	if len(s) == 0 || len(s) > 253 {
-		return false
-	}
-	digits := false
-	for label := range strings.SplitSeq(s, ".") {
-		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		digits = true
-		for i := range len(label) {
-			c := label[i]
-			if c >= 'a' && c <= 'z' || c == '-' {
-				digits = false
-			} else if c < '0' || c > '9' {
-				return false
-			}
-		}
-	}
-	return !digits
 }
 
 func addresses(c *x509.Certificate) ([]netip.Addr, error) {

@@ -55,7 +55,7 @@ func (r *Request) check() error {
 		return fmt.Errorf("%w: host names are for %s and %s only", ErrRequest, subjects.EventServer, subjects.ProvisioningServer)
 	}
 	for _, h := range r.Hosts {
-		if !hostName(h) {
+		if !subjects.IsHostName(h) {
 			return fmt.Errorf("%w: %s is not a host name", ErrRequest, show(h))
 		}
 	}

@@ -23,6 +23,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/rs/zerolog"
+
+	"thor/subjects"
 )
 
 // mask stands for every password, whatever its length, as on the original
@@ -144,7 +146,7 @@ func (d *DSN) setPlace(s string) error {
 			return errHost
 		}
 		d.host = a.String()
-	} else if bracketed || !hostName(d.host) {
+	} else if bracketed || !subjects.IsHostName(d.host) {
 		return errHost
 	}
 	if !hasPort {
@@ -179,22 +181,6 @@ func (d DSN) withUserinfo(s string) (DSN, error) {
 
 func madeOf(s, alphabet string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(alphabet, r) })
-}
-
-// hostName reports whether s is a host name (RFC 1123) that cannot be taken for
-// an IPv4 address.
-func hostName(s string) bool {
-	if len(s) == 0 || len(s) > 253 {
-		return false
-	}
-	last := ""
-	for l := range strings.SplitSeq(s, ".") {
-		if len(l) == 0 || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' || !madeOf(l, letters+digits+"-") {
-			return false
-		}
-		last = l
-	}
-	return !madeOf(last, digits)
 }
 
 // setOptions reads the query by an allow-list: a driver's options can send it to

@@ -46,7 +46,7 @@ func (c *checker) domain() {
 	switch {
 	case d == "":
 		c.add("domain", "is missing")
-	case !isHostName(d):
+	case !subjects.IsHostName(d):
 		c.add("domain", "%q is not a domain name", d)
 	case len(d) > maxDomain:
 		c.add("domain", "%q is longer than %d characters", d, maxDomain)
@@ -62,14 +62,14 @@ func (c *checker) nameServers() {
 		c.add("ns", "%d name servers, %d allowed", len(c.cfg.NameServers), MaxNS)
 	}
 	for i, n := range c.cfg.NameServers {
-		if !isHostName(strings.TrimSuffix(n, ".")) || dns.CountLabel(n) < 2 {
+		if !subjects.IsHostName(strings.TrimSuffix(n, ".")) || dns.CountLabel(n) < 2 {
 			c.add(fmt.Sprintf("ns[%d]", i), "%q is not a full host name", n)
 		}
 		if slices.Contains(c.cfg.NameServers[:i], n) {
 			c.add(fmt.Sprintf("ns[%d]", i), "%q is there twice", n)
 		}
 	}
-	if p := c.cfg.Primary; p != "" && !isHostName(strings.TrimSuffix(p, ".")) {
+	if p := c.cfg.Primary; p != "" && !subjects.IsHostName(strings.TrimSuffix(p, ".")) {
 		c.add("primary", "%q is not a host name", p)
 	}
 }
@@ -80,7 +80,7 @@ func (c *checker) services() {
 		if s.Role == "" {
 			c.add(key+".role", "is missing")
 		}
-		if !isHostName(s.Host) || strings.Contains(s.Host, ".") {
+		if !isLabel(s.Host) {
 			c.add(key+".host", "%q is not one host label", s.Host)
 		}
 		c.own(key+".host", s.Host, "a service")
@@ -114,19 +114,6 @@ func (c *checker) own(key, name, what string) {
 	c.owned[full] = what
 }
 
-// isHostName reports whether s is lower-case host labels (RFC 1123) with dots between.
-func isHostName(s string) bool {
-	if len(s) > 253 {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if !isLabel(label) {
-			return false
-		}
-	}
-	return true
-}
-
 func isLabel(s string) bool {
 	if len(s) == 0 || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
@@ -156,7 +143,7 @@ func isServiceName(s string) bool {
 // mailbox writes a mail address as a domain name (RFC 1035 3.3.13, RFC 2142).
 func mailbox(address string) (string, error) {
 	local, domain, ok := strings.Cut(address, "@")
-	if !ok || local == "" || len(local) > 63 || !isHostName(strings.ToLower(domain)) ||
+	if !ok || local == "" || len(local) > 63 || !subjects.IsHostName(strings.ToLower(domain)) ||
 		strings.Trim(strings.ToLower(local), "abcdefghijklmnopqrstuvwxyz0123456789.-_+") != "" {
 		return "", fmt.Errorf("%q is not a mail address", address)
 	}

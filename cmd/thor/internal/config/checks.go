@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"thor/overlay/setting"
+	"thor/subjects"
 )
 
 // check finds everything that is wrong with a file whose values are filled in:
@@ -59,7 +60,7 @@ func (f *File) checkForm(k setting.Key) {
 	case "listen", "host:port":
 		f.hostPort(k.Path, s)
 	case "domain":
-		if !isDomain(s) {
+		if !subjects.IsHostName(s) {
 			f.d.add(k.Path, "%q is not a domain name", s)
 		}
 	}
@@ -89,17 +90,4 @@ func (f *File) hostPort(key, s string) {
 	case perr != nil || n < 1 || n > 65535:
 		f.d.add(key, "port %q is not 1 to 65535", port)
 	}
-}
-
-func isDomain(s string) bool {
-	if len(s) == 0 || len(s) > 253 || strings.ToLower(s) != s {
-		return false
-	}
-	for l := range strings.SplitSeq(s, ".") {
-		if len(l) == 0 || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' ||
-			strings.Trim(l, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-			return false
-		}
-	}
-	return true
 }

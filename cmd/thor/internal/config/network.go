@@ -11,6 +11,7 @@ import (
 	"thor/overlay"
 	"thor/overlay/audit"
 	"thor/overlay/setting"
+	"thor/subjects"
 )
 
 // Network is what every daemon needs to join.
@@ -77,7 +78,7 @@ func (f *File) checkBrokers() {
 	for i, b := range brokers {
 		key := fmt.Sprintf("network.brokers[%d]", i)
 		if d, ok := strings.CutPrefix(b, "srv:"); ok {
-			if len(brokers) > 1 || !isDomain(d) {
+			if len(brokers) > 1 || !subjects.IsHostName(d) {
 				f.d.add(key, "srv:DOMAIN stands alone and names a domain")
 			}
 			continue
