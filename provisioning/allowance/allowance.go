@@ -1,5 +1,5 @@
 // Package allowance decides what a reseller or a customer may claim, grant and
-// trust: the SIP domains it may add, the groups it may put accounts into, and how
+// trust: the SIP domains and ENUM ranges it may add, the groups it may put accounts into, and how
 // many addresses it may have proxies trust. The level above gives it, by properties
 // of the party's record: an administrator to a reseller, a reseller to its customers
 // out of what it has itself. What is not allowed is refused.
@@ -27,10 +27,13 @@ const (
 	// Peers is how many addresses all trusted peers of a reseller may have in sum:
 	// of IPv4 one for each address, of IPv6 one for each /64.
 	Peers = "peer_allowance"
+	// Ranges is a list of E.164 prefixes, such as "4312345 4399", below which ENUM
+	// ranges may be added, or "*". Within a range of its own a party needs none.
+	Ranges = "range_allowance"
 )
 
 // Names are all properties.
-var Names = []string{Domains, Groups, Peers}
+var Names = []string{Domains, Groups, Peers, Ranges}
 
 // PSTN is the group that lets an account call the telephone network. A party that
 // may give it may also loosen what limits such calls.
@@ -45,17 +48,22 @@ var (
 
 // An Allowance is what one party is allowed. The zero value is nothing.
 type Allowance struct {
-	domains, groups []string
-	peers           int
+	domains, groups, ranges []string
+	peers                   int
 }
 
 // Parse reads the properties of a party, by name; others are ignored. The error
 // names the property that is not in its form.
 func Parse(properties map[string]string) (Allowance, error) {
-	a := Allowance{domains: list(strings.ToLower(properties[Domains])), groups: list(properties[Groups])}
+	a := Allowance{domains: list(strings.ToLower(properties[Domains])), groups: list(properties[Groups]), ranges: list(properties[Ranges])}
 	for _, d := range a.domains {
 		if rest, _ := strings.CutPrefix(d, "*."); d != "*" && !isHost(rest) {
 			return Allowance{}, fmt.Errorf("%s is a list of domains such as example.com or *.example.com", Domains)
+		}
+	}
+	for _, r := range a.ranges {
+		if r != "*" && strings.Trim(r, "0123456789") != "" {
+			return Allowance{}, fmt.Errorf("%s is a list of prefixes such as 4312345, without +", Ranges)
 		}
 	}
 	if s := strings.TrimSpace(properties[Peers]); s != "" {
@@ -85,6 +93,8 @@ func (a Allowance) Within(b Allowance) string {
 		return Groups
 	case a.peers > b.peers:
 		return Peers
+	case slices.ContainsFunc(a.ranges, func(r string) bool { return !b.Numbers(r) }):
+		return Ranges
 	}
 	return ""
 }
@@ -108,6 +118,11 @@ func (a Allowance) Claims(domain string, reserved bool) bool {
 		return slices.Contains(a.domains, domain)
 	}
 	return a.covers(domain)
+}
+
+// Numbers reports whether an ENUM range of prefix may be added.
+func (a Allowance) Numbers(prefix string) bool {
+	return slices.ContainsFunc(a.ranges, func(r string) bool { return r == "*" || strings.HasPrefix(prefix, r) })
 }
 
 // Changes reports whether an account's groups may change from was to is, and names

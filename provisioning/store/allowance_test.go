@@ -191,3 +191,29 @@ func TestAnAccountMadeAnewIsBoundedAsBefore(t *testing.T) {
 	w.ok(add(customer(c), bounded(0, 0, false)))
 	w.check()
 }
+
+// Who adds the range of a short prefix first would keep all others out of its
+// numbers, and could map them.
+func TestRangesAreAddedWithinTheAllowance(t *testing.T) {
+	w := newWorld(t)
+	r := w.customer("r", 0)
+	c := w.customer("c", r)
+	add := func(v ngnpro.Viewer, p string) error {
+		return w.Ranges.Add(w.ctx, v, &ngnpro.EnumRange{ID: prefix(p)})
+	}
+	is(t, "a customer without", add(customer(c), "3"), ngnpro.ErrForbidden)
+	is(t, "a reseller without", add(reseller(r), "43"), ngnpro.ErrForbidden)
+	is(t, "no prefix", w.grant(admin, r, allowance.Ranges, "+43"), ngnpro.ErrInvalid)
+	w.ok(w.grant(admin, r, allowance.Ranges, "4312, 4399"))
+	is(t, "more than the reseller has", w.grant(reseller(r), c, allowance.Ranges, "431"), ngnpro.ErrForbidden)
+	w.ok(w.grant(reseller(r), c, allowance.Ranges, "43125"))
+	is(t, "beside it", add(customer(c), "43126"), ngnpro.ErrForbidden)
+	is(t, "around it", add(customer(c), "4312"), ngnpro.ErrForbidden)
+	w.ok(add(customer(c), "43125"))
+	w.ok(add(reseller(r), "43991"))
+	// What the reseller loses its customers lose; a range that there is goes on.
+	w.ok(w.grant(admin, r, allowance.Ranges, ""))
+	is(t, "lost", add(reseller(r), "43992"), ngnpro.ErrForbidden)
+	w.ok(add(customer(c), "431251")) // within its own
+	w.ok(add(admin, "3"))
+}

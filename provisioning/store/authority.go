@@ -3,6 +3,7 @@ package store
 import (
 	"net/netip"
 
+	"thor/provisioning/allowance"
 	"thor/provisioning/ngnpro"
 )
 
@@ -118,11 +119,26 @@ func (a authority) admitted(p party, byCustomer bool) (party, error) {
 // noCustomer is the answer for a customer that does not exist or is not seen.
 func noCustomer(id int) error { return ngnpro.ErrCustomerNotFound.With("there is no customer %d", id) }
 
-// within checks that a range that is to be added takes no numbers away from outer,
-// the range around it, if there is one.
+// within checks that v may add a range: it takes no numbers away from outer, the
+// range around it, if there is one. Outside of a range that v sees, its allowances
+// have to have the prefix: the first range keeps all others out of its numbers.
 func (a authority) within(outer *numberRange, prefix string) error {
-	if outer != nil && outer.ID.Prefix != prefix && !rangeTable.party(outer).seen(a.v) {
+	switch {
+	case a.v.Admin || outer != nil && outer.ID.Prefix == prefix: // that one exists
+		return nil
+	case outer != nil && rangeTable.party(outer).seen(a.v):
+		return nil
+	case outer != nil:
 		return ngnpro.ErrForbidden.With("the prefix is within another party's ENUM range")
+	}
+	as, err := a.allowances()
+	if err != nil {
+		return err
+	}
+	for _, x := range as {
+		if !x.Numbers(prefix) {
+			return ngnpro.ErrForbidden.With("this party may not add the ENUM range %s: %s does not have it", prefix, allowance.Ranges)
+		}
 	}
 	return nil
 }

@@ -35,8 +35,8 @@ func (a authority) allowances() ([]allowance.Allowance, error) {
 // earlier version or by hand, allows nothing.
 func (a authority) allowanceOf(id int) (allowance.Allowance, error) {
 	values := make(map[string]string)
-	const q = "SELECT name, value FROM customer_properties WHERE customer_id = ? AND name IN (?, ?, ?)"
-	err := a.rows(q, []any{id, allowance.Domains, allowance.Groups, allowance.Peers}, func(r *sql.Rows) error {
+	const q = "SELECT name, value FROM customer_properties WHERE customer_id = ? AND name IN (?, ?, ?, ?)"
+	err := a.rows(q, []any{id, allowance.Domains, allowance.Groups, allowance.Peers, allowance.Ranges}, func(r *sql.Rows) error {
 		var name, value string
 		err := r.Scan(&name, &value)
 		values[name] = value

@@ -255,6 +255,8 @@ func TestCreditsLimit(t *testing.T) {
 		t.Errorf("properties %+v", ps)
 	}
 	w.ok(w.Customers.SetProperties(w.ctx, customer(c), c, ps)) // echoed
+	w.ok(w.grant(admin, r, allowance.Ranges, "*"))
+	w.ok(w.grant(reseller(r), c, allowance.Ranges, "31"))
 
 	w.ok(w.Domains.Add(w.ctx, customer(c), &ngnpro.SipDomain{Domain: "c.example"}))
 	w.account("a@c.example")
@@ -284,6 +286,7 @@ func TestRangesOfOnePartyAtOnce(t *testing.T) {
 	w := newWorld(t)
 	r := w.customer("r", 0)
 	w.ok(w.Customers.SetProperties(w.ctx, admin, r, []ngnpro.CustomerProperty{{Name: "enum_range_credit", Value: "60", Category: new("credit"), Permission: new("admin")}}))
+	w.ok(w.grant(admin, r, allowance.Ranges, "1"))
 	var wg sync.WaitGroup
 	var added, refused atomic.Int32
 	for c := range 16 {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"thor/provisioning/allowance"
 	"thor/provisioning/ngnpro"
 )
 
@@ -209,6 +210,7 @@ func TestEnum(t *testing.T) {
 	w.ok(w.Ranges.Add(w.ctx, admin, &ngnpro.EnumRange{ID: rid, TTL: new(3600), MinDigits: new(6), MaxDigits: new(8), Size: new(2), Nameservers: &[]string{"ns1.example"}, Info: new("x")}))
 	is(t, "twice", w.Ranges.Add(w.ctx, admin, &ngnpro.EnumRange{ID: rid}), ngnpro.ErrRangeExists)
 	r, other := w.customer("r1", 0), w.customer("r2", 0)
+	w.ok(w.grant(admin, r, allowance.Ranges, "49"))
 	w.ok(w.Ranges.Add(w.ctx, reseller(r), &ngnpro.EnumRange{ID: prefix("49")}))
 	w.ok(w.Ranges.Add(w.ctx, reseller(r), &ngnpro.EnumRange{ID: prefix("4930")}))
 	is(t, "within another's", w.Ranges.Add(w.ctx, reseller(other), &ngnpro.EnumRange{ID: prefix("49301")}), ngnpro.ErrForbidden)
