@@ -48,13 +48,12 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 	})
 	r.connected(c, func(cmd *cobra.Command, s *session, _ []string) error {
 		earlier := s.soon(cmd.Context())
-		if m.role != "" && earlier != nil && earlier.Member(m.role, m.node) == nil {
-			if own := rolesOf(string(m.node))(earlier); len(own) > 0 {
-				warn(cmd, "%s has no role %s%s", m.node, m.role, suggestRole(m.role, earlier.RoleNames()))
-			}
-		}
+		m.warnOfRole(cmd, earlier)
 		roles, forgets, err := m.ask(cmd.Context(), s)
 		if err != nil {
+			if earlier == nil { // it came late
+				m.warnOfRole(cmd, s.soon(cmd.Context()))
+			}
 			return fmt.Errorf("%s %s: %w", verb, m.node, err)
 		}
 		if err := s.await(cmd.Context(), r.timeout, m.node, roles, drains); err != nil {
@@ -74,6 +73,17 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 		return r.pick(cmd.Context(), rolesOf(args[0]))
 	})
 	return c
+}
+
+// warnOfRole warns when the node is a member under other roles only; status may be
+// nil.
+func (m *maintenance) warnOfRole(cmd *cobra.Command, status *subjects.Status) {
+	if m.role == "" || status.Member(m.role, m.node) != nil {
+		return
+	}
+	if own := rolesOf(string(m.node))(status); len(own) > 0 {
+		warn(cmd, "%s has no role %s%s", m.node, m.role, suggestRole(m.role, status.RoleNames()))
+	}
 }
 
 // ask has the processes of the node obey, and returns the roles that they did
