@@ -82,6 +82,9 @@ func TestBench(t *testing.T) {
 	if only.MatchString("footprint") {
 		foot = b.footnote("footprint", false, b.footprints) + b.footnote("serf footprint", true, b.serfFootprint)
 	}
+	if len(rows) == 0 && foot == "" {
+		t.Errorf("no row matches %q", only)
+	}
 }
 
 // row takes the samples of one row.
