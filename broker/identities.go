@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -138,9 +137,7 @@ func (w *identityPublisher) all(now time.Time) []*subjects.Identity {
 			out = append(out, x)
 		}
 	}
-	slices.SortFunc(out, func(a, b *subjects.Identity) int {
-		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.Issuer, b.Issuer))
-	})
+	slices.SortFunc(out, (*subjects.Identity).Compare)
 	return out
 }
 

@@ -72,6 +72,11 @@ func (b Bound) Check() error {
 	return nil
 }
 
+// Compare orders identities by node, and those of a node by certificate.
+func (w *Identity) Compare(o *Identity) int {
+	return cmp.Or(cmp.Compare(w.Node, o.Node), cmp.Compare(w.Serial, o.Serial), cmp.Compare(w.Issuer, o.Issuer))
+}
+
 // Encode returns the wire form. It does not check w.
 func (w *Identity) Encode() []byte { return Encode(w) }
 

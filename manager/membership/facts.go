@@ -1,7 +1,6 @@
 package membership
 
 import (
-	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -91,9 +90,7 @@ func (t *Table) Identities() []*subjects.Identity {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b *subjects.Identity) int {
-		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.Issuer, b.Issuer))
-	})
+	slices.SortFunc(out, (*subjects.Identity).Compare)
 	return out
 }
 
