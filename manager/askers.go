@@ -7,20 +7,29 @@ import (
 )
 
 // askers limits the answers with a snapshot, which is much larger than its
-// request: so many at once for the programs of a node, then one each interval.
+// request: so many bytes at once for the programs of a node, then so many a second.
 type askers struct {
 	nodes  map[subjects.NodeID]time.Time // when the node would have no answer in advance
 	pruned time.Time
 }
 
+// An operator's script asks with each command, and all programs of a node after a
+// change of manager: of a network of some hundred members they get 128 answers at
+// once and 16 a second, of the largest snapshot 8 and one.
 const (
-	answersAtOnce  = 8 // more than the programs of a node that ask after a change of manager
-	answerInterval = 500 * time.Millisecond
+	answersAtOnce = 8 << 20  // bytes
+	answerRate    = 1 << 20  // bytes a second
+	leastAnswer   = 64 << 10 // as which a smaller one counts
 )
 
+// answerTime is how long the rate takes for an answer.
+func answerTime(bytes int) time.Duration {
+	return time.Duration(max(bytes, leastAnswer)) * time.Second / answerRate
+}
+
 // allow reports whether the node of a reply subject, which brokers check, may
-// have an answer now.
-func (a *askers) allow(reply string, now time.Time) bool {
+// have an answer of that size now.
+func (a *askers) allow(reply string, bytes int, now time.Time) bool {
 	node := subjects.ReplyNode(reply)
 	if a.nodes == nil {
 		a.nodes, a.pruned = make(map[subjects.NodeID]time.Time), now
@@ -37,8 +46,8 @@ func (a *askers) allow(reply string, now time.Time) bool {
 	if t.Before(now) {
 		t = now
 	}
-	t = t.Add(answerInterval)
-	if t.Sub(now) > answersAtOnce*answerInterval {
+	t = t.Add(answerTime(bytes))
+	if t.Sub(now) > answerTime(answersAtOnce) {
 		return false
 	}
 	a.nodes[node] = t

@@ -117,7 +117,8 @@ func (m *Manager) answer(msg *nats.Msg) {
 	if subjects.CheckReply(msg.Subject, msg.Reply) != nil {
 		return
 	}
-	if !m.asked.allow(msg.Reply, time.Now()) {
+	h := m.newest.Load()
+	if !m.asked.allow(msg.Reply, h.size(), time.Now()) {
 		m.metrics.unanswered.Inc()
 		return
 	}
@@ -126,7 +127,6 @@ func (m *Manager) answer(msg *nats.Msg) {
 		m.replyError(msg.Reply, subjects.ErrorBad, err.Error())
 		return
 	}
-	h := m.newest.Load()
 	if h == nil || r.AtLeast != nil && r.AtLeast.After(h.status.Mark()) {
 		m.replyError(msg.Reply, subjects.ErrorBehind, "this manager does not hold that status yet")
 		return

@@ -58,26 +58,29 @@ func TestIntakeIsFairAndHearsBrokersFirst(t *testing.T) {
 func TestSnapshotAnswersAreLimitedByNode(t *testing.T) {
 	var a askers
 	now := time.Unix(1000, 0)
-	allowed := func(reply string, n int) (k int) {
+	allowed := func(reply string, bytes, n int) (k int) {
 		for range n {
-			if a.allow(reply, now) {
+			if a.allow(reply, bytes, now) {
 				k++
 			}
 		}
 		return k
 	}
-	if got := allowed("_ANSWER.n1.thor_manager.x", 1000); got != answersAtOnce {
-		t.Errorf("%d answers at once", got)
+	if got := allowed("_ANSWER.n1.thor_manager.x", 1<<20, 1000); got != 8 {
+		t.Errorf("%d answers of 1 MiB at once", got)
 	}
-	if got := allowed("_INBOX.n2.x", 3); got != 3 {
-		t.Errorf("the neighbour gets %d", got)
+	if got := allowed("_INBOX.n2.x", 2000, 1000); got != 128 {
+		t.Errorf("the neighbour gets %d small ones", got)
 	}
-	now = now.Add(3 * answerInterval)
-	if got := allowed("_INBOX.n1.x", 1000); got != 3 {
-		t.Errorf("%d answers later", got)
+	now = now.Add(3 * time.Second)
+	if got := allowed("_INBOX.n1.x", 1<<20, 1000); got != 3 {
+		t.Errorf("%d answers of 1 MiB later", got)
+	}
+	if got := allowed("_INBOX.n2.x", 2000, 1000); got != 48 {
+		t.Errorf("%d small answers later", got)
 	}
 	now = now.Add(time.Hour)
-	allowed("_INBOX.n3.x", 1)
+	allowed("_INBOX.n3.x", 1, 1)
 	if len(a.nodes) != 1 {
 		t.Errorf("%d nodes kept", len(a.nodes))
 	}

@@ -119,6 +119,17 @@ func hold(s *subjects.Status, encoded []byte) *held {
 	return &held{s, encoded, sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(encoded) })}
 }
 
+// size is how many bytes an answer has; without a status it has none.
+func (h *held) size() (bytes int) {
+	if h == nil {
+		return 0
+	}
+	for _, c := range h.chunks() {
+		bytes += len(c.Data)
+	}
+	return bytes
+}
+
 // New checks cfg and joins the overlay as thor_manager; nothing is sent yet.
 func New(cfg Config) (*Manager, error) {
 	if cfg.Overlay == nil || cfg.Domain == "" {

@@ -82,11 +82,19 @@ func (s *Status) Member(role Role, node NodeID) *Member {
 	return &ms[i]
 }
 
-// RoleNames lists the roles that have members, sorted.
-func (s *Status) RoleNames() []Role { return slices.Sorted(maps.Keys(s.Roles)) }
+// RoleNames lists the roles that have members, sorted; a nil Status has none.
+func (s *Status) RoleNames() []Role {
+	if s == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(s.Roles))
+}
 
 // Counts is the number of members of each role that serve.
 func (s *Status) Counts() map[Role]int {
+	if s == nil {
+		return nil
+	}
 	c := make(map[Role]int, len(s.Roles))
 	for r, ms := range s.Roles {
 		n := 0

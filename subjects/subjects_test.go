@@ -296,3 +296,10 @@ func FuzzParse(f *testing.F) {
 		_, _ = subjects.ParseSnapshotRequest(b)
 	})
 }
+
+func TestANilStatusHasNoMembers(t *testing.T) {
+	var s *subjects.Status
+	if s.Member("sip_proxy", "n1") != nil || len(s.RoleNames()) != 0 || len(s.Counts()) != 0 {
+		t.Error("a nil status has members")
+	}
+}
