@@ -159,7 +159,7 @@ func (m *Manager) noteDropped(now time.Time) {
 	m.dropped = n
 	if now.Sub(m.droppedLogged) >= claimsEvery {
 		m.droppedLogged = now
-		m.log.Warn().Int("messages", n).Str("event", "missed").Msg("too many messages at once, some were not taken in: nobody is removed for silence now")
+		m.log.Warn().Int("messages", n).Str("event", "missed").Msg("inbox overflow, messages dropped; no member is removed for silence now")
 	}
 }
 

@@ -273,8 +273,8 @@ func (d DSN) Timeout() time.Duration { return d.timeout }
 func (d DSN) Charset() string { return d.charset }
 
 // Reveal is the whole URI, with the password if it is known, escaped so that
-// Parse reads it back. It is for a reply to somebody who may know, and for
-// nothing else.
+// Parse reads it back. It is for a reply to an asker that may know the password,
+// and for nothing else.
 func (d DSN) Reveal() string {
 	if d.password == nil {
 		return d.uri("")

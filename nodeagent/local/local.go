@@ -50,10 +50,10 @@ type Config struct {
 	// Pages are given on the Unix socket alone.
 	Key *secret.Key
 	// Pages are further HTTP pages, by pattern of http.ServeMux: "GET /subscriber/{key...}".
-	// They are secret: over TCP who asks has to prove itself.
+	// They are secret: over TCP a program has to prove itself.
 	Pages map[string]http.Handler
-	// Fault is told why a service does not listen, and "" once it does; nil: nobody
-	// is told.
+	// Fault is called with the reason why a service does not listen, and with "" once
+	// it does; nil: it is only logged.
 	Fault func(service, text string)
 	Log   zerolog.Logger
 }

@@ -20,6 +20,6 @@
 //
 // # What it is not
 //
-// It hides nothing: what is answered can be read by whoever may read the
+// It hides nothing: an answer can be read by each program that may read the
 // connection, which on loopback is root.
 package secret

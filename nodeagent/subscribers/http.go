@@ -26,7 +26,7 @@ const (
 const requestsAtOnce = 512
 
 // Handler answers what the programs of this machine ask. It holds digests of
-// passwords: serve it on loopback or on a Unix socket alone; whoever comes from
+// passwords: serve it on loopback or on a Unix socket alone; a client from
 // another address is refused.
 //
 //	GET /subscriber/USER@DOMAIN       the profile, a subscriber.Profile as JSON
