@@ -55,7 +55,7 @@ func TestLostInputMakesBlind(t *testing.T) {
 		if guards := fmt.Sprint(m.table.Guards()); !strings.Contains(guards, "cut off") {
 			t.Errorf("guards: %s", guards)
 		}
-		if !strings.Contains(m.log.String(), "not taken in") {
+		if !strings.Contains(m.log.String(), `"event":"missed"`) {
 			t.Errorf("log: %s", m.log)
 		}
 		dropped := m.dropped
