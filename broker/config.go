@@ -106,6 +106,7 @@ const (
 	authTimeout     = 15.0            // seconds; must be above tlsTimeout, for routes
 	clientWriteTime = 4 * time.Second // a reader that stalls this long would stall its publishers
 	routeWriteTime  = 10 * time.Second
+	routeReports    = 60 // one failed attempt in so many is logged: about one in two minutes
 	maxPayload      = subjects.MaxPayload
 	maxStreams      = 16
 )

@@ -96,8 +96,11 @@ func (b *Broker) listenRoutes(o *server.Options) (err error) {
 	r.PingInterval = c.PingInterval
 	r.MaxPingsOut = maxPings
 	r.WriteDeadline = routeWriteTime
-	r.ConnectRetries = 10 // of brokers known by hearsay; those of Routes are tried for ever
-	r.ConnectBackoff = true
+	// Of brokers known by hearsay; those of Routes are tried for ever, a second after
+	// the last attempt ended: with ConnectBackoff the pause grows to 30 s, and a
+	// healed network stays apart as long.
+	r.ConnectRetries = 10
+	o.ReconnectErrorReports = routeReports
 	return nil
 }
 
