@@ -38,13 +38,16 @@ type Delta struct {
 	Gone       []Departed `json:"departed,omitempty"` // newly departed, or with a new end
 	Forgotten  []NodeID   `json:"forgotten,omitempty"`
 	// Lookup are the lookups that differ; null stands for one that is gone.
-	Lookup map[Role]*Lookup `json:"lookup,omitempty"`
-	Reload bool             `json:"reload,omitempty"`
+	Lookup map[Role]*Lookup    `json:"lookup,omitempty"`
+	Lost   *LossesChange[Lost] `json:"lost,omitempty"` // Digest does not cover these two
+	Held   *LossesChange[Held] `json:"held,omitempty"`
+	Reload bool                `json:"reload,omitempty"`
 }
 
 // Empty reports whether the delta changes nothing but the mark.
 func (d *Delta) Empty() bool {
-	return len(d.Changes) == 0 && len(d.Gone) == 0 && len(d.Forgotten) == 0 && len(d.Lookup) == 0 && !d.Reload
+	return len(d.Changes) == 0 && len(d.Gone) == 0 && len(d.Forgotten) == 0 && len(d.Lookup) == 0 &&
+		d.Lost == nil && d.Held == nil && !d.Reload
 }
 
 // Mark is the mark of the status the delta leads to.
@@ -56,6 +59,7 @@ func Diff(a, b *Status) *Delta {
 	d := &Delta{
 		V: Version, Epoch: b.Epoch, Generation: b.Generation, Prev: a.Mark(), Digest: Digest(enc),
 		Manager: b.Manager, Time: b.Time, Changes: Changes(a, b), Lookup: lookupChanges(a.Lookup, b.Lookup),
+		Lost: diffLosses(a.Lost, b.Lost), Held: diffLosses(a.Held, b.Held),
 	}
 	for _, n := range b.Departed {
 		i := slices.IndexFunc(a.Departed, func(o Departed) bool { return o.Node == n.Node })
@@ -100,7 +104,9 @@ func Changes(a, b *Status) []Change {
 }
 
 // Encode returns the wire form: at most MaxDelta bytes, by asking receivers to
-// reload when the changes do not fit.
+// reload when the changes do not fit. Changes of losses that do not fit are left
+// out first: who follows them finds that by the next tick, and who knows nothing
+// of them has nothing to reload.
 func (d *Delta) Encode() []byte {
 	c := *d
 	c.Changes = slices.Clone(d.Changes)
@@ -112,6 +118,10 @@ func (d *Delta) Encode() []byte {
 		}
 	}
 	b := Encode(&c)
+	if len(b) > MaxDelta && (c.Lost != nil || c.Held != nil) {
+		c.Lost, c.Held = nil, nil
+		b = Encode(&c)
+	}
 	if len(b) > MaxDelta {
 		c.Changes, c.Gone = nil, nil
 		c.Forgotten, c.Lookup = nil, nil
@@ -159,7 +169,7 @@ func ParseDelta(b []byte) (*Delta, error) {
 			return nil, err
 		}
 	}
-	return &d, nil
+	return &d, d.checkLosses()
 }
 
 // Apply makes the status that d leads to from s, with its encoding. ok is false
@@ -196,6 +206,7 @@ func (s *Status) Apply(d *Delta) (next *Status, encoded []byte, ok bool) {
 		}
 		n.Lookup[r] = *l
 	}
+	n.Losses.applyLosses(d)
 	encoded = n.Encode()
 	if Digest(encoded) != d.Digest {
 		return nil, nil, false

@@ -31,6 +31,12 @@ func TestWireBytes(t *testing.T) {
 		Departed: []subjects.Departed{{Node: "n2", Addresses: []netip.Addr{addr}, Until: at}},
 		Lookup:   map[subjects.Role]subjects.Lookup{"sip_proxy": table},
 	}
+	full := s.Clone()
+	full.Generation++
+	full.Losses = subjects.Losses{
+		Lost: []subjects.Lost{{Node: "n4", Role: "sip_proxy", Addresses: []netip.Addr{addr}, Since: at, Reason: "connection lost"}},
+		Held: []subjects.Held{{Node: "n5", Role: "sip_proxy", Until: at, Reason: "left and came back too often"}},
+	}
 	before := &subjects.Status{V: 1, Domain: "example.net", Epoch: 3, Generation: 16, Roles: map[subjects.Role][]subjects.Member{
 		"media_relay": {m},
 	}, Departed: []subjects.Departed{{Node: "n3", Addresses: []netip.Addr{addr}, Until: at}}, Lookup: map[subjects.Role]subjects.Lookup{"media_relay": table}}
@@ -57,13 +63,19 @@ func TestWireBytes(t *testing.T) {
 		{"Status", s.Encode()},
 		{"empty Status", (&subjects.Status{V: 1, Roles: map[subjects.Role][]subjects.Member{}}).Encode()},
 		{"Delta", subjects.Diff(before, s).Encode()},
+		{"full Status", full.EncodeFull(full.Encode())},
+		{"Delta of losses", subjects.Diff(s, full).Encode()},
 		{"RoleView", s.View("sip_proxy").Encode()},
 		{"Tick", (&subjects.Tick{
 			V: 1, Epoch: 3, Generation: 17, Digest: subjects.Digest(s.Encode()), Manager: "m1", Time: at, Counts: s.Counts(), Lookup: s.Lookup,
 		}).Encode()},
+		{"Tick with losses", (&subjects.Tick{
+			V: 1, Epoch: 3, Generation: 18, Digest: subjects.Digest(full.Encode()), LossesDigest: full.LossesDigest(), Manager: "m1", Time: at,
+		}).Encode()},
+		{"SnapshotRequest for losses", (&subjects.SnapshotRequest{V: 1, Losses: true}).Encode()},
 		{"SnapshotRequest", (&subjects.SnapshotRequest{V: 1, AtLeast: &subjects.Mark{Epoch: 3, Generation: 17}}).Encode()},
 		{"Lease", (&subjects.Lease{V: 1, Manager: "m1", Boot: "b00t", Via: "b1#4", Epoch: 3, Ceiling: 1000, Time: at}).Encode()},
-		{"Event", (&subjects.Event{V: 1, Time: at, Kind: subjects.EventJoin, Role: "sip_proxy", Node: "n1", Detail: "back", Epoch: 3, Generation: 17}).Encode()},
+		{"Event", (&subjects.Event{V: 1, Time: at, Kind: subjects.EventJoin, Role: "sip_proxy", Node: "n1", Cause: subjects.CauseJoin, By: "op1", Detail: "back", Epoch: 3, Generation: 17}).Encode()},
 		{"Revoked", (&subjects.Revoked{V: 1, Node: "n1", Boot: "b00t", Serial: "0a"}).Encode()},
 		{"Cut", (&subjects.Cut{V: 1, Node: "n1", Reason: "too many messages", Refused: 60}).Encode()},
 		{"Reply", (&subjects.Reply{V: 1, Code: subjects.ErrorFailed, Text: "no", Data: []byte(`{"a":1}`)}).Encode()},

@@ -48,6 +48,8 @@ type Event struct {
 	Kind       EventKind `json:"event"`
 	Role       Role      `json:"role,omitempty"`
 	Node       NodeID    `json:"node,omitempty"`
+	Cause      Cause     `json:"cause,omitempty"` // of a join or leave, or of the end of a loss
+	By         NodeID    `json:"by,omitempty"`    // the operator who asked for it
 	Detail     string    `json:"detail,omitempty"`
 	Epoch      uint64    `json:"epoch"`
 	Generation uint64    `json:"generation"`
@@ -71,6 +73,25 @@ const (
 	EventCut       EventKind = "cut"    // a broker ended a connection that sent too much; Detail says what
 	EventZone      EventKind = "zone"   // two name servers differ in zone configuration
 	EventLookup    EventKind = "lookup" // a process computes another lookup table, or is configured for another one
+	EventForget    EventKind = "forget" // a lost member is not listed as lost any more, without having returned
+)
+
+// A Cause is why a member joined or left, or why a loss ended. The set is closed:
+// causes are metric labels.
+type Cause string
+
+// The causes.
+const (
+	CauseJoin       Cause = "join"            // announced itself
+	CauseLeave      Cause = "leave"           // announced that it leaves
+	CauseSilence    Cause = "silence"         // no beat for too long
+	CauseConnection Cause = "connection_lost" // its broker told that its connection ended
+	CauseCheck      Cause = "check_failed"
+	CauseExpired    Cause = "certificate_expired"
+	CauseRevoked    Cause = "certificate_revoked"
+	CauseOperator   Cause = "operator" // the loss was ended by a request
+	CauseAge        Cause = "age"      // the loss was three days old
+	CauseFull       Cause = "full"     // there were more losses than are kept, this was the oldest
 )
 
 // Encode returns the wire form.
@@ -86,6 +107,12 @@ func ParseEvent(b []byte) (*Event, error) {
 		return nil, err
 	}
 	e.Detail = Printable(e.Detail, 512)
+	if err := CheckText("cause", string(e.Cause), 32); err != nil {
+		return nil, err
+	}
+	if err := CheckText("by", string(e.By), 63); err != nil {
+		return nil, err
+	}
 	return &e, CheckText("event", string(e.Kind), 32)
 }
 

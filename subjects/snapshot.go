@@ -38,6 +38,7 @@ const (
 type SnapshotRequest struct {
 	V       int   `json:"v"`
 	AtLeast *Mark `json:"at_least,omitempty"`
+	Losses  bool  `json:"losses,omitempty"` // the answer is to be a full encoding
 }
 
 // Encode returns the wire form.

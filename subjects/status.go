@@ -64,6 +64,7 @@ type Status struct {
 	Roles      map[Role][]Member `json:"roles"` // a role without members is absent
 	Departed   []Departed        `json:"departed"`
 	Lookup     map[Role]Lookup   `json:"lookup"` // of the roles that have a table
+	Losses                       // in EncodeFull only
 }
 
 // Mark orders the status among others.
@@ -118,6 +119,7 @@ func (s *Status) Clone() *Status {
 	}
 	c.Departed = slices.Clone(s.Departed)
 	c.Lookup = maps.Clone(s.Lookup)
+	c.Lost, c.Held = slices.Clone(s.Lost), slices.Clone(s.Held)
 	return &c
 }
 
@@ -145,11 +147,13 @@ func (s *Status) Remove(role Role, node NodeID) {
 	s.Roles[role] = ms
 }
 
-// Encode returns the canonical wire form: the same status gives the same bytes
-// everywhere. Absent lists are written as empty ones, so that scripts need no
-// special case.
+// Encode returns the canonical wire form without the losses: the same status
+// gives the same bytes everywhere. Absent lists are written as empty ones, so that
+// scripts need no special case.
 func (s *Status) Encode() []byte {
-	c := s.Clone()
+	proper := *s
+	proper.Losses = Losses{}
+	c := proper.Clone()
 	if c.Departed == nil {
 		c.Departed = []Departed{}
 	}
@@ -209,7 +213,10 @@ func (s *Status) Check() error {
 			return err
 		}
 	}
-	return checkLookups(s.Lookup)
+	if err := checkLookups(s.Lookup); err != nil {
+		return err
+	}
+	return s.Losses.check()
 }
 
 func (d *Departed) check() error {
@@ -267,17 +274,18 @@ func (m *Member) check() error {
 }
 
 // A Tick says once a second which status is current. Digest is the Digest of
-// the encoded status; Counts are the serving members of each role, Lookup is the
-// status's.
+// the encoded status, LossesDigest that of its losses, empty where the manager
+// keeps none; Counts are the serving members of each role, Lookup is the status's.
 type Tick struct {
-	V          int             `json:"v"`
-	Epoch      uint64          `json:"epoch"`
-	Generation uint64          `json:"generation"`
-	Digest     string          `json:"digest"`
-	Manager    NodeID          `json:"manager"`
-	Time       time.Time       `json:"time"`
-	Counts     map[Role]int    `json:"counts"`
-	Lookup     map[Role]Lookup `json:"lookup,omitempty"`
+	V            int             `json:"v"`
+	Epoch        uint64          `json:"epoch"`
+	Generation   uint64          `json:"generation"`
+	Digest       string          `json:"digest"`
+	LossesDigest string          `json:"losses_digest,omitempty"`
+	Manager      NodeID          `json:"manager"`
+	Time         time.Time       `json:"time"`
+	Counts       map[Role]int    `json:"counts"`
+	Lookup       map[Role]Lookup `json:"lookup,omitempty"`
 }
 
 // Mark is the mark of the status that the tick names.
@@ -301,7 +309,10 @@ func ParseTick(b []byte) (*Tick, error) {
 	if err := checkLookups(t.Lookup); err != nil {
 		return nil, err
 	}
-	return &t, CheckText("digest", t.Digest, 64)
+	if err := CheckText("digest", t.Digest, 64); err != nil {
+		return nil, err
+	}
+	return &t, CheckText("losses_digest", t.LossesDigest, 64)
 }
 
 // A RoleView is one role's whole member list, as its bare subject shows it.
