@@ -15,25 +15,6 @@ import (
 	"thor/subjects"
 )
 
-// The rhythm of what concerns certificates.
-const (
-	askFirst  = 500 * time.Millisecond // while claims wait for an identity message, brokers are asked so often at first…
-	askLast   = 10 * time.Second       // …and so often in the end
-	askAlways = 10 * time.Minute       // and in any case
-	keepFacts = 2 * time.Second        // between two writes to disk
-)
-
-// certified is what a manager does about the certificates of members. It is of
-// the loop alone, but for the file.
-type certified struct {
-	file    factsFile
-	asked   time.Time     // when brokers were asked last; zero: they are to be asked
-	pause   time.Duration // until they are asked again while claims wait
-	lists   uint64        // version of the revocation lists that the table knows of
-	kept    uint64        // revision of the facts on disk or on their way there
-	written time.Time     // when that was
-}
-
 var identityPrefix = subjects.IdentityOf("")
 
 // identity takes a broker's identity message.
@@ -45,7 +26,7 @@ func (m *Manager) identity(msg *nats.Msg, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	m.table.Identity(w, m.revoked(w), now)
+	m.core.Identity(w, m.revoked(w), now)
 	return nil
 }
 
@@ -54,63 +35,33 @@ func (m *Manager) revoked(w *subjects.Identity) bool {
 	return m.cfg.Overlay.Revocations().Serial(w.Serial, w.Issuer)
 }
 
-// certify is the part of a step that concerns certificates.
-func (m *Manager) certify(now time.Time) {
-	c := &m.certified
-	if v := m.cfg.Overlay.Revocations().Version(); v != c.lists {
-		c.lists = v
-		m.table.RevokeCertificates(m.revoked, now)
-	}
-	m.askIdentities(now)
-	if r := m.table.FactsRevision(); r != c.kept && now.Sub(c.written) >= keepFacts {
-		c.kept, c.written = r, now
-		c.file.put(m.table.Identities())
-	}
-	if err := c.file.fault(); err != nil {
-		m.log.Error().Err(err).Msg("certificates of members not stored: one that is revoked while its member is dead will not be known after a restart")
+// noteRevocations finds out whether there is a newer revocation list.
+func (m *Manager) noteRevocations(now time.Time) {
+	if v := m.cfg.Overlay.Revocations().Version(); v != m.lists {
+		m.lists = v
+		m.core.RevokeCertificates(m.revoked, now)
 	}
 }
 
-// askIdentities asks brokers for all that they know of certificates: at first,
-// after a reconnection, now and then, and while claims wait for it.
-func (m *Manager) askIdentities(now time.Time) {
-	c := &m.certified
-	every := askAlways
-	waits := m.table.Waiting() > 0
-	if waits {
-		every = max(c.pause, askFirst) // pause is 0 if a claim waits at the first step already
-	} else {
-		c.pause = askFirst
-	}
-	if m.cut || !c.asked.IsZero() && now.Sub(c.asked) < every {
-		return
-	}
-	if waits {
-		c.pause = min(2*every, askLast)
-	}
-	c.asked = now
-	m.publish(&nats.Msg{Subject: subjects.IdentityGet})
-}
-
-// loadIdentities feeds the table what was known of certificates at the last end.
+// loadIdentities feeds the core what was known of certificates at the last end.
 func (m *Manager) loadIdentities(now time.Time) {
-	ws, err := m.certified.file.load()
+	ws, err := m.facts.load()
 	if err != nil {
 		m.log.Error().Err(err).Msg("stored certificates of members unusable")
 	}
-	m.certified.lists = m.cfg.Overlay.Revocations().Version()
+	m.lists = m.cfg.Overlay.Revocations().Version()
 	for _, w := range ws {
-		m.table.Identity(w, m.revoked(w), now)
+		m.core.Identity(w, m.revoked(w), now)
 	}
-	m.certified.kept = m.table.FactsRevision()
+	m.core.FactsStored()
 }
 
 // storeIdentities stores what is known of certificates at the end.
 func (m *Manager) storeIdentities() {
-	if m.table.FactsRevision() != m.certified.kept {
-		m.certified.file.put(m.table.Identities())
+	if facts, changed := m.core.Facts(); changed {
+		m.facts.put(facts)
 	}
-	m.certified.file.work.Wait()
+	m.facts.work.Wait()
 }
 
 // A factsFile keeps on disk what is known of certificates, so that a member that

@@ -14,19 +14,6 @@ import (
 	"thor/subjects"
 )
 
-// The loop was busy while a term ended and the next was won: nothing of the
-// first leadership goes on. What does makes the bubble fail.
-func TestATermOverAnotherEndsTheFirst(t *testing.T) {
-	inBubble(t, func(t *testing.T, m *lone) {
-		m.leads(5, 0, 1000)
-		first := m.lead
-		m.leads(6, 1000, 2000)
-		if m.lead == first || m.lead.status.Epoch != 6 || !m.Active() {
-			t.Errorf("it leads in epoch %d", m.lead.status.Epoch)
-		}
-	})
-}
-
 // More arrives at once than there is room for: beats may be among what is lost,
 // so no member is removed for silence.
 func TestLostInputMakesBlind(t *testing.T) {
@@ -52,7 +39,7 @@ func TestLostInputMakesBlind(t *testing.T) {
 		_ = n1.Flush()
 		time.Sleep(time.Second)
 		now()
-		if guards := fmt.Sprint(m.table.Guards()); !strings.Contains(guards, "cut off") {
+		if guards := fmt.Sprint(m.core.Guards()); !strings.Contains(guards, "cut off") {
 			t.Errorf("guards: %s", guards)
 		}
 		if !strings.Contains(m.log.String(), `"event":"missed"`) {
@@ -104,8 +91,8 @@ func TestTheEndOfAConnectionHasItsOwnRoom(t *testing.T) {
 			m.drain(time.Now())
 			m.pass(20 * time.Millisecond)
 		}
-		if n := len(m.lead.status.Roles[subjects.SIPProxy]); n != 2 {
-			t.Fatalf("%d proxies in the status: %s", n, m.lead.encoded)
+		if n := len(m.status().Status.Roles[subjects.SIPProxy]); n != 2 {
+			t.Fatalf("%d proxies in the status: %s", n, m.status().Encoded)
 		}
 		gone, seq := time.Duration(0), 1
 		for began := time.Now(); gone == 0; time.Sleep(20 * time.Millisecond) {
@@ -119,11 +106,11 @@ func TestTheEndOfAConnectionHasItsOwnRoom(t *testing.T) {
 			synctest.Wait()
 			m.drain(time.Now())
 			m.step(time.Now())
-			if m.lead.status.Member(subjects.SIPProxy, "n2") == nil {
+			if m.status().Status.Member(subjects.SIPProxy, "n2") == nil {
 				gone = time.Since(began)
 			}
 			if time.Since(began) > 5*time.Second {
-				t.Fatalf("missed %d, status %s", m.dropped, m.lead.encoded)
+				t.Fatalf("missed %d, status %s", m.dropped, m.status().Encoded)
 			}
 		}
 		if m.dropped < 40 || gone > 3*time.Second { // the grace of one that was not heard for long, twice at most

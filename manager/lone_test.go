@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/broker/brokertest"
+	"thor/manager/core"
 	"thor/manager/election"
 	"thor/overlay"
 	"thor/subjects"
@@ -56,9 +57,7 @@ func inBubble(t *testing.T, f func(t *testing.T, m *lone)) {
 		}
 		m.elect = election.New(election.Config{Conn: n.Conn(), Order: m.candidateOrder})
 		defer func() {
-			if m.lead != nil {
-				m.loseLead("the test is over")
-			}
+			m.setActive(false)
 		}()
 		f(t, m)
 	})
@@ -84,12 +83,15 @@ func (f *fakeTerm) Ceiling(used uint64) uint64 {
 func (m *lone) leads(epoch, first, ceiling uint64) *fakeTerm {
 	m.t.Helper()
 	f := &fakeTerm{until: time.Now().Add(time.Hour), ceiling: ceiling}
-	m.takeLead(&leadership{term: f, epoch: epoch, first: first}, time.Now())
-	if m.lead == nil {
+	m.takeLead(f, epoch, first, time.Now())
+	if !m.Active() {
 		m.t.Fatal("it does not lead")
 	}
 	return f
 }
+
+// status is the newest that m holds, with its encoding.
+func (m *lone) status() *core.Held { return m.holding.Load().Held }
 
 // pass lets d pass with turns of the loop.
 func (m *lone) pass(d time.Duration) {

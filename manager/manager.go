@@ -6,8 +6,9 @@
 // the holder of a term publishes, only while its lease cannot have expired, and
 // each published status has a mark, (epoch, generation), above all before it.
 //
-// It decides nothing itself: who is a member is the business of
-// manager/membership, who leads that of manager/election.
+// It is a shell: manager/core decides, and asks manager/membership who is a
+// member; manager/election elects. Here are the connection, the decoding, the
+// files, the metrics and the one loop that calls the core.
 package manager
 
 import (
@@ -16,7 +17,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,26 +25,20 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"thor/manager/core"
 	"thor/manager/election"
 	"thor/manager/membership"
 	"thor/overlay"
-	"thor/overlay/lookup"
 	"thor/overlay/setting"
 	"thor/subjects"
 )
 
-// The rhythm of publishing.
+// The rhythm of the loop.
 const (
-	tickEvery    = time.Second
-	coalesce     = 20 * time.Millisecond // changes that follow closely share a generation
-	viewEvery    = 5 * time.Second       // each role's list is repeated
-	viewEveryBig = 30 * time.Second      // above bigNetwork members
-	bigNetwork   = 200
-	stepTime     = 100 * time.Millisecond // longest sleep of the loop
-	claimsEvery  = time.Minute
-	compareLater = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile
-	listenFirst  = 1500 * time.Millisecond // before campaigning, so that no manager leads that knows no member
-	leastStep    = time.Millisecond        // shortest sleep of the loop for what the table has to do
+	stepTime    = 100 * time.Millisecond  // longest sleep
+	leastStep   = time.Millisecond        // shortest sleep for what the core has to do
+	listenFirst = 1500 * time.Millisecond // before campaigning, so that no manager leads that knows no member
+	missedEvery = time.Minute             // lost input is logged at most so often
 )
 
 const inbox = 64 << 10 // messages that wait for the loop
@@ -83,51 +77,29 @@ type Manager struct {
 	subs []*nats.Subscription // that feed these
 
 	// Of the loop alone.
+	core             *core.Manager
+	term             term            // of the newest leadership
+	snapshots        *snapshotWriter // while this manager leads
 	intake           intake
-	dropped          int         // messages for which in had no room
-	droppedLogged    time.Time   // when that was logged last
-	lead             *leadership // not nil while this manager leads
-	table            *membership.Table
-	reject           rejects
-	claims           claims
-	certified        certified
-	big              map[subjects.Role]bool // whose list is too big to be told
-	cut              bool                   // from all brokers
-	answersSnapshots bool                   // answers requests for the snapshot
-	claimsActed      time.Time              // when marks above ours last had an effect
-	tables           *tables
-	standing         standing         // as announced
-	uncompared       *subjects.Status // another's, whose tables are not compared yet…
-	compareAt        time.Time        // …and will be then
+	facts            factsFile
+	lists            uint64    // version of the revocation lists that the core knows of
+	dropped          int       // messages for which in had no room
+	droppedLogged    time.Time // when that was logged last
+	answersSnapshots bool      // answers requests for the snapshot
 
-	asked    askers               // of answer alone
-	newest   atomic.Pointer[held] // what snapshot requests get
-	marks    marks
+	asked    askers                       // of answer alone
+	holding  atomic.Pointer[core.Holding] // what snapshot requests get
+	known    atomic.Pointer[subjects.Mark]
 	active   atomic.Bool
 	priority atomic.Int64
 	mayLead  atomic.Bool // what is in service does not conflict with the configuration
 }
 
-// held is a status with its encoding.
-type held struct {
-	status  *subjects.Status
-	encoded []byte
-	chunks  func() []subjects.Chunk // that answer a request for the snapshot; made once, when the first comes
-}
-
-func hold(s *subjects.Status, encoded []byte) *held {
-	return &held{s, encoded, sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(encoded) })}
-}
-
-// size is how many bytes an answer has; without a status it has none.
-func (h *held) size() (bytes int) {
-	if h == nil {
-		return 0
-	}
-	for _, c := range h.chunks() {
-		bytes += len(c.Data)
-	}
-	return bytes
+// A term is what a leadership needs of an *election.Term.
+type term interface {
+	core.Term
+	Done() <-chan struct{}
+	StepDown()
 }
 
 // New checks cfg and joins the overlay as thor_manager; nothing is sent yet.
@@ -143,24 +115,21 @@ func New(cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Membership.Domain = cfg.Domain
-	cfg.Membership.NodeHash = lookup.Hash[subjects.NodeID]
-	cfg.Membership.Identities = true
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
-		ready: make(chan struct{}), in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox), table: membership.New(cfg.Membership),
-		claims: make(claims), big: make(map[subjects.Role]bool),
+		ready: make(chan struct{}), in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox),
 	}
+	m.core = core.New(core.Config{
+		Domain: cfg.Domain, Node: cfg.Overlay.ID(), Membership: cfg.Membership, SlotBits: m.cfg.SlotBits, Known: epochs.mark(),
+	})
 	if cfg.StateDir != "" {
-		m.certified.file.path = filepath.Join(cfg.StateDir, factsName)
+		m.facts.path = filepath.Join(cfg.StateDir, factsName)
 	}
-	m.tables = newTables(&m.cfg, m.log)
-	m.mayLead.Store(true)
 	m.priority.Store(int64(cfg.Priority))
-	m.marks.confirm(epochs.mark())
+	m.share()
 	m.member, err = cfg.Overlay.Join(overlay.Member{
 		Role: subjects.Manager, Addresses: cfg.Addresses, Priority: cfg.Priority, Version: cfg.Version,
-		Attrs: subjects.Attrs{"state": "standby"},
+		Attrs: core.Standing{}.Attrs(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("manager: %w", err)
@@ -204,7 +173,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	m.elect = election.New(election.Config{
 		Conn: nc, Node: m.cfg.Overlay.ID(), Boot: m.cfg.Overlay.Boot(),
-		Known: m.marks.highest, Order: m.candidateOrder, StoreEpoch: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
+		Known: func() subjects.Mark { return *m.known.Load() }, Order: m.candidateOrder, StoreEpoch: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
 		Absurd: func(b *subjects.BadMessage) { m.metrics.rejected.WithLabelValues(string(b.Code)).Inc() },
 	})
 	close(m.ready)
@@ -268,7 +237,7 @@ func (m *Manager) answerSnapshots() {
 	m.answersSnapshots = true // until the connection is closed
 }
 
-// loop owns the table and the leadership.
+// loop owns the core.
 func (m *Manager) loop(ctx context.Context) {
 	m.loadIdentities(time.Now())
 	defer m.storeIdentities()
@@ -278,7 +247,7 @@ func (m *Manager) loop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			m.stepDown()
+			m.finish()
 			return
 		case msg := <-m.in:
 			m.put(msg)
@@ -288,10 +257,10 @@ func (m *Manager) loop(ctx context.Context) {
 			m.put(msg)
 			m.drain(time.Now())
 		case t := <-m.elect.Terms():
-			m.takeLead(&leadership{term: t, epoch: t.Epoch, first: t.First}, time.Now())
+			m.takeLead(t, t.Epoch, t.First, time.Now())
 		case v, ok := <-views:
-			if ok {
-				m.follow(v, time.Now())
+			if ok && v.Status != nil {
+				m.core.Follow(v.Status, v.Encoded, v.FromDisk, time.Now())
 			}
 		case <-timer.C:
 			if !m.intake.empty() {
@@ -299,15 +268,63 @@ func (m *Manager) loop(ctx context.Context) {
 			}
 		}
 		m.step(time.Now())
-		switch {
-		case !m.intake.empty():
+		if m.intake.empty() {
+			timer.Reset(min(stepTime, max(time.Until(m.core.Next()), leastStep)))
+		} else {
 			timer.Reset(0)
-		case m.lead != nil && m.lead.pending:
-			timer.Reset(coalesce)
-		default:
-			timer.Reset(min(stepTime, max(time.Until(m.table.Next()), leastStep)))
 		}
 	}
+}
+
+// step is one turn of the loop: let time pass, do what is due.
+func (m *Manager) step(now time.Time) {
+	m.core.Online(m.cfg.Overlay.Connected(), now)
+	m.noteDropped(now)
+	m.noteRevocations(now)
+	m.core.Step(now)
+	m.do()
+	m.share()
+	if m.active.Load() {
+		m.metrics.guards(m.core.Guards())
+	}
+	if err := m.facts.fault(); err != nil {
+		m.log.Error().Err(err).Msg("certificates of members not stored: one that is revoked while its member is dead will not be known after a restart")
+	}
+}
+
+// share gives other goroutines what they read of the core.
+func (m *Manager) share() {
+	k, h := m.core.Known(), m.core.Holding()
+	m.known.Store(&k)
+	m.holding.Store(&h)
+	m.mayLead.Store(m.core.MayLead())
+	if h.Held != nil && m.elect != nil {
+		m.answerSnapshots()
+	}
+}
+
+// takeLead takes up a term that was won.
+func (m *Manager) takeLead(t term, epoch, first uint64, now time.Time) {
+	m.term = t
+	m.core.Lead(t, epoch, first, now)
+	m.do()
+	m.share()
+}
+
+// finish ends a leadership on purpose: the last status first, then the lease.
+func (m *Manager) finish() {
+	if !m.core.Leads() {
+		return
+	}
+	m.core.Finish(time.Now())
+	m.do()
+	if m.term.Valid(time.Now()) {
+		m.snapshots.flush()
+	}
+	_ = m.cfg.Overlay.Conn().FlushTimeout(time.Second)
+	m.term.StepDown()
+	<-m.term.Done()
+	m.setActive(false)
 }
 
 // gather puts what waits in a channel into the intake.
@@ -342,30 +359,18 @@ func (m *Manager) put(msg *nats.Msg) {
 	}
 }
 
-// follow keeps what the active manager says, to begin from it when elected.
-func (m *Manager) follow(v *overlay.View, now time.Time) {
-	if v.Status == nil {
-		return
+// defaultPriority is that of a manager that announces none.
+var defaultPriority = func() int {
+	var c Config
+	setting.Fill(&c)
+	return c.Priority
+}()
+
+// candidateOrder is this manager's place among the candidates: how many come before it.
+func (m *Manager) candidateOrder() int {
+	h := m.holding.Load()
+	if h.Held == nil {
+		return 0
 	}
-	if m.lead != nil {
-		if v.Status.Epoch <= m.lead.epoch {
-			return
-		}
-		m.lead.term.StepDown() // its release fails harmlessly: the lease is another's
-		m.loseLead("a later epoch is told by " + string(v.Status.Manager))
-	}
-	h := m.newest.Load()
-	switch {
-	case h != nil && !v.Status.Mark().After(h.status.Mark()):
-		return
-	case h != nil:
-		m.noteEpoch(h.status.Epoch, v.Status.Epoch, now)
-	case !v.FromDisk: // how the network came to this epoch is unknown
-		m.claimsActed = now
-	}
-	m.newest.Store(hold(v.Status, v.Encoded))
-	m.answerSnapshots()
-	m.marks.confirm(v.Status.Mark())
-	m.table.Adopt(v.Status, now)
-	m.handleStatus(v.Status, now)
+	return core.OrderIn(h.Status, m.cfg.Overlay.ID(), int(m.priority.Load()), defaultPriority)
 }

@@ -55,6 +55,15 @@ func (m *metrics) show(s *subjects.Status) {
 	}
 }
 
+// standby takes back what only the active manager shows.
+func (m *metrics) standby() {
+	m.active.Set(0)
+	m.epoch.Set(0)
+	m.generation.Set(0)
+	m.members.Reset()
+	m.guards(nil)
+}
+
 // guards shows which guards are active; the gauges of the others go.
 func (m *metrics) guards(gs []membership.Guard) {
 	now := make(map[string]bool, len(gs))

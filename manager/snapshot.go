@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
+	"thor/manager/core"
 	"thor/manager/election"
 	"thor/subjects"
 )
@@ -16,12 +17,12 @@ import (
 const writeEvery = time.Second
 
 // A snapshotWriter writes the newest status to the key-value store, at most once a
-// witnessed and never in the way of publishing: what it cannot write in time is
+// second and never in the way of publishing: what it cannot write in time is
 // replaced by the next.
 type snapshotWriter struct {
 	bucket *election.Bucket
 	log    zerolog.Logger
-	next   chan *held
+	next   chan *core.Held
 	flushc chan chan struct{}
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -29,7 +30,7 @@ type snapshotWriter struct {
 
 func newSnapshotWriter(nc *nats.Conn, log zerolog.Logger) *snapshotWriter {
 	b, _ := election.OpenBucket(nc, subjects.StatusBucket) // fails for wrong options only, and there are none
-	k := &snapshotWriter{bucket: b, log: log, next: make(chan *held, 1), flushc: make(chan chan struct{})}
+	k := &snapshotWriter{bucket: b, log: log, next: make(chan *core.Held, 1), flushc: make(chan chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancel = cancel
 	k.wg.Go(func() { k.run(ctx) })
@@ -37,8 +38,7 @@ func newSnapshotWriter(nc *nats.Conn, log zerolog.Logger) *snapshotWriter {
 }
 
 // put hands over a status; an older one that still waits is dropped.
-func (k *snapshotWriter) put(s *subjects.Status, encoded []byte) {
-	h := hold(s, encoded)
+func (k *snapshotWriter) put(h *core.Held) {
 	for {
 		select {
 		case k.next <- h:
@@ -109,9 +109,9 @@ func (k *snapshotWriter) run(ctx context.Context) {
 
 // pendingWrite is the state of a snapshotWriter's goroutine.
 type pendingWrite struct {
-	waiting *held // to be written
-	resting bool  // an attempt was made less than a second ago
-	fails   bool  // the last attempt failed, and the log says so
+	waiting *core.Held // to be written
+	resting bool       // an attempt was made less than a second ago
+	fails   bool       // the last attempt failed, and the log says so
 }
 
 // attempt writes what waits; if that fails it goes on waiting.
@@ -128,13 +128,13 @@ func (k *snapshotWriter) attempt(ctx context.Context, w *pendingWrite) {
 }
 
 // write stores a status by compare-and-set, and only over an older one.
-func (k *snapshotWriter) write(ctx context.Context, h *held) error {
+func (k *snapshotWriter) write(ctx context.Context, h *core.Held) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	value := h.encoded
+	value := h.Encoded
 	if len(value) > subjects.MaxStatusKey {
 		var err error
-		if value, err = k.writeRoles(ctx, h.status); err != nil {
+		if value, err = k.writeRoles(ctx, h.Status); err != nil {
 			return err
 		}
 	}
@@ -146,7 +146,7 @@ func (k *snapshotWriter) write(ctx context.Context, h *held) error {
 	if e != nil {
 		revision = e.Revision
 		var have struct{ Epoch, Generation uint64 }
-		if json.Unmarshal(e.Value, &have) == nil && !h.status.Mark().After(subjects.Mark{Epoch: have.Epoch, Generation: have.Generation}) {
+		if json.Unmarshal(e.Value, &have) == nil && !h.Status.Mark().After(subjects.Mark{Epoch: have.Epoch, Generation: have.Generation}) {
 			return nil // a successor has written already
 		}
 	}
@@ -166,4 +166,9 @@ func (k *snapshotWriter) writeRoles(ctx context.Context, s *subjects.Status) ([]
 		"v": subjects.Version, "domain": s.Domain, "epoch": s.Epoch, "generation": s.Generation, "manager": s.Manager,
 		"time": s.Time, "split": s.RoleNames(),
 	})
+}
+
+// flushContext bounds what is done at the end.
+func flushContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 2*time.Second)
 }

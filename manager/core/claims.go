@@ -1,8 +1,7 @@
-package manager
+package core
 
 import (
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"thor/subjects"
@@ -18,8 +17,8 @@ const (
 
 // marks are the greatest that a manager knows of.
 type marks struct {
-	confirmed subjects.Mark                 // of the loop alone: from a status or the own disk
-	known     atomic.Pointer[subjects.Mark] // claims included
+	confirmed subjects.Mark // from a status or the own disk
+	known     subjects.Mark // claims included
 }
 
 // confirm takes a mark that is certain: of a status, or from the own disk.
@@ -32,13 +31,10 @@ func (s *marks) confirm(k subjects.Mark) {
 
 // raise raises the greatest mark known.
 func (s *marks) raise(k subjects.Mark) {
-	if old := s.known.Load(); old == nil || k.After(*old) {
-		s.known.Store(&k)
+	if k.After(s.known) {
+		s.known = k
 	}
 }
-
-// highest may be called concurrently, after the first confirm.
-func (s *marks) highest() subjects.Mark { return *s.known.Load() }
 
 // claims are the marks that nodes say they have seen and that one of them alone
 // is not enough for.
@@ -68,7 +64,7 @@ func (m *Manager) acceptClaim(a *subjects.Announcement, now time.Time) {
 		m.marks.raise(*a.Seen)
 		return
 	}
-	m.refuse(subjects.Presence(a.Role, a.Node), &subjects.BadMessage{
+	m.Refuse(subjects.Presence(a.Role, a.Node), &subjects.BadMessage{
 		Code: subjects.CodeAbsurd, Detail: fmt.Sprintf("has seen epoch %d generation %d, known are %d and %d",
 			a.Seen.Epoch, a.Seen.Generation, m.marks.confirmed.Epoch, m.marks.confirmed.Generation),
 	}, now)

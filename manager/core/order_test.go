@@ -1,4 +1,4 @@
-package manager
+package core
 
 import (
 	"fmt"
@@ -48,7 +48,7 @@ func TestPlaceAmongTheCandidates(t *testing.T) {
 		{"without a number it is not before 40", managers(up("m1", 0), up("m2", 40)), "m2", 40, 0},
 		{"the delay is bounded", many, "z", 50, maxOrder},
 	} {
-		if got := orderIn(c.s, c.me, c.priority); got != c.want {
+		if got := OrderIn(c.s, c.me, c.priority, 50); got != c.want {
 			t.Errorf("%s: %s is at %d, want %d", c.name, c.me, got, c.want)
 		}
 	}

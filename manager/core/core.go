@@ -1,0 +1,178 @@
+package core
+
+import (
+	"time"
+
+	"thor/manager/membership"
+	"thor/overlay/lookup"
+	"thor/subjects"
+)
+
+// The rhythm of a manager.
+const (
+	tickEvery    = time.Second
+	coalesce     = 20 * time.Millisecond // changes that follow closely share a generation
+	viewEvery    = 5 * time.Second       // each role's list is repeated
+	viewEveryBig = 30 * time.Second      // above bigNetwork members
+	bigNetwork   = 200
+	viewApart    = 100 * time.Millisecond // between repetitions of two roles
+	claimsEvery  = time.Minute
+	compareLater = 100 * time.Millisecond // a standby makes its tables after a change: name servers act on it meanwhile
+)
+
+// Config says who the manager is.
+type Config struct {
+	Domain string
+	Node   subjects.NodeID
+	// Membership; its Domain, NodeHash and Identities are set by New.
+	Membership membership.Config
+	// SlotBits is log2 of the slots in a role's lookup table, 0 for no table.
+	SlotBits func(subjects.Role) int
+	// Known is the greatest epoch and generation that the own disk has.
+	Known subjects.Mark
+}
+
+// A Manager is the state of one manager. It is not safe for concurrent use.
+type Manager struct {
+	cfg       Config
+	table     *membership.Table
+	tables    *tables
+	marks     marks
+	claims    claims
+	certified certified
+	reject    rejects
+	lead      *leadership // not nil while this manager leads
+	newest    *Held       // the newest status that is known
+	standing  Standing    // as announced
+	offline   bool
+	out       []Output
+
+	claimsActed time.Time        // when marks above ours last had an effect
+	uncompared  *subjects.Status // another's, whose tables are not compared yet…
+	compareAt   time.Time        // …and will be then
+}
+
+// New makes a manager that knows nothing but cfg.
+func New(cfg Config) *Manager {
+	cfg.Membership.Domain = cfg.Domain
+	cfg.Membership.NodeHash = lookup.Hash[subjects.NodeID]
+	cfg.Membership.Identities = true
+	m := &Manager{cfg: cfg, table: membership.New(cfg.Membership), claims: make(claims)}
+	m.tables = newTables(cfg.SlotBits, m.note)
+	m.marks.confirm(cfg.Known)
+	return m
+}
+
+// Outputs are what is to be done since the last call, in order.
+func (m *Manager) Outputs() []Output {
+	out := m.out
+	m.out = nil
+	return out
+}
+
+func (m *Manager) emit(o Output) { m.out = append(m.out, o) }
+
+func (m *Manager) note(level Level, text, event string, fields ...Field) {
+	m.emit(Note{Level: level, Text: text, Event: event, Fields: fields})
+}
+
+// Known is the greatest mark known, claims included.
+func (m *Manager) Known() subjects.Mark { return m.marks.known }
+
+// MayLead reports whether what is in service does not conflict with the configuration.
+func (m *Manager) MayLead() bool { return m.standing.Hold == "" }
+
+// Leads reports whether this manager leads.
+func (m *Manager) Leads() bool { return m.lead != nil }
+
+// Guards are the guards that hold removals back, for metrics.
+func (m *Manager) Guards() []membership.Guard { return m.table.Guards() }
+
+// Online says whether there is a connection to a broker. What was sent while
+// there was none is lost (guard G4).
+func (m *Manager) Online(up bool, now time.Time) {
+	if up == !m.offline {
+		return
+	}
+	m.offline = !up
+	if up {
+		m.table.Blind(now)
+		m.certified.asked = time.Time{}
+	}
+}
+
+// Missed says that input was lost, since it came faster than it was taken in.
+// Beats and ends of connections may be among it (guard G4).
+func (m *Manager) Missed(now time.Time) {
+	m.table.Missed(now)
+	m.certified.asked = time.Time{}
+}
+
+// Step lets time pass and decides what is due.
+func (m *Manager) Step(now time.Time) {
+	m.certify(now)
+	m.table.Advance(now)
+	if m.lead == nil {
+		m.table.Events() // the active manager tells them
+		m.table.Duplicates()
+		m.compare(now)
+		return
+	}
+	m.stepLead(now)
+}
+
+// Next is when Step is to be called at the latest. Before the first Step it is
+// the zero time.
+func (m *Manager) Next() time.Time {
+	next := m.table.Next()
+	if next.IsZero() {
+		return next
+	}
+	at := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	if !m.offline {
+		at(m.nextAsk())
+	}
+	if m.table.FactsRevision() != m.certified.kept {
+		at(m.certified.written.Add(keepFacts))
+	}
+	switch r := m.lead; {
+	case r != nil && !m.offline:
+		at(r.ticked.Add(tickEvery))
+		if r.pending {
+			at(r.last.Add(coalesce))
+		}
+	case r == nil && m.uncompared != nil:
+		at(m.compareAt)
+	}
+	return next
+}
+
+// Follow takes the status that this process's tracker holds, with its encoding:
+// the manager begins from it when it is elected. fromDisk says that it is of an
+// earlier run and that none has confirmed it.
+func (m *Manager) Follow(s *subjects.Status, encoded []byte, fromDisk bool, now time.Time) {
+	if m.lead != nil {
+		if s.Epoch <= m.lead.epoch {
+			return
+		}
+		m.emit(StepDown{}) // fails harmlessly: the lease is another's
+		m.loseLead("a later epoch is told by " + string(s.Manager))
+	}
+	h := m.newest
+	switch {
+	case h != nil && !s.Mark().After(h.Status.Mark()):
+		return
+	case h != nil:
+		m.noteEpoch(h.Status.Epoch, s.Epoch, now)
+	case !fromDisk: // how the network came to this epoch is unknown
+		m.claimsActed = now
+	}
+	m.newest = Hold(s, encoded)
+	m.marks.confirm(s.Mark())
+	m.table.Adopt(s, now)
+	m.handleStatus(s, now)
+}

@@ -1,0 +1,68 @@
+package core
+
+import (
+	"fmt"
+	"time"
+
+	"thor/manager/membership"
+	"thor/subjects"
+)
+
+// Announce takes what a member says of itself; a belongs to the manager from now on.
+func (m *Manager) Announce(a *subjects.Announcement, now time.Time) {
+	m.acceptClaim(a, now)
+	if err := m.table.Announce(a, now); err != nil {
+		m.Refuse(subjects.Presence(a.Role, a.Node), err, now)
+	}
+}
+
+// Disconnect takes a broker's word that a connection ended.
+func (m *Manager) Disconnect(d membership.Disconnect, now time.Time) { m.table.Disconnect(d, now) }
+
+// Revoked takes a broker's word that it ended a connection whose certificate is revoked.
+func (m *Manager) Revoked(r *subjects.Revoked, now time.Time) {
+	m.table.Revoked(r.Node, r.Boot, r.Serial, now)
+}
+
+// Cut takes a broker's word that it cut a client off. The broker has logged it,
+// and soon refuses a node that goes on; here it goes into the history.
+func (m *Manager) Cut(c *subjects.Cut) {
+	detail := c.Reason
+	if c.Refused > 0 {
+		detail += fmt.Sprintf("; the broker refuses it for %d s", c.Refused)
+	}
+	m.event(subjects.Event{Kind: subjects.EventCut, Node: c.Node, Detail: detail})
+}
+
+// event has e told at the next Step, if this manager leads.
+func (m *Manager) event(e subjects.Event) {
+	if m.lead != nil {
+		m.lead.events = append(m.lead.events, e)
+	}
+}
+
+// rejects limits what is said about dropped messages to one line a second.
+type rejects struct {
+	last time.Time
+	more int
+}
+
+// Refuse takes note that a message on subject was dropped, with a BadMessage
+// that says why.
+func (m *Manager) Refuse(subject string, err error, now time.Time) {
+	code := subjects.CodeOf(err)
+	m.emit(Rejected{code})
+	if code == subjects.CodeReplay { // normal after a reconnect
+		return
+	}
+	if now.Sub(m.reject.last) < time.Second {
+		m.reject.more++
+		return
+	}
+	m.reject.last = now
+	m.note(Warn, "message dropped", "rejected",
+		Field{"subject", subjects.Printable(subject, 160)}, Field{"more", m.reject.more}, Field{"error", err})
+	m.reject.more = 0
+	role, node, _ := subjects.ParsePresence(subject) // empty names where the subject is none
+	m.event(subjects.Event{Kind: subjects.EventRejected, Role: role, Node: node, Detail: err.Error()})
+}

@@ -1,0 +1,186 @@
+package core
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"thor/overlay/lookup"
+	"thor/subjects"
+)
+
+// conflict says why a manager whose tables have so many slots must not lead after s: with
+// another number of slots nearly every subscriber would get another home. A
+// role without members can be given another number, and so can one that had no
+// table.
+func conflict(bits func(subjects.Role) int, s *subjects.Status) string {
+	for _, role := range s.RoleNames() {
+		have, ok := s.Lookup[role]
+		if want := bits(role); ok && have.Bits != want {
+			return fmt.Sprintf("lookup of %s: configured are %s, in service are %s: set it back, or take the role out of service first",
+				role, slots(want), slots(have.Bits))
+		}
+	}
+	return ""
+}
+
+func slots(bits int) string {
+	if bits == 0 {
+		return "no slots"
+	}
+	return fmt.Sprintf("2^%d slots", bits)
+}
+
+// tables are the lookup tables of the roles, kept up to date so that a status
+// can name them at once.
+type tables struct {
+	bits   func(subjects.Role) int
+	note   func(Level, string, string, ...Field)
+	byRole map[subjects.Role]*lookup.Table
+}
+
+func newTables(bits func(subjects.Role) int, note func(Level, string, string, ...Field)) *tables {
+	return &tables{bits: bits, note: note, byRole: make(map[subjects.Role]*lookup.Table)}
+}
+
+// of are the lookups of s, whose members have been filled in.
+func (t *tables) of(s *subjects.Status) map[subjects.Role]subjects.Lookup {
+	out := make(map[subjects.Role]subjects.Lookup)
+	for role, ms := range s.Roles {
+		bits := t.bits(role)
+		if bits == 0 {
+			continue
+		}
+		table, err := t.update(role, bits, lookup.Members(ms))
+		if err != nil { // cannot be: the membership table refuses what leads here
+			t.note(Error, "no lookup table", "", Field{"role", string(role)}, Field{"error", err})
+			continue
+		}
+		t.byRole[role] = table
+		out[role] = subjects.Lookup{Bits: bits, Digest: table.Digest()}
+	}
+	for role := range t.byRole {
+		if _, ok := out[role]; !ok {
+			delete(t.byRole, role)
+		}
+	}
+	return out
+}
+
+func (t *tables) update(role subjects.Role, bits int, ms []lookup.Member) (*lookup.Table, error) {
+	if old := t.byRole[role]; old != nil && old.Bits() == bits {
+		return old.Update(ms)
+	}
+	return lookup.New(bits, ms)
+}
+
+// handleStatus takes a status of another manager. Whether this one may lead after it is
+// found at once; its lookup tables are compared a little later.
+func (m *Manager) handleStatus(s *subjects.Status, now time.Time) {
+	hold := conflict(m.cfg.SlotBits, s)
+	if hold != "" && hold != m.standing.Hold {
+		m.note(Error, "will not lead", "standby", Field{"reason", hold})
+	}
+	m.stand(Standing{Hold: hold, Differs: m.standing.Differs})
+	if m.uncompared == nil {
+		m.compareAt = now.Add(compareLater)
+	}
+	m.uncompared = s
+}
+
+// compare makes the lookup tables of the status that waits for it, when its time
+// has come, so that they are there when this manager is elected. The digests
+// must agree.
+func (m *Manager) compare(now time.Time) {
+	s := m.uncompared
+	if s == nil || now.Before(m.compareAt) {
+		return
+	}
+	m.uncompared = nil
+	mine := m.tables.of(s)
+	differs := ""
+	for _, role := range s.RoleNames() {
+		own, ok := mine[role]
+		told, told2 := s.Lookup[role]
+		if ok && told2 && own.Bits == told.Bits && own.Digest != told.Digest {
+			differs += fmt.Sprintf("%s: computed %s, told %s; ", role, own.Digest, told.Digest)
+		}
+	}
+	if differs = strings.TrimSuffix(differs, "; "); differs != "" && differs != m.standing.Differs {
+		m.note(Error, "the active manager computes other lookup tables", "", Field{"peer", string(s.Manager)}, Field{"lookup", differs})
+	}
+	m.stand(Standing{Hold: m.standing.Hold, Differs: differs})
+}
+
+// A Standing is what a manager says of itself beside being a member.
+type Standing struct {
+	Active        bool
+	Hold, Differs string
+}
+
+// Attrs are the attributes that say so.
+func (s Standing) Attrs() subjects.Attrs {
+	a := subjects.Attrs{"state": "standby"}
+	if s.Active {
+		a["state"] = "active"
+	}
+	if s.Hold != "" {
+		a[subjects.HeldBack] = s.Hold
+	}
+	if s.Differs != "" {
+		a[subjects.LookupDiffers] = subjects.Printable(s.Differs, subjects.MaxAttrValue)
+	}
+	return a
+}
+
+// stand announces s, if it is new.
+func (m *Manager) stand(s Standing) {
+	if s != m.standing {
+		m.standing = s
+		m.emit(Stand{s})
+	}
+}
+
+// A fault is one member's claim of a fault.
+type fault struct {
+	role subjects.Role
+	node subjects.NodeID
+	name string
+}
+
+// lookupFaults are the members that say of themselves that their lookup differs,
+// or that they are held back for it, with what they say; and their order.
+func lookupFaults(s *subjects.Status) (texts map[fault]string, order []fault) {
+	texts = make(map[fault]string)
+	for _, role := range s.RoleNames() {
+		ms := s.Roles[role]
+		for i := range ms {
+			for _, name := range []string{subjects.LookupDiffers, subjects.HeldBack} {
+				if v := ms[i].Attrs[name]; v != "" {
+					f := fault{role, ms[i].Node, name}
+					texts[f], order = v, append(order, f)
+				}
+			}
+		}
+	}
+	return texts, order
+}
+
+// tellLookupFaults makes an event of each fault that is new, and of each that is over.
+func (m *Manager) tellLookupFaults(r *leadership) {
+	texts, order := lookupFaults(r.status)
+	tell := func(f fault, text string) {
+		r.events = append(r.events, subjects.Event{Kind: subjects.EventLookup, Role: f.role, Node: f.node, Detail: f.name + ": " + text})
+	}
+	for _, f := range order {
+		if r.faults[f] != texts[f] {
+			tell(f, texts[f])
+		}
+	}
+	for _, f := range r.faulty {
+		if texts[f] == "" {
+			tell(f, "over")
+		}
+	}
+	r.faults, r.faulty = texts, order
+}

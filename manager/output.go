@@ -1,0 +1,127 @@
+package manager
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"thor/manager/core"
+	"thor/manager/membership"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+// do carries out what the core decided. What only the holder of the lease may
+// publish goes out while a fresh reading of the clock says that the lease is valid.
+func (m *Manager) do() {
+	for _, o := range m.core.Outputs() {
+		if core.Led(o) && !m.term.Valid(time.Now()) {
+			continue
+		}
+		m.carryOut(o)
+	}
+}
+
+func (m *Manager) carryOut(o core.Output) {
+	switch o := o.(type) {
+	case core.Delta:
+		m.publish(&nats.Msg{Subject: subjects.StatusDelta, Data: o.Encode()})
+	case core.Tick:
+		m.publish(&nats.Msg{Subject: subjects.StatusTick, Data: o.Encode()})
+	case core.View:
+		m.tellView(o.RoleView)
+	case core.Event:
+		m.tellEvent(&o.Event)
+	case core.Duplicate:
+		m.notify(o.Duplicate)
+	case core.Snapshot:
+		m.snapshots.put(o.Held)
+		m.metrics.show(o.Status)
+	case core.Stand:
+		m.stand(o.Standing)
+	case core.StepDown:
+		m.term.StepDown()
+	case core.AskIdentities:
+		m.publish(&nats.Msg{Subject: subjects.IdentityGet})
+	case core.StoreFacts:
+		m.facts.put(o.Identities)
+	case core.Rejected:
+		m.metrics.rejected.WithLabelValues(string(o.Code)).Inc()
+	case core.Note:
+		m.note(o)
+	}
+}
+
+// publish sends one message; a broken connection is the overlay's to report and mend.
+func (m *Manager) publish(msg *nats.Msg) {
+	if err := m.cfg.Overlay.Conn().PublishMsg(msg); err != nil {
+		m.log.Debug().Err(err).Str("subject", msg.Subject).Msg("not published")
+	}
+}
+
+func (m *Manager) tellView(v *subjects.RoleView) {
+	data := v.Encode()
+	if len(data) > subjects.MaxView { // who follows the status has it all the same
+		m.log.Error().Str("role", string(v.Role)).Int("bytes", len(data)).Int("max", subjects.MaxView).
+			Msg("the role's list is too big for a message: it is not told on " + subjects.View(v.Role))
+		return
+	}
+	m.publish(&nats.Msg{Subject: subjects.View(v.Role), Data: data})
+}
+
+func (m *Manager) tellEvent(e *subjects.Event) {
+	m.log.Info().Str("event", string(e.Kind)).Str("role", string(e.Role)).Str("peer", string(e.Node)).
+		Uint64("epoch", e.Epoch).Uint64("gen", e.Generation).Str("detail", e.Detail).Msg("network changed")
+	m.publish(&nats.Msg{Subject: subjects.Events, Data: e.Encode()})
+}
+
+// notify tells both processes that claim one (node, role).
+func (m *Manager) notify(d membership.Duplicate) {
+	b, err := json.Marshal(map[string]any{"v": subjects.Version, "boots": d.Boots})
+	if err != nil {
+		return // strings always encode
+	}
+	m.publish(&nats.Msg{Subject: subjects.RequestFrom(m.cfg.Overlay.ID(), d.Node, d.Role, subjects.VerbDuplicate), Data: b})
+}
+
+// stand announces what this manager is from now on, and begins or ends what only
+// an active one does.
+func (m *Manager) stand(s core.Standing) {
+	m.setActive(s.Active)
+	m.member.Update(func(x *overlay.Member) { x.Attrs = s.Attrs() })
+}
+
+func (m *Manager) setActive(active bool) {
+	if active == m.active.Load() {
+		return
+	}
+	m.active.Store(active)
+	if active {
+		m.snapshots = newSnapshotWriter(m.cfg.Overlay.Conn(), m.log)
+		m.metrics.active.Set(1)
+		return
+	}
+	m.snapshots.stop()
+	m.metrics.standby()
+}
+
+func (m *Manager) note(n core.Note) {
+	level := zerolog.WarnLevel
+	if n.Level == core.Error {
+		level = zerolog.ErrorLevel
+	}
+	line := m.log.WithLevel(level)
+	if n.Event != "" {
+		line = line.Str("event", n.Event)
+	}
+	for _, f := range n.Fields {
+		if err, ok := f.Value.(error); ok {
+			line = line.AnErr(f.Key, err)
+			continue
+		}
+		line = line.Any(f.Key, f.Value)
+	}
+	line.Msg(n.Text)
+}
