@@ -124,7 +124,8 @@ func attrName(k string) bool {
 // are v, node, role and addresses.
 //
 // A member instance is (node, role, boot). Within a boot, seq must rise; a new
-// boot replaces the old one, which stays dead. Without boot and seq each
+// boot replaces the old one, which counts again only if it goes on announcing
+// when the newer one is lost, silent or has left; a revoked boot never does. Without boot and seq each
 // message counts as a beat when it arrives, and the member is shown as plain.
 type Announcement struct {
 	V         int          `json:"v"`

@@ -15,7 +15,7 @@ type Member struct {
 	Node      NodeID       `json:"node"`
 	Addresses []netip.Addr `json:"addresses"`
 	State     State        `json:"state"`  // Up, Suspect or Draining
-	Reason    string       `json:"reason"` // why it is not up
+	Reason    string       `json:"reason"` // why it is not up; of one that is up: what is wrong all the same, such as a duplicate
 	Priority  int          `json:"priority"`
 	Weight    int          `json:"weight"`
 	Since     time.Time    `json:"since"` // of this state, by the manager's clock; for show

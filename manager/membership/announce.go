@@ -102,6 +102,9 @@ func (t *Table) collides(node subjects.NodeID) bool {
 
 // leave takes m out because it asks for it, even as the last of its role.
 func (t *Table) leave(m *member) {
+	if m.cause == alive && t.replaceDead(m) {
+		return
+	}
 	m.cause = left
 	m.closed = closed{}
 	m.adopted, m.late = false, false
@@ -127,13 +130,19 @@ func (t *Table) beat(m *member, a *subjects.Announcement) {
 	if reopened {
 		m.closed = closed{}
 	}
-	was, plain := m.announced, a.Plain()
-	changed := m.cause != alive || m.adopted || !m.listed || plain != m.plain || !was.same(a)
-	if !changed && m.shown.Reason == m.announced.reason {
-		if reopened {
-			t.arm(m)
-		}
-		return
+	if !t.takeIn(m, a) && reopened {
+		t.arm(m)
+	}
+}
+
+// takeIn brings m in line with a, which its process announced, and reports
+// whether that changes anything.
+func (t *Table) takeIn(m *member, a *subjects.Announcement) bool {
+	plain := a.Plain()
+	m.contested = t.contested(m)
+	changed := m.cause != alive || m.adopted || !m.listed || plain != m.plain || !m.announced.same(a)
+	if _, reason := m.shownState(); !changed && m.shown.Reason == reason {
+		return false
 	}
 	m.announced = announcedIn(a)
 	m.plain = plain
@@ -143,6 +152,7 @@ func (t *Table) beat(m *member, a *subjects.Announcement) {
 	t.count(m)
 	t.settle(m)
 	t.arm(m)
+	return true
 }
 
 func (s *announced) same(a *subjects.Announcement) bool {

@@ -65,6 +65,7 @@ const (
 	revokedHold      = 5 * time.Second         // messages may still be on their way when a node is revoked
 	duplicateAge     = 500 * time.Millisecond  // a replaced boot that beats again after this long is no straggler
 	duplicateGap     = 30 * time.Second        // a duplicate is told at most so often
+	duplicateShown   = 10 * time.Second        // the status shows a duplicate so long after its last beat
 
 	maxRetiredBoots = 8      // remembered per member
 	maxRevoked      = 4096   // remembered revoked boots

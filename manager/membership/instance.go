@@ -3,6 +3,7 @@ package membership
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"thor/subjects"
@@ -14,14 +15,22 @@ type instance struct {
 	seq     uint64  // newest accepted; 0: it numbers none
 	born    instant // when it was first heard
 	retired []retiredBoot
+	rival   *subjects.Announcement // the newest of a retired boot that still announces
 }
 
-// A retiredBoot was replaced by a newer one and counts no more (but see reinstate).
+// A retiredBoot was replaced by a newer one. It counts again only when that one is
+// dead or has left, see contender.
 type retiredBoot struct {
 	boot        string
 	seq         uint64
 	beats       int     // since it was replaced
 	first, last instant // of these
+}
+
+// stands reports whether the process lives: what it announced since it was
+// replaced cannot all have been on its way then.
+func (d *retiredBoot) stands(now instant) bool {
+	return d.boot != "" && d.beats >= 2 && d.last-d.first >= duplicateAge && now-d.last <= missedAfter
 }
 
 // next is the instance after a message of its own. Without boot there is
@@ -54,7 +63,8 @@ func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error)
 		return false, refuse(subjects.CodeReplay, "%s as %s: no boot, but boot %s beats", a.Node, a.Role, in.boot)
 	case a.Boot != "" && in.findRetired(a.Boot) != nil:
 		t.duplicate(m, a)
-		if (m.cause == silent || m.cause == lost) && t.reinstate(m) {
+		if d := t.contender(m); d != nil && d.boot == a.Boot && m.cause != alive && m.cause != revoked {
+			t.succeed(m, d)
 			return true, nil
 		}
 		return false, refuse(subjects.CodeReplay, "%s as %s: boot %s was replaced", a.Node, a.Role, a.Boot)
@@ -92,10 +102,11 @@ func (in *instance) findRetired(boot string) *retiredBoot {
 // duplicate notes a message from a process that m's boot has replaced. One or
 // two may have been on their way; when they go on, two processes run.
 func (t *Table) duplicate(m *member, a *subjects.Announcement) {
+	in := &m.instance
 	if a.State == subjects.Leave { // it is going
+		in.withdraw(a.Boot)
 		return
 	}
-	in := &m.instance
 	d := in.findRetired(a.Boot)
 	if d == nil { // it never was the one that counts
 		in.retired = append([]retiredBoot{{boot: a.Boot}}, in.retired...)
@@ -108,6 +119,7 @@ func (t *Table) duplicate(m *member, a *subjects.Announcement) {
 	if d.beats++; d.beats == 1 {
 		d.first = t.now
 	}
+	in.rival = a
 	if t.now-d.first < duplicateAge || t.now-m.reportedAt < duplicateGap {
 		return
 	}
@@ -119,30 +131,67 @@ func (t *Table) duplicate(m *member, a *subjects.Announcement) {
 		fmt.Sprintf("%s counts, %s still announces", bootName(in.boot), bootName(a.Boot)))
 }
 
-// reinstate gives m, whose process is dead, back to the boot that was replaced,
-// if that one beats on and the newer one never did: all of it came in one
-// burst. Such a boot is not newer, but older than this table: its last messages
-// came late, say from a frozen broker, when the process had been started anew.
-func (t *Table) reinstate(m *member) bool {
+// withdraw notes that the retired boot ended: it stands no more.
+func (in *instance) withdraw(boot string) {
+	if d := in.findRetired(boot); d != nil {
+		d.beats = 0
+	}
+	if in.rival != nil && in.rival.Boot == boot {
+		in.rival = nil
+	}
+}
+
+// contested reports whether another process announces the same as m's now.
+func (t *Table) contested(m *member) bool {
 	in := &m.instance
-	if m.last-in.born >= duplicateAge {
+	if in.rival == nil {
 		return false
 	}
-	for i, d := range in.retired {
-		if d.boot != "" && d.beats >= 2 && t.now-d.last <= missedAfter {
-			in.retired = slices.Delete(in.retired, i, i+1)
-			in.retire()
-			in.boot = d.boot
-			in.seq = d.seq
-			in.born = longAgo
-			m.last = d.last
-			m.via = ""
-			m.closed = closed{}
-			t.detach(m)
-			return true
-		}
+	d := in.findRetired(in.rival.Boot)
+	return d != nil && d.beats >= 2 && d.last-d.first >= duplicateAge && t.now-d.last <= duplicateShown
+}
+
+// contender is the retired boot of m that lives and would count if the present one
+// ended, or nil. Two boots never alternate: while the present one beats, it counts.
+func (t *Table) contender(m *member) *retiredBoot {
+	in := &m.instance
+	if in.rival == nil || t.refuses(m.key, in.rival.Boot) {
+		return nil
 	}
-	return false
+	if d := in.findRetired(in.rival.Boot); d != nil && d.stands(t.now) {
+		return d
+	}
+	return nil
+}
+
+// succeed makes m the process of d, which m's boot had replaced, and returns what
+// that announced last.
+func (t *Table) succeed(m *member, d *retiredBoot) *subjects.Announcement {
+	in, a, last := &m.instance, m.instance.rival, d.last
+	boot := d.boot
+	in.retired = slices.DeleteFunc(in.retired, func(r retiredBoot) bool { return r.boot == boot })
+	in.retire()
+	*in = in.next(a)
+	in.rival = nil
+	in.born = longAgo
+	m.last, m.via = last, a.Via
+	m.closed = closed{}
+	t.detach(m)
+	name, _, _ := strings.Cut(a.Via, "#")
+	t.join(m, name)
+	return a
+}
+
+// replaceDead keeps m in the status when its process ended, or left, while a
+// process that it had replaced lives: that one counts again. It reports whether
+// there is one.
+func (t *Table) replaceDead(m *member) bool {
+	d := t.contender(m)
+	if d == nil {
+		return false
+	}
+	t.takeIn(m, t.succeed(m, d))
+	return true
 }
 
 func bootName(boot string) string {

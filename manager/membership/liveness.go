@@ -82,6 +82,9 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 		return
 	}
 	for _, m := range n.members {
+		if m.instance.boot != d.Boot {
+			m.instance.withdraw(d.Boot)
+		}
 		wait := max(wait, t.minGrace(m))
 		switch {
 		case m.key.role == subjects.EventServer, m.instance.boot != d.Boot, m.adopted, m.closed.on:
@@ -199,7 +202,7 @@ func (t *Table) heldUntil(m *member) instant {
 // markDead notes that m is dead. What follows is decided when all who died with it
 // are known.
 func (t *Table) markDead(m *member, c cause, why string) {
-	if m.cause == alive && t.reinstate(m) {
+	if m.cause == alive && t.replaceDead(m) {
 		return
 	}
 	m.cause = c

@@ -51,6 +51,7 @@ type member struct {
 	late        bool            // the status is behind what it said, until it may change again
 	damping     damping
 	reportedAt  instant // when it was last reported as a duplicate
+	contested   bool    // another process announces the same, as shown
 
 	rejected string // what was refused of its claims
 	timer    timer
@@ -81,6 +82,8 @@ func (m *member) fine() bool { return m.cause == alive && m.announced.state != s
 func (m *member) shownState() (subjects.State, string) {
 	state, reason := subjects.Suspect, m.why
 	switch {
+	case m.cause == alive && m.announced.state == subjects.Up && m.contested:
+		return subjects.Up, "duplicate: another process announces the same node and role"
 	case m.cause == alive && m.announced.state == subjects.Up:
 		return subjects.Up, ""
 	case m.cause == alive:

@@ -29,7 +29,7 @@ var t0 = time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
 //	config key=value…            dead, grace, departed, max; damping=off (first line only)
 //	announce NODES ROLE k=v…     one announcement: boot seq via state reason addr prio weight version attr
 //	beat NODES ROLE k=v…         the same, and again every=1s
-//	stop NODES [ROLE]            no beats any more
+//	stop NODES [ROLE [BOOT]]     no beats any more
 //	disconnect NODE k=v…         boot via reason
 //	revoke NODE [BOOT]
 //	advance D | pause D | deaf D time passes; the manager stands still; it hears nothing
@@ -129,7 +129,7 @@ func (p *player) do(cmd string, f []string) {
 	case "stop":
 		nodes := expand(f[0])
 		p.beaters = slices.DeleteFunc(p.beaters, func(b *beater) bool {
-			return slices.Contains(nodes, b.node) && (len(f) == 1 || f[1] == b.role)
+			return slices.Contains(nodes, b.node) && (len(f) == 1 || f[1] == b.role) && (len(f) < 3 || f[2] == b.args["boot"])
 		})
 	case "disconnect":
 		o := options(f[1:])

@@ -9,7 +9,8 @@ import (
 
 // Health judges a view of the network: ok is false, and the reasons say why in
 // words for an operator, when the view itself is not current (stale, or without
-// a connection), when no manager is active, when a member is suspect, or when a
+// a connection), when no manager is active, when a member is suspect or the
+// status gives a reason beside its being up (a duplicate), when a
 // role has members but none that serves, or when a member reports a fault of the
 // lookup. A draining member is no reason, since an
 // operator asked for it; nor is a role that is absent, since a status cannot say which
@@ -47,6 +48,11 @@ func roleReasons(role subjects.Role, members []subjects.Member) []string {
 	}
 	name := safe(string(role), 63)
 	out = append(out, lookupReasons(name, members)...)
+	for i := range members {
+		if m := &members[i]; m.State == subjects.Up && m.Reason != "" {
+			out = append(out, fmt.Sprintf("%s: %s is up, %s", name, node(m), safe(m.Reason, subjects.MaxReason)))
+		}
+	}
 	if len(members) > 0 && serving == 0 {
 		out = append(out, fmt.Sprintf("%s: no member serves, %d draining", name, len(members)))
 	}

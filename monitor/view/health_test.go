@@ -23,3 +23,11 @@ func TestFaultsOfTheLookupAreReasons(t *testing.T) {
 		t.Errorf("without faults: %q", reasons)
 	}
 }
+
+func TestADuplicateIsAReason(t *testing.T) {
+	s := &subjects.Status{V: 1, Manager: "m1", Roles: map[subjects.Role][]subjects.Member{}}
+	s.Put(subjects.SIPProxy, subjects.Member{Node: "n1", State: subjects.Up, Reason: "duplicate: another process"})
+	if ok, reasons := view.Health(s, false, true); ok || len(reasons) != 1 || reasons[0] != "sip_proxy: n1 is up, duplicate: another process" {
+		t.Errorf("%v %q", ok, reasons)
+	}
+}
