@@ -73,6 +73,7 @@ func grants() []grant {
 		{toManager, subscribe, subjects.AllPresences, "hear the members"},
 		{toManager, subscribe, "thor.sys.>", "hear of ended connections, revocations, certificates and the lease"},
 		{toManager, publish, subjects.IdentityGet, "ask brokers what the certificates of their clients say"},
+		{toManager, publish, subjects.ClosedGet, "ask a broker whether a connection exists"},
 		{toManager, subscribe, subjects.StatusGet, "be asked for the snapshot"},
 		{toManager, subscribe, subjects.JetStreamPrefix("<node>") + ".>", "receive the answers of JetStream, and of nothing else"},
 
@@ -106,6 +107,8 @@ func grants() []grant {
 		{toSelf, publish, subjects.CutNode, "tell managers of clients that sent too much"},
 		{toSelf, publish, subjects.IdentityOf("<node>"), "tell managers what the certificates of its clients say"},
 		{toSelf, subscribe, subjects.IdentityGet, "be asked what certificates say"},
+		{toSelf, publish, subjects.ClosedAt("<node>"), "tell managers that it has no such connection"},
+		{toSelf, subscribe, subjects.ClosedGet, "be asked whether a connection exists"},
 		{toSelf, publish, subjects.AnswersOf(string(subjects.EventServer)), "answer requests to brokers"},
 		{toSelf, publish, "_INBOX.>", "answer plain NATS clients, which trust it for nothing"},
 		{toSelf, subscribe, subjects.AllCRLs, "receive revocation lists, and be asked for them"},

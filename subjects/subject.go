@@ -133,7 +133,14 @@ const (
 	Identities   = "thor.sys.identity.*"    // every Identity, and IdentityGet
 	IdentityGet  = "thor.sys.identity.get"  // managers ask brokers for all their identities
 	LeaseStored  = "thor.sys.lease.manager" // each write to ElectionKey, from JetStream
+
+	ClosedConnections = "thor.sys.closed.*"   // every Link on ClosedAt, and ClosedGet
+	ClosedGet         = "thor.sys.closed.get" // managers ask a broker for one connection, a Link
 )
+
+// ClosedAt is the subject on which broker tells managers, asked for it, that it
+// has no such connection.
+func ClosedAt(broker NodeID) string { return "thor.sys.closed." + string(broker) }
 
 // IdentityOf is the subject on which broker tells managers what certificates say.
 func IdentityOf(broker NodeID) string { return "thor.sys.identity." + string(broker) }

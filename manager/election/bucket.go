@@ -9,8 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"thor/subjects"
 )
 
 const getWait = 1500 * time.Millisecond // without a JetStream leader requests may not be answered at all
@@ -121,30 +119,4 @@ func (b *Bucket) publish(ctx context.Context, m *nats.Msg, o ...jetstream.Publis
 func IsConflict(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && (api.ErrorCode == 10071 || api.ErrorCode == 10164)
-}
-
-// write puts the lease by compare-and-set. An error that is no conflict leaves
-// open whether it was stored.
-func (e *Election) write(ctx context.Context, t *Term, ceiling, revision uint64) (uint64, error) {
-	l := subjects.Lease{
-		V: subjects.Version, Manager: e.cfg.Node, Boot: e.cfg.Boot, Via: e.via(), Epoch: t.Epoch, Ceiling: ceiling,
-		Time: time.Now().UTC().Truncate(time.Millisecond),
-	}
-	ctx, cancel := context.WithTimeout(ctx, ackWait)
-	defer cancel()
-	rev, err := e.bucket.Replace(ctx, subjects.ElectionKey, l.Encode(), revision, TTL)
-	if err != nil {
-		return 0, fmt.Errorf("write the lease at revision %d: %w", revision, err)
-	}
-	return rev, nil
-}
-
-// via names the connection of now, as announcements and DISCONNECT events do.
-func (e *Election) via() string {
-	cid, err := e.cfg.Conn.GetClientID()
-	server := e.cfg.Conn.ConnectedServerName()
-	if err != nil || server == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s#%d", server, cid)
 }

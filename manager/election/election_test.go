@@ -103,14 +103,64 @@ func (l *lab) kick(c *candidate) {
 	}
 }
 
-func TestTheLeasesEndIsTheBackstop(t *testing.T) {
+// The event of the end is lost: the holder's broker is asked.
+func TestTakeOverWhenNoneHeardThatTheLeadersConnectionEnded(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *lab) {
 		leader, others := l.three()
 		for _, c := range others {
 			c.deaf.Store(true)
 		}
 		leader.kill()
-		if _, d := l.soon(time.Minute, others...); d < election.TTL-election.RenewEvery-time.Millisecond || d > election.TTL+3*time.Second {
+		if _, d := l.soon(time.Minute, others...); d < election.TakeOver || d > 3*time.Second {
+			t.Errorf("taken over after %v", d)
+		}
+	})
+}
+
+// All managers are killed at once: those that start again find the lease of a
+// process that is no more, and know from its broker that it is not connected.
+func TestRestartedManagersDoNotWaitOutTheLease(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *lab) {
+		leader, others := l.three()
+		for _, c := range append(others, leader) {
+			c.kill()
+		}
+		time.Sleep(100 * time.Millisecond)
+		if _, d := l.soon(time.Minute, l.start("m1", 0), l.start("m2", 1)); d > time.Second {
+			t.Errorf("led again after %v", d)
+		}
+	})
+}
+
+// A leader that lives is asked about, and stays.
+func TestAskingForTheLeadersConnectionDeposesNobody(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *lab) {
+		leader, _ := l.three()
+		terms := l.terms()
+		for i := range 10 {
+			l.start(fmt.Sprintf("late%d", i), 0)
+			time.Sleep(3 * time.Second)
+		}
+		if !l.leads(leader) || l.terms() != terms {
+			t.Errorf("%v lead after %d terms", names(l.leaders()), l.terms())
+		}
+	})
+}
+
+// The broker of the holder's connection is gone too: nothing tells of its end.
+func TestTheLeasesEndIsTheBackstop(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *lab) {
+		leader, others := l.three()
+		_, put := l.operator()
+		e, err := put.Get(t.Context(), subjects.ElectionKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone := subjects.Lease{V: 1, Manager: "m9", Boot: "m9-1", Via: "b9#1", Epoch: 2, Ceiling: 3000}
+		if _, err := put.Replace(t.Context(), subjects.ElectionKey, gone.Encode(), e.Revision, election.TTL); err != nil {
+			t.Fatal(err)
+		}
+		if _, d := l.soon(time.Minute, append(others, leader)...); d < election.TTL-election.RenewEvery-time.Millisecond || d > election.TTL+3*time.Second {
 			t.Errorf("taken over after %v", d)
 		}
 	})

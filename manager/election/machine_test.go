@@ -1,0 +1,307 @@
+package election_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"thor/manager/election"
+	"thor/subjects"
+)
+
+// A bench is a machine and the clock of its inputs.
+type bench struct {
+	t     *testing.T
+	m     *election.Machine
+	now   time.Time
+	facts election.Facts
+	out   []election.Action // of the last step
+}
+
+func newBench(t *testing.T) *bench {
+	return &bench{
+		t: t, m: election.NewMachine("m1", "m1-1", func(time.Duration) time.Duration { return 0 }),
+		now:   time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC),
+		facts: election.Facts{MayLead: true, Via: "b1#7"},
+	}
+}
+
+func (b *bench) step(in election.Input) []election.Action {
+	b.t.Helper()
+	b.out = b.m.Step(in, b.facts, b.now)
+	return b.out
+}
+
+// pass wakes the machine whenever it wants, until something is to be done or d
+// has passed.
+func (b *bench) pass(d time.Duration) []election.Action {
+	b.t.Helper()
+	for end := b.now.Add(d); ; {
+		at := b.m.Next()
+		if at.IsZero() || at.After(end) {
+			b.now = end
+			return b.step(election.Woken{})
+		}
+		if at.After(b.now) {
+			b.now = at
+		}
+		if out := b.step(election.Woken{}); len(out) > 0 {
+			return out
+		}
+	}
+}
+
+// one is the only action, which must be an A.
+func one[A election.Action](b *bench, out []election.Action) A {
+	b.t.Helper()
+	if len(out) == 1 {
+		if a, ok := out[0].(A); ok {
+			return a
+		}
+	}
+	var want A
+	b.t.Fatalf("%s, not one %T", fmt.Sprintf("%#v", out), want)
+	return want
+}
+
+// last is the last action, which must be an A.
+func last[A election.Action](b *bench, out []election.Action) A {
+	b.t.Helper()
+	return one[A](b, out[max(0, len(out)-1):])
+}
+
+// lease is what is stored under revision.
+func (b *bench) lease(revision uint64, l subjects.Lease) *election.Entry {
+	l.V = subjects.Version
+	return &election.Entry{Revision: revision, Created: b.now, Held: true, Value: l.Encode()}
+}
+
+func (b *bench) others(revision uint64) *election.Entry {
+	return b.lease(revision, subjects.Lease{Manager: "m2", Boot: "m2-1", Via: "b2#3", Epoch: 4, Ceiling: 9000})
+}
+
+func (b *bench) own(revision, epoch uint64) *election.Entry {
+	return b.lease(revision, subjects.Lease{Manager: "m1", Boot: "m1-1", Via: "b1#7", Epoch: epoch, Ceiling: 9000})
+}
+
+// leads wins a term with the write of revision 1.
+func (b *bench) leads() election.Begin {
+	b.t.Helper()
+	one[election.Read](b, b.step(election.Woken{}))
+	one[election.Write](b, b.step(election.Fetched{}))
+	return one[election.Begin](b, b.step(election.Written{Revision: 1}))
+}
+
+func TestTheLeaseIsCountedFromBeforeItWasSent(t *testing.T) {
+	b := newBench(t)
+	one[election.Read](b, b.step(election.Woken{}))
+	one[election.Write](b, b.step(election.Fetched{}))
+	sent := b.now
+	b.now = b.now.Add(1900 * time.Millisecond) // until the acknowledgement
+	if x := one[election.Begin](b, b.step(election.Written{Revision: 1})); !x.Until.Equal(sent.Add(election.LocalLease)) {
+		t.Errorf("until %v after it was sent", x.Until.Sub(sent))
+	}
+	one[election.Write](b, b.pass(election.RenewEvery))
+	sent = b.now
+	b.now = b.now.Add(1900 * time.Millisecond)
+	out := b.step(election.Written{Revision: 2})
+	if x, ok := out[0].(election.Extend); !ok || !x.Until.Equal(sent.Add(election.LocalLease)) {
+		t.Errorf("extended: %+v", out)
+	}
+}
+
+func TestATermEndsWithItsLeaseWhateverIsUnderWay(t *testing.T) {
+	b := newBench(t)
+	x := b.leads()
+	one[election.Write](b, b.pass(election.RenewEvery)) // and no result
+	if one[election.End](b, b.pass(time.Minute)); !b.now.Equal(x.Until) {
+		t.Errorf("ended %v after its lease", b.now.Sub(x.Until))
+	}
+	if out := b.step(election.Written{Revision: 2}); len(out) > 0 { // stored after all
+		t.Errorf("a late acknowledgement: %#v", out)
+	}
+}
+
+// Another manager's lease is told before the acknowledgement of the bid that it
+// replaced, or of the renewal.
+func TestWhatReplacedTheLeaseIsNotOverwritten(t *testing.T) {
+	b := newBench(t)
+	b.step(election.Woken{})
+	one[election.Write](b, b.step(election.Fetched{}))
+	b.step(election.Told{Entry: b.others(2)})
+	if out := b.step(election.Written{Revision: 1}); len(out) > 0 {
+		t.Errorf("a bid that was replaced: %#v", out)
+	}
+	b = newBench(t)
+	b.leads()
+	one[election.Write](b, b.pass(election.RenewEvery))
+	one[election.End](b, b.step(election.Told{Entry: b.others(3)}))
+	if out := b.step(election.Written{Revision: 2}); len(out) > 0 {
+		t.Errorf("a renewal that was replaced: %#v", out)
+	}
+	one[election.Read](b, b.pass(time.Second))
+}
+
+// Told of its own renewals late, a holder writes over none but its own.
+func TestAHolderReplacesItsOwnRevisionOnly(t *testing.T) {
+	b := newBench(t)
+	b.leads()
+	for rev := uint64(2); rev < 6; rev++ {
+		w := one[election.Write](b, b.pass(election.RenewEvery))
+		if w.Revision != rev-1 {
+			t.Errorf("renewal %d replaces %d", rev, w.Revision)
+		}
+		b.step(election.Told{Entry: b.own(rev-1, 1)})
+		b.step(election.Written{Revision: rev})
+	}
+	out := b.step(election.StepDown{})
+	if r := last[election.Release](b, out); r.Revision != 5 {
+		t.Errorf("gives revision %d back", r.Revision)
+	}
+}
+
+func TestALeaseIsGivenBackWhenTheRenewalUnderWayIsOver(t *testing.T) {
+	b := newBench(t)
+	b.leads()
+	one[election.Write](b, b.pass(election.RenewEvery))
+	if x := one[election.End](b, b.step(election.StepDown{})); !x.Released {
+		t.Errorf("%+v", x)
+	}
+	b.step(election.Told{Entry: b.others(7)}) // and another is quicker
+	if r := one[election.Release](b, b.step(election.Written{Revision: 2})); r.Revision != 2 {
+		t.Errorf("gives revision %d back", r.Revision)
+	}
+}
+
+func TestAConflictIsReconciled(t *testing.T) {
+	for name, c := range map[string]struct {
+		is   func(b *bench) election.Fetched
+		want func(b *bench, out []election.Action)
+	}{
+		"an acknowledgement was lost": {
+			func(b *bench) election.Fetched { return election.Fetched{Entry: b.own(2, 1)} },
+			func(b *bench, out []election.Action) {
+				if len(out) > 0 {
+					b.t.Errorf("%#v", out)
+				}
+				if w := one[election.Write](b, b.pass(election.RenewEvery)); w.Revision != 2 {
+					b.t.Errorf("replaces %d", w.Revision)
+				}
+			},
+		},
+		"another leads": {
+			func(b *bench) election.Fetched { return election.Fetched{Entry: b.others(9)} },
+			func(b *bench, out []election.Action) { one[election.End](b, out) },
+		},
+		"of an earlier term": {
+			func(b *bench) election.Fetched { return election.Fetched{Entry: b.own(9, 0)} },
+			func(b *bench, out []election.Action) { one[election.End](b, out) },
+		},
+		"unknown": {
+			func(b *bench) election.Fetched { return election.Fetched{Err: errors.New("timeout")} },
+			func(b *bench, out []election.Action) { one[election.End](b, out) },
+		},
+		"the bucket lost it": {
+			func(b *bench) election.Fetched { return election.Fetched{} },
+			func(b *bench, out []election.Action) {
+				if w := one[election.Write](b, out); w.Revision != 0 || w.Epoch != 1 {
+					b.t.Errorf("writes %+v", w)
+				}
+				if x := one[election.Extend](b, b.step(election.Written{Revision: 1})); x.Rewritten != 1 {
+					b.t.Errorf("%+v", x)
+				}
+			},
+		},
+		"the bucket lost it, and another is first": {
+			func(b *bench) election.Fetched { return election.Fetched{} },
+			func(b *bench, out []election.Action) {
+				one[election.Write](b, out)
+				one[election.End](b, b.step(election.Written{Fate: election.Conflict}))
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.leads()
+			one[election.Write](b, b.pass(election.RenewEvery))
+			one[election.Read](b, b.step(election.Written{Fate: election.Conflict}))
+			c.want(b, b.step(c.is(b)))
+		})
+	}
+}
+
+// A candidate finds a bucket without the lease that it knew: the holder may rely
+// on it for its time, unless all others have said since that they do not lead.
+func TestALostLeaseHasItsTimeUnlessNoneReliesOnIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		idle  func(lost time.Time) time.Time
+		after time.Duration
+	}{
+		"nothing is known":            {func(time.Time) time.Time { return time.Time{} }, election.LocalLease},
+		"said before the loss":        {func(lost time.Time) time.Time { return lost.Add(-time.Second) }, election.LocalLease},
+		"said at once":                {func(lost time.Time) time.Time { return lost.Add(900 * time.Millisecond) }, election.LocalLease},
+		"said for long enough":        {func(lost time.Time) time.Time { return lost.Add(1100 * time.Millisecond) }, 1500 * time.Millisecond},
+		"said when the time was over": {func(lost time.Time) time.Time { return lost.Add(time.Minute) }, election.LocalLease},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.step(election.Woken{})
+			b.step(election.Fetched{Entry: b.others(50)})
+			one[election.Ask](b, b.out)
+			out := b.pass(2 * time.Second)
+			for len(out) == 1 {
+				if _, ok := out[0].(election.Ask); !ok {
+					break
+				}
+				out = b.pass(2 * time.Second)
+			}
+			one[election.Read](b, out) // nothing was told for so long
+			lost := b.now
+			b.step(election.Fetched{})
+			for b.now.Sub(lost) < time.Minute {
+				b.now = b.now.Add(50 * time.Millisecond)
+				if idle := c.idle(lost); !b.now.Before(idle) {
+					b.facts.Idle = idle
+				}
+				for _, a := range b.step(election.Woken{}) {
+					switch a := a.(type) {
+					case election.Read:
+						b.step(election.Fetched{})
+					case election.Write:
+						if d := b.now.Sub(lost); d < c.after-500*time.Millisecond || d < time.Second || d > c.after+500*time.Millisecond {
+							t.Errorf("written %v after the loss", d)
+						}
+						if a.Revision != 0 || a.Epoch != 5 || a.Ceiling < 9000 {
+							t.Errorf("%+v", a)
+						}
+						return
+					}
+				}
+			}
+			t.Error("never written")
+		})
+	}
+}
+
+// A manager that may not campaign writes nothing, whatever it hears.
+func TestWhoMayNotLeadWritesNothing(t *testing.T) {
+	b := newBench(t)
+	b.facts.MayLead = false
+	b.step(election.Woken{})
+	b.step(election.Fetched{})
+	for range 200 {
+		for _, a := range b.pass(100 * time.Millisecond) {
+			switch a.(type) {
+			case election.Write:
+				t.Fatal("it writes")
+			case election.Read:
+				b.step(election.Fetched{})
+			}
+		}
+	}
+	b.facts.MayLead = true
+	if out := b.pass(time.Second); len(out) != 1 {
+		t.Errorf("%#v", out)
+	}
+}

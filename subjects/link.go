@@ -1,0 +1,55 @@
+package subjects
+
+import (
+	"strconv"
+	"strings"
+)
+
+// A Link is one connection of one process to one broker. A manager asks with it
+// on ClosedGet, and the broker answers with it on ClosedAt if it has no such
+// connection: it ended, or ended with an earlier process of the broker.
+type Link struct {
+	V    int    `json:"v"`
+	Boot string `json:"boot"` // the NATS client name
+	Via  string `json:"via"`  // "<broker>#<connection>"
+}
+
+// Encode returns the wire form.
+func (l *Link) Encode() []byte { return Encode(l) }
+
+// ParseLink decodes and checks a link.
+func ParseLink(b []byte) (*Link, error) {
+	var l Link
+	if err := Decode(b, MaxAnnouncement, &l); err != nil {
+		return nil, err
+	}
+	if err := checkVersion(l.V); err != nil {
+		return nil, err
+	}
+	if err := CheckText("boot", l.Boot, 64); err != nil {
+		return nil, err
+	}
+	if l.Boot == "" || l.Connection() == 0 {
+		return nil, Bad(CodeName, "%q is no connection of a process", Printable(l.Via, 128))
+	}
+	return &l, nil
+}
+
+// Broker is the node at which the connection is, or was.
+func (l *Link) Broker() NodeID {
+	broker, _, _ := strings.Cut(l.Via, "#")
+	return NodeID(broker)
+}
+
+// Connection is the number that the broker gave the connection, 0 if Via names none.
+func (l *Link) Connection() uint64 {
+	broker, number, _ := strings.Cut(l.Via, "#")
+	if _, err := ParseNodeID(broker); err != nil {
+		return 0
+	}
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
