@@ -18,10 +18,16 @@ type broker struct {
 	suspect bool
 }
 
+// brokerIn is the broker that via names.
+func brokerIn(via string) string {
+	name, _, _ := strings.Cut(via, "#")
+	return name
+}
+
 // attach notes that m beats through via. A via that names no broker counts as
 // none.
 func (t *Table) attach(m *member, via string) {
-	if name, _, _ := strings.Cut(via, "#"); m.broker == nil || m.broker.name != name {
+	if name := brokerIn(via); m.broker == nil || m.broker.name != name {
 		t.detach(m)
 		t.join(m, name)
 	}

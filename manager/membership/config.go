@@ -71,6 +71,7 @@ const (
 	maxRevoked      = 4096   // remembered revoked boots
 	maxEvents       = 20_000 // undrained events; the oldest go first
 	maxDuplicates   = 1000   // undrained duplicates
+	maxAlone        = 64     // brokers that say that they are alone
 )
 
 func (c Config) withDefaults() Config {

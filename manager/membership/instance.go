@@ -3,7 +3,6 @@ package membership
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"thor/subjects"
@@ -177,8 +176,7 @@ func (t *Table) succeed(m *member, d *retiredBoot) *subjects.Announcement {
 	m.last, m.via = last, a.Via
 	m.closed = closed{}
 	t.detach(m)
-	name, _, _ := strings.Cut(a.Via, "#")
-	t.join(m, name)
+	t.join(m, brokerIn(a.Via))
 	return a
 }
 

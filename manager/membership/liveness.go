@@ -4,133 +4,10 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"thor/subjects"
 )
-
-// A Disconnect is what a living broker says of a client connection that ended.
-type Disconnect struct {
-	Node   subjects.NodeID
-	Boot   string // the connection's name
-	Via    string // "<broker>#<connection>", as the member announces it; empty: not known
-	Reason string // as nats-server names it
-}
-
-// closed is a member's connection that ended.
-type closed struct {
-	on     bool
-	via    string
-	at     instant
-	due    instant // dead, unless it shows before
-	afresh time.Duration
-	// renewed says that the grace began anew since this observer missed something.
-	renewed bool
-}
-
-// disproved reports whether a beat through via shows that the member lives on:
-// it came through another connection or, where that is not known, too late to
-// have been on its way.
-func (c *closed) disproved(via string, now instant) bool {
-	return via != "" && c.via != "" && via != c.via || now-c.at >= afterglow
-}
-
-// An end is that of a connection which a living broker told of.
-type closedConn struct {
-	via string
-	at  instant
-}
-
-// maxClosedConns are remembered of a node.
-const maxClosedConns = 8
-
-// end notes that a connection of n ended.
-func (n *node) connClosed(via string, now instant) {
-	n.lastClosed = now
-	if via == "" {
-		return
-	}
-	if len(n.closedConns) >= maxClosedConns {
-		n.closedConns = slices.Delete(n.closedConns, 0, 1)
-	}
-	n.closedConns = append(n.closedConns, closedConn{via, now})
-}
-
-// throughClosed reports whether a message came through a connection of n that had
-// lastClosed before.
-func (n *node) throughClosed(via string, now instant) bool {
-	return via != "" && n != nil && slices.ContainsFunc(n.closedConns, func(e closedConn) bool { return e.via == via && now-e.at < closedConnWindow })
-}
-
-// Disconnect takes in that a connection ended. It is proof against the members
-// that beat through this very connection, unless they show on another one in
-// time. A broker that goes away takes its connections along: that proves
-// nothing. Brokers themselves are judged by silence only.
-func (t *Table) Disconnect(d Disconnect, now time.Time) {
-	t.enter(now)
-	wait, proof := t.graceFor(d.Reason)
-	n := t.nodes[d.Node]
-	if proof && d.Boot != "" {
-		t.dropPending(d.Node, d.Boot)
-	}
-	if !proof || n == nil {
-		return
-	}
-	n.connClosed(d.Via, t.now)
-	if d.Boot == "" {
-		return
-	}
-	for _, m := range n.members {
-		if m.instance.boot != d.Boot {
-			m.instance.withdraw(d.Boot)
-		}
-		wait := max(wait, t.minGrace(m))
-		switch {
-		case m.key.role == subjects.EventServer, m.instance.boot != d.Boot, m.adopted, m.closed.on:
-			continue
-		case m.cause == lost, m.cause == left, m.cause == revoked:
-			continue
-		case m.via == "" || d.Via == "":
-			wait = max(wait, t.cfg.BareGrace)
-		case m.via != d.Via:
-			continue
-		}
-		m.closed = closed{on: true, via: d.Via, at: t.now, due: t.now + wait, afresh: wait}
-		t.arm(m)
-	}
-}
-
-// graceFor is how long the member of a connection that ended for reason may
-// take to show again. A socket that its client closed most often is a process
-// that ended. When the broker ends it, as on missing pongs, the client may live
-// and first has to find out.
-func (t *Table) graceFor(reason string) (wait time.Duration, proof bool) {
-	switch r := strings.ToLower(reason); {
-	case strings.Contains(r, "shutdown"), strings.Contains(r, "lame duck"):
-		return 0, false
-	case r == "", r == "client closed", r == "read error", r == "write error":
-		return t.cfg.Grace, true
-	}
-	return max(t.cfg.StaleGrace, t.cfg.Grace), true
-}
-
-// minGrace is the least patience with m. A client that fell silent before its
-// connection ended may have given that up and live. And where this observer
-// heard nothing for a while, or m's broker said nothing, the news may be old: m
-// may go through another connection by now.
-func (t *Table) minGrace(m *member) time.Duration {
-	b := m.broker
-	switch {
-	case t.now-t.resumed < t.cfg.BareGrace, m.last < t.resumed, t.now-t.heard > gapAfter:
-		return t.cfg.BareGrace
-	case t.now-m.met < t.cfg.BareGrace, b != nil && (t.now-b.resumed < t.cfg.BareGrace || t.now-b.last > missedAfter):
-		return t.cfg.BareGrace
-	case t.now-m.last > missedAfter:
-		return t.cfg.StaleGrace
-	}
-	return 0
-}
 
 // arm sets m's timer to when m must be looked at next.
 func (t *Table) arm(m *member) {
@@ -169,7 +46,11 @@ func (t *Table) wake(m *member) {
 	}
 	quiet := t.now - m.last
 	switch {
+	case m.closed.on && m.closed.due <= t.now && t.unsure(m):
+		m.closed = closed{}
+		m.node.lastClosed = longAgo // its silence is explained by nothing
 	case m.closed.on && m.closed.due <= t.now:
+		m.weak = m.closed.byBroker
 		t.markDead(m, lost, "connection lost")
 	case m.cause == alive && quiet >= t.cfg.Dead:
 		if hold := t.heldUntil(m); hold > t.now {

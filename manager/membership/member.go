@@ -40,6 +40,7 @@ type member struct {
 
 	cause       cause
 	why         string  // of silent and lost, as shown
+	weak        bool    // lost, but it was its broker that gave the connection up
 	died        instant // when cause was set to silent or lost
 	gone        instant // when it was removed
 	closed      closed

@@ -28,14 +28,14 @@ func TestMissedMessagesDelayAProvenRemovalOnce(t *testing.T) {
 	table.Disconnect(membership.Disconnect{Node: "n1", Boot: "a", Via: "b1#n1", Reason: "Client Closed"}, t0.Add(at))
 	closed := at
 	for seq := uint64(100); fill(t, table).Member("sip_proxy", "n1") != nil; seq++ {
-		if at += 20 * time.Millisecond; at-closed > 1100*time.Millisecond {
-			t.Fatal("it is still there after 1.1 s")
+		if at += 20 * time.Millisecond; at-closed > 2700*time.Millisecond {
+			t.Fatal("it is still there after 2.7 s")
 		}
 		say("n2", seq, at)
 		table.Missed(t0.Add(at))
 		table.Advance(t0.Add(at))
 	}
-	if at-closed < 500*time.Millisecond {
+	if at-closed < 2500*time.Millisecond { // a beat is a second apart, and may take the second way only
 		t.Errorf("gone after %v: what was missed may have shown that it lives", at-closed)
 	}
 }

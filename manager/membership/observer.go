@@ -12,6 +12,7 @@ import (
 // itself may have missed the beats.
 type blindness struct {
 	until instant
+	cut   bool // this observer was cut off, or is: connections that brokers gave up prove nothing either
 	timer timer
 }
 
@@ -21,7 +22,7 @@ type blindness struct {
 func (t *Table) Blind(now time.Time) {
 	t.enter(now)
 	t.identitiesKnownAt = t.now + identityWait // certificates told meanwhile are to be asked for
-	t.blindFor("was cut off", 0, true)
+	t.wasCutOff(true)
 	t.flush()
 }
 
@@ -31,8 +32,16 @@ func (t *Table) Blind(now time.Time) {
 func (t *Table) Missed(now time.Time) {
 	t.enter(now)
 	t.identitiesKnownAt = t.now + identityWait
-	t.blindFor("was cut off", 0, false)
+	t.wasCutOff(false)
 	t.flush()
+}
+
+// wasCutOff begins blindness. A member that came back elsewhere meanwhile shows
+// with its next beat.
+func (t *Table) wasCutOff(retryWhere bool) {
+	t.resumed = t.now
+	t.blindFor("was cut off", t.cfg.BareGrace, retryWhere)
+	t.blind.cut = true
 }
 
 // pause notes that the observer stood still for gap. What it missed is still in
@@ -79,7 +88,10 @@ func (t *Table) beginBlind(why string) {
 }
 
 // endBlind is what the end of blindness does.
-func (t *Table) endBlind() { t.lower(guardKey{name: GuardObserver}) }
+func (t *Table) endBlind() {
+	t.blind.cut = false
+	t.lower(guardKey{name: GuardObserver})
+}
 
 // isolation finds out that no member at all is heard: then this observer is cut off. One node
 // alone can be dead, so it takes two that should beat.
@@ -94,6 +106,7 @@ func (t *Table) isolation() {
 		}
 		if beating == 2 {
 			t.beginBlind("hears nobody")
+			t.blind.cut = true
 			return
 		}
 	}
@@ -178,11 +191,15 @@ func (t *Table) adopt(name subjects.Role, a *subjects.Member) {
 		t.present(m)
 		m.shown.Since = a.Since
 		return
-	case !m.listed && (m.cause == revoked || m.cause != silent && m.cause != dropped && t.knows(m)):
+	case !m.listed && (m.cause == revoked || m.cause != silent && m.cause != dropped && !m.doubtful() && t.knows(m)):
 		return
 	}
 	t.listAdopted(m, a)
 }
+
+// doubtful reports whether m was removed because its broker gave up its connection:
+// one who lists it heard it elsewhere.
+func (m *member) doubtful() bool { return m.cause == lost && m.weak }
 
 // knows reports whether this table heard all that there was since the last that
 // it knows of m.

@@ -1,0 +1,210 @@
+package membership
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"thor/subjects"
+)
+
+// A Disconnect is what a living broker says of a client connection that ended.
+type Disconnect struct {
+	Node   subjects.NodeID
+	Boot   string // the connection's name
+	Via    string // "<broker>#<connection>", as the member announces it; empty: not known
+	Reason string // as nats-server names it
+}
+
+// closed is a member's connection that ended.
+type closed struct {
+	on       bool
+	via      string
+	byBroker bool // gave it up: the client may live, see unsure
+	at       instant
+	due      instant // dead, unless it shows before
+	afresh   time.Duration
+	// renewed says that the grace began anew since this observer missed something.
+	renewed bool
+}
+
+// disproved reports whether a beat through via shows that the member lives on:
+// it came through another connection or, where that is not known, too late to
+// have been on its way.
+func (c *closed) disproved(via string, now instant) bool {
+	return via != "" && c.via != "" && via != c.via || now-c.at >= afterglow
+}
+
+// A closedConn is a connection of which a living broker told that it ended.
+type closedConn struct {
+	via string
+	at  instant
+}
+
+// maxClosedConns are remembered of a node.
+const maxClosedConns = 8
+
+// connClosed notes that a connection of n ended.
+func (n *node) connClosed(via string, now instant) {
+	if via == "" {
+		return
+	}
+	if len(n.closedConns) >= maxClosedConns {
+		n.closedConns = slices.Delete(n.closedConns, 0, 1)
+	}
+	n.closedConns = append(n.closedConns, closedConn{via, now})
+}
+
+// throughClosed reports whether a message came through a connection of n that had
+// ended before.
+func (n *node) throughClosed(via string, now instant) bool {
+	return via != "" && n != nil && slices.ContainsFunc(n.closedConns, func(e closedConn) bool { return e.via == via && now-e.at < closedConnWindow })
+}
+
+// Disconnect takes in that a connection ended. It is proof against the members
+// that beat through this very connection, unless they show on another one in
+// time. A broker that goes away takes its connections along: that proves
+// nothing, nor does a connection that a broker gave up which is cut off itself.
+// Brokers themselves are judged by silence only.
+func (t *Table) Disconnect(d Disconnect, now time.Time) {
+	t.enter(now)
+	end := endOf(d.Reason)
+	n := t.nodes[d.Node]
+	if end != byShutdown && d.Boot != "" {
+		t.dropPending(d.Node, d.Boot)
+	}
+	if end == byShutdown || n == nil {
+		return
+	}
+	n.connClosed(d.Via, t.now)
+	if end == byBroker && t.cutOff(brokerIn(d.Via)) {
+		return
+	}
+	n.lastClosed = t.now
+	if d.Boot == "" {
+		return
+	}
+	for _, m := range n.members {
+		if m.instance.boot != d.Boot {
+			m.instance.withdraw(d.Boot)
+		}
+		wait := max(t.graceFor(end), t.minGrace(m))
+		switch {
+		case m.key.role == subjects.EventServer, m.instance.boot != d.Boot, m.adopted, m.closed.on:
+			continue
+		case m.cause == lost, m.cause == left, m.cause == revoked:
+			continue
+		case m.via == "" || d.Via == "":
+			wait = max(wait, t.cfg.BareGrace)
+		case m.via != d.Via:
+			continue
+		}
+		m.closed = closed{on: true, via: d.Via, byBroker: end == byBroker, at: t.now, due: t.now + wait, afresh: wait}
+		t.arm(m)
+	}
+}
+
+// An ending is which side ended a connection.
+type ending uint8
+
+const (
+	byClient   ending = iota // its socket closed: most often a process that ended
+	byBroker                 // it gave up, as on missing pongs or a full buffer: the client may live and first has to find out
+	byShutdown               // the broker itself ended
+)
+
+func endOf(reason string) ending {
+	switch r := strings.ToLower(reason); {
+	case strings.Contains(r, "shutdown"), strings.Contains(r, "lame duck"):
+		return byShutdown
+	case r == "", r == "client closed", r == "read error", r == "write error":
+		return byClient
+	}
+	return byBroker
+}
+
+// graceFor is how long the member of a connection that ended may take to show again.
+func (t *Table) graceFor(end ending) time.Duration {
+	if end == byBroker {
+		return max(t.cfg.StaleGrace, t.cfg.Grace)
+	}
+	return t.cfg.Grace
+}
+
+// minGrace is the least patience with m. A client that fell silent before its
+// connection ended may have given that up and live. And where this observer
+// heard nothing for a while, or m's broker said nothing, the news may be old: m
+// may go through another connection by now.
+func (t *Table) minGrace(m *member) time.Duration {
+	b := m.broker
+	switch {
+	case t.now-t.resumed < t.cfg.BareGrace, m.last < t.resumed, t.now-t.heard > gapAfter:
+		return t.cfg.BareGrace
+	case t.now-m.met < t.cfg.BareGrace, b != nil && (t.now-b.resumed < t.cfg.BareGrace || t.now-b.last > missedAfter):
+		return t.cfg.BareGrace
+	case t.now-m.last > missedAfter:
+		return t.cfg.StaleGrace
+	}
+	return 0
+}
+
+// unsure reports whether the end of m's connection, whose grace is over, proves
+// nothing: the broker gave it up while it, or this observer, was cut off from the
+// others, or while other nodes lost it at the same time. A rack that loses its way
+// to two brokers finds the third one only when its dials have timed out. Then
+// silence decides.
+func (t *Table) unsure(m *member) bool {
+	c := &m.closed
+	return c.byBroker && (t.cutOff(brokerIn(c.via)) || t.inCompany(m))
+}
+
+// cutOff reports whether what is known of broker name, or of this observer, leaves
+// open that the clients whose connections it gave up live on elsewhere: it says
+// that it is alone, this observer was cut off, or brokers are in the status and
+// nothing is heard through another than this one.
+func (t *Table) cutOff(name string) bool {
+	if t.now < t.alone[name] || t.blind.cut && t.now < t.blind.until {
+		return true
+	}
+	others := false
+	if r := t.roles[subjects.EventServer]; r != nil {
+		others = slices.ContainsFunc(r.list, func(m *member) bool { return string(m.key.node) != name })
+	}
+	if !others {
+		return false
+	}
+	for _, o := range t.brokers {
+		if o.name != name && t.now-o.last <= missedAfter {
+			return false
+		}
+	}
+	return true
+}
+
+// inCompany reports whether another node that beat through m's broker fell silent
+// when m did, and still is.
+func (t *Table) inCompany(m *member) bool {
+	b := m.broker
+	if b == nil {
+		return false
+	}
+	for id := range b.nodes {
+		n := t.nodes[id]
+		if n != nil && n != m.node && t.now-n.last > missedAfter && (n.last-m.last).Abs() <= missedAfter && n.alive() {
+			return true
+		}
+	}
+	return false
+}
+
+// aloneFor is how long a broker's word that it is alone holds; it repeats that each second.
+const aloneFor = 3 * time.Second
+
+// Alone takes in that a broker says that it is alone, or that it is no more.
+func (t *Table) Alone(broker subjects.NodeID, alone bool, now time.Time) {
+	t.enter(now)
+	delete(t.alone, string(broker))
+	if alone && len(t.alone) < maxAlone {
+		t.alone[string(broker)] = t.now + aloneFor
+	}
+}

@@ -1,0 +1,137 @@
+package membership_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"thor/manager/membership"
+)
+
+// A rack of 8 of 30 nodes loses the way to two of three brokers. All sat on b1; half
+// of them dial b2 first, which takes 3 s to time out.
+func TestARackThatReachesOneBrokerOnlyStays(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	var all []*actor
+	for i := range 30 {
+		all = append(all, s.cast(fmt.Sprintf("n%02d", i), "sip_proxy", fmt.Sprintf("b%d#%d", i%3+1, i)))
+	}
+	s.pass(20 * time.Second)
+	var rack []*actor
+	for i := 0; i < 24; i += 3 {
+		all[i].cut = true
+		rack = append(rack, all[i])
+	}
+	s.pass(3 * time.Second)
+	for i, a := range rack {
+		s.hangUp(a, "Stale Connection")
+		if i < 4 {
+			s.moves(a, fmt.Sprintf("b3#10%d", i))
+		}
+	}
+	s.pass(2600 * time.Millisecond)
+	if n := s.count("sip_proxy"); n != 30 {
+		t.Errorf("%d of 30 are left", n)
+	}
+	for i, a := range rack[4:] {
+		s.moves(a, fmt.Sprintf("b3#20%d", i))
+	}
+	s.pass(time.Minute)
+	if n := s.count("sip_proxy"); n != 30 {
+		t.Errorf("%d of 30 are left after a minute", n)
+	}
+}
+
+// A single node that freezes is out when the grace for it is over.
+func TestOneFrozenNodeIsOutByItsBrokersWord(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	for i := range 3 {
+		s.cast(fmt.Sprintf("b%d", i+1), "thor_eventserver", fmt.Sprintf("b%d#1", i+1))
+	}
+	all := s.troop(10, "n", "sip_proxy", "b1")
+	s.pass(20 * time.Second)
+	all[0].cut = true
+	s.pass(3 * time.Second)
+	s.hangUp(all[0], "Stale Connection")
+	s.pass(1600 * time.Millisecond)
+	if s.listed(all[0]) {
+		t.Error("it is still listed")
+	}
+}
+
+// A connection that a broker gave up proves nothing while that broker, or this
+// observer, is cut off from the others.
+func TestAConnectionGivenUpByACutOffBrokerProvesNothing(t *testing.T) {
+	for name, doubt := range map[string]func(s *stage){
+		"nothing is heard through another broker": nil,
+		"the broker says that it is alone":        func(s *stage) { s.table.Alone("b1", true, s.now) },
+		"this observer was cut off":               func(s *stage) { s.table.Blind(s.now) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, membership.Config{})
+			brokers := []*actor{s.cast("b1", "thor_eventserver", "b1#1"), s.cast("b2", "thor_eventserver", "b2#1"), s.cast("b3", "thor_eventserver", "b3#1")}
+			here, n1, n2 := s.cast("n3", "sip_proxy", "b1#4"), s.cast("n1", "sip_proxy", "b1#2"), s.cast("n2", "sip_proxy", "b2#2")
+			s.pass(20 * time.Second)
+			n1.cut = true // it is on its way to b2
+			if doubt == nil {
+				brokers[1].cut, brokers[2].cut, n2.cut = true, true, true
+			}
+			s.pass(3 * time.Second)
+			if doubt != nil {
+				doubt(s)
+			}
+			s.hangUp(n1, "Slow Consumer (Write Deadline)")
+			s.pass(2900 * time.Millisecond)
+			if !s.listed(n1) {
+				t.Error("it was removed on the word of a broker that is cut off")
+			}
+			s.hangUp(here, "Client Closed") // what the client did is proof
+			here.cut = true
+			s.pass(3 * time.Second)
+			if s.listed(here) {
+				t.Error("a process that ended is still listed")
+			}
+		})
+	}
+}
+
+// While this observer was cut off for 400 ms, a node came back through another
+// broker. It beats once a second.
+func TestAfterACutAMemberHasTheTimeOfABeat(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	n1 := s.cast("n1", "sip_proxy", "b1#1")
+	s.cast("n2", "sip_proxy", "b2#2")
+	s.pass(20 * time.Second)
+	s.hangUp(n1, "Client Closed")
+	n1.via, n1.cut = "b3#1", true
+	s.pass(400 * time.Millisecond)
+	s.table.Blind(s.now)
+	s.pass(700 * time.Millisecond)
+	s.moves(n1, "b3#1")
+	if s.pass(5 * time.Second); !s.listed(n1) {
+		t.Error("it beats and was removed")
+	}
+	if m := s.status().Member("sip_proxy", "n1"); m != nil && !m.Since.Equal(t0) {
+		t.Error("it was out for a moment")
+	}
+}
+
+// A standby in the smaller part of a partition heard its broker give up n1, which
+// lives on through another. It is elected right after the heal.
+func TestAStandbyOfAPartKeepsWhoLivesInTheOther(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	s.cast("m2", "thor_manager", "b1#9")
+	n1 := s.cast("n1", "sip_proxy", "b1#1")
+	s.cast("n2", "sip_proxy", "b1#2")
+	s.pass(20 * time.Second)
+	before := s.status()
+	n1.cut = true
+	s.pass(4 * time.Second)
+	s.hangUp(n1, "Stale Connection")
+	s.pass(20 * time.Second)
+	s.table.Adopt(before, s.now)
+	s.pass(500 * time.Millisecond)
+	if !s.listed(n1) {
+		t.Error("it is up in the adopted status, beats, and is missing")
+	}
+}
