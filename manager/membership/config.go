@@ -31,7 +31,7 @@ type Config struct {
 
 	// How long the address of a node that left stays in the status and the zone.
 	DepartedFor time.Duration `toml:"departed" default:"10m"`
-	MaxMembers  int           `default:"20000" range:"1.."` // members and remembered ones; more are refused
+	MaxMembers  int           `default:"50000" range:"1.."` // members and remembered ones; more are refused
 
 	// Identities holds members to what brokers say of their certificates, see
 	// Table.Identity. Without it what they claim stands.
@@ -57,6 +57,7 @@ const (
 	failurePoints    = 2                       // G6: what leaving by failure counts
 	leavePoints      = 1                       // G6: what leaving on purpose counts; a drain counts nothing
 	dampForget       = 10 * time.Minute        // G6: a hold-down so long ago does not double the next
+	fullPause        = 100 * time.Millisecond  // a full table looks for a record to forget at most so often
 	reasonEvery      = 10 * time.Second        // a reason alone changes the status at most so often
 	changeEvery      = time.Second             // a member changes the status at most so often…
 	changeBurst      = 5                       // …after so many changes at once

@@ -65,10 +65,11 @@ func (t *Table) expire(id subjects.NodeID) {
 	t.revision++
 }
 
-// adoptDeparted takes over a departed node with its end, so that it does not
-// change with the manager. In the status of another manager it may be a member
-// in thor's own roles: then the addresses are of a service. Another clock made that end: one that lies absurdly
-// far off is cut.
+// adoptDeparted takes over a departed node, so that it does not change with the
+// manager. In the status of another manager it may be a member in thor's own
+// roles: then the addresses are of a service. Its end is by that manager's clock and
+// for show: what counts is how long it had left when the status was made. An end that
+// lies absurdly far off is cut.
 func (t *Table) adoptDeparted(s *subjects.Status, d subjects.Departed) {
 	service := slices.ContainsFunc(s.RoleNames(), func(r subjects.Role) bool { return s.Member(r, d.Node) != nil })
 	if n := t.nodes[d.Node]; n != nil && (n.services > 0 || n.listed > 0 && !service) {
@@ -80,7 +81,10 @@ func (t *Table) adoptDeparted(s *subjects.Status, d subjects.Departed) {
 	if _, taken := t.labels[string(d.Node)]; taken {
 		return
 	}
-	rest := d.Until.Sub(t.wall)
+	rest := t.cfg.DepartedFor
+	if !s.Time.IsZero() {
+		rest = d.Until.Sub(s.Time)
+	}
 	if rest <= 0 {
 		return
 	}

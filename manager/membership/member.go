@@ -164,10 +164,15 @@ func (t *Table) forget(m *member) {
 }
 
 // room reports whether one more record may be made, if need be by forgetting
-// who has been gone for longest.
+// who has been gone for longest. Where there is none to forget, it does not look again
+// for a moment, unless one is removed: a full table must not scan all records for
+// each beat that it refuses.
 func (t *Table) room() bool {
 	if len(t.members) < t.cfg.MaxMembers {
 		return true
+	}
+	if t.now < t.fullUntil {
+		return false
 	}
 	var oldest *member
 	for _, m := range t.members {
@@ -180,6 +185,7 @@ func (t *Table) room() bool {
 		}
 	}
 	if oldest == nil {
+		t.fullUntil = t.now + fullPause
 		return false
 	}
 	t.forget(oldest)
@@ -281,6 +287,7 @@ func (t *Table) remove(m *member) {
 	m.listed = false
 	m.late = false
 	m.gone = t.now
+	t.fullUntil = 0
 	n.listed--
 	if m.service() {
 		n.services--

@@ -23,15 +23,16 @@ type Table struct {
 	resumed instant   // when it last heard again after a gap
 	bare    instant   // of the last beat that names no connection
 
-	members  map[key]*member // listed ones, and who is remembered
-	nodes    map[subjects.NodeID]*node
-	roles    map[subjects.Role]*role
-	labels   map[string]subjects.Role   // host labels of the roles that have members
-	hashes   map[uint64]subjects.NodeID // of nodes, as the lookup has them; empty without Config.NodeHash
-	brokers  map[string]*broker
-	alone    map[string]instant // brokers that say that they are alone: until when that holds
-	departed map[subjects.NodeID]*departed
-	revoked  revocations
+	members   map[key]*member // listed ones, and who is remembered
+	fullUntil instant         // members is full, and none of them was to be forgotten: not looked at before
+	nodes     map[subjects.NodeID]*node
+	roles     map[subjects.Role]*role
+	labels    map[string]subjects.Role   // host labels of the roles that have members
+	hashes    map[uint64]subjects.NodeID // of nodes, as the lookup has them; empty without Config.NodeHash
+	brokers   map[string]*broker
+	alone     map[string]instant // brokers that say that they are alone: until when that holds
+	departed  map[subjects.NodeID]*departed
+	revoked   revocations
 
 	facts             map[subjects.NodeID][]*fact // what certificates say
 	factsRevision     uint64

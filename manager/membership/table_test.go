@@ -198,7 +198,7 @@ func TestAdoptIgnoresAnotherNetwork(t *testing.T) {
 func TestAdoptedEndsOfDepartedNodes(t *testing.T) {
 	table := membership.New(membership.Config{DepartedFor: time.Minute})
 	say(t, table, "n4", "sip_proxy", "a", 1, t0)
-	s := &subjects.Status{V: 1}
+	s := &subjects.Status{V: 1, Time: t0}
 	for i, d := range []time.Duration{-time.Second, 30 * time.Second, 90 * time.Second, 24 * time.Hour} {
 		s.Departed = append(s.Departed, subjects.Departed{
 			Node: subjects.NodeID(fmt.Sprintf("n%d", i)), Addresses: addresses("10.0.0.9"), Until: t0.Add(d),
@@ -206,12 +206,26 @@ func TestAdoptedEndsOfDepartedNodes(t *testing.T) {
 	}
 	s.Departed = append(s.Departed, subjects.Departed{Node: "n4", Addresses: addresses("10.0.0.9"), Until: t0.Add(time.Hour)})
 	table.Adopt(s, t0)
-	var got []string
-	for _, d := range fill(t, table).Departed {
-		got = append(got, fmt.Sprintf("%s %v", d.Node, d.Until.Sub(t0)))
+	departed := func(x *membership.Table) (got []string) {
+		for _, d := range fill(t, x).Departed {
+			got = append(got, fmt.Sprintf("%s %v", d.Node, d.Until.Sub(t0)))
+		}
+		return got
 	}
-	if want := []string{"n1 30s", "n2 1m30s", "n3 1m0s"}; !slices.Equal(got, want) {
+	if got, want := departed(table), []string{"n1 30s", "n2 1m30s", "n3 1m0s"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	// The clock of another manager is 11 minutes ahead: what was left is left, by its own clock.
+	ahead := membership.New(membership.Config{DepartedFor: time.Minute})
+	now := t0.Add(11 * time.Minute)
+	ahead.Adopt(s, now)
+	now = pass(ahead, now, 29*time.Second)
+	if got, want := departed(ahead), []string{"n1 30s", "n2 1m30s", "n3 12m0s", "n4 12m0s"}; !slices.Equal(got, want) {
+		t.Errorf("29 s later: got %q, want %q", got, want)
+	}
+	pass(ahead, now, 2*time.Second)
+	if got, want := departed(ahead), []string{"n2 1m30s", "n3 12m0s", "n4 12m0s"}; !slices.Equal(got, want) {
+		t.Errorf("31 s later: got %q, want %q", got, want)
 	}
 }
 
@@ -475,5 +489,31 @@ func TestNoMemberChangesTheStatusAsFastAsItTalks(t *testing.T) {
 	babble(1100*time.Millisecond, func(*subjects.Announcement) {})
 	if s = fill(t, table); s.Member("sip_proxy", "n1") == nil {
 		t.Error("it is not back")
+	}
+}
+
+// BenchmarkRefusedWhenFull is the cost of a beat that a full table refuses.
+func BenchmarkRefusedWhenFull(b *testing.B) {
+	const members = 20_000
+	table := membership.New(membership.Config{MaxMembers: members})
+	for i := range members {
+		say(b, table, fmt.Sprintf("node%d", i), "sip_proxy", "a", 1, t0)
+	}
+	a := announcement("another", "sip_proxy", "a", 1)
+	for b.Loop() {
+		if table.Announce(a, t0) == nil {
+			b.Fatal("it was taken")
+		}
+	}
+}
+
+// A full table takes as many nodes as the network may have, each with several roles.
+func TestFiveThousandNodesOfFiveRoles(t *testing.T) {
+	table := membership.New(membership.Config{})
+	for i := range 25_000 {
+		say(t, table, fmt.Sprintf("node%d", i/5), fmt.Sprintf("role_%d", i%5), "a", 1, t0)
+	}
+	if n := table.Counts().Up; n != 25_000 {
+		t.Errorf("%d are up", n)
 	}
 }

@@ -150,6 +150,7 @@ func (p *player) do(cmd string, f []string) {
 		p.table = membership.New(p.cfg)
 	case "save":
 		p.table.Fill(p.saved)
+		p.saved.Time = p.now
 	case "given":
 		p.give(f[0], f[1], f[2], options(f[3:]))
 	case "drop":
