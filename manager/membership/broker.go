@@ -83,7 +83,7 @@ func (t *Table) mayLag(b *broker) bool { return b == nil || t.now-b.since < t.cf
 func (t *Table) raiseSuspicion(b *broker) {
 	if !b.suspect {
 		b.suspect = true
-		t.raise(guardKey{name: GuardBroker, node: subjects.NodeID(b.name)}, "all that beat through it are silent")
+		t.raise(guardKey{name: GuardBroker, node: subjects.NodeID(b.name)}, "all that beat through it are silent").until = t.suspectedUntil(b)
 	}
 }
 

@@ -62,6 +62,7 @@ const (
 	changeEvery      = time.Second             // a member changes the status at most so often…
 	changeBurst      = 5                       // …after so many changes at once
 	joinBurst        = 20                      // so many joins
+	operatorHold     = 24 * time.Hour          // Hold ends after this at the latest
 	forgetAfter      = time.Hour               // what is remembered of one who left: its boots, seq, flaps
 	revokedHold      = 5 * time.Second         // messages may still be on their way when a node is revoked
 	duplicateAge     = 500 * time.Millisecond  // a replaced boot that beats again after this long is no straggler

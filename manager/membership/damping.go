@@ -96,7 +96,7 @@ func (t *Table) holdDown(m *member) {
 		d.hold = h
 		d.level++
 	}
-	t.raise(m.guard(), fmt.Sprintf("left and came back too often, out for %s of steady beats", d.hold))
+	t.raise(m.guard(), fmt.Sprintf("left and came back too often, out for %s of steady beats", d.hold)).until = d.until()
 }
 
 func (m *member) guard() guardKey {

@@ -11,18 +11,68 @@
 // same calls give the same bytes: there is no
 // clock, no randomness and no I/O in here, and map order never shows.
 //
-// # How a member is judged
+// # The states of a member
 //
-// A member is one (node, role); its instance is told by the boot. What it is in
-// the status follows from three things:
+// A member is one (node, role); its process is told by the boot. What happens
+// leads from state to state (a dot: it stays; -: it cannot happen):
 //
-//	intent    up, draining or leave       leave takes it out at once, even as the last of its role
-//	health    down means a failed check   out while another member of the role is up, else suspect
-//	liveness  silence, or DISCONNECT      as health, but silence is subject to the guards
+//	state      in the status  beat       beat "down"  connection ended  grace over  silent for Dead  leave  listed by an adopted status / not
+//	none       no             up         failing      .                 -           -                .      inherited / .
+//	up         up, draining   .          failing      closing           -           silent           left   . / . or dropped
+//	inherited  as adopted     up         failing      .                 -           silent           left   . / dropped
+//	closing    up, draining   up         failing      .                 lost        silent           left   . / . or dropped
+//	failing    suspect or no  up         .            failing           lost        silent           left   . / . or dropped
+//	lost       suspect or no  up         failing      .                 -           .                left   . / dropped
+//	silent     suspect or no  up         failing      lost              lost        .                left   inherited / dropped
+//	held down  no             .          failing      closing           lost        silent           left   up / .
+//	left       no             up         failing      .                 -           .                .      . / .
+//	revoked    no             refused    refused      .                 -           .                .      . / .
+//	dropped    no             up         failing      .                 -           .                left   inherited / .
+//
+// A beat leads to held down instead of up when guard G6 says so. Through the same
+// connection it does not end closing: it may have been on its way. "Grace over"
+// proves nothing where the broker gave the connection up and doubt remains (see
+// unsure): then silence decides. A lost, silent or leaving process hands over to
+// one that it had replaced and that still announces (see contender). A certificate
+// that is revoked leads from everywhere to revoked. A standby that hears itself
+// what the adopted status does not know believes itself (see adopt, dropUnlisted).
+// "Suspect" is shown as draining where an operator drains the member.
+//
+// # The verdict
+//
+// Failing, lost and silent members are judged with their role, by one function,
+// judge: each goes now or is held by a guard until it is judged again. A failure
+// is proven if the member said so or its connection ended, and this observer heard
+// all since; silence never is. The guards, in the order in which they are asked:
+//
+//	guard        raised when                                        holds                 ends
+//	last_member  G2: no member of the role is up                    all that failed       when one is up; for what is not proven Dead later
+//	checks       more than half of the role, three at least, fail   failing ones          under half for 30 s
+//	             their checks within a minute
+//	hold         an operator says so                                failing, silent ones  a day, or when none fails
+//	observer     G4: this observer was paused, cut off or began     what is not proven    Dead and 2 s later
+//	panic        G3: many nodes of a role, or of all, silent at     what is not proven    after 30 s one goes each 10 s while the others
+//	             once                                                                     are well and half of the role stays
+//
+// Before that, silence alone does not count while
+//
+//	observer     G4, as above
+//	broker       G5: all members on one broker are silent           theirs                when they had Dead to reconnect
+//
+// And out of the status, though it beats, is held by
+//
+//	damping      G6: it left and came back too often                one member            after a time of steady beats
+//
+// An operator's Confirm passes all but G2. G1 (an observer keeps the last status),
+// G7 (a term fences), G8 (no clock of two hosts is compared) and G9 (jitter) are
+// rules elsewhere, without a state here.
+//
+// What came through an ended connection and is taken in later counts for nothing, and the
+// silence of a node after it is no cause for G3: a client that brokers cut off
+// must not hold back the removal of others.
 //
 // A member whose first announcement is "down" joins only a role that has no member at
 // all, as suspect: a wrong address lets a client retry, no address is cached.
-// A draining member that fails stays draining: the operator's wish outranks.
 //
 // # What a member may claim
 //
@@ -30,22 +80,6 @@
 // brokers say of certificates. A new or wider claim waits for such a message; a
 // member in the status keeps what it has there for want of one. A revoked
 // certificate takes its members out, dead ones too.
-//
-// # The guards
-//
-// Silence usually is the observer's fault or the network's, so it is doubted
-// (the numbers are those of the project's reliability rules):
-//
-//	G2 last_member  a role's last members stay as suspect, whatever they died of
-//	G3 panic        many nodes of a role, or of all, silent at once: wait, then let them go one by one
-//	G4 observer     this observer was paused, cut off or just began: silence proves nothing yet
-//	G5 broker       all members on one broker are silent: they get time to reconnect elsewhere
-//	G6 damping      who keeps leaving and joining re-enters only after a time of steady beats
-//
-// DISCONNECT from a living broker is proof and passes all guards but G2. What
-// came through that connection and is taken in later counts for nothing, and the
-// silence of a node after it is no cause for G3: a client that brokers cut off
-// must not hold back the removal of others.
 //
 // # What it is not
 //

@@ -1,11 +1,6 @@
 package membership
 
 import (
-	"cmp"
-	"maps"
-	"slices"
-	"time"
-
 	"thor/subjects"
 )
 
@@ -41,58 +36,4 @@ func (t *Table) Duplicates() []Duplicate {
 	d := t.duplicates
 	t.duplicates = nil
 	return d
-}
-
-// The guards, as Guard.Name, in events and as metric labels.
-const (
-	GuardLast     = "last_member" // G2
-	GuardPanic    = "panic"       // G3
-	GuardObserver = "observer"    // G4
-	GuardBroker   = "broker"      // G5
-	GuardDamping  = "damping"     // G6
-)
-
-// A Guard holds removals back, or one member out.
-type Guard struct {
-	Name   string
-	Role   subjects.Role   // empty: all roles
-	Node   subjects.NodeID // the damped member, or the suspected broker
-	Detail string
-	Since  time.Time
-}
-
-type guardKey struct {
-	name string
-	role subjects.Role
-	node subjects.NodeID
-}
-
-// Guards lists the guards that are active, sorted by name, role and node.
-func (t *Table) Guards() []Guard {
-	keys := slices.SortedFunc(maps.Keys(t.guards), func(a, b guardKey) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.role, b.role), cmp.Compare(a.node, b.node))
-	})
-	out := make([]Guard, len(keys))
-	for i, k := range keys {
-		out[i] = *t.guards[k]
-	}
-	return out
-}
-
-// raise makes a guard active, once.
-func (t *Table) raise(k guardKey, detail string) {
-	if t.guards[k] != nil {
-		return
-	}
-	t.guards[k] = &Guard{Name: k.name, Role: k.role, Node: k.node, Detail: detail, Since: t.wall}
-	t.event(subjects.EventGuard, k.role, k.node, k.name+": "+detail)
-}
-
-// lower ends a guard if it is active.
-func (t *Table) lower(k guardKey) {
-	if t.guards[k] == nil {
-		return
-	}
-	delete(t.guards, k)
-	t.event(subjects.EventGuardEnd, k.role, k.node, k.name)
 }

@@ -1,13 +1,6 @@
 package membership
 
-import (
-	"cmp"
-	"maps"
-	"slices"
-	"time"
-
-	"thor/subjects"
-)
+import "time"
 
 // arm sets m's timer to when m must be looked at next.
 func (t *Table) arm(m *member) {
@@ -51,7 +44,7 @@ func (t *Table) wake(m *member) {
 		m.node.lastClosed = longAgo // its silence is explained by nothing
 	case m.closed.on && m.closed.due <= t.now:
 		m.weak = m.closed.byBroker
-		t.markDead(m, lost, "connection lost")
+		t.markDead(m, lost, whyLost)
 	case m.cause == alive && quiet >= t.cfg.Dead:
 		if hold := t.heldUntil(m); hold > t.now {
 			if m.closed.on {
@@ -60,7 +53,7 @@ func (t *Table) wake(m *member) {
 			t.timers.set(&m.timer, hold)
 			return
 		}
-		t.markDead(m, silent, "silent")
+		t.markDead(m, silent, whySilent)
 	case m.role.damped[m] && t.now >= m.damping.until():
 		t.settle(m)
 	case m.cause != alive && !m.listed && quiet >= forgetAfter:
@@ -102,15 +95,7 @@ func (t *Table) markDead(m *member, c cause, why string) {
 		t.silent = append(t.silent, m)
 	}
 	t.count(m)
-	t.failed = append(t.failed, m)
-}
-
-// judgeSilent judges those who fell silent together.
-func (t *Table) judgeSilent() {
-	if len(t.silent) > 0 {
-		t.alarm(t.silent)
-		t.silent = t.silent[:0]
-	}
+	t.dirty[m.role] = struct{}{}
 }
 
 // settle brings m's place in the status in line with what is known of it.
@@ -120,75 +105,11 @@ func (t *Table) settle(m *member) {
 	case m.fine():
 		t.present(m)
 	case m.listed:
-		t.failed = append(t.failed, m)
+		t.dirty[m.role] = struct{}{}
 	case m.cause == alive && len(m.role.list) == 0:
 		t.present(m) // a wrong address lets a client retry, none is cached
 	default:
 		m.damping.restart()
 		t.undamp(m)
 	}
-}
-
-// flush decides what this call left open, so that who fails together is judged
-// together.
-func (t *Table) flush() {
-	for _, m := range t.failed {
-		if m.listed && !m.fine() {
-			t.decide(m)
-		}
-	}
-	t.failed = t.failed[:0]
-	for len(t.dirty) > 0 {
-		rs := slices.SortedFunc(maps.Keys(t.dirty), func(a, b *role) int { return cmp.Compare(a.name, b.name) })
-		clear(t.dirty)
-		for _, r := range rs {
-			t.review(r)
-		}
-	}
-}
-
-// decide removes a failed member, or keeps it and says so.
-func (t *Table) decide(m *member) {
-	r := m.role
-	if r.canLose() && (t.proven(m) || t.release(r)) {
-		t.remove(m)
-		return
-	}
-	t.present(m)
-	if r.canLose() {
-		t.timers.sooner(&r.timer, max(t.releaseAt(r), t.now+heartbeat))
-	}
-}
-
-// proven reports whether m's failure is beyond the uncertainty of silence: it
-// announced so, or its connection ended, and this observer heard all since.
-func (t *Table) proven(m *member) bool {
-	switch m.cause {
-	case silent:
-		return false
-	case lost:
-		return m.died >= t.resumed
-	}
-	return m.last >= t.resumed
-}
-
-// canLose reports whether r can do without its failed members (guard G2): a member
-// is up, or the role is not needed. Monitors only look on.
-func (r *role) canLose() bool { return r.ups > 0 || r.name == subjects.Monitor }
-
-// review looks at a whole role again: a member came up or the last one went,
-// or a guard may let go.
-func (t *Table) review(r *role) {
-	if r.ups == 0 {
-		t.admit(r)
-	}
-	bad := slices.SortedFunc(maps.Keys(r.bad), func(a, b *member) int {
-		return cmp.Or(cmp.Compare(b.cause, a.cause), cmp.Compare(a.last, b.last), cmp.Compare(a.key.node, b.key.node))
-	})
-	held := false
-	for _, m := range bad {
-		t.decide(m)
-		held = held || m.listed && !t.proven(m)
-	}
-	t.reviewPanic(r, held)
 }

@@ -23,6 +23,12 @@ const (
 	dropped       // another manager removed it
 )
 
+// Why a suspect is one, unless its check says so.
+const (
+	whySilent = "silent"
+	whyLost   = "connection lost"
+)
+
 // A member is what the table knows of one (node, role), in the status or not.
 type member struct {
 	key  key
@@ -53,6 +59,9 @@ type member struct {
 	damping     damping
 	reportedAt  instant // when it was last reported as a duplicate
 	contested   bool    // another process announces the same, as shown
+	fell        bool    // its check fails, and it was in the status when that began…
+	fellAt      instant // …then
+	confirmed   bool    // an operator says that its failure is real
 
 	rejected string // what was refused of its claims
 	timer    timer
@@ -103,9 +112,9 @@ func (m *member) shownState() (subjects.State, string) {
 func (m *member) leaveReason() string {
 	switch m.cause {
 	case silent:
-		return "silent"
+		return whySilent
 	case lost:
-		return "connection lost"
+		return whyLost
 	case left:
 		return "left"
 	case revoked:
@@ -121,7 +130,7 @@ func (m *member) leaveReason() string {
 func (t *Table) member(k key) *member {
 	r := t.roles[k.role]
 	if r == nil {
-		r = &role{name: k.role, label: k.role.HostLabel(), bad: make(map[*member]bool), damped: make(map[*member]bool), since: longAgo}
+		r = &role{name: k.role, label: k.role.HostLabel(), bad: make(map[*member]bool), down: make(map[*member]bool), damped: make(map[*member]bool), since: longAgo}
 		r.timer = timer{kind: timerRole, role: string(k.role), index: -1, act: func() { t.dirty[r] = struct{}{} }}
 		t.roles[k.role] = r
 	}
@@ -148,8 +157,11 @@ func (t *Table) forget(m *member) {
 	t.endHoldDown(m)
 	t.timers.stop(&m.timer)
 	delete(t.members, m.key)
+	delete(m.role.down, m)
 	if m.role.all--; m.role.all == 0 {
 		t.endPanic(m.role)
+		t.endChecks(m.role)
+		t.endHold(m.role)
 		t.timers.stop(&m.role.timer)
 		delete(t.roles, m.key.role)
 		delete(t.dirty, m.role)
@@ -319,9 +331,13 @@ func (r *role) index(id subjects.NodeID) int {
 	return i
 }
 
-// count brings role.ups and role.bad in line with m.
+// count brings role.ups, role.bad and role.down in line with m.
 func (t *Table) count(m *member) {
 	r := m.role
+	if m.fine() {
+		m.confirmed = false
+	}
+	t.noteCheck(m)
 	if m.listed && !m.fine() {
 		r.bad[m] = true
 	} else {

@@ -82,9 +82,11 @@ func (t *Table) blindFor(why string, grace time.Duration, retryWhere bool) {
 func (t *Table) beginBlind(why string) {
 	t.blind.until = t.now + t.cfg.Dead + blindMargin
 	t.timers.set(&t.blind.timer, t.blind.until)
-	if why != "" {
-		t.raise(guardKey{name: GuardObserver}, "this manager "+why)
+	begin := t.raise
+	if why == "" {
+		begin = t.raiseQuietly
 	}
+	begin(guardKey{name: GuardObserver}, "this manager "+why).until = t.blind.until
 }
 
 // endBlind is what the end of blindness does.
@@ -152,6 +154,7 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 		t.sweepDue = true
 		t.sweep()
 	}
+	t.judgeSilent()
 	t.flush()
 }
 
@@ -207,7 +210,8 @@ func (t *Table) knows(m *member) bool {
 	return max(m.last, m.gone) >= t.resumed && t.now-t.heard <= gapAfter
 }
 
-// listAdopted lists m as a says. A suspect counts as silent since long.
+// listAdopted lists m as a says. A suspect failed there; why decides which guard may
+// hold it here.
 func (t *Table) listAdopted(m *member, a *subjects.Member) {
 	if m.listed && m.shown.Equal(a) {
 		return
@@ -219,12 +223,16 @@ func (t *Table) listAdopted(m *member, a *subjects.Member) {
 	}
 	m.plain = a.Plain
 	m.cause = alive
+	m.weak = false
 	m.last = t.now
-	if a.State == subjects.Suspect {
+	switch {
+	case a.State != subjects.Suspect:
+	case a.Reason == whySilent, a.Reason == whyLost:
 		m.announced.state = subjects.Up
-		m.cause = silent
-		m.why = a.Reason
-		m.died = longAgo
+		m.cause, m.why, m.died = silent, a.Reason, t.now
+		t.silent = append(t.silent, m) // they may be many: that guard does not end with its manager
+	default:
+		m.announced.state = subjects.Down
 	}
 	if m.listed {
 		t.revision++
@@ -233,7 +241,7 @@ func (t *Table) listAdopted(m *member, a *subjects.Member) {
 	}
 	t.count(m)
 	if !m.fine() {
-		t.failed = append(t.failed, m)
+		t.dirty[m.role] = struct{}{}
 	}
 	t.arm(m)
 }

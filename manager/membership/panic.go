@@ -4,22 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"thor/subjects"
 )
 
 // panicWindow is within which nodes that fall silent count as one incident.
 const panicWindow = 10 * time.Second
-
-// panicking is guard G3, of one role or of all: too many nodes fell silent at
-// once for each to be dead on its own account.
-type panicking struct {
-	on     bool
-	until  instant // no removals by silence before
-	next   instant // nor before this: one at a time
-	stable int     // the role's nodes before the incident
-	timer  timer   // of the one for all roles
-}
 
 // A loss is a removal by silence.
 type loss struct {
@@ -36,28 +24,32 @@ type census struct{ silent, total int }
 func (t *Table) alarm(dead []*member) {
 	t.recent = slices.DeleteFunc(t.recent, func(l loss) bool { return t.now-l.at > panicWindow })
 	excused := t.excused()
-	if !t.panic.on {
+	if t.panic == nil {
 		if c := t.countNodes(excused); c.silent >= 2 && c.silent*5 > c.total {
-			t.panic.on, t.panic.until = true, t.now+t.cfg.PanicHold
-			t.timers.set(&t.panic.timer, t.panic.until)
-			t.raise(guardKey{name: GuardPanic}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
+			t.panic = t.raise(guardKey{name: GuardPanic}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
+			t.panic.until = t.now + t.cfg.PanicHold
+			t.timers.set(&t.panicTimer, t.panic.until)
 		}
 	}
 	looked := make(map[*role]bool, len(dead))
 	for _, m := range dead {
 		r := m.role
-		if r.panic.on || looked[r] {
+		if r.panic != nil || looked[r] {
 			continue
 		}
 		looked[r] = true
 		c := t.countRole(r, excused)
-		if mine := c.silent >= 2 && c.silent*3 > c.total; mine || t.panic.on {
-			r.panic = panicking{on: true, until: t.now + t.cfg.PanicHold, stable: c.total}
-			if mine {
-				t.raise(guardKey{name: GuardPanic, role: r.name}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
-			}
-			t.timers.sooner(&r.timer, r.panic.until)
+		mine := c.silent >= 2 && c.silent*3 > c.total
+		if !mine && t.panic == nil {
+			continue
 		}
+		begin := t.raiseQuietly // what the guard for all roles says is enough
+		if mine {
+			begin = t.raise
+		}
+		r.panic = begin(guardKey{name: GuardPanic, role: r.name}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
+		r.panic.until, r.panic.stable = t.now+t.cfg.PanicHold, c.total
+		t.timers.sooner(&r.timer, r.panic.until)
 	}
 }
 
@@ -140,33 +132,6 @@ func (t *Table) lostSince(i int, same func(key) bool) bool {
 
 func (m *member) isListed() bool { return m != nil && m.listed }
 
-// release reports whether a silent member of r may go now, and counts it as
-// gone: while r panics they go one by one, as long as the rest is healthy and
-// half of the role stays.
-func (t *Table) release(r *role) bool {
-	if t.now < t.releaseAt(r) {
-		return false
-	}
-	if !r.panic.on {
-		return true
-	}
-	if 2*(len(r.list)-1) < r.panic.stable || !t.healthy() {
-		return false
-	}
-	r.panic.next = t.now + t.cfg.PanicStep
-	return true
-}
-
-// releaseAt is before when no silent member of r goes. Where a role comes back
-// to life, the others get as long as the first to show.
-func (t *Table) releaseAt(r *role) instant {
-	at := max(r.since+t.cfg.Dead, t.blind.until)
-	if r.panic.on {
-		at = max(at, r.panic.until, r.panic.next)
-	}
-	return at
-}
-
 // healthy reports whether those who are not dead beat as they should.
 func (t *Table) healthy() bool {
 	rest, quiet := 0, 0
@@ -183,31 +148,39 @@ func (t *Table) healthy() bool {
 	return rest > 0 && quiet*5 <= rest
 }
 
-// reviewPanic ends r's panic when its time is over and no member is held, else sees that
-// it is looked at again.
-func (t *Table) reviewPanic(r *role, held bool) {
+// reviewPanic ends r's panic when its time is over and no doubted member is held,
+// else sees that it is looked at again.
+func (t *Table) reviewPanic(r *role, doubted bool) {
 	switch {
-	case r.panic.on && (held || t.now < r.panic.until):
-		t.timers.sooner(&r.timer, max(t.releaseAt(r), t.now+heartbeat))
-	case r.panic.on:
+	case r.panic == nil:
+	case doubted || t.now < r.panic.until:
+		at := max(r.since+t.cfg.Dead, t.blind.until, r.panic.until, r.panic.next)
+		t.timers.sooner(&r.timer, max(at, t.now+heartbeat))
+	default:
 		t.endPanic(r)
 	}
 }
 
 func (t *Table) endPanic(r *role) {
-	r.panic = panicking{}
-	t.lower(guardKey{name: GuardPanic, role: r.name})
+	if r.panic != nil {
+		r.panic = nil
+		t.lower(guardKey{name: GuardPanic, role: r.name})
+	}
 }
 
 // endPanics ends the panic of all roles when its time is over and none of them
 // holds a member.
 func (t *Table) endPanics() {
+	if t.panic == nil {
+		return
+	}
 	for _, r := range t.roles {
-		if r.panic.on {
-			t.timers.set(&t.panic.timer, t.now+heartbeat)
+		if r.panic != nil {
+			t.timers.set(&t.panicTimer, t.now+heartbeat)
 			return
 		}
 	}
-	t.panic.on = false
-	t.lower(guardKey{name: GuardPanic, role: subjects.Role("")})
+	t.panic = nil
+	t.timers.stop(&t.panicTimer)
+	t.lower(guardKey{name: GuardPanic})
 }

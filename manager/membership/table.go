@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -45,13 +46,13 @@ type Table struct {
 	pending           map[key]*pending
 
 	timers     timers
-	silent     []*member // fell silent in this Advance
-	failed     []*member // failed in this call and not decided yet
-	dirty      map[*role]struct{}
+	silent     []*member          // fell silent in this Advance
+	dirty      map[*role]struct{} // to be judged before this call ends
 	blind      blindness
-	panic      panicking
-	recent     []loss // removals by silence, for the panic threshold
-	guards     map[guardKey]*Guard
+	panic      *guard // G3, for all roles; nil: off
+	panicTimer timer
+	recent     []loss   // removals by silence, for the panic threshold
+	guards     []*guard // by name, role and node
 	events     []subjects.Event
 	dropped    int
 	duplicates []Duplicate
@@ -86,8 +87,11 @@ type role struct {
 	ups    int              // of list: alive and up
 	since  instant          // when ups last left 0
 	bad    map[*member]bool // of list: failed, yet kept
+	down   map[*member]bool // fail their checks and were in list when that began
 	damped map[*member]bool // not in list: held down by G6
-	panic  panicking        // G3, for this role
+	panic  *guard           // G3; nil: off
+	checks *guard           // many checks fail at once; nil: off
+	hold   *guard           // of an operator; nil: off
 	timer  timer            // when the kept ones are looked at again
 }
 
@@ -104,7 +108,6 @@ func New(cfg Config) *Table {
 		alone:             make(map[string]instant),
 		departed:          make(map[subjects.NodeID]*departed),
 		dirty:             make(map[*role]struct{}),
-		guards:            make(map[guardKey]*Guard),
 		facts:             make(map[subjects.NodeID][]*fact),
 		withRevoked:       make(map[subjects.NodeID]bool),
 		pending:           make(map[key]*pending),
@@ -113,7 +116,7 @@ func New(cfg Config) *Table {
 		resumed:           longAgo,
 	}
 	t.blind.timer = timer{kind: timerObserver, index: -1, act: t.endBlind}
-	t.panic.timer = timer{kind: timerPanic, index: -1, act: t.endPanics}
+	t.panicTimer = timer{kind: timerPanic, index: -1, act: t.endPanics}
 	return t
 }
 
@@ -192,6 +195,10 @@ func (t *Table) Fill(s *subjects.Status) {
 	for _, id := range slices.Sorted(maps.Keys(t.departed)) {
 		s.Departed = append(s.Departed, t.departed[id].Departed)
 	}
+}
+
+func (t *Table) sortedRoles() []*role {
+	return slices.SortedFunc(maps.Values(t.roles), func(a, b *role) int { return cmp.Compare(a.name, b.name) })
 }
 
 // Revision rises with each change of what Fill writes.

@@ -1,0 +1,179 @@
+package membership
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"thor/subjects"
+)
+
+// The guards, as Guard.Name, in events and as metric labels. G1 is the observers'
+// own: they keep the last status for ever.
+const (
+	GuardLast     = "last_member" // G2
+	GuardPanic    = "panic"       // G3
+	GuardObserver = "observer"    // G4
+	GuardBroker   = "broker"      // G5
+	GuardDamping  = "damping"     // G6
+	GuardChecks   = "checks"      // many members of a role fail their checks at once
+	GuardHold     = "hold"        // an operator wants failed members kept
+)
+
+// A Guard holds removals back, or one member out.
+type Guard struct {
+	Name   string
+	Role   subjects.Role   // empty: all roles
+	Node   subjects.NodeID // the damped member, or the suspected broker
+	Detail string          // the reason
+	Since  time.Time
+	End    time.Time // when it ends or is looked at again, as things are; zero: when something happens
+}
+
+// A guard is a Guard as the table keeps it.
+type guard struct {
+	guardKey
+	detail string
+	since  time.Time
+	until  instant // never: something ends it
+	quiet  bool    // part of another guard, or nothing to tell of
+
+	// Of panic, of one role:
+	next   instant // the next member does not go before
+	stable int     // the role's nodes before the incident
+	// Of checks:
+	under instant // since when under half of the role fails; never: it does not
+}
+
+type guardKey struct {
+	name string
+	role subjects.Role
+	node subjects.NodeID
+}
+
+func (k guardKey) compare(o guardKey) int {
+	return cmp.Or(cmp.Compare(k.name, o.name), cmp.Compare(k.role, o.role), cmp.Compare(k.node, o.node))
+}
+
+// Guards lists the guards that are active, sorted by name, role and node.
+func (t *Table) Guards() []Guard {
+	out := make([]Guard, 0, len(t.guards))
+	for _, g := range t.guards {
+		if g.quiet {
+			continue
+		}
+		x := Guard{Name: g.name, Role: g.role, Node: g.node, Detail: g.detail, Since: g.since}
+		if g.until != never && g.until > t.now {
+			x.End = stamp(t.base.Add(g.until))
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func (t *Table) findGuard(k guardKey) (i int, found bool) {
+	return slices.BinarySearchFunc(t.guards, k, func(g *guard, k guardKey) int { return g.compare(k) })
+}
+
+// raise makes a guard active, once, with an event. It lasts until it is lowered; its
+// until says when that will be.
+func (t *Table) raise(k guardKey, detail string) *guard {
+	g := t.raiseQuietly(k, detail)
+	if g.quiet {
+		g.quiet, g.detail, g.since = false, detail, t.wall
+		t.event(subjects.EventGuard, k.role, k.node, k.name+": "+detail)
+	}
+	return g
+}
+
+// raiseQuietly makes a guard active that neither events nor Guards show.
+func (t *Table) raiseQuietly(k guardKey, detail string) *guard {
+	i, found := t.findGuard(k)
+	if !found {
+		t.guards = slices.Insert(t.guards, i, &guard{guardKey: k, detail: detail, since: t.wall, until: never, quiet: true, under: never})
+	}
+	return t.guards[i]
+}
+
+// lower ends a guard if it is active.
+func (t *Table) lower(k guardKey) {
+	i, found := t.findGuard(k)
+	if !found {
+		return
+	}
+	g := t.guards[i]
+	t.guards = slices.Delete(t.guards, i, i+1)
+	if !g.quiet {
+		t.event(subjects.EventGuardEnd, k.role, k.node, k.name)
+	}
+}
+
+// Confirm says for an operator that the members of role name, or of all roles if it is
+// empty, that guards hold have failed indeed: they go now, as far as another member
+// of their role is up (G2), else when one is. Guards for mass losses end, and do not
+// begin anew for the same members. It returns how many members it concerns.
+func (t *Table) Confirm(name subjects.Role, now time.Time) int {
+	t.enter(now)
+	n := 0
+	t.eachRole(name, func(r *role) {
+		for m := range r.bad {
+			if !m.confirmed {
+				m.confirmed = true
+				n++
+			}
+		}
+		for m := range r.down {
+			m.confirmed = true
+		}
+		t.endPanic(r)
+		t.endChecks(r)
+		t.endHold(r)
+		t.dirty[r] = struct{}{}
+	})
+	t.endPanics()
+	t.flush()
+	return n
+}
+
+// Hold says for an operator that the failed members of role name, or of all roles if it
+// is empty, are to stay as suspect when the guards that hold them now have ended:
+// until Confirm, a day, or none of the role fails any more. What the end of a
+// connection proves is not held. It returns how many members it concerns.
+func (t *Table) Hold(name subjects.Role, now time.Time) int {
+	t.enter(now)
+	n := 0
+	t.eachRole(name, func(r *role) {
+		if len(r.bad) == 0 {
+			return
+		}
+		for m := range r.bad {
+			m.confirmed = false
+			n++
+		}
+		r.hold = t.raise(guardKey{name: GuardHold, role: r.name}, "an operator keeps the failed members")
+		r.hold.until = t.now + operatorHold
+		t.dirty[r] = struct{}{}
+	})
+	t.flush()
+	return n
+}
+
+func (t *Table) endHold(r *role) {
+	if r.hold != nil {
+		r.hold = nil
+		t.lower(guardKey{name: GuardHold, role: r.name})
+	}
+}
+
+// eachRole calls f for the role of that name, or for all in order.
+func (t *Table) eachRole(name subjects.Role, f func(*role)) {
+	if name != "" {
+		if r := t.roles[name]; r != nil {
+			f(r)
+		}
+		return
+	}
+	for _, r := range t.sortedRoles() {
+		f(r)
+	}
+}
