@@ -48,6 +48,7 @@ type Broker struct {
 	ready      chan struct{}
 	ran        atomic.Bool
 	srv        atomic.Pointer[server.Server] // nil before Run and after it
+	alone      atomic.Pointer[time.Time]     // since when; nil: it is not
 
 	lists     sync.Mutex                // orders what is taken and what is stored
 	cutBefore atomic.Pointer[time.Time] // no route may be older: a broker was revoked then
@@ -212,6 +213,7 @@ func (b *Broker) start(ctx context.Context, fatal chan error) (_ *server.Server,
 			return nil, err
 		}
 		b.front = newFront(l, b.cfg.Credentials, b.log, b.m, b.usage, b.cfg.frontLimits())
+		b.front.alone = b.isAlone
 		port = l.Addr().(*net.TCPAddr).Port
 	}
 	defer func() {

@@ -26,7 +26,8 @@ type clientConn struct {
 	// replies are the prefixes of the reply subjects that the client may name.
 	replies []string
 	use     connUse
-	told    bool // of tls_required
+	told    bool        // of tls_required
+	hears   atomic.Bool // it subscribed to BrokerNotice
 	closed  sync.Once
 
 	filter  filter
@@ -89,7 +90,7 @@ func (c *clientConn) Read(b []byte) (int, error) {
 const info = "INFO {"
 
 // Write implements net.Conn. The first INFO says what nats-server cannot know:
-// that the port wants TLS.
+// that the port wants TLS, and that the broker is alone.
 func (c *clientConn) Write(b []byte) (int, error) {
 	if c.told {
 		return c.Conn.Write(b)
@@ -98,7 +99,11 @@ func (c *clientConn) Write(b []byte) (int, error) {
 	if len(b) < len(info) || string(b[:len(info)]) != info {
 		return c.Conn.Write(b)
 	}
-	if _, err := c.Conn.Write(slices.Concat([]byte(info+`"tls_required":true,`), b[len(info):])); err != nil {
+	more := `"tls_required":true,`
+	if c.front.alone() {
+		more += `"` + subjects.InfoAlone + `":true,`
+	}
+	if _, err := c.Conn.Write(slices.Concat([]byte(info+more), b[len(info):])); err != nil {
 		return 0, err
 	}
 	return len(b), nil

@@ -32,7 +32,7 @@ type policy interface {
 	message(subject []byte, headers, size int) error
 	// control is asked for each other line.
 	control() error
-	subscribed(sid []byte) error
+	subscribed(subject, sid []byte) error
 	// unsubscribed is called for each subscription that ends, now or later: after some messages.
 	unsubscribed(sid []byte, later bool)
 	// replyAllowed decides about a reply subject that is not empty.
@@ -245,7 +245,7 @@ func (f *filter) command(line []byte) (verdict, error) {
 		if err := f.r.control(); err != nil {
 			return 0, err
 		}
-		return 0, f.r.subscribed(a[len(a)-1])
+		return 0, f.r.subscribed(a[0], a[len(a)-1])
 	case is(op, "UNSUB"):
 		if len(a) != 1 && len(a) != 2 {
 			return 0, errOperation

@@ -26,7 +26,7 @@ func (j *recorder) note(format string, a ...any) error {
 }
 func (j *recorder) message(s []byte, _, n int) error { return j.note("message %s %d", s, n) }
 func (j *recorder) control() error                   { return nil }
-func (j *recorder) subscribed(sid []byte) error      { return j.note("sub %s", sid) }
+func (j *recorder) subscribed(_, sid []byte) error   { return j.note("sub %s", sid) }
 func (j *recorder) unsubscribed(sid []byte, later bool) {
 	if later {
 		_ = j.note("later %s", sid)

@@ -33,6 +33,7 @@ type front struct {
 	limits    frontLimits
 	rates     func(*identity.Identity) *rates
 	live      func(cid uint64) (map[string]bool, error) // subscriptions that nats-server has; set before start
+	alone     func() bool                               // the broker is; set before start
 	ready     chan *clientConn
 	cuts      chan subjects.Cut // for managers
 	done      chan struct{}

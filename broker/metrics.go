@@ -13,6 +13,7 @@ type metrics struct {
 	revoked  *prometheus.CounterVec
 	crls     *prometheus.CounterVec
 	restarts prometheus.Counter
+	sentAway prometheus.Counter
 
 	limiters   limiters // logs whose suppressed lines it counts
 	suppressed *prometheus.CounterVec
@@ -29,6 +30,8 @@ func newMetrics() *metrics {
 		revoked:  prometheus.NewCounterVec(counter("revoked_total", "Live connections ended because of a revoked certificate, by kind."), []string{"kind"}),
 		crls:     prometheus.NewCounterVec(counter("crl_total", "Revocation lists received, by result (new, known, refused)."), []string{"result"}),
 		restarts: prometheus.NewCounter(counter("jetstream_restarts_total", "Times JetStream was started again after it had switched itself off.")),
+
+		sentAway: prometheus.NewCounter(counter("sent_away_total", "Client connections ended because the broker was alone.")),
 
 		suppressed: prometheus.NewCounterVec(counter("log_suppressed_total", "Log lines that strangers can cause and that were only counted, by component."), []string{"comp"}),
 		limited: prometheus.NewCounterVec(counter("limited_total", "Connections ended or refused, and messages refused, by the limit: "+
@@ -52,9 +55,10 @@ func (m *metrics) register(r prometheus.Registerer, b *Broker) error {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "thor", Subsystem: "broker", Name: name, Help: help}, f)
 	}
 	for _, c := range []prometheus.Collector{
-		m.accepted, m.refused, m.revoked, m.crls, m.restarts, m.suppressed, m.limited,
+		m.accepted, m.refused, m.revoked, m.crls, m.restarts, m.sentAway, m.suppressed, m.limited,
 		gauge("clients", "Client connections now.", func() float64 { return float64(b.state().clients) }),
 		gauge("routes", "Other brokers connected now.", func() float64 { return float64(b.state().peers) }),
+		gauge("alone", "1 while no route leads to another broker although the configuration names some, else 0.", func() float64 { return float64(b2i(b.isAlone())) }),
 		gauge("slow_consumers", "Clients ended because they did not read, since the start.", func() float64 { return float64(b.state().slow) }),
 		gauge("jetstream_up", "1 if JetStream can be used, else 0.", func() float64 {
 			if b.state().jetstream == JetStreamOK {

@@ -58,6 +58,7 @@ func (b *Broker) work(ctx context.Context, s *server.Server, own *nats.Conn, fat
 		g.Go(func() error { b.tellCuts(ctx, own); return nil })
 	}
 	g.Go(func() error { b.guardRoutes(ctx, s); return nil })
+	g.Go(func() error { b.guardAlone(ctx, s, own); return nil })
 	return g.Wait()
 }
 

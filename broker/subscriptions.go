@@ -108,7 +108,10 @@ func (s *subscriptionSet) drop(candidates map[string]uint64, live map[string]boo
 }
 
 // subscribed implements policy.
-func (c *clientConn) subscribed(sid []byte) error {
+func (c *clientConn) subscribed(subject, sid []byte) error {
+	if subjects.IsBroker(string(subject)) {
+		c.hears.Store(true)
+	}
 	if c.subs.has(string(sid)) {
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -34,7 +33,7 @@ func (b *brokerList) resolve(ctx context.Context) ([]string, error) {
 	if b.domain == "" {
 		return b.urls, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	_, found, err := b.lookupSRV(ctx, "eventserver", "tcp", b.domain)
 	if err != nil {
@@ -67,33 +66,4 @@ func reconnectDelay(round int, chance func(time.Duration) time.Duration) time.Du
 		top *= 2
 	}
 	return least + chance(min(top, most)-least)
-}
-
-// A dialer makes TCP connections for nats.go until its ctx ends.
-type dialer struct {
-	ctx    context.Context
-	mu     sync.Mutex
-	newest net.Conn
-}
-
-// Dial makes d a nats.CustomDialer.
-func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	plain := net.Dialer{Timeout: dialTimeout}
-	c, err := plain.DialContext(d.ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	d.newest = c
-	d.mu.Unlock()
-	return c, nil
-}
-
-// abort ends a TLS handshake under way, which does not end with ctx.
-func (d *dialer) abort() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.newest != nil {
-		_ = d.newest.Close() // it is closed whatever Close returns
-	}
 }

@@ -1,11 +1,13 @@
 package overlay
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -24,11 +26,12 @@ import (
 // cut off after three seconds: half of what a manager waits before it calls a
 // silent member suspect.
 const (
-	pingEvery    = time.Second
-	pingsMissed  = 2
-	dialTimeout  = 3 * time.Second // TCP and TLS; many members may be connecting at once
-	writeTimeout = 5 * time.Second
-	leaveTime    = 2 * time.Second // for leaving under all roles once the ctx of Run has ended
+	pingEvery      = time.Second
+	pingsMissed    = 2
+	lookupTimeout  = 3 * time.Second // of the DNS
+	connectTimeout = 5 * time.Second // for the answer to CONNECT; many members may be connecting at once
+	writeTimeout   = 5 * time.Second
+	leaveTime      = 2 * time.Second // for leaving under all roles once the ctx of Run has ended
 )
 
 // DefaultStaleAfter is that of Config, for others that tell how old a view is.
@@ -43,7 +46,8 @@ type Config struct {
 	// unless Identity is set. A certificate that Reload brought in is used from
 	// the next connection on.
 	Credentials *identity.Credentials
-	// URLs of the brokers, "tls://HOST:PORT", tried in random order; or the one
+	// URLs of the brokers, "tls://HOST:PORT", tried in random order, one beside the
+	// other where one does not answer at once; or the one
 	// entry "srv:DOMAIN", which asks the DNS for SRV records of
 	// _eventserver._tcp.DOMAIN, again whenever all known ones have failed.
 	// Nothing else is ever dialled: brokers cannot add to the list.
@@ -75,6 +79,8 @@ type Config struct {
 	// Metrics registers thor_overlay_…; nil: none. Two Nodes of one process need
 	// two registerers.
 	Metrics prometheus.Registerer
+	// Dial makes the TCP connections to brokers. nil: those of package net.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Identity stands for Credentials in tests without TLS.
 	Identity *identity.Identity
 	// Options are applied after all others, for tests that connect in process.
@@ -91,6 +97,9 @@ func (cfg Config) withDefaults() Config {
 		b := make([]byte, 12)
 		_, _ = rand.Read(b) // never fails, see crypto/rand
 		cfg.Boot = hex.EncodeToString(b)
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = new(net.Dialer).DialContext
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

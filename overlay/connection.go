@@ -1,7 +1,7 @@
 package overlay
 
 import (
-	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +26,7 @@ type connection struct {
 	id      subjects.NodeID
 	log     *slog.Logger
 	brokers brokerList
+	dialer  *dialer
 
 	changed func()                          // the state is another one
 	answer  func(*nats.Msg)                 // a message on a subject of answers
@@ -52,13 +53,19 @@ type link struct {
 	up     bool
 	number int    // of connections so far
 	via    string // "<broker>#<connection>" of the newest, as the callback saw it
+	alone  bool   // the broker says that it is
 }
 
 func newConnection(cfg *Config, id subjects.NodeID, log *slog.Logger) *connection {
-	return &connection{
+	c := &connection{
 		cfg: cfg, id: id, log: log, brokers: newBrokerList(cfg.Brokers),
 		closed: make(chan struct{}), logged: make(map[string]struct{}),
 	}
+	c.dialer = &dialer{brokers: &c.brokers, tcp: cfg.Dial, failed: c.attemptFailed}
+	if cfg.Credentials != nil {
+		c.dialer.tls = cfg.Credentials.ClientTLS
+	}
+	return c
 }
 
 func (c *connection) state() link {
@@ -74,14 +81,13 @@ func (c *connection) lastError() error {
 }
 
 // options are those of every connection of thor; Config.Options come last.
-func (c *connection) options(d *dialer) []nats.Option {
-	opts := []nats.Option{
+func (c *connection) options() []nats.Option {
+	opts := append(c.secure(),
 		nats.Name(c.cfg.Boot),
 		nats.CustomInboxPrefix(subjects.ClientInbox(c.id, c.cfg.identity().Roles)),
 		nats.IgnoreDiscoveredServers(),
-		nats.SkipHostLookup(), // the dialer looks up, within its timeout
-		nats.SetCustomDialer(d),
-		nats.Timeout(dialTimeout),
+		nats.SetCustomDialer(c.dialer),
+		nats.Timeout(connectTimeout),
 		nats.FlusherTimeout(writeTimeout),
 		nats.PingInterval(pingEvery),
 		nats.MaxPingsOutstanding(pingsMissed),
@@ -89,35 +95,34 @@ func (c *connection) options(d *dialer) []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // a renewed certificate, or a clock put right, may come
 		nats.ReconnectBufSize(-1),   // an announcement sent later would not be true
-		nats.CustomReconnectDelay(func(round int) time.Duration { return c.roundFailed(d.ctx, round) }),
+		nats.CustomReconnectDelay(c.roundFailed),
 		nats.ConnectHandler(c.connected),
 		nats.ReconnectHandler(c.connected),
 		nats.DisconnectErrHandler(c.disconnected),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.attemptFailed(err) }),
 		nats.ErrorHandler(c.asyncError),
 		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
-	}
-	if creds := c.cfg.Credentials; creds != nil {
-		opts = append(opts, nats.Secure(creds.ClientTLS()), nats.ClientTLSConfig(nil, creds.RootCAs), nats.TLSHandshakeFirst())
-	}
+	)
 	return append(opts, c.cfg.Options...)
 }
 
-// dial sets c.client to a connection that is tried for ever, made already or not.
-// It fails only when d is stopped or the configuration is impossible.
-func (c *connection) dial(d *dialer) error {
-	urls, err := c.brokers.resolve(d.ctx)
-	for try := 1; err != nil; try++ {
-		c.attemptFailed(err)
-		c.reportFailure(nil)
-		select {
-		case <-d.ctx.Done():
-			return d.ctx.Err()
-		case <-time.After(reconnectDelay(try, rand.N[time.Duration])):
-		}
-		urls, err = c.brokers.resolve(d.ctx)
+// secure are the options that tell nats.go that the dialer makes TLS connections.
+func (c *connection) secure() []nats.Option {
+	opts := []nats.Option{nats.SkipHostLookup()}
+	if creds := c.cfg.Credentials; creds != nil {
+		opts = append(opts, nats.Secure(creds.ClientTLS()), nats.TLSHandshakeFirst())
 	}
-	nc, err := nats.Connect(strings.Join(urls, ","), c.options(d)...)
+	return opts
+}
+
+// anyBroker stands for the list of brokers: nats.go knows one server, and the
+// dialer chooses.
+const anyBroker = "nats://brokers.invalid:4222"
+
+// dial sets c.client to a connection that is tried for ever, made already or not.
+// It fails only when the dialer is stopped or the configuration is impossible.
+func (c *connection) dial() error {
+	nc, err := nats.Connect(anyBroker, c.options()...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -146,20 +151,14 @@ func (c *connection) close() {
 	c.link.up = false
 }
 
-// roundFailed is called by nats.go, without its lock, each time before it tries
-// the last broker of the list: all of them have failed from the second time on.
-func (c *connection) roundFailed(ctx context.Context, round int) time.Duration {
-	nc := c.client.Load()
-	if round > 1 {
-		c.reportFailure(nc)
+// roundFailed is called by nats.go, without its lock, before each attempt but the
+// first of a process: all brokers have failed from the second time on. A
+// connection that was lost is made again at once.
+func (c *connection) roundFailed(round int) time.Duration {
+	if round <= 1 {
+		return 0
 	}
-	if nc != nil && c.brokers.domain != "" {
-		if urls, err := c.brokers.resolve(ctx); err != nil {
-			c.attemptFailed(err)
-		} else if err := nc.SetServerPool(urls); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-			c.attemptFailed(err)
-		}
-	}
+	c.reportFailure(c.client.Load())
 	return reconnectDelay(round, rand.N[time.Duration])
 }
 
@@ -209,13 +208,44 @@ func (c *connection) connected(nc *nats.Conn) {
 			c.log.Error("subscribe to answers", cause(err))
 		}
 	}
+	greeted := c.dialer.current()
 	c.mu.Lock()
-	c.link = link{nc: nc, up: true, number: c.link.number + 1, via: via}
+	c.link = link{nc: nc, up: true, number: c.link.number + 1, via: via, alone: greeted != nil && greeted.alone}
 	c.serial = c.cfg.identity().Serial
 	c.lastErr, c.failing = nil, false
 	c.mu.Unlock()
 	c.log.Info("connected to broker", slog.String("peer", server))
 	c.changed()
+}
+
+// notice notes what a broker tells of itself.
+func (c *connection) notice(m *nats.Msg) error {
+	n, err := subjects.ParseBrokerNotice(m.Subject, m.Data)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	broker, _, _ := strings.Cut(c.link.via, "#")
+	news := c.link.up && broker == string(n.Broker) && c.link.alone != n.Alone
+	if news {
+		c.link.alone = n.Alone
+	}
+	c.mu.Unlock()
+	if news {
+		c.log.Info("notice of the broker", slog.String("peer", broker), slog.Bool("alone", n.Alone))
+		c.changed()
+	}
+	return nil
+}
+
+// tlsState is that of the connection, ok false without TLS.
+func (c *connection) tlsState() (_ tls.ConnectionState, ok bool) {
+	if g := c.dialer.current(); g != nil {
+		if t, ok := g.Conn.(*tls.Conn); ok {
+			return t.ConnectionState(), true
+		}
+	}
+	return tls.ConnectionState{}, false
 }
 
 func (c *connection) disconnected(_ *nats.Conn, err error) {

@@ -21,7 +21,7 @@ func TestConnectionNeverGivesUpAndKeepsNothingForLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := nats.GetDefaultOptions()
-	for _, set := range n.conn.options(&dialer{ctx: t.Context()}) {
+	for _, set := range n.conn.options() {
 		if err := set(&o); err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func TestConnectionNeverGivesUpAndKeepsNothingForLater(t *testing.T) {
 		"is named by its boot":          o.Name == "b00t",
 		"has an inbox of its own":       o.InboxPrefix == "_INBOX.n1",
 		"hears itself":                  !o.NoEcho,
-		"begins with TLS":               o.TLSHandshakeFirst && o.Secure && o.TLSConfig != nil && o.RootCAsCB != nil,
+		"begins with TLS":               o.TLSHandshakeFirst && o.Secure && o.TLSConfig != nil && n.conn.dialer.tls != nil && n.conn.dialer.SkipTLSHandshake(),
 		"takes the caller's options":    o.Timeout == 7*time.Second,
 		"has a delay of its own making": o.CustomReconnectDelayCB != nil,
 	} {

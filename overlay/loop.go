@@ -30,6 +30,7 @@ type loop struct {
 	responder *responder
 	status    *statusFeed
 	lists     *revocationLists
+	mover     *mover
 	working   *sync.WaitGroup // for the goroutines of the parts
 
 	msgs    chan *nats.Msg
@@ -82,28 +83,31 @@ func (l *loop) run(ctx context.Context, impossible <-chan error) error {
 			l.receive(ctx, m)
 		case err := <-l.status.saver.done:
 			l.status.saver.finished(err, time.Now())
+		case url := <-l.mover.found:
+			l.mover.looked(url != "", time.Now())
 		case <-l.wake:
 			l.follow(time.Now())
 		case <-timer.C:
 		}
 		now := time.Now()
-		l.step(now)
+		l.step(ctx, now)
 		timer.Reset(l.next().Sub(now))
 	}
 }
 
 // step does what is due.
-func (l *loop) step(now time.Time) {
+func (l *loop) step(ctx context.Context, now time.Time) {
 	if l.status.online && !now.Before(l.nextAnnounce) {
 		l.announce(now)
 	}
 	l.status.advance(now)
 	l.lists.advance(l.status.online, now)
+	l.mover.advance(ctx, l.status.tracker.many, now)
 }
 
 // next is when step has something to do, unless something happens before.
 func (l *loop) next() time.Time {
-	at := l.status.next()
+	at := earliest(l.status.next(), l.mover.next())
 	if l.status.online {
 		at = earliest(earliest(at, l.nextAnnounce), l.lists.nextAsk)
 	}
@@ -129,6 +133,7 @@ func (l *loop) follow(now time.Time) {
 	link := l.conn.state()
 	fresh, first := link.up && link.number != l.number, l.number == 0
 	l.status.setLink(link, now)
+	l.mover.follow(link, fresh, now)
 	if !link.up {
 		return
 	}
@@ -150,9 +155,9 @@ func (l *loop) follow(now time.Time) {
 	}
 }
 
-// subscribe subscribes to the status and to revocation lists.
+// subscribe subscribes to the status, to notices of brokers and to revocation lists.
 func (l *loop) subscribe(nc *nats.Conn) {
-	want := []string{subjects.StatusTick, subjects.StatusDelta}
+	want := []string{subjects.StatusTick, subjects.StatusDelta, subjects.AllBrokers}
 	if l.cfg.Credentials != nil {
 		want = append(want, subjects.AllCRLs)
 	}
@@ -168,7 +173,12 @@ func (l *loop) receive(ctx context.Context, m *nats.Msg) {
 	var err error
 	switch {
 	case m.Subject == subjects.StatusTick, m.Subject == subjects.StatusDelta:
-		err = l.status.receive(m, time.Now())
+		now := time.Now()
+		if err = l.status.receive(m, now); err == nil && m.Subject == subjects.StatusTick {
+			l.mover.tick(now)
+		}
+	case subjects.IsBroker(m.Subject):
+		err = l.conn.notice(m)
 	case strings.HasPrefix(m.Subject, subjects.PublishCRL("")), l.lists.query.answeredBy(m):
 		l.lists.receive(m)
 	case strings.HasPrefix(m.Subject, l.answers):

@@ -91,6 +91,10 @@ func (n *Node) assemble(log *slog.Logger) {
 	l.responder = n.responder
 	l.status = n.status
 	l.lists = n.lists
+	l.mover = &mover{
+		roamer: roamer{chance: rand.N[time.Duration]}, conn: n.conn, log: log, mark: func() subjects.Mark { return n.View().Mark() },
+		working: working, found: make(chan string, 1),
+	}
 
 	n.conn.changed, n.conn.answer = l.kick, n.requests.pending.deliver
 	n.conn.refused = func(subject string, err error) {
@@ -115,11 +119,11 @@ func (n *Node) Run(ctx context.Context) error {
 	n.loop.load()
 	dialing, stop := context.WithCancel(ctx)
 	defer stop()
-	d := &dialer{ctx: dialing}
+	n.conn.dialer.ctx = dialing
 	impossible, dialled := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(dialled)
-		if err := n.conn.dial(d); err != nil && ctx.Err() == nil {
+		if err := n.conn.dial(); err != nil && ctx.Err() == nil {
 			impossible <- err
 		}
 	}()
@@ -127,7 +131,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.announcer.leaveAll(context.WithoutCancel(ctx))
 	stop()
 	if !n.Connected() {
-		d.abort()
+		n.conn.dialer.abort()
 	}
 	<-dialled
 	n.loop.end()

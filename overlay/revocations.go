@@ -136,8 +136,8 @@ func (r *revocationLists) leaveRevoked() {
 	if !l.up {
 		return
 	}
-	cs, err := l.nc.TLSConnectionState()
-	if err != nil {
+	cs, ok := r.conn.tlsState()
+	if !ok {
 		return // in process
 	}
 	if _, err := r.creds.VerifyBroker(cs); errors.Is(err, identity.ErrRevoked) {

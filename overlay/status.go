@@ -30,6 +30,7 @@ type statusFeed struct {
 	saver    saver
 	number   int               // of the newest connection
 	online   bool              // it is up
+	alone    bool              // its broker is
 	current  []byte            // how a tick begins that names the status held
 	snapshot *openRequest      // the newest
 	parts    subjects.Assembly // of the answer to snapshot
@@ -52,14 +53,17 @@ func (f *statusFeed) load(domain string) {
 // setLink notes the state of the connection.
 func (f *statusFeed) setLink(l link, now time.Time) {
 	fresh := l.up && l.number != f.number
-	if !fresh && l.up == f.online {
+	if !fresh && l.up == f.online && l.alone == f.alone {
 		return
 	}
-	f.online = l.up
-	if fresh {
+	same := !fresh && l.up == f.online
+	f.online, f.alone = l.up, l.alone
+	switch {
+	case same:
+	case fresh:
 		f.number = l.number
 		f.tracker.online(now)
-	} else {
+	default:
 		f.tracker.offline()
 	}
 	f.publish()
@@ -179,7 +183,7 @@ func (f *statusFeed) publish() {
 	t, old := &f.tracker, f.view.Load()
 	v := &View{
 		Status: t.status, Encoded: t.encoded, Received: t.received,
-		Stale: t.stale, FromDisk: t.fromDisk, Connected: f.online, Connection: f.number,
+		Stale: t.stale, FromDisk: t.fromDisk, Connected: f.online, Connection: f.number, BrokerAlone: f.online && f.alone,
 	}
 	if v.Status != old.Status {
 		f.current = tickPrefix(v.Mark(), t.digest)

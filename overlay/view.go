@@ -27,6 +27,9 @@ type View struct {
 	// Connection counts the connections so far, the present one included. Between
 	// two views of different numbers messages to this process may have been lost.
 	Connection int
+	// BrokerAlone says that the broker of the connection has told that it has no
+	// connection to any other: what is said there does not reach this process.
+	BrokerAlone bool
 	// FromDisk says that Status is of an earlier run and still unconfirmed.
 	FromDisk bool
 }

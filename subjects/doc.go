@@ -40,6 +40,7 @@
 //	thor.sys.lease.manager              JetStream           managers             Lease           each write of the lease
 //	thor.sys.closed.get                 managers            brokers              Link            the lease is not renewed
 //	thor.sys.closed.<broker>            that broker         managers             Link            it was asked for, and has no such connection
+//	thor.broker.<broker>                that broker         its clients          BrokerNotice    it is alone, or is no more
 //	_ANSWER.<asker>.<answerer>.<token>  that answerer       that asker           Reply           the answer to a request
 //	_INBOX.<node>.>                     members             that node            per client      answers to plain NATS clients
 //	_JS.<node>.>                        JetStream           that manager, broker JetStream's     answers to its API

@@ -78,6 +78,7 @@ func TestWireBytes(t *testing.T) {
 		{"Event", (&subjects.Event{V: 1, Time: at, Kind: subjects.EventJoin, Role: "sip_proxy", Node: "n1", Cause: subjects.CauseJoin, By: "op1", Detail: "back", Epoch: 3, Generation: 17}).Encode()},
 		{"Revoked", (&subjects.Revoked{V: 1, Node: "n1", Boot: "b00t", Serial: "0a"}).Encode()},
 		{"Cut", (&subjects.Cut{V: 1, Node: "n1", Reason: "too many messages", Refused: 60}).Encode()},
+		{"BrokerNotice", (&subjects.BrokerNotice{V: 1, Broker: "b1", Alone: true}).Encode()},
 		{"Reply", (&subjects.Reply{V: 1, Code: subjects.ErrorFailed, Text: "no", Data: []byte(`{"a":1}`)}).Encode()},
 		{"Identity", identity.Encode()},
 		{"ListRequest", (&subjects.ListRequest{V: 1, Held: []string{"00ff"}}).Encode()},

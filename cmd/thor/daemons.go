@@ -32,7 +32,11 @@ func newBroker() *cobra.Command {
 			bc.Metrics = d.registerer()
 			bc.Audit = d.audit
 			bc.Version = versionString()
-			return broker.New(bc)
+			b, err := broker.New(bc)
+			if err == nil {
+				d.health = b.Degraded
+			}
+			return b, err
 		})
 }
 

@@ -1,0 +1,157 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/subjects"
+)
+
+const (
+	lookTime  = 6 * time.Second
+	tickWait  = 2500 * time.Millisecond // for a tick through another broker: two are due
+	lookAtOn  = 4                       // brokers that are looked at beside each other
+	probeTime = 4 * time.Second         // for the answers to CONNECT
+)
+
+// A mover leaves the broker for a better one. Its methods are the loop's; looking
+// at other brokers is done by a goroutine.
+type mover struct {
+	roamer
+	conn    *connection
+	log     *slog.Logger
+	mark    func() subjects.Mark // of the status held
+	working *sync.WaitGroup      // for the goroutine
+	found   chan string          // the URL of a better broker, "" for none; room for one
+}
+
+// follow notes the state of the connection. fresh: it is a new one.
+func (m *mover) follow(l link, fresh bool, now time.Time) {
+	switch {
+	case !l.up:
+		m.disconnected()
+	case fresh || !m.up:
+		m.connected(l.alone, now)
+	default:
+		m.notice(l.alone, now)
+	}
+}
+
+// advance looks for a better broker if that is due.
+func (m *mover) advance(ctx context.Context, many bool, now time.Time) {
+	if !m.roamer.advance(many, now) {
+		return
+	}
+	d := m.conn.dialer
+	urls := d.others()
+	if len(urls) == 0 {
+		m.looked(false, now)
+		return
+	}
+	alone, mark := m.alone, m.mark()
+	l := m.conn.state()
+	m.working.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, lookTime)
+		defer cancel()
+		better := d.better(ctx, urls[:min(len(urls), lookAtOn)], func(ctx context.Context, url string) bool {
+			if alone { // what is not alone is better
+				return d.serves(ctx, url)
+			}
+			return m.conn.ticks(ctx, url, mark)
+		})
+		if better != "" && m.conn.state() == l {
+			m.log.Info("leaving the broker for another", slog.String("peer", l.via), slog.String("broker", better), slog.Bool("alone", alone))
+			d.leaveFor(better)
+			_ = l.nc.ForceReconnect() // fails only when closed
+		}
+		m.found <- better
+	})
+}
+
+// better is the first of the brokers that is good, "" if none is.
+func (d *dialer) better(ctx context.Context, urls []string, good func(context.Context, string) bool) string {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan string, len(urls))
+	for _, u := range urls {
+		go func() {
+			if !good(ctx, u) {
+				u = ""
+			}
+			results <- u
+		}()
+	}
+	found := ""
+	for range urls { // all have ended when this returns
+		if u := <-results; u != "" && found == "" {
+			found = u
+			cancel()
+		}
+	}
+	return found
+}
+
+// serves reports whether a broker greets and is not alone.
+func (d *dialer) serves(ctx context.Context, url string) bool {
+	c, err := d.reach(ctx, url, func() {})
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return !c.alone
+}
+
+var errAlone = errors.New("the broker is alone")
+
+// A probe dials one broker, unless it is alone.
+type probe struct {
+	d   *dialer
+	ctx context.Context
+	url string
+}
+
+func (p probe) SkipTLSHandshake() bool { return true }
+
+func (p probe) Dial(_, _ string) (net.Conn, error) {
+	c, err := p.d.reach(p.ctx, p.url, func() {})
+	if err != nil {
+		return nil, err
+	}
+	if c.alone {
+		_ = c.Close()
+		return nil, errAlone
+	}
+	return c, nil
+}
+
+// ticks reports whether the manager is heard through a broker: a tick that is not
+// older than mark. The connection has no name: its end tells nothing of a member.
+func (c *connection) ticks(ctx context.Context, url string, mark subjects.Mark) bool {
+	opts := append(c.secure(), nats.SetCustomDialer(probe{c.dialer, ctx, url}), nats.NoReconnect(), nats.Timeout(probeTime))
+	nc, err := nats.Connect(anyBroker, opts...)
+	if err != nil {
+		return false
+	}
+	defer nc.Close()
+	sub, err := nc.SubscribeSync(subjects.StatusTick)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, tickWait)
+	defer cancel()
+	for {
+		msg, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return false
+		}
+		if k, err := subjects.ParseTick(msg.Data); err == nil && !mark.After(k.Mark()) {
+			return true
+		}
+	}
+}
