@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -178,7 +179,10 @@ func (s *site) operate(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.view, err = overlay.New(overlay.Config{
-		Credentials: creds, Brokers: s.Brokers, Options: []nats.Option{nats.SetCustomDialer(hostDialer{s.desk})},
+		Credentials: creds, Brokers: s.Brokers,
+		Dial: func(_ context.Context, network, address string) (net.Conn, error) {
+			return hostDialer{s.desk}.Dial(network, address)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
