@@ -12,7 +12,7 @@ import (
 // Limits of what a status says of members that are not in their role.
 const (
 	MaxLost = 10_000 // entries of Losses.Lost
-	maxHeld = 20_000 // entries of Losses.Held
+	maxHeld = 50_000 // entries of Losses.Held
 )
 
 // Losses are the (node, role) pairs that failed or are held out. A pair is in its

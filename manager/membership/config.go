@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"time"
 
 	"thor/overlay/setting"
@@ -33,6 +34,9 @@ type Config struct {
 	DepartedFor time.Duration `toml:"departed" default:"10m"`
 	MaxMembers  int           `default:"50000" range:"1.."` // members and remembered ones; more are refused
 
+	LostFor time.Duration `default:"72h"` // how long a member that failed and did not return is listed as lost
+	MaxLost int           // so many at once, the oldest go first; 0: as many as a status may hold
+
 	// Identities holds members to what brokers say of their certificates, see
 	// Table.Identity. Without it what they claim stands.
 	Identities bool
@@ -63,6 +67,9 @@ const (
 	changeBurst      = 5                       // …after so many changes at once
 	joinBurst        = 20                      // so many joins
 	operatorHold     = 24 * time.Hour          // Hold ends after this at the latest
+	absenceEvery     = 10 * time.Second        // a member changes between lost and held at most so often…
+	absenceBurst     = 4                       // …after so many changes at once
+	clockMargin      = time.Second             // a time of another manager that differs less is shown as that one made it
 	forgetAfter      = time.Hour               // what is remembered of one who left: its boots, seq, flaps
 	revokedHold      = 5 * time.Second         // messages may still be on their way when a node is revoked
 	duplicateAge     = 500 * time.Millisecond  // a replaced boot that beats again after this long is no straggler
@@ -79,6 +86,7 @@ const (
 func (c Config) withDefaults() Config {
 	setting.Fill(&c)
 	c.MaxHoldDown = max(c.MaxHoldDown, c.HoldDown)
+	c.MaxLost = cmp.Or(c.MaxLost, subjects.MaxLost)
 	return c
 }
 

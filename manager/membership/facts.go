@@ -161,6 +161,7 @@ func (t *Table) sweepNode(id subjects.NodeID) {
 			delete(t.pending, k)
 		}
 	}
+	t.revokeLosses(id)
 	if t.departed[id] != nil && t.certificates(id) == 0 { // its address is no longer published
 		t.expire(id)
 	}

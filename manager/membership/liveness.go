@@ -27,6 +27,7 @@ func (t *Table) arm(m *member) {
 		at = t.now + time.Millisecond
 	}
 	t.timers.set(&m.timer, at)
+	t.noteAbsence(m)
 }
 
 // wake is what m's timer does. Beats do not touch the timer, so it may find

@@ -57,6 +57,7 @@ type member struct {
 	changesPaid instant         // until when its changes are paid for, see allowChange
 	late        bool            // the status is behind what it said, until it may change again
 	damping     damping
+	absencePaid instant // until when changes of its absence are paid for, see absenceEvery
 	reportedAt  instant // when it was last reported as a duplicate
 	contested   bool    // another process announces the same, as shown
 	fell        bool    // its check fails, and it was in the status when that began…
@@ -142,7 +143,7 @@ func (t *Table) member(k key) *member {
 			t.hashes[t.cfg.NodeHash(k.node)] = k.node
 		}
 	}
-	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, reportedAt: longAgo, reasons: longAgo, changesPaid: longAgo}
+	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, reportedAt: longAgo, reasons: longAgo, changesPaid: longAgo, absencePaid: longAgo}
 	m.timer = timer{kind: timerMember, role: string(k.role), node: string(k.node), index: -1, act: func() { t.wake(m) }}
 	r.all++
 	i, _ := slices.BinarySearchFunc(n.members, k.role, func(m *member, r subjects.Role) int { return cmp.Compare(m.key.role, r) })
@@ -278,13 +279,14 @@ func (t *Table) enlist(m *member) {
 		t.expire(n.id)
 	}
 	t.endHoldDown(m)
+	t.endAbsence(m.key)
 	t.revision++
 	if !m.adopted {
 		detail := string(m.shown.State)
 		if m.shown.Reason != "" {
 			detail += ": " + m.shown.Reason
 		}
-		t.event(subjects.EventJoin, r.name, n.id, detail)
+		t.causedEvent(subjects.EventJoin, m.key, subjects.CauseJoin, "", detail)
 	}
 }
 
@@ -307,8 +309,9 @@ func (t *Table) remove(m *member) {
 	t.count(m)
 	t.revision++
 	if m.cause != dropped {
-		t.event(subjects.EventLeave, r.name, n.id, m.leaveReason())
+		t.causedEvent(subjects.EventLeave, m.key, t.causeOf(m), "", m.leaveReason())
 	}
+	t.noteRemoved(m)
 	if len(r.list) == 0 {
 		delete(t.labels, r.label)
 		t.endPanic(r)

@@ -129,7 +129,11 @@ func (n *node) alive() bool {
 // state and since until they are heard, or stay silent for Dead and 2 s; what
 // it hears itself it knows better. s is not changed. Silence proves nothing
 // afterwards, as after Blind; a closed connection does.
-func (t *Table) Adopt(s *subjects.Status, now time.Time) {
+func (t *Table) Adopt(s *subjects.Status, now time.Time) { t.AdoptAged(s, -1, now) }
+
+// AdoptAged is Adopt for a status of which it is known how long ago the other
+// manager made it: losses then show the time of this manager's clock.
+func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) {
 	t.enter(now)
 	if t.cfg.Domain != "" && s.Domain != "" && s.Domain != t.cfg.Domain {
 		return
@@ -150,6 +154,7 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) {
 	for _, d := range s.Departed {
 		t.adoptDeparted(s, d)
 	}
+	t.adoptLosses(s, age)
 	if t.cfg.Identities {
 		t.sweepDue = true
 		t.sweep()

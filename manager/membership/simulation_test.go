@@ -400,6 +400,7 @@ func (w *world) abandon(b *simBroker, d func() time.Duration) {
 func (w *world) settled() {
 	s := &subjects.Status{V: 1}
 	w.active.table.Fill(s)
+	w.checkLosses(s)
 	guarded := map[subjects.Role]bool{}
 	for _, g := range w.active.table.Guards() {
 		if g.Name == membership.GuardPanic || g.Name == membership.GuardLast {
@@ -421,6 +422,11 @@ func (w *world) settled() {
 			case !p.alive && m != nil && m.State == subjects.Up:
 				w.broke("%s as %s is dead and up", p.node, r)
 			}
+		}
+	}
+	for pair, why := range w.missing {
+		if s.FindLost(pair.Role, pair.Node) == nil && s.FindHeld(pair.Role, pair.Node) == nil && s.Member(pair.Role, pair.Node) == nil {
+			w.broke("%s as %s was removed and is not lost: %s", pair.Node, pair.Role, why)
 		}
 	}
 	if n := w.active.table.Counts().Inherited; n > 0 {

@@ -33,6 +33,7 @@ type Table struct {
 	brokers   map[string]*broker
 	alone     map[string]instant // brokers that say that they are alone: until when that holds
 	departed  map[subjects.NodeID]*departed
+	losses    losses
 	revoked   revocations
 
 	facts             map[subjects.NodeID][]*fact // what certificates say
@@ -117,6 +118,7 @@ func New(cfg Config) *Table {
 	}
 	t.blind.timer = timer{kind: timerObserver, index: -1, act: t.endBlind}
 	t.panicTimer = timer{kind: timerPanic, index: -1, act: t.endPanics}
+	t.initLosses()
 	return t
 }
 
@@ -177,7 +179,7 @@ func (t *Table) since(now time.Time) instant { return now.Sub(t.base) }
 // stamp is now as the status shows it.
 func stamp(now time.Time) time.Time { return now.UTC().Truncate(time.Millisecond) }
 
-// Fill writes the roles and the departed nodes into s, sorted. What it writes
+// Fill writes the roles, the departed nodes and the losses into s, sorted. What it writes
 // shares nothing that the table will change.
 func (t *Table) Fill(s *subjects.Status) {
 	s.Roles = make(map[subjects.Role][]subjects.Member, len(t.roles))
@@ -195,6 +197,7 @@ func (t *Table) Fill(s *subjects.Status) {
 	for _, id := range slices.Sorted(maps.Keys(t.departed)) {
 		s.Departed = append(s.Departed, t.departed[id].Departed)
 	}
+	t.fillLosses(s)
 }
 
 func (t *Table) sortedRoles() []*role {

@@ -23,6 +23,8 @@ const (
 	timerPanic
 	timerObserver
 	timerDeparted
+	timerAbsence
+	timerLosses
 )
 
 // A timer is one entry of the heap of what is due. It is embedded in what it

@@ -26,17 +26,18 @@ var t0 = time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
 // TestTranscripts plays each file of testdata: commands, each followed by what
 // it must print, marked with "> ". Commands:
 //
-//	config key=value…            dead, grace, departed, max; damping=off (first line only)
+//	config key=value…            dead, grace, departed, max, lost, maxlost; damping=off (first line only)
 //	announce NODES ROLE k=v…     one announcement: boot seq via state reason addr prio weight version attr
 //	beat NODES ROLE k=v…         the same, and again every=1s
 //	stop NODES [ROLE [BOOT]]     no beats any more
 //	disconnect NODE k=v…         boot via reason
 //	revoke NODE [BOOT]
+//	forget NODE [ROLE]           by op1
 //	advance D | pause D | deaf D time passes; the manager stands still; it hears nothing
 //	blind | save | fresh | adopt save the status, begin with an empty table, adopt the saved status
 //	given ROLE NODE STATE k=v…   change the saved status: reason since
 //	drop ROLE NODE               the same
-//	status | guards | duplicates | counts
+//	status | losses | guards | duplicates | counts
 //
 // NODES is n1 or n1..n9. An underscore in a reason stands for a blank.
 func TestTranscripts(t *testing.T) {
@@ -151,6 +152,9 @@ func (p *player) do(cmd string, f []string) {
 	case "save":
 		p.table.Fill(p.saved)
 		p.saved.Time = p.now
+	case "forget":
+		roles, err := p.table.Forget(subjects.NodeID(f[0]), subjects.Role(append(f, "")[1]), "op1", p.now)
+		p.say("forgotten as %v, %v", roles, err)
 	case "given":
 		p.give(f[0], f[1], f[2], options(f[3:]))
 	case "drop":
@@ -175,6 +179,10 @@ func (p *player) configure(o map[string]string) {
 			p.cfg.DepartedFor = d
 		case "max":
 			p.cfg.MaxMembers, _ = strconv.Atoi(v)
+		case "lost":
+			p.cfg.LostFor = d
+		case "maxlost":
+			p.cfg.MaxLost, _ = strconv.Atoi(v)
 		case "damping":
 			p.cfg.DisableDamping = v == "off"
 		default:
@@ -307,6 +315,14 @@ func (p *player) show(what string) {
 		}
 		for _, d := range s.Departed {
 			p.say("departed %s %s until %s", d.Node, join(d.Addresses), p.at(d.Until))
+		}
+	case "losses":
+		s := fill(p.t, p.table)
+		for _, l := range s.Lost {
+			p.say("lost %s %s %s since %s: %s", l.Role, l.Node, join(l.Addresses), p.at(l.Since), l.Reason)
+		}
+		for _, h := range s.Held {
+			p.say("held %s %s until %s: %s", h.Role, h.Node, p.at(h.Until), h.Reason)
 		}
 	case "guards":
 		for _, g := range p.table.Guards() {

@@ -36,7 +36,8 @@ type world struct {
 	trace    func(string) // gets a line for all that happens, when wanted
 	faults   map[string]int
 	removals map[string]int
-	broken   []string // promises
+	broken   []string                 // promises
+	missing  map[subjects.Pair]string // removed by a failure and not back, with the reason
 }
 
 // An observer is one manager's table and what keeps it from hearing.
@@ -117,7 +118,7 @@ func (s *schedule) Pop() any {
 func newWorld(seed uint64, nodes int, cfg membership.Config) *world {
 	w := &world{
 		rng: rand.New(rand.NewPCG(seed, 7)), active: observe(cfg), standby: observe(cfg), status: &subjects.Status{V: 1},
-		faults: map[string]int{}, removals: map[string]int{},
+		faults: map[string]int{}, removals: map[string]int{}, missing: map[subjects.Pair]string{},
 	}
 	for i := range 3 {
 		b := &simBroker{name: fmt.Sprintf("b%d", i+1), alive: true, words: map[string]subjects.Identity{}}
@@ -350,11 +351,12 @@ func (w *world) check(o *observer) {
 	if len(events) == 0 || o != w.active {
 		return
 	}
-	s := &subjects.Status{V: 1}
+	s := &subjects.Status{V: 1, Time: w.clock()}
 	o.table.Fill(s)
 	if err := s.Check(); err != nil {
 		w.broke("the status breaks the rules: %v", err)
 	}
+	w.checkLosses(s)
 	if m := s.Member("sip_proxy", liar); m != nil {
 		w.broke("the liar is in the status: %+v", *m)
 	}
@@ -366,9 +368,12 @@ func (w *world) check(o *observer) {
 		if e.Kind == subjects.EventLeave {
 			w.judge(&e, s)
 		}
+		if e.Kind == subjects.EventLeave || e.Kind == subjects.EventJoin {
+			w.noteLoss(&e, s)
+		}
 	}
 	if w.hash != nil {
-		w.hash.Write(s.Encode())
+		w.hash.Write(s.EncodeFull(s.Encode()))
 	}
 	w.status = s
 	if w.standby.cut || w.standby.paused {
@@ -387,8 +392,9 @@ func (w *world) takeOver(next, standby *observer) {
 	next.table.Adopt(before, w.clock())
 	w.standby.table.Adopt(before, w.clock())
 	w.check(next)
-	w.status = &subjects.Status{V: 1}
+	w.status = &subjects.Status{V: 1, Time: w.clock()}
 	next.table.Fill(w.status)
+	w.checkLosses(w.status)
 	for _, c := range subjects.Changes(before, w.status) {
 		if p := w.proc(c.Node); c.Op == subjects.Left && w.couldHear(p, "connection lost") && p.downs == 0 {
 			w.broke("%s as %s got lost in a take-over", c.Node, c.Role)
