@@ -1,7 +1,6 @@
 package subjects
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"net/netip"
@@ -41,52 +40,9 @@ func (m Mark) Sane() bool { return m.Epoch <= MaxNumber && m.Generation <= MaxNu
 // MarshalJSON writes [epoch, generation].
 func (m Mark) MarshalJSON() ([]byte, error) { return json.Marshal([2]uint64{m.Epoch, m.Generation}) }
 
-// UnmarshalJSON reads [epoch, generation].
-func (m *Mark) UnmarshalJSON(b []byte) error {
-	var p []uint64
-	if err := json.Unmarshal(b, &p); err != nil || len(p) != 2 {
-		return Bad(CodeType, "a mark is [epoch, generation]")
-	}
-	m.Epoch, m.Generation = p[0], p[1]
-	return nil
-}
-
 // Attrs are a member's further properties, such as "control_port". On the wire a
 // value may be a string, a number or a boolean; here it is its text.
 type Attrs map[string]string
-
-// UnmarshalJSON turns scalar values into their text and refuses the rest.
-func (a *Attrs) UnmarshalJSON(b []byte) error {
-	var raw map[string]any
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	if err := d.Decode(&raw); err != nil {
-		return Bad(CodeType, "attrs is not an object")
-	}
-	if raw == nil {
-		*a = nil
-		return nil
-	}
-	m := make(Attrs, len(raw))
-	for k, v := range raw {
-		switch v := v.(type) {
-		case string:
-			m[k] = v
-		case json.Number:
-			m[k] = v.String()
-		case bool:
-			m[k] = "false"
-			if v {
-				m[k] = "true"
-			}
-		case nil:
-		default:
-			return Bad(CodeType, "attribute %q is not a plain value", clip(k))
-		}
-	}
-	*a = m
-	return nil
-}
 
 // AttrPort is the attribute by which a member says at which port it serves, in
 // decimal: an event server its clients, a name server its questions.
@@ -96,6 +52,16 @@ func (a Attrs) check() error {
 	if len(a) > MaxAttrs {
 		return Bad(CodeRange, "%d attributes, %d allowed", len(a), MaxAttrs)
 	}
+	for k, v := range a {
+		if !attrName(k) || !isText(v, MaxAttrValue) {
+			return a.firstFault()
+		}
+	}
+	return nil
+}
+
+// firstFault says what is wrong with the first attribute, by name, that is wrong.
+func (a Attrs) firstFault() error {
 	for _, k := range slices.Sorted(maps.Keys(a)) {
 		if !attrName(k) {
 			return Bad(CodeText, "attribute name %q", clip(k))

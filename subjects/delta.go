@@ -54,22 +54,29 @@ func (d *Delta) Empty() bool {
 func (d *Delta) Mark() Mark { return Mark{d.Epoch, d.Generation} }
 
 // Diff is the delta from a to b.
-func Diff(a, b *Status) *Delta {
-	enc := b.Encode()
+func Diff(a, b *Status) *Delta { return DiffEncoded(a, b, b.Encode()) }
+
+// DiffEncoded is Diff for one who has the encoding of b.
+func DiffEncoded(a, b *Status, encoded []byte) *Delta {
 	d := &Delta{
-		V: Version, Epoch: b.Epoch, Generation: b.Generation, Prev: a.Mark(), Digest: Digest(enc),
+		V: Version, Epoch: b.Epoch, Generation: b.Generation, Prev: a.Mark(), Digest: Digest(encoded),
 		Manager: b.Manager, Time: b.Time, Changes: Changes(a, b), Lookup: lookupChanges(a.Lookup, b.Lookup),
 		Lost: diffLosses(a.Lost, b.Lost), Held: diffLosses(a.Held, b.Held),
 	}
+	before := make(map[NodeID]*Departed, len(a.Departed))
+	for i := range a.Departed {
+		before[a.Departed[i].Node] = &a.Departed[i]
+	}
 	for _, n := range b.Departed {
-		i := slices.IndexFunc(a.Departed, func(o Departed) bool { return o.Node == n.Node })
-		if i < 0 || !a.Departed[i].Until.Equal(n.Until) || !slices.Equal(a.Departed[i].Addresses, n.Addresses) {
+		o := before[n.Node]
+		if o == nil || !o.Until.Equal(n.Until) || !slices.Equal(o.Addresses, n.Addresses) {
 			d.Gone = append(d.Gone, n)
 		}
+		delete(before, n.Node)
 	}
-	for _, o := range a.Departed {
-		if !slices.ContainsFunc(b.Departed, func(n Departed) bool { return o.Node == n.Node }) {
-			d.Forgotten = append(d.Forgotten, o.Node)
+	for i := range a.Departed {
+		if n := a.Departed[i].Node; before[n] != nil {
+			d.Forgotten = append(d.Forgotten, n)
 		}
 	}
 	return d
@@ -190,10 +197,14 @@ func (s *Status) Apply(d *Delta) (next *Status, encoded []byte, ok bool) {
 			n.Put(c.Role, *c.Member)
 		}
 	}
-	n.Departed = slices.DeleteFunc(n.Departed, func(x Departed) bool {
-		return slices.Contains(d.Forgotten, x.Node) ||
-			slices.ContainsFunc(d.Gone, func(g Departed) bool { return g.Node == x.Node })
-	})
+	other := make(map[NodeID]bool, len(d.Forgotten)+len(d.Gone))
+	for _, id := range d.Forgotten {
+		other[id] = true
+	}
+	for i := range d.Gone {
+		other[d.Gone[i].Node] = true
+	}
+	n.Departed = slices.DeleteFunc(n.Departed, func(x Departed) bool { return other[x.Node] })
 	n.Departed = append(n.Departed, d.Gone...)
 	slices.SortFunc(n.Departed, func(a, b Departed) int { return cmpNode(a.Node, b.Node) })
 	for r, l := range d.Lookup {

@@ -2,6 +2,7 @@ package subjects_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -301,5 +302,44 @@ func TestANilStatusHasNoMembers(t *testing.T) {
 	var s *subjects.Status
 	if s.Member("sip_proxy", "n1") != nil || len(s.RoleNames()) != 0 || len(s.Counts()) != 0 {
 		t.Error("a nil status has members")
+	}
+}
+
+// Deltas with many departed nodes: what came, what changed, and what went.
+func TestDiffOfManyDepartedNodes(t *testing.T) {
+	when := time.Date(2026, 11, 30, 1, 2, 3, 0, time.UTC)
+	at := func(from, to int, until time.Time) (out []subjects.Departed) {
+		for i := from; i < to; i++ {
+			out = append(out, subjects.Departed{
+				Node: subjects.NodeID(fmt.Sprintf("n%05d", i)), Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})}, Until: until,
+			})
+		}
+		return out
+	}
+	a := &subjects.Status{V: 1, Epoch: 1, Generation: 1, Departed: at(0, 3000, when)}
+	b := &subjects.Status{V: 1, Epoch: 1, Generation: 2, Departed: append(at(5, 3000, when), at(3000, 3003, when)...)}
+	b.Departed[10].Until = when.Add(time.Second)
+	d := subjects.Diff(a, b)
+	if len(d.Gone) != 4 || d.Gone[0].Node != "n00015" || len(d.Forgotten) != 5 || d.Forgotten[0] != "n00000" {
+		t.Fatalf("gone %v, forgotten %v", d.Gone, d.Forgotten)
+	}
+	if next, _, ok := a.Apply(d); !ok || len(next.Departed) != 2998 {
+		t.Error("the delta does not lead there")
+	}
+}
+
+// BenchmarkParseAnnouncement is what each beat costs each manager before its table.
+func BenchmarkParseAnnouncement(b *testing.B) {
+	a := &subjects.Announcement{
+		V: 1, Node: "node00007", Role: "sip_proxy", Boot: "0123456789abcdef01234567", Seq: 1, Addresses: []netip.Addr{netip.MustParseAddr("10.1.0.7")},
+		State: subjects.Up, Weight: 100, Version: "kamailio 5.8.4", Via: "b2#7", Seen: &subjects.Mark{Epoch: 3, Generation: 1000},
+		Attrs: subjects.Attrs{"udp_port": "5060", "tcp_port": "5060", "tls_port": "5061"},
+	}
+	subject, data := subjects.Presence(a.Role, a.Node), a.Encode()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := subjects.ParseAnnouncement(subject, data); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

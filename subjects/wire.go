@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -100,15 +99,36 @@ func Printable(s string, max int) string {
 // CheckText returns a BadMessage unless s is at most max bytes of text without
 // control characters.
 func CheckText(field, s string, max int) error {
-	if len(s) > max {
+	switch {
+	case isText(s, max):
+		return nil
+	case len(s) > max:
 		return Bad(CodeText, "%s is longer than %d bytes", field, max)
 	}
-	for _, r := range s {
-		if r == utf8.RuneError || !unicode.IsGraphic(r) {
-			return Bad(CodeText, "%s holds a control character", field)
+	return Bad(CodeText, "%s holds a control character", field)
+}
+
+func isText(s string, max int) bool {
+	if len(s) > max {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == 0x7f {
+			return false
+		} else if c >= utf8.RuneSelf {
+			return isGraphic(s[i:])
 		}
 	}
-	return nil
+	return true
+}
+
+func isGraphic(s string) bool {
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) {
+			return false
+		}
+	}
+	return true
 }
 
 // Decode reads one JSON object of at most max bytes into v and returns a
@@ -123,79 +143,19 @@ func Decode(b []byte, max int, v any) error {
 	case !utf8.Valid(b):
 		return Bad(CodeUTF8, "payload is not UTF-8")
 	}
-	if err := scan(b); err != nil {
+	if err := scanText(b); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		var b *BadMessage
-		if errors.As(err, &b) {
-			return b
-		}
-		return Bad(CodeType, "%v", err)
-	}
-	return nil
-}
-
-func scan(b []byte) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	t, err := d.Token()
-	if err != nil || t != json.Delim('{') {
-		return Bad(CodeJSON, "not a JSON object")
-	}
-	if err := scanObject(d, 1); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return Bad(CodeJSON, "something follows the JSON object")
-	}
-	return nil
-}
-
-func scanObject(d *json.Decoder, depth int) error {
-	seen := make(map[string]struct{})
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
+		var bad *BadMessage
+		var syntax *json.SyntaxError
+		switch {
+		case errors.As(err, &bad):
+			return bad
+		case errors.As(err, &syntax):
 			return Bad(CodeJSON, "%v", err)
 		}
-		k, _ := t.(string)
-		if _, dup := seen[k]; dup {
-			return Bad(CodeJSON, "key %q twice", clip(k))
-		}
-		seen[k] = struct{}{}
-		if err := scanValue(d, depth); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return Bad(CodeJSON, "%v", err)
-	}
-	return nil
-}
-
-func scanValue(d *json.Decoder, depth int) error {
-	t, err := d.Token()
-	if err != nil {
-		return Bad(CodeJSON, "%v", err)
-	}
-	delim, ok := t.(json.Delim)
-	if !ok {
-		return nil
-	}
-	if depth++; depth > maxDepth {
-		return Bad(CodeJSON, "nested deeper than %d", maxDepth)
-	}
-	if delim == '{' {
-		return scanObject(d, depth)
-	}
-	for d.More() {
-		if err := scanValue(d, depth); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return Bad(CodeJSON, "%v", err)
+		return Bad(CodeType, "%v", err)
 	}
 	return nil
 }

@@ -156,7 +156,8 @@ func (m *Manager) issue(now time.Time, must bool) {
 	r.revision = m.table.Revision()
 	r.pending = false
 	r.last = now
-	delta := subjects.Diff(r.status, next)
+	encoded := next.Encode()
+	delta := subjects.DiffEncoded(r.status, next, encoded)
 	if !must && delta.Empty() {
 		return
 	}
@@ -164,7 +165,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 		r.revision-- // try again when the lease has reserved more
 		return
 	}
-	held := Hold(next, next.Encode())
+	held := Hold(next, encoded)
 	r.status, r.digest, m.newest = next, delta.Digest, held
 	m.marks.confirm(next.Mark())
 	m.emit(Delta{delta})
