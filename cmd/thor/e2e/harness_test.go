@@ -20,7 +20,7 @@ import (
 	"thor/identity"
 )
 
-var thor string // the binary under test
+var thor string // the binary under test: THOR_BINARY, or it is built for the run
 
 func TestMain(m *testing.M) {
 	if conf := os.Getenv(attackEnv); conf != "" {
@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if thor = os.Getenv("THOR_BINARY"); thor != "" {
+		os.Exit(m.Run())
 	}
 	dir, err := os.MkdirTemp("", "thor-e2e-")
 	if err != nil {

@@ -1,0 +1,260 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// scale is one run of the scale test: its phases, in order, and what they print.
+type scale struct {
+	t       *testing.T
+	f       *fleet
+	samples int
+	out     strings.Builder
+}
+
+func (s *scale) say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	s.t.Log(line)
+	s.out.WriteString(line + "\n")
+}
+
+// TestScale prints how a network of THOR_SCALE members behaves on this machine,
+// with three brokers, three managers and a name server as processes of their own.
+// Of the members fifty use the SDK; the others are light: a TLS connection with its
+// own certificate, beats, pings, and a check of the status's mark and digest. They
+// are in this process, whose use of the processor is told apart.
+// THOR_SCALE_SAMPLES is how many samples a phase takes.
+func TestScale(t *testing.T) {
+	members, err := strconv.Atoi(os.Getenv("THOR_SCALE"))
+	if err != nil || members < 100 {
+		t.Skip("set THOR_SCALE to a number of members, at least 100, or use just scale")
+	}
+	s := &scale{t: t, samples: 20}
+	if n, err := strconv.Atoi(os.Getenv("THOR_SCALE_SAMPLES")); err == nil {
+		s.samples = n
+	}
+	defer func() { fmt.Print(s.out.String()) }() // whatever failed, what was measured is not lost
+	s.f = newFleet(t, startScale(t), members)
+	s.say("%d members, %d of them with the SDK; flap damping off; at most %d connections are made at once; load average of the machine at the beginning: %s",
+		members, sdkMembers, dialsAtOnce, loadAverage())
+	s.join()
+	s.rest()
+	s.change()
+	s.crash()
+	s.freeze()
+	s.brokerDies()
+	s.say("in all: %s", s.f.summary())
+	for _, why := range s.f.faults[:min(10, len(s.f.faults))] {
+		t.Errorf("fault: %s", why)
+	}
+}
+
+func loadAverage() string {
+	b, _ := os.ReadFile("/proc/loadavg")
+	return strings.Join(strings.Fields(string(b))[:1], "")
+}
+
+// wait polls until cond; it reports whether that came in time.
+func (s *scale) wait(within time.Duration, cond func() bool) (time.Duration, bool) {
+	began := time.Now()
+	for !cond() {
+		if time.Since(began) > within {
+			return time.Since(began), false
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	return time.Since(began), true
+}
+
+// join is the cold start: all members come at once.
+func (s *scale) join() {
+	f, before := s.f, s.f.net.use(s.t)
+	began := time.Now()
+	f.join(s.t)
+	const within = 200 * time.Second
+	_, ok := s.wait(within, f.complete)
+	listed, took := 0, time.Since(began)
+	if st := f.view.View().Status; st != nil {
+		listed = f.listed(st)
+	}
+	if !ok {
+		s.say("cold join: NOT reached within %s: %d of %d listed, %d connected; %s", within, listed, len(f.light)+len(f.sdk), f.connected(), f.summary())
+		s.t.FailNow()
+	}
+	generation := f.view.View().Mark().Generation
+	behind := 0
+	_, ok = s.wait(within, func() bool { behind = f.everywhere(generation); return behind == 0 })
+	all := time.Since(began)
+	s.say("cold join: all listed after %.1f s, full status everywhere after %.1f s (missing at %d); %d generations",
+		took.Seconds(), all.Seconds(), behind, generation)
+	s.say("  meanwhile: %s", f.net.use(s.t).since(before).cores(all))
+	s.say("  %s", f.summary())
+	if !ok {
+		s.t.FailNow()
+	}
+}
+
+// rest is what the network uses when nothing happens.
+func (s *scale) rest() {
+	<-time.After(5 * time.Second)
+	const d = 20 * time.Second
+	before, beats := s.f.net.use(s.t), s.f.beats.Load()
+	generation := s.f.view.View().Mark().Generation
+	<-time.After(d)
+	used := s.f.net.use(s.t).since(before)
+	s.say("at rest, over %s: %s; %.0f beats a second of light members; %d generations", d, used.cores(d),
+		float64(s.f.beats.Load()-beats)/d.Seconds(), s.f.view.View().Mark().Generation-generation)
+}
+
+// change is one change until all members have heard of it.
+func (s *scale) change() {
+	f := s.f
+	var took []time.Duration
+	missing := 0
+	m := f.light[len(f.light)-1]
+	f.measured.Store(&m.node)
+	for i := range s.samples {
+		<-time.After(1500 * time.Millisecond) // a member changes the status once a second
+		for _, o := range f.light {
+			o.heard.Store(0)
+		}
+		began := time.Since(f.began)
+		m.change(99 - i%90)
+		s.wait(5*time.Second, func() bool {
+			return !slices.ContainsFunc(f.light, func(o *lightMember) bool { return o.heard.Load() == 0 })
+		})
+		for _, o := range f.light {
+			if h := o.heard.Load(); h == 0 {
+				missing++
+			} else {
+				took = append(took, time.Duration(h)-began)
+			}
+		}
+	}
+	f.measured.Store(nil)
+	slices.Sort(took)
+	if len(took) == 0 {
+		s.say("one change → heard: by none")
+		return
+	}
+	s.say("one change → heard by all, %d changes: median %d ms, p99 %d ms, max %d ms; not within 5 s: %d of %d", s.samples,
+		took[len(took)/2].Milliseconds(), took[len(took)*99/100].Milliseconds(), took[len(took)-1].Milliseconds(), missing, len(took)+missing)
+}
+
+// inDNS reports whether the name server answers with the probe, and with how many
+// others.
+func (s *scale) inDNS(m *lightMember) (in bool, others int) {
+	var q dns.Msg
+	q.SetQuestion(strings.ReplaceAll(scaleProbes, "_", "-")+"."+s.f.net.domain+".", dns.TypeA)
+	c := dns.Client{Timeout: time.Second, Net: "tcp"}
+	a, _, err := c.Exchange(&q, s.f.net.dns)
+	if err != nil {
+		s.f.fault("DNS: %v", err)
+		return true, 0
+	}
+	for _, rr := range a.Answer {
+		if x, ok := rr.(*dns.A); ok && x.A.String() == m.addr.String() {
+			in = true
+		} else {
+			others++
+		}
+	}
+	return in, others
+}
+
+// gone samples how long a probe stays in the answers of the name server after
+// act, and brings it back by undo.
+func (s *scale) gone(name string, samples int, act func(*lightMember) (undo func())) {
+	f := s.f
+	var took []time.Duration
+	for i := range samples {
+		m := f.probes[i%len(f.probes)]
+		f.doom(m, true)
+		if _, ok := s.wait(30*time.Second, func() bool { in, others := s.inDNS(m); return in && others == len(f.probes)-1 }); !ok {
+			s.say("%s: the probes were not all back before sample %d", name, i)
+			break
+		}
+		<-time.After(500*time.Millisecond + time.Duration(i%10)*100*time.Millisecond)
+		began := time.Now()
+		undo := act(m)
+		if _, ok := s.wait(60*time.Second, func() bool { in, _ := s.inDNS(m); return !in }); !ok {
+			s.say("%s: %s was not gone within 60 s", name, m.node)
+			undo()
+			break
+		}
+		took = append(took, time.Since(began))
+		undo()
+	}
+	slices.Sort(took)
+	if len(took) > 0 {
+		s.say("%s → gone from the name server: median %d ms, max of %d %d ms", name, took[len(took)/2].Milliseconds(), len(took), took[len(took)-1].Milliseconds())
+	}
+	s.wait(30*time.Second, func() bool { _, others := s.inDNS(f.light[len(f.light)-1]); return others == len(f.probes) })
+	for _, m := range f.probes {
+		f.doom(m, false)
+	}
+}
+
+// crash ends probes as kill -9 does: the kernel closes the socket.
+func (s *scale) crash() {
+	s.gone("crash", s.samples, func(m *lightMember) func() {
+		m.stop()
+		return func() {
+			m.reborn()
+			s.f.start(m)
+		}
+	})
+}
+
+// freeze lets probes stand still, as SIGSTOP and a cut cable do.
+func (s *scale) freeze() {
+	s.gone("freeze", s.samples, (*lightMember).freeze)
+}
+
+// brokerDies kills a broker: its members come back elsewhere, all at once.
+func (s *scale) brokerDies() {
+	f := s.f
+	index := 0
+	var on []*lightMember
+	for _, m := range f.light {
+		m.mu.Lock()
+		if m.conn != nil && m.broker == index {
+			on = append(on, m)
+		}
+		m.mu.Unlock()
+	}
+	broker := f.net.find(fmt.Sprintf("broker%d", index+1))
+	f.expectBreaks.Store(true)
+	connects, fails := f.connects.Load(), f.failedDials.Load()
+	began := time.Now()
+	broker.end(syscall.SIGKILL)
+	_, ok := s.wait(120*time.Second, func() bool {
+		return f.connects.Load()-connects >= int64(len(on)) && f.connected() == len(f.light)
+	})
+	back := time.Since(began)
+	<-time.After(15 * time.Second) // what is removed for silence goes within this
+	_, same := s.wait(30*time.Second, func() bool { return f.complete() })
+	s.say("a broker is killed: %d light members on it; all back after %.1f s (%v), dials that failed %d; 15 s later all are listed: %v; %s",
+		len(on), back.Seconds(), ok, f.failedDials.Load()-fails, same, f.summary())
+	broker.start(s.t)
+	f.expectBreaks.Store(false)
+}
+
+// reborn makes m a new process.
+func (m *lightMember) reborn() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.boot, m.seq, m.follow = newBoot(), 0, follower{}
+	m.mark.Store(0)
+}
