@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"path/filepath"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -81,12 +81,14 @@ func (b *Broker) announce(ctx context.Context, own *nats.Conn) error {
 	if len(b.cfg.Addresses) == 0 {
 		return nil
 	}
-	var seen atomic.Pointer[subjects.Mark]
+	seen := witness{path: filepath.Join(b.cfg.StoreDir, "seen.json")}
+	if err := seen.load(); err != nil {
+		b.log.Error().Err(err).Msg("newest epoch of an earlier run lost")
+	}
 	sub, err := own.Subscribe(subjects.StatusTick, func(m *nats.Msg) {
 		if t, err := subjects.ParseTick(m.Data); err == nil {
-			mark := t.Mark()
-			if old := seen.Load(); old == nil || mark.After(*old) {
-				seen.Store(&mark)
+			if err := seen.note(t.Mark()); err != nil {
+				b.log.Error().Err(err).Msg("newest epoch not stored: it will not be known after a restart")
 			}
 		}
 	})
@@ -104,7 +106,7 @@ func (b *Broker) announce(ctx context.Context, own *nats.Conn) error {
 		}
 		a.Seq++
 		a.State = s
-		a.Seen = seen.Load()
+		a.Seen = seen.newest.Load()
 		a.Attrs = b.attrs()
 		a.Via = via(own)
 		_ = own.Publish(subjects.Presence(a.Role, a.Node), a.Encode())
