@@ -77,7 +77,7 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 		return
 	}
 	n.connClosed(d.Via, t.now)
-	if end == byBroker && t.cutOff(brokerIn(d.Via)) {
+	if end == byBroker && t.cutOff(brokerIn(d.Via)) || t.saysAlone(brokerIn(d.Via)) {
 		return
 	}
 	n.lastClosed = t.now
@@ -155,30 +155,26 @@ func (t *Table) minGrace(m *member) time.Duration {
 // silence decides.
 func (t *Table) unsure(m *member) bool {
 	c := &m.closed
-	return c.byBroker && (t.cutOff(brokerIn(c.via)) || t.inCompany(m))
+	return t.saysAlone(brokerIn(c.via)) || c.byBroker && (t.cutOff(brokerIn(c.via)) || t.inCompany(m))
 }
+
+// saysAlone reports whether broker name says that it is alone: then its clients leave it
+// for others, which this observer may not hear.
+func (t *Table) saysAlone(name string) bool { return t.now < t.alone[name] }
 
 // cutOff reports whether what is known of broker name, or of this observer, leaves
 // open that the clients whose connections it gave up live on elsewhere: it says
-// that it is alone, this observer was cut off, or brokers are in the status and
-// nothing is heard through another than this one.
+// that it is alone, this observer was cut off, or another broker of the status is
+// not heard, which they may have gone to.
 func (t *Table) cutOff(name string) bool {
-	if t.now < t.alone[name] || t.blind.cut && t.now < t.blind.until {
+	if t.saysAlone(name) || t.blind.cut && t.now < t.blind.until {
 		return true
 	}
-	others := false
-	if r := t.roles[subjects.EventServer]; r != nil {
-		others = slices.ContainsFunc(r.list, func(m *member) bool { return string(m.key.node) != name })
-	}
-	if !others {
-		return false
-	}
-	for _, o := range t.brokers {
-		if o.name != name && t.now-o.last <= missedAfter {
-			return false
-		}
-	}
-	return true
+	r := t.roles[subjects.EventServer]
+	return r != nil && slices.ContainsFunc(r.list, func(m *member) bool {
+		o := t.brokers[string(m.key.node)]
+		return string(m.key.node) != name && (o == nil || t.now-o.last > missedAfter)
+	})
 }
 
 // inCompany reports whether another node that beat through m's broker fell silent
