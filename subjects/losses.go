@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -306,4 +310,41 @@ func (p Pair) check() error {
 		return Bad(CodeName, "%v", err)
 	}
 	return nil
+}
+
+// AttrExpect is the attribute in which a manager announces how many members its
+// configuration expects in which role: "media_relay=2 sip_proxy=3".
+const AttrExpect = "expect"
+
+// FormatExpected is the value of AttrExpect; "" for none.
+func FormatExpected(n map[Role]int) string {
+	var b strings.Builder
+	for _, r := range slices.Sorted(maps.Keys(n)) {
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "%s=%d", r, n[r])
+	}
+	return b.String()
+}
+
+// Expected is how many members the active manager expects at least in which role.
+// What is malformed in its attribute is passed over.
+func (s *Status) Expected() map[Role]int {
+	if s == nil {
+		return nil
+	}
+	m := s.Member(Manager, s.Manager)
+	if m == nil {
+		return nil
+	}
+	out := make(map[Role]int)
+	for _, x := range strings.Fields(m.Attrs[AttrExpect]) {
+		name, count, _ := strings.Cut(x, "=")
+		r, err := ParseRole(name)
+		if n, e := strconv.Atoi(count); err == nil && e == nil && n > 0 {
+			out[r] = n
+		}
+	}
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -205,5 +206,23 @@ func TestDecisionsAreChecked(t *testing.T) {
 		if !subjects.NeedsSender(verb) {
 			t.Errorf("%s needs no sender", verb)
 		}
+	}
+}
+
+func TestExpectedMembersTravelInAnAttribute(t *testing.T) {
+	s := statusWith(subjects.Losses{}, 7)
+	want := map[subjects.Role]int{"sip_proxy": 3, "media_relay": 12}
+	s.Put(subjects.Manager, subjects.Member{Node: "m1", Attrs: subjects.Attrs{subjects.AttrExpect: subjects.FormatExpected(want)}})
+	s.Put(subjects.Manager, subjects.Member{Node: "m2", Attrs: subjects.Attrs{subjects.AttrExpect: "sip_proxy=9"}}) // not active
+	if got := s.Expected(); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	s.Put(subjects.Manager, subjects.Member{Node: "m1", Attrs: subjects.Attrs{subjects.AttrExpect: "x sip_proxy=-1 a.b=3 media_relay=4 =5 xcap_server="}})
+	if got := s.Expected(); !maps.Equal(got, map[subjects.Role]int{"media_relay": 4}) {
+		t.Errorf("of a malformed attribute: %v", got)
+	}
+	s.Manager = ""
+	if got := s.Expected(); len(got) != 0 || (*subjects.Status)(nil).Expected() != nil {
+		t.Errorf("without an active manager: %v", got)
 	}
 }

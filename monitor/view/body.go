@@ -159,8 +159,9 @@ func (m *Model) roleLines() []string {
 		case c.suspect > 0:
 			t, glyph = alarm, stateGlyph(subjects.Suspect)
 		}
-		out = append(out, fmt.Sprintf("  %s %s %7d %5d %7d %8d %9d  %s", m.paint(t, glyph), fit(safe(string(r), 63), w),
-			c.serving, c.total, c.suspect, c.draining, m.most[r], m.bar(c, m.most[r])))
+		lost, held := lossCounts(m.pic.Status, r)
+		out = append(out, fmt.Sprintf("  %s %s %7d %5d %7d %8d %4s %4s %9d  %s", m.paint(t, glyph), fit(safe(string(r), 63), w),
+			c.serving, c.total, c.suspect, c.draining, lost, held, m.most[r], m.bar(c, m.most[r])))
 	}
 	if _, reasons := Health(m.pic.Status, m.pic.Stale || m.pic.FromDisk, m.pic.Connected); len(reasons) > 0 {
 		out = append(out, "")
@@ -180,7 +181,7 @@ func (m *Model) roleWidth() int {
 }
 
 func (m *Model) rolesTitle() string {
-	return fmt.Sprintf("    %s SERVING TOTAL SUSPECT DRAINING MOST-SEEN", fit("ROLE", m.roleWidth()))
+	return fmt.Sprintf("    %s SERVING TOTAL SUSPECT DRAINING LOST HELD MOST-SEEN", fit("ROLE", m.roleWidth()))
 }
 
 // bar is one sign for each member, and a dot for each that was there once.

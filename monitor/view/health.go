@@ -11,10 +11,11 @@ import (
 // words for an operator, when the view itself is not current (stale, or without
 // a connection), when no manager is active, when a member is suspect or the
 // status gives a reason beside its being up (a duplicate), when a
-// role has members but none that serves, or when a member reports a fault of the
-// lookup. A draining member is no reason, since an
-// operator asked for it; nor is a role that is absent, since a status cannot say which
-// roles ought to be there. s may be nil: nothing is known.
+// role has members but none that serves, when a member reports a fault of the
+// lookup, when members are lost or held, or when a role has fewer members than the
+// active manager expects. A draining member is no reason, since an
+// operator asked for it; nor is a role that is absent and not expected. s may be
+// nil: nothing is known.
 func Health(s *subjects.Status, stale, connected bool) (ok bool, reasons []string) {
 	if !connected {
 		reasons = append(reasons, "no connection to a broker")
@@ -31,6 +32,7 @@ func Health(s *subjects.Status, stale, connected bool) (ok bool, reasons []strin
 	for _, role := range s.RoleNames() {
 		reasons = append(reasons, roleReasons(role, s.Roles[role])...)
 	}
+	reasons = append(reasons, lossReasons(s)...)
 	return len(reasons) == 0, reasons
 }
 
@@ -64,7 +66,7 @@ func roleReasons(role subjects.Role, members []subjects.Member) []string {
 		}
 		out = append(out, r)
 	case n > 1:
-		out = append(out, fmt.Sprintf("%s: %d of %d are suspect, %s", name, n, len(members), someNodes(suspects, 3)))
+		out = append(out, fmt.Sprintf("%s: %d of %d are suspect, %s", name, n, len(members), someNames(suspects, 3, memberNode)))
 	}
 	return out
 }
@@ -84,17 +86,19 @@ func lookupReasons(role string, members []subjects.Member) (out []string) {
 	return out
 }
 
-// someNodes names at most n of the members' nodes.
-func someNodes(ms []*subjects.Member, n int) string {
+// someNames names at most n of the nodes.
+func someNames[T any](list []T, n int, node func(T) subjects.NodeID) string {
 	var names []string
-	for _, m := range ms[:min(n, len(ms))] {
-		names = append(names, node(m))
+	for _, x := range list[:min(n, len(list))] {
+		names = append(names, nodeName(node(x)))
 	}
 	s := strings.Join(names, " ")
-	if len(ms) > n {
-		s += fmt.Sprintf(" and %d more", len(ms)-n)
+	if len(list) > n {
+		s += fmt.Sprintf(" and %d more", len(list)-n)
 	}
 	return s
 }
 
-func node(m *subjects.Member) string { return subjects.Printable(string(m.Node), 63) }
+func memberNode(m *subjects.Member) subjects.NodeID { return m.Node }
+
+func node(m *subjects.Member) string { return nodeName(m.Node) }

@@ -7,17 +7,19 @@ import (
 	"thor/subjects"
 )
 
-// A row of the members page is a role's heading, or a member below it.
+// A row of the members page is a heading, or a member below it.
 type row struct {
-	role  subjects.Role
+	role  subjects.Role    // empty: of the section of lost and held members
 	m     *subjects.Member // nil: the heading
 	shown int              // of a heading: its members that pass the filter
+	title string           // of the section
 }
 
-// memberRows are the rows that pass the filter, by role and address. A role
-// whose last member went keeps its heading: 0/0 is news.
+// memberRows are the rows that pass the filter: who is lost or held first, then the
+// members by role and address. A role whose last member went keeps its heading: 0/0
+// is news.
 func (m *Model) memberRows() []row {
-	var out []row
+	out := m.absentRows()
 	f := newFilter(m.filter)
 	for _, r := range m.roles() {
 		at := len(out)
@@ -107,7 +109,10 @@ func memberTitle(cols []column) string {
 }
 
 func (m *Model) memberLine(cols []column, r row) string {
-	if r.m == nil {
+	switch {
+	case r.title != "":
+		return m.paint(alarm, r.title)
+	case r.m == nil:
 		return m.roleHeading(r)
 	}
 	t := good

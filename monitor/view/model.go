@@ -107,6 +107,9 @@ func highest(most map[subjects.Role]int, s *subjects.Status) map[subjects.Role]i
 	for r, n := range s.Counts() {
 		next[r] = max(next[r], n)
 	}
+	for _, r := range lossRoles(s, s.Expected()) {
+		next[r] = max(next[r], 0)
+	}
 	return next
 }
 

@@ -37,8 +37,8 @@ type OnceOptions struct {
 // address. A line is the address, "priority=NN" where there is a priority, the
 // database's URI without its password, and "myself"; address and priority are
 // padded also where they end the line. What that screen has no example of
-// follows on the right: further addresses and a state that is not "up". s may be
-// nil. The screen ends in one newline.
+// follows on the right: further addresses and a state that is not "up"; or below: who
+// is lost or held. s may be nil. The screen ends in one newline.
 func Once(s *subjects.Status, now time.Time, o OnceOptions) string {
 	domain := o.Domain
 	if s != nil && s.Domain != "" {
@@ -54,6 +54,7 @@ func Once(s *subjects.Status, now time.Time, o OnceOptions) string {
 	for _, role := range s.RoleNames() {
 		onceBlock(&b, role, s.Roles[role], o.Node)
 	}
+	onceLosses(&b, s, now)
 	return b.String()
 }
 

@@ -30,12 +30,14 @@ func StatusTable(s *subjects.Status, now time.Time, stale bool) string {
 	for _, d := range s.Departed {
 		fmt.Fprintf(&b, "departed: %s, host name kept for %s\n", subjects.Printable(string(d.Node), 63), span(d.Until.Sub(now)))
 	}
-	t := [][]string{{"ROLE", "SERVING", "TOTAL", "SUSPECT", "DRAINING"}}
-	for _, r := range s.RoleNames() {
+	b.WriteString(lossLines(s, now))
+	t := [][]string{{"ROLE", "SERVING", "TOTAL", "SUSPECT", "DRAINING", "LOST", "HELD"}}
+	for _, r := range allRoles(s) {
 		c := count(s.Roles[r])
+		lost, held := lossCounts(s, r)
 		t = append(t, []string{
 			safe(string(r), 63), strconv.Itoa(c.serving), strconv.Itoa(c.total),
-			strconv.Itoa(c.suspect), strconv.Itoa(c.draining),
+			strconv.Itoa(c.suspect), strconv.Itoa(c.draining), lost, held,
 		})
 	}
 	b.WriteByte('\n')
@@ -77,14 +79,14 @@ func count(ms []subjects.Member) counts {
 }
 
 // MembersTable is what thor members prints: a line for each member of role, or
-// of all roles if role is empty, by role and address. The heading is printed
-// without members too.
+// of all roles if role is empty, by role and address, then those that are lost or
+// held there. The heading is printed without members too.
 func MembersTable(s *subjects.Status, role subjects.Role, now time.Time) string {
 	t := [][]string{{"ROLE", "NODE", "STATE", "ADDRESS", "PRIORITY", "WEIGHT", "SINCE", "DETAIL"}}
 	if s == nil {
 		s = &subjects.Status{}
 	}
-	for _, r := range s.RoleNames() {
+	for _, r := range allRoles(s) {
 		if role != "" && r != role {
 			continue
 		}
@@ -94,6 +96,7 @@ func MembersTable(s *subjects.Status, role subjects.Role, now time.Time) string 
 				since(m, now), strings.Join(details(s, r, m, ""), "  "),
 			})
 		}
+		t = append(t, lossRows(s, r, now)...)
 	}
 	var b strings.Builder
 	writeTable(&b, t)

@@ -1,0 +1,189 @@
+package view
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"thor/subjects"
+)
+
+// mostLosses is how many lost and how many held members thor status lists. thor
+// members lists all.
+const mostLosses = 20
+
+// lossReasons say which members are lost or held, and which roles have fewer than
+// the active manager's configuration expects.
+func lossReasons(s *subjects.Status) (out []string) {
+	expected := s.Expected()
+	for _, r := range lossRoles(s, expected) {
+		name := safe(string(r), 63)
+		lost, held := lostIn(s, r), heldIn(s, r)
+		if len(lost) == 1 {
+			out = append(out, fmt.Sprintf("%s: %s is lost, %s", name, nodeName(lost[0].Node), safe(lost[0].Reason, subjects.MaxReason)))
+		} else if len(lost) > 1 {
+			out = append(out, fmt.Sprintf("%s: %d are lost, %s", name, len(lost), someNames(lost, 3, lostNode)))
+		}
+		if len(held) == 1 {
+			out = append(out, fmt.Sprintf("%s: %s is held down, %s", name, nodeName(held[0].Node), safe(held[0].Reason, subjects.MaxReason)))
+		} else if len(held) > 1 {
+			out = append(out, fmt.Sprintf("%s: %d are held down, %s", name, len(held), someNames(held, 3, heldNode)))
+		}
+		if have := len(s.Roles[r]); have < expected[r] {
+			out = append(out, fmt.Sprintf("%s: %d of %d expected members", name, have, expected[r]))
+		}
+	}
+	return out
+}
+
+// lossRoles are the roles of which there is something to say, sorted.
+func lossRoles(s *subjects.Status, expected map[subjects.Role]int) []subjects.Role {
+	roles := slices.Collect(maps.Keys(expected))
+	for i := range s.Lost {
+		roles = append(roles, s.Lost[i].Role)
+	}
+	for i := range s.Held {
+		roles = append(roles, s.Held[i].Role)
+	}
+	slices.Sort(roles)
+	return slices.Compact(roles)
+}
+
+// allRoles are the roles that have members, or of which some are lost, held or
+// expected.
+func allRoles(s *subjects.Status) []subjects.Role {
+	roles := append(s.RoleNames(), lossRoles(s, s.Expected())...)
+	slices.Sort(roles)
+	return slices.Compact(roles)
+}
+
+func lostIn(s *subjects.Status, r subjects.Role) []subjects.Lost {
+	return inRole(s.Lost, r, func(l subjects.Lost) subjects.Role { return l.Role })
+}
+
+func heldIn(s *subjects.Status, r subjects.Role) []subjects.Held {
+	return inRole(s.Held, r, func(h subjects.Held) subjects.Role { return h.Role })
+}
+
+// inRole is the part of list, sorted by role, that is of r.
+func inRole[T any](list []T, r subjects.Role, role func(T) subjects.Role) []T {
+	from, _ := slices.BinarySearchFunc(list, r, func(x T, r subjects.Role) int { return strings.Compare(string(role(x)), string(r)) })
+	to := from
+	for to < len(list) && role(list[to]) == r {
+		to++
+	}
+	return list[from:to]
+}
+
+func lostNode(l subjects.Lost) subjects.NodeID { return l.Node }
+func heldNode(h subjects.Held) subjects.NodeID { return h.Node }
+
+func nodeName(n subjects.NodeID) string { return subjects.Printable(string(n), 63) }
+
+// lossLines are the lines of thor status about lost and held members.
+func lossLines(s *subjects.Status, now time.Time) string {
+	var b strings.Builder
+	for _, l := range s.Lost[:min(len(s.Lost), mostLosses)] {
+		fmt.Fprintf(&b, "lost: %s as %s, %s, for %s, %s\n", nodeName(l.Node), safe(string(l.Role), 63), lostAddress(l), lostSince(l, now), safe(l.Reason, subjects.MaxReason))
+	}
+	moreLosses(&b, "lost", len(s.Lost))
+	for _, h := range s.Held[:min(len(s.Held), mostLosses)] {
+		fmt.Fprintf(&b, "held: %s as %s, returns in %s, %s\n", nodeName(h.Node), safe(string(h.Role), 63), span(h.Until.Sub(now)), safe(h.Reason, subjects.MaxReason))
+	}
+	moreLosses(&b, "held", len(s.Held))
+	return b.String()
+}
+
+func moreLosses(b *strings.Builder, what string, n int) {
+	if n > mostLosses {
+		fmt.Fprintf(b, "%s: %d more, see thor members\n", what, n-mostLosses)
+	}
+}
+
+func lostAddress(l subjects.Lost) string {
+	m := subjects.Member{Addresses: l.Addresses}
+	return address(&m)
+}
+
+func lostSince(l subjects.Lost, now time.Time) string {
+	m := subjects.Member{Since: l.Since}
+	return since(&m, now)
+}
+
+// lossRows are the rows of thor members about lost and held members of r.
+func lossRows(s *subjects.Status, r subjects.Role, now time.Time) (rows [][]string) {
+	for _, l := range lostIn(s, r) {
+		rows = append(rows, []string{
+			safe(string(r), 63), nodeName(l.Node), "lost", lostAddress(l), "-", "-", lostSince(l, now), safe(l.Reason, subjects.MaxReason),
+		})
+	}
+	for _, h := range heldIn(s, r) {
+		rows = append(rows, []string{
+			safe(string(r), 63), nodeName(h.Node), "held", "-", "-", "-", "-", heldDetail(h, now),
+		})
+	}
+	return rows
+}
+
+func heldDetail(h subjects.Held, now time.Time) string {
+	return "returns in " + span(h.Until.Sub(now)) + ", " + safe(h.Reason, subjects.MaxReason)
+}
+
+// absents are the lost and held members that pass the filter, as members of their
+// role: where the members page lists them, their detail begins with the role.
+func (m *Model) absents() (out []subjects.Member) {
+	s := m.pic.Status
+	if s == nil {
+		return nil
+	}
+	f := newFilter(m.filter)
+	add := func(role subjects.Role, x subjects.Member, detail string) {
+		x.Reason = safe(string(role), 63) + ": " + detail
+		if f.match(string(x.State), nodeName(x.Node), address(&x), x.Reason) {
+			out = append(out, x)
+		}
+	}
+	for _, l := range s.Lost {
+		add(l.Role, subjects.Member{Node: l.Node, Addresses: l.Addresses[:min(1, len(l.Addresses))], State: "lost", Since: l.Since}, safe(l.Reason, subjects.MaxReason))
+	}
+	for _, h := range s.Held {
+		add(h.Role, subjects.Member{Node: h.Node, State: "held"}, heldDetail(h, m.now))
+	}
+	return out
+}
+
+// absentRows are the rows of the section of lost and held members, with its
+// heading; none if nothing is lost or held.
+func (m *Model) absentRows() []row {
+	as := m.absents()
+	if len(as) == 0 {
+		return nil
+	}
+	out := []row{{title: fmt.Sprintf("lost %d, held %d", len(m.pic.Status.Lost), len(m.pic.Status.Held))}}
+	for i := range as {
+		out = append(out, row{m: &as[i]})
+	}
+	return out
+}
+
+// onceLosses is the section of the plain screen.
+func onceLosses(b *strings.Builder, s *subjects.Status, now time.Time) {
+	m := Model{pic: Picture{Status: s}, now: now}
+	for i, a := range m.absents() {
+		if i == 0 {
+			b.WriteString("\n  lost and held members:\n")
+		}
+		fmt.Fprintf(b, "    %-*s %s %s %s\n", addressColumn, address(&a), a.State, node(&a), a.Reason)
+	}
+}
+
+// lossCounts are the LOST and HELD columns of a role.
+func lossCounts(s *subjects.Status, r subjects.Role) (lost, held string) {
+	if s == nil {
+		return "0", "0"
+	}
+	return strconv.Itoa(len(lostIn(s, r))), strconv.Itoa(len(heldIn(s, r)))
+}
