@@ -20,7 +20,7 @@ const maxBatch = 256
 
 // Messages to the program, besides those of the terminal.
 type (
-	viewMsg   struct{ v *overlay.View }
+	viewMsg   struct{ p view.Picture }
 	eventsMsg []subjects.Event
 	tickMsg   struct{}
 )
@@ -29,7 +29,7 @@ type (
 // end ctx.
 func (m *Monitor) live(ctx context.Context) error {
 	profile := m.profile()
-	start := screen{view.NewModel(view.Options{
+	start := screen{m: view.NewModel(view.Options{
 		Domain: m.cfg.Domain, Node: m.cfg.Node, StaleAfter: m.cfg.StaleAfter,
 		Color: profile > colorprofile.ASCII, ASCII: !m.env.utf8(),
 	}).Tick(time.Now())}
@@ -62,6 +62,7 @@ func (m *Monitor) profile() colorprofile.Profile {
 // feed sends views, events and the seconds to the program until ctx ends.
 func (m *Monitor) feed(ctx context.Context, send func(tea.Msg)) {
 	views, events := m.cfg.Source.Watch(ctx), m.cfg.Events
+	var last *overlay.View
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
@@ -72,7 +73,8 @@ func (m *Monitor) feed(ctx context.Context, send func(tea.Msg)) {
 			if !ok {
 				return
 			}
-			send(viewMsg{v})
+			last = v
+			send(viewMsg{m.picture(v)})
 		case e, ok := <-events:
 			if !ok {
 				events = nil
@@ -80,6 +82,9 @@ func (m *Monitor) feed(ctx context.Context, send func(tea.Msg)) {
 			}
 			send(waiting(e, events))
 		case <-second.C:
+			if m.cfg.Doubts != nil && last != nil {
+				send(viewMsg{m.picture(last)})
+			}
 			send(tickMsg{})
 		}
 	}
@@ -110,7 +115,7 @@ func (s screen) Init() tea.Cmd { return tea.RequestBackgroundColor }
 func (s screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case viewMsg:
-		s.m = s.m.Show(picture(msg.v), time.Now())
+		s.m = s.m.Show(msg.p, time.Now())
 	case eventsMsg:
 		s.m = s.m.Happened(msg, time.Now())
 	case tickMsg:

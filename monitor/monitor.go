@@ -30,7 +30,7 @@ const DefaultWait = 5 * time.Second
 // Errors that tell what Run could not show.
 var (
 	// ErrStale says that the plain screen was printed, but of a status that no
-	// active manager confirmed.
+	// active manager confirmed, or that Config.Doubts had something to say.
 	ErrStale = errors.New("monitor: the status is not confirmed by an active manager")
 	// ErrNoStatus says that nothing is known of the network: nothing was printed.
 	ErrNoStatus = errors.New("monitor: connected to a broker, but no manager told a status in time: is a thor manager running? (thor doctor looks for it)")
@@ -59,6 +59,11 @@ type Config struct {
 	// Events are shown as they come; nil: none. The monitor empties the channel
 	// while it runs and does not mind if it is closed.
 	Events <-chan subjects.Event
+	// Doubts says what is wrong besides what a view says, now, see view.Sight. nil: nothing.
+	Doubts func(*subjects.Status) []string
+	// Await is called before the plain screen is printed: it returns when Doubts is
+	// worth asking. nil: at once.
+	Await func(context.Context, *subjects.Status)
 	// Domain is shown until a status names it.
 	Domain string
 	// Node is this node, to mark its own line "myself". Empty: none is marked.
@@ -159,11 +164,14 @@ func (m *Monitor) once(ctx context.Context) error {
 	if last == nil {
 		return ErrNoStatus
 	}
+	if m.cfg.Await != nil {
+		m.cfg.Await(ctx, last.Status)
+	}
 	screen := view.Once(last.Status, time.Now(), view.OnceOptions{Domain: m.cfg.Domain, Node: m.cfg.Node})
 	if _, err := io.WriteString(m.cfg.Out, screen); err != nil {
 		return fmt.Errorf("print the network: %w", err)
 	}
-	if !current(last) {
+	if !current(last) || len(m.doubts(last.Status)) > 0 {
 		return ErrStale
 	}
 	return nil
@@ -173,9 +181,16 @@ func current(v *overlay.View) bool {
 	return v.Status != nil && v.Connected && !v.Stale && !v.FromDisk
 }
 
+func (m *Monitor) doubts(st *subjects.Status) []string {
+	if m.cfg.Doubts == nil {
+		return nil
+	}
+	return m.cfg.Doubts(st)
+}
+
 // picture is v as package view has it.
-func picture(v *overlay.View) view.Picture {
-	return view.Picture{Status: v.Status, Stale: v.Stale, Connected: v.Connected, FromDisk: v.FromDisk}
+func (m *Monitor) picture(v *overlay.View) view.Picture {
+	return view.Picture{Status: v.Status, Stale: v.Stale, Connected: v.Connected, FromDisk: v.FromDisk, Doubts: m.doubts(v.Status)}
 }
 
 // environ is "name=value" entries, of which the last wins.

@@ -12,6 +12,7 @@ import (
 
 	"thor/monitor"
 	"thor/overlay"
+	"thor/subjects"
 )
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
@@ -103,5 +104,28 @@ func TestAReaderThatIsGoneIsReported(t *testing.T) {
 	}
 	if err := m.Run(t.Context()); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What is not heard degrades a confirmed status too.
+func TestDoubtsAreReported(t *testing.T) {
+	for _, doubts := range [][]string{nil, {"broker b2 is not heard"}} {
+		awaited := false
+		m, err := monitor.New(monitor.Config{
+			Source: fixed(sampleView()), Out: io.Discard, In: strings.NewReader(""),
+			Await: func(_ context.Context, st *subjects.Status) { awaited = st != nil },
+			Doubts: func(*subjects.Status) []string {
+				if !awaited {
+					t.Error("asked before it is worth it")
+				}
+				return doubts
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Run(t.Context()); errors.Is(err, monitor.ErrStale) != (doubts != nil) {
+			t.Errorf("with doubts %q: %v", doubts, err)
+		}
 	}
 }

@@ -138,6 +138,10 @@ func newLogger(c config.Log, stderr io.Writer) zerolog.Logger {
 	return ctx.Logger()
 }
 
+// unheardAfter is how old the last word of an active manager may be: ticks come
+// each second, and another manager leads within some.
+const unheardAfter = 5 * time.Second
+
 // join makes the daemon's connection to the network.
 func (d *daemon) join() error {
 	c := d.file.Network.Config
@@ -155,8 +159,14 @@ func (d *daemon) join() error {
 		if !v.Connected {
 			out = append(out, "not connected to a broker")
 		}
-		if v.Stale {
+		if v.BrokerAlone {
+			out = append(out, "the broker is cut off from the other brokers")
+		}
+		switch age := time.Since(n.Confirmed()); {
+		case v.Stale:
 			out = append(out, "network status is stale")
+		case age >= unheardAfter:
+			out = append(out, fmt.Sprintf("no active manager heard for %d s", int(age/time.Second)))
 		}
 		for _, f := range n.LookupFaults() {
 			out = append(out, "lookup table differs: "+f)

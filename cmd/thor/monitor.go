@@ -41,30 +41,65 @@ func newMonitor() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		m, err := monitor.New(monitor.Config{
-			Source: s.Node, Events: events, Domain: s.Identity().Domain, Node: s.ID(),
-			In: os.Stdin, Out: cmd.OutOrStdout(), Color: monitor.Color(color), Once: once, Wait: r.timeout,
-		})
+		l, err := s.lookOut(cmd.Context())
 		if err != nil {
 			return err
+		}
+		cfg := monitor.Config{
+			Source: s.Node, Doubts: l.reasons, Await: l.wait, Events: events, Domain: s.Identity().Domain, Node: s.ID(),
+			In: os.Stdin, Out: cmd.OutOrStdout(), Color: monitor.Color(color), Once: once, Wait: r.timeout,
+		}
+		m, err := monitor.New(cfg)
+		if err != nil {
+			return err
+		}
+		if !m.Interactive() {
+			v, why, err := s.lastStatus(cmd.Context())
+			if err == nil && why != "" {
+				warn(cmd, "degraded: %s", why)
+				cfg.Source = found{v}
+				if m, err = monitor.New(cfg); err != nil {
+					return err
+				}
+			}
 		}
 		if m.Interactive() && !quiet {
 			if err := s.appear(); err != nil {
 				return err
 			}
 		}
-		if err := m.Run(cmd.Context()); errors.Is(err, monitor.ErrStale) {
-			return errDegraded
-		} else if err != nil {
-			return err
+		err = m.Run(cmd.Context())
+		known := s.View().Status
+		if f, ok := cfg.Source.(found); ok {
+			known = f.v.Status
 		}
-		return nil
+		switch {
+		case errors.Is(err, monitor.ErrStale):
+			for _, why := range l.reasons(known) {
+				warn(cmd, "degraded: %s", why)
+			}
+			return errDegraded
+		case errors.Is(err, monitor.ErrNoStatus):
+			return explained(err, l.reasons(nil))
+		}
+		return err
 	})
 	c.Flags().BoolVar(&once, "once", false, "print the plain screen and end")
 	c.Flags().BoolVar(&quiet, "quiet", false, "do not be a member while watching")
 	c.Flags().StringVar(&color, "color", color, "`when` to use colour: auto, always or never")
 	completeFlag(c, "color", colors...)
 	return c
+}
+
+// found is the source of one view.
+type found struct{ v *overlay.View }
+
+// Watch implements monitor.Source.
+func (f found) Watch(context.Context) <-chan *overlay.View {
+	ch := make(chan *overlay.View, 1)
+	ch <- f.v
+	close(ch)
+	return ch
 }
 
 // appear makes the monitor a member, as on the original screen. A certificate

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,14 +23,49 @@ func newStatus() *cobra.Command {
 		Example: "  thor status\n  thor status -o json | jq .roles.sip_proxy", Args: cobra.NoArgs,
 	}
 	out.flag(c)
-	r.informed(c, func(cmd *cobra.Command, _ *session, v *overlay.View, _ []string) error {
-		err := out.print(cmd, json.RawMessage(v.Encoded), text(view.StatusTable(v.Status, time.Now(), v.Stale)))
-		if ok, _ := view.Health(v.Status, v.Stale, v.Connected); err == nil && !ok {
-			return errDegraded
+	r.connected(c, func(cmd *cobra.Command, s *session, _ []string) error {
+		l, err := s.lookOut(cmd.Context())
+		if err != nil {
+			return err
 		}
-		return err
+		v, why, err := s.lastStatus(cmd.Context())
+		if err != nil {
+			return explained(err, l.reasons(nil))
+		}
+		l.wait(cmd.Context(), v.Status)
+		return printStatus(cmd, out, v, append(nonEmpty(why), l.reasons(v.Status)...))
 	})
 	return c
+}
+
+// printStatus prints a status and fails when something is degraded. doubts are
+// what is wrong besides; with JSON, which is the status alone, they are warnings.
+func printStatus(cmd *cobra.Command, out output, v *overlay.View, doubts []string) error {
+	if out == "json" {
+		for _, d := range doubts {
+			warn(cmd, "degraded: %s", d)
+		}
+	}
+	err := out.print(cmd, json.RawMessage(v.Encoded), text(view.StatusTable(v.Status, time.Now(), v.Stale, doubts...)))
+	if ok, _ := view.Health(v.Status, v.Stale, v.Connected); err == nil && (!ok || len(doubts) > 0) {
+		return errDegraded
+	}
+	return err
+}
+
+// explained adds what else is known to be wrong.
+func explained(err error, reasons []string) error {
+	if len(reasons) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, strings.Join(reasons, "; "))
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
 }
 
 func newMembers() *cobra.Command {

@@ -22,6 +22,7 @@ type Picture struct {
 	Stale     bool             // no active manager confirms Status
 	Connected bool             // there is a connection to a broker
 	FromDisk  bool             // Status is of an earlier run
+	Doubts    []string         // what is wrong besides, as a Sight says
 }
 
 // current reports whether the picture shows the network as it is now.
@@ -173,4 +174,13 @@ func (m Model) settle() Model {
 	}
 	m.top[m.page] = min(max(0, m.top[m.page]), last)
 	return m
+}
+
+// reasons are why the network, or the picture of it, is degraded.
+func (p *Picture) reasons() []string {
+	_, reasons := Health(p.Status, p.Stale || p.FromDisk, p.Connected)
+	if p.Connected {
+		reasons = append(slices.Clone(p.Doubts), reasons...)
+	}
+	return reasons
 }

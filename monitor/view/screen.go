@@ -99,8 +99,8 @@ func between(left, right string, w int) string {
 
 // health is a glyph, words, and their tone.
 func (m *Model) health() (glyph, words string, t tone) {
-	ok, reasons := Health(m.pic.Status, m.pic.Stale || m.pic.FromDisk, m.pic.Connected)
-	if ok {
+	reasons := m.pic.reasons()
+	if len(reasons) == 0 {
 		return "●", "healthy", good
 	}
 	words = "degraded: " + reasons[0]

@@ -13,9 +13,12 @@ import (
 
 // StatusTable is what thor status prints: one line of health, what the status
 // is, and the serving and total members of each role. s may be nil; it is taken
-// to come over a live connection.
-func StatusTable(s *subjects.Status, now time.Time, stale bool) string {
+// to come over a live connection. doubts are what is wrong besides, as a Sight says.
+func StatusTable(s *subjects.Status, now time.Time, stale bool, doubts ...string) string {
 	ok, reasons := Health(s, stale, true)
+	if len(doubts) > 0 {
+		ok, reasons = false, append(doubts[:len(doubts):len(doubts)], reasons...)
+	}
 	health := "healthy"
 	if !ok {
 		health = "degraded: " + strings.Join(reasons, "; ")

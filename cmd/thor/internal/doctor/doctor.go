@@ -5,6 +5,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,9 +17,10 @@ import (
 type Level string
 
 const (
-	OK    Level = "ok"
-	Note  Level = "note"  // it works, and could be safer
-	Fault Level = "fault" // it does not work
+	OK      Level = "ok"
+	Note    Level = "note"    // it works, and could be safer
+	Fault   Level = "fault"   // it does not work
+	Partial Level = "partial" // a part of the network is not heard here
 )
 
 // A Finding is one line of the report.
@@ -42,6 +44,11 @@ func Faulty(fs []Finding) bool {
 		}
 	}
 	return false
+}
+
+// Degraded reports whether a part of the network is not heard.
+func Degraded(fs []Finding) bool {
+	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Level == Partial })
 }
 
 // Facts are what was gathered.
@@ -92,6 +99,7 @@ type Network struct {
 	Status      *subjects.Status // nil: none came, and nothing below
 	Stale       bool             // no active manager confirms Status
 	Connected   bool             // still, at the end
+	Doubts      []string         // what of the network is not heard
 	Bucket      *Bucket          // nil: not asked for, the certificate is no operator's
 	NameServers []NameServer     // each that the status names
 }

@@ -195,3 +195,17 @@ func TestAHealthyNetwork(t *testing.T) {
 	f.Network.Stale = true
 	contains(t, lines(Diagnose(f)), "fault no active manager confirms the status -> see thor members")
 }
+
+// What is not heard has a level of its own, which decides the exit code.
+func TestPartsThatAreNotHeardAreReported(t *testing.T) {
+	f := &Facts{Now: noon, Identity: valid(), Network: &Network{Doubts: []string{"broker b2 is not heard"}}}
+	fs := Diagnose(f)
+	contains(t, lines(fs), "partial broker b2 is not heard -> ", "fault connected, but no manager tells a status")
+	if !Degraded(fs) || !Faulty(fs) {
+		t.Errorf("degraded %v, faulty %v", Degraded(fs), Faulty(fs))
+	}
+	f.Network.Doubts = nil
+	if Degraded(Diagnose(f)) {
+		t.Error("degraded without a reason")
+	}
+}

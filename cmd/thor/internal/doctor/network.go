@@ -23,6 +23,9 @@ func network(n *Network) (fs []Finding) {
 	if n.Clocks != nil {
 		fs = clocks(n.Clocks)
 	}
+	for _, why := range n.Doubts {
+		fs = append(fs, Finding{Partial, why, "see the log of the broker or manager; is the cluster port (6222) of all brokers open to all others?"})
+	}
 	st := n.Status
 	if st == nil {
 		return append(fs, fault("start a thor manager, and see its log", "connected, but no manager tells a status"))

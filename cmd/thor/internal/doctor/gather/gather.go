@@ -30,6 +30,8 @@ type Target struct {
 type Connection struct {
 	Node   *overlay.Node
 	Status func(context.Context) (*overlay.View, error) // one that came from the network
+	// Doubts says what of the network is not heard, see view.Sight.
+	Doubts func(context.Context, *subjects.Status) []string
 	Close  func() error
 }
 
@@ -106,8 +108,10 @@ func network(ctx context.Context, t Target) *doctor.Network {
 	}
 	v, err := c.Status(ctx)
 	if err != nil {
+		n.Doubts = c.Doubts(ctx, nil)
 		return n
 	}
+	n.Doubts = c.Doubts(ctx, v.Status)
 	n.Status = v.Status
 	n.Stale = v.Stale
 	n.Connected = v.Connected
