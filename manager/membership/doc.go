@@ -14,29 +14,31 @@
 // # The states of a member
 //
 // A member is one (node, role); its process is told by the boot. What happens
-// leads from state to state (a dot: it stays; -: it cannot happen):
+// leads from state to state (a dot: it stays; -: it cannot happen). A test reads
+// this table:
 //
-//	state      in the status  beat       beat "down"  connection ended  grace over  silent for Dead  leave  listed by an adopted status / not
-//	none       no             up         failing      .                 -           -                .      inherited / .
-//	up         up, draining   .          failing      closing           -           silent           left   . / . or dropped
-//	inherited  as adopted     up         failing      .                 -           silent           left   . / dropped
-//	closing    up, draining   up         failing      .                 lost        silent           left   . / . or dropped
-//	failing    suspect or no  up         .            failing           lost        silent           left   . / . or dropped
-//	lost       suspect or no  up         failing      .                 -           .                left   . / dropped
-//	silent     suspect or no  up         failing      lost              lost        .                left   inherited / dropped
-//	held down  no             .          failing      closing           lost        silent           left   up / .
-//	left       no             up         failing      .                 -           .                .      . / .
-//	revoked    no             refused    refused      .                 -           .                .      . / .
-//	dropped    no             up         failing      .                 -           .                left   inherited / .
+//	state      in the status  beat  beat "down"  connection ended  its grace over  silent for Dead  leave  adopted: listed  adopted: not listed
+//	none       no             up    failing      .                 -               -                .      inherited        .
+//	up         yes            .     failing      closing           lost            silent           left   .                .
+//	inherited  yes            up    failing      .                 -               silent           left   .                dropped
+//	closing    yes            up    failing      .                 lost            lost             left   .                .
+//	failing    held or no     up    .            .                 lost            silent           left   .                .
+//	lost       held or no     up    failing      .                 -               .                left   .                .
+//	silent     held or no     up    failing      .                 lost            .                left   inherited        .
+//	held down  no             .     failing      closing           lost            silent           left   up               .
+//	left       no             up    failing      .                 -               .                .      .                .
+//	revoked    no             .     .            .                 -               .                .      .                .
+//	dropped    no             up    failing      .                 .               .                left   inherited        .
 //
+// Who is held is shown as suspect, or as draining where an operator drains it.
 // A beat leads to held down instead of up when guard G6 says so. Through the same
 // connection it does not end closing: it may have been on its way. "Grace over"
 // proves nothing where the broker gave the connection up and doubt remains (see
 // unsure): then silence decides. A lost, silent or leaving process hands over to
 // one that it had replaced and that still announces (see contender). A certificate
-// that is revoked leads from everywhere to revoked. A standby that hears itself
-// what the adopted status does not know believes itself (see adopt, dropUnlisted).
-// "Suspect" is shown as draining where an operator drains the member.
+// that is revoked leads from everywhere to revoked. The columns of an adopted status
+// are those of a table that has heard all itself; one that missed something takes
+// over more (see adopt, dropUnlisted).
 //
 // # The verdict
 //
