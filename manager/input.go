@@ -34,6 +34,13 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 			err = m.identity(msg, now)
 			break
 		}
+		if subjects.IsBroker(msg.Subject) {
+			var n *subjects.BrokerNotice
+			if n, err = subjects.ParseBrokerNotice(msg.Subject, msg.Data); err == nil {
+				m.core.BrokerAlone(n, now)
+			}
+			break
+		}
 		var a *subjects.Announcement
 		if a, err = subjects.ParseAnnouncement(msg.Subject, msg.Data); err == nil {
 			m.metrics.announcements.Inc()

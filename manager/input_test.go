@@ -83,6 +83,7 @@ var badMessages = []struct {
 	{"revoked, empty", subjects.RevokedNode, "", subjects.CodeEmpty},
 	{"revoked, a wildcard", subjects.RevokedNode, `{"v":1,"node":"*","serial":"01"}`, subjects.CodeName},
 	{"revoked, another version", subjects.RevokedNode, `{"v":3,"node":"n1"}`, subjects.CodeVersion},
+	{"a broker of another's notice", "thor.broker.b1", `{"v":1,"broker":"b2","alone":true}`, subjects.CodeForeign},
 }
 
 func TestBadInputIsDroppedAndCounted(t *testing.T) {
@@ -126,6 +127,28 @@ func TestStaleInputIsDroppedAndCounted(t *testing.T) {
 			t.Errorf("replays, which are normal after a reconnect, are in the log: %s", m.log)
 		}
 	})
+}
+
+// A broker that is alone gives up its connection to n1, which may be at another one
+// by now: n1 stays as it is. When it is not alone, its word is proof.
+func TestWhatABrokerThatIsAloneGivesUpProvesNothing(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		inBubble(t, func(t *testing.T, m *lone) {
+			m.vouch(t)
+			m.leads(1, 0, 1000)
+			take := func(subject, data string) { m.take(&nats.Msg{Subject: subject, Data: []byte(data)}, time.Now()) }
+			for seq := 1; seq < 6; seq++ {
+				take(n1, good(seq, `"via":"b1#7"`))
+				m.pass(time.Second)
+			}
+			take("thor.broker.b1", fmt.Sprintf(`{"v":1,"broker":"b1","alone":%v}`, alone))
+			take(subjects.Disconnect, `{"server":{"name":"b1"},"client":{"id":7,"user":"n1","name":"a"},"reason":"Stale Connection"}`)
+			m.pass(3 * time.Second)
+			if x := m.status().Status.Member(subjects.SIPProxy, "n1"); x == nil || (x.State == subjects.Up) != alone {
+				t.Errorf("alone is %v: %+v", alone, x)
+			}
+		})
+	}
 }
 
 // What a newer minor version adds, and what has no business in a beat, hurts not.

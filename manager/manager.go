@@ -213,6 +213,7 @@ func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 		{subjects.Disconnect, m.ends},
 		{subjects.RevokedNode, m.ends},
 		{subjects.CutNode, m.ends},
+		{subjects.AllBrokers, m.ends},
 	} {
 		s, err := nc.ChanSubscribe(x.subject, x.to)
 		if err != nil {

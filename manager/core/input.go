@@ -19,6 +19,11 @@ func (m *Manager) Announce(a *subjects.Announcement, now time.Time) {
 // Disconnect takes a broker's word that a connection ended.
 func (m *Manager) Disconnect(d membership.Disconnect, now time.Time) { m.table.Disconnect(d, now) }
 
+// BrokerAlone takes a broker's word that it is cut off from the others, or is no more.
+func (m *Manager) BrokerAlone(n *subjects.BrokerNotice, now time.Time) {
+	m.table.Alone(n.Broker, n.Alone, now)
+}
+
 // Revoked takes a broker's word that it ended a connection whose certificate is revoked.
 func (m *Manager) Revoked(r *subjects.Revoked, now time.Time) {
 	m.table.Revoked(r.Node, r.Boot, r.Serial, now)
