@@ -16,6 +16,7 @@ type stage struct {
 	now   time.Time
 	acts  []*actor
 	seqs  map[string]uint64
+	heard []subjects.Event
 }
 
 // An actor is one process: while it is not cut off, its beats are heard.
@@ -72,6 +73,7 @@ func (s *stage) pass(d time.Duration) {
 		}
 		s.table.Advance(s.now)
 		for _, e := range s.table.Events() {
+			s.heard = append(s.heard, e)
 			s.t.Logf("%6.1fs %s %s %s: %s", s.now.Sub(t0).Seconds(), e.Kind, e.Role, e.Node, e.Detail)
 		}
 	}
