@@ -33,6 +33,15 @@ lint:
 e2e:
     go test -tags e2e -count=1 -timeout 20m -run 'Test[^B]' -v ./cmd/thor/e2e/...
 
+# twelve faults in network namespaces, judged by the invariants; needs root (docs/lab.md)
+lab SEED="1":
+    THOR_LAB=12 THOR_LAB_KINDS=quick THOR_LAB_SEED={{ SEED }} go test -tags e2e -count=1 -timeout 10m -v -run 'TestLab' ./cmd/thor/e2e
+
+# the same for hours: N rounds of all kinds of faults; the trace is dist/lab.jsonl
+lab-long N="200" SEED="":
+    mkdir -p dist
+    THOR_LAB={{ N }} THOR_LAB_SEED={{ SEED }} THOR_LAB_TRACE=$PWD/dist/lab.jsonl go test -tags e2e -count=1 -timeout 24h -v -run 'TestLab$' ./cmd/thor/e2e
+
 # the Debian package dist/thor_VERSION_amd64.deb
 deb:
     NFPM={{ go_tools }}/nfpm deploy/package.sh
@@ -88,4 +97,4 @@ bench-lookup:
     THOR_BENCH=1 go test -count=1 -timeout 10m -v -run 'TestFigures|TestOnlyTheMember' ./overlay/lookup
 
 # what CI runs
-ci: test lint sbom e2e boot-test fuzz
+ci: test lint sbom e2e lab boot-test fuzz

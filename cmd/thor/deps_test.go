@@ -42,6 +42,7 @@ var arrows = []struct {
 	{"provisioning", []string{"thor/manager", "thor/nodeagent", "thor/dnsagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},
 	{"cmd/thor/internal/doctor!", []string{".", "net", "os"}, []string{"thor/identity", "thor/monitor/view", "thor/subjects"}, "the doctor judges facts; package gather does the I/O"},
 	{"cmd/thor/internal/whatif", []string{".", "net", "os"}, []string{"thor/overlay/lookup", "thor/subjects"}, "what would move is a pure function of the status"},
+	{"cmd/thor/e2e", []string{".", "net", "os"}, []string{"thor/cmd/thor/e2e", "thor/subjects", "github.com/anishathalye/porcupine"}, "the lab's schedule and its judge are pure, and know of thor no more than the wire"},
 	{"manager", []string{"thor/nodeagent", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/nats-io/nats-server", "github.com/go-sql-driver"}, nil, "the manager knows members only by what they say"},
 }
 

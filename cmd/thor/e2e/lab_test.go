@@ -164,11 +164,14 @@ func (h *host) link(t *testing.T, state string) {
 }
 
 // enter runs f on the host. What f starts in other goroutines is elsewhere.
-func (h *host) enter(f func()) error {
+func (h *host) enter(f func()) error { return inNamespace(h.ns, f) }
+
+// inNamespace runs f in a namespace.
+func inNamespace(name string, f func()) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
-		fd, err := unix.Open("/run/netns/"+h.ns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open("/run/netns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err == nil {
 			err = unix.Setns(fd, unix.CLONE_NEWNET)
 			_ = unix.Close(fd)

@@ -1,0 +1,143 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"thor/cmd/thor/e2e/trace"
+	"thor/subjects"
+)
+
+// What the lab does behind the back of the checker must be found: a live member that
+// goes, a status older than the one before, a name server that does not answer. And
+// direct reads of a bucket that is cut in two are no register.
+func TestLabBites(t *testing.T) {
+	if os.Getenv(labRounds) == "" {
+		t.Skipf("set %s, or use just lab", labRounds)
+	}
+	labAllowed(t)
+	f := newFaultNet(t, traceLog(t), false)
+	f.start(t)
+	f.watchers = f.watch(t)
+	eventually(t, 90*time.Second, "the network is whole", func() bool { return f.watchers.differs() == "" })
+	f.log.Add(trace.Line{Ready: true})
+	f.probes = f.probe(t)
+	old := f.keepState(t, "host5")
+
+	f.daemons["proxy4/node"].p.kill(t) // without a line
+	gone := func() bool { return f.listed(subjects.SIPProxy) == 6 }
+	eventually(t, 20*time.Second, "a member is gone", gone)
+	f.daemons["proxy4/node"].p.run(t)
+	eventually(t, 20*time.Second, "it is back", func() bool { return f.listed(subjects.SIPProxy) == 7 })
+
+	f.isolate(t, "host3")
+	f.tellOldStatus(t, "host5", old)
+	f.silenceNames(t, "host1/dns")
+
+	lines, err := f.log.Lines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := trace.Check(lines)
+	for _, invariant := range []string{"I2", "I4", "I6"} {
+		i := slices.IndexFunc(found, func(v trace.Violation) bool { return v.Invariant == invariant })
+		if i < 0 {
+			t.Errorf("%s was violated, and the checker does not say so", invariant)
+			continue
+		}
+		t.Log(found[i])
+	}
+	f.readsAreStale(t, lines)
+}
+
+// keepState copies the directory of an observer.
+func (f *faultNet) keepState(t *testing.T, host string) string {
+	t.Helper()
+	dir := t.TempDir()
+	from := f.watchers.observers[host].dir
+	eventually(t, 20*time.Second, "the observer has saved its status", func() bool {
+		_, err := os.Stat(filepath.Join(from, "status.json"))
+		return err == nil
+	})
+	if err := os.CopyFS(filepath.Join(dir, "state"), os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "state")
+}
+
+// listed is how many members of a role the desk sees.
+func (f *faultNet) listed(role subjects.Role) int {
+	f.watchers.mu.Lock()
+	defer f.watchers.mu.Unlock()
+	return len(f.watchers.views[f.desk.name].Status.Roles[role])
+}
+
+// isolate cuts the routes of a broker until its probe has read there for a while.
+func (f *faultNet) isolate(t *testing.T, host string) {
+	t.Helper()
+	for _, act := range []trace.Act{trace.Cut, trace.Heal} {
+		for _, o := range faultTopology.Core {
+			if o != host {
+				f.act(t, trace.Effect{Act: act, From: host, To: o, Port: trace.RoutePort})
+				f.act(t, trace.Effect{Act: act, From: o, To: host, Port: trace.RoutePort})
+			}
+		}
+		pause(t, 10*time.Second)
+	}
+}
+
+// tellOldStatus starts an observer again with what it knew at the begin.
+func (f *faultNet) tellOldStatus(t *testing.T, host, old string) {
+	t.Helper()
+	o := f.watchers.observers[host]
+	o.stop()
+	<-o.done
+	if err := os.RemoveAll(o.dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(o.dir, os.DirFS(old)); err != nil {
+		t.Fatal(err)
+	}
+	f.watchers.open(t, o)
+}
+
+// silenceNames starts a name server without a status and without brokers.
+func (f *faultNet) silenceNames(t *testing.T, name string) {
+	t.Helper()
+	d := f.daemons[name]
+	for _, h := range faultTopology.Core {
+		f.daemons[h+"/"+trace.Broker].p.kill(t)
+	}
+	f.act(t, trace.Effect{Act: trace.Kill, Process: name})
+	if err := wipe(d.dir); err != nil {
+		t.Fatal(err)
+	}
+	f.act(t, trace.Effect{Act: trace.Start, Process: name})
+	pause(t, 6*time.Second)
+}
+
+// readsAreStale judges the registers with and without direct reads.
+func (f *faultNet) readsAreStale(t *testing.T, lines []trace.Line) {
+	t.Helper()
+	for _, r := range trace.CheckRegisters(lines, false, time.Minute) {
+		t.Log("compare-and-set:", r)
+		if r.Result != porcupine.Ok {
+			t.Errorf("I3: %v", r)
+		}
+	}
+	stale := false
+	for _, r := range trace.CheckRegisters(lines, true, time.Minute) {
+		t.Log("with direct reads:", r)
+		stale = stale || r.Result == porcupine.Illegal
+	}
+	if !stale {
+		t.Error("direct reads of a broker without routes pass as a register")
+	}
+}

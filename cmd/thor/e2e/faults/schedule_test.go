@@ -1,0 +1,135 @@
+package faults_test
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"thor/cmd/thor/e2e/faults"
+	"thor/cmd/thor/e2e/trace"
+)
+
+var topology = faults.Topology{
+	Core:   []string{"host1", "host2", "host3"},
+	Agents: map[string][]string{"host4": {"proxy4", "proxy6"}, "host5": {"proxy5", "proxy7"}},
+}
+
+func plan(t *testing.T, p faults.Plan) []faults.Round {
+	t.Helper()
+	rounds, err := faults.Schedule(p, topology)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rounds
+}
+
+func TestScheduleFollowsFromItsSeed(t *testing.T) {
+	p := faults.Plan{Seed: 7, Rounds: 200, Pairs: true}
+	first := plan(t, p)
+	if !reflect.DeepEqual(first, plan(t, p)) {
+		t.Error("the same plan gives two schedules")
+	}
+	p.Seed = 8
+	if reflect.DeepEqual(first, plan(t, p)) {
+		t.Error("two seeds give one schedule")
+	}
+}
+
+func TestEveryKindComesBeforeOneComesAgain(t *testing.T) {
+	var kinds []string
+	for _, k := range faults.Kinds {
+		if slices.Contains(kinds, k.Name) {
+			t.Errorf("two kinds are named %q", k.Name)
+		}
+		kinds = append(kinds, k.Name)
+	}
+	if len(kinds) < 36 {
+		t.Errorf("%d kinds of faults", len(kinds))
+	}
+	seen := make(map[string]int)
+	for _, r := range plan(t, faults.Plan{Seed: 1, Rounds: 2 * len(kinds), Pairs: true}) {
+		for _, f := range r.Faults {
+			seen[f.Kind]++
+		}
+	}
+	for _, k := range faults.Kinds {
+		if n := seen[k.Name]; !k.Damped && n == 0 {
+			t.Errorf("%q never comes", k.Name)
+		} else if k.Damped && n > 0 {
+			t.Errorf("%q comes where flaps are not damped", k.Name)
+		}
+	}
+}
+
+// What a fault does it undoes: after its last step the world is as it was.
+func TestFaultsUndoWhatTheyDo(t *testing.T) {
+	undone := map[trace.Act]trace.Act{
+		trace.Kill: trace.Start, trace.Term: trace.Start, trace.Freeze: trace.Continue, trace.Stutter: trace.Smooth, trace.Drain: trace.Resume,
+		trace.ServiceDown: trace.ServiceUp, trace.Cut: trace.Heal, trace.LinkDown: trace.LinkUp, trace.Fill: trace.Free, trace.Revoke: trace.Reissue,
+	}
+	type thing struct {
+		process, host, from, to string
+		port                    int
+		act                     trace.Act
+	}
+	for _, r := range plan(t, faults.Plan{Seed: 3, Rounds: 1000}) {
+		for _, f := range r.Faults {
+			open := make(map[thing]bool)
+			var last time.Duration
+			for _, s := range f.Steps {
+				if s.After < last {
+					t.Fatalf("%s: steps are not in the order of time", f.Kind)
+				}
+				last = s.After
+				of := thing{s.Process, s.Host, s.From, s.To, s.Port, s.Act}
+				if end, ok := undone[s.Act]; ok {
+					of.act = end
+					open[of] = true
+				}
+				delete(open, thing{s.Process, s.Host, s.From, s.To, s.Port, s.Act})
+				switch s.Act {
+				case trace.TwinStart:
+					of.act = "twin"
+					open[of] = true
+				case trace.TwinTerm, trace.TwinKill:
+					of.act = "twin"
+					delete(open, of)
+				case trace.Loss, trace.Delay, trace.Rate, trace.Files:
+					open[of] = s.N > 0
+					if s.N == 0 {
+						delete(open, of)
+					}
+				}
+			}
+			if len(open) > 0 {
+				t.Errorf("%s leaves behind %v", f.Kind, open)
+			}
+		}
+	}
+}
+
+func TestUnknownKindIsRefused(t *testing.T) {
+	if _, err := faults.Schedule(faults.Plan{Rounds: 1, Only: []string{"flood of frogs"}}, topology); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestListsNameKinds(t *testing.T) {
+	has := func(name string) bool {
+		return slices.ContainsFunc(faults.Kinds, func(k faults.Kind) bool { return k.Name == name })
+	}
+	for _, q := range faults.Quick {
+		if !has(q) {
+			t.Errorf("the quick run names %q, which is no kind", q)
+		}
+	}
+	for _, k := range faults.KnownFailures {
+		if !has(k.Kind) || k.Why == "" {
+			t.Errorf("%+v is no kind, or does not say why", k)
+		}
+	}
+	if len(faults.Quick) != 12 {
+		t.Errorf("%d kinds in the quick run", len(faults.Quick))
+	}
+}

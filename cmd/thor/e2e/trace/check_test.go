@@ -1,0 +1,330 @@
+package trace_test
+
+import (
+	"bytes"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"thor/cmd/thor/e2e/trace"
+	"thor/subjects"
+)
+
+// A run makes a trace of a network of three hosts. Times are in seconds.
+type run struct {
+	lines   []trace.Line
+	members []trace.Member
+}
+
+var cores = []string{"host1", "host2", "host3"}
+
+func newRun() *run {
+	r := &run{}
+	for _, h := range cores {
+		node := subjects.NodeID(h)
+		r.add(0, trace.Line{Certified: &trace.Certified{Node: node, Roles: []subjects.Role{subjects.EventServer, subjects.Manager, subjects.DNSManager, subjects.SIPProxy}, Addresses: []string{"a-" + h}}})
+		for program, role := range map[string]subjects.Role{trace.Broker: subjects.EventServer, trace.Manager: subjects.Manager, trace.NameServer: subjects.DNSManager, trace.Agent: subjects.SIPProxy} {
+			r.add(0, trace.Line{Process: &trace.Process{Name: h + "/" + program, Host: h, Node: node, Program: program, Role: role}})
+			r.members = append(r.members, trace.Member{Role: role, Node: node, State: subjects.Up, Addresses: []string{"a-" + h}})
+		}
+	}
+	r.status(0.1, "host1", 1, 1, r.members)
+	r.status(0.1, "host2", 1, 1, r.members)
+	return r
+}
+
+func sec(s float64) trace.Moment { return trace.Moment(s * float64(time.Second)) }
+
+func (r *run) add(at float64, l trace.Line) {
+	l.At = sec(at)
+	r.lines = append(r.lines, l)
+}
+
+func (r *run) effect(at float64, e trace.Effect) { r.add(at, trace.Line{Effect: &e}) }
+
+func (r *run) status(at float64, observer string, epoch, generation uint64, members []trace.Member) {
+	r.add(at, trace.Line{Status: &trace.Status{
+		Observer: observer, Epoch: epoch, Generation: generation, Manager: subjects.NodeID(cores[epoch%3]), Connected: true,
+		Digest: strings.Repeat("x", len(members)), Members: members,
+	}})
+}
+
+func (r *run) dns(at float64, server string, nodes ...string) {
+	r.add(at, trace.Line{DNS: &trace.DNS{Server: server + "/dns", Type: "SRV", Until: sec(at), N: 1, Rcode: "NOERROR", Nodes: nodes}})
+}
+
+// without are the members but one.
+func (r *run) without(role subjects.Role, node string) []trace.Member {
+	return slices.DeleteFunc(slices.Clone(r.members), func(m trace.Member) bool { return m.Role == role && m.Node == subjects.NodeID(node) })
+}
+
+// wants fails unless exactly these invariants are violated.
+func (r *run) wants(t *testing.T, invariants ...string) {
+	t.Helper()
+	var got []string
+	for _, v := range trace.Check(r.lines) {
+		if !slices.Contains(got, v.Invariant) {
+			got = append(got, v.Invariant)
+		}
+		t.Log(v)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, invariants) {
+		t.Errorf("violated are %v, want %v", got, invariants)
+	}
+}
+
+func TestNothingWrongNothingFound(t *testing.T) {
+	r := newRun()
+	r.dns(1, "host1", "host1", "host2", "host3")
+	r.wants(t)
+}
+
+func TestRemovalOfALiveMemberIsFound(t *testing.T) {
+	r := newRun()
+	r.status(5, "host1", 1, 2, r.without(subjects.SIPProxy, "host3"))
+	r.wants(t, "I4")
+}
+
+func TestRemovalHasAReason(t *testing.T) {
+	for name, c := range map[string]struct {
+		effects []trace.Effect
+		begin   float64
+		wants   []string
+	}{
+		"killed":                        {[]trace.Effect{{Act: trace.Kill, Process: "host3/node"}}, 4, nil},
+		"another killed":                {[]trace.Effect{{Act: trace.Kill, Process: "host2/node"}}, 4, []string{"I4"}},
+		"its service is down":           {[]trace.Effect{{Act: trace.ServiceDown, Process: "host3/node"}}, 4, nil},
+		"frozen for four seconds":       {[]trace.Effect{{Act: trace.Freeze, Process: "host3/node"}}, 1, nil},
+		"frozen for two seconds":        {[]trace.Effect{{Act: trace.Freeze, Process: "host3/node"}}, 3, []string{"I4"}},
+		"its host has no link":          {[]trace.Effect{{Act: trace.LinkDown, Host: "host3"}}, 1, nil},
+		"its broker is dead":            {[]trace.Effect{{Act: trace.Kill, Process: "host3/broker"}}, 1, []string{"I4"}},
+		"its broker has no routes":      {[]trace.Effect{{Act: trace.Cut, From: "host3", To: "host1", Port: 6222}, {Act: trace.Cut, From: "host3", To: "host2", Port: 6222}}, 1, []string{"I4"}},
+		"it is cut off from all others": {[]trace.Effect{{Act: trace.Cut, From: "host3", To: "host1"}, {Act: trace.Cut, From: "host2", To: "host3"}}, 1, nil},
+		"it is cut off from one other":  {[]trace.Effect{{Act: trace.Cut, From: "host3", To: "host1"}}, 1, []string{"I4"}},
+		"no two brokers have a route": {[]trace.Effect{
+			{Act: trace.Cut, From: "host3", To: "host1", Port: 6222}, {Act: trace.Cut, From: "host3", To: "host2", Port: 6222}, {Act: trace.Cut, From: "host1", To: "host2", Port: 6222},
+		}, 1, []string{"I4"}},
+		"packets are lost": {[]trace.Effect{{Act: trace.Loss, N: 20}}, 1, []string{"I4"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRun()
+			for _, e := range c.effects {
+				r.effect(c.begin, e)
+			}
+			r.status(5, "host1", 1, 2, r.without(subjects.SIPProxy, "host3"))
+			r.wants(t, c.wants...)
+		})
+	}
+}
+
+func TestReasonThatIsOverIsNone(t *testing.T) {
+	r := newRun()
+	r.effect(1, trace.Effect{Act: trace.LinkDown, Host: "host3"})
+	r.effect(9, trace.Effect{Act: trace.LinkUp, Host: "host3"})
+	r.status(14, "host1", 1, 2, r.without(subjects.SIPProxy, "host3"))
+	r.wants(t, "I4")
+}
+
+func TestOriginalIsBackAfterItsDuplicate(t *testing.T) {
+	r := newRun()
+	r.effect(1, trace.Effect{Act: trace.TwinStart, Process: "host3/node"})
+	r.effect(4, trace.Effect{Act: trace.TwinKill, Process: "host3/node"})
+	r.status(4.6, "host1", 1, 2, r.without(subjects.SIPProxy, "host3"))
+	r.status(30, "host1", 1, 3, r.without(subjects.SIPProxy, "host3"))
+	r.wants(t, "I4")
+	r.status(6, "host1", 1, 3, r.members)
+	r.lines = slices.DeleteFunc(r.lines, func(l trace.Line) bool { return l.At == sec(30) })
+	r.wants(t)
+}
+
+func TestOlderStatusIsFound(t *testing.T) {
+	r := newRun()
+	r.status(5, "host1", 3, 5, r.members)
+	r.status(6, "host1", 3, 4, r.members)
+	r.wants(t, "I2")
+}
+
+func TestOlderStatusToldToAFreshObserverIsFound(t *testing.T) {
+	r := newRun()
+	r.status(5, "host1", 1, 5, r.members)
+	r.add(7, trace.Line{Fresh: &trace.Heard{Observer: "fresh", Epoch: 1, Generation: 4}})
+	r.wants(t)
+	r.add(11, trace.Line{Fresh: &trace.Heard{Observer: "fresh", Epoch: 1, Generation: 4}})
+	r.wants(t, "I2")
+}
+
+func TestSerialThatGoesBackIsFound(t *testing.T) {
+	r := newRun()
+	for i, serial := range []uint32{2004, 2002} {
+		r.add(float64(5+i), trace.Line{DNS: &trace.DNS{Server: "host1/dns", Type: "SOA", Until: sec(float64(5 + i)), N: 1, Rcode: "NOERROR", Serial: serial}})
+	}
+	r.wants(t, "I2")
+}
+
+func TestTwoStatusesOfOneMarkAreFound(t *testing.T) {
+	r := newRun()
+	r.effect(1, trace.Effect{Act: trace.Kill, Process: "host3/node"})
+	r.status(2, "host1", 1, 2, r.members)
+	r.status(2, "host2", 1, 2, r.without(subjects.SIPProxy, "host3"))
+	r.wants(t, "I2")
+}
+
+func TestEpochOfTwoManagersIsFound(t *testing.T) {
+	r := newRun()
+	r.add(3, trace.Line{Heard: &trace.Heard{Observer: "host1", Epoch: 1, Generation: 1, Manager: "host3"}})
+	r.wants(t, "I1")
+}
+
+func TestEpochThatGoesBackIsFound(t *testing.T) {
+	r := newRun()
+	r.status(5, "host1", 3, 9, r.members)
+	r.status(6, "host1", 1, 10, r.members)
+	r.wants(t, "I1", "I2")
+}
+
+func TestAnswersThatFailAreFound(t *testing.T) {
+	for name, d := range map[string]trace.DNS{
+		"empty":           {Rcode: "NOERROR"},
+		"no answer":       {Error: "i/o timeout"},
+		"SERVFAIL":        {Rcode: "SERVFAIL"},
+		"never published": {Rcode: "NOERROR", Nodes: []string{"host1", "host9"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRun()
+			d.Server, d.Type, d.N, d.Until = "host1/dns", "SRV", 1, sec(5)
+			r.add(5, trace.Line{DNS: &d})
+			r.wants(t, "I6")
+			r.effect(4, trace.Effect{Act: trace.Kill, Process: "host1/dns"})
+			r.wants(t) // a dead server need not answer
+		})
+	}
+}
+
+func TestDeadMemberInDNSIsFound(t *testing.T) {
+	r := newRun()
+	r.effect(1, trace.Effect{Act: trace.Kill, Process: "host3/node"})
+	r.dns(15, "host1", "host1", "host2", "host3")
+	r.wants(t)
+	r.dns(25, "host1", "host1", "host2", "host3")
+	r.effect(90, trace.Effect{Act: trace.Start, Process: "host3/node"})
+	r.wants(t, "I5")
+}
+
+func TestNameServerThatIsCutOffNeedNotKnow(t *testing.T) {
+	r := newRun()
+	r.effect(1, trace.Effect{Act: trace.LinkDown, Host: "host1"})
+	r.effect(2, trace.Effect{Act: trace.Kill, Process: "host3/node"})
+	r.dns(40, "host1", "host1", "host2", "host3")
+	r.effect(90, trace.Effect{Act: trace.Start, Process: "host3/node"})
+	r.wants(t)
+}
+
+func TestConvergenceIsJudged(t *testing.T) {
+	fault := func(r *run) {
+		r.add(10, trace.Line{Begin: &trace.Fault{Number: 1, Kind: "agent crashes"}})
+		r.effect(10, trace.Effect{Act: trace.Kill, Process: "host3/node"})
+		r.status(11, "host1", 1, 2, r.without(subjects.SIPProxy, "host3"))
+		r.effect(12, trace.Effect{Act: trace.Start, Process: "host3/node"})
+		r.add(12, trace.Line{End: &trace.Fault{Number: 1, Kind: "agent crashes"}})
+	}
+	whole := func(r *run, at float64) {
+		r.status(at, "host1", 1, 3, r.members)
+		r.status(at, "host2", 1, 3, r.members)
+		for _, h := range cores {
+			r.dns(at+0.1, h, cores...)
+		}
+	}
+	r := newRun()
+	fault(r)
+	whole(r, 14)
+	r.wants(t)
+	if f := trace.Figures(r.lines, nil); len(f[1].Samples) != 1 || f[1].Samples[0] != 2100*time.Millisecond {
+		t.Errorf("converged after %v", f[1].Samples)
+	}
+	r = newRun()
+	fault(r)
+	r.status(13, "host2", 1, 2, r.without(subjects.SIPProxy, "host3"))
+	whole(r, 50)
+	r.wants(t, "I10")
+}
+
+func TestWhatNoCertificateHoldsIsFound(t *testing.T) {
+	r := newRun()
+	r.status(3, "host1", 1, 2, append(slices.Clone(r.members), trace.Member{Role: "fax_server", Node: "host1", State: subjects.Up}))
+	r.wants(t, "I9")
+	r = newRun()
+	r.members[0].Addresses = []string{"another"}
+	r.status(3, "host1", 1, 2, r.members)
+	r.wants(t, "I9")
+}
+
+func TestOwnersThatDifferAreFound(t *testing.T) {
+	r := newRun()
+	r.add(2, trace.Line{Owners: &trace.Owners{Observer: "host1", Epoch: 1, Generation: 1, Hash: "a"}})
+	r.add(2, trace.Line{Owners: &trace.Owners{Observer: "host2", Epoch: 1, Generation: 1, Hash: "b"}})
+	r.wants(t, "I7")
+}
+
+func TestLostBookingIsFound(t *testing.T) {
+	r := newRun()
+	for _, b := range []trace.Booking{{ID: "1", Acked: true}, {ID: "2", Acked: true}, {ID: "1", Found: 1}} {
+		r.add(2, trace.Line{Booking: &b})
+	}
+	r.wants(t, "I8")
+}
+
+func TestLeaksAreFound(t *testing.T) {
+	r := newRun()
+	r.add(2, trace.Line{Finding: &trace.Finding{File: "host1/node.log", Text: "panic:"}})
+	r.wants(t, "I11")
+	r = newRun()
+	r.add(1, trace.Line{Resources: &trace.Resources{Process: "host1/node", Files: 20, Goroutines: 30}})
+	r.add(9, trace.Line{Resources: &trace.Resources{Process: "host1/node", Files: 20, Goroutines: 300}})
+	r.wants(t, "I11")
+}
+
+func TestPictureThatLiesIsFound(t *testing.T) {
+	r := newRun()
+	r.add(2, trace.Line{Shown: &trace.Shown{Host: "host1", Command: "thor status", Differs: "at {1 1}"}})
+	r.wants(t, "I12")
+	r = newRun()
+	r.effect(1, trace.Effect{Act: trace.LinkDown, Host: "host1"})
+	r.add(5, trace.Line{Shown: &trace.Shown{Host: "host1", Command: "thor status", Exit: 0}})
+	r.wants(t)
+	r.add(20, trace.Line{Shown: &trace.Shown{Host: "host1", Command: "thor status", Exit: 3}})
+	r.wants(t)
+	r.add(20, trace.Line{Shown: &trace.Shown{Host: "host1", Command: "thor status", Exit: 0}})
+	r.wants(t, "I12")
+}
+
+func TestStatusThatIsNotCalledStaleIsFound(t *testing.T) {
+	r := newRun()
+	for _, h := range cores {
+		r.effect(1, trace.Effect{Act: trace.Kill, Process: h + "/manager"})
+	}
+	r.effect(50, trace.Effect{Act: trace.Start, Process: "host1/manager"})
+	r.wants(t, "I12")
+}
+
+func TestTraceSurvivesItsFile(t *testing.T) {
+	var file bytes.Buffer
+	l := trace.NewLog(&file)
+	for _, line := range newRun().lines {
+		line.At += sec(0.5) // zero would be now
+		l.Add(line)
+	}
+	lines, err := l.Lines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := trace.Read(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(lines, read) {
+		t.Error("what was written is not what is read")
+	}
+}
