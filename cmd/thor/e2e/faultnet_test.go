@@ -158,6 +158,9 @@ func (f *faultNet) certify(t *testing.T, node string, roles ...subjects.Role) {
 	for _, r := range roles {
 		args = append(args, "--role", string(r))
 	}
+	for _, suffix := range []string{".key", ".crt"} { // a new one replaces no key by itself
+		_ = os.Remove(filepath.Join(f.desk.dir, node+suffix))
+	}
 	f.onDesk(t, args...)
 	f.log.Add(trace.Line{Certified: c})
 }

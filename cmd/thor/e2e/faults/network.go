@@ -48,8 +48,8 @@ func link(lasts time.Duration, host string) []Step {
 }
 
 var networkKinds = []Kind{
-	{Name: "host loses its link", steps: func(d *dice) []Step { return link(d.between(16, 24), d.core()) }},
-	{Name: "host of the active manager loses its link", steps: func(d *dice) []Step { return link(d.between(16, 24), Active) }},
+	{Name: "host loses its link", steps: func(d *dice) []Step { return link(d.between(20, 30), d.core()) }},
+	{Name: "host of the active manager loses its link", steps: func(d *dice) []Step { return link(d.between(20, 30), Active) }},
 	{Name: "host loses its link for a moment", Expect: "no removal", steps: func(d *dice) []Step { return link(d.between(0.5, 2), d.core()) }},
 	{Name: "agents' host loses its link", steps: func(d *dice) []Step { return link(d.between(8, 14), d.edge()) }},
 	{Name: "agents' host loses its link for a moment", Expect: "no removal", steps: func(d *dice) []Step { return link(d.between(0.5, 2), d.edge()) }},

@@ -20,9 +20,13 @@ const (
 	settle = 3 * time.Second
 	// A replaced instance counts again so soon after the end of the newer one.
 	twinBack = 5 * time.Second
-	// An observer without a past must not be told what was replaced so long before:
-	// a standby may answer for three seconds after the last tick.
-	freshWithin = 5 * time.Second
+	// An observer without a past must not be told what was replaced so long before: a
+	// standby may answer for three seconds after the last tick, and a broker that lost
+	// its routes sends its clients away after as much.
+	freshWithin = 7 * time.Second
+	// The same where no broker of the quorum is in reach: an active manager that is cut
+	// off trusts its lease for ten seconds, and it is the present for all it can know.
+	freshAloneWithin = 13 * time.Second
 	// Everybody agrees so soon after the end of a fault.
 	convergesWithin = 30 * time.Second
 	// A name server answers so soon after its start.

@@ -150,9 +150,16 @@ func TestOlderStatusIsFound(t *testing.T) {
 func TestOlderStatusToldToAFreshObserverIsFound(t *testing.T) {
 	r := newRun()
 	r.status(5, "host1", 1, 5, r.members)
-	r.add(7, trace.Line{Fresh: &trace.Heard{Observer: "fresh", Epoch: 1, Generation: 4}})
+	fresh := func(at float64) {
+		r.add(at, trace.Line{Fresh: &trace.Heard{Observer: "fresh on host3", Host: "host3", Epoch: 1, Generation: 4}})
+	}
+	fresh(7)
 	r.wants(t)
-	r.add(11, trace.Line{Fresh: &trace.Heard{Observer: "fresh", Epoch: 1, Generation: 4}})
+	fresh(13)
+	r.wants(t, "I2")
+	r.effect(6, trace.Effect{Act: trace.LinkDown, Host: "host3"})
+	r.wants(t) // it is cut off, and its manager may trust its lease
+	fresh(20)
 	r.wants(t, "I2")
 }
 

@@ -59,14 +59,12 @@ func (c *checker) hostsGone() (out []time.Duration) {
 			continue
 		}
 		var members []entry
-		broker := false
 		for _, p := range c.history.processes {
 			if p.Host == l.Effect.Host {
 				members = append(members, entry{p.Role, p.Node})
-				broker = broker || p.Program == Broker
 			}
 		}
-		if !broker {
+		if !c.hasBroker(l.Effect.Host) {
 			continue
 		}
 		back := c.linkBack(l.Effect.Host, l.At)

@@ -161,6 +161,7 @@ type Member struct {
 // Heard is a mark that was told on a subject.
 type Heard struct {
 	Observer   string          `json:"observer"`
+	Host       string          `json:"host,omitempty"` // of a fresh observer
 	Subject    string          `json:"subject,omitempty"`
 	Epoch      uint64          `json:"epoch"`
 	Generation uint64          `json:"generation"`

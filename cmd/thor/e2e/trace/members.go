@@ -79,7 +79,7 @@ type loss struct {
 	process string
 	node    string
 	span
-	cause string // crash, freeze or cut
+	cause string // crash, freeze, cut, or host cut where a broker is cut off with it
 	mass  bool   // one of many at once
 }
 
@@ -90,10 +90,10 @@ func (c *checker) losses() (out []loss) {
 			continue
 		}
 		for _, s := range c.history.dead[p.Name] {
-			out = append(out, loss{p.Name, string(p.Node), s, c.causeAt(p.Name, s.from), false})
+			out = append(out, loss{p.Name, string(p.Node), s, c.causeAt(p, s.from), false})
 		}
 		for _, s := range c.history.silent[p.Name] {
-			out = append(out, loss{p.Name, string(p.Node), s, c.causeAt(p.Name, s.from), false})
+			out = append(out, loss{p.Name, string(p.Node), s, c.causeAt(p, s.from), false})
 		}
 	}
 	for i := range out {
@@ -108,8 +108,8 @@ func (c *checker) losses() (out []loss) {
 	return out
 }
 
-// causeAt names the effect on a process, or on its host, at a moment.
-func (c *checker) causeAt(process string, at Moment) string {
+// causeAt names the effect at a moment, as far as it matters to a process.
+func (c *checker) causeAt(p Process, at Moment) string {
 	for _, e := range c.effects[at] {
 		switch e.Act {
 		case Kill:
@@ -117,12 +117,19 @@ func (c *checker) causeAt(process string, at Moment) string {
 		case Freeze:
 			return "freeze"
 		case LinkDown, Cut:
+			if c.hasBroker(p.Host) {
+				return "host cut"
+			}
 			return "cut"
 		default:
 			return string(e.Act)
 		}
 	}
 	return ""
+}
+
+func (c *checker) hasBroker(host string) bool {
+	return slices.ContainsFunc(c.history.processes, func(p Process) bool { return p.Host == host && p.Program == Broker })
 }
 
 // deadAreOut is I5: what is dead does not stay in the answers of name servers that

@@ -74,22 +74,8 @@ func (c *checker) showsTheTruth() {
 	}
 }
 
-// cutOff reports whether all processes of a host have been without the network for
-// a while.
+// cutOff reports whether a host has been without the network for a while.
 func (c *checker) cutOff(host string, at Moment) bool {
-	n := 0
-	for _, p := range c.history.processes {
-		if p.Host != host || p.Program == Broker {
-			continue
-		}
-		n++
-		if !c.history.alone.touches(p.Name, at-Moment(time.Second), at, 0) || !covered(c.history.alone[p.Name], at-Moment(cutOffShown), at) {
-			return false
-		}
-	}
-	return n > 0
-}
-
-func covered(list []span, from, to Moment) bool {
-	return slices.ContainsFunc(list, func(s span) bool { return s.from <= from && s.to >= to })
+	from := at - Moment(cutOffShown)
+	return slices.ContainsFunc(c.history.cutOff[host], func(s span) bool { return s.from <= from && s.to >= at })
 }

@@ -57,7 +57,7 @@ func (c *checker) marksRise() {
 				told = append(told, publication{l.At, s})
 			}
 		case l.Fresh != nil:
-			if newer := oldNews(told, l); newer != nil {
+			if newer := oldNews(told, l, c.freshLimit(l)); newer != nil {
 				c.fail(l.At, "I2", "an observer without a past is told %v, %v after %v was", l.Fresh.Mark(), l.At-newer.at, newer.Mark())
 			}
 		case l.DNS != nil && l.DNS.Type == "SOA" && l.DNS.Serial != 0:
@@ -69,11 +69,20 @@ func (c *checker) marksRise() {
 	}
 }
 
-// oldNews is the newest status that had been told long before l and is newer than
+// freshLimit is how old the news of a fresh observer may be.
+func (c *checker) freshLimit(l Line) Moment {
+	from := l.At - Moment(freshAloneWithin)
+	if c.history.cutOff.touches(l.Fresh.Host, from, l.At, 0) {
+		return Moment(freshAloneWithin)
+	}
+	return Moment(freshWithin)
+}
+
+// oldNews is the newest status that had been told so long before l and is newer than
 // what l tells.
-func oldNews(told []publication, l Line) *publication {
+func oldNews(told []publication, l Line, before Moment) *publication {
 	for _, p := range slices.Backward(told) {
-		if p.at <= l.At-Moment(freshWithin) {
+		if p.at <= l.At-before {
 			if p.Mark().After(l.Fresh.Mark()) {
 				return &p
 			}

@@ -213,6 +213,7 @@ type history struct {
 	drained    spans
 	stopped    spans // of processes: not running, or frozen
 	alone      spans // of processes: they run, and reach no broker of the quorum
+	cutOff     spans // of hosts: the same
 	twins      spans // of processes: a second one with its certificate runs
 	leaderless spans // "": no broker is in a quorum, or no manager could lead
 	faulty     spans // "": a fault is on
@@ -231,7 +232,7 @@ type fault struct {
 func replay(lines []Line) *history {
 	h := &history{
 		byEntry: make(map[entry]string), dead: make(spans), silent: make(spans), drained: make(spans), stopped: make(spans),
-		alone: make(spans), twins: make(spans), leaderless: make(spans), faulty: make(spans), started: make(map[string][]Moment),
+		alone: make(spans), cutOff: make(spans), twins: make(spans), leaderless: make(spans), faulty: make(spans), started: make(map[string][]Moment),
 	}
 	w, on := newWorld(), make(map[int]int)
 	for _, l := range lines {
@@ -289,6 +290,9 @@ func (h *history) sample(w *world, at Moment) {
 		h.drained.note(name, at, p.drained)
 		h.stopped.note(name, at, !p.running || p.frozen)
 		h.alone.note(name, at, p.running && !connects)
+		if p.Program == Agent {
+			h.cutOff.note(p.Host, at, !connects)
+		}
 		h.twins.note(name, at, p.twin)
 		leads = leads || p.Program == Manager && p.running && !p.frozen && connects && len(quorum) > 0
 	}
