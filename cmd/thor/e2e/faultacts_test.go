@@ -335,7 +335,13 @@ func (f *faultNet) deleteBucket(name string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return js.DeleteStream(ctx, "KV_"+name)
+	for range 5 { // without a leader it is not answered
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		err = js.DeleteStream(ctx, "KV_"+name)
+		cancel()
+		if err == nil || errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil
+		}
+	}
+	return err
 }

@@ -61,10 +61,8 @@ func (f *faultNet) changeAuthority(t *testing.T, step int) error {
 		f.nextCA = next
 	case 2:
 		f.ca = f.nextCA
-		certs, _ := filepath.Glob(in("*.key")) // the pattern is good
-		for _, key := range certs {
-			node := strings.TrimSuffix(filepath.Base(key), ".key")
-			f.onDesk(t, "ca", "renew", node+".crt", "--ca-dir", f.ca)
+		for node, roles := range f.roles {
+			f.certify(t, node, roles...)
 		}
 	case 3:
 		if err := os.Remove(in("bundle.crt")); err != nil {

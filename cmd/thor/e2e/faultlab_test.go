@@ -91,6 +91,7 @@ func runLab(t *testing.T, schedule []faults.Round, damping bool) []trace.Line {
 	}
 	f.resources(t)
 	f.searchLogs(t)
+	f.keepLogs(t)
 	lines, err := log.Lines()
 	if err != nil {
 		t.Error(err)
@@ -142,6 +143,7 @@ func (f *faultNet) round(t *testing.T, number int, r faults.Round) bool {
 	parts.Wait()
 	over()
 	healed := time.Now()
+	f.startEnded(t)
 	state, whole := f.awaitWhole(t)
 	shows.Wait()
 	fmt.Printf("%4d  %5.1f s fault, %5.1f s to whole  %s%s\n", number, healed.Sub(began).Seconds(), time.Since(healed).Seconds(), describe(r), state)
@@ -176,28 +178,54 @@ func endangersBuckets(r faults.Round) bool {
 	return len(stopped) > 1
 }
 
+// startEnded finds processes that ended though no fault ended them, and starts them.
+func (f *faultNet) startEnded(t *testing.T) {
+	for _, name := range f.order {
+		d := f.daemons[name]
+		select {
+		case <-d.p.done:
+			f.log.Add(trace.Line{Finding: &trace.Finding{File: name, Text: fmt.Sprintf("ended by itself: %v", d.p.cmd.ProcessState)}})
+			f.act(t, trace.Effect{Act: trace.Start, Process: name})
+		default:
+		}
+	}
+}
+
 // awaitWhole waits until all agree, for longer than the checker allows. What is
 // missing even then is restarted, so that the next round has its chance.
 func (f *faultNet) awaitWhole(t *testing.T) (state string, whole bool) {
 	t.Helper()
 	const patience = 35 * time.Second
-	for began := time.Now(); time.Since(began) < patience; pause(t, 50*time.Millisecond) {
-		if f.watchers.differs() == "" {
-			return "", true
-		}
+	if f.wholeWithin(t, patience) {
+		return "", true
 	}
 	why := f.watchers.differs()
 	for _, name := range f.watchers.missing() {
 		f.act(t, trace.Effect{Act: trace.Kill, Process: name})
 		f.act(t, trace.Effect{Act: trace.Start, Process: name})
 	}
-	for began := time.Now(); time.Since(began) < 2*patience; pause(t, 50*time.Millisecond) {
-		if f.watchers.differs() == "" {
-			return "  NOT WHOLE: " + why, true
-		}
+	if f.wholeWithin(t, 2*patience) {
+		return "  NOT WHOLE: " + why, true
 	}
 	t.Errorf("not whole after restarts: %s", f.watchers.differs())
 	return "  NOT WHOLE, also after restarts: " + why, false
+}
+
+// wholeWithin waits until the network is whole, and was so for a while.
+func (f *faultNet) wholeWithin(t *testing.T, patience time.Duration) bool {
+	t.Helper()
+	var since time.Time
+	for began := time.Now(); time.Since(began) < patience; pause(t, 50*time.Millisecond) {
+		switch {
+		case f.watchers.differs() != "":
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > 1600*time.Millisecond: // longer than the checker wants
+			return true
+		}
+	}
+	return false
 }
 
 func describe(r faults.Round) string {

@@ -52,6 +52,7 @@ type faultNet struct {
 	ca       string // directory of the authority, on the desk
 	damping  bool
 	nextCA   string
+	roles    map[string][]subjects.Role // of certificates
 	slow     *slowLink
 	watchers *watchers
 	probes   *probes
@@ -96,6 +97,7 @@ func newFaultNet(t *testing.T, log *trace.Log, damping bool) *faultNet {
 	f := &faultNet{
 		lab: newLab(t), log: log, byName: make(map[string]*host), daemons: make(map[string]*daemonProc), ca: "ca", damping: damping,
 		services: make(map[string]net.Listener), stutters: make(map[string]context.CancelFunc),
+		roles: make(map[string][]subjects.Role),
 	}
 	f.nft(t, "table inet faults {\n"+
 		"set cut { type ipv4_addr . ipv4_addr; }\nset port { type ipv4_addr . ipv4_addr . inet_service; }\n"+
@@ -162,6 +164,7 @@ func (f *faultNet) certify(t *testing.T, node string, roles ...subjects.Role) {
 		_ = os.Remove(filepath.Join(f.desk.dir, node+suffix))
 	}
 	f.onDesk(t, args...)
+	f.roles[node] = roles
 	f.log.Add(trace.Line{Certified: c})
 }
 

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -110,6 +111,31 @@ func (f *faultNet) searchLogs(t *testing.T) {
 				if strings.Contains(string(b), s) {
 					f.log.Add(trace.Line{Finding: &trace.Finding{File: h.name + "/" + filepath.Base(l), Text: s[:min(len(s), 16)]}})
 				}
+			}
+		}
+	}
+}
+
+// keepLogs copies all that was printed beside a trace that is kept.
+func (f *faultNet) keepLogs(t *testing.T) {
+	t.Helper()
+	file := os.Getenv(labTrace)
+	if file == "" {
+		return
+	}
+	dir := file + ".logs"
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range f.hosts {
+		logs, _ := filepath.Glob(filepath.Join(h.dir, "*.log")) // the pattern is good
+		for _, l := range logs {
+			b, err := os.ReadFile(l)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, filepath.Base(l)), b, 0o600)
+			}
+			if err != nil {
+				t.Error(err)
 			}
 		}
 	}

@@ -29,6 +29,8 @@ const (
 	freshAloneWithin = 13 * time.Second
 	// Everybody agrees so soon after the end of a fault.
 	convergesWithin = 30 * time.Second
+	// All agree once they have agreed for so long.
+	steady = 1500 * time.Millisecond
 	// A name server answers so soon after its start.
 	answersWithin = 2 * time.Second
 	// A view is shown as stale so soon after the last manager is gone.

@@ -198,14 +198,23 @@ func (c *checker) converges() {
 	}
 }
 
-// convergedAfter is the first moment in [from, to] at which nothing differs.
-func (c *checker) convergedAfter(from, to Moment) (Moment, bool) {
-	for at := from; at <= to; at += Moment(100 * time.Millisecond) {
-		if c.differsAt(at) == "" {
-			return at, true
+// convergedAfter is the first moment in [from, to] at which nothing differs, and stays
+// so for a while: right after a fault its effect may not have shown yet.
+func (c *checker) convergedAfter(from, to Moment) (since Moment, ok bool) {
+	const step = Moment(100 * time.Millisecond)
+	for at := from; at <= to+Moment(steady); at += step {
+		switch differs := c.differsAt(min(at, c.end)) != ""; {
+		case differs:
+			ok = false
+		case !ok && at <= to:
+			since, ok = at, true
+		case !ok:
+			return 0, false
+		case at-since >= Moment(steady):
+			return since, true
 		}
 	}
-	return 0, false
+	return since, ok
 }
 
 // differsAt says what is missing for all to agree at a moment.

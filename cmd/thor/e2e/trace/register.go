@@ -71,7 +71,8 @@ var register = porcupine.Model{
 
 // operations turns lines into a history. A write of unknown outcome that is never
 // seen is left out, since it may as well not have happened; one that is seen was
-// stored, at the latest when it was first seen. Without that rule the search has
+// stored, at the latest when it was first seen. One that was refused for another under
+// way says nothing: a leader without a majority refuses so for seconds. Without that rule the search has
 // no end.
 func operations(lines []*Line, reads bool) (out []porcupine.Operation) {
 	seen := sightings(lines)
@@ -87,7 +88,7 @@ func operations(lines []*Line, reads bool) (out []porcupine.Operation) {
 	first := lines[0].Op.Called
 	for _, l := range lines {
 		op, end := l.Op, l.At
-		if op.Get && (!reads || op.Result != OK) {
+		if op.Get && (!reads || op.Result != OK) || op.Result == Refused {
 			continue
 		}
 		if op.Result == Unknown {

@@ -36,6 +36,9 @@ func TestRegisters(t *testing.T) {
 		"a conflict with nobody": {[]trace.Line{
 			stored(1, 2, 0, 1), op(3, 4, trace.Op{Expected: 1, Result: trace.Conflict}), stored(5, 6, 1, 2),
 		}, false, porcupine.Illegal},
+		"a refusal for nothing that was stored": {[]trace.Line{
+			stored(1, 2, 0, 1), op(3, 4, trace.Op{Expected: 1, Result: trace.Refused}), stored(5, 6, 1, 2),
+		}, false, porcupine.Ok},
 		"an unknown write that is never seen": {[]trace.Line{
 			stored(1, 2, 0, 1), op(3, 5, trace.Op{Expected: 1, Value: "x", Result: trace.Unknown}), stored(6, 7, 1, 2),
 		}, false, porcupine.Ok},

@@ -20,14 +20,14 @@ func (c *checker) bookingsAreKept() {
 	}
 }
 
-// nothingLeaks is I11: no secret and no panic in a log, and at rest a process holds
+// nothingLeaks is I11: no secret and no panic in a log, no process ends by itself, and at rest a process holds
 // as much at the end as at the start.
 func (c *checker) nothingLeaks() {
 	base := make(map[string]*Resources)
 	for _, l := range c.lines {
 		switch {
 		case l.Finding != nil:
-			c.fail(l.At, "I11", "%s holds %q", l.Finding.File, l.Finding.Text)
+			c.fail(l.At, "I11", "%s: %q", l.Finding.File, l.Finding.Text)
 		case l.Resources != nil && base[l.Resources.Process] == nil:
 			base[l.Resources.Process] = l.Resources
 		case l.Resources != nil:
