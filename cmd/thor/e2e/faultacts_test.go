@@ -102,8 +102,6 @@ func (f *faultNet) do(t *testing.T, e trace.Effect) error {
 		return f.onProcess(t, d, e)
 	}
 	switch e.Act {
-	case trace.Cut, trace.Heal:
-		return f.cut(e)
 	case trace.LinkDown:
 		return f.onRouter("ip", "link", "set", "v-"+e.Host, "down")
 	case trace.LinkUp:
@@ -309,16 +307,30 @@ func (f *faultNet) onRouter(args ...string) error {
 	return run("ip", append([]string{"netns", "exec", f.router}, args...)...)
 }
 
-func (f *faultNet) cut(e trace.Effect) error {
-	verb := map[trace.Act]string{trace.Cut: "add", trace.Heal: "delete"}[e.Act]
-	from, to := f.byName[e.From].address, f.byName[e.To].address
-	if from == to {
-		return nil // a symbol turned out to be one of the others
+// cut makes cuts, or heals them, all at one moment.
+func (f *faultNet) cut(t *testing.T, steps []faults.Step) {
+	t.Helper()
+	var rules strings.Builder
+	at := f.log.Now()
+	for _, s := range steps {
+		from, to := f.byName[s.From].address, f.byName[s.To].address
+		verb := map[trace.Act]string{trace.Cut: "add", trace.Heal: "delete"}[s.Act]
+		switch {
+		case from == to: // a symbol turned out to be one of the others
+		case s.Port == 0:
+			fmt.Fprintf(&rules, "%s element inet faults cut { %s . %s }\n", verb, from, to)
+		default:
+			fmt.Fprintf(&rules, "%s element inet faults port { %s . %s . %d }\n", verb, from, to, s.Port)
+		}
 	}
-	if e.Port == 0 {
-		return f.onRouter("nft", verb, "element", "inet", "faults", "cut", fmt.Sprintf("{ %s . %s }", from, to))
+	f.nft(t, rules.String())
+	for _, s := range steps {
+		line := trace.Line{Effect: &s.Effect, At: at}
+		if s.Act == trace.Heal {
+			line.At = 0
+		}
+		f.log.Add(line)
 	}
-	return f.onRouter("nft", verb, "element", "inet", "faults", "port", fmt.Sprintf("{ %s . %s . %d }", from, to, e.Port))
 }
 
 // rate bounds what a host sends; 0 lifts the bound.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"thor/cmd/thor/e2e/faults"
 	"thor/cmd/thor/e2e/trace"
 	"thor/subjects"
 )
@@ -83,12 +84,15 @@ func (f *faultNet) listed(role subjects.Role) int {
 func (f *faultNet) isolate(t *testing.T, host string) {
 	t.Helper()
 	for _, act := range []trace.Act{trace.Cut, trace.Heal} {
+		var steps []faults.Step
 		for _, o := range faultTopology.Core {
 			if o != host {
-				f.act(t, trace.Effect{Act: act, From: host, To: o, Port: trace.RoutePort})
-				f.act(t, trace.Effect{Act: act, From: o, To: host, Port: trace.RoutePort})
+				steps = append(steps,
+					faults.Step{Effect: trace.Effect{Act: act, From: host, To: o, Port: trace.RoutePort}},
+					faults.Step{Effect: trace.Effect{Act: act, From: o, To: host, Port: trace.RoutePort}})
 			}
 		}
+		f.cut(t, steps)
 		pause(t, 10*time.Second)
 	}
 }
@@ -120,7 +124,13 @@ func (f *faultNet) silenceNames(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	f.act(t, trace.Effect{Act: trace.Start, Process: name})
-	pause(t, 6*time.Second)
+	started := f.log.Now()
+	eventually(t, 30*time.Second, "it has answered without a status for a while", func() bool {
+		lines, err := f.log.Lines()
+		return err != nil || slices.ContainsFunc(lines, func(l trace.Line) bool {
+			return l.DNS != nil && l.DNS.Server == name && l.DNS.Rcode != "NOERROR" && l.At > started+trace.Moment(3*time.Second)
+		})
+	})
 }
 
 // readsAreStale judges the registers with and without direct reads.

@@ -156,9 +156,21 @@ func (f *faultNet) round(t *testing.T, number int, r faults.Round) bool {
 // inflict does the steps of a fault.
 func (f *faultNet) inflict(t *testing.T, x faults.Fault) {
 	began := time.Now()
-	for _, s := range x.Steps {
-		pause(t, time.Until(began.Add(s.After)))
-		f.act(t, s.Effect)
+	for i := 0; i < len(x.Steps); {
+		pause(t, time.Until(began.Add(x.Steps[i].After)))
+		n := 0 // cuts are made together
+		for _, s := range x.Steps[i:] {
+			if s.After != x.Steps[i].After || s.Act != trace.Cut && s.Act != trace.Heal {
+				break
+			}
+			n++
+		}
+		if n > 0 {
+			f.cut(t, x.Steps[i:i+n])
+		} else {
+			f.act(t, x.Steps[i].Effect)
+		}
+		i += max(n, 1)
 	}
 }
 

@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -163,20 +162,12 @@ func (p *probes) replace(ctx context.Context, client string, life int, b *electi
 	switch {
 	case err == nil:
 		op.Result, op.Revision = trace.OK, rev
-	case refused(err):
-		op.Result = trace.Refused
 	case election.IsConflict(err):
 		op.Result = trace.Conflict
 	default:
 		op.Result = trace.Unknown
 	}
 	p.note(op)
-}
-
-// refused reports whether a write was refused for another one under way.
-func refused(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == 10164
 }
 
 // leaseWait is the longest that a manager waits for the answer to its write.

@@ -205,7 +205,7 @@ type Op struct {
 	Expected uint64 `json:"expected,omitempty"`
 	Value    string `json:"value,omitempty"` // unique to each write
 	Revision uint64 `json:"revision,omitempty"`
-	Result   string `json:"result"` // OK, Conflict, Unknown or Refused
+	Result   string `json:"result"` // OK, Conflict or Unknown
 }
 
 // The results of an Op.
@@ -213,7 +213,6 @@ const (
 	OK       = "ok"
 	Conflict = "conflict"
 	Unknown  = "unknown" // stored or not
-	Refused  = "refused" // not stored, for a write under way that may never be stored
 )
 
 // A Finding is something in a log that must not be there, or a process that ended by

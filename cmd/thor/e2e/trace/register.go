@@ -61,19 +61,19 @@ var register = porcupine.Model{
 			return true, op.Revision
 		case op.Get:
 			return now == unknownRevision || now == op.Revision, op.Revision
-		case output == Conflict:
-			return now == unknownRevision || now != op.Expected, now
 		default:
 			return now == unknownRevision || now == op.Expected, op.Revision
 		}
 	},
 }
 
-// operations turns lines into a history. A write of unknown outcome that is never
-// seen is left out, since it may as well not have happened; one that is seen was
-// stored, at the latest when it was first seen. One that was refused for another under
-// way says nothing: a leader without a majority refuses so for seconds. Without that rule the search has
-// no end.
+// operations turns lines into a history. A write of unknown outcome that is never seen
+// is left out, since it may as well not have happened; one that is seen was stored, at
+// the latest when it was first seen. Without that rule the search has no end. A
+// conflict counts as unknown: a leader that has lost its majority, or its office, refuses
+// by what it holds, for a write that is never committed or while its successor stores.
+// A revision that was replaced but whose write is not in the trace, such as the mark of
+// an expired lease, was stored at some time before.
 func operations(lines []*Line, reads bool) (out []porcupine.Operation) {
 	seen := sightings(lines)
 	known := make(map[uint64]bool)
@@ -88,10 +88,10 @@ func operations(lines []*Line, reads bool) (out []porcupine.Operation) {
 	first := lines[0].Op.Called
 	for _, l := range lines {
 		op, end := l.Op, l.At
-		if op.Get && (!reads || op.Result != OK) || op.Result == Refused {
+		if op.Get && (!reads || op.Result != OK) {
 			continue
 		}
-		if op.Result == Unknown {
+		if op.Result != OK {
 			s, ok := seen[op.Value]
 			if !ok {
 				continue

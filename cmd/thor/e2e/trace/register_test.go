@@ -33,12 +33,12 @@ func TestRegisters(t *testing.T) {
 		"a stale read counts":           {[]trace.Line{stored(1, 2, 0, 1), stored(3, 4, 1, 2), get(5, 6, 1, "")}, true, porcupine.Illegal},
 		"or not":                        {[]trace.Line{stored(1, 2, 0, 1), stored(3, 4, 1, 2), get(5, 6, 1, "")}, false, porcupine.Ok},
 		"a read beside a write":         {[]trace.Line{stored(1, 2, 0, 1), stored(3, 6, 1, 2), get(4, 5, 1, "")}, true, porcupine.Ok},
-		"a conflict with nobody": {[]trace.Line{
-			stored(1, 2, 0, 1), op(3, 4, trace.Op{Expected: 1, Result: trace.Conflict}), stored(5, 6, 1, 2),
-		}, false, porcupine.Illegal},
-		"a refusal for nothing that was stored": {[]trace.Line{
-			stored(1, 2, 0, 1), op(3, 4, trace.Op{Expected: 1, Result: trace.Refused}), stored(5, 6, 1, 2),
+		"a conflict proves nothing": {[]trace.Line{
+			stored(1, 2, 0, 1), op(3, 4, trace.Op{Expected: 1, Value: "x", Result: trace.Conflict}), stored(5, 6, 1, 2),
 		}, false, porcupine.Ok},
+		"unless it was stored": {[]trace.Line{
+			stored(1, 2, 0, 1), op(3, 4, trace.Op{Expected: 1, Value: "x", Result: trace.Conflict}), get(5, 6, 2, "x"), stored(7, 8, 1, 3),
+		}, false, porcupine.Illegal},
 		"an unknown write that is never seen": {[]trace.Line{
 			stored(1, 2, 0, 1), op(3, 5, trace.Op{Expected: 1, Value: "x", Result: trace.Unknown}), stored(6, 7, 1, 2),
 		}, false, porcupine.Ok},
