@@ -169,6 +169,7 @@ func (f *fakeManager) answer(m *nats.Msg) {
 		for k, v := range c.Header {
 			msg.Header.Set(k, v)
 		}
+		msg.Header.Set(subjects.HeaderAge, subjects.EncodeAge(0))
 		f.send(msg)
 	}
 }

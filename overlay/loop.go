@@ -102,7 +102,7 @@ func (l *loop) step(ctx context.Context, now time.Time) {
 	}
 	l.status.advance(now)
 	l.lists.advance(l.status.online, now)
-	l.mover.advance(ctx, l.status.tracker.many, now)
+	l.mover.advance(ctx, l.status.tracker.Many(), now)
 }
 
 // next is when step has something to do, unless something happens before.
@@ -128,7 +128,7 @@ func (l *loop) announce(now time.Time) {
 // subscriptions to what is to be answered.
 func (l *loop) follow(now time.Time) {
 	if l.doubted.Swap(false) {
-		l.status.tracker.doubt(now)
+		l.status.tracker.Doubt(now)
 	}
 	link := l.conn.state()
 	fresh, first := link.up && link.number != l.number, l.number == 0
@@ -205,7 +205,7 @@ func (l *loop) drop(subject string, err error) {
 func (l *loop) end() {
 	l.conn.leave()
 	l.working.Wait()
-	l.status.saver.flush(l.status.tracker.encoded)
+	l.status.saver.flush(l.status.tracker.Encoded)
 	l.conn.close()
 	l.status.setLink(l.conn.state(), time.Now())
 }

@@ -20,7 +20,7 @@ type metrics struct {
 	generation    prometheus.Gauge
 	dropped       *prometheus.CounterVec
 	lookupDiffers *prometheus.GaugeVec
-	confirmed     atomic.Int64 // Unix nanoseconds; 0: never
+	confirmed     atomic.Pointer[confirmation]
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -57,20 +57,26 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(errs...)
 }
 
+// A confirmation says that the status of this mark was the current one at a time.
+type confirmation struct {
+	mark subjects.Mark
+	at   time.Time
+}
+
 // confirmedAt is when the status held was last confirmed, zero if never.
-func (m *metrics) confirmedAt() time.Time {
-	if at := m.confirmed.Load(); at != 0 {
-		return time.Unix(0, at)
+func (m *metrics) confirmedAt() confirmation {
+	if c := m.confirmed.Load(); c != nil {
+		return *c
 	}
-	return time.Time{}
+	return confirmation{}
 }
 
 func (m *metrics) age() float64 {
-	at := m.confirmedAt()
-	if at.IsZero() {
+	c := m.confirmedAt()
+	if c.at.IsZero() {
 		return math.NaN()
 	}
-	return time.Since(at).Seconds()
+	return time.Since(c.at).Seconds()
 }
 
 func (m *metrics) drop(code subjects.Code) { m.dropped.WithLabelValues(string(code)).Inc() }

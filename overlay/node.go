@@ -15,6 +15,7 @@ import (
 
 	"thor/identity"
 	"thor/overlay/lookup"
+	"thor/overlay/track"
 	"thor/subjects"
 )
 
@@ -67,7 +68,7 @@ func (n *Node) assemble(log *slog.Logger) {
 	n.requests = &requester{id: n.id, conn: n.conn, metrics: n.metrics}
 	n.status = &statusFeed{
 		log: log, metrics: n.metrics, requests: n.requests, msgs: l.msgs,
-		tracker: tracker{staleAfter: cfg.StaleAfter, chance: rand.N[time.Duration], stale: true},
+		tracker: track.New(cfg.StaleAfter, rand.N[time.Duration]),
 		saver:   saver{store: kept, log: log, working: working, done: make(chan error, 1)},
 	}
 	n.status.view.Store(&View{Stale: true})
@@ -215,7 +216,13 @@ func (n *Node) Watch(ctx context.Context) <-chan *View {
 
 // Confirmed is when the status of the view was last known to be the current one,
 // by this host's clock; zero if never.
-func (n *Node) Confirmed() time.Time { return n.metrics.confirmedAt() }
+func (n *Node) Confirmed() time.Time { return n.metrics.confirmedAt().at }
+
+// Confirmation is Confirmed with the mark of the status that was confirmed.
+func (n *Node) Confirmation() (subjects.Mark, time.Time) {
+	c := n.metrics.confirmedAt()
+	return c.mark, c.at
+}
 
 // Lookup says which nodes serve a subscriber in role: key is "user@domain" or a
 // SIP URI. The mark is that of the status from which this is computed: two

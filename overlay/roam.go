@@ -7,7 +7,7 @@ const (
 	silentAfter = 3 * time.Second        // without a tick; they come each second
 	aloneLeast  = 500 * time.Millisecond // brokers that lose each other know it as much apart
 	lookSpread  = 3 * time.Second        // members of one broker look within this time…
-	lookMany    = 15 * time.Second       // …or this, when the network has more than manyMembers
+	lookMany    = 15 * time.Second       // …or this, when the network has many members
 	lookPause   = 5 * time.Second        // before the next look, after one that found none; doubles…
 	lookLongest = time.Minute            // …up to this
 )

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"thor/overlay/track"
 	"thor/subjects"
 )
 
@@ -26,7 +27,7 @@ type statusFeed struct {
 	view     atomic.Pointer[View]
 	watchers watchers[*View]
 
-	tracker  tracker
+	tracker  *track.Tracker
 	saver    saver
 	number   int               // of the newest connection
 	online   bool              // it is up
@@ -43,7 +44,7 @@ func (f *statusFeed) load(domain string) {
 		f.log.Error("saved status refused", cause(err))
 	}
 	if s != nil {
-		f.tracker.restore(s, encoded, saved)
+		f.tracker.Restore(s, encoded, saved)
 		f.publish()
 		f.log.Info("starting with the status of an earlier run",
 			slog.Uint64("epoch", s.Epoch), slog.Uint64("gen", s.Generation), slog.Time("saved", saved))
@@ -62,9 +63,9 @@ func (f *statusFeed) setLink(l link, now time.Time) {
 	case same:
 	case fresh:
 		f.number = l.number
-		f.tracker.online(now)
+		f.tracker.Online(now)
 	default:
-		f.tracker.offline()
+		f.tracker.Offline()
 	}
 	f.publish()
 }
@@ -80,16 +81,16 @@ func (f *statusFeed) receive(m *nats.Msg, now time.Time) error {
 	case subjects.StatusDelta:
 		var d *subjects.Delta
 		if d, err = subjects.ParseDelta(m.Data); err == nil {
-			changed, err = f.tracker.delta(d, now)
+			changed, err = f.tracker.Delta(d, now)
 		}
 	default:
 		changed, err = f.part(m, now)
 	}
-	if !f.tracker.confirmed.IsZero() {
-		f.metrics.confirmed.Store(f.tracker.confirmed.UnixNano())
-	}
 	if changed {
 		f.publish()
+	}
+	if at := f.tracker.Confirmed; !at.IsZero() && at != f.metrics.confirmedAt().at {
+		f.metrics.confirmed.Store(&confirmation{f.tracker.Mark(), at})
 	}
 	return err
 }
@@ -98,13 +99,13 @@ func (f *statusFeed) receive(m *nats.Msg, now time.Time) error {
 // nearly all do.
 func (f *statusFeed) tick(b []byte, now time.Time) (changed bool, err error) {
 	if f.current != nil && len(b) <= subjects.MaxView && bytes.HasPrefix(b, f.current) {
-		return f.tracker.same(now), nil
+		return f.tracker.Same(now), nil
 	}
 	k, err := subjects.ParseTick(b)
 	if err != nil {
 		return false, err
 	}
-	return f.tracker.tick(k, now)
+	return f.tracker.Tick(k, now)
 }
 
 // tickPrefix is how Tick.Encode begins for the status of this mark and digest.
@@ -114,21 +115,21 @@ func tickPrefix(m subjects.Mark, digest string) []byte {
 
 // part handles one message of the answer to the request for a snapshot.
 func (f *statusFeed) part(m *nats.Msg, now time.Time) (changed bool, err error) {
-	if !f.snapshot.answeredBy(m) || f.tracker.ask.until.IsZero() {
+	if !f.snapshot.answeredBy(m) || !f.tracker.Asking() {
 		return false, nil // of an earlier request, or a second answer
 	}
 	if unheard(m) {
-		f.tracker.failed(now)
+		f.tracker.Failed(now)
 		return false, nil
 	}
 	if code := m.Header.Get(subjects.HeaderError); code != "" {
-		f.tracker.failed(now)
+		f.tracker.Failed(now)
 		f.log.Debug("snapshot refused", slog.String("code", subjects.Printable(code, 32)))
 		return false, nil
 	}
 	plain, done, err := f.parts.Add(m.Header.Get, m.Data)
 	if err == nil && !done {
-		f.tracker.progress(now)
+		f.tracker.Progress(now)
 		return false, nil
 	}
 	var s *subjects.Status
@@ -137,15 +138,19 @@ func (f *statusFeed) part(m *nats.Msg, now time.Time) (changed bool, err error) 
 	}
 	f.parts = subjects.Assembly{}
 	if err != nil {
-		f.tracker.failed(now)
+		f.tracker.Failed(now)
 		return false, err
 	}
-	return f.tracker.snapshot(s, plain, now)
+	age, known := subjects.ParseAge(m.Header.Get(subjects.HeaderAge))
+	if !known {
+		age = -1
+	}
+	return f.tracker.Snapshot(s, plain, age, now)
 }
 
 // advance does what is due.
 func (f *statusFeed) advance(now time.Time) {
-	req, changed := f.tracker.advance(now)
+	req, changed := f.tracker.Advance(now)
 	if changed {
 		f.publish()
 		m := f.view.Load().Mark()
@@ -154,11 +159,11 @@ func (f *statusFeed) advance(now time.Time) {
 	if req != nil {
 		f.request(req, now)
 	}
-	f.saver.advance(f.tracker.encoded, now)
+	f.saver.advance(f.tracker.Encoded, now)
 }
 
 // next is when advance has something to do; zero: not before something happens.
-func (f *statusFeed) next() time.Time { return earliest(f.tracker.next(), f.saver.next()) }
+func (f *statusFeed) next() time.Time { return earliest(f.tracker.Next(), f.saver.next()) }
 
 // request asks the managers for the snapshot. Each request has a reply subject of
 // its own, so that an answer to an earlier one is recognised.
@@ -173,23 +178,23 @@ func (f *statusFeed) request(r *subjects.SnapshotRequest, now time.Time) {
 	f.snapshot = f.snapshot.replace(next)
 	if err != nil {
 		f.log.Debug("ask for snapshot", cause(err))
-		f.tracker.failed(now)
+		f.tracker.Failed(now)
 	}
 }
 
 // publish makes what the tracker holds the current view and hands it to the
 // watchers.
 func (f *statusFeed) publish() {
-	t, old := &f.tracker, f.view.Load()
+	t, old := f.tracker, f.view.Load()
 	v := &View{
-		Status: t.status, Encoded: t.encoded, Received: t.received,
-		Stale: t.stale, FromDisk: t.fromDisk, Connected: f.online, Connection: f.number, BrokerAlone: f.online && f.alone,
+		Status: t.Status, Encoded: t.Encoded, Received: t.Received,
+		Stale: t.Stale, FromDisk: t.FromDisk, Connected: f.online, Connection: f.number, BrokerAlone: f.online && f.alone,
 	}
 	if v.Status != old.Status {
-		f.current = tickPrefix(v.Mark(), t.digest)
+		f.current = tickPrefix(v.Mark(), t.Digest)
 		f.metrics.epoch.Set(float64(v.Mark().Epoch))
 		f.metrics.generation.Set(float64(v.Mark().Generation))
-		f.saver.dirty = f.saver.dirty || !t.fromDisk
+		f.saver.dirty = f.saver.dirty || !t.FromDisk
 	}
 	if old.Stale && !v.Stale {
 		f.log.Info("the status is current", slog.Uint64("epoch", v.Mark().Epoch), slog.Uint64("gen", v.Mark().Generation))
@@ -204,4 +209,12 @@ func (f *statusFeed) publish() {
 	if v.Status != old.Status {
 		f.changed()
 	}
+}
+
+// earliest is the earlier of two times that are zero when they are never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -36,8 +36,8 @@ func TestSavedStatusComesBackByteForByte(t *testing.T) {
 	if st, _, _, err := s.loadStatus("example.net"); st != nil || err != nil {
 		t.Fatalf("empty directory: %v %v", st, err)
 	}
-	h := newHistory(generations(1, 1, 2)...)
-	for i, st := range h.statuses {
+	h := someStatuses(2)
+	for i, st := range h {
 		at := t0.Add(time.Duration(i) * time.Second)
 		if err := s.saveStatus(st.Encode(), at); err != nil {
 			t.Fatal(err)
@@ -79,8 +79,8 @@ func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
 
 // A process killed after the first of two steps of saveStatus leaves what it had.
 func TestCutShortSaveLosesNothing(t *testing.T) {
-	h, s := newHistory(generations(1, 1, 2)...), store{t.TempDir()}
-	for _, st := range h.statuses {
+	h, s := someStatuses(2), store{t.TempDir()}
+	for _, st := range h {
 		if err := s.saveStatus(st.Encode(), t0); err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestCutShortSaveLosesNothing(t *testing.T) {
 		}
 	}
 	nothingLeftBehind(t, s)
-	newest := h.statuses[len(h.statuses)-1]
+	newest := h[len(h)-1]
 	if got, _, _, err := s.loadStatus("example.net"); err != nil || got.Mark() != newest.Mark() {
 		t.Errorf("%v %v", got, err)
 	}
@@ -105,9 +105,9 @@ func TestCutShortSaveLosesNothing(t *testing.T) {
 // A damaged newest copy is refused in favour of the one before; a damage of both
 // leaves nothing, never something wrong.
 func TestDamagedCopyIsRefusedForTheOlderOne(t *testing.T) {
-	h := newHistory(generations(1, 1, 2)...)
+	h := someStatuses(2)
 	good := t.TempDir()
-	for _, st := range h.statuses {
+	for _, st := range h {
 		if err := (store{good}).saveStatus(st.Encode(), t0); err != nil {
 			t.Fatal(err)
 		}
@@ -138,10 +138,10 @@ func TestDamagedCopyIsRefusedForTheOlderOne(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), statusFile) {
 				t.Errorf("not told: %v", err)
 			}
-			if st == nil || st.Mark() != h.statuses[0].Mark() {
+			if st == nil || st.Mark() != h[0].Mark() {
 				t.Fatalf("got %v", st)
 			}
-			if err := s.saveStatus(h.statuses[1].Encode(), t0); err != nil {
+			if err := s.saveStatus(h[1].Encode(), t0); err != nil {
 				t.Fatal(err)
 			}
 			if b := read(t, filepath.Join(s.dir, olderFile)); !bytes.Equal(b, older) {
@@ -158,7 +158,7 @@ func TestDamagedCopyIsRefusedForTheOlderOne(t *testing.T) {
 
 func TestStatusOfAnotherNetworkIsRefused(t *testing.T) {
 	s := store{t.TempDir()}
-	if err := s.saveStatus(newHistory(generations(1, 1)...).statuses[0].Encode(), t0); err != nil {
+	if err := s.saveStatus(someStatuses(1)[0].Encode(), t0); err != nil {
 		t.Fatal(err)
 	}
 	if st, _, _, err := s.loadStatus("example.org"); st != nil || err == nil {

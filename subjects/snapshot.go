@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 )
 
 // Headers of the messages that carry a snapshot.
@@ -14,7 +15,28 @@ const (
 	headerEncoding = "Thor-Encoding" // "gzip", or absent: plain JSON
 	headerDigest   = "Thor-Digest"   // Digest of the plain snapshot
 	HeaderError    = "Thor-Error"    // an ErrorCode; the payload is its text
+	HeaderAge      = "Thor-Age"      // milliseconds since the answerer last knew that the snapshot is the current one
 )
+
+// SnapshotPatience is how long who asks for the snapshot waits for the next part
+// of the answer. Later it asks anew, so that a request older than this is not
+// worth an answer.
+const SnapshotPatience = 3 * time.Second
+
+// MaxAge is the greatest age of a confirmation that proves anything: a manager
+// that is not active answers requests only while its own is not older, and an
+// answer with an older one does not say that the status is current.
+const MaxAge = 3 * time.Second
+
+// EncodeAge is the value of HeaderAge.
+func EncodeAge(age time.Duration) string { return strconv.FormatInt(max(age, 0).Milliseconds(), 10) }
+
+// ParseAge reads HeaderAge. ok is false if it is absent, as it is in the answers
+// of older managers, or malformed: then the age is not known.
+func ParseAge(header string) (age time.Duration, ok bool) {
+	ms, err := strconv.ParseUint(header, 10, 32)
+	return time.Duration(ms) * time.Millisecond, err == nil
+}
 
 // Sizes of snapshot replies.
 const (

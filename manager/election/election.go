@@ -51,8 +51,6 @@ const (
 	idleAfter     = time.Second            // what a manager says so long after a loss was not under way before
 	idleEvery     = 100 * time.Millisecond // while a lost lease may be relied upon
 	lastStatus    = 3 * time.Second        // for the manager to publish its last status when it ends
-	maxJump       = 1_000_000              // an epoch so far above the rest is a lie
-	maxLeap       = 1 << 40                // and so is such a generation
 )
 
 // Config says who campaigns.

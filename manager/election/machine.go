@@ -282,7 +282,7 @@ func (m *Machine) note(e *Entry) {
 // led to.
 func (m *Machine) plausible(l *subjects.Lease) error {
 	known := m.facts.Known
-	if l.Epoch > known.Epoch+maxJump || l.Ceiling > known.Generation+maxLeap {
+	if err := (subjects.Mark{Epoch: l.Epoch, Generation: l.Ceiling}).Follows(known); err != nil {
 		return &subjects.BadMessage{Code: subjects.CodeAbsurd, Detail: fmt.Sprintf(
 			"lease of %s with epoch %d and ceiling %d, known are %d and %d", l.Manager, l.Epoch, l.Ceiling, known.Epoch, known.Generation)}
 	}

@@ -1,4 +1,4 @@
-package overlay
+package track
 
 import (
 	"encoding/binary"
@@ -58,43 +58,43 @@ func generations(epoch uint64, gens ...uint64) (out []subjects.Mark) {
 // half is a chance that always falls in the middle.
 func half(d time.Duration) time.Duration { return d / 2 }
 
-func newTracker() *tracker {
-	return &tracker{staleAfter: 30 * time.Second, chance: half, stale: true}
+func newTracker() *Tracker {
+	return New(30*time.Second, half)
 }
 
 // trackerAt is a connected tracker that holds h.statuses[i], confirmed at t0.
-func trackerAt(t *testing.T, h *history, i int) *tracker {
+func trackerAt(t *testing.T, h *history, i int) *Tracker {
 	t.Helper()
 	k := newTracker()
-	k.online(t0)
-	k.advance(t0.Add(time.Second)) // sends the first request
-	if changed, err := k.snapshot(h.statuses[i], h.statuses[i].Encode(), t0); !changed || err != nil {
+	k.Online(t0)
+	k.Advance(t0.Add(time.Second)) // sends the first request
+	if changed, err := k.Snapshot(h.statuses[i], h.statuses[i].Encode(), 0, t0); !changed || err != nil {
 		t.Fatal(changed, err)
 	}
 	return k
 }
 
-func (t *tracker) mustHold(tb testing.TB, s *subjects.Status) {
+func (t *Tracker) mustHold(tb testing.TB, s *subjects.Status) {
 	tb.Helper()
-	if t.mark() != s.Mark() || string(t.encoded) != string(s.Encode()) {
-		tb.Fatalf("holds %v, want %v", t.mark(), s.Mark())
+	if t.Mark() != s.Mark() || string(t.Encoded) != string(s.Encode()) {
+		tb.Fatalf("holds %v, want %v", t.Mark(), s.Mark())
 	}
 }
 
 func TestFirstConnectionAsksAtOnce(t *testing.T) {
 	k := newTracker()
-	if !k.next().IsZero() {
+	if !k.Next().IsZero() {
 		t.Error("plans something before it is connected")
 	}
-	k.online(t0)
-	if at := k.next(); at.Sub(t0) > spreadFirst {
+	k.Online(t0)
+	if at := k.Next(); at.Sub(t0) > spreadFirst {
 		t.Errorf("asks after %v", at.Sub(t0))
 	}
-	req, _ := k.advance(k.next())
+	req, _ := k.Advance(k.Next())
 	if req == nil || req.AtLeast != nil {
 		t.Fatalf("request %+v", req)
 	}
-	if req, _ := k.advance(t0.Add(answerWithin / 2)); req != nil {
+	if req, _ := k.Advance(t0.Add(subjects.SnapshotPatience / 2)); req != nil {
 		t.Error("asks again while it waits for the answer")
 	}
 }
@@ -102,18 +102,18 @@ func TestFirstConnectionAsksAtOnce(t *testing.T) {
 func TestRestoredStatusIsStaleUntilConfirmed(t *testing.T) {
 	h := newHistory(generations(3, 7, 8)...)
 	k := newTracker()
-	k.restore(h.statuses[0], h.statuses[0].Encode(), t0)
+	k.Restore(h.statuses[0], h.statuses[0].Encode(), t0)
 	k.mustHold(t, h.statuses[0])
-	if !k.stale || !k.fromDisk {
+	if !k.Stale || !k.FromDisk {
 		t.Error("not marked")
 	}
-	k.online(t0)
-	if k.next().IsZero() {
+	k.Online(t0)
+	if k.Next().IsZero() {
 		t.Error("does not ask the network")
 	}
-	changed, err := k.tick(h.tick(0), t0)
-	if !changed || err != nil || k.stale || k.fromDisk {
-		t.Errorf("tick of the same status: %v %v %v %v", changed, err, k.stale, k.fromDisk)
+	changed, err := k.Tick(h.tick(0), t0)
+	if !changed || err != nil || k.Stale || k.FromDisk {
+		t.Errorf("tick of the same status: %v %v %v %v", changed, err, k.Stale, k.FromDisk)
 	}
 	if !k.ask.at.IsZero() {
 		t.Error("still asks for what it has")
@@ -124,12 +124,12 @@ func TestDeltasAreAppliedInOrderWithoutAsking(t *testing.T) {
 	h := newHistory(generations(1, 1, 2, 5, 6)...)
 	k := trackerAt(t, h, 0)
 	for i := 1; i < 4; i++ {
-		changed, err := k.delta(h.deltas[i], t0)
+		changed, err := k.Delta(h.deltas[i], t0)
 		if !changed || err != nil {
 			t.Fatal(i, changed, err)
 		}
 		k.mustHold(t, h.statuses[i])
-		if changed, err := k.tick(h.tick(i), t0); changed || err != nil || !k.ask.at.IsZero() {
+		if changed, err := k.Tick(h.tick(i), t0); changed || err != nil || !k.ask.at.IsZero() {
 			t.Error(changed, err, k.ask)
 		}
 	}
@@ -141,7 +141,9 @@ func TestWhatIsMissedIsAskedForOnce(t *testing.T) {
 	other := h.tick(0)
 	other.Digest = "0123456789abcdef0123456789abcdef"
 	big := h.tick(2)
-	big.Counts = map[subjects.Role]int{"sip_proxy": manyMembers, "media_relay": 1}
+	big.Counts = map[subjects.Role]int{"sip_proxy": 1900, "media_relay": 100}
+	huge := h.tick(2)
+	huge.Counts = map[subjects.Role]int{"sip_proxy": 50_000}
 	reload := *h.deltas[1]
 	reload.Changes, reload.Reload = nil, true
 	wrong := *h.deltas[1]
@@ -149,17 +151,18 @@ func TestWhatIsMissedIsAskedForOnce(t *testing.T) {
 	restarted := newHistory(generations(2, 5001)...)
 	for _, c := range []struct {
 		name string
-		hear func(*tracker) (bool, error)
+		hear func(*Tracker) (bool, error)
 		wait time.Duration // with half of the spread
 		want subjects.Mark
 	}{
-		{"newer tick", func(k *tracker) (bool, error) { return k.tick(h.tick(2), t0) }, deltaWait + spread/2, h.statuses[2].Mark()},
-		{"newer tick of many", func(k *tracker) (bool, error) { return k.tick(big, t0) }, deltaWait + spreadMany/2, h.statuses[2].Mark()},
-		{"same mark, other digest", func(k *tracker) (bool, error) { return k.tick(other, t0) }, deltaWait + spread/2, subjects.Mark{}},
-		{"gap", func(k *tracker) (bool, error) { return k.delta(h.deltas[2], t0) }, spread / 2, h.statuses[2].Mark()},
-		{"reload", func(k *tracker) (bool, error) { return k.delta(&reload, t0) }, spread / 2, h.statuses[1].Mark()},
-		{"delta with a wrong digest", func(k *tracker) (bool, error) { return k.delta(&wrong, t0) }, spread / 2, h.statuses[1].Mark()},
-		{"restarted network", func(k *tracker) (bool, error) { return k.delta(restarted.deltas[0], t0) }, spread / 2, restarted.statuses[0].Mark()},
+		{"newer tick", func(k *Tracker) (bool, error) { return k.Tick(h.tick(2), t0) }, deltaWait + spread/2, h.statuses[2].Mark()},
+		{"newer tick of many", func(k *Tracker) (bool, error) { return k.Tick(big, t0) }, deltaWait + time.Second, h.statuses[2].Mark()},
+		{"newer tick of very many", func(k *Tracker) (bool, error) { return k.Tick(huge, t0) }, deltaWait + spreadMost/2, h.statuses[2].Mark()},
+		{"same mark, other digest", func(k *Tracker) (bool, error) { return k.Tick(other, t0) }, deltaWait + spread/2, subjects.Mark{}},
+		{"gap", func(k *Tracker) (bool, error) { return k.Delta(h.deltas[2], t0) }, spread / 2, h.statuses[2].Mark()},
+		{"reload", func(k *Tracker) (bool, error) { return k.Delta(&reload, t0) }, spread / 2, h.statuses[1].Mark()},
+		{"delta with a wrong digest", func(k *Tracker) (bool, error) { return k.Delta(&wrong, t0) }, spread / 2, h.statuses[1].Mark()},
+		{"restarted network", func(k *Tracker) (bool, error) { return k.Delta(restarted.deltas[0], t0) }, spread / 2, restarted.statuses[0].Mark()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := trackerAt(t, h, 0)
@@ -170,12 +173,12 @@ func TestWhatIsMissedIsAskedForOnce(t *testing.T) {
 			if at.Sub(t0) != c.wait {
 				t.Errorf("asks after %v, want %v", at.Sub(t0), c.wait)
 			}
-			if _, _ = k.tick(h.tick(3), t0.Add(time.Millisecond)); k.ask.at != at {
+			if _, _ = k.Tick(h.tick(3), t0.Add(time.Millisecond)); k.ask.at != at {
 				t.Error("a second sign of the same gap moved the request")
 			}
 			k = trackerAt(t, h, 0)
 			_, _ = c.hear(k)
-			req, _ := k.advance(at)
+			req, _ := k.Advance(at)
 			switch {
 			case req == nil:
 				t.Fatal("no request")
@@ -191,12 +194,12 @@ func TestDeltasThatOvertakeTheSnapshotAreNotLost(t *testing.T) {
 	h := newHistory(generations(1, 1, 2, 3, 4, 5)...)
 	k := trackerAt(t, h, 0)
 	for _, i := range []int{2, 4, 3} {
-		if changed, err := k.delta(h.deltas[i], t0); changed || err != nil {
+		if changed, err := k.Delta(h.deltas[i], t0); changed || err != nil {
 			t.Fatal(changed, err)
 		}
 	}
-	k.advance(k.ask.at)
-	if changed, err := k.snapshot(h.statuses[2], h.statuses[2].Encode(), t0); !changed || err != nil {
+	k.Advance(k.ask.at)
+	if changed, err := k.Snapshot(h.statuses[2], h.statuses[2].Encode(), 0, t0); !changed || err != nil {
 		t.Fatal(changed, err)
 	}
 	k.mustHold(t, h.statuses[4])
@@ -213,7 +216,7 @@ func TestDeltasWithoutSnapshotDoNotPileUp(t *testing.T) {
 	h := newHistory(generations(1, gens...)...)
 	k := trackerAt(t, h, 0)
 	for _, d := range h.deltas[2:] {
-		_, _ = k.delta(d, t0)
+		_, _ = k.Delta(d, t0)
 	}
 	if len(k.later) != maxLater || k.later[maxLater-1] != h.deltas[199] {
 		t.Errorf("keeps %d", len(k.later))
@@ -223,12 +226,12 @@ func TestDeltasWithoutSnapshotDoNotPileUp(t *testing.T) {
 func TestLateDeltaClosesItsGapWithoutSnapshot(t *testing.T) {
 	h := newHistory(generations(1, 1, 2, 3)...)
 	k := trackerAt(t, h, 0)
-	_, _ = k.delta(h.deltas[2], t0)
-	if changed, _ := k.delta(h.deltas[1], t0); !changed {
+	_, _ = k.Delta(h.deltas[2], t0)
+	if changed, _ := k.Delta(h.deltas[1], t0); !changed {
 		t.Fatal("not applied")
 	}
 	k.mustHold(t, h.statuses[2])
-	if req, _ := k.advance(t0.Add(time.Second)); req != nil {
+	if req, _ := k.Advance(t0.Add(time.Second)); req != nil {
 		t.Error("asks for what it has")
 	}
 }
@@ -237,12 +240,12 @@ func TestSameMarkOtherContentIsReplacedByWhatTheTickNames(t *testing.T) {
 	a, b := newHistory(generations(1, 1)...), newHistory(generations(1, 1)...)
 	b.statuses[0].Put("sip_proxy", testMember("n9"))
 	k := trackerAt(t, a, 0)
-	if changed, _ := k.snapshot(b.statuses[0], b.statuses[0].Encode(), t0); changed {
+	if changed, _ := k.Snapshot(b.statuses[0], b.statuses[0].Encode(), 0, t0); changed {
 		t.Error("replaced though no tick names it")
 	}
-	_, _ = k.tick(b.tick(0), t0)
-	k.advance(k.ask.at)
-	if changed, _ := k.snapshot(b.statuses[0], b.statuses[0].Encode(), t0); !changed {
+	_, _ = k.Tick(b.tick(0), t0)
+	k.Advance(k.ask.at)
+	if changed, _ := k.Snapshot(b.statuses[0], b.statuses[0].Encode(), 0, t0); !changed {
 		t.Fatal("not replaced")
 	}
 	k.mustHold(t, b.statuses[0])
@@ -252,18 +255,18 @@ func TestNothingGoesBack(t *testing.T) {
 	h := newHistory(append(generations(1, 1, 2), generations(2, 3, 4)...)...)
 	k := trackerAt(t, h, 3)
 	for i := range 3 {
-		if changed, err := k.tick(h.tick(i), t0); changed || subjects.CodeOf(err) != subjects.CodeReplay {
+		if changed, err := k.Tick(h.tick(i), t0); changed || subjects.CodeOf(err) != subjects.CodeReplay {
 			t.Errorf("tick %d: %v %v", i, changed, err)
 		}
-		if changed, _ := k.delta(h.deltas[i], t0); changed {
+		if changed, _ := k.Delta(h.deltas[i], t0); changed {
 			t.Errorf("delta %d was taken", i)
 		}
-		if changed, _ := k.snapshot(h.statuses[i], h.statuses[i].Encode(), t0); changed {
+		if changed, _ := k.Snapshot(h.statuses[i], h.statuses[i].Encode(), 0, t0); changed {
 			t.Errorf("snapshot %d was taken", i)
 		}
 		k.mustHold(t, h.statuses[3])
 	}
-	if _, err := k.delta(h.deltas[1], t0); subjects.CodeOf(err) != subjects.CodeReplay {
+	if _, err := k.Delta(h.deltas[1], t0); subjects.CodeOf(err) != subjects.CodeReplay {
 		t.Errorf("delta of an old epoch: %v", err)
 	}
 	if !k.ask.at.IsZero() {
@@ -274,54 +277,167 @@ func TestNothingGoesBack(t *testing.T) {
 func TestAbsurdClaimsAreRefused(t *testing.T) {
 	h := newHistory(generations(5, 10)...)
 	for _, m := range []subjects.Mark{
-		{Epoch: 5 + maxEpochJump + 1, Generation: 11},
-		{Epoch: 6, Generation: 10 + maxNumberJump + 1},
+		{Epoch: 5 + 1_000_001, Generation: 11},
+		{Epoch: 6, Generation: 11 + 1<<40},
 		{Epoch: subjects.MaxNumber + 1, Generation: 11},
 		{Epoch: 1<<64 - 1, Generation: 1<<64 - 1},
 	} {
 		bad := newHistory(m)
 		k := trackerAt(t, h, 0)
-		_, e1 := k.tick(bad.tick(0), t0)
-		_, e2 := k.delta(bad.deltas[0], t0)
-		_, e3 := k.snapshot(bad.statuses[0], bad.statuses[0].Encode(), t0)
+		_, e1 := k.Tick(bad.tick(0), t0)
+		_, e2 := k.Delta(bad.deltas[0], t0)
+		_, e3 := k.Snapshot(bad.statuses[0], bad.statuses[0].Encode(), 0, t0)
 		for _, err := range []error{e1, e2, e3} {
 			if subjects.CodeOf(err) != subjects.CodeAbsurd {
 				t.Errorf("%v: %v", m, err)
 			}
 		}
 		k.mustHold(t, h.statuses[0])
-		if !k.want.After(k.mark()) && k.later != nil {
+		if !k.want.After(k.Mark()) && k.later != nil {
 			t.Error("the claim left something behind")
 		}
 	}
 	k := newTracker()
-	k.online(t0)
-	if _, err := k.tick(newHistory(subjects.Mark{Epoch: maxEpochJump + 1, Generation: 1}).tick(0), t0); subjects.CodeOf(err) != subjects.CodeAbsurd {
+	k.Online(t0)
+	if _, err := k.Tick(newHistory(subjects.Mark{Epoch: 1_000_001, Generation: 1}).tick(0), t0); subjects.CodeOf(err) != subjects.CodeAbsurd {
 		t.Errorf("first claim ever: %v", err)
+	}
+}
+
+// A network that went on in large steps while an observer was away is believed
+// when it tells nothing else for some time; one message, or one that others
+// contradict, is not.
+func TestAFarMarkIsBelievedWhenItIsToldSteadily(t *testing.T) {
+	h, far := newHistory(generations(5, 10)...), newHistory(generations(4_000_000, 20)...)
+	const seconds = int(steadyFor / time.Second)
+	for _, c := range []struct {
+		name   string
+		stale  bool
+		honest int // the second in which a tick of the status held comes
+		every  time.Duration
+		want   bool
+	}{
+		{"steadily", true, -1, time.Second, true},
+		{"while the status held is confirmed", false, -1, time.Second, false},
+		{"between ticks of the status held", true, 6, time.Second, false},
+		{"now and then", true, -1, 5 * time.Second, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := trackerAt(t, h, 0)
+			now := t0
+			if c.stale {
+				now = now.Add(time.Minute)
+				k.Advance(now)
+			}
+			took := false
+			for i := range seconds + 2 {
+				if i == c.honest {
+					_, _ = k.Tick(h.tick(0), now)
+				}
+				_, err := k.Tick(far.tick(0), now)
+				if took = err == nil; took && i < seconds {
+					t.Fatalf("taken after %d s", i)
+				}
+				now = now.Add(c.every)
+			}
+			if took != c.want {
+				t.Fatalf("taken: %v", took)
+			}
+			_, err := k.Snapshot(far.statuses[0], far.statuses[0].Encode(), 0, now)
+			if (err == nil) != c.want {
+				t.Errorf("the snapshot: %v", err)
+			}
+		})
+	}
+}
+
+// An answer without an age is what a tick named a moment ago: that confirms it.
+func TestATickBeforeTheAnswerConfirmsIt(t *testing.T) {
+	h := newHistory(generations(5, 10, 11)...)
+	for _, c := range []struct {
+		ago   time.Duration
+		tick  int
+		stale bool
+	}{{time.Second, 0, false}, {subjects.MaxAge + 1, 0, true}, {time.Second, 1, true}} {
+		k := newTracker()
+		k.Online(t0)
+		_, _ = k.Tick(h.tick(c.tick), t0)
+		now := t0.Add(c.ago)
+		k.Advance(now)
+		if _, err := k.Snapshot(h.statuses[0], h.statuses[0].Encode(), -1, now); err != nil {
+			t.Fatal(err)
+		}
+		if k.Stale != c.stale || !c.stale && k.Confirmed != t0 {
+			t.Errorf("tick of %d %v ago: stale %v, confirmed %v", c.tick, c.ago, k.Stale, k.Confirmed)
+		}
+	}
+}
+
+// A restarted manager that tells what it held before it heard the present proves
+// nothing: the status is taken for want of a better one, and asked for again.
+func TestAnOldAnswerConfirmsNothing(t *testing.T) {
+	h := newHistory(generations(5, 10, 11)...)
+	for _, c := range []struct {
+		name  string
+		age   time.Duration
+		stale bool
+	}{
+		{"the active manager's", 0, false},
+		{"a standby's that heard a tick", subjects.MaxAge, false},
+		{"an old one", subjects.MaxAge + 1, true},
+		{"one without an age", -1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, restored := range []bool{false, true} {
+				k := newTracker()
+				if restored {
+					k.Restore(h.statuses[0], h.statuses[0].Encode(), t0)
+				}
+				k.Online(t0)
+				now := k.ask.at
+				k.Advance(now)
+				if _, err := k.Snapshot(h.statuses[0], h.statuses[0].Encode(), c.age, now); err != nil {
+					t.Fatal(err)
+				}
+				k.mustHold(t, h.statuses[0])
+				if k.Stale != c.stale || k.FromDisk != (c.stale && restored) {
+					t.Errorf("restored %v: stale %v, from disk %v", restored, k.Stale, k.FromDisk)
+				}
+				if asks := !k.ask.at.IsZero(); asks != c.stale {
+					t.Errorf("restored %v: asks again: %v", restored, asks)
+				}
+				if !c.stale && k.Confirmed != now.Add(-c.age) {
+					t.Errorf("confirmed %v ago", now.Sub(k.Confirmed))
+				}
+				if _, err := k.Tick(h.tick(0), now); err != nil || k.Stale || !k.ask.at.IsZero() {
+					t.Errorf("restored %v: not at rest after a tick: %v", restored, err)
+				}
+			}
+		})
 	}
 }
 
 func TestStaleAfterSilenceAndOnlyThen(t *testing.T) {
 	h := newHistory(generations(1, 1, 2)...)
 	k := trackerAt(t, h, 0)
-	if _, changed := k.advance(t0.Add(30*time.Second - 1)); changed || k.stale {
+	if _, changed := k.Advance(t0.Add(30*time.Second - 1)); changed || k.Stale {
 		t.Error("stale too early")
 	}
-	if at := k.next(); at != t0.Add(30*time.Second) {
+	if at := k.Next(); at != t0.Add(30*time.Second) {
 		t.Errorf("wakes at %v", at)
 	}
-	if _, changed := k.advance(t0.Add(30 * time.Second)); !changed || !k.stale {
+	if _, changed := k.Advance(t0.Add(30 * time.Second)); !changed || !k.Stale {
 		t.Error("not stale")
 	}
-	if !k.next().IsZero() {
+	if !k.Next().IsZero() {
 		t.Error("wakes again for nothing")
 	}
 	k.mustHold(t, h.statuses[0])
 	// A tick that names what we do not have proves that ours is old.
-	if changed, _ := k.tick(h.tick(1), t0.Add(31*time.Second)); changed || !k.stale {
+	if changed, _ := k.Tick(h.tick(1), t0.Add(31*time.Second)); changed || !k.Stale {
 		t.Error("current by the tick of another status")
 	}
-	if changed, _ := k.delta(h.deltas[1], t0.Add(32*time.Second)); !changed || k.stale {
+	if changed, _ := k.Delta(h.deltas[1], t0.Add(32*time.Second)); !changed || k.Stale {
 		t.Error("still stale after a change that fits")
 	}
 }
@@ -330,11 +446,11 @@ func TestRequestsThatFailAreRepeatedEverMoreSeldom(t *testing.T) {
 	h := newHistory(generations(1, 1, 2)...)
 	k := trackerAt(t, h, 0)
 	now := t0
-	_, _ = k.tick(h.tick(1), now)
+	_, _ = k.Tick(h.tick(1), now)
 	var last time.Duration
 	for try := range 12 {
-		at := k.next()
-		req, _ := k.advance(at)
+		at := k.Next()
+		req, _ := k.Advance(at)
 		if req == nil {
 			t.Fatalf("try %d: no request", try)
 		}
@@ -345,12 +461,12 @@ func TestRequestsThatFailAreRepeatedEverMoreSeldom(t *testing.T) {
 		now = at
 		switch try % 3 {
 		case 0: // silence
-			now = now.Add(answerWithin)
-			k.advance(now)
+			now = now.Add(subjects.SnapshotPatience)
+			k.Advance(now)
 		case 1: // refusal
-			k.failed(now)
+			k.Failed(now)
 		case 2: // an answer that is too old
-			if changed, _ := k.snapshot(h.statuses[0], h.statuses[0].Encode(), now); changed {
+			if changed, _ := k.Snapshot(h.statuses[0], h.statuses[0].Encode(), 0, now); changed {
 				t.Error("changed by what it has")
 			}
 		}
@@ -358,7 +474,7 @@ func TestRequestsThatFailAreRepeatedEverMoreSeldom(t *testing.T) {
 	if last < retryMax/2 || last > 2*retryMax {
 		t.Errorf("after many failures asks each %v", last)
 	}
-	if changed, _ := k.snapshot(h.statuses[1], h.statuses[1].Encode(), now); !changed || k.ask != (ask{}) {
+	if changed, _ := k.Snapshot(h.statuses[1], h.statuses[1].Encode(), 0, now); !changed || k.ask != (ask{}) {
 		t.Error("not settled by the right answer")
 	}
 }
@@ -368,15 +484,15 @@ func TestRequestsThatFailAreRepeatedEverMoreSeldom(t *testing.T) {
 func TestFirstTickAfterAnOutageEndsTheLongWait(t *testing.T) {
 	h := newHistory(generations(1, 1)...)
 	k := newTracker()
-	k.online(t0)
+	k.Online(t0)
 	for range 10 {
-		k.advance(k.ask.at)
-		k.failed(t0)
+		k.Advance(k.ask.at)
+		k.Failed(t0)
 	}
 	if k.ask.at.Sub(t0) < 2*time.Second {
 		t.Fatalf("waits only %v", k.ask.at.Sub(t0))
 	}
-	_, _ = k.tick(h.tick(0), t0)
+	_, _ = k.Tick(h.tick(0), t0)
 	if wait := k.ask.at.Sub(t0); wait > deltaWait+spread {
 		t.Errorf("still waits %v", wait)
 	}
@@ -385,18 +501,18 @@ func TestFirstTickAfterAnOutageEndsTheLongWait(t *testing.T) {
 func TestLostConnectionForgetsTheRequestAndTheNextOneRepeatsIt(t *testing.T) {
 	h := newHistory(generations(1, 1, 2)...)
 	k := trackerAt(t, h, 0)
-	_, _ = k.tick(h.tick(1), t0)
-	k.offline()
-	if req, _ := k.advance(t0.Add(time.Second)); req != nil {
+	_, _ = k.Tick(h.tick(1), t0)
+	k.Offline()
+	if req, _ := k.Advance(t0.Add(time.Second)); req != nil {
 		t.Error("asks without a connection")
 	}
-	k.online(t0.Add(2 * time.Second))
-	if req, _ := k.advance(t0.Add(2*time.Second + spread)); req == nil || *req.AtLeast != h.statuses[1].Mark() {
+	k.Online(t0.Add(2 * time.Second))
+	if req, _ := k.Advance(t0.Add(2*time.Second + spread)); req == nil || *req.AtLeast != h.statuses[1].Mark() {
 		t.Error("does not ask again")
 	}
 	k = trackerAt(t, h, 0)
-	k.offline()
-	k.online(t0)
+	k.Offline()
+	k.Online(t0)
 	if !k.ask.at.IsZero() {
 		t.Error("a reconnection with nothing missed asks for the snapshot")
 	}
@@ -416,57 +532,57 @@ func torture(t *testing.T, ops []byte) {
 		n := i % len(h.statuses)
 		switch op {
 		case 0:
-			_, _ = k.tick(h.tick(n), now)
+			_, _ = k.Tick(h.tick(n), now)
 		case 1, 2:
-			_, _ = k.delta(h.deltas[n], now)
+			_, _ = k.Delta(h.deltas[n], now)
 		case 3:
-			_, _ = k.snapshot(h.statuses[n], h.statuses[n].Encode(), now)
+			_, _ = k.Snapshot(h.statuses[n], h.statuses[n].Encode(), 0, now)
 		case 4:
 			now = now.Add(time.Duration(i) * 10 * time.Millisecond)
 		case 5:
-			k.online(now)
+			k.Online(now)
 		case 6:
-			k.offline()
+			k.Offline()
 		case 7:
-			k.failed(now)
+			k.Failed(now)
 		case 8:
-			_, _ = k.tick(false1.tick(i%2), now)
-			_, _ = k.delta(false1.deltas[i%2], now)
-			_, _ = k.snapshot(false1.statuses[i%2], false1.statuses[i%2].Encode(), now)
+			_, _ = k.Tick(false1.tick(i%2), now)
+			_, _ = k.Delta(false1.deltas[i%2], now)
+			_, _ = k.Snapshot(false1.statuses[i%2], false1.statuses[i%2].Encode(), 0, now)
 		case 9:
 			bad := *h.deltas[n]
 			bad.Digest = "00"
-			_, _ = k.delta(&bad, now)
+			_, _ = k.Delta(&bad, now)
 		}
-		if req, _ := k.advance(now); req != nil && !k.connected {
+		if req, _ := k.Advance(now); req != nil && !k.connected {
 			t.Fatal("asks without a connection")
 		}
-		if mark.After(k.mark()) {
-			t.Fatalf("went back from %v to %v", mark, k.mark())
+		if mark.After(k.Mark()) {
+			t.Fatalf("went back from %v to %v", mark, k.Mark())
 		}
-		mark = k.mark()
-		if k.status != nil && (subjects.Digest(k.encoded) != k.digest || string(k.status.Encode()) != string(k.encoded)) {
+		mark = k.Mark()
+		if k.Status != nil && (subjects.Digest(k.Encoded) != k.Digest || string(k.Status.Encode()) != string(k.Encoded)) {
 			t.Fatal("status, encoding and digest disagree")
 		}
 		if len(k.later) > maxLater {
 			t.Fatal("keeps too many deltas")
 		}
-		if at := k.next(); !at.IsZero() && at.Before(now) {
+		if at := k.Next(); !at.IsZero() && at.Before(now) {
 			t.Fatalf("wants to be woken in the past: %v at %v", at, now)
 		}
 	}
 	// Whatever happened, an honest manager is believed in the end.
-	k.online(now)
+	k.Online(now)
 	last := len(h.statuses) - 1
 	for range 40 {
 		now = now.Add(time.Second)
-		_, _ = k.tick(h.tick(last), now)
-		if req, _ := k.advance(now); req != nil {
-			_, _ = k.snapshot(h.statuses[last], h.statuses[last].Encode(), now)
+		_, _ = k.Tick(h.tick(last), now)
+		if req, _ := k.Advance(now); req != nil {
+			_, _ = k.Snapshot(h.statuses[last], h.statuses[last].Encode(), 0, now)
 		}
 	}
 	k.mustHold(t, h.statuses[last])
-	if k.stale || k.fromDisk || !k.ask.at.IsZero() {
+	if k.Stale || k.FromDisk || !k.ask.at.IsZero() {
 		t.Fatalf("not at rest: %+v", k.ask)
 	}
 }
@@ -485,24 +601,4 @@ func TestTrackerKeepsItsPromisesWhateverArrives(t *testing.T) {
 func FuzzTracker(f *testing.F) {
 	f.Add([]byte{5, 0, 4, 20, 3, 0, 1, 1, 1, 3, 0, 4, 4, 100, 3, 4, 8, 0, 6, 0})
 	f.Fuzz(torture)
-}
-
-func TestTickPrefixIsHowTicksBegin(t *testing.T) {
-	k := newHistory(generations(3, 12)...).tick(0)
-	if p, b := string(tickPrefix(k.Mark(), k.Digest)), string(k.Encode()); len(p) > len(b) || b[:len(p)] != p {
-		t.Errorf("%s\n%s", p, b)
-	}
-}
-
-func TestReconnectDelayIsSpreadAndNeverLong(t *testing.T) {
-	last := func(d time.Duration) time.Duration { return d - 1 }
-	none := func(time.Duration) time.Duration { return 0 }
-	for _, c := range []struct {
-		round int
-		top   time.Duration
-	}{{1, 250 * time.Millisecond}, {4, 250 * time.Millisecond}, {5, 500 * time.Millisecond}, {9, 2 * time.Second}, {1000, 2 * time.Second}} {
-		if lo, hi := reconnectDelay(c.round, none), reconnectDelay(c.round, last); lo != 50*time.Millisecond || hi != c.top-1 {
-			t.Errorf("round %d: %v to %v", c.round, lo, hi)
-		}
-	}
 }

@@ -1,0 +1,409 @@
+// Package track decides which ticks, deltas and snapshots an observer of the
+// status accepts, and when it requests the snapshot. It is pure: time and
+// randomness come from the caller, messages are values. Package overlay is its
+// shell.
+//
+// The invariant: the mark of the status that a [Tracker] holds never goes back, and
+// what it holds is what some manager published, whole. Confirmed is when a
+// manager last knew that this status is the current one.
+package track
+
+import (
+	"fmt"
+	"time"
+
+	"thor/subjects"
+)
+
+// How a missed change is repaired. The waits spread the requests of all members
+// that missed the same change.
+const (
+	deltaWait    = 150 * time.Millisecond // a tick that is newer waits so long for its delta
+	spread       = 250 * time.Millisecond // requests are spread over this, or…
+	spreadEach   = time.Millisecond       // …over this for each member of the network, whatever is more…
+	spreadMost   = 10 * time.Second       // …but not over more
+	spreadFirst  = 50 * time.Millisecond  // the first request of a process, which knows nothing
+	retryFirst   = 250 * time.Millisecond
+	retryMax     = 5 * time.Second
+	patientTries = 3  // after so many failures any snapshot will do, not only the one heard of
+	maxWidening  = 2  // a request without an answer doubles the window, so often at most
+	maxLater     = 32 // deltas kept until the snapshot before them is here
+)
+
+// A mark that does not follow the one held is accepted all the same when nothing
+// else was confirmed for staleAfter and ticks have told of it steadily: the
+// observer was away while the network went on in large steps.
+const (
+	steadyFor = 10 * time.Second
+	steadyGap = 4 * time.Second // between two ticks
+)
+
+// A Tracker holds the status. Make it with New; it is not safe for concurrent use.
+type Tracker struct {
+	staleAfter time.Duration
+	chance     func(time.Duration) time.Duration // uniform in [0, d)
+
+	State
+	connected bool
+
+	want    subjects.Mark // the newest mark announced, if newer than the one held
+	wantIs  string        // its digest, "" if unknown
+	wantAt  time.Time     // when a tick or a delta told so
+	serving int           // members that serve, by the newest tick or the status
+	steady  steady        // ticks that do not follow
+	doubts  bool          // the status held may not be the manager's although the digests agree
+	later   []*subjects.Delta
+	ask     ask
+}
+
+// A State is what a Tracker holds.
+type State struct {
+	Status    *subjects.Status // nil: none yet
+	Encoded   []byte
+	Digest    string
+	Received  time.Time
+	Confirmed time.Time // when the status was last known to be current; zero: never
+	Stale     bool      // not confirmed for so long, or never
+	FromDisk  bool      // of an earlier run, and not confirmed since
+}
+
+// New makes a tracker that holds nothing. Its status is stale when it was not
+// confirmed for staleAfter. chance draws from [0, d), uniformly.
+func New(staleAfter time.Duration, chance func(time.Duration) time.Duration) *Tracker {
+	return &Tracker{staleAfter: staleAfter, chance: chance, State: State{Stale: true}}
+}
+
+// steady is what ticks tell steadily of a mark that does not follow the one held.
+type steady struct {
+	epoch       uint64
+	since, last time.Time
+	base        subjects.Mark // accepted: what follows this one follows too
+}
+
+// ask is the one request for a snapshot, planned or under way.
+type ask struct {
+	at    time.Time // when to send it; zero: none is planned
+	until time.Time // when to give up waiting for an answer; zero: none is under way
+	tries int       // that failed since the last success
+	slow  int       // of these, for want of an answer
+}
+
+// Mark is the mark of the status, zero when there is none.
+func (t *Tracker) Mark() subjects.Mark {
+	if t.Status == nil {
+		return subjects.Mark{}
+	}
+	return t.Status.Mark()
+}
+
+// manyMembers is the size of a network whose members do things less often, so
+// that together they do not do them more often.
+const manyMembers = 200
+
+// Many reports whether the network is big.
+func (t *Tracker) Many() bool { return t.serving > manyMembers }
+
+// Restore starts from a status of an earlier run.
+func (t *Tracker) Restore(s *subjects.Status, encoded []byte, saved time.Time) {
+	t.hold(s, encoded, subjects.Digest(encoded), saved)
+	t.FromDisk, t.Stale = true, true
+}
+
+// follows refuses claims that no history of this network can have led to. One
+// such mark, once accepted, would make every true status look old for ever.
+func (t *Tracker) follows(m subjects.Mark) error {
+	err := m.Follows(t.Mark())
+	if err != nil && t.steady.base.After(t.Mark()) {
+		return m.Follows(t.steady.base)
+	}
+	return err
+}
+
+// noteFar takes note of a tick that does not follow.
+func (t *Tracker) noteFar(m subjects.Mark, now time.Time) {
+	s := &t.steady
+	if !t.Stale || m.Epoch != s.epoch || now.Sub(s.last) > steadyGap || !m.Sane() {
+		*s = steady{epoch: m.Epoch, since: now}
+	}
+	s.last = now
+	if t.Stale && now.Sub(s.since) >= steadyFor {
+		s.base = m
+	}
+}
+
+func (t *Tracker) replay(m subjects.Mark) error {
+	have := t.Mark()
+	return &subjects.BadMessage{Code: subjects.CodeReplay, Detail: fmt.Sprintf(
+		"epoch %d generation %d, held is %d %d", m.Epoch, m.Generation, have.Epoch, have.Generation)}
+}
+
+// Tick handles the manager's regular message on which status is current. changed
+// reports whether the view differs now.
+func (t *Tracker) Tick(k *subjects.Tick, now time.Time) (changed bool, err error) {
+	m := k.Mark()
+	if err := m.Follows(t.Mark()); err == nil {
+		t.steady = steady{}
+	} else if t.noteFar(m, now); t.follows(m) != nil {
+		return false, err
+	}
+	if t.Mark().After(m) {
+		return false, t.replay(m)
+	}
+	if t.Status != nil && m == t.Mark() && k.Digest == t.Digest {
+		return t.Same(now), nil
+	}
+	t.serving = 0
+	for _, c := range k.Counts {
+		t.serving += c
+	}
+	t.want, t.wantIs, t.wantAt = m, k.Digest, now // also when lower than before: the manager that ticks knows
+	t.repair(now, deltaWait)
+	return false, nil
+}
+
+// Same is Tick for one that names the status held.
+func (t *Tracker) Same(now time.Time) (changed bool) {
+	if !t.doubts {
+		t.settle()
+	}
+	return t.confirm(now, now)
+}
+
+// Delta handles one change. A delta that does not start at the status held waits
+// for the snapshot before it.
+func (t *Tracker) Delta(d *subjects.Delta, now time.Time) (changed bool, err error) {
+	m := d.Mark()
+	if err := t.follows(m); err != nil {
+		return false, err
+	}
+	if t.Status != nil && !m.After(t.Mark()) {
+		if m.Epoch < t.Status.Epoch {
+			return false, t.replay(m)
+		}
+		return false, nil // the snapshot that we fetched had it already
+	}
+	if !t.apply(d, now) {
+		if len(t.later) == maxLater {
+			t.later = append(t.later[:0], t.later[1:]...)
+		}
+		t.later = append(t.later, d)
+		t.claim(m, d.Digest, now)
+		t.repair(now, 0)
+		return false, nil
+	}
+	t.catchUp(now)
+	t.confirm(now, now)
+	return true, nil
+}
+
+// Snapshot handles an answer to a request: s, as it was encoded. age is how long
+// ago the answerer knew that s is the current status, negative if it did not
+// say. An old one is better than none, but proves nothing: the tracker goes on
+// asking.
+func (t *Tracker) Snapshot(s *subjects.Status, encoded []byte, age time.Duration, now time.Time) (changed bool, err error) {
+	t.ask.until, t.doubts = time.Time{}, false
+	m, digest := s.Mark(), subjects.Digest(encoded)
+	if err = t.follows(m); err != nil {
+		t.retry(now)
+		return false, err
+	}
+	known := now.Add(-age)
+	proof := age >= 0 && age <= subjects.MaxAge
+	if m == t.want && digest == t.wantIs && now.Sub(t.wantAt) <= subjects.MaxAge && (!proof || t.wantAt.After(known)) {
+		known, proof = t.wantAt, true
+	}
+	same := t.Status != nil && m == t.Mark() && digest == t.Digest
+	if !same && (m.After(t.Mark()) || t.Status == nil || m == t.Mark() && m == t.want && digest == t.wantIs) {
+		t.hold(s, encoded, digest, now)
+		t.FromDisk = false
+		changed, same = true, true
+	}
+	if same && proof {
+		changed = t.confirm(known, now) || changed
+	}
+	t.catchUp(now)
+	if t.missing() || t.Confirmed.IsZero() && !proof {
+		t.retry(now)
+	}
+	return changed, nil
+}
+
+// Doubt plans a request although all digests agree, since what follows from the
+// status does not.
+func (t *Tracker) Doubt(now time.Time) {
+	t.doubts = true
+	t.repair(now, 0)
+}
+
+// Failed notes that a request was refused or its answer unusable.
+func (t *Tracker) Failed(now time.Time) {
+	t.ask.until = time.Time{}
+	t.retry(now)
+}
+
+// Progress notes that a part of the answer arrived.
+func (t *Tracker) Progress(now time.Time) { t.ask.until = now.Add(subjects.SnapshotPatience) }
+
+// Asking reports whether a request is under way.
+func (t *Tracker) Asking() bool { return !t.ask.until.IsZero() }
+
+// Online notes that there is a connection, perhaps a new one: requests on the old
+// one are lost.
+func (t *Tracker) Online(now time.Time) {
+	t.Offline()
+	t.connected = true
+	switch {
+	case t.Status == nil || t.Confirmed.IsZero():
+		t.ask.at = now.Add(t.chance(spreadFirst))
+	case t.missing() || t.doubts:
+		t.repair(now, 0)
+	}
+}
+
+// Offline notes that there is no connection.
+func (t *Tracker) Offline() {
+	t.connected = false
+	t.ask = ask{}
+}
+
+// Advance lets time pass. req, if any, is to be sent now.
+func (t *Tracker) Advance(now time.Time) (req *subjects.SnapshotRequest, changed bool) {
+	if !t.ask.until.IsZero() && !now.Before(t.ask.until) {
+		t.ask.slow++
+		t.Failed(now)
+	}
+	if !t.ask.at.IsZero() && !now.Before(t.ask.at) {
+		t.ask.at, t.ask.until = time.Time{}, now.Add(subjects.SnapshotPatience)
+		req = &subjects.SnapshotRequest{V: subjects.Version}
+		if m := t.want; m.After(t.Mark()) && t.ask.tries < patientTries {
+			req.AtLeast = &m
+		}
+	}
+	if !t.Stale && !now.Before(t.Confirmed.Add(t.staleAfter)) {
+		t.Stale, changed = true, true
+	}
+	return req, changed
+}
+
+// Next is when advance has something to do; zero: not before something happens.
+func (t *Tracker) Next() time.Time {
+	at := earliest(t.ask.at, t.ask.until)
+	if !t.Stale {
+		at = earliest(at, t.Confirmed.Add(t.staleAfter))
+	}
+	return at
+}
+
+// earliest is the earlier of two times that are zero when they are never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (t *Tracker) hold(s *subjects.Status, encoded []byte, digest string, now time.Time) {
+	t.Status, t.Encoded = s, encoded
+	t.Digest, t.Received = digest, now
+	t.serving, t.steady = 0, steady{}
+	for _, ms := range s.Roles {
+		t.serving += len(ms)
+	}
+}
+
+// confirm notes that the status held was the current one at a time until now.
+func (t *Tracker) confirm(at, now time.Time) (changed bool) {
+	if at.After(t.Confirmed) {
+		t.Confirmed = at
+	}
+	stale := !now.Before(t.Confirmed.Add(t.staleAfter))
+	changed = t.Stale != stale || t.FromDisk
+	t.Stale, t.FromDisk = stale, false
+	return changed
+}
+
+// claim notes that a delta leads to m.
+func (t *Tracker) claim(m subjects.Mark, digest string, now time.Time) {
+	if !t.want.After(m) {
+		t.want, t.wantIs, t.wantAt = m, digest, now
+	}
+}
+
+func (t *Tracker) apply(d *subjects.Delta, now time.Time) bool {
+	if t.Status == nil {
+		return false
+	}
+	s, encoded, ok := t.Status.Apply(d)
+	if ok {
+		t.hold(s, encoded, d.Digest, now)
+	}
+	return ok
+}
+
+// catchUp applies the deltas that came too early, as far as they fit now.
+func (t *Tracker) catchUp(now time.Time) {
+	for again := true; again; {
+		again = false
+		keep := t.later[:0]
+		for _, d := range t.later {
+			switch {
+			case t.Status == nil:
+				keep = append(keep, d)
+			case !d.Mark().After(t.Mark()):
+			case t.apply(d, now):
+				again = true
+			default:
+				keep = append(keep, d)
+			}
+		}
+		clear(t.later[len(keep):])
+		t.later = keep
+	}
+	if !t.missing() && !t.doubts {
+		t.settle()
+	}
+}
+
+// missing reports whether another status is announced than the one held.
+func (t *Tracker) missing() bool {
+	have := t.Mark()
+	return t.Status == nil || t.want.After(have) || t.want == have && t.wantIs != t.Digest
+}
+
+// settle ends repairs: the status held is the current one.
+func (t *Tracker) settle() {
+	t.want, t.wantIs = t.Mark(), t.Digest
+	t.ask = ask{}
+	t.later = nil
+}
+
+// repair plans a request, unless one is planned or under way. A message of a
+// living manager calls for it: a process without a current status, which waits
+// long because its requests were not answered, then waits no longer.
+func (t *Tracker) repair(now time.Time, wait time.Duration) {
+	if !t.connected || !t.ask.until.IsZero() {
+		return
+	}
+	late := (t.Status == nil || t.FromDisk) && t.ask.at.After(now.Add(wait+t.window()))
+	if t.ask.at.IsZero() || late {
+		t.ask.at = now.Add(wait + t.chance(t.window()))
+	}
+}
+
+// retry plans the next request after one that did not help.
+func (t *Tracker) retry(now time.Time) {
+	if !t.connected {
+		return
+	}
+	wait := min(retryFirst<<min(t.ask.tries, 10), retryMax)
+	t.ask.tries++
+	t.ask.at = now.Add(wait/2 + t.chance(wait/2+t.window()))
+}
+
+// window is the time over which requests are to be spread: answers cost the
+// managers the more the larger the network, and requests without an answer say that
+// they cannot keep up.
+func (t *Tracker) window() time.Duration {
+	w := max(spread, min(time.Duration(t.serving)*spreadEach, spreadMost))
+	return min(w<<min(t.ask.slow, maxWidening), max(w, spreadMost))
+}
