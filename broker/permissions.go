@@ -76,6 +76,8 @@ func grants() []grant {
 		{toManager, publish, subjects.IdentityGet, "ask brokers what the certificates of their clients say"},
 		{toManager, publish, subjects.ClosedGet, "ask a broker whether a connection exists"},
 		{toManager, subscribe, subjects.StatusGet, "be asked for the snapshot"},
+		{toManager, publish, subjects.ManagerRequest("*", subjects.VerbStatus), "ask another manager what it holds, before it leads first"},
+		{toManager, subscribe, subjects.ManagerRequest("<node>", subjects.VerbStatus), "be asked by other managers"},
 		{toManager, subscribe, subjects.JetStreamPrefix("<node>") + ".>", "receive the answers of JetStream, and of nothing else"},
 
 		{toMonitor, subscribe, subjects.Events, "show the history"},

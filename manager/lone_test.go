@@ -55,6 +55,7 @@ func inBubble(t *testing.T, f func(t *testing.T, m *lone)) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		m.seeker = newSeeker(ctx, n, m.Manager.log)
 		m.elect = election.New(election.Config{Conn: n.Conn(), Order: m.candidateOrder})
 		defer func() {
 			m.setActive(false)
@@ -82,6 +83,9 @@ func (f *fakeTerm) Ceiling(used uint64) uint64 {
 // leads lets m lead for an hour.
 func (m *lone) leads(epoch, first, ceiling uint64) *fakeTerm {
 	m.t.Helper()
+	for !m.core.Informed() {
+		m.pass(100 * time.Millisecond)
+	}
 	f := &fakeTerm{until: time.Now().Add(time.Hour), ceiling: ceiling}
 	m.takeLead(f, epoch, first, time.Now())
 	if !m.Active() {
@@ -96,6 +100,11 @@ func (m *lone) status() *core.Held { return m.holding.Load().Held }
 // pass lets d pass with turns of the loop.
 func (m *lone) pass(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		select {
+		case f := <-m.seeker.found:
+			m.takeFound(f, time.Now())
+		default:
+		}
 		m.step(time.Now())
 	}
 	synctest.Wait()
@@ -107,14 +116,6 @@ func good(seq int, more ...string) string {
 		seq, strings.Join(append([]string{""}, more...), ","))
 }
 
-// said is one announcement of node under role, which has seen k.
-func said(t *testing.T, role subjects.Role, node subjects.NodeID, seq uint64, k subjects.Mark) *nats.Msg {
-	t.Helper()
-	a := subjects.Announcement{
-		V: 1, Node: node, Role: role, Boot: "boot", Seq: seq, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.7")}, Seen: &k,
-	}
-	return &nats.Msg{Subject: subjects.Presence(role, node), Data: a.Encode()}
-}
 
 // rejected is thor_rejected_total by code.
 func (m *lone) rejected() map[subjects.Code]int {

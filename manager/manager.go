@@ -35,10 +35,9 @@ import (
 
 // The rhythm of the loop.
 const (
-	stepTime    = 100 * time.Millisecond  // longest sleep
-	leastStep   = time.Millisecond        // shortest sleep for what the core has to do
-	listenFirst = 1500 * time.Millisecond // before campaigning, so that no manager leads that knows no member
-	missedEvery = time.Minute             // lost input is logged at most so often
+	stepTime    = 100 * time.Millisecond // longest sleep
+	leastStep   = time.Millisecond       // shortest sleep for what the core has to do
+	missedEvery = time.Minute            // lost input is logged at most so often
 )
 
 const inbox = 64 << 10 // messages that wait for the loop
@@ -64,30 +63,31 @@ type Config struct {
 
 // A Manager is one candidate. Make it with New, run it once with Run.
 type Manager struct {
-	cfg     Config
-	log     zerolog.Logger
-	metrics *metrics
-	epochs  *epochFile
-	member  *overlay.Membership
-	elect   *election.Election
-	ready   chan struct{}
+	cfg      Config
+	log      zerolog.Logger
+	metrics  *metrics
+	epochs   *epochFile
+	member   *overlay.Membership
+	elect    *election.Election
+	ready    chan struct{}
+	informed chan struct{} // closed when this manager knows what the network told last, as far as that goes
 
 	in   chan *nats.Msg       // what members announce, and what certificates say
 	ends chan *nats.Msg       // what brokers tell of ended connections: it has room whatever comes from members
 	subs []*nats.Subscription // that feed these
 
 	// Of the loop alone.
-	core             *core.Manager
-	term             term            // of the newest leadership
-	snapshots        *snapshotWriter // while this manager leads
-	intake           intake
-	facts            factsFile
-	lists            uint64    // version of the revocation lists that the core knows of
-	dropped          int       // messages for which in had no room
-	droppedLogged    time.Time // when that was logged last
-	answersSnapshots bool      // answers requests for the snapshot
+	core          *core.Manager
+	term          term            // of the newest leadership
+	snapshots     *snapshotWriter // while this manager leads
+	intake        intake
+	facts         factsFile
+	lists         uint64    // version of the revocation lists that the core knows of
+	dropped       int       // messages for which in had no room
+	droppedLogged time.Time // when that was logged last
+	seeker        *seeker
 
-	asked    askers                       // of answer alone
+	answers  answers
 	holding  atomic.Pointer[core.Holding] // what snapshot requests get
 	known    atomic.Pointer[subjects.Mark]
 	active   atomic.Bool
@@ -117,7 +117,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
-		ready: make(chan struct{}), in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox),
+		ready: make(chan struct{}), informed: make(chan struct{}), answers: answers{waiting: make(chan request, requestsWait)}, in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox),
 	}
 	m.core = core.New(core.Config{
 		Domain: cfg.Domain, Node: cfg.Overlay.ID(), Membership: cfg.Membership, SlotBits: m.cfg.SlotBits, Known: epochs.mark(),
@@ -176,23 +176,19 @@ func (m *Manager) Run(ctx context.Context) error {
 		Known: func() subjects.Mark { return *m.known.Load() }, Order: m.candidateOrder, StoreEpoch: m.epochs.keep, MayLead: m.mayLead.Load, Log: m.log,
 		Absurd: func(b *subjects.BadMessage) { m.metrics.rejected.WithLabelValues(string(b.Code)).Inc() },
 	})
+	m.seeker = newSeeker(ctx, m.cfg.Overlay, m.log)
 	close(m.ready)
 	var g errgroup.Group
-	g.Go(func() error { m.listen(ctx); return m.elect.Run(ctx) })
-	g.Go(func() error { m.loop(ctx); return nil })
-	return g.Wait()
-}
-
-// listen returns when this manager knows the network's status, or when none
-// was published for longer than a tick and a beat take.
-func (m *Manager) listen(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, listenFirst)
-	defer cancel()
-	for v := range m.cfg.Overlay.Watch(ctx) {
-		if v.Status != nil && !v.FromDisk {
-			return
+	g.Go(func() error {
+		select { // a manager that knows no member must not lead
+		case <-m.informed:
+		case <-ctx.Done():
 		}
-	}
+		return m.elect.Run(ctx)
+	})
+	g.Go(func() error { m.serve(ctx.Done()); return nil })
+	g.Go(func() error { m.loop(ctx); m.seeker.work.Wait(); return nil })
+	return g.Wait()
 }
 
 // subscribe hears members, brokers and requests. What feeds the table comes
@@ -222,20 +218,12 @@ func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 		}
 		m.subs = append(m.subs, s)
 	}
+	subject := subjects.ManagerRequest(m.cfg.Overlay.ID(), subjects.VerbStatus)
+	if _, err := nc.Subscribe(subject, m.answerManager); err != nil {
+		stop()
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
 	return stop, nil
-}
-
-// answerSnapshots joins those who answer requests for the snapshot. A manager that holds
-// none yet stays out: it would draw requests that another could answer.
-func (m *Manager) answerSnapshots() {
-	if m.answersSnapshots {
-		return
-	}
-	if _, err := m.cfg.Overlay.Conn().QueueSubscribe(subjects.StatusGet, "thor.managers", m.answer); err != nil {
-		m.log.Error().Err(err).Str("subject", subjects.StatusGet).Msg("cannot answer requests")
-		return
-	}
-	m.answersSnapshots = true // until the connection is closed
 }
 
 // loop owns the core.
@@ -263,6 +251,8 @@ func (m *Manager) loop(ctx context.Context) {
 			if ok && v.Status != nil {
 				m.core.Follow(v.Status, v.Encoded, v.FromDisk, time.Now())
 			}
+		case f := <-m.seeker.found:
+			m.takeFound(f, time.Now())
 		case <-timer.C:
 			if !m.intake.empty() {
 				m.drain(time.Now())
@@ -280,6 +270,7 @@ func (m *Manager) loop(ctx context.Context) {
 // step is one turn of the loop: let time pass, do what is due.
 func (m *Manager) step(now time.Time) {
 	m.core.Online(m.cfg.Overlay.Connected(), now)
+	m.core.Confirm(m.cfg.Overlay.Confirmation())
 	m.noteDropped(now)
 	m.noteRevocations(now)
 	m.core.Step(now)
@@ -293,14 +284,31 @@ func (m *Manager) step(now time.Time) {
 	}
 }
 
+// takeFound takes the answer to a question of the seeker.
+func (m *Manager) takeFound(f found, now time.Time) {
+	if f.from == "" {
+		m.core.Stored(f.status, f.encoded, now)
+		return
+	}
+	m.core.Told(f.from, f.status, f.encoded, now)
+}
+
 // share gives other goroutines what they read of the core.
 func (m *Manager) share() {
 	k, h := m.core.Known(), m.core.Holding()
 	m.known.Store(&k)
 	m.holding.Store(&h)
 	m.mayLead.Store(m.core.MayLead())
-	if h.Held != nil && m.elect != nil {
-		m.answerSnapshots()
+	if m.elect == nil {
+		return // it does not run yet
+	}
+	m.subscribeAnswers(h.Present(time.Now()))
+	select {
+	case <-m.informed:
+	default:
+		if m.core.Informed() {
+			close(m.informed)
+		}
 	}
 }
 

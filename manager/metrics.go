@@ -18,6 +18,7 @@ type metrics struct {
 	dropped       prometheus.Counter
 	crowded       prometheus.Counter
 	unanswered    prometheus.Counter
+	late          prometheus.Counter
 	guard         *prometheus.GaugeVec
 	guarded       map[string]bool // of guard, which show 1
 }
@@ -36,10 +37,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		dropped:       prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_missed_total", Help: "Messages not taken in because there were too many at once."}),
 		crowded:       prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_crowded_total", Help: "Announcements dropped because their node sent many more."}),
 		unanswered:    prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_snapshot_unanswered_total", Help: "Requests for the snapshot dropped because their node asked too often."}),
+		late:          prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_snapshot_late_total", Help: "Requests for the snapshot dropped because those who asked had given up, or too many waited."}),
 		guard:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_guard_active", Help: "1 while a guard holds removals back."}, []string{"guard"}),
 	}
 	if r != nil {
-		r.MustRegister(m.members, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.dropped, m.crowded, m.unanswered, m.guard)
+		r.MustRegister(m.members, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.dropped, m.crowded, m.unanswered, m.late, m.guard)
 	}
 	return m
 }

@@ -45,6 +45,10 @@ func (m *Manager) carryOut(o core.Output) {
 		m.term.StepDown()
 	case core.AskIdentities:
 		m.publish(&nats.Msg{Subject: subjects.IdentityGet})
+	case core.ReadStore:
+		m.seeker.readStore()
+	case core.AskManager:
+		m.seeker.askManager(o.Node)
 	case core.StoreFacts:
 		m.facts.put(o.Identities)
 	case core.Rejected:

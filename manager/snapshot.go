@@ -172,3 +172,13 @@ func (k *snapshotWriter) writeRoles(ctx context.Context, s *subjects.Status) ([]
 func flushContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), 2*time.Second)
 }
+
+// readStatus reads the status that was written last; nil if there is none.
+func readStatus(ctx context.Context, b *election.Bucket) (*subjects.Status, []byte, error) {
+	e, err := b.Get(ctx, subjects.StatusKey)
+	if err != nil || e == nil {
+		return nil, nil, err
+	}
+	s, err := subjects.ParseStatus(e.Value)
+	return s, e.Value, err
+}

@@ -11,6 +11,7 @@
 //	thor.status                         active manager      all nodes            Tick            every second
 //	thor.status.delta                   active manager      all nodes            Delta           each change
 //	thor.status.get                     all nodes           managers (queue)     SnapshotRequest on demand, answered by a snapshot
+//	thor.manager.<manager>.status       managers            that manager         SnapshotRequest before it leads first, answered by a snapshot
 //	thor.event                          active manager      monitors, operators  Event           each change and guard
 //	thor.node.<node>.<role>.<verb>      operators           that member          per verb        on demand; only reads
 //	thor.node.<node>.<role>.<verb>.<sender>

@@ -57,6 +57,18 @@ func RequestFrom(sender, node NodeID, role Role, verb string) string {
 	return Request(node, role, verb) + "." + string(sender)
 }
 
+// ManagerRequest is the subject of a request that managers alone may make, of node:
+// VerbStatus asks another manager what it holds.
+func ManagerRequest(node NodeID, verb string) string {
+	return managerRoot + string(node) + "." + verb
+}
+
+// VerbStatus is a request of a manager that has no current status, before it leads
+// for the first time: it is answered like StatusGet, but with whatever is held.
+const VerbStatus = "status"
+
+const managerRoot = "thor.manager."
+
 // AgentRequest is the subject of a request to the node agent itself.
 func AgentRequest(node NodeID, verb string) string { return Request(node, Agent, verb) }
 
@@ -165,7 +177,7 @@ func AnswersOf(answerer string) string { return answerRoot + ".*." + answerer + 
 // that role, or of that node, publish the answer.
 func Answerer(subject string) (string, error) {
 	switch {
-	case subject == StatusGet:
+	case subject == StatusGet, strings.HasPrefix(subject, managerRoot):
 		return string(Manager), nil
 	case subject == CRLGet, strings.HasPrefix(subject, crl+"."):
 		return string(EventServer), nil

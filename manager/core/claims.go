@@ -7,13 +7,7 @@ import (
 	"thor/subjects"
 )
 
-// How far above all that is known one node's claim may be.
-const (
-	maxEpochJump      = 1000
-	maxGenerationJump = 1_000_000
-	maxClaims         = 256                    // that are remembered
-	maxClaim          = subjects.MaxNumber / 2 // more is never true
-)
+const maxClaims = 256 // that are remembered
 
 // marks are the greatest that a manager knows of.
 type marks struct {
@@ -40,11 +34,6 @@ func (s *marks) raise(k subjects.Mark) {
 // is not enough for.
 type claims map[subjects.NodeID]subjects.Mark
 
-// far reports whether k is further above o than one node may claim.
-func far(k, o subjects.Mark) bool {
-	return k.Epoch > o.Epoch+maxEpochJump || k.Generation > o.Generation+maxGenerationJump
-}
-
 // acceptClaim takes what brokers and managers say they have seen: after a loss of
 // everything else these are the only witnesses of past epochs. A mark far above
 // what is sure needs a second witness, or one liar could use up the numbers.
@@ -55,12 +44,12 @@ func (m *Manager) acceptClaim(a *subjects.Announcement, now time.Time) {
 	if a.Seen == nil || a.Role != subjects.EventServer && a.Role != subjects.Manager {
 		return
 	}
-	if !far(*a.Seen, m.marks.confirmed) {
+	if a.Seen.Claimable(m.marks.confirmed, true) {
 		delete(m.claims, a.Node)
 		m.marks.raise(*a.Seen)
 		return
 	}
-	if max(a.Seen.Epoch, a.Seen.Generation) <= maxClaim && m.claims.witnessed(a.Node, *a.Seen) {
+	if a.Seen.Claimable(m.marks.confirmed, false) && m.claims.witnessed(a.Node, *a.Seen) {
 		m.marks.raise(*a.Seen)
 		return
 	}
@@ -77,7 +66,7 @@ func (c claims) witnessed(node subjects.NodeID, k subjects.Mark) bool {
 		c[node] = k
 	}
 	for o, other := range c {
-		if o != node && !far(k, other) {
+		if o != node && other.Supports(k) {
 			return true
 		}
 	}

@@ -47,9 +47,16 @@ type Manager struct {
 	offline   bool
 	out       []Output
 
+	started   time.Time // of the first Step
+	confirmed time.Time // when newest was last known to be the current status; zero: never
+	seek      *seek     // not nil while the newest status is searched for
+	sought    time.Time // when that ended last
+
 	claimsActed time.Time        // when marks above ours last had an effect
 	uncompared  *subjects.Status // another's, whose tables are not compared yet…
 	compareAt   time.Time        // …and will be then
+	conflicts   []conflict       // of newest, if it is another's, with the configuration
+	heard       map[subjects.Role]time.Time
 }
 
 // New makes a manager that knows nothing but cfg.
@@ -57,7 +64,7 @@ func New(cfg Config) *Manager {
 	cfg.Membership.Domain = cfg.Domain
 	cfg.Membership.NodeHash = lookup.Hash[subjects.NodeID]
 	cfg.Membership.Identities = true
-	m := &Manager{cfg: cfg, table: membership.New(cfg.Membership), claims: make(claims)}
+	m := &Manager{cfg: cfg, table: membership.New(cfg.Membership), claims: make(claims), heard: make(map[subjects.Role]time.Time)}
 	m.tables = newTables(cfg.SlotBits, m.note)
 	m.marks.confirm(cfg.Known)
 	return m
@@ -110,12 +117,20 @@ func (m *Manager) Missed(now time.Time) {
 
 // Step lets time pass and decides what is due.
 func (m *Manager) Step(now time.Time) {
+	if m.started.IsZero() {
+		m.started = now
+		if m.confirmed.IsZero() {
+			m.beginSeek(now)
+		}
+	}
 	m.certify(now)
 	m.table.Advance(now)
+	m.stepSeek(now)
 	if m.lead == nil {
 		m.table.Events() // the active manager tells them
 		m.table.Duplicates()
 		m.compare(now)
+		m.judgeConflicts(now)
 		return
 	}
 	m.stepLead(now)
@@ -138,6 +153,9 @@ func (m *Manager) Next() time.Time {
 	}
 	if m.table.FactsRevision() != m.certified.kept {
 		at(m.certified.written.Add(keepFacts))
+	}
+	if m.seek != nil {
+		at(m.seek.end())
 	}
 	switch r := m.lead; {
 	case r != nil && !m.offline:
@@ -171,8 +189,21 @@ func (m *Manager) Follow(s *subjects.Status, encoded []byte, fromDisk bool, now 
 	case !fromDisk: // how the network came to this epoch is unknown
 		m.claimsActed = now
 	}
-	m.newest = Hold(s, encoded)
-	m.marks.confirm(s.Mark())
-	m.table.Adopt(s, now)
-	m.handleStatus(s, now)
+	m.hold(Hold(s, encoded), now)
+}
+
+// hold begins from h, which is another manager's.
+func (m *Manager) hold(h *Held, now time.Time) {
+	m.newest, m.confirmed = h, time.Time{}
+	m.marks.confirm(h.Status.Mark())
+	m.table.Adopt(h.Status, now)
+	m.handleStatus(h.Status, now)
+}
+
+// Confirm says that the status of this mark was the current one at a time: so this
+// process's tracker found, from a tick, a delta or an answer.
+func (m *Manager) Confirm(k subjects.Mark, at time.Time) {
+	if h := m.newest; h != nil && h.Status.Mark() == k && at.After(m.confirmed) {
+		m.confirmed = at
+	}
 }

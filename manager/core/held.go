@@ -2,6 +2,7 @@ package core
 
 import (
 	"sync"
+	"time"
 
 	"thor/subjects"
 )
@@ -35,16 +36,47 @@ func (h *Held) Size() (bytes int) {
 }
 
 // A Holding is what requests for the snapshot are answered from.
-type Holding struct{ *Held }
+type Holding struct {
+	*Held
+	term      Term      // not nil: of the active manager
+	confirmed time.Time // when the status was last known to be the current one; zero: never
+}
 
 // Holding is what this manager answers with now.
-func (m *Manager) Holding() Holding { return Holding{m.newest} }
-
-// Answer is the answer to a request for the snapshot: a status, or else why
-// there is none.
-func (h Holding) Answer(r *subjects.SnapshotRequest) (*Held, subjects.ErrorCode) {
-	if h.Held == nil || r.AtLeast != nil && r.AtLeast.After(h.Status.Mark()) {
-		return nil, subjects.ErrorBehind
+func (m *Manager) Holding() Holding {
+	h := Holding{Held: m.newest, confirmed: m.confirmed}
+	if m.lead != nil {
+		h.term = m.lead.term
 	}
-	return h.Held, ""
+	return h
+}
+
+// Age is how long ago the status was known to be the current one. ok is false if
+// it never was.
+func (h Holding) Age(now time.Time) (age time.Duration, ok bool) {
+	switch {
+	case h.Held == nil:
+		return 0, false
+	case h.term != nil && h.term.Valid(now):
+		return 0, true
+	}
+	return max(0, now.Sub(h.confirmed)), !h.confirmed.IsZero()
+}
+
+// Present reports whether this manager may answer requests for the snapshot: it is
+// the active one, or knew a moment ago what that tells. Any other would tell the
+// past, and draws requests that another could answer.
+func (h Holding) Present(now time.Time) bool {
+	age, ok := h.Age(now)
+	return ok && age <= subjects.MaxAge
+}
+
+// Answer is the answer to a request for the snapshot, with its age; or, if code is
+// not empty, why there is none.
+func (h Holding) Answer(r *subjects.SnapshotRequest, now time.Time) (age time.Duration, code subjects.ErrorCode) {
+	if !h.Present(now) || r.AtLeast != nil && r.AtLeast.After(h.Status.Mark()) {
+		return 0, subjects.ErrorBehind
+	}
+	age, _ = h.Age(now)
+	return age, ""
 }

@@ -11,8 +11,16 @@ import (
 // Announce takes what a member says of itself; a belongs to the manager from now on.
 func (m *Manager) Announce(a *subjects.Announcement, now time.Time) {
 	m.acceptClaim(a, now)
+	if a.Role == subjects.Manager {
+		m.askManager(a.Node)
+	}
+	role, node, leaves := a.Role, a.Node, a.State == subjects.Leave
 	if err := m.table.Announce(a, now); err != nil {
-		m.Refuse(subjects.Presence(a.Role, a.Node), err, now)
+		m.Refuse(subjects.Presence(role, node), err, now)
+		return
+	}
+	if !leaves {
+		m.heard[role] = now
 	}
 }
 

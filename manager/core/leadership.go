@@ -38,25 +38,38 @@ type leadership struct {
 	faulty   []fault          // …and their order
 }
 
-// Lead takes up the term of epoch, whose generations begin above first, unless its
-// time went by before this manager came to it: the new epoch is told at once, with
-// the members that are known.
+// Lead takes up the term of epoch, whose generations begin above first: at once if
+// this manager knows what the network told last, else as soon as it has found out.
 func (m *Manager) Lead(t Term, epoch, first uint64, now time.Time) {
 	if m.lead != nil { // the shell was late: a term won anew came before the end of the last was seen
 		m.loseLead("the term ended")
 	}
-	if !t.Valid(now) || !m.MayLead() { // learnt so since the term was won
+	if m.informed(now) {
+		m.takeUp(t, epoch, first, now)
+		return
+	}
+	if m.seek == nil {
+		m.beginSeek(now)
+	}
+	m.seek.term, m.seek.epoch, m.seek.first = t, epoch, first
+}
+
+// takeUp begins to lead, unless the time of the term went by: the new epoch is told
+// at once, with the members that are known.
+func (m *Manager) takeUp(t Term, epoch, first uint64, now time.Time) {
+	h := m.newest
+	if !t.Valid(now) || !m.MayLead() || h != nil && h.Status.Epoch >= epoch { // learnt so since the term was won
 		m.emit(StepDown{})
 		return
 	}
 	r := &leadership{term: t, epoch: epoch, first: first, views: make(map[subjects.Role]time.Time)}
 	r.status = &subjects.Status{V: subjects.Version, Domain: m.cfg.Domain, Roles: map[subjects.Role][]subjects.Member{}}
-	if h := m.newest; h != nil {
+	if h != nil {
 		r.status = h.Status
 		m.noteEpoch(r.status.Epoch, epoch, now)
 		m.table.Adopt(r.status, now) // judges no member by silence for a while, but a closed connection at once
 	}
-	m.lead, m.uncompared = r, nil
+	m.lead, m.uncompared, m.conflicts = r, nil, nil
 	m.stand(Standing{Active: true})
 	m.event(subjects.Event{Kind: subjects.EventElected, Role: subjects.Manager, Node: m.cfg.Node})
 	m.issue(now, true)
@@ -72,6 +85,9 @@ func (m *Manager) loseLead(why string) {
 // Finish ends a leadership on purpose: its last status and its end are told. The
 // caller gives the lease back then, when all that is out.
 func (m *Manager) Finish(now time.Time) {
+	if m.seek != nil {
+		m.seek.term = nil
+	}
 	if m.lead == nil {
 		return
 	}

@@ -9,19 +9,47 @@ import (
 	"thor/subjects"
 )
 
-// conflict says why a manager whose tables have so many slots must not lead after s: with
-// another number of slots nearly every subscriber would get another home. A
-// role without members can be given another number, and so can one that had no
-// table.
-func conflict(bits func(subjects.Role) int, s *subjects.Status) string {
+// A conflict is why a manager must not lead after a status: with another number
+// of slots nearly every subscriber would get another home. A role without
+// members can be given another number, and so can one that had no table.
+type conflict struct {
+	role subjects.Role
+	text string
+}
+
+// conflictsWith are those of s with a manager whose tables have so many slots.
+func conflictsWith(bits func(subjects.Role) int, s *subjects.Status) (out []conflict) {
 	for _, role := range s.RoleNames() {
 		have, ok := s.Lookup[role]
 		if want := bits(role); ok && have.Bits != want {
-			return fmt.Sprintf("lookup of %s: configured are %s, in service are %s: set it back, or take the role out of service first",
-				role, slots(want), slots(have.Bits))
+			out = append(out, conflict{role, fmt.Sprintf("lookup of %s: configured are %s, in service are %s: set it back, or take the role out of service first",
+				role, slots(want), slots(have.Bits))})
 		}
 	}
-	return ""
+	return out
+}
+
+// A status that no manager confirms may list members that are long gone, and all
+// managers may be configured alike by now: after this time only members that are
+// heard put a role in service.
+const conflictFor = 15 * time.Second
+
+// judgeConflicts decides whether a conflict holds this manager back.
+func (m *Manager) judgeConflicts(now time.Time) {
+	hold, since := "", m.confirmed
+	if since.Before(m.started) {
+		since = m.started
+	}
+	for _, c := range m.conflicts {
+		if m.started.IsZero() || now.Sub(since) < conflictFor || now.Sub(m.heard[c.role]) < conflictFor {
+			hold = c.text
+			break
+		}
+	}
+	if hold != "" && hold != m.standing.Hold {
+		m.note(Error, "will not lead", "standby", Field{"reason", hold})
+	}
+	m.stand(Standing{Hold: hold, Differs: m.standing.Differs})
 }
 
 func slots(bits int) string {
@@ -77,11 +105,8 @@ func (t *tables) update(role subjects.Role, bits int, ms []lookup.Member) (*look
 // handleStatus takes a status of another manager. Whether this one may lead after it is
 // found at once; its lookup tables are compared a little later.
 func (m *Manager) handleStatus(s *subjects.Status, now time.Time) {
-	hold := conflict(m.cfg.SlotBits, s)
-	if hold != "" && hold != m.standing.Hold {
-		m.note(Error, "will not lead", "standby", Field{"reason", hold})
-	}
-	m.stand(Standing{Hold: hold, Differs: m.standing.Differs})
+	m.conflicts = conflictsWith(m.cfg.SlotBits, s)
+	m.judgeConflicts(now)
 	if m.uncompared == nil {
 		m.compareAt = now.Add(compareLater)
 	}

@@ -34,6 +34,10 @@ type (
 	StepDown struct{}
 	// AskIdentities asks brokers for all that they know of certificates.
 	AskIdentities struct{}
+	// ReadStore reads the status in the key-value store; the result is for Stored.
+	ReadStore struct{}
+	// AskManager asks a manager for what it holds; the result is for Told.
+	AskManager struct{ Node subjects.NodeID }
 	// StoreFacts is to be kept on disk.
 	StoreFacts struct{ Identities []*subjects.Identity }
 	// Rejected counts a message that was dropped.
@@ -71,6 +75,8 @@ func (Snapshot) output()      {}
 func (Stand) output()         {}
 func (StepDown) output()      {}
 func (AskIdentities) output() {}
+func (ReadStore) output()     {}
+func (AskManager) output()    {}
 func (StoreFacts) output()    {}
 func (Rejected) output()      {}
 func (Note) output()          {}

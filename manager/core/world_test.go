@@ -50,9 +50,10 @@ func (m *lone) take() {
 	}
 }
 
-// leads lets m lead for a day.
+// leads lets m lead for a day, as one that has found out what the network told last.
 func (m *lone) leads(epoch, first, ceiling uint64) *fakeTerm {
 	m.t.Helper()
+	m.sought = m.now
 	m.wins(epoch, first, ceiling)
 	if !m.Leads() {
 		m.t.Fatal("it does not lead")
@@ -60,6 +61,7 @@ func (m *lone) leads(epoch, first, ceiling uint64) *fakeTerm {
 	return m.term
 }
 
+// wins has m win a term of a day.
 func (m *lone) wins(epoch, first, ceiling uint64) {
 	m.term = &fakeTerm{until: m.now.Add(24 * time.Hour), ceiling: ceiling}
 	m.Lead(m.term, epoch, first, m.now)
@@ -148,4 +150,27 @@ func (m *lone) rejected(code subjects.Code) (n int) {
 // ends is a broker's word that the connection of node ended.
 func ends(node subjects.NodeID) membership.Disconnect {
 	return membership.Disconnect{Node: node, Boot: "boot-" + string(node), Via: "b1#" + string(node[len(node)-1]), Reason: "Client Closed"}
+}
+
+// told is a status of example.net with members of roles, made by another manager.
+func told(epoch, generation uint64, edit ...func(*subjects.Status)) *subjects.Status {
+	s := &subjects.Status{V: subjects.Version, Domain: "example.net", Epoch: epoch, Generation: generation, Manager: "m9"}
+	for _, f := range edit {
+		f(s)
+	}
+	return s
+}
+
+func listed(role subjects.Role, state subjects.State, nodes ...subjects.NodeID) func(*subjects.Status) {
+	return func(s *subjects.Status) {
+		for _, n := range nodes {
+			s.Put(role, subjects.Member{Node: n, Addresses: []netip.Addr{address(n)}, State: state, Weight: 100})
+		}
+	}
+}
+
+// follow gives m a status that its tracker holds.
+func (m *lone) follow(s *subjects.Status, fromDisk bool) {
+	m.Follow(s, s.Encode(), fromDisk, m.now)
+	m.take()
 }

@@ -1,0 +1,135 @@
+package manager
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"thor/manager/core"
+	"thor/subjects"
+)
+
+const (
+	requestsWait = 16 << 10                          // requests for the snapshot that wait
+	patience     = subjects.SnapshotPatience * 2 / 3 // an older request is not answered: the answer would come when its asker has given up
+)
+
+// answers are the requests for the snapshot. They have a goroutine of their own,
+// so that a storm of them does not delay the loop, and are taken from the
+// connection at once, so that their age is known.
+type answers struct {
+	waiting chan request
+	asked   askers // of the goroutine alone
+	sub     *nats.Subscription
+}
+
+// A request is one for the snapshot, and when it came.
+type request struct {
+	msg *nats.Msg
+	at  time.Time
+}
+
+// subscribeAnswers joins those who answer requests for the snapshot while this
+// manager knows the present, and leaves them otherwise: it would draw requests
+// that another could answer.
+func (m *Manager) subscribeAnswers(present bool) {
+	a := &m.answers
+	switch {
+	case present == (a.sub != nil):
+	case present:
+		sub, err := m.cfg.Overlay.Conn().QueueSubscribe(subjects.StatusGet, "thor.managers", func(msg *nats.Msg) {
+			select {
+			case a.waiting <- request{msg, time.Now()}:
+			default:
+				m.metrics.late.Inc()
+			}
+		})
+		if err != nil {
+			m.log.Error().Err(err).Str("subject", subjects.StatusGet).Msg("cannot answer requests")
+			return
+		}
+		a.sub = sub
+	default:
+		_ = a.sub.Unsubscribe() // fails only when the connection is closed
+		a.sub = nil
+	}
+}
+
+// serve answers requests until done is closed.
+func (m *Manager) serve(done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		case r := <-m.answers.waiting:
+			if time.Since(r.at) > patience {
+				m.metrics.late.Inc()
+				continue
+			}
+			m.answer(r.msg)
+		}
+	}
+}
+
+// answer replies to a request for the snapshot, if this manager knows the present.
+func (m *Manager) answer(msg *nats.Msg) {
+	if subjects.CheckReply(msg.Subject, msg.Reply) != nil {
+		return
+	}
+	h := m.holding.Load()
+	if !m.answers.asked.allow(msg.Reply, h.Size(), time.Now()) {
+		m.metrics.unanswered.Inc()
+		return
+	}
+	r, err := subjects.ParseSnapshotRequest(msg.Data)
+	if err != nil {
+		m.replyError(msg.Reply, subjects.ErrorBad, err.Error())
+		return
+	}
+	age, code := h.Answer(r, time.Now())
+	if code != "" {
+		m.replyError(msg.Reply, code, "this manager does not hold that status yet, or does not know whether it is the current one")
+		return
+	}
+	m.reply(msg.Reply, h.Held, subjects.EncodeAge(age))
+}
+
+// answerManager tells another manager, which has no current status, what is held,
+// current or not.
+func (m *Manager) answerManager(msg *nats.Msg) {
+	if subjects.CheckReply(msg.Subject, msg.Reply) != nil {
+		return
+	}
+	h := m.holding.Load()
+	if h.Held == nil {
+		m.replyError(msg.Reply, subjects.ErrorBehind, "this manager holds no status")
+		return
+	}
+	header := ""
+	if age, ok := h.Age(time.Now()); ok {
+		header = subjects.EncodeAge(age)
+	}
+	m.reply(msg.Reply, h.Held, header)
+}
+
+// reply sends a status; age is the header, if not empty.
+func (m *Manager) reply(to string, held *core.Held, age string) {
+	for _, c := range held.Chunks() {
+		out := nats.NewMsg(to)
+		out.Data = c.Data
+		for k, v := range c.Header {
+			out.Header.Set(k, v)
+		}
+		if age != "" {
+			out.Header.Set(subjects.HeaderAge, age)
+		}
+		m.publish(out)
+	}
+}
+
+func (m *Manager) replyError(reply string, code subjects.ErrorCode, text string) {
+	out := nats.NewMsg(reply)
+	out.Header.Set(subjects.HeaderError, string(code))
+	out.Data = []byte(text)
+	m.publish(out)
+}

@@ -1,0 +1,121 @@
+package core
+
+import (
+	"time"
+
+	"thor/subjects"
+)
+
+// Before a manager leads it has to know what the network told last, or it would
+// drop members that a guard keeps and bring back others that left long ago. Its
+// tracker knows while another manager leads. Otherwise it asks: the key-value
+// store, and each manager that it hears of. The highest of these and of the own
+// disk counts. What members say they have seen has no part in it.
+const (
+	seekHear  = 1300 * time.Millisecond // managers that beat once a second were heard by then
+	seekMost  = 1500 * time.Millisecond // in all
+	seekValid = 30 * time.Second        // what was known so long ago is known well enough
+)
+
+// seek is the search for the newest status, and the term that waits for it.
+type seek struct {
+	began  time.Time
+	stored bool                     // the store has answered
+	asked  map[subjects.NodeID]bool // managers: true when they have answered
+
+	term         Term // nil: none
+	epoch, first uint64
+}
+
+// Stored takes what the key-value store holds, nil if nothing is there or it
+// cannot be read.
+func (m *Manager) Stored(s *subjects.Status, encoded []byte, now time.Time) {
+	if m.seek != nil {
+		m.seek.stored = true
+	}
+	m.found(s, encoded, now)
+}
+
+// Told takes what another manager holds, nil if it did not say.
+func (m *Manager) Told(node subjects.NodeID, s *subjects.Status, encoded []byte, now time.Time) {
+	if m.seek != nil {
+		m.seek.asked[node] = true
+	}
+	m.found(s, encoded, now)
+}
+
+// found takes a status that managers alone can have written or sent.
+func (m *Manager) found(s *subjects.Status, encoded []byte, now time.Time) {
+	if s == nil || m.lead != nil || m.cfg.Domain != "" && s.Domain != "" && s.Domain != m.cfg.Domain {
+		return
+	}
+	if h := m.newest; h == nil || s.Mark().After(h.Status.Mark()) {
+		m.hold(Hold(s, encoded), now)
+	}
+	m.askManagers(s)
+}
+
+// Informed reports whether this manager knows what the network told last, or has
+// done what it can to find out: before that it does not campaign.
+func (m *Manager) Informed() bool {
+	return m.seek == nil && !m.started.IsZero() || !m.confirmed.IsZero()
+}
+
+// informed is whether it is known now, well enough to lead.
+func (m *Manager) informed(now time.Time) bool {
+	known := m.sought
+	if m.confirmed.After(known) {
+		known = m.confirmed
+	}
+	return !known.IsZero() && now.Sub(known) <= seekValid
+}
+
+// beginSeek asks the store, and the managers that the newest status lists.
+func (m *Manager) beginSeek(now time.Time) {
+	m.seek = &seek{began: now, asked: make(map[subjects.NodeID]bool)}
+	m.emit(ReadStore{})
+	if h := m.newest; h != nil {
+		m.askManagers(h.Status)
+	}
+}
+
+func (m *Manager) askManagers(s *subjects.Status) {
+	for i := range s.Roles[subjects.Manager] {
+		m.askManager(s.Roles[subjects.Manager][i].Node)
+	}
+}
+
+// askManager asks a manager what it holds, once in a search.
+func (m *Manager) askManager(node subjects.NodeID) {
+	if m.seek == nil || node == m.cfg.Node {
+		return
+	}
+	if _, asked := m.seek.asked[node]; !asked {
+		m.seek.asked[node] = false
+		m.emit(AskManager{node})
+	}
+}
+
+// stepSeek ends the search when all have answered, or its time is over.
+func (m *Manager) stepSeek(now time.Time) {
+	s := m.seek
+	if s == nil || now.Before(s.end()) && !m.informed(now) {
+		return
+	}
+	m.seek, m.sought = nil, now
+	if s.term != nil {
+		m.takeUp(s.term, s.epoch, s.first, now)
+	}
+}
+
+// end is when the search is over, unless more answers come or are waited for.
+func (s *seek) end() time.Time {
+	waits := !s.stored
+	for _, answered := range s.asked {
+		waits = waits || !answered
+	}
+	if waits {
+		return s.began.Add(seekMost)
+	}
+	return s.began.Add(seekHear)
+}

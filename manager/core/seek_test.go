@@ -1,0 +1,228 @@
+package core
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"thor/subjects"
+)
+
+// A manager that knows nothing takes the highest of what the store, the own disk
+// and other managers hold before it leads: it brings no member back that has
+// left, and drops none that a guard keeps.
+func TestTheFirstStatusGoesOnFromTheHighestThatIsKnown(t *testing.T) {
+	disk := told(3, 30, listed(subjects.SIPProxy, subjects.Up, "n1", "n2"))
+	store := told(4, 40, listed(subjects.SIPProxy, subjects.Up, "n3"))
+	peer := told(4, 41, listed(subjects.SIPProxy, subjects.Up, "n4"), listed(subjects.VoicemailServer, subjects.Suspect, "n5"))
+	for _, c := range []struct {
+		name              string
+		disk, store, peer *subjects.Status
+		want              []subjects.NodeID
+	}{
+		{"the disk alone", disk, nil, nil, []subjects.NodeID{"n1", "n2"}},
+		{"the store is later", disk, store, nil, []subjects.NodeID{"n3"}},
+		{"another manager knows more", disk, store, peer, []subjects.NodeID{"n4"}},
+		{"another manager, without a disk", nil, nil, peer, []subjects.NodeID{"n4"}},
+		{"nothing is known anywhere", nil, nil, nil, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newLone(t)
+			if c.disk != nil {
+				m.follow(c.disk, true)
+			}
+			m.pass(100 * time.Millisecond)
+			if len(all[ReadStore](m)) != 1 || m.Informed() {
+				t.Fatalf("informed %v: %+v", m.Informed(), m.out)
+			}
+			m.hear(said(subjects.Manager, "m9", 1))
+			m.hear(said(subjects.Manager, "m9", 2))
+			if asks := all[AskManager](m); len(asks) != 1 || asks[0].Node != "m9" {
+				t.Fatalf("asked %+v", asks)
+			}
+			m.wins(6, 100, 1000)
+			answer := func(s *subjects.Status) (*subjects.Status, []byte) {
+				if s == nil {
+					return nil, nil
+				}
+				return s, s.Encode()
+			}
+			s, encoded := answer(c.store)
+			m.Stored(s, encoded, m.now)
+			s, encoded = answer(c.peer)
+			m.Told("m9", s, encoded, m.now)
+			if m.pass(time.Second); m.Leads() {
+				t.Fatal("it leads before all managers could be heard")
+			}
+			if m.pass(300 * time.Millisecond); !m.Leads() {
+				t.Fatal("it does not lead though all have answered")
+			}
+			var got []subjects.NodeID
+			for _, x := range m.status().Roles[subjects.SIPProxy] {
+				got = append(got, x.Node)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("proxies %v, want %v", got, c.want)
+			}
+			if v := m.status().Member(subjects.VoicemailServer, "n5"); (v != nil) != (c.peer != nil) {
+				t.Errorf("the last voicemail server is %+v", v)
+			}
+		})
+	}
+}
+
+// Neither a store that does not answer nor a manager that is dead keeps the network
+// without a manager.
+func TestTheSearchEnds(t *testing.T) {
+	m := newLone(t)
+	m.pass(20 * time.Millisecond)
+	m.hear(said(subjects.Manager, "m9", 1))
+	m.wins(6, 100, 1000)
+	if m.pass(1400 * time.Millisecond); m.Leads() {
+		t.Error("it did not wait for the answers")
+	}
+	if m.pass(100 * time.Millisecond); !m.Leads() {
+		t.Error("it waits for ever")
+	}
+}
+
+// A standby that follows another manager knows enough; one that has heard none for
+// long asks again.
+func TestAStandbyThatFollowsLeadsAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		ago  time.Duration
+		want bool
+	}{{time.Second, true}, {seekValid, true}, {seekValid + time.Second, false}} {
+		m := newLone(t)
+		m.follow(told(4, 40), false)
+		m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+		m.pass(c.ago)
+		m.wins(5, 100, 1000)
+		if m.Leads() != c.want {
+			t.Errorf("confirmed %v ago: leads %v", c.ago, m.Leads())
+		}
+		if asked := len(all[ReadStore](m)) == 1; asked == c.want {
+			t.Errorf("confirmed %v ago: asked %v", c.ago, asked)
+		}
+	}
+}
+
+// The epoch of a term may have been told already: what was learnt while the term
+// waited says so.
+func TestATermWhoseEpochWasToldIsGivenBack(t *testing.T) {
+	m := newLone(t)
+	m.pass(20 * time.Millisecond)
+	m.wins(4, 100, 1000)
+	s := told(4, 40)
+	m.Stored(s, s.Encode(), m.now)
+	m.pass(2 * time.Second)
+	if m.Leads() || len(all[StepDown](m)) != 1 || m.Known().Epoch != 4 {
+		t.Fatalf("leads %v, known %v, out %+v", m.Leads(), m.Known(), m.out)
+	}
+	if m.wins(5, 100, 1000); !m.Leads() {
+		t.Error("the next term waits again")
+	}
+}
+
+// Nothing of the search outlives the manager, or a leadership.
+func TestAnAnswerThatComesLateChangesNothing(t *testing.T) {
+	m := newLone(t)
+	m.leads(5, 100, 1000)
+	before := m.status()
+	s := told(4, 4000, listed(subjects.SIPProxy, subjects.Up, "n1"))
+	m.Stored(s, s.Encode(), m.now)
+	m.Told("m9", s, s.Encode(), m.now)
+	if m.pass(time.Second); m.status() != before {
+		t.Errorf("status %s", m.status().Encode())
+	}
+}
+
+// Who answers requests for the snapshot, and how old the answer is.
+func TestOnlyWhoKnowsThePresentAnswers(t *testing.T) {
+	m := newLone(t)
+	any := &subjects.SnapshotRequest{V: 1}
+	is := func(what string, want time.Duration, code subjects.ErrorCode) {
+		t.Helper()
+		age, got := m.Holding().Answer(any, m.now)
+		if got != code || age != want {
+			t.Errorf("%s: age %v, code %q", what, age, got)
+		}
+	}
+	is("it knows nothing", 0, subjects.ErrorBehind)
+	m.follow(told(4, 40), true)
+	is("it has its disk's", 0, subjects.ErrorBehind)
+	m.Confirm(subjects.Mark{Epoch: 4, Generation: 39}, m.now)
+	is("another status was confirmed", 0, subjects.ErrorBehind)
+	m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+	is("a tick was heard", 0, "")
+	m.pass(2 * time.Second)
+	is("two seconds ago", 2*time.Second, "")
+	m.pass(1020 * time.Millisecond)
+	is("too long ago", 0, subjects.ErrorBehind)
+	m.follow(told(4, 41), false)
+	is("a change without its confirmation", 0, subjects.ErrorBehind)
+	m.leads(5, 100, 1000)
+	m.pass(5 * time.Second)
+	is("it leads", 0, "")
+	if _, code := m.Holding().Answer(&subjects.SnapshotRequest{V: 1, AtLeast: &subjects.Mark{Epoch: 6}}, m.now); code != subjects.ErrorBehind {
+		t.Errorf("a later one was asked for: %q", code)
+	}
+	m.term.until = m.now
+	is("its lease has ended", 0, subjects.ErrorBehind)
+}
+
+// After a change of the number of slots no manager led for ever: each held back for
+// what its own disk said of a role that had no member any more.
+func TestAConflictWithThePastEndsWhenTheRoleIsEmpty(t *testing.T) {
+	conflicting := func() *subjects.Status {
+		return told(4, 40, listed(subjects.SIPProxy, subjects.Up, "n1"), func(s *subjects.Status) {
+			s.Lookup = map[subjects.Role]subjects.Lookup{subjects.SIPProxy: {Bits: 18, Digest: "0123456789abcdef"}}
+		})
+	}
+	slots := func(c *Config) {
+		c.SlotBits = func(r subjects.Role) int {
+			if r == subjects.SIPProxy {
+				return 12
+			}
+			return 0
+		}
+	}
+	for _, c := range []struct {
+		name             string
+		beats, confirmed bool
+		want             bool
+	}{
+		{"no member is heard", false, false, true},
+		{"a member is heard", true, false, false},
+		{"another manager leads", false, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newLone(t, slots)
+			m.vouch("n1")
+			m.follow(conflicting(), true)
+			seq := uint64(0)
+			for range 40 {
+				if m.MayLead() && m.now.Sub(m.started) < conflictFor-time.Second {
+					t.Fatal("it may lead before it has listened")
+				}
+				if seq++; c.beats {
+					m.hear(said(subjects.SIPProxy, "n1", seq))
+				}
+				if c.confirmed {
+					m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+				}
+				m.pass(time.Second)
+			}
+			if m.MayLead() != c.want {
+				t.Fatalf("may lead: %v", m.MayLead())
+			}
+			if !c.want {
+				return
+			}
+			m.leads(5, 100, 1000)
+			if l := m.status().Lookup[subjects.SIPProxy]; l.Bits != 12 {
+				t.Errorf("lookup %+v", l)
+			}
+		})
+	}
+}

@@ -1,0 +1,68 @@
+package manager
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"thor/manager/election"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+const seekWithin = 1500 * time.Millisecond // the core waits no longer
+
+// A seeker asks for the newest status, each question in a goroutine of its own.
+type seeker struct {
+	ctx     context.Context // of the manager
+	overlay *overlay.Node
+	log     zerolog.Logger
+	work    sync.WaitGroup
+	found   chan found
+}
+
+// found is the answer to a question: status is nil if there is none.
+type found struct {
+	from    subjects.NodeID // "": the key-value store
+	status  *subjects.Status
+	encoded []byte
+}
+
+func newSeeker(ctx context.Context, node *overlay.Node, log zerolog.Logger) *seeker {
+	return &seeker{ctx: ctx, overlay: node, log: log, found: make(chan found, 16)}
+}
+
+// readStore reads the status that the last active manager stored.
+func (k *seeker) readStore() {
+	k.ask("", func(ctx context.Context) (*subjects.Status, []byte, error) {
+		b, err := election.OpenBucket(k.overlay.Conn(), subjects.StatusBucket)
+		if err != nil {
+			return nil, nil, err
+		}
+		return readStatus(ctx, b)
+	})
+}
+
+// askManager asks another manager what it holds.
+func (k *seeker) askManager(node subjects.NodeID) {
+	k.ask(node, func(ctx context.Context) (*subjects.Status, []byte, error) {
+		return k.overlay.AskSnapshot(ctx, subjects.ManagerRequest(node, subjects.VerbStatus))
+	})
+}
+
+func (k *seeker) ask(from subjects.NodeID, question func(context.Context) (*subjects.Status, []byte, error)) {
+	k.work.Go(func() {
+		ctx, cancel := context.WithTimeout(k.ctx, seekWithin)
+		defer cancel()
+		s, encoded, err := question(ctx)
+		if err != nil {
+			k.log.Debug().Err(err).Str("peer", string(from)).Msg("newest status not learnt")
+		}
+		select {
+		case k.found <- found{from, s, encoded}:
+		case <-k.ctx.Done():
+		}
+	})
+}
