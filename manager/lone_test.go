@@ -116,7 +116,6 @@ func good(seq int, more ...string) string {
 		seq, strings.Join(append([]string{""}, more...), ","))
 }
 
-
 // rejected is thor_rejected_total by code.
 func (m *lone) rejected() map[subjects.Code]int {
 	m.t.Helper()
