@@ -127,5 +127,6 @@ func (t *Table) suspected(b *broker) bool {
 	return false
 }
 
-// suspectedUntil is when the members of b had Dead to reconnect.
-func (t *Table) suspectedUntil(b *broker) instant { return b.last + t.cfg.quiet() + t.cfg.Dead }
+// suspectedUntil is when the members of b had the time to reconnect: their pings
+// find the broker dead within 4 s, and two dials may time out after 3 s each.
+func (t *Table) suspectedUntil(b *broker) instant { return b.last + t.cfg.Dead + suspectMargin }

@@ -59,7 +59,7 @@
 // Before that, silence alone does not count while
 //
 //	observer     G4, as above
-//	broker       G5: all members on one broker are silent           theirs                when they had Dead to reconnect
+//	broker       G5: all members on one broker are silent           theirs                when they had Dead and 1.5 s to reconnect
 //
 // And out of the status, though it beats, is held by
 //

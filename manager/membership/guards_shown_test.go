@@ -40,7 +40,7 @@ func TestEachGuardIsShown(t *testing.T) {
 		},
 		{
 			membership.GuardBroker, "all that beat through it are silent", true,
-			func(s *stage, p []*actor) { cut(p); s.pass(11 * time.Second) },
+			func(s *stage, p []*actor) { cut(p); s.pass(10500 * time.Millisecond) },
 			func(s *stage, p []*actor) {
 				for i, a := range p {
 					s.moves(a, "b2#"+string(rune('a'+i)))

@@ -128,7 +128,8 @@ func (n *node) alive() bool {
 // keep step with it. Members that this table has not heard keep their place,
 // state and since until they are heard, or stay silent for Dead and 2 s; what
 // it hears itself it knows better. s is not changed. Silence proves nothing
-// afterwards, as after Blind; a closed connection does.
+// afterwards, as after Blind, unless this table has followed all of s itself; a closed
+// connection does.
 func (t *Table) Adopt(s *subjects.Status, now time.Time) { t.AdoptAged(s, -1, now) }
 
 // AdoptAged is Adopt for a status of which it is known how long ago the other
@@ -138,7 +139,9 @@ func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) 
 	if t.cfg.Domain != "" && s.Domain != "" && s.Domain != t.cfg.Domain {
 		return
 	}
-	t.beginBlind("took over from another one")
+	if !t.followed(s) {
+		t.beginBlind("took over from another one")
+	}
 	for _, name := range s.RoleNames() {
 		for i := range s.Roles[name] {
 			t.adopt(name, &s.Roles[name][i])
@@ -161,6 +164,40 @@ func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) 
 	}
 	t.judgeSilent()
 	t.flush()
+}
+
+// followed reports whether this table knows first-hand, and without a gap for longer
+// than a silence takes, all that s says: then its own clock of each member counts on.
+// It hears more than half of the brokers of s, which those in the smaller part
+// of a network do not, and none of them has just appeared.
+func (t *Table) followed(s *subjects.Status) bool {
+	known := t.cfg.Dead + blindMargin
+	if t.now < known || t.now < t.blind.until || t.now-t.resumed < known || t.now-t.heard > gapAfter {
+		return false
+	}
+	for _, b := range t.brokers {
+		if t.now-b.since < known || t.now-b.resumed < known {
+			return false
+		}
+	}
+	brokers, heard := s.Roles[subjects.EventServer], 0
+	for i := range brokers {
+		if b := t.brokers[string(brokers[i].Node)]; b != nil && t.now-b.last <= missedAfter {
+			heard++
+		}
+	}
+	if 2*heard <= len(brokers) {
+		return false
+	}
+	for name, ms := range s.Roles {
+		for i := range ms {
+			m := t.members[key{name, ms[i].Node}]
+			if !m.isListed() || m.adopted || m.cause != alive && ms[i].State == subjects.Up {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // dropUnlisted removes m, which an adopted status does not list, if nothing but a

@@ -61,6 +61,7 @@ func (x *exhibit) adopt(listed bool) {
 	x.tab.Fill(s)
 	s.Remove("sip_proxy", "n1")
 	if listed {
+		s.Lost, s.Held = []subjects.Lost{}, []subjects.Held{}
 		s.Put("sip_proxy", subjects.Member{Node: "n1", State: subjects.Up, Weight: 100, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}})
 	}
 	x.tab.Adopt(s, x.now)

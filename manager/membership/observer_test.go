@@ -1,0 +1,105 @@
+package membership_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"thor/manager/membership"
+)
+
+// cutHost is a network of three hosts with a broker each, one of which is cut off with
+// its proxy and its manager, and a standby that has followed the status.
+func cutHost(t *testing.T) (s *stage, gone []*actor) {
+	s = newStage(t, membership.Config{})
+	for i := 1; i <= 3; i++ {
+		host, via := fmt.Sprintf("h%d", i), fmt.Sprintf("b%d#", i)
+		b := s.cast(fmt.Sprintf("b%d", i), "thor_eventserver", via+"0")
+		m := s.cast(host, "thor_manager", via+"1")
+		p := s.cast(host, "sip_proxy", via+"2")
+		if i == 3 {
+			gone = []*actor{b, m, p}
+		}
+	}
+	s.troop(7, "n", "media_relay", "b1")
+	s.troop(3, "x", "xcap_server", "b2")
+	s.pass(20 * time.Second)
+	s.table.Adopt(s.status(), s.now)
+	s.pass(20 * time.Second)
+	return s, gone
+}
+
+// A standby that has heard the whole status itself goes on counting when it takes
+// over: the members of a host that was cut off are gone as if the manager had stayed.
+func TestATakeOverDoesNotLengthenSilence(t *testing.T) {
+	for _, after := range []time.Duration{100 * time.Millisecond, 3 * time.Second, 8 * time.Second, 11 * time.Second} {
+		s, gone := cutHost(t)
+		cut(gone)
+		from := s.now
+		s.pass(after)
+		s.table.Adopt(s.status(), s.now)
+		s.pass(12*time.Second - after)
+		for _, a := range gone {
+			if s.listed(a) {
+				t.Errorf("take-over after %v: %s as %s is still listed after %v, guards %v", after, a.node, a.role, s.now.Sub(from), s.table.Guards())
+			}
+		}
+		if n := s.count("media_relay") + s.count("xcap_server") + s.count("sip_proxy"); n != 12 {
+			t.Errorf("take-over after %v: %d others are left", after, n)
+		}
+	}
+}
+
+// A standby that does not know first-hand what the status says doubts silence for
+// Dead and two seconds.
+func TestATakeOverByOneThatMissedSomethingDoubtsSilence(t *testing.T) {
+	for name, miss := range map[string]func(s *stage, gone []*actor){
+		"it began a moment ago": func(s *stage, _ []*actor) { s.table = membership.New(membership.Config{}) },
+		"it was cut off":        func(s *stage, _ []*actor) { s.table.Blind(s.now) },
+		"it hears one of three brokers": func(s *stage, gone []*actor) {
+			for _, a := range s.acts {
+				a.cut = a.cut || a.via[:2] != "b1"
+			}
+			s.pass(3 * time.Second)
+		},
+		"a broker was silent and is back": func(s *stage, gone []*actor) {
+			b2 := func(cut bool) {
+				for _, a := range s.acts {
+					if a.via[:2] == "b2" {
+						a.cut = cut
+					}
+				}
+			}
+			b2(true)
+			s.pass(3 * time.Second)
+			b2(false)
+			s.pass(time.Second)
+		},
+		"the status lists one that it does not": func(s *stage, gone []*actor) {
+			st := s.status()
+			other := membership.New(membership.Config{})
+			other.Adopt(st, s.now)
+			say(t, other, "n77", "media_relay", "a", 1, s.now)
+			other.Fill(st)
+			s.table.Adopt(st, s.now)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, gone := cutHost(t)
+			before := s.status()
+			cut(gone)
+			miss(s, gone)
+			at := s.now
+			s.table.Adopt(before, s.now)
+			if s.guard(membership.GuardObserver) == nil {
+				t.Fatalf("guards %v", s.table.Guards())
+			}
+			for s.now.Sub(at) < 11*time.Second {
+				s.pass(time.Second)
+				if n := len(s.status().Roles["sip_proxy"]); n != 3 {
+					t.Fatalf("%d proxies are listed %v after the take-over", n, s.now.Sub(at))
+				}
+			}
+		})
+	}
+}
