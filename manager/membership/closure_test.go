@@ -137,3 +137,45 @@ func TestAStandbyOfAPartKeepsWhoLivesInTheOther(t *testing.T) {
 		t.Error("it is up in the adopted status, beats, and is missing")
 	}
 }
+
+// What a broker gave up while it was alone is no proof when it is alone no more.
+func TestWhatWasGivenUpWhileAloneIsNoProofAfterTheHeal(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	n1 := s.cast("n1", "sip_proxy", "b1#2")
+	s.cast("n2", "sip_proxy", "b2#2")
+	s.pass(20 * time.Second)
+	n1.cut = true
+	s.pass(3 * time.Second)
+	s.table.Alone("b1", true, s.now)
+	s.hangUp(n1, "Stale Connection")
+	s.pass(time.Second)
+	s.table.Alone("b1", false, s.now)
+	if s.pass(3 * time.Second); !s.listed(n1) {
+		t.Error("it was removed")
+	}
+	// Once the broker is among the others again its word counts.
+	s.moves(n1, "b1#3")
+	s.pass(3 * time.Second)
+	n1.cut = true
+	s.pass(2500 * time.Millisecond)
+	s.hangUp(n1, "Stale Connection")
+	if s.pass(3 * time.Second); s.listed(n1) {
+		t.Error("it is still listed")
+	}
+}
+
+// A broker gives its connections up a moment before it says that it is alone.
+func TestABrokerThatIsAloneSoonAfterwardsProvesNothing(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	n1 := s.cast("n1", "sip_proxy", "b1#2")
+	s.cast("n2", "sip_proxy", "b2#2")
+	s.pass(20 * time.Second)
+	n1.cut = true
+	s.pass(2 * time.Second)
+	s.hangUp(n1, "Stale Connection")
+	s.pass(time.Second)
+	s.table.Alone("b1", true, s.now)
+	if s.pass(4 * time.Second); !s.listed(n1) {
+		t.Error("it was removed")
+	}
+}

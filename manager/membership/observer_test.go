@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"thor/manager/membership"
+	"thor/subjects"
 )
 
 // cutHost is a network of three hosts with a broker each, one of which is cut off with
@@ -101,5 +102,56 @@ func TestATakeOverByOneThatMissedSomethingDoubtsSilence(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An observer that stood still takes a beat first: that must not oust those whose
+// return it has not come to yet.
+func TestTheFirstBeatAfterAPauseOustsNobody(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	p := s.troop(3, "p", "sip_proxy", "b1")
+	s.troop(5, "m", "media_relay", "b1")
+	s.pass(20 * time.Second)
+	for _, a := range p {
+		a.cut = true
+		s.hangUp(a, "Client Closed")
+	}
+	if s.pass(time.Second); s.count("sip_proxy") != 3 {
+		t.Fatalf("%d are left", s.count("sip_proxy"))
+	}
+	s.now = s.now.Add(20 * time.Second) // all three are back meanwhile
+	s.moves(p[0], "b2#1")
+	if n := s.count("sip_proxy"); n != 3 {
+		t.Errorf("%d are left after the first beat", n)
+	}
+	s.moves(p[1], "b2#2")
+	s.moves(p[2], "b2#3")
+	s.pass(5 * time.Second)
+	for _, m := range s.status().Roles["sip_proxy"] {
+		if m.State != subjects.Up {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
+// An observer that takes messages but lets no time pass for long is behind: what is
+// silent then may wait in its queues.
+func TestABusyObserverIsPausedToo(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	p := s.troop(10, "p", "sip_proxy", "b1")
+	s.pass(20 * time.Second)
+	for range 11 {
+		s.now = s.now.Add(time.Second)
+		for _, a := range p[1:] {
+			s.beat(a)
+		}
+	}
+	s.table.Advance(s.now)
+	if !s.listed(p[0]) || s.guard(membership.GuardObserver) == nil {
+		t.Errorf("guards %v, %d are left", s.table.Guards(), s.count("sip_proxy"))
+	}
+	p[0].cut = true
+	if s.pass(13 * time.Second); s.listed(p[0]) {
+		t.Error("it is still there")
 	}
 }
