@@ -27,7 +27,7 @@ func TestLabBites(t *testing.T) {
 	f := newFaultNet(t, traceLog(t), false)
 	f.start(t)
 	f.watchers = f.watch(t)
-	eventually(t, 90*time.Second, "the network is whole", func() bool { return f.watchers.differs() == "" })
+	f.whole(t)
 	f.log.Add(trace.Line{Ready: true})
 	f.probes = f.probe(t)
 	old := f.keepState(t, "host5")

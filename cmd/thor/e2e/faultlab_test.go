@@ -71,7 +71,7 @@ func runLab(t *testing.T, schedule []faults.Round, damping bool) []trace.Line {
 	f := newFaultNet(t, log, damping)
 	f.start(t)
 	f.watchers = f.watch(t)
-	eventually(t, 90*time.Second, "the network is whole", func() bool { return f.watchers.differs() == "" })
+	f.whole(t)
 	log.Add(trace.Line{Ready: true})
 	f.probes = f.probe(t)
 	f.resources(t)
@@ -91,7 +91,6 @@ func runLab(t *testing.T, schedule []faults.Round, damping bool) []trace.Line {
 	}
 	f.resources(t)
 	f.searchLogs(t)
-	f.keepLogs(t)
 	lines, err := log.Lines()
 	if err != nil {
 		t.Error(err)
@@ -221,6 +220,14 @@ func (f *faultNet) awaitWhole(t *testing.T) (state string, whole bool) {
 	}
 	t.Errorf("not whole after restarts: %s", f.watchers.differs())
 	return "  NOT WHOLE, also after restarts: " + why, false
+}
+
+// whole waits for the first time.
+func (f *faultNet) whole(t *testing.T) {
+	t.Helper()
+	if began := time.Now(); !f.wholeWithin(t, 90*time.Second) {
+		t.Fatalf("not whole after %v: %s", time.Since(began), f.watchers.differs())
+	}
 }
 
 // wholeWithin waits until the network is whole, and was so for a while.

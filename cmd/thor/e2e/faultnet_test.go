@@ -254,6 +254,7 @@ func (f *faultNet) config(hostName, node, program, http string) string {
 // start runs everything and waits until it is one network.
 func (f *faultNet) start(t *testing.T) {
 	t.Helper()
+	t.Cleanup(func() { f.keepLogs(t) })
 	for _, name := range f.order {
 		d := f.daemons[name]
 		if d.Program == trace.Agent {

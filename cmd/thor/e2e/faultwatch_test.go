@@ -85,7 +85,7 @@ func (f *faultNet) watch(t *testing.T) *watchers {
 // open starts an observer, for the first time or again; its state is kept.
 func (w *watchers) open(t *testing.T, o *observer) {
 	n, err := overlay.New(overlay.Config{
-		Credentials: o.creds, Brokers: w.f.brokers, StateDir: o.dir, Options: []nats.Option{nats.SetCustomDialer(hostDialer{o.host})},
+		Credentials: o.creds, Brokers: w.f.brokers, StateDir: o.dir, Dial: o.host.dial,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -231,7 +231,7 @@ func (w *watchers) freshOnes(t *testing.T) {
 
 func (w *watchers) fresh(t *testing.T, h *host) {
 	n, err := overlay.New(overlay.Config{
-		Credentials: w.observers[h.name].creds, Brokers: w.f.brokers, Options: []nats.Option{nats.SetCustomDialer(hostDialer{h})},
+		Credentials: w.observers[h.name].creds, Brokers: w.f.brokers, Dial: h.dial,
 	})
 	if err != nil {
 		t.Error(err)

@@ -187,8 +187,15 @@ func inNamespace(name string, f func()) error {
 // hostDialer dials from a host, for nats.go.
 type hostDialer struct{ h *host }
 
-func (d hostDialer) Dial(network, address string) (c net.Conn, err error) {
-	failed := d.h.enter(func() { c, err = (&net.Dialer{Timeout: 3 * time.Second}).Dial(network, address) })
+func (d hostDialer) Dial(network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	return d.h.dial(ctx, network, address)
+}
+
+// dial is the Dial of an overlay.Config.
+func (h *host) dial(ctx context.Context, network, address string) (c net.Conn, err error) {
+	failed := h.enter(func() { c, err = new(net.Dialer).DialContext(ctx, network, address) })
 	return c, errors.Join(failed, err)
 }
 
