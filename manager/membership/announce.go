@@ -121,6 +121,9 @@ func (t *Table) leave(m *member) {
 // beat is the whole effect of an accepted announcement. Its cost does not grow
 // with the table unless it changes something.
 func (t *Table) beat(m *member, a *subjects.Announcement) {
+	if t.now-m.last > missedAfter && a.Via == m.via {
+		m.returned = t.now
+	}
 	m.last, m.node.last = t.now, t.now
 	t.attach(m, a.Via)
 	if m.adopted && t.mayLag(m.broker) {

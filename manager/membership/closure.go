@@ -132,7 +132,8 @@ func (t *Table) graceFor(end ending) time.Duration {
 }
 
 // minGrace is the least patience with m. A client that fell silent before its
-// connection ended may have given that up and live. And where this observer
+// connection ended may have given that up and live; what it had sent may come just
+// before the end. And where this observer
 // heard nothing for a while, or m's broker said nothing, the news may be old: m
 // may go through another connection by now.
 func (t *Table) minGrace(m *member) time.Duration {
@@ -142,7 +143,7 @@ func (t *Table) minGrace(m *member) time.Duration {
 		return t.cfg.BareGrace
 	case t.now-m.met < t.cfg.BareGrace, b != nil && (t.now-b.resumed < t.cfg.BareGrace || t.now-b.last > missedAfter):
 		return t.cfg.BareGrace
-	case t.now-m.last > missedAfter:
+	case t.now-m.last > missedAfter, m.returned > 0 && t.now-m.returned < t.cfg.StaleGrace:
 		return t.cfg.StaleGrace
 	}
 	return 0
@@ -158,9 +159,13 @@ func (t *Table) unsure(m *member) bool {
 	return t.saysAlone(brokerIn(c.via)) || c.byBroker && (t.cutOff(brokerIn(c.via)) || t.inCompany(m))
 }
 
-// saysAlone reports whether broker name says that it is alone: then its clients leave it
-// for others, which this observer may not hear.
-func (t *Table) saysAlone(name string) bool { return t.now < t.alone[name] }
+// saysAlone reports whether broker name says that it is alone, and its clients may
+// be on their way to others, which this observer may not hear. One that stays
+// alone, as the last of a network, is not doubted for ever.
+func (t *Table) saysAlone(name string) bool {
+	a := t.alone[name]
+	return t.now < a.until && t.now-a.since < 2*t.cfg.Dead
+}
 
 // cutOff reports whether what is known of broker name, or of this observer, leaves
 // open that the clients whose connections it gave up live on elsewhere: it says
@@ -196,11 +201,28 @@ func (t *Table) inCompany(m *member) bool {
 // aloneFor is how long a broker's word that it is alone holds; it repeats that each second.
 const aloneFor = 3 * time.Second
 
-// Alone takes in that a broker says that it is alone, or that it is no more.
+// An aloneness is what a broker says of itself: that it is alone.
+type aloneness struct{ since, until instant }
+
+// Alone takes in that a broker, the one that this observer is connected to, says that
+// it is alone, or that it is no more. While it is alone, silence proves nothing
+// either: who is silent may beat elsewhere.
 func (t *Table) Alone(broker subjects.NodeID, alone bool, now time.Time) {
 	t.enter(now)
-	delete(t.alone, string(broker))
-	if alone && len(t.alone) < maxAlone {
-		t.alone[string(broker)] = t.now + aloneFor
+	name := string(broker)
+	a, known := t.alone[name]
+	switch {
+	case !alone:
+		delete(t.alone, name)
+		return
+	case !known && len(t.alone) >= maxAlone:
+		return
+	case t.now >= a.until:
+		a.since = t.now
+	}
+	a.until = t.now + aloneFor
+	t.alone[name] = a
+	if t.saysAlone(name) {
+		t.beginBlind("is connected to a broker that is alone")
 	}
 }

@@ -179,3 +179,59 @@ func TestABrokerThatIsAloneSoonAfterwardsProvesNothing(t *testing.T) {
 		t.Error("it was removed")
 	}
 }
+
+// A client gives its connection up for want of pongs; then the packets go through
+// again, and what it had sent comes just before the end.
+func TestBeatsThatWereHeldUpDoNotMakeTheEndOfAConnectionProof(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	n1 := s.cast("n1", "sip_proxy", "b1#1")
+	s.cast("n2", "sip_proxy", "b2#2")
+	s.pass(20 * time.Second)
+	n1.cut = true
+	s.pass(3 * time.Second)
+	n1.cut = false
+	for range 3 {
+		s.beat(n1)
+	}
+	n1.cut = true
+	s.hangUp(n1, "Client Closed")
+	if s.pass(1400 * time.Millisecond); !s.listed(n1) { // it dials a broker that does not greet, and then the next
+		t.Error("it was removed")
+	}
+	s.moves(n1, "b3#1")
+	if s.pass(10 * time.Second); !s.listed(n1) {
+		t.Error("it beats and was removed")
+	}
+}
+
+// The broker of this manager is alone: who is silent may beat elsewhere. One that
+// stays alone, as the last of a network, is doubted no more in the end.
+func TestSilenceBehindABrokerThatIsAloneProvesNothing(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	here := s.troop(3, "a", "sip_proxy", "b1")
+	there := s.troop(3, "c", "sip_proxy", "b2")
+	s.pass(20 * time.Second)
+	for _, a := range there {
+		a.cut = true
+	}
+	s.pass(3 * time.Second)
+	for range 19 {
+		s.table.Alone("b1", true, s.now)
+		s.pass(time.Second)
+	}
+	if n := s.count("sip_proxy"); n != 6 || s.guard(membership.GuardObserver) == nil {
+		t.Errorf("%d of 6 are left, guard %v", n, s.guard(membership.GuardObserver))
+	}
+	for range 60 {
+		s.table.Alone("b1", true, s.now)
+		s.pass(time.Second)
+	}
+	if s.guard(membership.GuardObserver) != nil {
+		t.Error("it is doubted for ever")
+	}
+	s.hangUp(here[0], "Client Closed")
+	here[0].cut = true
+	if s.pass(2 * time.Second); s.listed(here[0]) {
+		t.Error("a process that ended is still listed")
+	}
+}

@@ -42,6 +42,7 @@ type member struct {
 	via       string
 	broker    *broker // that via names
 	last      instant // beat
+	returned  instant // when it was heard again, after it had missed a beat, through the same connection
 	met       instant // when its first message was heard, if that may have been an old one
 
 	cause       cause

@@ -31,7 +31,7 @@ type Table struct {
 	labels    map[string]subjects.Role   // host labels of the roles that have members
 	hashes    map[uint64]subjects.NodeID // of nodes, as the lookup has them; empty without Config.NodeHash
 	brokers   map[string]*broker
-	alone     map[string]instant // brokers that say that they are alone: until when that holds
+	alone     map[string]aloneness // brokers that say so
 	departed  map[subjects.NodeID]*departed
 	losses    losses
 	revoked   revocations
@@ -106,7 +106,7 @@ func New(cfg Config) *Table {
 		labels:            make(map[string]subjects.Role),
 		hashes:            make(map[uint64]subjects.NodeID),
 		brokers:           make(map[string]*broker),
-		alone:             make(map[string]instant),
+		alone:             make(map[string]aloneness),
 		departed:          make(map[subjects.NodeID]*departed),
 		dirty:             make(map[*role]struct{}),
 		facts:             make(map[subjects.NodeID][]*fact),
