@@ -22,9 +22,10 @@ import (
 )
 
 // patience is how long questions wait, in the sockets' buffers, for the first
-// status after a start: time to read it from disk, or to hear of it. A client
+// status after a start: time to read it from disk, or to hear of it where that on
+// disk is known not to be the newest. A client
 // that got an error instead would keep it.
-const patience = time.Second
+const patience = 3 * time.Second
 
 // A Source tells the agent what the network's status is. An *overlay.Node is one.
 type Source interface {

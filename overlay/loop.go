@@ -206,6 +206,7 @@ func (l *loop) end() {
 	l.conn.leave()
 	l.working.Wait()
 	l.status.saver.flush(l.status.tracker.Encoded)
+	l.status.shown.close()
 	l.conn.close()
 	l.status.setLink(l.conn.state(), time.Now())
 }

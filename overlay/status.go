@@ -29,6 +29,8 @@ type statusFeed struct {
 
 	tracker  *track.Tracker
 	saver    saver
+	shown    shownMark
+	held     time.Time         // until then the status of an earlier run is held back; zero: it is not
 	number   int               // of the newest connection
 	online   bool              // it is up
 	alone    bool              // its broker is
@@ -43,8 +45,16 @@ func (f *statusFeed) load(domain string) {
 	if err != nil {
 		f.log.Error("saved status refused", cause(err))
 	}
+	var m subjects.Mark
+	if s != nil {
+		m = s.Mark()
+	}
+	newest := f.shown.open(f.saver.store.dir, m)
 	if s != nil {
 		f.tracker.Restore(s, encoded, saved)
+		if !newest {
+			f.held = time.Now().Add(askFirst)
+		}
 		f.publish()
 		f.log.Info("starting with the status of an earlier run",
 			slog.Uint64("epoch", s.Epoch), slog.Uint64("gen", s.Generation), slog.Time("saved", saved))
@@ -159,11 +169,17 @@ func (f *statusFeed) advance(now time.Time) {
 	if req != nil {
 		f.request(req, now)
 	}
+	if !f.held.IsZero() && !now.Before(f.held) {
+		f.held = time.Time{}
+		f.publish()
+	}
 	f.saver.advance(f.tracker.Encoded, now)
 }
 
 // next is when advance has something to do; zero: not before something happens.
-func (f *statusFeed) next() time.Time { return earliest(f.tracker.Next(), f.saver.next()) }
+func (f *statusFeed) next() time.Time {
+	return earliest(earliest(f.tracker.Next(), f.saver.next()), f.held)
+}
 
 // request asks the managers for the snapshot. Each request has a reply subject of
 // its own, so that an answer to an earlier one is recognised.
@@ -189,6 +205,15 @@ func (f *statusFeed) publish() {
 	v := &View{
 		Status: t.Status, Encoded: t.Encoded, Received: t.Received,
 		Stale: t.Stale, FromDisk: t.FromDisk, Connected: f.online, Connection: f.number, BrokerAlone: f.online && f.alone,
+	}
+	if !t.FromDisk {
+		f.held = time.Time{}
+	}
+	if !f.held.IsZero() {
+		v.Status, v.Encoded, v.Received = nil, nil, time.Time{}
+	}
+	if v.Status != nil && v.Status != old.Status {
+		f.shown.note(v.Mark())
 	}
 	if v.Status != old.Status {
 		f.current = tickPrefix(v.Mark(), t.Digest)

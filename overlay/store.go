@@ -223,7 +223,7 @@ func (s store) loadDrains() (roles []subjects.Role, err error) {
 // that starts a whole network anew, whose members of before are all gone.
 func ForgetStatus(stateDir string) error {
 	var errs []error
-	for _, name := range []string{statusFile, olderFile} {
+	for _, name := range []string{statusFile, olderFile, shownFile} {
 		if err := os.Remove(filepath.Join(stateDir, name)); !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}
