@@ -67,6 +67,7 @@ const (
 	changeEvery      = time.Second             // a member changes the status at most so often…
 	changeBurst      = 5                       // …after so many changes at once
 	joinBurst        = 20                      // so many joins
+	incidentFor      = 10 * time.Minute        // G3: what a former manager let go so long ago belongs to its incident
 	operatorHold     = 24 * time.Hour          // Hold ends after this at the latest
 	absenceEvery     = 10 * time.Second        // a member changes between lost and held at most so often…
 	absenceBurst     = 4                       // …after so many changes at once

@@ -155,6 +155,14 @@ func (t *Table) proven(m *member) bool {
 	return false
 }
 
+// heldUntil is until when m's silence is not held against it.
+func (t *Table) heldUntil(m *member) instant {
+	if t.blind.until > t.now {
+		return t.blind.until
+	}
+	return t.brokerHold(m)
+}
+
 // canLose reports whether r can do without its failed members (guard G2): a member
 // is up, or the role is not needed. Monitors only look on.
 func (r *role) canLose() bool { return r.ups > 0 || r.name == subjects.Monitor }

@@ -66,14 +66,6 @@ func (t *Table) wake(m *member) {
 	t.arm(m)
 }
 
-// heldUntil is until when m's silence is not held against it.
-func (t *Table) heldUntil(m *member) instant {
-	if t.blind.until > t.now {
-		return t.blind.until
-	}
-	return t.brokerHold(m)
-}
-
 // markDead notes that m is dead. What follows is decided when all who died with it
 // are known.
 func (t *Table) markDead(m *member, c cause, why string) {

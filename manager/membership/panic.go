@@ -48,7 +48,7 @@ func (t *Table) alarm(dead []*member) {
 			begin = t.raise
 		}
 		r.panic = begin(guardKey{name: GuardPanic, role: r.name}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
-		r.panic.until, r.panic.stable = t.now+t.cfg.PanicHold, c.total
+		r.panic.until, r.panic.stable = t.now+t.cfg.PanicHold, c.total+t.lostBefore(r)
 		t.timers.sooner(&r.timer, r.panic.until)
 	}
 }
@@ -123,6 +123,17 @@ func (t *Table) countNodes(excused map[*broker]bool) census {
 		}
 	}
 	return c
+}
+
+// lostBefore counts the nodes that a former manager let go from r for silence not long
+// ago: the half that stays is half of what was there before it began.
+func (t *Table) lostBefore(r *role) (n int) {
+	for k, a := range t.losses.by {
+		if k.role == r.name && a.lost != nil && a.lost.Reason == whySilent && !a.told.IsZero() && t.cfg.LostFor-(a.end-t.now) <= incidentFor {
+			n++
+		}
+	}
+	return n
 }
 
 // lostSince reports whether a loss after the i-th is the same for the counter.
