@@ -28,13 +28,17 @@ func massSilence(t *testing.T) (s *stage, proxies []*actor) {
 // A mass silence is held by the next manager too, also by one that knows nothing but
 // the status, or by a standby that is younger than the silence.
 func TestTheNextManagerHoldsAMassSilence(t *testing.T) {
-	for name, standby := range map[string]time.Duration{"a cold one": 0, "a standby of 5 s": 5 * time.Second, "a standby of 50 s": 50 * time.Second} {
+	for name, c := range map[string]struct{ before, standby time.Duration }{
+		"a cold one": {}, "a cold one when some have gone": {before: 50 * time.Second},
+		"a standby of 5 s": {standby: 5 * time.Second}, "a standby of 50 s": {standby: 50 * time.Second},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := massSilence(t)
+			s.pass(c.before)
 			next := membership.New(membership.Config{})
 			next.Adopt(s.status(), s.now)
 			next.Events()
-			for until := s.now.Add(standby); s.now.Before(until); {
+			for until := s.now.Add(c.standby); s.now.Before(until); {
 				for _, a := range s.acts { // both hear the same
 					if !a.cut {
 						w := s.word(a)
