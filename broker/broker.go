@@ -304,13 +304,23 @@ func (b *Broker) openAccount(s *server.Server) error {
 	if err != nil {
 		return fmt.Errorf("broker: members' account: %w", err)
 	}
+	b.gate.thor = acc
+	if !s.JetStreamEnabled() { // when there is room for it, see guardJetStream
+		return nil
+	}
+	return b.enableAccount()
+}
+
+func (b *Broker) enableAccount() error {
+	if b.gate.thor.JetStreamEnabled() {
+		return nil
+	}
 	limits := map[string]server.JetStreamAccountLimits{"": {
 		MaxMemory: b.cfg.MemoryLimit, MaxStore: b.cfg.DiskLimit, MaxStreams: maxStreams, MaxConsumers: -1, MaxAckPending: -1,
 	}}
-	if err := acc.EnableJetStream(limits, nil); err != nil {
+	if err := b.gate.thor.EnableJetStream(limits, nil); err != nil {
 		return fmt.Errorf("broker: JetStream for members: %w", err)
 	}
-	b.gate.thor = acc
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -283,12 +284,7 @@ func (c *Config) probe() error {
 	if err := os.MkdirAll(c.StoreDir, 0o700); err != nil {
 		return fmt.Errorf("broker: make store directory: %w", err)
 	}
-	f, err := os.CreateTemp(c.StoreDir, ".probe-*")
-	if err != nil {
-		return fmt.Errorf("broker: write to store directory: %w", err)
-	}
-	_ = f.Close()
-	if err := os.Remove(f.Name()); err != nil {
+	if err := writable(c.StoreDir, 0); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("broker: write to store directory: %w", err)
 	}
 	for _, addr := range []string{c.Listen, c.ClusterListen} {
@@ -302,4 +298,14 @@ func (c *Config) probe() error {
 		_ = l.Close()
 	}
 	return nil
+}
+
+// writable finds out whether a file of so many bytes can be written in dir.
+func writable(dir string, size int) error {
+	f, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, size))
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }

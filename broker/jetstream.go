@@ -45,6 +45,20 @@ func jetStreamState(s *server.Server) JetStreamState {
 	return JetStreamOK
 }
 
+// startRoom is what JetStream needs on disk to start, with something to spare.
+// nats-server does not start at all when it cannot write there.
+const startRoom = 1 << 20
+
+// storable reports whether JetStream can be started with the store as it is. A
+// broker whose disk is full starts without: it still carries all messages.
+func (b *Broker) storable() bool {
+	err := writable(b.cfg.StoreDir, startRoom)
+	if err != nil {
+		b.log.Error().Err(err).Msg("no room in the store directory, starting without JetStream")
+	}
+	return err == nil
+}
+
 // minFree is how much of the disk must be free before JetStream is tried again.
 const minFree = 32 << 20
 
@@ -91,6 +105,9 @@ func (b *Broker) restartJetStream(s *server.Server) error {
 	if err != nil {
 		_ = s.ShutdownJetStream() // what it left half started
 		return fmt.Errorf("start JetStream: %w", err)
+	}
+	if err := b.enableAccount(); err != nil { // nothing if the account had it before
+		return err
 	}
 	b.m.restartedJetStream()
 	return nil

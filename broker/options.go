@@ -38,7 +38,7 @@ func (b *Broker) options(port int) (*server.Options, error) {
 		WriteDeadline:              clientWriteTime,
 		LameDuckDuration:           max(c.LameDuck, 2), // also if it is not used
 		LameDuckGracePeriod:        max(c.LameDuck, 2) / 2,
-		JetStream:                  true,
+		JetStream:                  b.storable(),
 		StoreDir:                   c.StoreDir,
 		JetStreamMaxMemory:         c.MemoryLimit,
 		JetStreamMaxStore:          c.DiskLimit,
