@@ -315,7 +315,7 @@ func TestAClaimOfTheFirstMomentIsNoStorm(t *testing.T) {
 		for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			m.step(time.Now())
 		}
-		if n := nc.Stats().OutMsgs - sent; n < 2 || n > 5 { // its announcement as a member is among them
+		if n := nc.Stats().OutMsgs - sent; n < 2 || n > 20 { // of a thousand steps; what it says as a member and asks of others is among them
 			t.Errorf("sent %d messages in a second", n)
 		}
 	})
