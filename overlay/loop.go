@@ -121,7 +121,13 @@ func (l *loop) next() time.Time {
 // members that started together drift apart.
 func (l *loop) announce(now time.Time) {
 	l.announcer.announceAll()
-	l.nextAnnounce = now.Add(l.cfg.Beat - l.cfg.Beat/10 + rand.N(l.cfg.Beat/5))
+	l.nextAnnounce = now.Add(spread(l.cfg.Beat, rand.N[time.Duration]))
+}
+
+// spread is the time to the next of what happens each d on average, a tenth more or
+// less, so that what started together drifts apart. chance draws below its bound.
+func spread(d time.Duration, chance func(time.Duration) time.Duration) time.Duration {
+	return d - d/10 + chance(d/5)
 }
 
 // follow acts on what the callbacks of the connection reported, and keeps the

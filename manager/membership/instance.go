@@ -143,7 +143,7 @@ func (in *instance) withdraw(boot string) {
 // contested reports whether another process announces the same as m's now.
 func (t *Table) contested(m *member) bool {
 	in := &m.instance
-	if in.rival == nil {
+	if in.rival == nil || t.refuses(m.key, in.rival.Boot) {
 		return false
 	}
 	d := in.findRetired(in.rival.Boot)
