@@ -115,11 +115,7 @@ func (m *Manager) answerManager(msg *nats.Msg) {
 // reply sends a status; age is the header, if not empty.
 func (m *Manager) reply(to string, held *core.Held, age string) {
 	for _, c := range held.Chunks() {
-		out := nats.NewMsg(to)
-		out.Data = c.Data
-		for k, v := range c.Header {
-			out.Header.Set(k, v)
-		}
+		out := message(to, c.Data, c.Header)
 		if age != "" {
 			out.Header.Set(subjects.HeaderAge, age)
 		}

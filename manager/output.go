@@ -27,11 +27,14 @@ func (m *Manager) do() {
 func (m *Manager) carryOut(o core.Output) {
 	switch o := o.(type) {
 	case core.Delta:
-		m.publish(&nats.Msg{Subject: subjects.StatusDelta, Data: o.Encode()})
+		data, header := o.Message()
+		m.publish(message(subjects.StatusDelta, data, header))
 	case core.Tick:
 		m.publish(&nats.Msg{Subject: subjects.StatusTick, Data: o.Encode()})
 	case core.View:
-		m.tellView(o.RoleView)
+		for _, data := range o.Messages() {
+			m.publish(&nats.Msg{Subject: subjects.View(o.Role), Data: data})
+		}
 	case core.Event:
 		m.tellEvent(&o.Event)
 	case core.Duplicate:
@@ -65,14 +68,14 @@ func (m *Manager) publish(msg *nats.Msg) {
 	}
 }
 
-func (m *Manager) tellView(v *subjects.RoleView) {
-	data := v.Encode()
-	if len(data) > subjects.MaxView { // who follows the status has it all the same
-		m.log.Error().Str("role", string(v.Role)).Int("bytes", len(data)).Int("max", subjects.MaxView).
-			Msg("the role's list is too big for a message: it is not told on " + subjects.View(v.Role))
-		return
+// message makes a message with headers.
+func message(subject string, data []byte, header map[string]string) *nats.Msg {
+	msg := nats.NewMsg(subject)
+	msg.Data = data
+	for k, v := range header {
+		msg.Header.Set(k, v)
 	}
-	m.publish(&nats.Msg{Subject: subjects.View(v.Role), Data: data})
+	return msg
 }
 
 func (m *Manager) tellEvent(e *subjects.Event) {

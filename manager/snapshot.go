@@ -2,7 +2,7 @@ package manager
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -26,6 +26,7 @@ type snapshotWriter struct {
 	flushc chan chan struct{}
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+	roles  storedRoles // of run alone
 }
 
 func newSnapshotWriter(nc *nats.Conn, log zerolog.Logger) *snapshotWriter {
@@ -131,54 +132,38 @@ func (k *snapshotWriter) attempt(ctx context.Context, w *pendingWrite) {
 func (k *snapshotWriter) write(ctx context.Context, h *core.Held) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	value := h.Encoded
-	if len(value) > subjects.MaxStatusKey {
-		var err error
-		if value, err = k.writeRoles(ctx, h.Status); err != nil {
-			return err
-		}
-	}
+	value, mark := h.Encoded, h.Status.Mark()
 	e, err := k.bucket.Get(ctx, subjects.StatusKey)
 	if err != nil {
 		return err
 	}
 	var revision uint64
 	if e != nil {
-		revision = e.Revision
-		var have struct{ Epoch, Generation uint64 }
-		if json.Unmarshal(e.Value, &have) == nil && !h.Status.Mark().After(subjects.Mark{Epoch: have.Epoch, Generation: have.Generation}) {
+		if revision = e.Revision; e.Held && !mark.After(markOf(e.Value)) {
 			return nil // a successor has written already
 		}
 	}
-	_, err = k.bucket.Replace(ctx, subjects.StatusKey, value, revision, 0)
-	return err
-}
-
-// writeRoles stores a status that is too big for one key: a key for each role,
-// and a head that names them.
-func (k *snapshotWriter) writeRoles(ctx context.Context, s *subjects.Status) ([]byte, error) {
-	for _, r := range s.RoleNames() {
-		if _, err := k.bucket.Put(ctx, "role."+string(r), s.View(r).Encode()); err != nil {
-			return nil, err
+	var head *splitHead
+	if len(value) > subjects.MaxStatusKey {
+		head, err = k.writeRoles(ctx, h.Status)
+		if errors.Is(err, errSuperseded) {
+			return nil
 		}
+		if err != nil {
+			return err
+		}
+		value = head.encode()
 	}
-	return json.Marshal(map[string]any{
-		"v": subjects.Version, "domain": s.Domain, "epoch": s.Epoch, "generation": s.Generation, "manager": s.Manager,
-		"time": s.Time, "split": s.RoleNames(),
-	})
+	if _, err = k.bucket.Replace(ctx, subjects.StatusKey, value, revision, 0); err != nil {
+		return err
+	}
+	if e != nil && e.Held {
+		k.outdate(e.Value, head)
+	}
+	return k.deleteStale(ctx, mark)
 }
 
 // flushContext bounds what is done at the end.
 func flushContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), 2*time.Second)
-}
-
-// readStatus reads the status that was written last; nil if there is none.
-func readStatus(ctx context.Context, b *election.Bucket) (*subjects.Status, []byte, error) {
-	e, err := b.Get(ctx, subjects.StatusKey)
-	if err != nil || e == nil {
-		return nil, nil, err
-	}
-	s, err := subjects.ParseStatus(e.Value)
-	return s, e.Value, err
 }

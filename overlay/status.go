@@ -90,7 +90,7 @@ func (f *statusFeed) receive(m *nats.Msg, now time.Time) error {
 		changed, err = f.tick(m.Data, now)
 	case subjects.StatusDelta:
 		var d *subjects.Delta
-		if d, err = subjects.ParseDelta(m.Data); err == nil {
+		if d, err = subjects.ReadDelta(m.Header.Get, m.Data); err == nil {
 			changed, err = f.tracker.Delta(d, now)
 		}
 	default:

@@ -110,11 +110,22 @@ func Changes(a, b *Status) []Change {
 	return out
 }
 
-// Encode returns the wire form: at most MaxDelta bytes, by asking receivers to
-// reload when the changes do not fit. Changes of losses that do not fit are left
-// out first: who follows them finds that by the next tick, and who knows nothing
-// of them has nothing to reload.
+// Encode returns the plain form: at most MaxDelta bytes, by asking receivers to
+// reload when the changes do not fit.
 func (d *Delta) Encode() []byte {
+	b, _ := d.encode(false)
+	return b
+}
+
+// Message returns the wire form, with the message headers that it needs (nil:
+// none): plain JSON up to MaxDelta bytes, compressed above. Receivers are asked
+// to reload when the changes do not fit even so.
+func (d *Delta) Message() (data []byte, header map[string]string) { return d.encode(true) }
+
+// encode leaves changes of losses out first that do not fit: who follows them
+// finds that by the next tick, and who knows nothing of them has nothing to
+// reload.
+func (d *Delta) encode(compressed bool) ([]byte, map[string]string) {
 	c := *d
 	c.Changes = slices.Clone(d.Changes)
 	for i := range c.Changes {
@@ -124,24 +135,54 @@ func (d *Delta) Encode() []byte {
 			c.Changes[i].Member = &n
 		}
 	}
-	b := Encode(&c)
-	if len(b) > MaxDelta && (c.Lost != nil || c.Held != nil) {
+	b, header, ok := c.pack(compressed)
+	if !ok && (c.Lost != nil || c.Held != nil) {
 		c.Lost, c.Held = nil, nil
-		b = Encode(&c)
+		b, header, ok = c.pack(compressed)
 	}
-	if len(b) > MaxDelta {
-		c.Changes, c.Gone = nil, nil
-		c.Forgotten, c.Lookup = nil, nil
-		c.Reload = true
-		b = Encode(&c)
+	if ok {
+		return b, header
 	}
-	return b
+	c.Changes, c.Gone = nil, nil
+	c.Forgotten, c.Lookup = nil, nil
+	c.Reload = true
+	return Encode(&c), nil
 }
 
-// ParseDelta decodes and checks a delta.
-func ParseDelta(b []byte) (*Delta, error) {
+// pack encodes d if it fits.
+func (d *Delta) pack(compressed bool) (data []byte, header map[string]string, ok bool) {
+	b := Encode(d)
+	if len(b) <= MaxDelta {
+		return b, nil, true
+	}
+	if !compressed || len(b) > maxBigDelta {
+		return nil, nil, false
+	}
+	z := compress(b)
+	return z, map[string]string{headerEncoding: encodingGzip}, len(z) <= MaxView
+}
+
+// ReadDelta decodes and checks a delta from its message.
+func ReadDelta(header func(string) string, data []byte) (*Delta, error) {
+	if header(headerEncoding) != encodingGzip {
+		return ParseDelta(data)
+	}
+	if len(data) > MaxView {
+		return nil, Bad(CodeTooLarge, "%d bytes, %d allowed", len(data), MaxView)
+	}
+	plain, err := gunzip(data, maxBigDelta)
+	if err != nil {
+		return nil, err
+	}
+	return parseDelta(plain, maxBigDelta)
+}
+
+// ParseDelta decodes and checks a delta that is not compressed.
+func ParseDelta(b []byte) (*Delta, error) { return parseDelta(b, MaxDelta) }
+
+func parseDelta(b []byte, most int) (*Delta, error) {
 	var d Delta
-	if err := Decode(b, MaxDelta, &d); err != nil {
+	if err := Decode(b, most, &d); err != nil {
 		return nil, err
 	}
 	if err := checkVersion(d.V); err != nil {

@@ -12,7 +12,7 @@ import (
 // Headers of the messages that carry a snapshot.
 const (
 	headerChunk    = "Thor-Chunk"    // "<n>/<of>", counted from 1; absent for a single message
-	headerEncoding = "Thor-Encoding" // "gzip", or absent: plain JSON
+	headerEncoding = "Thor-Encoding" // encodingGzip, or absent: plain JSON
 	headerDigest   = "Thor-Digest"   // Digest of the plain snapshot
 	HeaderError    = "Thor-Error"    // an ErrorCode; the payload is its text
 	HeaderAge      = "Thor-Age"      // milliseconds since the answerer last knew that the snapshot is the current one
@@ -90,18 +90,14 @@ func Chunks(encoded []byte) []Chunk {
 	if len(encoded) <= PlainSnapshot {
 		return []Chunk{{Header: map[string]string{headerDigest: digest}, Data: encoded}}
 	}
-	var z bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&z, gzip.BestSpeed) // the level is valid
-	_, _ = w.Write(encoded)                         // a bytes.Buffer takes everything
-	_ = w.Close()
-	rest := z.Bytes()
+	rest := compress(encoded)
 	of := (len(rest) + snapshotChunk - 1) / snapshotChunk
 	out := make([]Chunk, 0, of)
 	for n := 1; n <= of; n++ {
 		part := rest[:min(snapshotChunk, len(rest))]
 		rest = rest[len(part):]
 		out = append(out, Chunk{Data: part, Header: map[string]string{
-			headerDigest: digest, headerEncoding: "gzip", headerChunk: fmt.Sprintf("%d/%d", n, of),
+			headerDigest: digest, headerEncoding: encodingGzip, headerChunk: fmt.Sprintf("%d/%d", n, of),
 		}})
 	}
 	return out
@@ -130,7 +126,7 @@ func (a *Assembly) Add(header func(string) string, data []byte) (plain []byte, d
 	}
 	if a.of == 0 {
 		a.of, a.parts = of, make([][]byte, of)
-		a.gzip, a.sum = header(headerEncoding) == "gzip", header(headerDigest)
+		a.gzip, a.sum = header(headerEncoding) == encodingGzip, header(headerDigest)
 	}
 	if of != a.of || header(headerDigest) != a.sum {
 		return nil, false, Bad(CodeForeign, "chunks of two snapshots")
@@ -144,7 +140,7 @@ func (a *Assembly) Add(header func(string) string, data []byte) (plain []byte, d
 	}
 	plain = bytes.Join(a.parts, nil)
 	if a.gzip {
-		if plain, err = gunzip(plain); err != nil {
+		if plain, err = gunzip(plain, maxStatus); err != nil {
 			return nil, false, err
 		}
 	}
@@ -154,17 +150,27 @@ func (a *Assembly) Add(header func(string) string, data []byte) (plain []byte, d
 	return plain, true, nil
 }
 
-func gunzip(b []byte) ([]byte, error) {
+const encodingGzip = "gzip"
+
+func compress(b []byte) []byte {
+	var z bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&z, gzip.BestSpeed) // the level is valid
+	_, _ = w.Write(b)                               // a bytes.Buffer takes everything
+	_ = w.Close()
+	return z.Bytes()
+}
+
+func gunzip(b []byte, most int) ([]byte, error) {
 	r, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
-		return nil, Bad(CodeType, "snapshot: %v", err)
+		return nil, Bad(CodeType, "compressed payload: %v", err)
 	}
-	out, err := io.ReadAll(io.LimitReader(r, maxStatus+1))
+	out, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
 	if err != nil {
-		return nil, Bad(CodeType, "snapshot: %v", err)
+		return nil, Bad(CodeType, "compressed payload: %v", err)
 	}
-	if len(out) > maxStatus {
-		return nil, Bad(CodeTooLarge, "snapshot of more than %d bytes", maxStatus)
+	if len(out) > most {
+		return nil, Bad(CodeTooLarge, "compressed payload of more than %d bytes", most)
 	}
 	return out, nil
 }

@@ -315,7 +315,9 @@ func ParseTick(b []byte) (*Tick, error) {
 	return &t, CheckText("losses_digest", t.LossesDigest, 64)
 }
 
-// A RoleView is one role's whole member list, as its bare subject shows it.
+// A RoleView is one role's whole member list, as its bare subject shows it. A list
+// that is too big for a message is told in parts: each is a RoleView of its own with
+// the members of its part, in order.
 type RoleView struct {
 	V          int      `json:"v"`
 	Domain     string   `json:"domain"`
@@ -324,6 +326,8 @@ type RoleView struct {
 	Role       Role     `json:"role"`
 	Members    []Member `json:"members"`
 	Lookup     *Lookup  `json:"lookup,omitempty"` // absent: the role has no table
+	Part       int      `json:"part,omitempty"`   // counted from 1; absent: this is all
+	Parts      int      `json:"parts,omitempty"`
 }
 
 // View is the RoleView of role in s; Members is empty for an absent role.
@@ -342,8 +346,36 @@ func (s *Status) View(role Role) *RoleView {
 	return v
 }
 
-// Encode returns the wire form.
+// Encode returns v as one message, however long.
 func (v *RoleView) Encode() []byte { return Encode(v) }
+
+// Messages are the messages that tell v, each at most MaxView bytes.
+func (v *RoleView) Messages() [][]byte {
+	whole := v.Encode()
+	if len(whole) <= MaxView {
+		return [][]byte{whole}
+	}
+	for of := len(whole)/MaxView + 1; ; of++ {
+		if parts, ok := v.cut(of); ok {
+			return parts
+		}
+	}
+}
+
+// cut tells v in so many parts of as many members each; ok is false if one is too big.
+func (v *RoleView) cut(of int) (parts [][]byte, ok bool) {
+	for n := range of {
+		p := *v
+		p.Members = v.Members[n*len(v.Members)/of : (n+1)*len(v.Members)/of]
+		p.Part, p.Parts = n+1, of
+		b := p.Encode()
+		if len(b) > MaxView && len(p.Members) > 1 {
+			return nil, false
+		}
+		parts = append(parts, b)
+	}
+	return parts, true
+}
 
 // ParseRoleView decodes and checks a role view.
 func ParseRoleView(b []byte) (*RoleView, error) {

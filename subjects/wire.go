@@ -16,7 +16,8 @@ const Version = 1
 // Limits that senders keep and receivers enforce.
 const (
 	MaxAnnouncement = 8 << 10               // bytes of an Announcement
-	MaxDelta        = 8 << 10               // bytes of a Delta; a bigger change tells receivers to fetch the snapshot
+	MaxDelta        = 8 << 10               // bytes of a Delta as plain JSON; a bigger one is compressed
+	maxBigDelta     = 4 << 20               // bytes of a compressed Delta's JSON; a bigger change tells receivers to fetch the snapshot
 	MaxView         = 512 << 10             // bytes of a RoleView
 	maxStatus       = 64 << 20              // bytes of a Status: far above 10,000 members
 	MaxStatusKey    = 512 << 10             // bytes of a Status kept in one KV key

@@ -182,6 +182,7 @@ func (m *Manager) Follow(s *subjects.Status, encoded []byte, fromDisk bool, now 
 	}
 	h := m.newest
 	switch {
+	case h != nil && h.seed && s.Mark() == h.Status.Mark():
 	case h != nil && !s.Mark().After(h.Status.Mark()):
 		return
 	case h != nil:
@@ -203,7 +204,7 @@ func (m *Manager) hold(h *Held, now time.Time) {
 // Confirm says that the status of this mark was the current one at a time: so this
 // process's tracker found, from a tick, a delta or an answer.
 func (m *Manager) Confirm(k subjects.Mark, at time.Time) {
-	if h := m.newest; h != nil && h.Status.Mark() == k && at.After(m.confirmed) {
+	if h := m.newest; h != nil && !h.seed && h.Status.Mark() == k && at.After(m.confirmed) {
 		m.confirmed = at
 	}
 }

@@ -13,11 +13,12 @@ type Held struct {
 	Encoded []byte
 
 	chunks func() []subjects.Chunk
+	seed   bool // found by a search: to begin from, never to be told as the current one
 }
 
 // Hold makes a Held; neither argument is written to afterwards.
 func Hold(s *subjects.Status, encoded []byte) *Held {
-	return &Held{s, encoded, sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(encoded) })}
+	return &Held{Status: s, Encoded: encoded, chunks: sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(encoded) })}
 }
 
 // Chunks answer a request for the snapshot. They are made once, when the first

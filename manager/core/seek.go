@@ -50,7 +50,9 @@ func (m *Manager) found(s *subjects.Status, encoded []byte, now time.Time) {
 		return
 	}
 	if h := m.newest; h == nil || s.Mark().After(h.Status.Mark()) {
-		m.hold(Hold(s, encoded), now)
+		found := Hold(s, encoded)
+		found.seed = true
+		m.hold(found, now)
 	}
 	m.askManagers(s)
 }

@@ -226,3 +226,22 @@ func TestAConflictWithThePastEndsWhenTheRoleIsEmpty(t *testing.T) {
 		})
 	}
 }
+
+// What a search found is a beginning. It is not told as the current status, even
+// if its mark is: the lists in the store may be of a little later.
+func TestAFoundStatusIsNeverThePresent(t *testing.T) {
+	m := newLone(t)
+	m.pass(20 * time.Millisecond)
+	found := told(4, 40, listed(subjects.SIPProxy, subjects.Up, "n1"))
+	m.Stored(found, found.Encode(), m.now)
+	m.Confirm(found.Mark(), m.now)
+	if m.Holding().Present(m.now) {
+		t.Error("told as the current one")
+	}
+	s := told(4, 40, listed(subjects.SIPProxy, subjects.Up, "n2"))
+	m.follow(s, false)
+	m.Confirm(s.Mark(), m.now)
+	if m.status() != s || !m.Holding().Present(m.now) {
+		t.Error("the status of the same mark, as it was told, does not replace it")
+	}
+}

@@ -201,7 +201,7 @@ func (w *watchers) hear(host string, m *nats.Msg) {
 		}
 		h.Epoch, h.Generation, h.Manager = t.Epoch, t.Generation, t.Manager
 	case subjects.StatusDelta:
-		d, err := subjects.ParseDelta(m.Data)
+		d, err := subjects.ReadDelta(m.Header.Get, m.Data)
 		if err != nil {
 			return
 		}

@@ -105,7 +105,7 @@ func (r *recorder) hear(m *nats.Msg) {
 		}
 		mark = t.Mark()
 	case subjects.StatusDelta:
-		d, err := subjects.ParseDelta(m.Data)
+		d, err := subjects.ReadDelta(m.Header.Get, m.Data)
 		if err != nil {
 			r.faults = append(r.faults, fmt.Sprintf("%s: %v", m.Subject, err))
 			return

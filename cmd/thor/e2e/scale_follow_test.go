@@ -93,8 +93,8 @@ func (f *follower) tick(m *lightMember, b []byte) {
 	}
 }
 
-func (f *follower) delta(m *lightMember, b []byte) {
-	d, measured, err := m.f.book.delta(b, m.f.measured.Load())
+func (f *follower) delta(m *lightMember, head, b []byte) {
+	d, measured, err := m.f.book.delta(head, b, m.f.measured.Load())
 	if err != nil {
 		m.f.fault("delta: %v", err)
 		return
@@ -237,14 +237,15 @@ func (k *book) tick(b []byte) (*subjects.Tick, error) {
 	return t, err
 }
 
-// delta decodes b; measured says that it changes the node whose change is measured.
-func (k *book) delta(b []byte, node *subjects.NodeID) (d *subjects.Delta, measured bool, err error) {
+// delta decodes b, which came with head; measured says that it changes the node whose change is measured.
+func (k *book) delta(head, b []byte, node *subjects.NodeID) (d *subjects.Delta, measured bool, err error) {
 	sum := maphash.Bytes(k.seed, b)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	x := k.deltas[sum]
 	if x == nil {
-		if d, err = subjects.ParseDelta(b); err != nil {
+		h := headerOf(head)
+		if d, err = subjects.ReadDelta(func(name string) string { return h[name] }, b); err != nil {
 			return nil, false, err
 		}
 		x = &bookDelta{d, make(map[subjects.NodeID]bool)}

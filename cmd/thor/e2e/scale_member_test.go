@@ -277,7 +277,7 @@ func (m *lightMember) message(r *bufio.Reader, line string) error {
 	case subjects.StatusTick:
 		m.follow.tick(m, b)
 	case subjects.StatusDelta:
-		m.follow.delta(m, b)
+		m.follow.delta(m, head, b)
 	default:
 		if strings.HasPrefix(f[1], "_ANSWER.") {
 			m.follow.answer(m, f[1], head, b)
