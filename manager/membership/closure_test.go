@@ -235,3 +235,18 @@ func TestSilenceBehindABrokerThatIsAloneProvesNothing(t *testing.T) {
 		t.Error("a process that ended is still listed")
 	}
 }
+
+// A broker gives its connections up a moment before it is seen that it is cut off.
+func TestABrokerThatIsCutOffWithinTheGraceProvesNothing(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	s.cast("b1", "thor_eventserver", "b1#1")
+	b2, n1 := s.cast("b2", "thor_eventserver", "b2#1"), s.cast("n1", "sip_proxy", "b1#2")
+	s.cast("n2", "sip_proxy", "b1#3")
+	s.pass(20 * time.Second)
+	b2.cut, n1.cut = true, true
+	s.pass(1500 * time.Millisecond)
+	s.hangUp(n1, "Stale Connection")
+	if s.pass(4 * time.Second); !s.listed(n1) {
+		t.Error("it was removed")
+	}
+}

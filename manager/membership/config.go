@@ -50,7 +50,7 @@ type Config struct {
 const (
 	blindMargin      = 2 * time.Second         // G4: blind for Dead and this
 	suspectMargin    = 1500 * time.Millisecond // G5: the members of a suspected broker have Dead and this
-	pauseGap         = 2 * time.Second         // G4: a longer gap between calls is a pause
+	pauseGap         = 2 * time.Second         // G4: a longer gap between calls of Advance is a pause
 	isolatedAfter    = 3 * time.Second         // G4: no member heard for so long: this observer is cut off
 	gapAfter         = 1500 * time.Millisecond // no member heard for so long: beats may have been missed
 	missedAfter      = 2 * time.Second         // a member silent for so long has missed a beat

@@ -155,7 +155,8 @@ func (t *Table) Next() time.Time {
 	return t.base.Add(max(next, t.now))
 }
 
-// enter takes note of the time and finds out whether the observer was paused.
+// enter takes note of the time. Whether the observer stood still is found by Advance,
+// before any silence counts, and by noteHeard.
 func (t *Table) enter(now time.Time) {
 	if !t.started {
 		t.started = true
@@ -163,14 +164,8 @@ func (t *Table) enter(now time.Time) {
 		t.wall = stamp(now)
 		return
 	}
-	at := t.since(now)
-	gap := at - t.now
-	if gap <= 0 {
-		return
-	}
-	t.now, t.wall = at, stamp(now)
-	if gap > pauseGap {
-		t.pause(gap)
+	if at := t.since(now); at > t.now {
+		t.now, t.wall = at, stamp(now)
 	}
 }
 
