@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -126,23 +127,40 @@ func newEvents() *cobra.Command {
 			return fmt.Errorf("subscribe to events: %w", err)
 		}
 		defer sub.Unsubscribe()
-		for {
-			select {
-			case <-cmd.Context().Done():
-				return nil
-			case m := <-events:
-				e, err := subjects.ParseEvent(m.Data)
-				if err != nil {
-					continue
-				}
-				if out.print(cmd, json.RawMessage(e.Encode()), func(w io.Writer) error {
-					_, err := fmt.Fprintln(w, view.EventLine(e))
-					return err
-				}) != nil {
-					return nil // the reader has gone
-				}
-			}
-		}
+		dropped := func() int { n, _ := sub.Dropped(); return n } // fails when the connection is closed
+		printEvents(cmd.Context(), events, dropped, func(e *subjects.Event) error {
+			return out.print(cmd, json.RawMessage(e.Encode()), func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, view.EventLine(e))
+				return err
+			})
+		}, func(n int) {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d events lost: they came faster than they were read\n", n)
+		})
+		return nil
 	})
 	return c
+}
+
+// printEvents prints events until ctx ends or print fails, since the reader has
+// gone. dropped is how many found no room so far; lost is told of those that are new.
+func printEvents(ctx context.Context, events <-chan *nats.Msg, dropped func() int, print func(*subjects.Event) error, lost func(int)) {
+	told := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-events:
+			if n := dropped(); n > told {
+				lost(n - told)
+				told = n
+			}
+			e, err := subjects.ParseEvent(m.Data)
+			if err != nil {
+				continue
+			}
+			if print(e) != nil {
+				return
+			}
+		}
+	}
 }
