@@ -130,7 +130,7 @@ func (f *faultNet) round(t *testing.T, number int, r faults.Round) bool {
 	began := time.Now()
 	var parts, shows sync.WaitGroup
 	for i, x := range r.Faults {
-		f.log.Add(trace.Line{Begin: &trace.Fault{Number: number, Kind: x.Kind, On: x.On}})
+		f.log.Add(trace.Line{Begin: &trace.Fault{Number: number, Kind: x.Kind, On: x.On, Settle: trace.Moment(x.Settle)}})
 		parts.Go(func() {
 			pause(t, time.Duration(i)*r.Later)
 			f.inflict(t, x)
@@ -143,7 +143,7 @@ func (f *faultNet) round(t *testing.T, number int, r faults.Round) bool {
 	over()
 	healed := time.Now()
 	f.startEnded(t)
-	state, whole := f.awaitWhole(t)
+	state, whole := f.awaitWhole(t, r.Faults[0].Settle)
 	shows.Wait()
 	fmt.Printf("%4d  %5.1f s fault, %5.1f s to whole  %s%s\n", number, healed.Sub(began).Seconds(), time.Since(healed).Seconds(), describe(r), state)
 	hosts := slices.Sorted(maps.Keys(f.byName))
@@ -204,10 +204,10 @@ func (f *faultNet) startEnded(t *testing.T) {
 
 // awaitWhole waits until all agree, for longer than the checker allows. What is
 // missing even then is restarted, so that the next round has its chance.
-func (f *faultNet) awaitWhole(t *testing.T) (state string, whole bool) {
+func (f *faultNet) awaitWhole(t *testing.T, more time.Duration) (state string, whole bool) {
 	t.Helper()
 	const patience = 35 * time.Second
-	if f.wholeWithin(t, patience) {
+	if f.wholeWithin(t, patience+more) {
 		return "", true
 	}
 	why := f.watchers.differs()

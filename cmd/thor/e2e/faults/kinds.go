@@ -10,9 +10,10 @@ import (
 // A Kind is one way to break a network.
 type Kind struct {
 	Name   string
-	Expect string // what must hold beyond the invariants, for readers
-	Alone  bool   // never together with another
-	Damped bool   // needs a network that damps flaps; the others run without
+	Expect string        // what must hold beyond the invariants, for readers
+	Alone  bool          // never together with another
+	Damped bool          // needs a network that damps flaps; the others run without
+	Settle time.Duration // more than others take until the network is whole again
 	steps  func(*dice) []Step
 }
 
@@ -68,7 +69,7 @@ var agentKinds = []Kind{
 	{Name: "agent stutters", Expect: "no removal", steps: outage(trace.Stutter, trace.Smooth, 6, 10, anAgent)},
 	{Name: "service dies", steps: outage(trace.ServiceDown, trace.ServiceUp, 4, 8, anAgent)},
 	{Name: "agent is drained", Expect: "listed, not in DNS", steps: outage(trace.Drain, trace.Resume, 3, 6, anAgent)},
-	{Name: "agent flaps", Expect: "held back", Damped: true, Alone: true, steps: func(d *dice) (out []Step) {
+	{Name: "agent flaps", Expect: "held back", Damped: true, Alone: true, Settle: 90 * time.Second, steps: func(d *dice) (out []Step) {
 		p := d.agent()
 		for i := range 4 {
 			out = append(out, on(time.Duration(i)*8*time.Second, trace.Kill, p), on(time.Duration(i)*8*time.Second+4*time.Second, trace.Start, p))

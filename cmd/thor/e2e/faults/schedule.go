@@ -53,9 +53,10 @@ type Step struct {
 
 // A Fault is a planned one.
 type Fault struct {
-	Kind  string
-	On    []string
-	Steps []Step // by time; the last one ends the fault
+	Kind   string
+	On     []string
+	Settle time.Duration // see Kind
+	Steps  []Step        // by time; the last one ends the fault
 }
 
 // lasts is the time from the begin to the last step.
@@ -143,7 +144,7 @@ func choose(only []string) ([]Kind, error) {
 
 // plan makes a fault of the kind.
 func (k Kind) plan(r *rand.Rand, t Topology) Fault {
-	f := Fault{Kind: k.Name, Steps: k.steps(&dice{r, t})}
+	f := Fault{Kind: k.Name, Settle: k.Settle, Steps: k.steps(&dice{r, t})}
 	slices.SortStableFunc(f.Steps, func(a, b Step) int { return int(a.After - b.After) })
 	for _, s := range f.Steps {
 		for _, on := range []string{s.Process, s.Host, s.From, s.To} {

@@ -91,7 +91,7 @@ func (c *checker) linkBack(host string, after Moment) Moment {
 // converged are the times from the end of each fault to one status for all.
 func (c *checker) converged() (out []time.Duration) {
 	for _, f := range c.history.faults {
-		if f.to == forever {
+		if f.to == forever || f.settle > 0 {
 			continue
 		}
 		if at, ok := c.convergedAfter(f.to, min(c.end, f.to+Moment(convergesWithin))); ok {

@@ -75,7 +75,8 @@ type Certified struct {
 type Fault struct {
 	Number int      `json:"number"`
 	Kind   string   `json:"kind"`
-	On     []string `json:"on,omitempty"` // what it hits
+	On     []string `json:"on,omitempty"`        // what it hits
+	Settle Moment   `json:"settle_ms,omitempty"` // more than others until all agree again
 }
 
 // An Effect is one act of the lab, noted when it has been done.

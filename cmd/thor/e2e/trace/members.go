@@ -188,12 +188,12 @@ func (c *checker) converges() {
 		if f.to == forever {
 			continue
 		}
-		until := c.end
+		until := min(c.end, f.to+f.settle+Moment(convergesWithin))
 		if i+1 < len(c.history.faults) {
-			until = c.history.faults[i+1].from
+			until = min(until, c.history.faults[i+1].from)
 		}
-		if _, ok := c.convergedAfter(f.to, min(until, f.to+Moment(convergesWithin))); !ok {
-			c.fail(f.to, "I10", "not converged within %v after %s: %s", time.Duration(min(until, f.to+Moment(convergesWithin))-f.to), strings.Join(f.kinds, ", "), c.differsAt(min(until, f.to+Moment(convergesWithin))))
+		if _, ok := c.convergedAfter(f.to, until); !ok {
+			c.fail(f.to, "I10", "not converged within %v after %s: %s", time.Duration(until-f.to), strings.Join(f.kinds, ", "), c.differsAt(until))
 		}
 	}
 }

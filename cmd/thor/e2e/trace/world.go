@@ -226,6 +226,7 @@ type fault struct {
 	span
 	number int
 	kinds  []string
+	settle Moment
 }
 
 // replay computes the history of a trace.
@@ -265,10 +266,11 @@ func replay(lines []Line) *history {
 
 func (h *history) begin(f *Fault, at Moment) {
 	if n := len(h.faults); n > 0 && h.faults[n-1].number == f.Number {
-		h.faults[n-1].kinds = append(h.faults[n-1].kinds, f.Kind)
+		last := &h.faults[n-1]
+		last.kinds, last.settle = append(last.kinds, f.Kind), max(last.settle, f.Settle)
 		return
 	}
-	h.faults = append(h.faults, fault{span{at, forever}, f.Number, []string{f.Kind}})
+	h.faults = append(h.faults, fault{span{at, forever}, f.Number, []string{f.Kind}, f.Settle})
 }
 
 func (h *history) end(number int, at Moment) {
