@@ -138,6 +138,8 @@ func (f *faultNet) onProcess(t *testing.T, d *daemonProc, e trace.Effect) error 
 	case trace.Term:
 		return d.term()
 	case trace.Start:
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		d.p.run(t)
 	case trace.Freeze:
 		return syscall.Kill(d.p.cmd.Process.Pid, syscall.SIGSTOP)

@@ -170,8 +170,10 @@ func (p *probes) replace(ctx context.Context, client string, life int, b *electi
 	p.note(op)
 }
 
-// leaseWait is the longest that a manager waits for the answer to its write.
-const leaseWait = 2 * time.Second
+// leaseWait is the longest between a manager's write and the moment at which the desk
+// hears that it was stored: two seconds that the manager waits for the answer, and what
+// a broker or the machine may hold the message back.
+const leaseWait = 10 * time.Second
 
 // lease notes a stored lease, as each broker's copy of the bucket's leader tells it:
 // a compare-and-set whose call lies up to leaseWait before.
@@ -196,7 +198,7 @@ func (f *faultNet) lease(host string, m *nats.Msg) {
 	}
 	now := f.log.Now()
 	if f.probes != nil {
-		f.probes.stored(&trace.Op{Client: "managers", Key: leaseKey, Called: max(0, now-trace.Moment(leaseWait)), Expected: last, Revision: rev, Result: trace.OK})
+		f.probes.stored(&trace.Op{Client: "managers", Key: leaseKey, Expires: true, Called: max(0, now-trace.Moment(leaseWait)), Expected: last, Revision: rev, Result: trace.OK})
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,8 +28,18 @@ import (
 func report(t *testing.T, lines []trace.Line) {
 	t.Helper()
 	found := trace.Check(lines)
-	trace.Print(os.Stdout, trace.Figures(lines, found))
+	judged := slices.DeleteFunc(slices.Clone(found), func(v trace.Violation) bool { return v.Stalled })
+	trace.Print(os.Stdout, trace.Figures(lines, judged))
+	stalled := trace.StalledShare(lines)
+	fmt.Printf("the machine stood still too long for %.0f %% of the run: what allows for time is not judged there\n", 100*stalled)
+	if stalled > 0.6 {
+		t.Error("the machine is too slow to judge by")
+	}
 	for _, v := range found {
+		if v.Stalled {
+			fmt.Println("not judged:", v)
+			continue
+		}
 		if why := faults.KnownFailure(v.Invariant, v.Faults); why != "" {
 			fmt.Printf("known: %v (%s)\n", v, why)
 			continue

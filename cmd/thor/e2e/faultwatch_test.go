@@ -79,6 +79,7 @@ func (f *faultNet) watch(t *testing.T) *watchers {
 		}
 	}
 	w.wg.Go(func() { w.freshOnes(t) })
+	w.wg.Go(w.stalls)
 	return w
 }
 

@@ -29,6 +29,8 @@ const (
 	freshAloneWithin = 13 * time.Second
 	// Everybody agrees so soon after the end of a fault.
 	convergesWithin = 30 * time.Second
+	// What a stall of the machine does may show so long after.
+	stallLasts = 12 * time.Second
 	// All agree once they have agreed for so long.
 	steady = 1500 * time.Millisecond
 	// A name server answers so soon after its start.
@@ -48,6 +50,9 @@ type Violation struct {
 	Invariant string   `json:"invariant"`
 	Text      string   `json:"text"`
 	Faults    []string `json:"faults"` // that were on, or ended in the last 30 s
+	// Stalled says that the machine stood still shortly before: where the invariant
+	// allows for time, nothing follows from it.
+	Stalled bool `json:"stalled,omitempty"`
 }
 
 func (v Violation) String() string {
@@ -132,7 +137,28 @@ func (c *checker) fail(at Moment, invariant, format string, args ...any) {
 	if at < c.ready {
 		return
 	}
-	c.found = append(c.found, Violation{at, invariant, fmt.Sprintf(format, args...), c.history.kindsAt(at, 30*time.Second)})
+	stalled := slices.Contains(timed, invariant) && c.history.stalls.touches("", at-Moment(stallLasts), at, 0)
+	c.found = append(c.found, Violation{at, invariant, fmt.Sprintf(format, args...), c.history.kindsAt(at, 30*time.Second), stalled})
+}
+
+// timed are the invariants that allow for some time.
+var timed = []string{"I4", "I5", "I6", "I10", "I12"}
+
+// StalledShare is the part of a run that is not judged for stalls of the machine.
+func StalledShare(lines []Line) float64 {
+	c := newChecker(lines)
+	var sum, covered Moment
+	for _, s := range c.history.stalls[""] {
+		from, to := max(s.from, covered, c.ready), min(s.to+Moment(stallLasts), c.end)
+		if to > from {
+			sum += to - from
+			covered = to
+		}
+	}
+	if c.end <= c.ready {
+		return 0
+	}
+	return float64(sum) / float64(c.end-c.ready)
 }
 
 // member finds an entry of a status, or returns nil.

@@ -88,6 +88,19 @@ func TestRemovalOfALiveMemberIsFound(t *testing.T) {
 	r.wants(t, "I4")
 }
 
+func TestStallsOfTheMachineAreNotHeldAgainstIt(t *testing.T) {
+	for _, at := range []float64{2, 40} {
+		r := newRun()
+		r.add(at-1, trace.Line{Stall: &trace.Stall{Until: sec(at)}})
+		r.status(at+5, "host1", 1, 2, r.without(subjects.SIPProxy, "host3"))
+		r.status(at+30, "host1", 1, 3, r.without(subjects.DNSManager, "host3"))
+		found := slices.DeleteFunc(trace.Check(r.lines), func(v trace.Violation) bool { return v.Invariant != "I4" })
+		if len(found) != 2 || !found[0].Stalled || found[1].Stalled {
+			t.Errorf("stall at %v: %+v", at, found)
+		}
+	}
+}
+
 func TestRemovalHasAReason(t *testing.T) {
 	for name, c := range map[string]struct {
 		effects []trace.Effect

@@ -11,6 +11,7 @@ import (
 // A Line is one fact. Exactly one of its parts is set.
 type Line struct {
 	At        Moment     `json:"at_ms"`
+	Stall     *Stall     `json:"stall,omitempty"`
 	Ready     bool       `json:"ready,omitempty"` // the network is whole for the first time
 	Process   *Process   `json:"process,omitempty"`
 	Certified *Certified `json:"certified,omitempty"`
@@ -46,6 +47,13 @@ func (m *Moment) UnmarshalJSON(b []byte) error {
 }
 
 func (m Moment) String() string { return fmt.Sprintf("%.3f s", time.Duration(m).Seconds()) }
+
+// A Stall is a time in which the machine gave a process of the network, or the lab, no
+// processor though it wanted one.
+type Stall struct {
+	Until   Moment `json:"until_ms"`
+	Process string `json:"process,omitempty"` // empty: the lab
+}
 
 // A Process is one program of the network. It runs from here on.
 type Process struct {
@@ -206,7 +214,8 @@ type Op struct {
 	Expected uint64 `json:"expected,omitempty"`
 	Value    string `json:"value,omitempty"` // unique to each write
 	Revision uint64 `json:"revision,omitempty"`
-	Result   string `json:"result"` // OK, Conflict or Unknown
+	Expires  bool   `json:"expires,omitempty"` // what is stored goes by itself after a while
+	Result   string `json:"result"`            // OK, Conflict or Unknown
 }
 
 // The results of an Op.

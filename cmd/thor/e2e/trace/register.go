@@ -73,7 +73,8 @@ var register = porcupine.Model{
 // conflict counts as unknown: a leader that has lost its majority, or its office, refuses
 // by what it holds, for a write that is never committed or while its successor stores.
 // A revision that was replaced but whose write is not in the trace, such as the mark of
-// an expired lease, was stored at some time before.
+// an expired lease, was stored at some time before; and so it was with the end of one
+// that expired without a trace.
 func operations(lines []*Line, reads bool) (out []porcupine.Operation) {
 	seen := sightings(lines)
 	known := make(map[uint64]bool)
@@ -100,8 +101,8 @@ func operations(lines []*Line, reads bool) (out []porcupine.Operation) {
 			stored.Revision, stored.Result = s.revision, OK
 			op, end = &stored, max(s.at, op.Called)
 		}
-		if before := op.Expected; before > 0 && op.Result == OK && !op.Get && !known[before] {
-			known[before] = true
+		if before := op.Expected; op.Result == OK && !op.Get && !known[before] && (before > 0 || op.Expires) {
+			known[before] = before > 0 // it may expire again and again
 			out = append(out, porcupine.Operation{Input: &Op{Revision: before}, Call: int64(first), Output: missed, Return: int64(end)})
 		}
 		out = append(out, porcupine.Operation{Input: op, Call: int64(op.Called), Output: op.Result, Return: int64(end)})

@@ -48,6 +48,8 @@ func TestRegisters(t *testing.T) {
 		"an unknown write that is seen, and lost": {[]trace.Line{
 			stored(1, 2, 0, 1), op(3, 5, trace.Op{Expected: 1, Value: "x", Result: trace.Unknown}), get(8, 9, 2, "x"), stored(10, 11, 1, 3),
 		}, false, porcupine.Illegal},
+		"a value that expired":          {[]trace.Line{stored(1, 2, 0, 1), op(8, 9, trace.Op{Revision: 2, Expires: true, Result: trace.OK})}, false, porcupine.Ok},
+		"a value that was lost":         {[]trace.Line{stored(1, 2, 0, 1), stored(8, 9, 0, 2)}, false, porcupine.Illegal},
 		"a write that the trace missed": {[]trace.Line{stored(1, 2, 0, 1), stored(8, 9, 5, 6)}, false, porcupine.Ok},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -216,7 +216,7 @@ type history struct {
 	cutOff     spans // of hosts: the same
 	twins      spans // of processes: a second one with its certificate runs
 	leaderless spans // "": no broker is in a quorum, or no manager could lead
-	faulty     spans // "": a fault is on
+	stalls     spans // "": the machine stood still
 	faults     []fault
 	started    map[string][]Moment // of processes
 }
@@ -233,9 +233,9 @@ type fault struct {
 func replay(lines []Line) *history {
 	h := &history{
 		byEntry: make(map[entry]string), dead: make(spans), silent: make(spans), drained: make(spans), stopped: make(spans),
-		alone: make(spans), cutOff: make(spans), twins: make(spans), leaderless: make(spans), faulty: make(spans), started: make(map[string][]Moment),
+		alone: make(spans), cutOff: make(spans), twins: make(spans), leaderless: make(spans), stalls: make(spans), started: make(map[string][]Moment),
 	}
-	w, on := newWorld(), make(map[int]int)
+	w := newWorld()
 	for _, l := range lines {
 		switch {
 		case l.Process != nil:
@@ -249,16 +249,13 @@ func replay(lines []Line) *history {
 			}
 		case l.Begin != nil:
 			h.begin(l.Begin, l.At)
-			on[l.Begin.Number]++
 		case l.End != nil:
-			if on[l.End.Number]--; on[l.End.Number] <= 0 {
-				delete(on, l.End.Number)
-			}
 			h.end(l.End.Number, l.At)
+		case l.Stall != nil:
+			h.stalls[""] = append(h.stalls[""], span{l.At, l.Stall.Until})
 		default:
 			continue
 		}
-		h.faulty.note("", l.At, len(on) > 0)
 		h.sample(w, l.At)
 	}
 	return h
