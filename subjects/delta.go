@@ -185,39 +185,43 @@ func parseDelta(b []byte, most int) (*Delta, error) {
 	if err := Decode(b, most, &d); err != nil {
 		return nil, err
 	}
+	return &d, d.check()
+}
+
+func (d *Delta) check() error {
 	if err := checkVersion(d.V); err != nil {
-		return nil, err
+		return err
 	}
 	if !d.Mark().Sane() || !d.Prev.Sane() {
-		return nil, Bad(CodeRange, "epoch or generation above 2^53")
+		return Bad(CodeRange, "epoch or generation above 2^53")
 	}
 	for _, c := range d.Changes {
 		if c.Op != Left && (c.Member == nil || c.Member.Node != c.Node) {
-			return nil, Bad(CodeType, "change of %s without its member", clip(string(c.Node)))
+			return Bad(CodeType, "change of %s without its member", clip(string(c.Node)))
 		}
 		if c.Member != nil {
 			if err := checkMembers(c.Role, []Member{*c.Member}); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
 	for i := range d.Gone {
 		if err := d.Gone[i].check(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for r, l := range d.Lookup {
 		if err := checkRoleName(r); err != nil {
-			return nil, err
+			return err
 		}
 		if l == nil {
 			continue
 		}
 		if err := l.check(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return &d, d.checkLosses()
+	return d.checkLosses()
 }
 
 // Apply makes the status that d leads to from s, with its encoding. ok is false

@@ -1,6 +1,7 @@
 package subjects
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 )
@@ -41,7 +42,8 @@ func ParseLease(b []byte) (*Lease, error) {
 	return &l, CheckText("via", l.Via, 128)
 }
 
-// An Event is one line of the network's history.
+// An Event is one line of the network's history. On the wire its kind is in "kind"
+// and, for older readers, in "event".
 type Event struct {
 	V          int       `json:"v"`
 	Time       time.Time `json:"time"`
@@ -53,9 +55,13 @@ type Event struct {
 	Detail     string    `json:"detail,omitempty"`
 	Epoch      uint64    `json:"epoch"`
 	Generation uint64    `json:"generation"`
+
+	// Of a gap: how many records are missing, and since when; zero: not known.
+	Missing uint64    `json:"missing,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
 }
 
-// An EventKind is a stable word to search for.
+// An EventKind is a stable word to search for. The set is closed: see EventKinds.
 type EventKind string
 
 // The kinds of events.
@@ -74,7 +80,18 @@ const (
 	EventZone      EventKind = "zone"   // two name servers differ in zone configuration
 	EventLookup    EventKind = "lookup" // a process computes another lookup table, or is configured for another one
 	EventForget    EventKind = "forget" // a lost member is not listed as lost any more, without having returned
+	EventDrain     EventKind = "drain"  // an operator, By, asked a node to drain; without a role, all of its roles
+	EventResume    EventKind = "resume" // an operator, By, asked a node to end a drain
+	EventGap       EventKind = "gap"    // in the history only: records are missing, see Event.Missing
 )
+
+// EventKinds are all kinds.
+func EventKinds() []EventKind {
+	return []EventKind{
+		EventJoin, EventLeave, EventUpdate, EventElected, EventResigned, EventGuard, EventGuardEnd, EventDuplicate, EventRejected,
+		EventRevoked, EventCut, EventZone, EventLookup, EventForget, EventDrain, EventResume, EventGap,
+	}
+}
 
 // A Cause is why a member joined or left, or why a loss ended. The set is closed:
 // causes are metric labels.
@@ -99,10 +116,15 @@ func (e *Event) Encode() []byte { return Encode(e) }
 
 // ParseEvent decodes an event.
 func ParseEvent(b []byte) (*Event, error) {
-	var e Event
-	if err := Decode(b, MaxAnnouncement, &e); err != nil {
+	var w struct {
+		Event
+		Named EventKind `json:"kind"`
+	}
+	if err := Decode(b, MaxAnnouncement, &w); err != nil {
 		return nil, err
 	}
+	e := w.Event
+	e.Kind = cmp.Or(w.Named, e.Kind)
 	if err := checkVersion(e.V); err != nil {
 		return nil, err
 	}

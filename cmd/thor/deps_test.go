@@ -20,6 +20,7 @@ var arrows = []struct {
 	{"overlay/lookup", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/subjects", "github.com/cespare/xxhash"}, "who serves a key is a pure function of the members"},
 	{"overlay/audit", []string{"."}, []string{"thor/subjects", "github.com/coreos/go-systemd/v22/journal"}, "every daemon writes audit entries: they bring nothing along"},
 	{"overlay/track", []string{".", "net", "os", "log", "sync", "math/rand"}, []string{"thor/subjects"}, "observers of the status can be run by the thousand, without a network"},
+	{"overlay/history", []string{".", "net", "os", "log", "sync", "math/rand"}, []string{"thor/subjects"}, "what was is a pure function of the records"},
 	{"overlay/subscriber", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/subjects"}, "messages are a contract, and reading them does no I/O"},
 	{"overlay/connlimit", []string{"."}, nil, "every listener may use it: it brings nothing along"},
 	{"overlay/setting", []string{"."}, []string{"thor/subjects"}, "every Config uses it, also those of pure packages"},
