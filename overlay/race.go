@@ -10,7 +10,7 @@ const (
 	nextAfter     = 250 * time.Millisecond // the next broker is dialled beside one that does not accept
 	nextAfterSlow = time.Second            // and beside one that accepted and does not greet
 	againAfter    = time.Second            // one that failed is dialled again while others are awaited
-	aloneWait     = time.Second            // how long one that is alone waits for one that is not
+	aloneWait     = tcpTimeout             // how long one that is alone waits for one that is not: until dials have timed out
 	raceTime      = 15 * time.Second       // after which all begin anew
 )
 

@@ -105,8 +105,10 @@ func TestABrokerThatDoesNotAnswerHoldsUpNoOther(t *testing.T) {
 		{"all are cut off", []fakeBroker{cut, cut}, -1, raceTime},
 		{"all are frozen", []fakeBroker{frozen, frozen}, -1, raceTime},
 		{"one that is alone, first", []fakeBroker{lonely, good(500 * ms)}, 1, 510 * ms},
+		{"one that is alone, and one that is slow to greet", []fakeBroker{lonely, good(2900 * ms)}, 1, 2910 * ms},
+		{"one that is alone, and one that is slow to accept", []fakeBroker{lonely, {accepts: 2800 * ms, greets: 2900 * ms}}, 1, 2910 * ms},
 		{"one that is alone, and others gone", []fakeBroker{lonely, gone, gone}, 0, 20 * ms},
-		{"one that is alone, and others cut off", []fakeBroker{cut, lonely, cut}, 1, nextAfter + 10*ms + aloneWait},
+		{"one that is alone, and others cut off", []fakeBroker{cut, lonely, cut}, 1, nextAfter + 10*ms + 3*time.Second},
 		{"two that are alone", []fakeBroker{lonely, lonely}, 0, 20 * ms},
 		{"no brokers", nil, -1, 0},
 	} {

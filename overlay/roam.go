@@ -5,7 +5,7 @@ import "time"
 // When a process that is connected looks for another broker.
 const (
 	silentAfter = 3 * time.Second        // without a tick; they come each second
-	aloneLeast  = 500 * time.Millisecond // brokers that lose each other know it as much apart
+	aloneLeast  = 500 * time.Millisecond // brokers that lose each other know it as much apart; twice that after one had to be taken
 	lookSpread  = 3 * time.Second        // members of one broker look within this time…
 	lookMany    = 15 * time.Second       // …or this, when the network has many members
 	lookPause   = 5 * time.Second        // before the next look, after one that found none; doubles…
@@ -31,8 +31,8 @@ type roamer struct {
 func (r *roamer) connected(alone bool, now time.Time) {
 	r.up, r.alone = true, alone
 	r.calm(now)
-	if alone {
-		r.at = now.Add(lookPause/2 + r.chance(lookPause/2)) // it was the only one to be had just now
+	if alone { // it was the only one to be had just now, and managers may not hear this process
+		r.at = now.Add(aloneLeast + r.chance(aloneLeast))
 	}
 }
 

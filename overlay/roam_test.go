@@ -73,11 +73,14 @@ func TestAProcessLooksForAnotherBroker(t *testing.T) {
 			t.Errorf("not alone any more, looked at %v", at)
 		}
 	})
-	t.Run("not at once when it came to one that is alone", func(t *testing.T) {
-		r := &roamer{chance: shortest}
-		r.connected(true, start)
-		if at := looks(r, start, time.Minute, r.tick); len(at) < 2 || at[0] < lookPause/2 {
-			t.Errorf("looked at %v", at)
+	t.Run("soon when it had to take one that is alone, and then after pauses", func(t *testing.T) {
+		for _, chance := range []func(time.Duration) time.Duration{shortest, longest} {
+			r := &roamer{chance: chance}
+			r.connected(true, start)
+			at := looks(r, start, time.Minute, r.tick)
+			if len(at) < 2 || len(at) > 8 || at[0] < 500*time.Millisecond || at[0] > time.Second || at[1]-at[0] < lookPause/2 {
+				t.Errorf("looked at %v", at)
+			}
 		}
 	})
 	t.Run("not without a connection, nor twice at a time", func(t *testing.T) {

@@ -159,12 +159,20 @@ func (t *Table) unsure(m *member) bool {
 	return t.saysAlone(brokerIn(c.via)) || c.byBroker && (t.cutOff(brokerIn(c.via)) || t.inCompany(m))
 }
 
-// saysAlone reports whether broker name says that it is alone, and its clients may
-// be on their way to others, which this observer may not hear. One that stays
-// alone, as the last of a network, is not doubted for ever.
+// saysAlone reports whether broker name, or any if that is empty, says that it is
+// alone, and its clients may be on their way to others, which this observer may not
+// hear. One that stays alone, as the last of a network, is not doubted for ever.
 func (t *Table) saysAlone(name string) bool {
-	a := t.alone[name]
-	return t.now < a.until && t.now-a.since < 2*t.cfg.Dead
+	doubted := func(a aloneness) bool { return t.now < a.until && t.now-a.since < 2*t.cfg.Dead }
+	if name != "" {
+		return doubted(t.alone[name])
+	}
+	for _, a := range t.alone {
+		if doubted(a) {
+			return true
+		}
+	}
+	return false
 }
 
 // cutOff reports whether what is known of broker name, or of this observer, leaves

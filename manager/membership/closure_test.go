@@ -138,6 +138,50 @@ func TestAStandbyOfAPartKeepsWhoLivesInTheOther(t *testing.T) {
 	}
 }
 
+// The broker of this manager is alone, and its clients leave it: they hear that
+// before this manager does, or after it, and close their connections themselves.
+func TestWhoLeavesTheBrokerOfThisManagerThatIsAloneStays(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, after time.Duration // the broker's word comes so long before the end, or after it
+		unknown       bool          // the broker did not say which connection ended
+		gone          bool          // it is removed
+	}{
+		"its word came before":                           {before: 500 * time.Millisecond},
+		"its word came before, the connection not known": {before: 500 * time.Millisecond, unknown: true},
+		"its word comes after":                           {after: 400 * time.Millisecond},
+		"it is not alone":                                {gone: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, membership.Config{})
+			n1 := s.cast("n1", "sip_proxy", "b1#2")
+			s.cast("n2", "sip_proxy", "b1#3")
+			s.pass(20 * time.Second)
+			alone := func() {
+				if !c.gone {
+					s.table.Alone("b1", true, s.now)
+				}
+			}
+			if c.before > 0 {
+				alone()
+				s.pass(c.before)
+			}
+			n1.cut = true // it goes on at a broker that this manager does not hear
+			if c.unknown {
+				n1.via = ""
+			}
+			s.hangUp(n1, "Client Closed")
+			s.pass(c.after)
+			for range 5 {
+				alone()
+				s.pass(time.Second)
+			}
+			if s.listed(n1) == c.gone {
+				t.Errorf("it is listed: %v", !c.gone)
+			}
+		})
+	}
+}
+
 // What a broker gave up while it was alone is no proof when it is alone no more.
 func TestWhatWasGivenUpWhileAloneIsNoProofAfterTheHeal(t *testing.T) {
 	s := newStage(t, membership.Config{})
