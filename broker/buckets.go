@@ -52,34 +52,35 @@ func (b bucket) config(copies int) jetstream.StreamConfig {
 	return c
 }
 
-// ensure makes a bucket of so many copies, gives one that was made with fewer
-// more, and one of an earlier version its republication. It never makes a bucket
-// smaller.
-func (b bucket) ensure(ctx context.Context, js jetstream.JetStream, copies int) error {
+// ensure makes a stream of so many copies, gives one that was made with fewer
+// more, and a bucket of an earlier version its republication. It never makes a
+// stream smaller.
+func ensure(ctx context.Context, js jetstream.JetStream, config func(copies int) jetstream.StreamConfig, copies int) error {
 	ctx, cancel := context.WithTimeout(ctx, bucketWait)
 	defer cancel()
-	have, err := js.Stream(ctx, b.stream())
+	name := config(copies).Name
+	have, err := js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = js.CreateStream(ctx, b.config(copies))
+		_, err = js.CreateStream(ctx, config(copies))
 		if err != nil && copies > 1 { // not all of the brokers have JetStream yet
-			_, err = js.CreateStream(ctx, b.config(1))
+			_, err = js.CreateStream(ctx, config(1))
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("make the bucket %s: %w", b.name, err)
+		return fmt.Errorf("make the stream %s: %w", name, err)
 	}
 	if have == nil {
 		return nil
 	}
 	is := have.CachedInfo().Config
-	want := b.config(max(copies, is.Replicas))
-	want.Storage = is.Storage // cannot be changed
+	want := config(max(copies, is.Replicas))
+	want.Storage, want.MaxBytes = is.Storage, is.MaxBytes // the one cannot be changed, the other depends on the broker that made it
 	told := want.RePublish == nil || is.RePublish != nil && *is.RePublish == *want.RePublish
 	if told && is.Replicas == want.Replicas {
 		return nil
 	}
 	if _, err := js.UpdateStream(ctx, want); err != nil {
-		return fmt.Errorf("change the bucket %s: %w", b.name, err)
+		return fmt.Errorf("change the stream %s: %w", name, err)
 	}
 	return nil
 }
@@ -91,27 +92,27 @@ func (b *Broker) keepBuckets(ctx context.Context, s *server.Server, own *nats.Co
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	failing := false
-	keep := func() error {
-		copies := 1
+	var failing, unrecorded bool
+	copies := func() int {
 		if len(remoteNames(s))+1 >= bucketCopies {
-			copies = bucketCopies
+			return bucketCopies
 		}
-		var errs []error
-		for _, k := range buckets {
-			errs = append(errs, k.ensure(ctx, js, copies))
-		}
-		return errors.Join(errs...)
+		return 1
 	}
 	for {
 		next := bucketTick
 		if jetStreamState(s) == JetStreamOK && (!s.JetStreamIsClustered() || s.JetStreamIsLeader()) {
-			err := keep()
+			var errs []error
+			for _, k := range buckets {
+				errs = append(errs, ensure(ctx, js, k.config, copies()))
+			}
+			err := errors.Join(errs...)
 			if err != nil && !failing && ctx.Err() == nil {
 				b.log.Warn().Err(err).Msg("managers' buckets not ready, retrying")
 			}
 			if failing = err != nil; !failing {
 				next = jetStreamTick
+				b.keepHistory(ctx, js, copies(), &unrecorded)
 			}
 		}
 		select {

@@ -124,7 +124,7 @@ func grants() []grant {
 	for _, b := range buckets {
 		g = append(g, bucketGrants(b)...)
 	}
-	return append(g, streamGrants()...)
+	return append(append(g, historyGrants()...), streamGrants()...)
 }
 
 // bucketGrants let the brokers make a key-value bucket, managers read and write
@@ -142,14 +142,32 @@ func bucketGrants(b bucket) []grant {
 	for _, k := range b.keys {
 		g = append(g, grant{toManager, publish, "$KV." + b.name + "." + k, "write the bucket " + b.name})
 	}
+	g = append(g, grant{toOperator, publish, api + "STREAM.DELETE." + b.stream(), "remove it: brokers make it anew"})
 	for _, c := range []class{toManager, toOperator} {
 		g = append(g, grant{c, publish, api + "DIRECT.GET." + b.stream() + ".$KV." + b.name + ".>", "read a key of it"})
 	}
 	return g
 }
 
-// streamGrants let operators inspect streams, move them before maintenance and
-// remove them.
+// historyGrants let the brokers make the history, managers write it, and operators
+// and monitors read it in batches. No certificate may remove what is in it.
+func historyGrants() []grant {
+	const api = "$JS.API.STREAM."
+	g := []grant{
+		{toSelf, publish, api + "CREATE." + subjects.HistoryStream, "make the history"},
+		{toSelf, publish, api + "UPDATE." + subjects.HistoryStream, "give it more copies when brokers join"},
+		{toSelf, publish, api + "INFO." + subjects.HistoryStream, "see how many copies it has"},
+		{toManager, publish, subjects.AllHistory, "record the history"},
+	}
+	for _, c := range []class{toMonitor, toOperator} {
+		g = append(g,
+			grant{c, publish, subjects.HistoryGet, "read the history"},
+			grant{c, subscribe, subjects.JetStreamPrefix("<node>") + ".>", "receive the answers of JetStream, and of nothing else"})
+	}
+	return g
+}
+
+// streamGrants let operators inspect streams and move them before maintenance.
 func streamGrants() []grant {
 	g := []grant{
 		{toOperator, publish, "$JS.API.INFO", "inspect JetStream"},
@@ -158,7 +176,6 @@ func streamGrants() []grant {
 	}
 	for _, s := range []struct{ subject, why string }{
 		{"STREAM.INFO.*", "inspect a stream"},
-		{"STREAM.DELETE.*", "remove a stream: brokers make theirs anew"},
 		{"STREAM.LEADER.STEPDOWN.*", "move a stream's leader before maintenance"},
 		{"STREAM.PEER.REMOVE.*", "move a stream off a lost broker"},
 		{"CONSUMER.NAMES.*", "inspect consumers"},

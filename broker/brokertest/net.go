@@ -164,8 +164,8 @@ func StartAll(servers ...*Server) {
 	}
 }
 
-// AwaitJetStream waits until the brokers have made the managers' buckets, with so
-// many copies that are current.
+// AwaitJetStream waits until the brokers have made the managers' buckets and the
+// history, with so many copies that are current.
 func (n *Net) AwaitJetStream(copies int) {
 	n.t.Helper()
 	o := n.Dial("waiting-operator", subjects.Operator)
@@ -174,11 +174,11 @@ func (n *Net) AwaitJetStream(copies int) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	for _, name := range []string{subjects.ElectionBucket, subjects.StatusBucket} {
-		Eventually(n.t, 30*time.Second, fmt.Sprintf("the bucket %s in %d copies", name, copies), func() error {
+	for _, name := range []string{"KV_" + subjects.ElectionBucket, "KV_" + subjects.StatusBucket, subjects.HistoryStream} {
+		Eventually(n.t, 30*time.Second, fmt.Sprintf("the stream %s in %d copies", name, copies), func() error {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			defer cancel()
-			s, err := js.Stream(ctx, "KV_"+name)
+			s, err := js.Stream(ctx, name)
 			if err != nil {
 				return err
 			}
