@@ -39,8 +39,8 @@ func TestLabBites(t *testing.T) {
 	eventually(t, 20*time.Second, "it is back", func() bool { return f.listed(subjects.SIPProxy) == 7 })
 
 	f.isolate(t, "host3")
-	f.tellOldStatus(t, "host5", old)
 	f.silenceNames(t, "host1/dns")
+	f.tellOldStatus(t, "host5", old)
 
 	lines, err := f.log.Lines()
 	if err != nil {
@@ -97,7 +97,8 @@ func (f *faultNet) isolate(t *testing.T, host string) {
 	}
 }
 
-// tellOldStatus starts an observer again with what it knew at the begin.
+// tellOldStatus starts an observer again with what it knew at the begin. There are no
+// brokers to ask, so that after a while it shows that.
 func (f *faultNet) tellOldStatus(t *testing.T, host, old string) {
 	t.Helper()
 	o := f.watchers.observers[host]
@@ -110,6 +111,12 @@ func (f *faultNet) tellOldStatus(t *testing.T, host, old string) {
 		t.Fatal(err)
 	}
 	f.watchers.open(t, o)
+	eventually(t, 30*time.Second, "an observer shows what is on its disk", func() bool {
+		lines, err := f.log.Lines()
+		return err != nil || slices.ContainsFunc(lines, func(l trace.Line) bool {
+			return l.Status != nil && l.Status.Observer == host && l.Status.FromDisk
+		})
+	})
 }
 
 // silenceNames starts a name server without a status and without brokers.

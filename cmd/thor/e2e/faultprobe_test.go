@@ -73,6 +73,7 @@ func (f *faultNet) dial(t *testing.T, h *host, creds *identity.Credentials, brok
 	nc, err := nats.Connect(broker, nats.Secure(creds.ClientTLS()), nats.ClientTLSConfig(nil, creds.RootCAs), nats.TLSHandshakeFirst(),
 		nats.SetCustomDialer(hostDialer{h}), nats.MaxReconnects(-1), nats.ReconnectWait(300*time.Millisecond), nats.RetryOnFailedConnect(true),
 		nats.IgnoreDiscoveredServers(), nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.ReconnectBufSize(-1),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // connections break all the time
 		nats.CustomInboxPrefix(subjects.JetStreamPrefix(creds.Identity().Node)))
 	if err != nil {
 		t.Fatal(err)
