@@ -5,8 +5,8 @@ package subjects
 // subject ends in its sender. A manager that is not active answers ErrorBehind.
 const (
 	VerbForget  = "forget"  // a ForgetRequest; the Reply's data is a ForgetReply
-	VerbConfirm = "confirm" // a GuardRequest: the members that a guard holds are gone
-	VerbHold    = "hold"    // a GuardRequest: the guard holds them until this is confirmed
+	VerbConfirm = "confirm" // a GuardRequest: failed members that guards hold are gone; the Reply's data is a GuardReply
+	VerbHold    = "hold"    // a GuardRequest: failed members stay until that is confirmed; the Reply's data is a GuardReply
 )
 
 // A ForgetRequest ends losses of Node: that under Role, or all of them if Role is
@@ -71,4 +71,10 @@ func ParseGuardRequest(b []byte) (*GuardRequest, error) {
 		return &r, nil
 	}
 	return &r, checkRoleName(r.Role)
+}
+
+// A GuardReply says how many members a decision about held ones concerned.
+type GuardReply struct {
+	V       int `json:"v"`
+	Members int `json:"members"`
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +50,7 @@ func printStatus(cmd *cobra.Command, out output, v *overlay.View, doubts []strin
 			warn(cmd, "degraded: %s", d)
 		}
 	}
-	err := out.print(cmd, json.RawMessage(v.Encoded), text(view.StatusTable(v.Status, time.Now(), v.Stale, doubts...)))
+	err := out.print(cmd, json.RawMessage(v.Status.EncodeFull(v.Encoded)), text(view.StatusTable(v.Status, time.Now(), v.Stale, doubts...)))
 	if ok, _ := view.Health(v.Status, v.Stale, v.Connected); err == nil && (!ok || len(doubts) > 0) {
 		return errDegraded
 	}
@@ -85,7 +88,7 @@ func newMembers() *cobra.Command {
 		return err
 	})
 	r.informed(c, func(cmd *cobra.Command, _ *session, v *overlay.View, _ []string) error {
-		if role != "" && len(v.Status.Roles[role]) == 0 {
+		if role != "" && len(membersOf(v.Status, role)) == 0 {
 			warn(cmd, "no member is in the role %s%s", role, suggestRole(role, v.Status.RoleNames()))
 		}
 		return out.print(cmd, membersOf(v.Status, role), text(view.MembersTable(v.Status, role, time.Now())))
@@ -94,22 +97,46 @@ func newMembers() *cobra.Command {
 	return c
 }
 
+// A roleMember is a line of thor members as JSON: a member of the role, or one that
+// is lost or held, which its state says.
 type roleMember struct {
 	Role subjects.Role `json:"role"`
 	subjects.Member
+	Until *time.Time `json:"until,omitempty"` // of a held one: when it returns
 }
 
+const (
+	stateLost subjects.State = "lost"
+	stateHeld subjects.State = "held"
+)
+
+// membersOf are the members of one role, or of all, each with those lost or held there.
 func membersOf(s *subjects.Status, only subjects.Role) []roleMember {
 	out := []roleMember{}
 	for _, r := range s.RoleNames() {
-		if only != "" && r != only {
-			continue
-		}
 		for _, m := range s.Roles[r] {
-			out = append(out, roleMember{r, m})
+			out = append(out, roleMember{Role: r, Member: m})
 		}
 	}
+	for _, l := range s.Lost {
+		out = append(out, roleMember{Role: l.Role, Member: missingMember(l.Pair(), stateLost, l.Reason, l.Addresses, l.Since)})
+	}
+	for _, h := range s.Held {
+		out = append(out, roleMember{Role: h.Role, Member: missingMember(h.Pair(), stateHeld, h.Reason, nil, time.Time{}), Until: &h.Until})
+	}
+	if only != "" {
+		out = slices.DeleteFunc(out, func(m roleMember) bool { return m.Role != only })
+	}
+	slices.SortStableFunc(out, func(a, b roleMember) int { return cmp.Compare(a.Role, b.Role) })
 	return out
+}
+
+// missingMember is a lost or held member in the form of the others.
+func missingMember(p subjects.Pair, state subjects.State, reason string, addresses []netip.Addr, since time.Time) subjects.Member {
+	if addresses == nil {
+		addresses = []netip.Addr{}
+	}
+	return subjects.Member{Node: p.Node, Addresses: addresses, State: state, Reason: reason, Since: since, Attrs: subjects.Attrs{}}
 }
 
 func newEvents() *cobra.Command {

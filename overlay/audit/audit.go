@@ -38,7 +38,10 @@ const identifier = "thor-audit"
 const (
 	Drain       = "drain"
 	Resume      = "resume"
-	Revoke      = "revoke" // at the authority, or a revocation list in force at a broker
+	Forget      = "forget"  // a lost member is not listed as lost any more
+	Confirm     = "confirm" // failed members that guards held were let go
+	Hold        = "hold"    // failed members are kept
+	Revoke      = "revoke"  // at the authority, or a revocation list in force at a broker
 	Issue       = "issue"
 	Renew       = "renew"
 	Reload      = "reload"
