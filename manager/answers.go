@@ -5,7 +5,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"thor/manager/core"
 	"thor/subjects"
 )
 
@@ -77,11 +76,11 @@ func (m *Manager) answer(msg *nats.Msg) {
 		return
 	}
 	h := m.holding.Load()
-	if !m.answers.asked.allow(msg.Reply, h.Size(), time.Now()) {
+	r, err := subjects.ParseSnapshotRequest(msg.Data)
+	if !m.answers.asked.allow(msg.Reply, h.Size(err == nil && r.Losses), time.Now()) {
 		m.metrics.unanswered.Inc()
 		return
 	}
-	r, err := subjects.ParseSnapshotRequest(msg.Data)
 	if err != nil {
 		m.replyError(msg.Reply, subjects.ErrorBad, err.Error())
 		return
@@ -91,7 +90,7 @@ func (m *Manager) answer(msg *nats.Msg) {
 		m.replyError(msg.Reply, code, "this manager does not hold that status yet, or does not know whether it is the current one")
 		return
 	}
-	m.reply(msg.Reply, h.Held, subjects.EncodeAge(age))
+	m.reply(msg.Reply, h.Held.Chunks(r.Losses), subjects.EncodeAge(age))
 }
 
 // answerManager tells another manager, which has no current status, what is held,
@@ -109,12 +108,12 @@ func (m *Manager) answerManager(msg *nats.Msg) {
 	if age, ok := h.Age(time.Now()); ok {
 		header = subjects.EncodeAge(age)
 	}
-	m.reply(msg.Reply, h.Held, header)
+	m.reply(msg.Reply, h.Held.Chunks(true), header)
 }
 
 // reply sends a status; age is the header, if not empty.
-func (m *Manager) reply(to string, held *core.Held, age string) {
-	for _, c := range held.Chunks() {
+func (m *Manager) reply(to string, chunks []subjects.Chunk, age string) {
+	for _, c := range chunks {
 		out := message(to, c.Data, c.Header)
 		if age != "" {
 			out.Header.Set(subjects.HeaderAge, age)

@@ -295,12 +295,19 @@ func TestSnapshotInTheStoreIsTheSnapshotOnTheWire(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := op.Request(subjects.StatusGet, nil, time.Second)
+		r, err := op.Request(subjects.StatusGet, (&subjects.SnapshotRequest{V: 1, Losses: true}).Encode(), time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if string(e.Value()) != string(r.Data) {
 			t.Errorf("store\n%s\nwire\n%s", e.Value(), r.Data)
+		}
+		plain, err := op.Request(subjects.StatusGet, nil, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if proper, losses := subjects.SplitFull(r.Data); string(proper) != string(plain.Data) || losses == "" {
+			t.Errorf("with losses\n%s\nwithout\n%s", r.Data, plain.Data)
 		}
 		s, err := subjects.ParseStatus(r.Data)
 		if err != nil || s.Member(subjects.SIPProxy, "n1") == nil {

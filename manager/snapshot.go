@@ -132,7 +132,10 @@ func (k *snapshotWriter) attempt(ctx context.Context, w *pendingWrite) {
 func (k *snapshotWriter) write(ctx context.Context, h *core.Held) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	value, mark := h.Encoded, h.Status.Mark()
+	value, mark := h.Full(), h.Status.Mark()
+	if len(value) > subjects.MaxStatusKey { // who is lost is known from elsewhere
+		value = h.Encoded
+	}
 	e, err := k.bucket.Get(ctx, subjects.StatusKey)
 	if err != nil {
 		return err

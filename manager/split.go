@@ -179,7 +179,8 @@ func readStatus(ctx context.Context, b *election.Bucket) (*subjects.Status, []by
 	}
 	var h splitHead
 	if err := json.Unmarshal(e.Value, &h); err != nil || len(h.Split) == 0 {
-		return s, e.Value, err
+		encoded, _ := subjects.SplitFull(e.Value)
+		return s, encoded, err
 	}
 	s = s.Clone()
 	for _, role := range h.Split {

@@ -31,8 +31,14 @@ func TestTickPrefixIsHowTicksBegin(t *testing.T) {
 		V: 1, Epoch: 3, Generation: 12, Digest: "0123456789abcdef0123456789abcdef", Manager: "m1",
 		Time: t0, Counts: map[subjects.Role]int{"sip_proxy": 1},
 	}
-	if p, b := string(tickPrefix(k.Mark(), k.Digest)), string(k.Encode()); len(p) > len(b) || b[:len(p)] != p {
-		t.Errorf("%s\n%s", p, b)
+	for _, losses := range []string{"", "fedcba9876543210fedcba9876543210"} {
+		k.LossesDigest = losses
+		if p, b := string(tickPrefix(k.Mark(), k.Digest, losses)), string(k.Encode()); len(p) > len(b) || b[:len(p)] != p {
+			t.Errorf("%s\n%s", p, b)
+		}
+	}
+	if p, b := string(tickPrefix(k.Mark(), k.Digest, "")), string(k.Encode()); b[:len(p)] == p {
+		t.Errorf("a tick with losses begins like that of a manager that keeps none: %s", p)
 	}
 }
 

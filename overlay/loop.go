@@ -211,7 +211,7 @@ func (l *loop) drop(subject string, err error) {
 func (l *loop) end() {
 	l.conn.leave()
 	l.working.Wait()
-	l.status.saver.flush(l.status.tracker.Encoded)
+	l.status.saver.flush(l.status.tracker.Full())
 	l.status.shown.close()
 	l.conn.close()
 	l.status.setLink(l.conn.state(), time.Now())

@@ -25,9 +25,12 @@ type saver struct {
 	after   time.Time
 }
 
+// due reports whether there is something to write now.
+func (s *saver) due(now time.Time) bool { return s.dirty && !s.busy && !now.Before(s.after) }
+
 // advance begins to write encoded if that is due.
 func (s *saver) advance(encoded []byte, now time.Time) {
-	if !s.dirty || s.busy || now.Before(s.after) {
+	if !s.due(now) {
 		return
 	}
 	s.dirty, s.busy = false, true

@@ -13,7 +13,8 @@ import (
 const chunksAtOnce = 256 // of one answer, that may arrive before they are read
 
 // AskSnapshot sends a request whose answer is a snapshot: on subjects.StatusGet, or
-// a manager's to another one. It returns the status with its encoding. The error
+// a manager's to another one. It returns the status, with its losses where the
+// manager keeps them, and its encoding. The error
 // wraps ErrNotConnected, ErrNoResponders or ErrForbidden where that is the reason.
 // The view is not changed.
 func (n *Node) AskSnapshot(ctx context.Context, subject string) (*subjects.Status, []byte, error) {
@@ -28,7 +29,7 @@ func (q *requester) snapshot(ctx context.Context, subject string) (*subjects.Sta
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	answers := make(chan *nats.Msg, chunksAtOnce)
-	req := subjects.SnapshotRequest{V: subjects.Version}
+	req := subjects.SnapshotRequest{V: subjects.Version, Losses: true}
 	r, err := q.send(ctx, subject, req.Encode(), answers)
 	if err != nil {
 		return nil, nil, err
@@ -54,7 +55,8 @@ func (q *requester) snapshot(ctx context.Context, subject string) (*subjects.Sta
 		}
 		if done {
 			s, err := subjects.ParseStatus(plain)
-			return s, plain, err
+			encoded, _ := subjects.SplitFull(plain)
+			return s, encoded, err
 		}
 	}
 }

@@ -118,9 +118,14 @@ func (f *statusFeed) tick(b []byte, now time.Time) (changed bool, err error) {
 	return f.tracker.Tick(k, now)
 }
 
-// tickPrefix is how Tick.Encode begins for the status of this mark and digest.
-func tickPrefix(m subjects.Mark, digest string) []byte {
-	return fmt.Appendf(nil, `{"v":%d,"epoch":%d,"generation":%d,"digest":"%s",`, subjects.Version, m.Epoch, m.Generation, digest)
+// tickPrefix is how Tick.Encode begins for the status of this mark with these
+// digests, of which that of the losses is empty where they are not known.
+func tickPrefix(m subjects.Mark, digest, losses string) []byte {
+	b := fmt.Appendf(nil, `{"v":%d,"epoch":%d,"generation":%d,"digest":"%s",`, subjects.Version, m.Epoch, m.Generation, digest)
+	if losses == "" {
+		return append(b, `"manager":`...)
+	}
+	return fmt.Appendf(b, `"losses_digest":"%s",`, losses)
 }
 
 // part handles one message of the answer to the request for a snapshot.
@@ -173,7 +178,9 @@ func (f *statusFeed) advance(now time.Time) {
 		f.held = time.Time{}
 		f.publish()
 	}
-	f.saver.advance(f.tracker.Encoded, now)
+	if f.saver.due(now) {
+		f.saver.advance(f.tracker.Full(), now)
+	}
 }
 
 // next is when advance has something to do; zero: not before something happens.
@@ -216,7 +223,7 @@ func (f *statusFeed) publish() {
 		f.shown.note(v.Mark())
 	}
 	if v.Status != old.Status {
-		f.current = tickPrefix(v.Mark(), t.Digest)
+		f.current = tickPrefix(v.Mark(), t.Digest, t.Losses)
 		f.metrics.epoch.Set(float64(v.Mark().Epoch))
 		f.metrics.generation.Set(float64(v.Mark().Generation))
 		f.saver.dirty = f.saver.dirty || !t.FromDisk

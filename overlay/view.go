@@ -14,7 +14,7 @@ import (
 type View struct {
 	// Status is the newest status received, nil when nothing is known yet.
 	Status *subjects.Status
-	// Encoded is Status as it is on the wire.
+	// Encoded is Status as it is on the wire, without its losses.
 	Encoded []byte
 	// Received is when Status came, by this host's clock.
 	Received time.Time

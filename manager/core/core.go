@@ -183,6 +183,7 @@ func (m *Manager) Follow(s *subjects.Status, encoded []byte, fromDisk bool, now 
 	h := m.newest
 	switch {
 	case h != nil && h.seed && s.Mark() == h.Status.Mark():
+	case h != nil && s.Mark() == h.Status.Mark() && s != h.Status && s.LossesKnown(): // its losses were learnt later
 	case h != nil && !s.Mark().After(h.Status.Mark()):
 		return
 	case h != nil:

@@ -12,25 +12,38 @@ type Held struct {
 	Status  *subjects.Status
 	Encoded []byte
 
-	chunks func() []subjects.Chunk
-	seed   bool // found by a search: to begin from, never to be told as the current one
+	full                 func() []byte
+	chunks, chunksOfFull func() []subjects.Chunk
+	seed                 bool // found by a search: to begin from, never to be told as the current one
 }
 
 // Hold makes a Held; neither argument is written to afterwards.
 func Hold(s *subjects.Status, encoded []byte) *Held {
-	return &Held{Status: s, Encoded: encoded, chunks: sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(encoded) })}
+	h := &Held{Status: s, Encoded: encoded}
+	h.full = sync.OnceValue(func() []byte { return s.EncodeFull(encoded) })
+	h.chunks = sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(encoded) })
+	h.chunksOfFull = sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(h.full()) })
+	return h
 }
 
+// Full is the encoding with the losses.
+func (h *Held) Full() []byte { return h.full() }
+
 // Chunks answer a request for the snapshot. They are made once, when the first
-// request comes.
-func (h *Held) Chunks() []subjects.Chunk { return h.chunks() }
+// such request comes. Members of an earlier version ask without the losses.
+func (h *Held) Chunks(losses bool) []subjects.Chunk {
+	if losses {
+		return h.chunksOfFull()
+	}
+	return h.chunks()
+}
 
 // Size is how many bytes an answer has; without a status it has none.
-func (h *Held) Size() (bytes int) {
+func (h *Held) Size(losses bool) (bytes int) {
 	if h == nil {
 		return 0
 	}
-	for _, c := range h.chunks() {
+	for _, c := range h.Chunks(losses) {
 		bytes += len(c.Data)
 	}
 	return bytes

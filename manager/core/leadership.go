@@ -26,6 +26,7 @@ type leadership struct {
 	aim      uint64           // generation to jump above when the lease has reserved that; 0: none
 	status   *subjects.Status // the newest published
 	digest   string
+	losses   string // digest of the losses
 	revision uint64 // of the table, as published
 	pending  bool   // a change waits for the coalescing time
 	last     time.Time
@@ -182,6 +183,9 @@ func (m *Manager) issue(now time.Time, must bool) {
 		return
 	}
 	held := Hold(next, encoded)
+	if r.losses == "" || delta.Lost != nil || delta.Held != nil {
+		r.losses = next.LossesDigest()
+	}
 	r.status, r.digest, m.newest = next, delta.Digest, held
 	m.marks.confirm(next.Mark())
 	m.emit(Delta{delta})
@@ -233,7 +237,7 @@ func (m *Manager) tick(now time.Time) {
 	r := m.lead
 	r.ticked = now
 	m.emit(Tick{&subjects.Tick{
-		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Digest: r.digest,
+		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Digest: r.digest, LossesDigest: r.losses,
 		Manager: m.cfg.Node, Time: stamp(now), Counts: r.status.Counts(), Lookup: r.status.Lookup,
 	}})
 }

@@ -52,6 +52,7 @@ type Tracker struct {
 	serving int           // members that serve, by the newest tick or the status
 	steady  steady        // ticks that do not follow
 	doubts  bool          // the status held may not be the manager's although the digests agree
+	behind  bool          // its losses are not those that ticks tell of
 	later   []*subjects.Delta
 	ask     ask
 }
@@ -61,6 +62,7 @@ type State struct {
 	Status    *subjects.Status // nil: none yet
 	Encoded   []byte
 	Digest    string
+	Losses    string // digest of the losses of Status, "" if they are not known
 	Received  time.Time
 	Confirmed time.Time // when the status was last known to be current; zero: never
 	Stale     bool      // not confirmed for so long, or never
@@ -105,7 +107,8 @@ func (t *Tracker) Many() bool { return t.serving > manyMembers }
 
 // Restore starts from a status of an earlier run.
 func (t *Tracker) Restore(s *subjects.Status, encoded []byte, saved time.Time) {
-	t.hold(s, encoded, subjects.Digest(encoded), saved)
+	s, encoded, losses := split(s, encoded)
+	t.hold(s, encoded, subjects.Digest(encoded), losses, saved)
 	t.FromDisk, t.Stale = true, true
 }
 
@@ -150,7 +153,8 @@ func (t *Tracker) Tick(k *subjects.Tick, now time.Time) (changed bool, err error
 		return false, t.replay(m)
 	}
 	if t.Status != nil && m == t.Mark() && k.Digest == t.Digest {
-		return t.Same(now), nil
+		changed = t.noteLosses(k.LossesDigest)
+		return t.same(now) || changed, nil
 	}
 	t.serving = 0
 	for _, c := range k.Counts {
@@ -161,9 +165,17 @@ func (t *Tracker) Tick(k *subjects.Tick, now time.Time) (changed bool, err error
 	return false, nil
 }
 
-// Same is Tick for one that names the status held.
+// Same is Tick for one that names the status held, with its losses.
 func (t *Tracker) Same(now time.Time) (changed bool) {
-	if !t.doubts {
+	t.behind = false
+	return t.same(now)
+}
+
+func (t *Tracker) same(now time.Time) (changed bool) {
+	switch {
+	case t.behind:
+		t.repair(now, deltaWait)
+	case !t.doubts:
 		t.settle()
 	}
 	return t.confirm(now, now)
@@ -202,6 +214,7 @@ func (t *Tracker) Delta(d *subjects.Delta, now time.Time) (changed bool, err err
 // asking.
 func (t *Tracker) Snapshot(s *subjects.Status, encoded []byte, age time.Duration, now time.Time) (changed bool, err error) {
 	t.ask.until, t.doubts = time.Time{}, false
+	s, encoded, losses := split(s, encoded)
 	m, digest := s.Mark(), subjects.Digest(encoded)
 	if err = t.follows(m); err != nil {
 		t.retry(now)
@@ -214,9 +227,11 @@ func (t *Tracker) Snapshot(s *subjects.Status, encoded []byte, age time.Duration
 	}
 	same := t.Status != nil && m == t.Mark() && digest == t.Digest
 	if !same && (m.After(t.Mark()) || t.Status == nil || m == t.Mark() && m == t.want && digest == t.wantIs) {
-		t.hold(s, encoded, digest, now)
+		t.hold(s, encoded, digest, losses, now)
 		t.FromDisk = false
 		changed, same = true, true
+	} else if same && t.takeLosses(s, losses) {
+		changed = true
 	}
 	if same && proof {
 		changed = t.confirm(known, now) || changed
@@ -255,7 +270,7 @@ func (t *Tracker) Online(now time.Time) {
 	switch {
 	case t.Status == nil || t.Confirmed.IsZero():
 		t.ask.at = now.Add(t.chance(spreadFirst))
-	case t.missing() || t.doubts:
+	case t.missing() || t.doubts || t.behind:
 		t.repair(now, 0)
 	}
 }
@@ -274,7 +289,7 @@ func (t *Tracker) Advance(now time.Time) (req *subjects.SnapshotRequest, changed
 	}
 	if !t.ask.at.IsZero() && !now.Before(t.ask.at) {
 		t.ask.at, t.ask.until = time.Time{}, now.Add(subjects.SnapshotPatience)
-		req = &subjects.SnapshotRequest{V: subjects.Version}
+		req = &subjects.SnapshotRequest{V: subjects.Version, Losses: true}
 		if m := t.want; m.After(t.Mark()) && t.ask.tries < patientTries {
 			req.AtLeast = &m
 		}
@@ -302,8 +317,8 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-func (t *Tracker) hold(s *subjects.Status, encoded []byte, digest string, now time.Time) {
-	t.Status, t.Encoded = s, encoded
+func (t *Tracker) hold(s *subjects.Status, encoded []byte, digest, losses string, now time.Time) {
+	t.Status, t.Encoded, t.Losses = s, encoded, losses
 	t.Digest, t.Received = digest, now
 	t.serving, t.steady = 0, steady{}
 	for _, ms := range s.Roles {
@@ -335,7 +350,11 @@ func (t *Tracker) apply(d *subjects.Delta, now time.Time) bool {
 	}
 	s, encoded, ok := t.Status.Apply(d)
 	if ok {
-		t.hold(s, encoded, d.Digest, now)
+		losses := t.Losses
+		if d.Lost != nil || d.Held != nil {
+			losses = s.LossesDigest()
+		}
+		t.hold(s, encoded, d.Digest, losses, now)
 	}
 	return ok
 }
@@ -359,7 +378,7 @@ func (t *Tracker) catchUp(now time.Time) {
 		clear(t.later[len(keep):])
 		t.later = keep
 	}
-	if !t.missing() && !t.doubts {
+	if !t.missing() && !t.doubts && !t.behind {
 		t.settle()
 	}
 }

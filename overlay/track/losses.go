@@ -1,0 +1,61 @@
+package track
+
+import "thor/subjects"
+
+// The losses of a status have a digest of their own: a manager of an earlier
+// version keeps none, and its members tell none. A status is current whether or
+// not its losses are known. Losses that are not those that ticks name are fetched
+// with the snapshot.
+
+// Full is the full encoding of the status held.
+func (t *Tracker) Full() []byte {
+	if t.Status == nil {
+		return nil
+	}
+	return t.Status.EncodeFull(t.Encoded)
+}
+
+// split takes a full encoding apart. Losses whose digest is not known do not count.
+func split(s *subjects.Status, full []byte) (_ *subjects.Status, encoded []byte, losses string) {
+	encoded, losses = subjects.SplitFull(full)
+	if losses == "" && s.LossesKnown() {
+		s = withLosses(s, subjects.Losses{})
+	}
+	return s, encoded, losses
+}
+
+func withLosses(s *subjects.Status, l subjects.Losses) *subjects.Status {
+	c := *s
+	c.Losses = l
+	return &c
+}
+
+// noteLosses takes the digest in a tick that names the status held; it is "" if the
+// manager keeps no losses. changed reports whether the status differs now.
+func (t *Tracker) noteLosses(digest string) (changed bool) {
+	t.behind = false
+	if digest == t.Losses {
+		return false
+	}
+	var l subjects.Losses
+	switch digest {
+	case "":
+	case subjects.NoLossesDigest: // there is nothing to fetch
+		l.ClearLosses()
+	default:
+		t.behind = true
+		return false
+	}
+	t.Status, t.Losses = withLosses(t.Status, l), digest
+	return true
+}
+
+// takeLosses takes the losses of an answer with the status held, if they are
+// wanted.
+func (t *Tracker) takeLosses(s *subjects.Status, digest string) (changed bool) {
+	if digest == "" || digest == t.Losses || !t.behind && t.Losses != "" {
+		return false
+	}
+	t.Status, t.Losses, t.behind = withLosses(t.Status, s.Losses), digest, false
+	return true
+}
