@@ -32,14 +32,17 @@ type Input interface{ input() }
 // may be lost or come late.
 type Told struct{ Entry *Entry }
 
-// Fetched is the result of Read; no entry and no error: nothing is stored.
+// Fetched is the result of the Read with this ID; no entry and no error: nothing
+// is stored.
 type Fetched struct {
+	ID    uint64
 	Entry *Entry
 	Err   error
 }
 
-// Written is the result of Write.
+// Written is the result of the Write with this ID.
 type Written struct {
+	ID       uint64
 	Revision uint64 // if it was stored
 	Fate     Fate
 	Err      error // unless it was stored
@@ -55,8 +58,11 @@ const (
 	Unknown       // perhaps stored, perhaps not
 )
 
-// Released is the result of Release.
-type Released struct{ Err error }
+// Released is the result of the Release with this ID.
+type Released struct {
+	ID  uint64
+	Err error
+}
 
 // Closed tells that the connection Via of the process Boot is no more, as a
 // living broker says.
@@ -84,11 +90,12 @@ func (Woken) input()    {}
 type Action interface{ action() }
 
 // Read reads what is stored; its result is Fetched.
-type Read struct{}
+type Read struct{ ID uint64 }
 
 // Write stores a lease if what is stored has this revision, 0 for nothing; its
 // result is Written. With Keep, epoch and ceiling go to the own disk before.
 type Write struct {
+	ID             uint64
 	Epoch, Ceiling uint64
 	Via            string
 	Revision       uint64
@@ -96,7 +103,7 @@ type Write struct {
 }
 
 // Release gives the lease of this revision back; its result is Released.
-type Release struct{ Revision uint64 }
+type Release struct{ ID, Revision uint64 }
 
 // Begin tells that a term has begun.
 type Begin struct {
@@ -112,6 +119,10 @@ type Extend struct {
 	Until     time.Time
 	Rewritten uint64 // not 0: the revision, in a bucket that had lost the lease
 }
+
+// Hold tells the holder to publish nothing before Until, or the next Extend: it
+// has a new connection, and whether the lease is still its own is being asked.
+type Hold struct{ Until time.Time }
 
 // End tells that the term is over.
 type End struct {
@@ -137,6 +148,7 @@ func (Write) action()   {}
 func (Release) action() {}
 func (Begin) action()   {}
 func (Extend) action()  {}
+func (Hold) action()    {}
 func (End) action()     {}
 func (Ask) action()     {}
 func (Absurd) action()  {}

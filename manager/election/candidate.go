@@ -68,9 +68,8 @@ func (m *Machine) attempt() {
 	}
 	epoch, first := m.next()
 	m.attemptAt, m.askAt = time.Time{}, time.Time{}
-	m.op = bidding
 	m.bid = tenure{epoch: epoch, first: first, sent: m.now, claim: first + reserve}
-	m.do(Write{Epoch: epoch, Ceiling: m.bid.claim, Via: m.facts.Via, Revision: m.seen.revision, Keep: true})
+	m.do(Write{ID: m.begin(bidding), Epoch: epoch, Ceiling: m.bid.claim, Via: m.facts.Via, Revision: m.seen.revision, Keep: true})
 }
 
 // next is the epoch and the ceiling of a new term.

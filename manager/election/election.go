@@ -44,6 +44,7 @@ const (
 	updatesAtOnce = 64
 	stuckAfter    = 20 * time.Second       // a lease that is not renewed and does not expire is void; above TTL
 	reserve       = 1000                   // generations reserved ahead of the published one
+	confirmWait   = 300 * time.Millisecond // for the first renewal through a new connection, before which the holder publishes nothing
 	retryEvery    = 250 * time.Millisecond // after what failed
 	mayLeadEvery  = 50 * time.Millisecond  // while this manager may not campaign
 	askAfter      = 2 * time.Second        // of a lease that is not renewed, the holder's broker is asked for its connection
@@ -80,17 +81,18 @@ type Election struct {
 	bucket  *Bucket
 	machine *Machine
 	terms   chan *Term
-	updates chan *Entry // what is stored, as it is told
-	results chan Input  // of the one operation under way
+	updates chan *Entry   // what is stored, as it is told
+	results chan Input    // of operations
+	done    chan struct{} // closed when Run has ended
 
-	mu     sync.Mutex
-	closed []link        // told, and not handed to the machine yet
-	ended  chan struct{} // holds a token when there are some
+	mu         sync.Mutex
+	closed     []link        // told, and not handed to the machine yet
+	storeFails bool          // StoreEpoch failed last time
+	ended      chan struct{} // holds a token when there are some
 
 	// Of Run alone.
 	term       *Term // in force; nil: none
 	complained bool  // that the lease cannot be read or written
-	storeFails bool  // StoreEpoch failed last time; of the operation under way
 }
 
 // New makes an election; nothing happens before Run.
@@ -98,7 +100,7 @@ func New(cfg Config) *Election {
 	return &Election{
 		cfg:     cfg,
 		machine: NewMachine(cfg.Node, cfg.Boot, func(d time.Duration) time.Duration { return rand.N(d) }),
-		terms:   make(chan *Term), updates: make(chan *Entry, updatesAtOnce), results: make(chan Input, 1), ended: make(chan struct{}, 1),
+		terms:   make(chan *Term), updates: make(chan *Entry, updatesAtOnce), results: make(chan Input), done: make(chan struct{}), ended: make(chan struct{}, 1),
 	}
 }
 
@@ -123,6 +125,7 @@ func (e *Election) Disconnected(boot, via string) {
 
 // Run campaigns until ctx ends; then it steps down from a term that it holds.
 func (e *Election) Run(ctx context.Context) error {
+	defer close(e.done)
 	var err error
 	if e.bucket, err = OpenBucket(e.cfg.Conn, subjects.ElectionBucket); err != nil {
 		return fmt.Errorf("election: %w", err)

@@ -86,14 +86,13 @@ func (m *Machine) rule() {
 // write sends the lease.
 func (m *Machine) write(op operation) {
 	t := m.term
-	m.op = op
 	t.sent, t.renewAt = m.now, m.now.Add(RenewEvery)
 	t.claim = max(t.ceiling, m.facts.Wanted)
 	over := m.own
 	if op == rewriting {
 		over = m.seen.revision
 	}
-	m.do(Write{Epoch: t.epoch, Ceiling: t.claim, Via: m.facts.Via, Revision: over, Keep: t.claim > t.ceiling})
+	m.do(Write{ID: m.begin(op), Epoch: t.epoch, Ceiling: t.claim, Via: m.facts.Via, Revision: over, Keep: t.claim > t.ceiling})
 }
 
 // reconcile decides, after a renewal met another revision than the known one and
@@ -141,8 +140,7 @@ func (m *Machine) stepDown() {
 // release gives the lease back, so that another may follow at once.
 func (m *Machine) release() {
 	m.give = false
-	m.op = releasing
-	m.do(Release{m.own})
+	m.do(Release{m.begin(releasing), m.own})
 }
 
 func (m *Machine) released() {

@@ -11,10 +11,11 @@ import (
 // has no clock, no randomness and no I/O. What happens is handed in by Step,
 // with the time and the facts of that moment; Step returns what to do.
 //
-// At most one operation on the bucket is under way: after an action Read, Write
-// or Release the machine waits for the input Fetched, Written or Released, which
-// must come, at the latest after a time-out, and says so if the fate of a write
-// is unknown.
+// It waits for one operation on the bucket at a time: for the input Fetched,
+// Written or Released with the ID of the newest action Read, Write or Release.
+// That must come, at the latest after a time-out, and says so if the fate of a
+// write is unknown. With a new connection the machine gives up waiting and asks
+// again: the answer may have gone to the old one.
 //
 //	state       input                       what follows
 //	looking     Fetched                     following, or looking again after a pause
@@ -25,7 +26,8 @@ import (
 //	bidding     Written: stored             leading: Begin
 //	bidding     Written: conflict           following: another was first
 //	bidding     Written: unknown            looking
-//	leading     renewal due, Online         Write: stored extends the lease, counted from before it was sent
+//	leading     renewal due                 Write: stored extends the lease, counted from before it was sent
+//	leading     Online                      Hold, and a renewal at once
 //	leading     Written: conflict           reconciling: Read
 //	reconciling Fetched: ours               leading: an acknowledgement was lost
 //	reconciling Fetched: nothing            leading: Write into the bucket that lost its memory
@@ -44,6 +46,7 @@ type Machine struct {
 	seen   seen
 	closed closedConns
 	op     operation // under way
+	id     uint64    // of the newest operation
 	bid    tenure    // while bidding
 	term   *tenure   // not nil while this manager leads
 	own    uint64    // the newest revision that is known to be this process's
@@ -113,20 +116,24 @@ func (m *Machine) Step(in Input, f Facts, now time.Time) []Action {
 	case Told:
 		m.told(x.Entry)
 	case Fetched:
-		m.fetched(x)
+		if m.awaits(x.ID) {
+			m.fetched(x)
+		}
 	case Written:
-		m.written(x)
+		if m.awaits(x.ID) {
+			m.written(x)
+		}
 	case Released:
-		m.released()
+		if m.awaits(x.ID) {
+			m.released()
+		}
 	case Closed:
 		m.closed.add(link(x))
 		if m.term == nil && m.holderDisconnected() {
 			m.plan()
 		}
 	case Online:
-		if m.term != nil {
-			m.term.renewAt = now
-		}
+		m.online()
 	case StepDown:
 		m.stepDown()
 	case Woken:
@@ -148,6 +155,29 @@ func (m *Machine) Next() time.Time {
 		return time.Time{}
 	}
 	return earliest(earliest(m.lookAt, m.askAt), earliest(m.silentAt, m.attemptAt))
+}
+
+// awaits reports whether the result of operation id is waited for.
+func (m *Machine) awaits(id uint64) bool { return m.op != none && id == m.id }
+
+// begin notes that an operation is under way, and returns its ID.
+func (m *Machine) begin(op operation) uint64 {
+	m.op = op
+	m.id++
+	return m.id
+}
+
+// online begins anew on a new connection.
+func (m *Machine) online() {
+	switch op := m.op; {
+	case m.term != nil:
+		m.op = none
+		m.term.renewAt = m.now
+		m.do(Hold{m.now.Add(confirmWait)})
+	case op == looking, op == bidding:
+		m.op = none
+		m.lookAt = m.now
+	}
 }
 
 // Busy reports whether an operation is under way.
@@ -190,10 +220,10 @@ func (m *Machine) advance() {
 // told: only the last lease is remembered, for its epoch.
 func (m *Machine) look(op operation) {
 	m.seen.revision, m.seen.held = 0, false
-	m.op = op
+	id := m.begin(op)
 	m.lookAt, m.attemptAt, m.askAt = time.Time{}, time.Time{}, time.Time{}
 	m.silentAt = m.now.Add(silentWatch)
-	m.do(Read{})
+	m.do(Read{id})
 }
 
 // again looks anew after a pause.

@@ -17,6 +17,7 @@ type bench struct {
 	now   time.Time
 	facts election.Facts
 	out   []election.Action // of the last step
+	id    uint64            // of the newest operation
 }
 
 func newBench(t *testing.T) *bench {
@@ -29,7 +30,28 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) step(in election.Input) []election.Action {
 	b.t.Helper()
+	switch x := in.(type) { // results are of the newest operation
+	case election.Fetched:
+		x.ID = b.id
+		in = x
+	case election.Written:
+		x.ID = b.id
+		in = x
+	case election.Released:
+		x.ID = b.id
+		in = x
+	}
 	b.out = b.m.Step(in, b.facts, b.now)
+	for _, a := range b.out {
+		switch a := a.(type) {
+		case election.Read:
+			b.id = a.ID
+		case election.Write:
+			b.id = a.ID
+		case election.Release:
+			b.id = a.ID
+		}
+	}
 	return b.out
 }
 
@@ -304,4 +326,30 @@ func TestWhoMayNotLeadWritesNothing(t *testing.T) {
 	if out := b.pass(time.Second); len(out) != 1 {
 		t.Errorf("%#v", out)
 	}
+}
+
+// With a new connection a holder asks at once whether the lease is still its own,
+// whatever was under way, and publishes nothing for a moment.
+func TestANewConnectionIsConfirmedAtOnce(t *testing.T) {
+	b := newBench(t)
+	b.leads()
+	w := one[election.Write](b, b.pass(election.RenewEvery)) // its result is lost
+	b.now = b.now.Add(100 * time.Millisecond)
+	out := b.step(election.Online{})
+	if h, ok := out[0].(election.Hold); !ok || !h.Until.After(b.now) {
+		t.Errorf("%#v", out)
+	}
+	if x := last[election.Write](b, out); x.ID == w.ID || x.Revision != w.Revision {
+		t.Errorf("%+v after %+v", x, w)
+	}
+	if out := b.m.Step(election.Written{ID: w.ID, Revision: 2}, b.facts, b.now); len(out) > 0 {
+		t.Errorf("the result that was given up: %#v", out)
+	}
+	one[election.Read](b, b.step(election.Written{Fate: election.Conflict}))
+	if out := b.step(election.Fetched{Entry: b.own(2, 1)}); len(out) > 0 { // the one given up was stored
+		t.Errorf("%#v", out)
+	}
+	b = newBench(t)
+	one[election.Read](b, b.step(election.Woken{}))
+	one[election.Read](b, b.step(election.Online{}))
 }

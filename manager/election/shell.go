@@ -38,12 +38,12 @@ func (e *Election) act(ctx context.Context, a Action) {
 	case Read:
 		go func() {
 			u, err := e.bucket.Get(background, subjects.ElectionKey)
-			e.results <- Fetched{u, err}
+			e.result(Fetched{a.ID, u, err})
 		}()
 	case Write:
-		go func() { e.results <- e.write(background, a) }()
+		go func() { e.result(e.write(background, a)) }()
 	case Release:
-		go func() { e.results <- Released{e.release(background, a)} }()
+		go func() { e.result(Released{a.ID, e.release(background, a)}) }()
 	case Ask:
 		l := subjects.Link{V: subjects.Version, Boot: a.Boot, Via: a.Via}
 		_ = e.cfg.Conn.Publish(subjects.ClosedGet, l.Encode()) // without a connection there is nothing to win either
@@ -55,6 +55,8 @@ func (e *Election) act(ctx context.Context, a Action) {
 			e.cfg.Log.Warn().Uint64("epoch", e.term.Epoch).Uint64("rev", a.Rewritten).
 				Msg("the election bucket had lost the lease, wrote it again")
 		}
+	case Hold:
+		e.term.hold(a.Until)
 	case End:
 		e.term.end()
 		e.term = nil
@@ -68,6 +70,14 @@ func (e *Election) act(ctx context.Context, a Action) {
 			e.complained = true
 			e.cfg.Log.Warn().Err(a.Err).Msg("no election possible, trying again")
 		}
+	}
+}
+
+// result hands in the result of an operation, unless Run has ended.
+func (e *Election) result(r Input) {
+	select {
+	case e.results <- r:
+	case <-e.done:
 	}
 }
 
@@ -101,16 +111,18 @@ func (e *Election) write(ctx context.Context, w Write) Written {
 	rev, err := e.bucket.Replace(ctx, subjects.ElectionKey, l.Encode(), w.Revision, TTL)
 	switch {
 	case err == nil:
-		return Written{Revision: rev}
+		return Written{ID: w.ID, Revision: rev}
 	case IsConflict(err):
-		return Written{Fate: Conflict, Err: err}
+		return Written{ID: w.ID, Fate: Conflict, Err: err}
 	}
-	return Written{Fate: Unknown, Err: fmt.Errorf("write the lease at revision %d: %w", w.Revision, err)}
+	return Written{ID: w.ID, Fate: Unknown, Err: fmt.Errorf("write the lease at revision %d: %w", w.Revision, err)}
 }
 
 // storeEpoch has epoch and ceiling stored on disk, as well as that goes.
 func (e *Election) storeEpoch(epoch, ceiling uint64) {
 	err := e.cfg.StoreEpoch(epoch, ceiling)
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if err != nil && !e.storeFails {
 		e.cfg.Log.Error().Err(err).Uint64("epoch", epoch).Msg("cannot keep the epoch on disk, the others must remember it")
 	}

@@ -14,6 +14,7 @@ type Term struct {
 
 	until        atomic.Int64 // local lease, as nanoseconds since base
 	base         time.Time
+	quiet        atomic.Int64 // nothing is published before this, likewise
 	ceiling      atomic.Uint64
 	wanted       atomic.Uint64
 	done         chan struct{}
@@ -37,6 +38,10 @@ func (t *Term) Valid(now time.Time) bool {
 		return now.Sub(t.base) < time.Duration(t.until.Load())
 	}
 }
+
+// Quiet is until when the holder publishes nothing although the lease is valid:
+// it has a new connection and has not heard yet that the lease is still its own.
+func (t *Term) Quiet() time.Time { return t.base.Add(time.Duration(t.quiet.Load())) }
 
 // Done is closed when the term has ended.
 func (t *Term) Done() <-chan struct{} { return t.done }
@@ -66,7 +71,10 @@ func (t *Term) StepDown() { t.stepDownOnce.Do(func() { close(t.stepDown) }) }
 
 func (t *Term) end() { t.doneOnce.Do(func() { close(t.done) }) }
 
+func (t *Term) hold(until time.Time) { t.quiet.Store(int64(until.Sub(t.base))) }
+
 func (t *Term) extend(until time.Time, ceiling uint64) {
+	t.quiet.Store(0)
 	t.until.Store(int64(until.Sub(t.base)))
 	t.ceiling.Store(ceiling)
 }
