@@ -63,14 +63,13 @@ type Config struct {
 
 // A Manager is one candidate. Make it with New, run it once with Run.
 type Manager struct {
-	cfg      Config
-	log      zerolog.Logger
-	metrics  *metrics
-	epochs   *epochFile
-	member   *overlay.Membership
-	elect    *election.Election
-	ready    chan struct{}
-	informed chan struct{} // closed when this manager knows what the network told last, as far as that goes
+	cfg     Config
+	log     zerolog.Logger
+	metrics *metrics
+	epochs  *epochFile
+	member  *overlay.Membership
+	elect   *election.Election
+	ready   chan struct{}
 
 	in   chan *nats.Msg       // what members announce, and what certificates say
 	ends chan *nats.Msg       // what brokers tell of ended connections: it has room whatever comes from members
@@ -92,7 +91,7 @@ type Manager struct {
 	known    atomic.Pointer[subjects.Mark]
 	active   atomic.Bool
 	priority atomic.Int64
-	mayLead  atomic.Bool // what is in service does not conflict with the configuration
+	mayLead  atomic.Bool // the core knows what the network told last, and what is in service does not conflict with the configuration
 }
 
 // A term is what a leadership needs of an *election.Term.
@@ -117,7 +116,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
-		ready: make(chan struct{}), informed: make(chan struct{}), answers: answers{waiting: make(chan request, requestsWait)}, in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox),
+		ready: make(chan struct{}), answers: answers{waiting: make(chan request, requestsWait)}, in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox),
 	}
 	m.core = core.New(core.Config{
 		Domain: cfg.Domain, Node: cfg.Overlay.ID(), Membership: cfg.Membership, SlotBits: m.cfg.SlotBits, Known: epochs.mark(),
@@ -179,13 +178,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.seeker = newSeeker(ctx, m.cfg.Overlay, m.log)
 	close(m.ready)
 	var g errgroup.Group
-	g.Go(func() error {
-		select { // a manager that knows no member must not lead
-		case <-m.informed:
-		case <-ctx.Done():
-		}
-		return m.elect.Run(ctx)
-	})
+	g.Go(func() error { return m.elect.Run(ctx) })
 	g.Go(func() error { m.serve(ctx.Done()); return nil })
 	g.Go(func() error { m.loop(ctx); m.seeker.work.Wait(); return nil })
 	return g.Wait()
@@ -287,6 +280,9 @@ func (m *Manager) step(now time.Time) {
 // takeFound takes the answer to a question of the seeker.
 func (m *Manager) takeFound(f found, now time.Time) {
 	if f.from == "" {
+		if f.unread {
+			return
+		}
 		m.core.Stored(f.status, f.encoded, now)
 		return
 	}
@@ -298,18 +294,11 @@ func (m *Manager) share() {
 	k, h := m.core.Known(), m.core.Holding()
 	m.known.Store(&k)
 	m.holding.Store(&h)
-	m.mayLead.Store(m.core.MayLead())
+	m.mayLead.Store(m.core.MayLead() && m.core.Informed())
 	if m.elect == nil {
 		return // it does not run yet
 	}
 	m.subscribeAnswers(h.Present(time.Now()))
-	select {
-	case <-m.informed:
-	default:
-		if m.core.Informed() {
-			close(m.informed)
-		}
-	}
 }
 
 // takeLead takes up a term that was won.

@@ -27,6 +27,7 @@ type seeker struct {
 type found struct {
 	from    subjects.NodeID // "": the key-value store
 	status  *subjects.Status
+	unread  bool // it could not be asked
 	encoded []byte
 }
 
@@ -61,7 +62,7 @@ func (k *seeker) ask(from subjects.NodeID, question func(context.Context) (*subj
 			k.log.Debug().Err(err).Str("peer", string(from)).Msg("newest status not learnt")
 		}
 		select {
-		case k.found <- found{from, s, encoded}:
+		case k.found <- found{from: from, status: s, encoded: encoded, unread: err != nil}:
 		case <-k.ctx.Done():
 		}
 	})

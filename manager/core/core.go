@@ -17,7 +17,9 @@ const (
 	bigNetwork   = 200
 	viewApart    = 100 * time.Millisecond // between repetitions of two roles
 	claimsEvery  = time.Minute
-	compareLater = 100 * time.Millisecond // a standby makes its tables after a change: name servers act on it meanwhile
+	standstill   = 1500 * time.Millisecond // a longer gap between two steps: this process stood still
+	backlog      = 500 * time.Millisecond  // what it heard meanwhile is read within this
+	compareLater = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile
 )
 
 // Config says who the manager is.
@@ -48,6 +50,8 @@ type Manager struct {
 	out       []Output
 
 	started   time.Time // of the first Step
+	stepped   time.Time // of the last
+	resumed   time.Time // when this process went on that had stood still
 	confirmed time.Time // when newest was last known to be the current status; zero: never
 	seek      *seek     // not nil while the newest status is searched for
 	sought    time.Time // when that ended last
@@ -123,6 +127,7 @@ func (m *Manager) Step(now time.Time) {
 			m.beginSeek(now)
 		}
 	}
+	m.noteStandstill(now)
 	m.certify(now)
 	m.table.Advance(now)
 	m.stepSeek(now)
@@ -134,6 +139,19 @@ func (m *Manager) Step(now time.Time) {
 		return
 	}
 	m.stepLead(now)
+}
+
+// noteStandstill finds out that this process stood still: what it hears at first
+// then had waited for it, and does not tell the present.
+func (m *Manager) noteStandstill(now time.Time) {
+	last := m.stepped
+	if m.stepped = now; last.IsZero() || now.Sub(last) <= standstill {
+		return
+	}
+	m.resumed = now
+	if m.confirmed.After(last) {
+		m.confirmed = last
+	}
 }
 
 // Next is when Step is to be called at the latest. Before the first Step it is
@@ -156,8 +174,13 @@ func (m *Manager) Next() time.Time {
 	}
 	if m.seek != nil {
 		at(m.seek.end())
+		if !m.seek.stored {
+			at(m.seek.read.Add(seekAgain))
+		}
 	}
 	switch r := m.lead; {
+	case r != nil && r.term.Quiet().After(m.stepped):
+		at(r.term.Quiet())
 	case r != nil && !m.offline:
 		at(r.ticked.Add(tickEvery))
 		if r.pending {
@@ -205,6 +228,9 @@ func (m *Manager) hold(h *Held, now time.Time) {
 // Confirm says that the status of this mark was the current one at a time: so this
 // process's tracker found, from a tick, a delta or an answer.
 func (m *Manager) Confirm(k subjects.Mark, at time.Time) {
+	if !m.resumed.IsZero() && at.Before(m.resumed.Add(backlog)) {
+		return
+	}
 	if h := m.newest; h != nil && !h.seed && h.Status.Mark() == k && at.After(m.confirmed) {
 		m.confirmed = at
 	}

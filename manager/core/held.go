@@ -53,14 +53,18 @@ func (h *Held) Size(losses bool) (bytes int) {
 type Holding struct {
 	*Held
 	term      Term      // not nil: of the active manager
+	own       bool      // made by this manager, which does not lead any more
 	confirmed time.Time // when the status was last known to be the current one; zero: never
 }
 
 // Holding is what this manager answers with now.
 func (m *Manager) Holding() Holding {
 	h := Holding{Held: m.newest, confirmed: m.confirmed}
-	if m.lead != nil {
+	switch {
+	case m.lead != nil:
 		h.term = m.lead.term
+	case h.Held != nil:
+		h.own = h.Status.Manager == m.cfg.Node
 	}
 	return h
 }
@@ -71,8 +75,10 @@ func (h Holding) Age(now time.Time) (age time.Duration, ok bool) {
 	switch {
 	case h.Held == nil:
 		return 0, false
-	case h.term != nil && h.term.Valid(now):
+	case h.term != nil && h.term.Valid(now) && !h.term.Quiet().After(now):
 		return 0, true
+	case h.own: // only its own ticks can have confirmed it
+		return 0, false
 	}
 	return max(0, now.Sub(h.confirmed)), !h.confirmed.IsZero()
 }

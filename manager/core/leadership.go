@@ -13,6 +13,9 @@ type Term interface {
 	// Valid reports whether the holder may publish at now; it does not become
 	// valid again.
 	Valid(now time.Time) bool
+	// Quiet is until when nothing is to be published, although the lease is valid:
+	// whether it is still the holder's own is being asked.
+	Quiet() time.Time
 	// Ceiling is the greatest generation that may be published; used tells the
 	// one wanted, so that more is reserved in time.
 	Ceiling(used uint64) uint64
@@ -106,7 +109,8 @@ func (m *Manager) stepLead(now time.Time) {
 		m.loseLead("the term ended, or the lease may have expired")
 		return
 	}
-	if m.offline { // nothing can be published; the lease decides
+	if m.offline || r.term.Quiet().After(now) || !m.resumed.IsZero() && now.Before(m.resumed.Add(backlog)) {
+		// Nothing can or may be published; the lease decides. After a standstill it is to be confirmed first.
 		return
 	}
 	m.tellEvents(now)

@@ -13,13 +13,17 @@ import (
 // disk counts. What members say they have seen has no part in it.
 const (
 	seekHear  = 1300 * time.Millisecond // managers that beat once a second were heard by then
-	seekMost  = 1500 * time.Millisecond // in all
+	seekMost  = 1500 * time.Millisecond // in all…
+	seekStore = 10 * time.Second        // …but the store is waited for so long: without it there is no election either
+	seekAgain = 500 * time.Millisecond  // until the store is asked again
 	seekValid = 30 * time.Second        // what was known so long ago is known well enough
 )
 
 // seek is the search for the newest status, and the term that waits for it.
 type seek struct {
-	began  time.Time
+	start  time.Time                // when it began
+	began  time.Time                // the same, or when the store answered after all
+	read   time.Time                // when the store was asked last
 	stored bool                     // the store has answered
 	asked  map[subjects.NodeID]bool // managers: true when they have answered
 
@@ -27,18 +31,26 @@ type seek struct {
 	epoch, first uint64
 }
 
-// Stored takes what the key-value store holds, nil if nothing is there or it
-// cannot be read.
+// Stored takes what the key-value store holds, nil if nothing is there. A store
+// that cannot be read is asked again: until it answers this manager may be in a
+// part of the network where it hears no other.
 func (m *Manager) Stored(s *subjects.Status, encoded []byte, now time.Time) {
-	if m.seek != nil {
-		m.seek.stored = true
+	if k := m.seek; k != nil && !k.stored {
+		k.stored = true
+		if now.Sub(k.start) > seekAgain { // others may be heard from now on too
+			k.began = now
+		}
 	}
 	m.found(s, encoded, now)
 }
 
 // Told takes what another manager holds, nil if it did not say.
 func (m *Manager) Told(node subjects.NodeID, s *subjects.Status, encoded []byte, now time.Time) {
-	if m.seek != nil {
+	switch {
+	case m.seek == nil:
+	case s == nil:
+		delete(m.seek.asked, node) // it may have begun a moment ago: it is asked again when it is heard
+	default:
 		m.seek.asked[node] = true
 	}
 	m.found(s, encoded, now)
@@ -74,7 +86,7 @@ func (m *Manager) informed(now time.Time) bool {
 
 // beginSeek asks the store, and the managers that the newest status lists.
 func (m *Manager) beginSeek(now time.Time) {
-	m.seek = &seek{began: now, asked: make(map[subjects.NodeID]bool)}
+	m.seek = &seek{start: now, began: now, read: now, asked: make(map[subjects.NodeID]bool)}
 	m.emit(ReadStore{})
 	if h := m.newest; h != nil {
 		m.askManagers(h.Status)
@@ -101,6 +113,10 @@ func (m *Manager) askManager(node subjects.NodeID) {
 // stepSeek ends the search when all have answered, or its time is over.
 func (m *Manager) stepSeek(now time.Time) {
 	s := m.seek
+	if s != nil && !s.stored && !now.Before(s.read.Add(seekAgain)) {
+		s.read = now
+		m.emit(ReadStore{})
+	}
 	if s == nil || now.Before(s.end()) && !m.informed(now) {
 		return
 	}
@@ -112,6 +128,9 @@ func (m *Manager) stepSeek(now time.Time) {
 
 // end is when the search is over, unless more answers come or are waited for.
 func (s *seek) end() time.Time {
+	if !s.stored && s.term == nil {
+		return s.start.Add(seekStore)
+	}
 	waits := !s.stored
 	for _, answered := range s.asked {
 		waits = waits || !answered

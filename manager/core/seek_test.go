@@ -164,11 +164,59 @@ func TestOnlyWhoKnowsThePresentAnswers(t *testing.T) {
 	m.leads(5, 100, 1000)
 	m.pass(5 * time.Second)
 	is("it leads", 0, "")
+	m.term.quiet = m.now.Add(time.Second)
+	is("it leads, and does not know whether it still does", 0, subjects.ErrorBehind)
+	m.pass(1020 * time.Millisecond)
+	is("it knows", 0, "")
 	if _, code := m.Holding().Answer(&subjects.SnapshotRequest{V: 1, AtLeast: &subjects.Mark{Epoch: 6}}, m.now); code != subjects.ErrorBehind {
 		t.Errorf("a later one was asked for: %q", code)
 	}
 	m.term.until = m.now
 	is("its lease has ended", 0, subjects.ErrorBehind)
+	m.pass(20 * time.Millisecond)
+	m.Confirm(m.status().Mark(), m.now)
+	is("only its own ticks confirm its own status", 0, subjects.ErrorBehind)
+}
+
+// A standby stood still for 5 s. The ticks that it reads then are old.
+func TestWhatAManagerReadsAfterAStandstillIsThePast(t *testing.T) {
+	m := newLone(t)
+	m.follow(told(4, 40), false)
+	m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+	m.pass(2 * time.Second)
+	m.now = m.now.Add(5 * time.Second)
+	m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+	m.pass(400 * time.Millisecond)
+	m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+	if m.Holding().Present(m.now) {
+		t.Error("it tells the past as the present")
+	}
+	m.pass(400 * time.Millisecond)
+	m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+	if !m.Holding().Present(m.now) {
+		t.Error("it does not answer")
+	}
+}
+
+// While it is quiet a leader publishes nothing, and everything after that.
+func TestNothingIsPublishedBeforeTheLeaseIsConfirmed(t *testing.T) {
+	m := newLone(t)
+	m.leads(5, 100, 1000)
+	m.pass(time.Second)
+	n := len(m.out)
+	m.term.quiet = m.now.Add(3 * time.Second)
+	m.vouch("n1")
+	m.hear(said(subjects.SIPProxy, "n1", 1))
+	m.pass(2900 * time.Millisecond)
+	for _, o := range m.out[n:] {
+		if Led(o) {
+			t.Errorf("published %#v", o)
+		}
+	}
+	m.pass(200 * time.Millisecond)
+	if m.status().Member(subjects.SIPProxy, "n1") == nil || last[Tick](m).Generation != m.status().Generation {
+		t.Error("what happened meanwhile is not told")
+	}
 }
 
 // After a change of the number of slots no manager led for ever: each held back for

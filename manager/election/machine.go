@@ -27,7 +27,7 @@ import (
 //	bidding     Written: conflict           following: another was first
 //	bidding     Written: unknown            looking
 //	leading     renewal due                 Write: stored extends the lease, counted from before it was sent
-//	leading     Online                      Hold, and a renewal at once
+//	leading     Online, a standstill        Hold, and a renewal at once
 //	leading     Written: conflict           reconciling: Read
 //	reconciling Fetched: ours               leading: an acknowledgement was lost
 //	reconciling Fetched: nothing            leading: Write into the bucket that lost its memory
@@ -38,7 +38,8 @@ type Machine struct {
 	boot   string
 	chance func(time.Duration) time.Duration // uniform in [0, d)
 
-	now   time.Time // of this step
+	now   time.Time // of this step…
+	last  time.Time // …and of the one before
 	facts Facts
 	out   []Action
 
@@ -78,6 +79,7 @@ type tenure struct {
 	ceiling      uint64
 	sent         time.Time // when the newest write was sent
 	claim        uint64    // its ceiling
+	acked        time.Time // when the newest one was sent that was stored
 	until        time.Time // the local lease
 	renewAt      time.Time
 }
@@ -108,7 +110,10 @@ func NewMachine(node subjects.NodeID, boot string, chance func(d time.Duration) 
 
 // Step takes one input and returns what to do, in order. now must not go back.
 func (m *Machine) Step(in Input, f Facts, now time.Time) []Action {
-	m.now, m.facts, m.out = now, f, nil
+	m.last, m.now, m.facts, m.out = m.now, now, f, nil
+	if m.term != nil && now.Sub(m.last) > standstill {
+		m.confirm()
+	}
 	if !m.begun {
 		m.begun, m.lookAt = true, now
 	}
@@ -147,7 +152,7 @@ func (m *Machine) Step(in Input, f Facts, now time.Time) []Action {
 func (m *Machine) Next() time.Time {
 	if m.term != nil {
 		if m.op != none {
-			return m.term.until
+			return earliest(m.term.until, m.now.Add(RenewEvery)) // so that a standstill can be told
 		}
 		return earliest(m.term.until, m.term.renewAt)
 	}
@@ -172,12 +177,24 @@ func (m *Machine) online() {
 	switch op := m.op; {
 	case m.term != nil:
 		m.op = none
-		m.term.renewAt = m.now
-		m.do(Hold{m.now.Add(confirmWait)})
+		m.confirm()
 	case op == looking, op == bidding:
 		m.op = none
 		m.lookAt = m.now
 	}
+}
+
+// confirm has the lease renewed at once, before anything is published. Whether
+// another manager holds it by now is open for as long as that takes, if the last
+// renewal is so old that the others may have taken over meanwhile.
+func (m *Machine) confirm() {
+	t := m.term
+	t.renewAt = m.now
+	until := m.now.Add(confirmWait)
+	if m.now.Sub(t.acked) > unconfirmed {
+		until = t.until
+	}
+	m.do(Hold{until})
 }
 
 // Busy reports whether an operation is under way.

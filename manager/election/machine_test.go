@@ -120,13 +120,13 @@ func TestTheLeaseIsCountedFromBeforeItWasSent(t *testing.T) {
 	one[election.Read](b, b.step(election.Woken{}))
 	one[election.Write](b, b.step(election.Fetched{}))
 	sent := b.now
-	b.now = b.now.Add(1900 * time.Millisecond) // until the acknowledgement
+	b.now = b.now.Add(1400 * time.Millisecond) // until the acknowledgement
 	if x := one[election.Begin](b, b.step(election.Written{Revision: 1})); !x.Until.Equal(sent.Add(election.LocalLease)) {
 		t.Errorf("until %v after it was sent", x.Until.Sub(sent))
 	}
 	one[election.Write](b, b.pass(election.RenewEvery))
 	sent = b.now
-	b.now = b.now.Add(1900 * time.Millisecond)
+	b.now = b.now.Add(1400 * time.Millisecond)
 	out := b.step(election.Written{Revision: 2})
 	if x, ok := out[0].(election.Extend); !ok || !x.Until.Equal(sent.Add(election.LocalLease)) {
 		t.Errorf("extended: %+v", out)
