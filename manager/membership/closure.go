@@ -21,6 +21,7 @@ type closed struct {
 	on       bool
 	via      string
 	byBroker bool // gave it up: the client may live, see unsure
+	silent   bool // the client had been silent: it may have given it up, and live
 	at       instant
 	due      instant // dead, unless it shows before
 	afresh   time.Duration
@@ -99,7 +100,7 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 		case m.via != d.Via:
 			continue
 		}
-		m.closed = closed{on: true, via: d.Via, byBroker: end == byBroker, at: t.now, due: t.now + wait, afresh: wait}
+		m.closed = closed{on: true, via: d.Via, byBroker: end == byBroker, silent: t.hadFallenSilent(m), at: t.now, due: t.now + wait, afresh: wait}
 		t.arm(m)
 	}
 }
@@ -143,20 +144,26 @@ func (t *Table) minGrace(m *member) time.Duration {
 		return t.cfg.BareGrace
 	case t.now-m.met < t.cfg.BareGrace, b != nil && (t.now-b.resumed < t.cfg.BareGrace || t.now-b.last > missedAfter):
 		return t.cfg.BareGrace
-	case t.now-m.last > missedAfter, m.returned > 0 && t.now-m.returned < t.cfg.StaleGrace:
+	case t.hadFallenSilent(m):
 		return t.cfg.StaleGrace
 	}
 	return 0
 }
 
+// hadFallenSilent reports whether m fell silent before its connection ended: what it
+// had sent may have come just before that.
+func (t *Table) hadFallenSilent(m *member) bool {
+	return t.now-m.last > missedAfter || m.returned > 0 && t.now-m.returned < t.cfg.StaleGrace
+}
+
 // unsure reports whether the end of m's connection, whose grace is over, proves
-// nothing: the broker gave it up while it, or this observer, was cut off from the
+// nothing: the broker, or the client, gave it up while it, or this observer, was cut off from the
 // others, or while other nodes lost it at the same time. A rack that loses its way
 // to two brokers finds the third one only when its dials have timed out. Then
 // silence decides.
 func (t *Table) unsure(m *member) bool {
 	c := &m.closed
-	return t.saysAlone(brokerIn(c.via)) || c.byBroker && (t.cutOff(brokerIn(c.via)) || t.inCompany(m))
+	return t.saysAlone(brokerIn(c.via)) || (c.byBroker || c.silent) && (t.cutOff(brokerIn(c.via)) || t.inCompany(m))
 }
 
 // saysAlone reports whether broker name, or any if that is empty, says that it is
