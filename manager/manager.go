@@ -29,6 +29,7 @@ import (
 	"thor/manager/election"
 	"thor/manager/membership"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/overlay/setting"
 	"thor/subjects"
 )
@@ -58,6 +59,7 @@ type Config struct {
 	// role has members: a manager that differs from what is in service does not lead.
 	Lookup  map[subjects.Role]int `toml:"lookup" unit:"log2 of slots" default:"(18, none for media_relay, provisioning_server and the network's own roles)"`
 	Log     zerolog.Logger
+	Audit   *audit.Log            // of what operators decide; nil: none
 	Metrics prometheus.Registerer // nil: none
 }
 
@@ -85,6 +87,7 @@ type Manager struct {
 	dropped       int       // messages for which in had no room
 	droppedLogged time.Time // when that was logged last
 	seeker        *seeker
+	orders        chan order
 
 	answers  answers
 	holding  atomic.Pointer[core.Holding] // what snapshot requests get
@@ -116,7 +119,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
-		ready: make(chan struct{}), answers: answers{waiting: make(chan request, requestsWait)}, in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox),
+		ready: make(chan struct{}), orders: make(chan order), answers: answers{waiting: make(chan request, requestsWait)}, in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox),
 	}
 	m.core = core.New(core.Config{
 		Domain: cfg.Domain, Node: cfg.Overlay.ID(), Membership: cfg.Membership, SlotBits: m.cfg.SlotBits, Known: epochs.mark(),
@@ -133,6 +136,7 @@ func New(cfg Config) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("manager: %w", err)
 	}
+	m.handleDecisions()
 	return m, nil
 }
 
@@ -244,6 +248,8 @@ func (m *Manager) loop(ctx context.Context) {
 			if ok && v.Status != nil {
 				m.core.Follow(v.Status, v.Encoded, v.FromDisk, time.Now())
 			}
+		case do := <-m.orders:
+			do(time.Now())
 		case f := <-m.seeker.found:
 			m.takeFound(f, time.Now())
 		case <-timer.C:

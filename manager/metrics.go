@@ -10,6 +10,8 @@ import (
 // metrics exist in any case and are registered if there is a registerer.
 type metrics struct {
 	members       *prometheus.GaugeVec
+	expected      *prometheus.GaugeVec
+	changes       *prometheus.CounterVec
 	active        prometheus.Gauge
 	epoch         prometheus.Gauge
 	generation    prometheus.Gauge
@@ -20,7 +22,8 @@ type metrics struct {
 	unanswered    prometheus.Counter
 	late          prometheus.Counter
 	guard         *prometheus.GaugeVec
-	guarded       map[string]bool // of guard, which show 1
+	guarded       map[string]bool        // of guard, which show 1
+	shown         map[subjects.Role]bool // of members
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -28,7 +31,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	m := &metrics{
+		shown:         make(map[subjects.Role]bool),
 		members:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_members", Help: "Members in the status this manager published."}, []string{"role", "state"}),
+		expected:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_members_expected", Help: "Members that a role should have: those in it, lost and held, and at least as many as are configured."}, []string{"role"}),
+		changes:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "thor_member_changes_total", Help: "Members that joined and left, by cause, while this manager was the active one."}, []string{"role", "cause"}),
 		active:        gauge("thor_manager_active", "1 while this manager is the active one."),
 		epoch:         gauge("thor_status_epoch", "Epoch of the status this manager published last."),
 		generation:    gauge("thor_status_generation", "Generation of the status this manager published last."),
@@ -41,7 +47,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		guard:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_guard_active", Help: "1 while a guard holds removals back."}, []string{"guard"}),
 	}
 	if r != nil {
-		r.MustRegister(m.members, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.dropped, m.crowded, m.unanswered, m.late, m.guard)
+		r.MustRegister(m.members, m.expected, m.changes, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.dropped, m.crowded, m.unanswered, m.late, m.guard)
 	}
 	return m
 }
@@ -50,10 +56,47 @@ func (m *metrics) show(s *subjects.Status) {
 	m.epoch.Set(float64(s.Epoch))
 	m.generation.Set(float64(s.Generation))
 	m.members.Reset()
+	m.expected.Reset()
+	floor := s.Expected()
+	for r := range floor {
+		m.showRole(r)
+	}
+	total := make(map[subjects.Role]int)
+	count := func(r subjects.Role, state string) {
+		m.showRole(r)
+		m.members.WithLabelValues(string(r), state).Inc()
+		total[r]++
+	}
 	for r, ms := range s.Roles {
 		for i := range ms {
-			m.members.WithLabelValues(string(r), string(ms[i].State)).Inc()
+			count(r, string(ms[i].State))
 		}
+	}
+	for _, l := range s.Lost {
+		count(l.Role, "lost")
+	}
+	for _, h := range s.Held {
+		count(h.Role, "held")
+	}
+	for r := range m.shown {
+		m.showRole(r).Set(float64(max(total[r], floor[r])))
+	}
+}
+
+// showRole gives each state of r a value, 0 at first: an alert on a state needs it
+// before there is one. A role that was shown once stays.
+func (m *metrics) showRole(r subjects.Role) prometheus.Gauge {
+	m.shown[r] = true
+	for _, state := range []string{string(subjects.Up), string(subjects.Suspect), string(subjects.Draining), "lost", "held"} {
+		m.members.WithLabelValues(string(r), state)
+	}
+	return m.expected.WithLabelValues(string(r))
+}
+
+// change counts a join or leave.
+func (m *metrics) change(e *subjects.Event) {
+	if e.Kind == subjects.EventJoin || e.Kind == subjects.EventLeave {
+		m.changes.WithLabelValues(string(e.Role), string(e.Cause)).Inc()
 	}
 }
 
@@ -63,6 +106,7 @@ func (m *metrics) standby() {
 	m.epoch.Set(0)
 	m.generation.Set(0)
 	m.members.Reset()
+	m.expected.Reset()
 	m.guards(nil)
 }
 

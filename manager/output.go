@@ -79,6 +79,7 @@ func message(subject string, data []byte, header map[string]string) *nats.Msg {
 }
 
 func (m *Manager) tellEvent(e *subjects.Event) {
+	m.metrics.change(e)
 	m.log.Info().Str("event", string(e.Kind)).Str("role", string(e.Role)).Str("peer", string(e.Node)).
 		Uint64("epoch", e.Epoch).Uint64("gen", e.Generation).Str("detail", e.Detail).Msg("network changed")
 	m.publish(&nats.Msg{Subject: subjects.Events, Data: e.Encode()})

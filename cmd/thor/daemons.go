@@ -51,7 +51,7 @@ func newManager() *cobra.Command {
 			c.Addresses = d.addresses(c.Addresses)
 			c.Version = versionString()
 			c.StateDir = d.file.Network.StateDir
-			c.Log, c.Metrics = d.log, d.registerer()
+			c.Log, c.Audit, c.Metrics = d.log, d.audit, d.registerer()
 			m, err := manager.New(c)
 			if err != nil {
 				return nil, err
