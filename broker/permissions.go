@@ -62,6 +62,7 @@ func grants() []grant {
 		{toService, subscribe, subjects.AllViews, "follow a role"},
 		{toService, subscribe, subjects.AgentRequest("<node>", ">"), "receive requests to its node agent"},
 		{toService, subscribe, subjects.Request("<node>", "<role>", ">"), "receive requests to it in its own roles"},
+		{toService, subscribe, subjects.ManagerRequests("<node>"), "be asked by managers for what it announces"},
 		{toService, subscribe, subjects.Answers("<node>"), "receive answers to it, which no other node may"},
 		{toService, subscribe, subjects.InboxPrefix("<node>") + ".>", "receive answers as a plain NATS client"},
 
@@ -70,6 +71,7 @@ func grants() []grant {
 		{toManager, publish, subjects.StatusDelta, "publish the status"},
 		{toManager, publish, subjects.Events, "publish the history"},
 		{toManager, publish, subjects.RequestFrom("<node>", "*", "*", subjects.VerbDuplicate), "warn two instances that claim one membership"},
+		{toManager, publish, subjects.AskAnnouncement("*"), "ask members for full announcements"},
 		{toManager, publish, subjects.AnswersOf(string(subjects.Manager)), "answer with the snapshot"},
 		{toManager, subscribe, subjects.AllPresences, "hear the members"},
 		{toManager, subscribe, "thor.sys.>", "hear of ended connections, revocations, certificates and the lease"},

@@ -52,6 +52,8 @@ func (m *Manager) carryOut(o core.Output) {
 		m.seeker.readStore()
 	case core.AskManager:
 		m.seeker.askManager(o.Node)
+	case core.AskAnnouncement:
+		m.publish(&nats.Msg{Subject: subjects.AskAnnouncement(o.Node)})
 	case core.StoreFacts:
 		m.facts.put(o.Identities)
 	case core.Rejected:

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"thor/subjects"
 )
@@ -125,7 +126,7 @@ func (a *announcer) announce(m *Membership) {
 	if a.drains.has(m.role) {
 		x.State, x.Reason = subjects.Draining, DrainReason
 	}
-	if err := a.send(l, x); err != nil {
+	if err := a.send(l, m.shorten(x, l, time.Now())); err != nil {
 		a.log.Debug("announce", cause(err), roleAttr(m.role)) // the connection is going; the next one announces
 	}
 }
@@ -144,7 +145,7 @@ func (a *announcer) sendLeave(l link, m *Membership) error {
 func (a *announcer) send(l link, x *subjects.Announcement) error {
 	a.seq[x.Role]++
 	x.Seq, x.Via = a.seq[x.Role], viaOf(l.nc)
-	if mark := a.mark(); !mark.IsZero() {
+	if mark := a.mark(); !mark.IsZero() && !x.Short() {
 		x.Seen = &mark
 	}
 	if err := l.nc.Publish(subjects.Presence(x.Role, a.id), x.Encode()); err != nil {

@@ -42,6 +42,9 @@ type connection struct {
 	failing bool   // the failure is in the log already
 	closing bool   // what happens now is this process's own doing
 
+	takesShort  atomic.Bool // managers understand short beats
+	refusesAsks atomic.Bool // the broker does not let managers ask for full announcements
+
 	onceMu   sync.Mutex
 	logged   map[string]struct{} // what once has returned true for…
 	loggedAt int                 // …since this connection
@@ -214,6 +217,7 @@ func (c *connection) connected(nc *nats.Conn) {
 	c.serial = c.cfg.identity().Serial
 	c.lastErr, c.failing = nil, false
 	c.mu.Unlock()
+	c.refusesAsks.Store(false) // until it says so
 	c.log.Info("connected to broker", slog.String("peer", server))
 	c.changed()
 }
@@ -282,10 +286,15 @@ func (c *connection) violated(nc *nats.Conn, err error) {
 		c.refused(subject, err)
 	}
 	if c.once("refused " + subject) {
-		if !publish && strings.HasPrefix(subject, subjects.RequestPrefix(c.id)) {
+		switch {
+		case !publish && strings.HasPrefix(subject, subjects.RequestPrefix(c.id)):
 			// Requests in a role whose announcement is refused, and logged, too.
 			c.log.Debug("no requests in this role", slog.String("subject", subject))
-		} else {
+		case !publish && subject == subjects.ManagerRequests(c.id): // a broker of an earlier version
+			c.refusesAsks.Store(true)
+			c.takesShort.Store(false)
+			c.log.Debug("managers cannot ask for full announcements through this broker", slog.String("subject", subject))
+		default:
 			c.log.Error("the broker does not permit this node the subject", slog.String("subject", subject), slog.Bool("publish", publish))
 		}
 	}

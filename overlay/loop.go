@@ -3,7 +3,6 @@ package overlay
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +40,7 @@ type loop struct {
 	answers      string // how the subjects of answers begin
 	number       int    // of the connection that was set up last
 	nextAnnounce time.Time
+	asked        bool // subscribed to managers asking for full announcements
 }
 
 func newLoop(cfg *Config, id subjects.NodeID, log *slog.Logger, m *metrics, working *sync.WaitGroup) *loop {
@@ -117,11 +117,10 @@ func (l *loop) next() time.Time {
 	return at
 }
 
-// announce announces all roles and sets the time of the next announcement:
-// members that started together drift apart.
+// announce announces all roles and sets the time of the next announcement.
 func (l *loop) announce(now time.Time) {
 	l.announcer.announceAll()
-	l.nextAnnounce = now.Add(spread(l.cfg.Beat, rand.N[time.Duration]))
+	l.nextAnnounce = now.Add(l.beatIn())
 }
 
 // spread is the time to the next of what happens each d on average, a tenth more or
@@ -182,7 +181,10 @@ func (l *loop) receive(ctx context.Context, m *nats.Msg) {
 		now := time.Now()
 		if err = l.status.receive(m, now); err == nil && m.Subject == subjects.StatusTick {
 			l.mover.tick(now)
+			l.heedBeat()
 		}
+	case l.askedFor(m):
+		l.announcer.announceFull(time.Now())
 	case subjects.IsBroker(m.Subject):
 		err = l.conn.notice(m)
 	case strings.HasPrefix(m.Subject, subjects.PublishCRL("")), l.lists.query.answeredBy(m):

@@ -116,6 +116,7 @@ type Membership struct {
 	member Member
 	left   bool
 	err    error
+	told   told
 }
 
 // Member is what is announced, the operator's drain aside. The result is the

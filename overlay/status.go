@@ -3,7 +3,6 @@ package overlay
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -34,7 +33,8 @@ type statusFeed struct {
 	number   int               // of the newest connection
 	online   bool              // it is up
 	alone    bool              // its broker is
-	current  []byte            // how a tick begins that names the status held
+	beat     time.Duration     // as managers want it; 0: they take full announcements only
+	current  []byte            // how a tick begins that names the status held and says what the last one said
 	snapshot *openRequest      // the newest
 	parts    subjects.Assembly // of the answer to snapshot
 }
@@ -115,17 +115,25 @@ func (f *statusFeed) tick(b []byte, now time.Time) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return f.tracker.Tick(k, now)
+	if changed, err = f.tracker.Tick(k, now); err != nil {
+		return false, err
+	}
+	f.beat = time.Duration(k.Beat) * time.Millisecond
+	if t := f.tracker; k.Mark() == t.Mark() && k.Digest == t.Digest && (k.LossesDigest == t.Losses || k.LossesDigest == "") {
+		f.current = tickHead(b)
+	}
+	return changed, nil
 }
 
-// tickPrefix is how Tick.Encode begins for the status of this mark with these
-// digests, of which that of the losses is empty where they are not known.
-func tickPrefix(m subjects.Mark, digest, losses string) []byte {
-	b := fmt.Appendf(nil, `{"v":%d,"epoch":%d,"generation":%d,"digest":"%s",`, subjects.Version, m.Epoch, m.Generation, digest)
-	if losses == "" {
-		return append(b, `"manager":`...)
+// tickHead is the part of a tick that is the same in all that say the same: up to
+// the manager, which follows from the epoch. The time is behind it.
+func tickHead(b []byte) []byte {
+	end := []byte(`,"manager":`)
+	i := bytes.Index(b, end)
+	if i < 0 {
+		return nil
 	}
-	return fmt.Appendf(b, `"losses_digest":"%s",`, losses)
+	return bytes.Clone(b[:i+len(end)])
 }
 
 // part handles one message of the answer to the request for a snapshot.
@@ -223,7 +231,7 @@ func (f *statusFeed) publish() {
 		f.shown.note(v.Mark())
 	}
 	if v.Status != old.Status {
-		f.current = tickPrefix(v.Mark(), t.Digest, t.Losses)
+		f.current = nil // the next tick is decoded
 		f.metrics.epoch.Set(float64(v.Mark().Epoch))
 		f.metrics.generation.Set(float64(v.Mark().Generation))
 		f.saver.dirty = f.saver.dirty || !t.FromDisk

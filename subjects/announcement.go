@@ -99,8 +99,8 @@ type Announcement struct {
 	Role      Role         `json:"role"`
 	Boot      string       `json:"boot,omitempty"` // opaque random token of the process's start, also its NATS client name
 	Seq       uint64       `json:"seq,omitempty"`
-	Addresses []netip.Addr `json:"addresses"`       // the first is the one to show; each must be in the certificate
-	State     State        `json:"state,omitempty"` // empty counts as up
+	Addresses []netip.Addr `json:"addresses,omitempty"` // the first is the one to show; each must be in the certificate
+	State     State        `json:"state,omitempty"`     // empty counts as up
 	Reason    string       `json:"reason,omitempty"`
 	Priority  int          `json:"priority,omitempty"` // 1 to 65535, lower is preferred; 0 is none
 	Weight    int          `json:"weight,omitempty"`   // 1 to 65535; 0 is the default, 100
@@ -108,6 +108,9 @@ type Announcement struct {
 	Seen      *Mark        `json:"seen,omitempty"`     // the newest status this member holds
 	Via       string       `json:"via,omitempty"`      // "<broker>#<connection>" it is sent through; void once that has ended
 	Attrs     Attrs        `json:"attrs,omitempty"`
+	// Hash names what the member announces, see Name. An announcement with a hash
+	// and without addresses is short: it stands for the full one of that hash.
+	Hash string `json:"hash,omitempty"`
 }
 
 // DefaultWeight is the weight of a member that names none.
@@ -133,6 +136,9 @@ func (a *Announcement) Check() error {
 	if a.Role == Operator {
 		return Bad(CodeName, "%s is a permission, not a service to announce", Operator)
 	}
+	if a.Short() {
+		return a.checkShort()
+	}
 	if err := checkAddresses(a.Addresses); err != nil {
 		return err
 	}
@@ -150,7 +156,7 @@ func (a *Announcement) Check() error {
 	for _, f := range []struct {
 		name, s string
 		max     int
-	}{{"boot", a.Boot, 64}, {"reason", a.Reason, MaxReason}, {"version", a.Version, 64}, {"via", a.Via, 128}} {
+	}{{"boot", a.Boot, 64}, {"reason", a.Reason, MaxReason}, {"version", a.Version, 64}, {"via", a.Via, 128}, {"hash", a.Hash, MaxHash}} {
 		if err := CheckText(f.name, f.s, f.max); err != nil {
 			return err
 		}
@@ -189,9 +195,12 @@ func ParseAnnouncement(subject string, b []byte) (*Announcement, error) {
 	if err != nil {
 		return nil, Bad(CodeName, "%v", err)
 	}
-	var a Announcement
-	if err := Decode(b, MaxAnnouncement, &a); err != nil {
-		return nil, err
+	a, ok := readShort(b)
+	if !ok {
+		a = new(Announcement)
+		if err := Decode(b, MaxAnnouncement, a); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.Check(); err != nil {
 		return nil, err
@@ -199,5 +208,5 @@ func ParseAnnouncement(subject string, b []byte) (*Announcement, error) {
 	if a.Role != role || a.Node != node {
 		return nil, Bad(CodeForeign, "%s as %s said on the subject of %s as %s", a.Node, a.Role, node, role)
 	}
-	return &a, nil
+	return a, nil
 }

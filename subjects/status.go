@@ -275,13 +275,16 @@ func (m *Member) check() error {
 
 // A Tick says once a second which status is current. Digest is the Digest of
 // the encoded status, LossesDigest that of its losses, empty where the manager
-// keeps none; Counts are the serving members of each role, Lookup is the status's.
+// keeps none; Beat is how often members are to beat, in milliseconds, and says that
+// all managers understand short beats: 0 stands for 1000 and full ones. Counts are
+// the serving members of each role, Lookup is the status's.
 type Tick struct {
 	V            int             `json:"v"`
 	Epoch        uint64          `json:"epoch"`
 	Generation   uint64          `json:"generation"`
 	Digest       string          `json:"digest"`
 	LossesDigest string          `json:"losses_digest,omitempty"`
+	Beat         int             `json:"beat,omitempty"`
 	Manager      NodeID          `json:"manager"`
 	Time         time.Time       `json:"time"`
 	Counts       map[Role]int    `json:"counts"`
@@ -311,6 +314,9 @@ func ParseTick(b []byte) (*Tick, error) {
 	}
 	if err := CheckText("digest", t.Digest, 64); err != nil {
 		return nil, err
+	}
+	if t.Beat < 0 || t.Beat > maxBeat {
+		return nil, Bad(CodeRange, "a beat of %d ms", t.Beat)
 	}
 	return &t, CheckText("losses_digest", t.LossesDigest, 64)
 }

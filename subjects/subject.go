@@ -179,6 +179,13 @@ func View(role Role) string { return "thor.role." + string(role) }
 // Presence is the subject on which node announces itself under role.
 func Presence(role Role, node NodeID) string { return "thor.role." + string(role) + "." + string(node) }
 
+// AskAnnouncement is the subject on which a manager asks node for its full
+// announcements; all that a manager asks of a member is below ManagerRequests.
+func AskAnnouncement(node NodeID) string { return "thor.manager." + string(node) + ".announce" }
+
+// ManagerRequests is what node subscribes to for these.
+func ManagerRequests(node NodeID) string { return "thor.manager." + string(node) + ".*" }
+
 // ParsePresence takes role and node out of a presence subject.
 func ParsePresence(subject string) (Role, NodeID, error) {
 	rest, ok := strings.CutPrefix(subject, "thor.role.")

@@ -26,6 +26,7 @@ const (
 	MaxAttrs        = 16
 	MaxAttrValue    = 512 // bytes
 	MaxReason       = 200 // bytes
+	MaxHash         = 64  // bytes
 	MaxRoles        = 16  // roles of one certificate
 	MaxCertified    = 32  // addresses of one certificate
 	MaxWeight       = 65535

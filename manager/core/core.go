@@ -56,6 +56,7 @@ type Manager struct {
 	seek      *seek     // not nil while the newest status is searched for
 	sought    time.Time // when that ended last
 
+	wantedAt    time.Time        // when full announcements were asked for last
 	claimsActed time.Time        // when marks above ours last had an effect
 	uncompared  *subjects.Status // another's, whose tables are not compared yet…
 	compareAt   time.Time        // …and will be then
@@ -131,6 +132,7 @@ func (m *Manager) Step(now time.Time) {
 	m.certify(now)
 	m.table.Advance(now)
 	m.stepSeek(now)
+	m.askAnnouncements(now)
 	if m.lead == nil {
 		m.table.Events() // the active manager tells them
 		m.table.Duplicates()
@@ -168,6 +170,9 @@ func (m *Manager) Next() time.Time {
 	}
 	if !m.offline {
 		at(m.nextAsk())
+		if m.table.Wanted() > 0 {
+			at(m.wantedAt.Add(askPause))
+		}
 	}
 	if m.table.FactsRevision() != m.certified.kept {
 		at(m.certified.written.Add(keepFacts))

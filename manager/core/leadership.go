@@ -241,7 +241,7 @@ func (m *Manager) tick(now time.Time) {
 	r := m.lead
 	r.ticked = now
 	m.emit(Tick{&subjects.Tick{
-		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Digest: r.digest, LossesDigest: r.losses,
+		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Digest: r.digest, LossesDigest: r.losses, Beat: r.status.BeatsOf(),
 		Manager: m.cfg.Node, Time: stamp(now), Counts: r.status.Counts(), Lookup: r.status.Lookup,
 	}})
 }

@@ -145,7 +145,7 @@ type Standing struct {
 
 // Attrs are the attributes that say so.
 func (s Standing) Attrs() subjects.Attrs {
-	a := subjects.Attrs{"state": "standby"}
+	a := subjects.Attrs{"state": "standby", subjects.AttrBeats: subjects.ShortBeats}
 	if s.Active {
 		a["state"] = "active"
 	}

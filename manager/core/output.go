@@ -38,6 +38,8 @@ type (
 	ReadStore struct{}
 	// AskManager asks a manager for what it holds; the result is for Told.
 	AskManager struct{ Node subjects.NodeID }
+	// AskAnnouncement asks a node for its full announcements.
+	AskAnnouncement struct{ Node subjects.NodeID }
 	// StoreFacts is to be kept on disk.
 	StoreFacts struct{ Identities []*subjects.Identity }
 	// Rejected counts a message that was dropped.
@@ -66,17 +68,18 @@ type Field struct {
 	Value any
 }
 
-func (Tick) output()          {}
-func (Delta) output()         {}
-func (View) output()          {}
-func (Event) output()         {}
-func (Duplicate) output()     {}
-func (Snapshot) output()      {}
-func (Stand) output()         {}
-func (StepDown) output()      {}
-func (AskIdentities) output() {}
-func (ReadStore) output()     {}
-func (AskManager) output()    {}
-func (StoreFacts) output()    {}
-func (Rejected) output()      {}
-func (Note) output()          {}
+func (Tick) output()            {}
+func (Delta) output()           {}
+func (View) output()            {}
+func (Event) output()           {}
+func (Duplicate) output()       {}
+func (Snapshot) output()        {}
+func (Stand) output()           {}
+func (StepDown) output()        {}
+func (AskIdentities) output()   {}
+func (ReadStore) output()       {}
+func (AskManager) output()      {}
+func (AskAnnouncement) output() {}
+func (StoreFacts) output()      {}
+func (Rejected) output()        {}
+func (Note) output()            {}

@@ -14,7 +14,7 @@ import (
 func (t *Table) Announce(a *subjects.Announcement, now time.Time) error {
 	t.enter(now)
 	t.noteHeard()
-	err := t.announce(a)
+	err := t.hear(a)
 	t.flush()
 	return err
 }
@@ -121,21 +121,28 @@ func (t *Table) leave(m *member) {
 // beat is the whole effect of an accepted announcement. Its cost does not grow
 // with the table unless it changes something.
 func (t *Table) beat(m *member, a *subjects.Announcement) {
-	if t.now-m.last > missedAfter && a.Via == m.via {
-		m.returned = t.now
-	}
-	m.last, m.node.last = t.now, t.now
-	t.attach(m, a.Via)
-	if m.adopted && t.mayLag(m.broker) {
-		m.met = t.now
-	}
-	reopened := m.closed.on && m.closed.disproved(a.Via, t.now)
-	if reopened {
-		m.closed = closed{}
-	}
+	reopened := t.lives(m, a.Via)
 	if !t.takeIn(m, a) && reopened {
 		t.arm(m)
 	}
+}
+
+// lives notes that m's process lives, and sends through via. It reports whether that
+// disproves the end of its connection.
+func (t *Table) lives(m *member, via string) (reopened bool) {
+	if t.now-m.last > t.missed() && via == m.via {
+		m.returned = t.now
+	}
+	m.last, m.node.last = t.now, t.now
+	t.attach(m, via)
+	if m.adopted && t.mayLag(m.broker) {
+		m.met = t.now
+	}
+	if m.closed.on && m.closed.disproved(via, t.now) {
+		m.closed = closed{}
+		return true
+	}
+	return false
 }
 
 // takeIn brings m in line with a, which its process announced, and reports

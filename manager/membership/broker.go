@@ -33,7 +33,7 @@ func (t *Table) attach(m *member, via string) {
 	}
 	m.via = via
 	if b := m.broker; b != nil {
-		if t.now-b.last > missedAfter {
+		if t.now-b.last > t.missed() {
 			b.resumed = t.now
 		}
 		b.last, b.had = t.now, len(b.nodes)
@@ -112,7 +112,7 @@ func (t *Table) brokerHold(m *member) instant {
 // suspected reports whether b is more likely dead than each of its members: two
 // nodes or more beat through it, all of them stopped, and elsewhere others beat.
 func (t *Table) suspected(b *broker) bool {
-	quiet := t.now - t.cfg.quiet()
+	quiet := t.now - t.quiet()
 	if b.had < 2 || b.last > quiet || t.now >= t.suspectedUntil(b) {
 		return false
 	}
@@ -129,4 +129,4 @@ func (t *Table) suspected(b *broker) bool {
 
 // suspectedUntil is when the members of b had the time to reconnect: their pings
 // find the broker dead within 4 s, and two dials may time out after 3 s each.
-func (t *Table) suspectedUntil(b *broker) instant { return b.last + t.cfg.Dead + suspectMargin }
+func (t *Table) suspectedUntil(b *broker) instant { return b.last + t.dead() + suspectMargin }

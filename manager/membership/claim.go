@@ -156,7 +156,7 @@ func (t *Table) reject(m *member, why string) {
 func (t *Table) Waiting() int {
 	n := 0
 	for _, p := range t.pending {
-		if p.unknown && t.now-p.last <= missedAfter {
+		if p.unknown && t.now-p.last <= t.missed() {
 			n++
 		}
 	}
@@ -175,7 +175,7 @@ func (t *Table) retry(node subjects.NodeID) {
 func (t *Table) retryWhere(which func(key) bool) {
 	var ks []key
 	for k, p := range t.pending {
-		if p.a != nil && t.now-p.last <= waitFor && which(k) {
+		if p.a != nil && t.now-p.last <= t.missed()+waitFor && which(k) {
 			ks = append(ks, k)
 		}
 	}
@@ -190,7 +190,7 @@ func (t *Table) retryWhere(which func(key) bool) {
 	}
 }
 
-const waitFor = 3 * time.Second // an announcement that waited longer is out of date
+const waitFor = time.Second // an announcement that waited longer than for the next one is out of date
 
 // dropPending forgets a claim whose process is gone.
 func (t *Table) dropPending(node subjects.NodeID, boot string) {

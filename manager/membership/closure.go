@@ -142,7 +142,7 @@ func (t *Table) minGrace(m *member) time.Duration {
 	switch {
 	case t.now-t.resumed < t.cfg.BareGrace, m.last < t.resumed, t.now-t.heard > gapAfter:
 		return t.cfg.BareGrace
-	case t.now-m.met < t.cfg.BareGrace, b != nil && (t.now-b.resumed < t.cfg.BareGrace || t.now-b.last > missedAfter):
+	case t.now-m.met < t.cfg.BareGrace, b != nil && (t.now-b.resumed < t.cfg.BareGrace || t.now-b.last > t.missed()):
 		return t.cfg.BareGrace
 	case t.hadFallenSilent(m):
 		return t.cfg.StaleGrace
@@ -153,7 +153,7 @@ func (t *Table) minGrace(m *member) time.Duration {
 // hadFallenSilent reports whether m fell silent before its connection ended: what it
 // had sent may have come just before that.
 func (t *Table) hadFallenSilent(m *member) bool {
-	return t.now-m.last > missedAfter || m.returned > 0 && t.now-m.returned < t.cfg.StaleGrace
+	return t.now-m.last > t.missed() || m.returned > 0 && t.now-m.returned < t.cfg.StaleGrace
 }
 
 // unsure reports whether the end of m's connection, whose grace is over, proves
@@ -193,7 +193,7 @@ func (t *Table) cutOff(name string) bool {
 	r := t.roles[subjects.EventServer]
 	return r != nil && slices.ContainsFunc(r.list, func(m *member) bool {
 		o := t.brokers[string(m.key.node)]
-		return string(m.key.node) != name && (o == nil || t.now-o.last > missedAfter)
+		return string(m.key.node) != name && (o == nil || t.now-o.last > t.missed())
 	})
 }
 
@@ -206,7 +206,7 @@ func (t *Table) inCompany(m *member) bool {
 	}
 	for id := range b.nodes {
 		n := t.nodes[id]
-		if n != nil && n != m.node && t.now-n.last > missedAfter && (n.last-m.last).Abs() <= missedAfter && n.alive() {
+		if n != nil && n != m.node && t.now-n.last > t.missed() && (n.last-m.last).Abs() <= t.missed() && n.alive() {
 			return true
 		}
 	}

@@ -53,7 +53,7 @@ const (
 	pauseGap         = 2 * time.Second         // G4: a longer gap between calls of Advance is a pause
 	isolatedAfter    = 3 * time.Second         // G4: no member heard for so long: this observer is cut off
 	gapAfter         = 1500 * time.Millisecond // no member heard for so long: beats may have been missed
-	missedAfter      = 2 * time.Second         // a member silent for so long has missed a beat
+	missedAfter      = 2 * time.Second         // with beats each second: a member silent for so long has missed one
 	heartbeat        = time.Second             // Next is never further ahead, so that a pause can be told
 	afterglow        = 100 * time.Millisecond  // beats that name no connection may arrive so long after the DISCONNECT that ended it
 	closedConnWindow = 10 * time.Second        // what comes through a connection that ended counts for nothing so long; then its broker may have begun to count anew
@@ -91,7 +91,3 @@ func (c Config) withDefaults() Config {
 	c.MaxLost = cmp.Or(c.MaxLost, subjects.MaxLost)
 	return c
 }
-
-// quiet is the silence after which a member counts as falling silent: about
-// three missed beats.
-func (c *Config) quiet() time.Duration { return c.Dead / 3 }

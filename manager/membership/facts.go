@@ -139,7 +139,7 @@ func (t *Table) sweep() {
 // what m lives by: m is dead, or all certificates are known. While brokers of
 // two versions run, a member that beats may use one that is told by none.
 func (t *Table) certain(m *member) bool {
-	return m.cause != alive || t.now >= t.identitiesKnownAt && (t.identitiesEnforced() || m.adopted || t.now-m.last > missedAfter)
+	return m.cause != alive || t.now >= t.identitiesKnownAt && (t.identitiesEnforced() || m.adopted || t.now-m.last > t.missed())
 }
 
 func (t *Table) sweepNode(id subjects.NodeID) {

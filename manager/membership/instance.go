@@ -28,8 +28,8 @@ type retiredBoot struct {
 
 // stands reports whether the process lives: what it announced since it was
 // replaced cannot all have been on its way then.
-func (d *retiredBoot) stands(now instant) bool {
-	return d.boot != "" && d.beats >= 2 && d.last-d.first >= duplicateAge && now-d.last <= missedAfter
+func (d *retiredBoot) stands(now instant, missed time.Duration) bool {
+	return d.boot != "" && d.beats >= 2 && d.last-d.first >= duplicateAge && now-d.last <= missed
 }
 
 // next is the instance after a message of its own. Without boot there is
@@ -67,7 +67,7 @@ func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error)
 			return true, nil
 		}
 		return false, refuse(subjects.CodeReplay, "%s as %s: boot %s was replaced", a.Node, a.Role, a.Boot)
-	case a.State == subjects.Leave && !m.adopted && m.cause == alive && t.now-m.last <= missedAfter:
+	case a.State == subjects.Leave && !m.adopted && m.cause == alive && t.now-m.last <= t.missed():
 		return false, nil
 	}
 	if m.cause == alive && !m.closed.on { // nothing told of its end: a may come late, from a process before it
@@ -157,7 +157,7 @@ func (t *Table) contender(m *member) *retiredBoot {
 	if in.rival == nil || t.refuses(m.key, in.rival.Boot) {
 		return nil
 	}
-	if d := in.findRetired(in.rival.Boot); d != nil && d.stands(t.now) {
+	if d := in.findRetired(in.rival.Boot); d != nil && d.stands(t.now, t.missed()) {
 		return d
 	}
 	return nil

@@ -128,7 +128,7 @@ func judge(f *roleFacts) []ruling {
 func (t *Table) factsOf(r *role, failed []*member) *roleFacts {
 	f := &roleFacts{
 		now: t.now, needed: r.name != subjects.Monitor, up: r.ups, size: len(r.list),
-		revived: r.since + t.cfg.Dead, blind: t.blind.until, checks: r.checks != nil,
+		revived: r.since + t.dead(), blind: t.blind.until, checks: r.checks != nil,
 	}
 	if r.hold != nil {
 		f.hold = r.hold.until

@@ -7,7 +7,7 @@ func (t *Table) arm(m *member) {
 	at := never
 	switch {
 	case m.cause == alive:
-		at = m.last + t.cfg.Dead
+		at = m.last + t.dead()
 	case m.listed: // its role decides
 	case m.damping.on:
 		at = m.last + t.cfg.MaxHoldDown
@@ -46,7 +46,7 @@ func (t *Table) wake(m *member) {
 	case m.closed.on && m.closed.due <= t.now:
 		m.weak = m.closed.byBroker
 		t.markDead(m, lost, whyLost)
-	case m.cause == alive && quiet >= t.cfg.Dead:
+	case m.cause == alive && quiet >= t.dead():
 		if hold := t.heldUntil(m); hold > t.now {
 			if m.closed.on {
 				hold = min(hold, m.closed.due)

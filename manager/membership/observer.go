@@ -50,7 +50,7 @@ func (t *Table) wasCutOff(retryWhere bool) {
 // is as blind, but raises no guard.
 func (t *Table) pause(gap time.Duration) {
 	why := "was paused"
-	if t.now-gap < t.cfg.Dead && gap < t.cfg.Dead {
+	if t.now-gap < t.dead() && gap < t.dead() {
 		why = ""
 	}
 	t.resumed, t.heard = t.now, t.now // whether it hears members is not known yet
@@ -80,7 +80,7 @@ func (t *Table) blindFor(why string, grace time.Duration, retryWhere bool) {
 
 // beginBlind begins blindness, or prolongs it; with an empty why it raises no guard.
 func (t *Table) beginBlind(why string) {
-	t.blind.until = t.now + t.cfg.Dead + blindMargin
+	t.blind.until = t.now + t.dead() + blindMargin
 	t.timers.set(&t.blind.timer, t.blind.until)
 	begin := t.raise
 	if why == "" {
@@ -171,7 +171,7 @@ func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) 
 // It hears more than half of the brokers of s, which those in the smaller part
 // of a network do not, and none of them has just appeared.
 func (t *Table) followed(s *subjects.Status) bool {
-	known := t.cfg.Dead + blindMargin
+	known := t.dead() + blindMargin
 	if t.now < known || t.now < t.blind.until || t.now-t.resumed < known || t.now-t.heard > gapAfter {
 		return false
 	}
@@ -182,7 +182,7 @@ func (t *Table) followed(s *subjects.Status) bool {
 	}
 	brokers, heard := s.Roles[subjects.EventServer], 0
 	for i := range brokers {
-		if b := t.brokers[string(brokers[i].Node)]; b != nil && t.now-b.last <= missedAfter {
+		if b := t.brokers[string(brokers[i].Node)]; b != nil && t.now-b.last <= t.missed() {
 			heard++
 		}
 	}
@@ -205,7 +205,7 @@ func (t *Table) followed(s *subjects.Status) bool {
 // its role are listed. One who beats has only joined meanwhile. The other
 // manager has told of the removal.
 func (t *Table) dropUnlisted(m *member, others bool) {
-	if !m.adopted && (!others || len(m.role.list) < 2 || t.now-m.last <= missedAfter) {
+	if !m.adopted && (!others || len(m.role.list) < 2 || t.now-m.last <= t.missed()) {
 		return
 	}
 	m.cause = dropped

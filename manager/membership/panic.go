@@ -76,13 +76,13 @@ func (t *Table) countRole(r *role, excused map[*broker]bool) census {
 	var c census
 	for _, m := range r.list {
 		switch {
-		case m.cause != lost && t.now-m.last >= t.cfg.quiet() && m.node.explained(m.last):
+		case m.cause != lost && t.now-m.last >= t.quiet() && m.node.explained(m.last):
 			continue
 		case m.cause == silent && t.now-m.died <= panicWindow:
 			c.silent++
 		case m.cause != alive:
 			continue
-		case t.now-m.last >= t.cfg.quiet() && !excused[m.broker]:
+		case t.now-m.last >= t.quiet() && !excused[m.broker]:
 			c.silent++
 		}
 		c.total++
@@ -106,7 +106,7 @@ func (t *Table) countNodes(excused map[*broker]bool) census {
 				excuse = excuse || excused[m.broker]
 			}
 		}
-		quiet := t.now-n.last >= t.cfg.quiet()
+		quiet := t.now-n.last >= t.quiet()
 		if !here || quiet && n.explained(n.last) {
 			continue
 		}
@@ -147,7 +147,7 @@ func (m *member) isListed() bool { return m != nil && m.listed }
 func (t *Table) healthy() bool {
 	rest, quiet := 0, 0
 	for _, n := range t.nodes {
-		silent := t.now-n.last >= t.cfg.quiet()
+		silent := t.now-n.last >= t.quiet()
 		if !n.alive() || silent && n.explained(n.last) {
 			continue
 		}
@@ -165,7 +165,7 @@ func (t *Table) reviewPanic(r *role, doubted bool) {
 	switch {
 	case r.panic == nil:
 	case doubted || t.now < r.panic.until:
-		at := max(r.since+t.cfg.Dead, t.blind.until, r.panic.until, r.panic.next)
+		at := max(r.since+t.dead(), t.blind.until, r.panic.until, r.panic.next)
 		t.timers.sooner(&r.timer, max(at, t.now+heartbeat))
 	default:
 		t.endPanic(r)

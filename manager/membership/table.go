@@ -46,6 +46,11 @@ type Table struct {
 	tidied            instant
 	pending           map[key]*pending
 
+	fulls map[key][]*subjects.Announcement // that short beats stand for, the newest first
+	asked map[subjects.NodeID]instant      // when full announcements of a node were wanted last
+	asks  []subjects.NodeID                // that are wanted now
+	pace  pace
+
 	timers     timers
 	silent     []*member          // fell silent in this Advance
 	dirty      map[*role]struct{} // to be judged before this call ends
@@ -112,6 +117,8 @@ func New(cfg Config) *Table {
 		facts:             make(map[subjects.NodeID][]*fact),
 		withRevoked:       make(map[subjects.NodeID]bool),
 		pending:           make(map[key]*pending),
+		fulls:             make(map[key][]*subjects.Announcement),
+		asked:             make(map[subjects.NodeID]instant),
 		identitiesKnownAt: identityWait,
 		bare:              longAgo,
 		resumed:           longAgo,
@@ -131,6 +138,7 @@ func (t *Table) Advance(now time.Time) {
 		t.pause(gap)
 	}
 	t.advance = t.now
+	t.keepPace()
 	t.isolation()
 	for x := t.timers.due(t.now); x != nil; x = t.timers.due(t.now) {
 		x.act()
