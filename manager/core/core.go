@@ -189,7 +189,7 @@ func (m *Manager) Next() time.Time {
 	case r != nil && !m.offline:
 		at(r.ticked.Add(tickEvery))
 		if r.pending {
-			at(r.last.Add(coalesce))
+			at(r.rhythm.next())
 		}
 	case r == nil && m.uncompared != nil:
 		at(m.compareAt)

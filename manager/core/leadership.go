@@ -32,7 +32,7 @@ type leadership struct {
 	losses   string // digest of the losses
 	revision uint64 // of the table, as published
 	pending  bool   // a change waits for the coalescing time
-	last     time.Time
+	rhythm   rhythm
 	ticked   time.Time
 	views    map[subjects.Role]time.Time // when each role's list was told
 	viewed   time.Time                   // when the last of them was repeated
@@ -120,7 +120,7 @@ func (m *Manager) stepLead(now time.Time) {
 	switch {
 	case m.table.Revision() == r.revision:
 		r.pending = false
-	case now.Sub(r.last) >= coalesce:
+	case !now.Before(r.rhythm.next()):
 		m.issue(now, false)
 	default:
 		r.pending = true
@@ -176,7 +176,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 	next := m.fill(now)
 	r.revision = m.table.Revision()
 	r.pending = false
-	r.last = now
+	r.rhythm.last = now
 	encoded := next.Encode()
 	delta := subjects.DiffEncoded(r.status, next, encoded)
 	if !must && delta.Empty() {
@@ -186,6 +186,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 		r.revision-- // try again when the lease has reserved more
 		return
 	}
+	r.rhythm.issued(next, now)
 	held := Hold(next, encoded)
 	if r.losses == "" || delta.Lost != nil || delta.Held != nil {
 		r.losses = next.LossesDigest()

@@ -37,9 +37,9 @@ type fleet struct {
 
 	measured atomic.Pointer[subjects.NodeID] // whose change is measured
 
-	connects, failedDials, beats, repairs, snapshots atomic.Int64
-	breaks                                           atomic.Int64 // connections that ended, nobody knows why
-	expectBreaks                                     atomic.Bool  // a broker is being killed
+	connects, failedDials, beats, repairs, snapshots, asks atomic.Int64
+	breaks                                                 atomic.Int64 // connections that ended though nothing was done to them
+	expectBreaks                                           atomic.Bool  // a broker is being killed
 
 	mu       sync.Mutex
 	faults   []string
@@ -75,8 +75,11 @@ func (f *fleet) broken(m *lightMember, err error) {
 	f.breakage[fmt.Sprint(err)]++
 }
 
-// beatEvery is how often members beat.
-func (f *fleet) beatEvery() time.Duration { return time.Second }
+// beatEvery is how often members beat, by the newest tick, and whether beats may be short.
+func (f *fleet) beatEvery() (every time.Duration, short bool) {
+	told := time.Duration(f.book.beat.Load()) * time.Millisecond
+	return max(time.Second, told), told > 0
+}
 
 // newFleet certifies the members and observers; nothing is connected but these.
 func newFleet(t testing.TB, net *scaleNet, members int) *fleet {
@@ -240,8 +243,8 @@ func (f *fleet) doom(m *lightMember, doomed bool) {
 func (f *fleet) summary() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := fmt.Sprintf("broken connections %d, removals %d, guards raised %d, faults %d; dials that failed %d, requests for the snapshot %d, snapshots %d",
-		f.breaks.Load(), len(f.left), f.guards, len(f.faults), f.failedDials.Load(), f.repairs.Load(), f.snapshots.Load())
+	out := fmt.Sprintf("broken connections %d, removals %d, guards raised %d, faults %d; dials that failed %d, requests for the snapshot %d, snapshots %d, asks for full announcements %d",
+		f.breaks.Load(), len(f.left), f.guards, len(f.faults), f.failedDials.Load(), f.repairs.Load(), f.snapshots.Load(), f.asks.Load())
 	for why, n := range f.breakage {
 		out += fmt.Sprintf("\n  %d broke: %s", n, why)
 	}

@@ -11,6 +11,7 @@ import (
 	mathrand "math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"thor/subjects"
@@ -204,6 +205,7 @@ func headerOf(b []byte) map[string]string {
 // A book is what messages say that many members receive, each decoded once.
 type book struct {
 	seed maphash.Seed
+	beat atomic.Int64 // of the newest tick, in milliseconds
 
 	mu        sync.Mutex
 	ticks     map[uint64]*subjects.Tick
@@ -233,6 +235,7 @@ func (k *book) tick(b []byte) (*subjects.Tick, error) {
 	t, err := subjects.ParseTick(b)
 	if err == nil {
 		k.ticks[sum] = t
+		k.beat.Store(int64(t.Beat))
 	}
 	return t, err
 }

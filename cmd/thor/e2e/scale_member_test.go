@@ -43,6 +43,8 @@ type lightMember struct {
 	via    string
 	seq    uint64
 	weight int
+	told   string // hash of the full announcement that short beats stand for
+	toldAt time.Time
 	stop   func()        // ends it
 	frozen bool          // as a process that stands still: it neither reads nor writes…
 	thawed chan struct{} // …until this is closed
@@ -138,8 +140,8 @@ func (m *lightMember) greet(conn *tls.Conn) (*bufio.Reader, error) {
 	m.via = info.Name + "#" + strconv.FormatUint(info.CID, 10)
 	m.mu.Unlock()
 	_, err = fmt.Fprintf(conn, "CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":true,\"name\":%q,\"lang\":\"go\",\"version\":\"1\",\"protocol\":1,\"headers\":true,\"no_responders\":true}\r\n"+
-		"SUB %s 1\r\nSUB %s 2\r\nSUB %s 3\r\nSUB %s 4\r\nPING\r\n",
-		m.boot, subjects.StatusTick, subjects.StatusDelta, subjects.Answers(m.node), subjects.AllCRLs)
+		"SUB %s 1\r\nSUB %s 2\r\nSUB %s 3\r\nSUB %s 4\r\nSUB %s 5\r\nPING\r\n",
+		m.boot, subjects.StatusTick, subjects.StatusDelta, subjects.Answers(m.node), subjects.AllCRLs, subjects.ManagerRequests(m.node))
 	for err == nil {
 		line, err = r.ReadSlice('\n')
 		switch {
@@ -157,6 +159,7 @@ func (m *lightMember) online(conn net.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.conn = conn
+	m.told = ""
 	m.connected.Store(true)
 	m.beat(subjects.Up)
 	m.follow.online(m)
@@ -185,7 +188,7 @@ func (m *lightMember) pulse() {
 // beat announces the member. The caller holds m.mu.
 func (m *lightMember) beat(state subjects.State) {
 	m.seq++
-	every := m.f.beatEvery()
+	every, short := m.f.beatEvery()
 	m.follow.nextBeat = time.Now().Add(every - every/10 + mathrand.N(every/5) - lightPing/2) // pulses are a second apart
 	a := subjects.Announcement{
 		V: subjects.Version, Node: m.node, Role: m.role, Boot: m.boot, Seq: m.seq, Addresses: []netip.Addr{m.addr}, State: state,
@@ -195,7 +198,15 @@ func (m *lightMember) beat(state subjects.State) {
 		mark := m.follow.have
 		a.Seen = &mark
 	}
-	m.publish(subjects.Presence(m.role, m.node), "", a.Encode())
+	out := &a
+	if short && state != subjects.Leave {
+		if a.Name(); a.Hash == m.told && time.Since(m.toldAt) < time.Minute {
+			out = a.Shorten()
+		} else {
+			m.told, m.toldAt = a.Hash, time.Now()
+		}
+	}
+	m.publish(subjects.Presence(m.role, m.node), "", out.Encode())
 	m.f.beats.Add(1)
 }
 
@@ -278,6 +289,12 @@ func (m *lightMember) message(r *bufio.Reader, line string) error {
 		m.follow.tick(m, b)
 	case subjects.StatusDelta:
 		m.follow.delta(m, head, b)
+	case subjects.AskAnnouncement(m.node):
+		m.mu.Lock()
+		m.told = ""
+		m.beat(subjects.Up)
+		m.mu.Unlock()
+		m.f.asks.Add(1)
 	default:
 		if strings.HasPrefix(f[1], "_ANSWER.") {
 			m.follow.answer(m, f[1], head, b)

@@ -1,0 +1,48 @@
+package core
+
+import (
+	"time"
+
+	"thor/subjects"
+)
+
+// How closely generations follow each other. Each goes to every member: a broker takes
+// about 45 µs for a small delta to one connection, and each receiver about as
+// long for each member that its status has. A few changes go out as they come. When
+// they go on coming, generations are apart by a time that grows with the network, and
+// one delta carries all that came meanwhile: 20 ms up to 100 members, a second at 5,000.
+// Then deltas take a tenth of a core of each of three brokers, and of each member.
+const (
+	generationCost  = 200 * time.Microsecond // of the time between two, for each member
+	generationBurst = 4                      // so many at once, 20 ms apart
+)
+
+// A rhythm is when the generations of a leadership may follow.
+type rhythm struct {
+	last   time.Time     // the newest
+	window time.Duration // between two in the long run
+	paid   time.Time     // until when the earlier ones are paid for
+}
+
+// issued notes a generation whose status is s.
+func (r *rhythm) issued(s *subjects.Status, now time.Time) {
+	pairs := 0
+	for _, ms := range s.Roles {
+		pairs += len(ms)
+	}
+	r.window = max(coalesce, time.Duration(pairs)*generationCost)
+	if r.paid.Before(now) {
+		r.paid = now
+	}
+	r.paid = r.paid.Add(r.window)
+	r.last = now
+}
+
+// next is when the next generation may be issued.
+func (r *rhythm) next() time.Time {
+	at := r.paid.Add(-(generationBurst - 1) * r.window)
+	if soon := r.last.Add(coalesce); soon.After(at) {
+		return soon
+	}
+	return at
+}
