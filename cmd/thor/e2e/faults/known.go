@@ -5,7 +5,7 @@ import "slices"
 // Quick are the kinds of the short run: twelve that differ, each over within seconds.
 var Quick = []string{
 	"agent crashes", "agent freezes", "service dies", "agents' host loses its link", "active manager crashes", "standby crashes",
-	"broker crashes", "broker pauses", "name server crashes", "packets are lost", "agent is drained", "certificate is renewed",
+	"broker crashes", "broker pauses", "name server crashes", "packets are lost", "duplicate agent ends", "certificate is renewed",
 }
 
 // A Known failure is a kind of fault during which an invariant does not hold yet.
