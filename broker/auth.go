@@ -25,8 +25,9 @@ var (
 
 // insider is who holds a token of the in-process connections.
 type insider struct {
-	id   *identity.Identity
-	self bool // the broker's own connection
+	id     *identity.Identity
+	self   bool // the broker's own connection
+	system bool // the same in the system account, see systemPermissions
 }
 
 // A gate decides who may connect: it turns a verified certificate into an
@@ -41,6 +42,7 @@ type gate struct {
 
 	open  chan struct{}   // closed when account may be used
 	thor  *server.Account // the running server's account of all members; set before open is closed
+	sys   *server.Account // its system account; likewise
 	limit time.Duration   // how long a connection waits for open
 
 	identities *identityPublisher // tells managers who is let in
@@ -110,36 +112,45 @@ func newGate(creds *identity.Credentials, w *identityPublisher, log zerolog.Logg
 	}
 }
 
-// admit makes a token that stands for id on in-process connections.
-func (g *gate) admit(id *identity.Identity, self bool) string {
+// admit makes a token that stands for in on in-process connections.
+func (g *gate) admit(in insider) string {
 	token := rand.Text()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.tokens[token] = insider{id, self}
+	g.tokens[token] = in
 	return token
+}
+
+// dismiss takes a token back. The connections made with it stay.
+func (g *gate) dismiss(token string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.tokens, token)
 }
 
 // Check implements server.Authentication for clients.
 func (g *gate) Check(c server.ClientAuthentication) bool {
-	id, self, err := g.client(c)
+	in, err := g.client(c)
 	if err != nil {
 		g.refuse(c, "client", err)
 		return false
 	}
-	if !g.await(self) {
+	own := in.self || in.system
+	if !g.await(own) {
 		g.refuse(c, "client", errClosed)
 		return false
 	}
-	if !self {
-		g.identities.tell(id) // before anything this client says can pass
+	if !own {
+		g.identities.tell(in.id) // before anything this client says can pass
 	}
-	u := &server.User{
-		Username:    string(id.Node), // what events, Connz and logs show
-		Account:     g.thor,
-		Permissions: g.permit(id, self),
+	u := &server.User{Username: string(in.id.Node)} // what events, Connz and logs show
+	if in.system {
+		u.Account, u.Permissions = g.sys, systemPermissions(in.id.Node)
+	} else {
+		u.Account, u.Permissions = g.thor, g.permit(in.id, in.self)
 	}
-	if !self {
-		u.ConnectionDeadline = id.NotAfter // TLS looks at the date only once; zero in-process
+	if !own {
+		u.ConnectionDeadline = in.id.NotAfter // TLS looks at the date only once; zero in-process
 	}
 	c.RegisterUser(u)
 	g.m.accept()
@@ -166,9 +177,9 @@ func (g *gate) await(self bool) bool {
 	return true
 }
 
-func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, self bool, err error) {
+func (g *gate) client(c server.ClientAuthentication) (insider, error) {
 	if c.Kind() != server.CLIENT {
-		return nil, false, errKind
+		return insider{}, errKind
 	}
 	addr, ok := c.RemoteAddress().(*clientAddr)
 	if !ok {
@@ -177,23 +188,22 @@ func (g *gate) client(c server.ClientAuthentication) (id *identity.Identity, sel
 		in, ok := g.tokens[c.GetOpts().Token]
 		g.mu.Unlock()
 		if !ok {
-			return nil, false, errToken
+			return insider{}, errToken
 		}
-		return in.id, in.self, nil
+		return in, nil
 	}
 	if c.GetOpts().Nkey != "" { // events would name the client by it instead of its node
-		return nil, false, errName
+		return insider{}, errName
 	}
 	// The handshake verified it already. Once more, and remembered first, so
 	// that a revocation that came in between finds either the fault or the peer.
 	state := addr.conn.ConnectionState()
-	id = addr.conn.id
 	addr.conn.cid.Store(c.GetID())
 	g.mu.Lock()
-	g.peers[c.GetID()] = &peer{chain: state.PeerCertificates, id: id, boot: c.GetOpts().Name}
+	g.peers[c.GetID()] = &peer{chain: state.PeerCertificates, id: addr.conn.id, boot: c.GetOpts().Name}
 	g.mu.Unlock()
-	id, err = g.creds.Verify(state)
-	return id, false, err
+	id, err := g.creds.Verify(state)
+	return insider{id: id}, err
 }
 
 // broker checks the certificate of another broker, after the handshake and

@@ -49,6 +49,7 @@ type Broker struct {
 	ran        atomic.Bool
 	srv        atomic.Pointer[server.Server] // nil before Run and after it
 	alone      atomic.Pointer[time.Time]     // since when; nil: it is not
+	rescued    atomic.Bool                   // without others, by an operator's word: until a route comes
 
 	lists     sync.Mutex                // orders what is taken and what is stored
 	cutBefore atomic.Pointer[time.Time] // no route may be older: a broker was revoked then
@@ -118,7 +119,7 @@ func (b *Broker) url(bound net.Addr, listen, advertise string) string {
 func (b *Broker) InProcess(id *identity.Identity) nats.Option { return b.inProcess(id, false) }
 
 func (b *Broker) inProcess(id *identity.Identity, self bool) nats.Option {
-	token := b.gate.admit(id, self)
+	token := b.gate.admit(insider{id: id, self: self})
 	return func(o *nats.Options) error {
 		if err := checkNames(id); err != nil {
 			return err
@@ -304,7 +305,7 @@ func (b *Broker) openAccount(s *server.Server) error {
 	if err != nil {
 		return fmt.Errorf("broker: members' account: %w", err)
 	}
-	b.gate.thor = acc
+	b.gate.thor, b.gate.sys = acc, s.SystemAccount()
 	if !s.JetStreamEnabled() { // when there is room for it, see guardJetStream
 		return nil
 	}

@@ -78,6 +78,10 @@ func TestWireBytes(t *testing.T) {
 		{"Event", (&subjects.Event{V: 1, Time: at, Kind: subjects.EventJoin, Role: "sip_proxy", Node: "n1", Cause: subjects.CauseJoin, By: "op1", Detail: "back", Epoch: 3, Generation: 17}).Encode()},
 		{"Revoked", (&subjects.Revoked{V: 1, Node: "n1", Boot: "b00t", Serial: "0a"}).Encode()},
 		{"Cut", (&subjects.Cut{V: 1, Node: "n1", Reason: "too many messages", Refused: 60}).Encode()},
+		{"RescueRequest", (&subjects.RescueRequest{V: 1, Dead: []subjects.NodeID{"b2", "b3"}}).Encode()},
+		{"RescueReply", subjects.Encode(&subjects.RescueReply{
+			V: 1, Broker: "b1", Leader: "b1", Peers: []subjects.RescuePeer{{Node: "b4", Heard: true}}, Removed: []subjects.NodeID{"b2", "b3"},
+		})},
 		{"BrokerNotice", (&subjects.BrokerNotice{V: 1, Broker: "b1", Alone: true}).Encode()},
 		{"Reply", (&subjects.Reply{V: 1, Code: subjects.ErrorFailed, Text: "no", Data: []byte(`{"a":1}`)}).Encode()},
 		{"Identity", identity.Encode()},

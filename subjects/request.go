@@ -36,7 +36,7 @@ const (
 // is refused.
 func NeedsSender(verb string) bool {
 	switch verb {
-	case VerbDrain, VerbResume, VerbDuplicate, VerbSubscriber, VerbHandover, VerbForget, VerbConfirm, VerbHold:
+	case VerbDrain, VerbResume, VerbDuplicate, VerbSubscriber, VerbHandover, VerbForget, VerbConfirm, VerbHold, VerbRescue:
 		return true
 	}
 	return false

@@ -107,7 +107,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(
 		newUp(), newBroker(), newManager(), newNode(), newDNS(), newDatabase(), newProvisioning(),
 		newMonitor(), newStatus(), newMembers(), newEvents(), newLookup(), newDrain(), newResume(),
-		newForget(), newConfirm(), newHold(),
+		newForget(), newConfirm(), newHold(), newRescue(),
 		newCA(), newConfig(), newDoctor(), newContext(), newVersion(), newSIPResponder(),
 	)
 	root.AddCommand(packaging()...)

@@ -44,6 +44,7 @@ const (
 	Revoke      = "revoke"  // at the authority, or a revocation list in force at a broker
 	Issue       = "issue"
 	Renew       = "renew"
+	Rescue      = "rescue" // JetStream was taken back from a lost majority of brokers
 	Reload      = "reload"
 	SOAP        = "soap"
 	Credentials = "credentials" // the database's password was given to a node
