@@ -57,6 +57,9 @@ func newRescue() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := led(seen); err != nil {
+			return err
+		}
 		if len(dead) == 0 {
 			if dead, err = unheard(seen); err != nil {
 				return err
@@ -108,11 +111,26 @@ func (s *session) askRescue(ctx context.Context, broker subjects.NodeID, dead []
 	return &out, nil
 }
 
+// led is an error if JetStream has a leader. One that lost its majority takes up to
+// half a minute to find out, and then the broker refuses no more.
+func led(seen *subjects.RescueReply) error {
+	heard := 1
+	for _, p := range seen.Peers {
+		if p.Heard {
+			heard++
+		}
+	}
+	switch {
+	case seen.Leader == "":
+		return nil
+	case heard < (1+len(seen.Peers))/2+1:
+		return fmt.Errorf("%s still takes %s for the leader of JetStream, and finds out within half a minute: try again", seen.Broker, seen.Leader)
+	}
+	return fmt.Errorf("JetStream has a leader, %s: nothing is to be rescued", seen.Leader)
+}
+
 // unheard are the brokers to do without where the operator names none.
 func unheard(seen *subjects.RescueReply) (dead []subjects.NodeID, err error) {
-	if seen.Leader != "" {
-		return nil, fmt.Errorf("JetStream has a leader, %s: nothing is to be rescued", seen.Leader)
-	}
 	for _, p := range seen.Peers {
 		switch {
 		case p.Heard:
