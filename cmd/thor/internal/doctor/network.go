@@ -113,7 +113,7 @@ func bucket(b *Bucket) Finding {
 	const name = subjects.StatusBucket
 	switch {
 	case b.Err != nil:
-		return fault("JetStream needs a majority of the brokers: see their logs, and nats --context thor server check jetstream", "bucket %s: %v", name, b.Err)
+		return fault("JetStream needs a majority of the brokers: see their logs, and nats --context thor server check jetstream; thor rescue if they are lost for good", "bucket %s: %v", name, b.Err)
 	case b.Empty:
 		return Finding{Note, fmt.Sprintf("bucket %s holds no snapshot yet", name), "managers write it within a second of a change: ask again"}
 	case b.Damaged != nil:
