@@ -72,6 +72,8 @@ func grants() []grant {
 		{toManager, publish, subjects.Events, "publish the history"},
 		{toManager, publish, subjects.RequestFrom("<node>", "*", "*", subjects.VerbDuplicate), "warn two instances that claim one membership"},
 		{toManager, publish, subjects.AskAnnouncement("*"), "ask members for full announcements"},
+		{toManager, subscribe, subjects.RequestFrom("*", "*", "*", subjects.VerbDrain), "know who drained a node, for the history"},
+		{toManager, subscribe, subjects.RequestFrom("*", "*", "*", subjects.VerbResume), "know who ended a drain"},
 		{toManager, publish, subjects.AnswersOf(string(subjects.Manager)), "answer with the snapshot"},
 		{toManager, subscribe, subjects.AllPresences, "hear the members"},
 		{toManager, subscribe, "thor.sys.>", "hear of ended connections, revocations, certificates and the lease"},

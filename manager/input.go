@@ -34,6 +34,10 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 			err = m.identity(msg, now)
 			break
 		}
+		if strings.HasPrefix(msg.Subject, requestPrefix) {
+			m.asked(msg.Subject)
+			break
+		}
 		if subjects.IsBroker(msg.Subject) {
 			var n *subjects.BrokerNotice
 			if n, err = subjects.ParseBrokerNotice(msg.Subject, msg.Data); err == nil {
@@ -51,6 +55,16 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 		m.core.Refuse(msg.Subject, err, now)
 	}
 	m.do()
+}
+
+const requestPrefix = "thor.node."
+
+// asked takes note of a drain, or its end, that an operator asked a node for: who it
+// was is not in what the node announces.
+func (m *Manager) asked(subject string) {
+	if r, err := subjects.ParseRequest(subject); err == nil && r.Sender != "" {
+		m.core.Asked(r)
+	}
 }
 
 // disconnectEvent is the part of the NATS server's event that matters.

@@ -81,6 +81,7 @@ type Manager struct {
 	core          *core.Manager
 	term          term            // of the newest leadership
 	snapshots     *snapshotWriter // while this manager leads
+	history       *historian
 	intake        intake
 	facts         factsFile
 	lists         uint64    // version of the revocation lists that the core knows of
@@ -121,6 +122,7 @@ func New(cfg Config) (*Manager, error) {
 		cfg: cfg, log: cfg.Log.With().Str("comp", "manager").Str("node", string(cfg.Overlay.ID())).Logger(), metrics: newMetrics(cfg.Metrics), epochs: epochs,
 		ready: make(chan struct{}), orders: make(chan order), answers: answers{waiting: make(chan request, requestsWait)}, in: make(chan *nats.Msg, inbox), ends: make(chan *nats.Msg, inbox),
 	}
+	m.history = newHistorian(recordIn(m.cfg.Overlay.Conn), m.cfg.Overlay.Boot(), m.log, m.metrics)
 	m.core = core.New(core.Config{
 		Domain: cfg.Domain, Node: cfg.Overlay.ID(), Membership: cfg.Membership, SlotBits: m.cfg.SlotBits, Known: epochs.mark(),
 	})
@@ -184,7 +186,14 @@ func (m *Manager) Run(ctx context.Context) error {
 	var g errgroup.Group
 	g.Go(func() error { return m.elect.Run(ctx) })
 	g.Go(func() error { m.serve(ctx.Done()); return nil })
-	g.Go(func() error { m.loop(ctx); m.seeker.work.Wait(); return nil })
+	recording, stopRecording := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { m.history.run(recording); return nil })
+	g.Go(func() error {
+		defer stopRecording()
+		m.loop(ctx)
+		m.seeker.work.Wait()
+		return nil
+	})
 	return g.Wait()
 }
 
@@ -206,6 +215,8 @@ func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 		{subjects.Disconnect, m.ends},
 		{subjects.RevokedNode, m.ends},
 		{subjects.CutNode, m.ends},
+		{subjects.RequestFrom("*", "*", "*", subjects.VerbDrain), m.ends},
+		{subjects.RequestFrom("*", "*", "*", subjects.VerbResume), m.ends},
 		{subjects.AllBrokers, m.ends},
 	} {
 		s, err := nc.ChanSubscribe(x.subject, x.to)
@@ -234,6 +245,7 @@ func (m *Manager) loop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			m.finish()
+			m.endHistory()
 			return
 		case msg := <-m.in:
 			m.put(msg)
@@ -277,6 +289,9 @@ func (m *Manager) step(now time.Time) {
 	m.share()
 	if m.active.Load() {
 		m.metrics.guards(m.core.Guards())
+		if h := m.holding.Load(); m.term.Valid(time.Now()) {
+			m.history.keep(h.Held, now)
+		}
 	}
 	if err := m.facts.fault(); err != nil {
 		m.log.Error().Err(err).Msg("certificates of members not stored: one that is revoked while its member is dead will not be known after a restart")
@@ -329,6 +344,13 @@ func (m *Manager) finish() {
 	m.term.StepDown()
 	<-m.term.Done()
 	m.setActive(false)
+}
+
+// endHistory waits for the records of the last moments.
+func (m *Manager) endHistory() {
+	ctx, cancel := flushContext()
+	defer cancel()
+	m.history.flush(ctx)
 }
 
 // gather puts what waits in a channel into the intake.

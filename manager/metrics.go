@@ -21,6 +21,8 @@ type metrics struct {
 	crowded       prometheus.Counter
 	unanswered    prometheus.Counter
 	late          prometheus.Counter
+	unrecorded    prometheus.Gauge
+	gaps          prometheus.Counter
 	guard         *prometheus.GaugeVec
 	guarded       map[string]bool        // of guard, which show 1
 	shown         map[subjects.Role]bool // of members
@@ -44,10 +46,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		crowded:       prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_crowded_total", Help: "Announcements dropped because their node sent many more."}),
 		unanswered:    prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_snapshot_unanswered_total", Help: "Requests for the snapshot dropped because their node asked too often."}),
 		late:          prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_snapshot_late_total", Help: "Requests for the snapshot dropped because those who asked had given up, or too many waited."}),
+		unrecorded:    gauge("thor_history_waiting", "Records that wait for the history to be written."),
+		gaps:          prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_history_missing_total", Help: "Records that are missing in the history, since too many waited."}),
 		guard:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_guard_active", Help: "1 while a guard holds removals back."}, []string{"guard"}),
 	}
 	if r != nil {
-		r.MustRegister(m.members, m.expected, m.changes, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.dropped, m.crowded, m.unanswered, m.late, m.guard)
+		r.MustRegister(m.members, m.expected, m.changes, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.dropped, m.crowded, m.unanswered, m.late, m.unrecorded, m.gaps, m.guard)
 	}
 	return m
 }

@@ -29,6 +29,7 @@ func (m *Manager) carryOut(o core.Output) {
 	case core.Delta:
 		data, header := o.Message()
 		m.publish(message(subjects.StatusDelta, data, header))
+		m.history.told(o.Delta)
 	case core.Tick:
 		m.publish(&nats.Msg{Subject: subjects.StatusTick, Data: o.Encode()})
 	case core.View:
@@ -37,10 +38,12 @@ func (m *Manager) carryOut(o core.Output) {
 		}
 	case core.Event:
 		m.tellEvent(&o.Event)
+		m.history.event(&o.Event)
 	case core.Duplicate:
 		m.notify(o.Duplicate)
 	case core.Snapshot:
 		m.snapshots.put(o.Held)
+		m.history.issued(o.Held, time.Now())
 		m.metrics.show(o.Status)
 	case core.Stand:
 		m.stand(o.Standing)
@@ -114,6 +117,7 @@ func (m *Manager) setActive(active bool) {
 		return
 	}
 	m.snapshots.stop()
+	m.history.ended()
 	m.metrics.standby()
 }
 

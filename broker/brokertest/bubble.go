@@ -64,6 +64,7 @@ func InBubble(t *testing.T, f func(t *testing.T, b *B)) {
 			t.Fatal(err)
 		}
 		run(t, b.Broker)
+		t.Cleanup(synctest.Wait) // nats-server leaves a stream's goroutine behind that is being made when it ends
 		f(t, b)
 	})
 }

@@ -47,6 +47,19 @@ func (m *Manager) Cut(c *subjects.Cut) {
 	m.event(subjects.Event{Kind: subjects.EventCut, Node: c.Node, Detail: detail})
 }
 
+// Asked takes note that an operator asked a node to drain, or to end that: it goes
+// into the history, as what the node does then.
+func (m *Manager) Asked(r subjects.RequestSubject) {
+	e := subjects.Event{Kind: subjects.EventDrain, Node: r.Node, Role: r.Role, By: r.Sender, Detail: "asked for"}
+	if r.Verb == subjects.VerbResume {
+		e.Kind = subjects.EventResume
+	}
+	if e.Role == subjects.Agent {
+		e.Role = ""
+	}
+	m.event(e)
+}
+
 // event has e told at the next Step, if this manager leads.
 func (m *Manager) event(e subjects.Event) {
 	if m.lead != nil {
