@@ -113,6 +113,9 @@ func (m *Manager) askManager(node subjects.NodeID) {
 // stepSeek ends the search when all have answered, or its time is over.
 func (m *Manager) stepSeek(now time.Time) {
 	s := m.seek
+	if s != nil && m.offline {
+		s.start, s.began = now, now // nothing can be learnt
+	}
 	if s != nil && !s.stored && !now.Before(s.read.Add(seekAgain)) {
 		s.read = now
 		m.emit(ReadStore{})

@@ -86,6 +86,30 @@ func TestTheSearchEnds(t *testing.T) {
 	}
 }
 
+// Nothing is learnt without a connection, or from a store that cannot be read: the
+// time for it begins afterwards.
+func TestTheSearchWaitsForTheNetwork(t *testing.T) {
+	m := newLone(t)
+	m.Online(false, m.now)
+	if m.pass(20 * time.Second); m.Informed() {
+		t.Error("it is informed without a connection")
+	}
+	m.Online(true, m.now)
+	if m.pass(8 * time.Second); m.Informed() {
+		t.Error("it is informed without the store")
+	}
+	if n := len(all[ReadStore](m)); n < 10 {
+		t.Errorf("the store was asked %d times", n)
+	}
+	m.Stored(nil, nil, m.now)
+	if m.pass(1200 * time.Millisecond); m.Informed() {
+		t.Error("it did not listen for other managers")
+	}
+	if m.pass(200 * time.Millisecond); !m.Informed() {
+		t.Error("it is not informed")
+	}
+}
+
 // A standby that follows another manager knows enough; one that has heard none for
 // long asks again.
 func TestAStandbyThatFollowsLeadsAtOnce(t *testing.T) {

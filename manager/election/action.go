@@ -19,10 +19,6 @@ type Facts struct {
 	Via string
 	// Wanted is the ceiling that the term in force is to reserve.
 	Wanted uint64
-	// Idle is since when each other manager of the newest status has announced
-	// that it does not lead, and has seen no later epoch; zero: one has not, or the
-	// others are not known.
-	Idle time.Time
 }
 
 // An Input is what happens to a machine.

@@ -6,24 +6,21 @@ import "time"
 
 // plan says when to try to win, unless something else is told before.
 func (m *Machine) plan() {
-	m.ripe = false
-	m.attemptAt = m.now
-	m.askAt = m.now.Add(askAfter)
+	m.attemptAt, m.askAt = m.now, time.Time{}
 	switch l := m.seen.lease; {
-	case m.lost():
-		m.askAt = time.Time{}
+	case !m.seen.held && m.seen.revision == 0 && m.seen.last != nil:
+		// Not given back, but lost with the bucket: its holder may rely on it
+		// still, and is to write it again.
+		m.attemptAt = latest(m.now, m.seen.missed.Add(LocalLease)).Add(m.delay())
 	case !m.seen.held:
-		m.askAt, m.ripe = time.Time{}, true
 		m.attemptAt = m.now.Add(m.delay())
 	case l.Boot == m.boot && l.Manager == m.node:
 		// Of a term that has ended, or never began because its acknowledgement was lost.
-		m.askAt, m.ripe = time.Time{}, true
 	case m.holderDisconnected():
-		m.askAt, m.ripe = time.Time{}, true
 		m.attemptAt = m.now.Add(TakeOver + m.delay()/4)
 	default:
-		m.ripe = true
 		m.attemptAt = latest(m.now, m.seen.changed.Add(stuckAfter)).Add(m.delay())
+		m.askAt = m.now.Add(askAfter)
 	}
 }
 
@@ -34,37 +31,11 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// lost reports that the bucket has lost the lease: it was not given back, and its
-// holder, who may rely on it still, is to write it again.
-func (m *Machine) lost() bool {
-	return !m.seen.held && m.seen.revision == 0 && m.seen.last != nil
-}
-
-// void reports that no manager relies on a lost lease any more: its time is over
-// since the loss was found, or all other managers have said after that, long
-// enough for what was under way, that they do not lead.
-func (m *Machine) void() bool {
-	if m.seen.missed.IsZero() {
-		return false
-	}
-	return !m.now.Before(m.seen.missed.Add(LocalLease)) ||
-		!m.facts.Idle.IsZero() && !m.facts.Idle.Before(m.seen.missed.Add(idleAfter))
-}
-
 // attempt tries once to become the leader, if that is allowed now.
 func (m *Machine) attempt() {
-	switch {
-	case !m.facts.MayLead:
+	if !m.facts.MayLead {
 		m.attemptAt = m.now.Add(mayLeadEvery)
 		return
-	case !m.ripe && !m.void():
-		m.attemptAt = m.now.Add(idleEvery)
-		return
-	case !m.ripe:
-		m.ripe = true
-		if m.attemptAt = m.now.Add(m.delay()); m.attemptAt.After(m.now) {
-			return
-		}
 	}
 	epoch, first := m.next()
 	m.attemptAt, m.askAt = time.Time{}, time.Time{}

@@ -51,9 +51,7 @@ const (
 	mayLeadEvery  = 50 * time.Millisecond   // while this manager may not campaign
 	askAfter      = 2 * time.Second         // of a lease that is not renewed, the holder's broker is asked for its connection
 	askEvery      = time.Second
-	idleAfter     = time.Second            // what a manager says so long after a loss was not under way before
-	idleEvery     = 100 * time.Millisecond // while a lost lease may be relied upon
-	lastStatus    = 3 * time.Second        // for the manager to publish its last status when it ends
+	lastStatus    = 3 * time.Second // for the manager to publish its last status when it ends
 )
 
 // Config says who campaigns.
@@ -61,12 +59,11 @@ type Config struct {
 	Conn *nats.Conn
 	Node subjects.NodeID
 	Boot string // NATS client name of Conn
-	// The functions must be safe for concurrent use. Known, Order, MayLead (nil:
-	// always) and Idle (nil: never) are the fields of Facts.
+	// The functions must be safe for concurrent use. Known, Order and MayLead (nil:
+	// always) are the fields of Facts.
 	Known   func() subjects.Mark
 	Order   func() int
 	MayLead func() bool
-	Idle    func() time.Time
 	// StoreEpoch stores epoch and ceiling on disk before they take effect. When it
 	// fails they do all the same: the lease and all that have seen a status of
 	// the epoch remember it too.

@@ -57,7 +57,6 @@ type Machine struct {
 	silentAt  time.Time // when to look anew unless something is told
 	attemptAt time.Time // when to try to win; zero: not before something is told
 	askAt     time.Time // when to ask for the holder's connection; zero: never
-	ripe      bool      // nothing but the order of candidates holds the attempt back
 }
 
 // operation is what is under way with the bucket.

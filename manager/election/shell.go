@@ -16,9 +16,6 @@ func (e *Election) step(ctx context.Context, in Input) {
 		f.MayLead = e.cfg.MayLead()
 	}
 	f.MayLead = f.MayLead && ctx.Err() == nil
-	if e.cfg.Idle != nil {
-		f.Idle = e.cfg.Idle()
-	}
 	if e.term != nil {
 		f.Wanted = e.term.wanted.Load()
 	}

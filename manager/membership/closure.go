@@ -185,7 +185,7 @@ func (t *Table) saysAlone(name string) bool {
 // cutOff reports whether what is known of broker name, or of this observer, leaves
 // open that the clients whose connections it gave up live on elsewhere: it says
 // that it is alone, this observer was cut off, or another broker of the status is
-// not heard, which they may have gone to.
+// not heard, or only just again: they may have gone there.
 func (t *Table) cutOff(name string) bool {
 	if t.saysAlone(name) || t.blind.cut && t.now < t.blind.until {
 		return true
@@ -193,7 +193,7 @@ func (t *Table) cutOff(name string) bool {
 	r := t.roles[subjects.EventServer]
 	return r != nil && slices.ContainsFunc(r.list, func(m *member) bool {
 		o := t.brokers[string(m.key.node)]
-		return string(m.key.node) != name && (o == nil || t.now-o.last > t.missed())
+		return string(m.key.node) != name && (o == nil || t.now-o.last > t.missed() || t.now-o.resumed < t.cfg.BareGrace)
 	})
 }
 

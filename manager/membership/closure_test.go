@@ -294,3 +294,44 @@ func TestABrokerThatIsCutOffWithinTheGraceProvesNothing(t *testing.T) {
 		t.Error("it was removed")
 	}
 }
+
+// A client moved behind a route that was cut: it is heard a beat after the route is
+// back, and not at once.
+func TestABrokerThatIsHeardAgainIsGivenTheTimeOfABeat(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	brokers := []*actor{s.cast("b1", "thor_eventserver", "b1#1"), s.cast("b2", "thor_eventserver", "b2#1"), s.cast("b3", "thor_eventserver", "b3#1")}
+	n1 := s.cast("n1", "sip_proxy", "b3#2")
+	s.cast("n2", "sip_proxy", "b1#2")
+	s.pass(20 * time.Second)
+	brokers[1].cut, n1.cut = true, true
+	s.pass(3 * time.Second)
+	s.hangUp(n1, "Client Closed")
+	s.pass(time.Second)
+	brokers[1].cut = false
+	if s.pass(1500 * time.Millisecond); !s.listed(n1) {
+		t.Error("it was removed before it could be heard")
+	}
+	s.moves(n1, "b2#2")
+	if s.pass(10 * time.Second); !s.listed(n1) {
+		t.Error("it beats and was removed")
+	}
+}
+
+// The newer of two processes falls silent while this observer is blind. The older
+// one, which beats, counts before the newer is removed.
+func TestAReplacedProcessCountsWhenTheNewerIsSilentUnderAGuard(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	old := s.cast("n1", "sip_proxy", "b1#1")
+	s.cast("n2", "sip_proxy", "b1#2")
+	s.pass(20 * time.Second)
+	s.acts = append(s.acts, &actor{node: "n1", role: "sip_proxy", boot: "b", via: "b1#3"})
+	s.pass(5 * time.Second)
+	s.acts[2].cut = true
+	s.pass(9 * time.Second)
+	s.table.Blind(s.now)
+	for range 30 {
+		if s.pass(time.Second); !s.listed(old) {
+			t.Fatal("it was out though a process of it beats")
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package sim
+
+import (
+	"net/netip"
+	"time"
+
+	"thor/manager/core"
+	"thor/overlay/track"
+	"thor/subjects"
+)
+
+const staleAfter = 30 * time.Second
+
+// A feed keeps the status current in a process, as the SDK does.
+type feed struct {
+	p       *proc
+	tracker *track.Tracker
+	handed  *subjects.Status // to the process, last
+	asked   int              // the request whose answer counts
+	turn    func()
+}
+
+func newFeed(p *proc, turn func()) feed {
+	return feed{p: p, turn: turn, tracker: track.New(staleAfter, func(d time.Duration) time.Duration {
+		return time.Duration(p.w.rng.Int64N(max(int64(d), 1)))
+	})}
+}
+
+// An answer is a manager's to a request for the snapshot.
+type answer struct {
+	id   int
+	by   *manager
+	held *core.Held
+	age  time.Duration
+	code subjects.ErrorCode
+}
+
+func (f *feed) online(up bool) {
+	if up {
+		f.tracker.Online(f.p.clock())
+	} else {
+		f.tracker.Offline()
+	}
+}
+
+func (f *feed) receive(m any) {
+	now, t, w := f.p.clock(), f.tracker, f.p.w
+	var err error
+	switch m := m.(type) {
+	case *subjects.Tick:
+		if t.Status != nil && m.Mark() == t.Mark() && m.Digest == t.Digest {
+			t.Same(now)
+		} else {
+			_, err = t.Tick(m, now)
+		}
+	case *subjects.Delta:
+		_, err = t.Delta(m, now)
+	case *answer:
+		switch {
+		case m.id != f.asked || !t.Asking():
+		case m.held == nil:
+			t.Failed(now)
+		default:
+			w.truth.answered(f.p, m)
+			_, err = t.Snapshot(m.held.Status, m.held.Encoded, m.age, now)
+		}
+	}
+	if err != nil {
+		w.stats.count("tracker", string(subjects.CodeOf(err)))
+	}
+}
+
+func (f *feed) advance() {
+	req, _ := f.tracker.Advance(f.p.clock())
+	if req == nil {
+		return
+	}
+	w := f.p.w
+	w.stats.count("tracker", "asked for the snapshot")
+	w.order++
+	f.asked = int(w.order)
+	if f.p.link == nil {
+		f.tracker.Failed(f.p.clock())
+		return
+	}
+	f.p.send(query{from: f.p, id: f.asked, req: req})
+}
+
+// An observer is a name server: it shows the status that its tracker holds.
+type observer struct {
+	p    *proc
+	feed feed
+	seq  uint64
+	disk disk
+	wipe bool // it starts without its disk next time
+
+	wakeAt time.Duration
+	shown  subjects.Mark // the greatest confirmed mark of all its processes with this disk
+	fresh  bool          // has confirmed nothing yet
+	looked *subjects.Status
+}
+
+func newObserver(w *world, node subjects.NodeID) *observer {
+	o := &observer{}
+	o.p = newProc(w, node, o)
+	return o
+}
+
+func (o *observer) roles() []subjects.Role { return []subjects.Role{subjects.DNSManager} }
+
+func (o *observer) begin() {
+	p := o.p
+	o.feed = newFeed(p, o.turn)
+	o.seq, o.wakeAt, o.looked, o.fresh = 0, 0, nil, true
+	if o.wipe {
+		o.disk, o.wipe, o.shown = disk{}, false, subjects.Mark{}
+	}
+	if h := o.disk.status; h != nil {
+		o.feed.tracker.Restore(h.Status, h.Encoded, p.clock())
+	}
+	var beat func()
+	beat = func() {
+		o.say(subjects.Up)
+		p.after(p.w.between(900, 1100), beat)
+	}
+	p.after(p.w.between(10, 1000), beat)
+	o.turn()
+}
+
+func (o *observer) say(s subjects.State) {
+	o.seq++
+	a := &subjects.Announcement{
+		V: subjects.Version, Node: o.p.node, Role: subjects.DNSManager, Boot: o.p.boot, Seq: o.seq, Via: o.p.via(), Addresses: []netip.Addr{o.p.addr},
+		State: s, Weight: subjects.DefaultWeight,
+	}
+	o.p.send(a)
+}
+
+func (o *observer) online(up bool) {
+	o.feed.online(up)
+	if up {
+		o.say(subjects.Up)
+	}
+	o.turn()
+}
+
+func (o *observer) receive(m any) {
+	o.feed.receive(m)
+	o.turn()
+}
+
+func (o *observer) turn() {
+	o.feed.advance()
+	t := o.feed.tracker
+	if t.Status != nil && t.Status != o.looked && !t.FromDisk {
+		o.p.w.truth.observed(o, t.Status, t.Digest)
+		o.looked = t.Status
+		h := core.Hold(t.Status, t.Encoded)
+		o.p.after(o.p.w.between(0, 1000), func() { o.disk.save(h) })
+	}
+	next := t.Next()
+	if next.IsZero() {
+		return
+	}
+	at := max(o.p.w.now+time.Millisecond, o.p.w.now+next.Sub(o.p.clock()))
+	if o.wakeAt > o.p.w.now && o.wakeAt <= at {
+		return
+	}
+	o.wakeAt = at
+	o.p.after(at-o.p.w.now, func() {
+		if o.wakeAt == at {
+			o.wakeAt = 0
+			o.turn()
+		}
+	})
+}
+
+// A member is a process that offers services.
+type member struct {
+	p     *proc
+	serve []subjects.Role
+	seq   map[subjects.Role]uint64
+	state subjects.State
+
+	left   bool // on purpose, in this life
+	starts []time.Duration
+}
+
+var services = []subjects.Role{subjects.SIPProxy, subjects.MediaRelay, subjects.VoicemailServer}
+
+func newMember(w *world, i int) *member {
+	m := &member{serve: []subjects.Role{services[i%2]}}
+	if w.rng.IntN(4) == 0 {
+		m.serve = append(m.serve, services[2])
+	}
+	m.p = newProc(w, subjects.NodeID("n"+string(rune('a'+i))), m)
+	return m
+}
+
+// twin is another process with the identity of m.
+func (m *member) twin() *member {
+	t := &member{serve: m.serve}
+	t.p = newProc(m.p.w, m.p.node, t)
+	t.p.addr, t.p.boots = m.p.addr, m.p.boots+100
+	return t
+}
+
+func (m *member) roles() []subjects.Role { return m.serve }
+
+func (m *member) begin() {
+	p := m.p
+	m.seq, m.state, m.left = map[subjects.Role]uint64{}, subjects.Up, false
+	m.starts = append(m.starts, p.w.now)
+	p.w.truth.touch(p.node)
+	var beat func()
+	beat = func() {
+		m.say(m.state)
+		p.after(p.w.between(900, 1100), beat)
+	}
+	p.after(p.w.between(0, 1000), beat)
+}
+
+func (m *member) say(s subjects.State) {
+	if m.left && s != subjects.Leave {
+		return
+	}
+	for _, r := range m.serve {
+		m.seq[r]++
+		m.p.send(&subjects.Announcement{
+			V: subjects.Version, Node: m.p.node, Role: r, Boot: m.p.boot, Seq: m.seq[r], Via: m.p.via(), Addresses: []netip.Addr{m.p.addr},
+			State: s, Weight: subjects.DefaultWeight,
+		})
+	}
+}
+
+func (m *member) receive(any) {}
+
+func (m *member) online(up bool) {
+	if up {
+		m.say(m.state)
+	}
+}
+
+// leave ends the process on purpose.
+func (m *member) leave() {
+	m.p.w.log("%s leaves", m.p.boot)
+	m.left = true
+	m.say(subjects.Leave)
+	m.p.w.truth.touch(m.p.node)
+	m.p.after(20*time.Millisecond, m.p.kill)
+}

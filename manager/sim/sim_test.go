@@ -1,0 +1,213 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"thor/manager/membership"
+	"thor/subjects"
+)
+
+var (
+	oneSeed   = flag.Int64("seed", -1, "play this seed only, and print all that happens")
+	manySeeds = flag.Int("seeds", 2000, "how many seeds to play")
+	firstSeed = flag.Int64("from", -1, "the first of them; by default it changes with the day")
+	onePlan   = flag.String("plan", "", "play this plan only, and print all that happens")
+	keepGoing = flag.Bool("all", false, "do not stop at the first seed that breaks something")
+)
+
+// TestWorlds plays many seeds, others each day.
+func TestWorlds(t *testing.T) {
+	switch {
+	case *oneSeed >= 0:
+		show(t, newPlan(uint64(*oneSeed)))
+		return
+	case *onePlan != "":
+		p, err := readPlan(*onePlan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		show(t, p)
+		return
+	}
+	first := uint64(time.Now().Unix()/86_400) * 1_000_000
+	if *firstSeed >= 0 {
+		first = uint64(*firstSeed)
+	}
+	n := *manySeeds
+	if testing.Short() {
+		n = min(n, 100)
+	}
+	t.Logf("seeds %d to %d", first, first+uint64(n)-1)
+	total := newStats()
+	var next atomic.Int64
+	var failed atomic.Bool
+	var wg sync.WaitGroup
+	began := time.Now()
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n) && (*keepGoing || !failed.Load()); i = next.Add(1) - 1 {
+				p := newPlan(first + uint64(i))
+				s := newStats()
+				broken := p.play(s, nil)
+				total.merge(s)
+				if len(broken) > 0 {
+					failed.Store(true)
+					t.Errorf("seed %d: %s", p.seed, broken[0])
+					if !*keepGoing {
+						t.Errorf("as small as it gets, for testdata:\n%v", p.shrink())
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d seeds in %v\n%v", next.Load(), time.Since(began).Round(time.Millisecond), total)
+	if !failed.Load() && n >= 1000 {
+		covered(t, total)
+	}
+}
+
+// transitions of the election that must occur.
+var transitions = []string{
+	"Fetched → Ask", "Fetched → End", "Fetched → Failed", "Fetched → Write", "Online → Hold", "Online → Read", "Online → Write",
+	"StepDown → End", "StepDown → Release", "Told → End", "Closed → Write", "Woken → Ask", "Woken → End", "Woken → Hold", "Woken → Read", "Woken → Write",
+	"Written → Begin", "Written → End", "Written → Extend", "Written → Failed", "Written → Read", "Written → Release",
+}
+
+// covered looks whether each fault, each guard and each transition occurred.
+func covered(t *testing.T, s *stats) {
+	t.Helper()
+	for k := range kinds {
+		if s.counts["fault"][k] == 0 {
+			t.Errorf("no seed played %q", k)
+		}
+	}
+	for _, x := range transitions {
+		if s.counts["transition"][x] == 0 {
+			t.Errorf("no seed had the transition %q", x)
+		}
+	}
+	for _, g := range []string{membership.GuardLast, membership.GuardPanic, membership.GuardObserver, membership.GuardBroker, membership.GuardDamping} {
+		for _, k := range []subjects.EventKind{subjects.EventGuard, subjects.EventGuardEnd} {
+			if n := string(k) + " " + g; s.counts["guard"][n] == 0 {
+				t.Errorf("no seed had %q", n)
+			}
+		}
+	}
+}
+
+// TestPlansOfThePast plays what broke something once.
+func TestPlansOfThePast(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.plan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		p, err := readPlan(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range p.play(newStats(), nil) {
+			t.Errorf("%s: %s", f, b)
+		}
+	}
+}
+
+func show(t *testing.T, p plan) {
+	t.Helper()
+	s := newStats()
+	fmt.Print(p)
+	for _, b := range p.play(s, func(line string) { fmt.Println(line) }) {
+		t.Error(b)
+	}
+	fmt.Print(s)
+}
+
+// settled looks whether all is well a while after the last fault (I10).
+func (w *world) settled() {
+	t := &w.truth
+	var leader *manager
+	for _, m := range w.managers {
+		if m.leads() {
+			if leader != nil {
+				t.broke("I10: %s and %s lead", leader.p.boot, m.p.boot)
+			}
+			leader = m
+		}
+	}
+	if leader == nil {
+		t.broke("I10: no manager leads")
+		return
+	}
+	s := leader.core.Holding().Status
+	for _, o := range w.observers {
+		x := o.feed.tracker
+		switch {
+		case x.Status == nil:
+			t.broke("I10: %s has no status", o.p.boot)
+		case x.Mark() != s.Mark() || x.Stale:
+			t.broke("I10: %s has %v, stale %v, the manager told %v", o.p.boot, x.Mark(), x.Stale, s.Mark())
+		}
+	}
+	for _, m := range w.managers {
+		if k := m.feed.tracker.Mark(); k != s.Mark() {
+			t.broke("I10: %s has %v, the manager told %v", m.p.boot, k, s.Mark())
+		}
+	}
+	w.listed(s, leader)
+}
+
+// listed looks whether the status tells the truth.
+func (w *world) listed(s *subjects.Status, leader *manager) {
+	t := &w.truth
+	kept, held := map[subjects.Role]bool{}, false // a guard keeps its dead members, or all
+	for _, g := range leader.core.Guards() {
+		switch g.Name {
+		case membership.GuardLast:
+			kept[g.Role] = true
+		case membership.GuardPanic: // a mass loss that goes on until an operator confirms it
+			held = held || g.Role == ""
+			kept[g.Role] = true
+		default:
+			t.broke("I10: guard %s %s %s is on: %s", g.Name, g.Role, g.Node, g.Detail)
+		}
+	}
+	for _, p := range w.procs {
+		for _, r := range p.app.roles() {
+			x := s.Member(r, p.node)
+			alive := w.runs(p.node, r)
+			switch {
+			case alive && x == nil:
+				t.broke("I10: %s of %s is not listed", r, p.node)
+			case alive && x.State != subjects.Up:
+				t.broke("I10: %s of %s is %s: %s", r, p.node, x.State, x.Reason)
+			case !alive && x != nil && !kept[r] && !held:
+				t.broke("I5: %s of %s is dead and listed as %s: %s", r, p.node, x.State, x.Reason)
+			case !alive && x != nil && x.State == subjects.Up:
+				t.broke("I5: %s of %s is dead and up", r, p.node)
+			}
+		}
+	}
+}
+
+// runs reports whether a process of node runs under role.
+func (w *world) runs(node subjects.NodeID, role subjects.Role) bool {
+	for _, p := range w.procs {
+		if p.node != node || !p.alive {
+			continue
+		}
+		for _, r := range p.app.roles() {
+			if r == role {
+				return true
+			}
+		}
+	}
+	return false
+}

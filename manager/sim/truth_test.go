@@ -1,0 +1,284 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"thor/manager/election"
+	"thor/subjects"
+)
+
+const (
+	// A member that could reach a broker of the main part for so long must not be
+	// removed: T_dead, and the time in which a route comes back.
+	reachFor = 12 * time.Second
+	// An answer may be so old: what a standby may confirm, and its way.
+	answerAge  = subjects.MaxAge + 1500*time.Millisecond
+	lifeMemory = 6 * time.Minute // who comes and goes may be held down
+)
+
+// truth is what the world knows and no process does, and what it finds broken.
+type truth struct {
+	w      *world
+	broken []string
+
+	epochs    map[uint64]string                 // the boot that leads each
+	digests   map[subjects.Mark]string          // of each status
+	owners    map[subjects.Mark]string          // the boot that published it
+	removed   map[subjects.Mark]string          // removals that must have no effect
+	newest    []sighting                        // marks as observers confirmed them, rising
+	touched   map[subjects.NodeID]time.Duration // when its processes last came or went on purpose
+	goods     [brokerCount]time.Duration        // since when a broker is in the main part; -1: it is not
+	lastEpoch uint64
+	told      map[*subjects.Tick]time.Duration // when, of the newest ticks
+}
+
+// A sighting is when a mark was first confirmed by any observer.
+type sighting struct {
+	mark subjects.Mark
+	at   time.Duration
+}
+
+func (t *truth) broke(format string, args ...any) {
+	text := fmt.Sprintf("%.3f s: %s", t.w.now.Seconds(), fmt.Sprintf(format, args...))
+	t.w.log("BROKEN: %s", text)
+	t.broken = append(t.broken, text)
+}
+
+// touch notes that processes of node came or went on purpose.
+func (t *truth) touch(node subjects.NodeID) {
+	if t.touched == nil {
+		t.touched = map[subjects.NodeID]time.Duration{}
+	}
+	t.touched[node] = t.w.now
+}
+
+// began notes a term: an epoch has one holder, for ever (I1). A bid that was stored
+// and whose acknowledgement was lost is none.
+func (t *truth) began(m *manager, b election.Begin) {
+	if t.epochs == nil {
+		t.epochs = map[uint64]string{}
+	}
+	if have := t.epochs[b.Epoch]; have != "" && have != m.p.boot {
+		t.broke("I1: epoch %d is %s's and %s's", b.Epoch, have, m.p.boot)
+	}
+	t.epochs[b.Epoch] = m.p.boot
+	t.lastEpoch = max(t.lastEpoch, b.Epoch)
+}
+
+// ticked looks at who speaks.
+func (t *truth) ticked(m *manager, k *subjects.Tick) {
+	if t.told == nil || len(t.told) > 200 {
+		t.told = map[*subjects.Tick]time.Duration{}
+	}
+	t.told[k] = t.w.now
+	if k.Epoch < t.lastEpoch && m.p.link != nil {
+		t.w.stats.count("election", "spoke in a replaced epoch")
+	}
+}
+
+// published looks at each difference that a manager tells: a mark has one status.
+func (t *truth) published(m *manager, d *subjects.Delta) {
+	if t.owners == nil {
+		t.owners, t.removed = map[subjects.Mark]string{}, map[subjects.Mark]string{}
+	}
+	mark := d.Mark()
+	if have := t.owners[mark]; have != "" {
+		t.broke("I1: %v is told by %s and by %s", mark, have, m.p.boot)
+	}
+	t.owners[mark] = m.p.boot
+	for _, c := range d.Changes {
+		t.w.log("%s tells %v: %s %s %s", m.p.node, mark, c.Role, c.Node, shown(c.Member))
+		if c.Member == nil {
+			t.w.stats.count("change", "removed")
+			if why := t.wrong(m, c.Role, c.Node); why != "" {
+				t.removed[mark] = why
+			}
+		}
+	}
+	if len(d.Changes) == 0 {
+		t.w.log("%s tells %v", m.p.node, mark)
+	}
+}
+
+func shown(m *subjects.Member) string {
+	if m == nil {
+		return "is out"
+	}
+	return fmt.Sprintf("%s %s", m.State, m.Reason)
+}
+
+// wrong says why a removal must have no effect: the member is up and could reach
+// the main part all the time (I4). Not counted is who stays at a broker whose only
+// fault is that its route to the manager's is cut: nothing tells it to leave but
+// that it hears no tick, for which it looks ever more rarely.
+func (t *truth) wrong(m *manager, role subjects.Role, node subjects.NodeID) string {
+	now := t.w.now
+	var alive []*proc
+	for _, p := range t.w.procs {
+		if p.node == node && p.alive && slices.Contains(p.app.roles(), role) {
+			alive = append(alive, p)
+		}
+	}
+	if len(alive) != 1 || now-t.touched[node] < reachFor {
+		return ""
+	}
+	p := alive[0]
+	if l := p.link; l != nil && m.p.link != nil && l.b != m.p.link.b {
+		if r := t.w.routes[l.b.index][m.p.link.b.index]; !r.sound() && now-r.since > 8*time.Second {
+			t.w.stats.count("change", "removed behind a partial partition")
+			return ""
+		}
+	}
+	if m, is := p.app.(*member); is {
+		if m.left || m.state == subjects.Down {
+			return ""
+		}
+		recent := 0
+		for _, s := range m.starts {
+			if now-s < lifeMemory {
+				recent++
+			}
+		}
+		if recent > 1 {
+			return ""
+		}
+	}
+	if since := p.reachable(); since >= 0 && now-since >= reachFor {
+		return fmt.Sprintf("I4: %s of %s removed, though it could reach a broker for %v", role, p.boot, (now - since).Round(time.Millisecond))
+	}
+	return ""
+}
+
+// observed looks at a status that an observer shows.
+func (t *truth) observed(o *observer, s *subjects.Status, digest string) {
+	mark := s.Mark()
+	if o.shown.After(mark) {
+		t.broke("I2: %s goes back from %v to %v", o.p.boot, o.shown, mark)
+	}
+	if t.digests == nil {
+		t.digests = map[subjects.Mark]string{}
+	}
+	if have := t.digests[mark]; have != "" && have != digest {
+		t.broke("I7: %v has two statuses", mark)
+	}
+	t.digests[mark] = digest
+	for k, why := range t.removed {
+		if k.Epoch == mark.Epoch && !k.After(mark) {
+			t.broke("%s (%v, seen by %s)", why, k, o.p.boot)
+			delete(t.removed, k)
+		}
+	}
+	t.neverEmpty(o, s)
+	o.shown, o.fresh = mark, false
+	if n := len(t.newest); n == 0 || mark.After(t.newest[n-1].mark) {
+		t.newest = append(t.newest, sighting{mark, t.w.now})
+	}
+}
+
+// answered looks at each answer to a request: it tells nothing that was over
+// longer ago than an answer may be old.
+func (t *truth) answered(p *proc, a *answer) {
+	limit := t.w.now - answerAge
+	for i := len(t.newest) - 1; i >= 0; i-- {
+		if t.newest[i].at > limit {
+			continue
+		}
+		if t.newest[i].mark.After(a.held.Status.Mark()) {
+			t.broke("I2: %s is told %v by %s, an observer had %v at %.3f s", p.boot, a.held.Status.Mark(), a.by.p.boot, t.newest[i].mark, t.newest[i].at.Seconds())
+		}
+		return
+	}
+}
+
+// neverEmpty looks whether a role has lost its last member by other than its own
+// wish (I6).
+func (t *truth) neverEmpty(o *observer, s *subjects.Status) {
+	if o.looked == nil {
+		return
+	}
+	for role, before := range o.looked.Roles {
+		if len(before) == 0 || len(s.Roles[role]) > 0 || !slices.Contains(services, role) {
+			continue
+		}
+		for _, x := range before {
+			if _, touched := t.touched[x.Node]; !touched || !t.wished(role, x.Node) {
+				t.broke("I6: %s is empty at %s, %s did not leave", role, o.p.boot, x.Node)
+			}
+		}
+	}
+}
+
+// wished reports whether a process of node left on purpose, or had another beside it.
+func (t *truth) wished(role subjects.Role, node subjects.NodeID) bool {
+	n := 0
+	for _, p := range t.w.procs {
+		if m, is := p.app.(*member); is && p.node == node {
+			if n++; m.left {
+				return true
+			}
+		}
+	}
+	return n > 1
+}
+
+// event counts what managers tell of guards and of members.
+func (t *truth) event(m *manager, e *subjects.Event) {
+	switch e.Kind {
+	case subjects.EventGuard, subjects.EventGuardEnd:
+		t.w.stats.count("guard", string(e.Kind)+" "+guardOf(e.Detail))
+	default:
+		t.w.stats.count("event", string(e.Kind))
+	}
+	t.w.log("%s: event %s %s %s %s", m.p.node, e.Kind, e.Role, e.Node, e.Detail)
+}
+
+// reachable is since when p could reach one and the same broker of the main part
+// all the time; -1: it cannot.
+func (p *proc) reachable() time.Duration {
+	since := time.Duration(-1)
+	if !p.alive || p.frozen {
+		return since
+	}
+	for i, b := range p.w.brokers {
+		if g := p.w.truth.goods[i]; g >= 0 && p.pathSince[i] >= 0 && p.reaches(b) {
+			if at := max(g, p.pathSince[i], p.soundSince); since < 0 || at < since {
+				since = at
+			}
+		}
+	}
+	return since
+}
+
+// since is when something began to hold, -1: it does not.
+func since(at time.Duration, holds bool, now time.Duration) time.Duration {
+	switch {
+	case !holds:
+		return -1
+	case at < 0:
+		return now
+	}
+	return at
+}
+
+// survey finds out which brokers are in the main part: one of at least two that
+// reach each other.
+func (t *truth) survey() {
+	w := t.w
+	for i, b := range w.brokers {
+		peers := 0
+		for _, r := range w.routes[i] {
+			if r != nil && r.sound() {
+				peers++
+			}
+		}
+		t.goods[i] = since(t.goods[i], b.alive && !b.frozen && peers > 0, w.now)
+	}
+	for _, p := range w.procs {
+		p.soundSince = since(p.soundSince, p.alive && !p.frozen, w.now)
+		for i, b := range w.brokers {
+			p.pathSince[i] = since(p.pathSince[i], p.reaches(b), w.now)
+		}
+	}
+}
