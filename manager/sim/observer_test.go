@@ -182,7 +182,8 @@ type member struct {
 	seq   map[subjects.Role]uint64
 	state subjects.State
 
-	left   bool // on purpose, in this life
+	left   bool // on purpose, in this life…
+	wish   bool // …or in any
 	starts []time.Duration
 }
 
@@ -244,7 +245,7 @@ func (m *member) online(up bool) {
 // leave ends the process on purpose.
 func (m *member) leave() {
 	m.p.w.log("%s leaves", m.p.boot)
-	m.left = true
+	m.left, m.wish = true, true
 	m.say(subjects.Leave)
 	m.p.w.truth.touch(m.p.node)
 	m.p.after(20*time.Millisecond, m.p.kill)

@@ -215,7 +215,7 @@ func (t *truth) wished(role subjects.Role, node subjects.NodeID) bool {
 	n := 0
 	for _, p := range t.w.procs {
 		if m, is := p.app.(*member); is && p.node == node {
-			if n++; m.left {
+			if n++; m.wish {
 				return true
 			}
 		}
