@@ -45,5 +45,8 @@ func (c Config) Validate() []setting.Problem {
 			ps = append(ps, setting.Problem{Key: key, Text: fmt.Sprintf("%s is of the network itself: no subscriber is served by it", role)})
 		}
 	}
+	if n := len(subjects.FormatExpected(c.Expect)); n > subjects.MaxAttrValue {
+		ps = append(ps, setting.Problem{Key: "expect", Text: fmt.Sprintf("%d bytes as it is announced, %d allowed: name fewer roles", n, subjects.MaxAttrValue)})
+	}
 	return ps
 }

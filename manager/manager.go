@@ -57,7 +57,10 @@ type Config struct {
 	// Log2 of the slots in the lookup table of single roles, 10 to 24, or 0 for no
 	// table. All managers of a network must agree, and it cannot change while the
 	// role has members: a manager that differs from what is in service does not lead.
-	Lookup  map[subjects.Role]int `toml:"lookup" unit:"log2 of slots" default:"(18, none for media_relay, provisioning_server and the network's own roles)"`
+	Lookup map[subjects.Role]int `toml:"lookup" unit:"log2 of slots" default:"(18, none for media_relay, provisioning_server and the network's own roles)"`
+	// Least number of members that single roles ought to have. While a role has
+	// fewer, the network is degraded.
+	Expect  map[subjects.Role]int `toml:"expect" unit:"members" range:"1.." default:"(none)"`
 	Log     zerolog.Logger
 	Audit   *audit.Log            // of what operators decide; nil: none
 	Metrics prometheus.Registerer // nil: none
@@ -133,7 +136,7 @@ func New(cfg Config) (*Manager, error) {
 	m.share()
 	m.member, err = cfg.Overlay.Join(overlay.Member{
 		Role: subjects.Manager, Addresses: cfg.Addresses, Priority: cfg.Priority, Version: cfg.Version,
-		Attrs: core.Standing{}.Attrs(),
+		Attrs: m.attrs(core.Standing{}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("manager: %w", err)

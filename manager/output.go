@@ -103,7 +103,16 @@ func (m *Manager) notify(d membership.Duplicate) {
 // an active one does.
 func (m *Manager) stand(s core.Standing) {
 	m.setActive(s.Active)
-	m.member.Update(func(x *overlay.Member) { x.Attrs = s.Attrs() })
+	m.member.Update(func(x *overlay.Member) { x.Attrs = m.attrs(s) })
+}
+
+// attrs are what this manager announces of itself.
+func (m *Manager) attrs(s core.Standing) subjects.Attrs {
+	a := s.Attrs()
+	if x := subjects.FormatExpected(m.cfg.Expect); x != "" {
+		a[subjects.AttrExpect] = x
+	}
+	return a
 }
 
 func (m *Manager) setActive(active bool) {

@@ -102,7 +102,12 @@ func (n *Node) assemble(log *slog.Logger) {
 		n.requests.pending.refuse(subject)
 		n.announcer.refused(subject, err)
 	}
-	n.status.changed, n.tables.faulty = n.tables.update, n.announcer.announceAll
+	absent := absenceLog{log: log} // of the loop alone, as the callback
+	n.status.changed = func() {
+		n.tables.update()
+		absent.note(absences(n.View(), n.id, n.announcer.roles()))
+	}
+	n.tables.faulty = n.announcer.announceAll
 	n.tables.doubt = func() {
 		l.doubted.Store(true)
 		l.kick()

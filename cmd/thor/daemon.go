@@ -171,6 +171,7 @@ func (d *daemon) join() error {
 		for _, f := range n.LookupFaults() {
 			out = append(out, "lookup table differs: "+f)
 		}
+		out = append(out, n.Absences()...)
 		return out
 	}
 	return nil

@@ -52,3 +52,32 @@ role = "sip_proxy"
 		}
 	}
 }
+
+func TestExpectedMembers(t *testing.T) {
+	f, err := config.Load(write(t, network+`
+[manager.expect]
+sip_proxy = 3
+thor_dnsmanager = 2
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := f.Manager.Expect; len(e) != 2 || e["sip_proxy"] != 3 || e["thor_dnsmanager"] != 2 {
+		t.Errorf("expect %v", e)
+	}
+	_, err = config.Load(write(t, network+`
+[manager.expect]
+sip_proxy = 0
+Bad = 3
+media_relay = "3"
+`))
+	var ps config.Problems
+	if !errors.As(err, &ps) {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"manager.expect.sip_proxy", "manager.expect.Bad", "manager.expect.media_relay"} {
+		if !ps.Has(key) {
+			t.Errorf("no problem at %s:\n%v", key, ps)
+		}
+	}
+}
