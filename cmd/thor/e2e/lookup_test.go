@@ -208,6 +208,13 @@ func TestKamailioFindsTheHomeOfASubscriber(t *testing.T) {
 	// A home that does not answer, and is not noticed yet: the heir serves.
 	i := slices.IndexFunc(fs, func(f subjects.LookupResult) bool { return addr[f.Owner]+fmt.Sprint(":", homePort) != entries[0] })
 	_ = running[addr[fs[i].Owner]].Process.Signal(syscall.SIGTERM)
+	eventually(t, 10*time.Second, "the home does not answer any more", func() bool {
+		c, err := net.ListenPacket("udp", fmt.Sprint(addr[fs[i].Owner], ":", homePort))
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
 	answer := newPhone(t, fmt.Sprint("user", i)).request("REGISTER", "sip:thor.test", "sip:"+fs[i].Key, entries[0])
 	if home := header(answer, "X-Thor-Home"); home != addr[fs[i].Heir] {
 		t.Errorf("the home of %s is dead, its heir is %s: %s", fs[i].Key, fs[i].Heir, answer)
