@@ -45,7 +45,6 @@ const (
 	stuckAfter    = 20 * time.Second        // a lease that is not renewed and does not expire is void; above TTL
 	reserve       = 1000                    // generations reserved ahead of the published one
 	confirmWait   = 300 * time.Millisecond  // for the first renewal through a new connection, before which the holder publishes nothing
-	unconfirmed   = 2500 * time.Millisecond // or until it is acknowledged, if no renewal was for so long
 	standstill    = 1500 * time.Millisecond // between two steps of a holder, which renews each second: its process stood still
 	retryEvery    = 250 * time.Millisecond  // after what failed
 	mayLeadEvery  = 50 * time.Millisecond   // while this manager may not campaign

@@ -53,7 +53,7 @@ func (m *Machine) bidden(x Written) {
 		}
 		t := m.bid
 		t.ceiling = t.claim
-		t.acked, t.until = t.sent, t.sent.Add(LocalLease)
+		t.until = t.sent.Add(LocalLease)
 		t.renewAt = m.now.Add(RenewEvery)
 		m.term = &t
 		m.attemptAt, m.askAt, m.lookAt = time.Time{}, time.Time{}, time.Time{}
@@ -64,7 +64,7 @@ func (m *Machine) bidden(x Written) {
 // extend counts the lease from before the write was sent.
 func (m *Machine) extend(rewritten bool, revision uint64) {
 	t := m.term
-	t.acked, t.until, t.ceiling = t.sent, t.sent.Add(LocalLease), t.claim
+	t.stood, t.until, t.ceiling = false, t.sent.Add(LocalLease), t.claim
 	a := Extend{Ceiling: t.ceiling, Until: t.until}
 	if rewritten {
 		a.Rewritten = revision

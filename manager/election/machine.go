@@ -78,7 +78,7 @@ type tenure struct {
 	ceiling      uint64
 	sent         time.Time // when the newest write was sent
 	claim        uint64    // its ceiling
-	acked        time.Time // when the newest one was sent that was stored
+	stood        bool      // its process stood still, and nothing was stored since
 	until        time.Time // the local lease
 	renewAt      time.Time
 }
@@ -111,6 +111,7 @@ func NewMachine(node subjects.NodeID, boot string, chance func(d time.Duration) 
 func (m *Machine) Step(in Input, f Facts, now time.Time) []Action {
 	m.last, m.now, m.facts, m.out = m.now, now, f, nil
 	if m.term != nil && now.Sub(m.last) > standstill {
+		m.term.stood = true
 		m.confirm()
 	}
 	if !m.begun {
@@ -184,13 +185,14 @@ func (m *Machine) online() {
 }
 
 // confirm has the lease renewed at once, before anything is published. Whether
-// another manager holds it by now is open for as long as that takes, if the last
-// renewal is so old that the others may have taken over meanwhile.
+// another manager holds it by now is open for as long as that takes after a
+// standstill. After a new connection alone the lease counts soon: while JetStream
+// comes back with its brokers, nothing would be published otherwise.
 func (m *Machine) confirm() {
 	t := m.term
 	t.renewAt = m.now
 	until := m.now.Add(confirmWait)
-	if m.now.Sub(t.acked) > unconfirmed {
+	if t.stood {
 		until = t.until
 	}
 	m.do(Hold{until})
