@@ -20,14 +20,10 @@ type scale struct {
 	t       *testing.T
 	f       *fleet
 	samples int
-	out     strings.Builder
 }
 
-func (s *scale) say(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	s.t.Log(line)
-	s.out.WriteString(line + "\n")
-}
+// say prints at once: whatever fails later, what was measured is not lost.
+func (s *scale) say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 
 // TestScale prints how a network of THOR_SCALE members behaves on this machine,
 // with three brokers, three managers and a name server as processes of their own.
@@ -44,7 +40,6 @@ func TestScale(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("THOR_SCALE_SAMPLES")); err == nil {
 		s.samples = n
 	}
-	defer func() { fmt.Print(s.out.String()) }() // whatever failed, what was measured is not lost
 	s.f = newFleet(t, startScale(t), members)
 	s.say("%d members, %d of them with the SDK; flap damping off; at most %d connections are made at once; load average of the machine at the beginning: %s",
 		members, sdkMembers, dialsAtOnce, loadAverage())
