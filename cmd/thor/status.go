@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,18 +15,31 @@ import (
 
 	"thor/monitor/view"
 	"thor/overlay"
+	"thor/overlay/history"
 	"thor/subjects"
 )
 
 func newStatus() *cobra.Command {
 	var r reach
 	var out output
+	var when string
+	var at past
 	c := &cobra.Command{
 		Use: "status", Short: "Print the network status; exit 3 when something is degraded",
-		Example: "  thor status\n  thor status -o json | jq .roles.sip_proxy", Args: cobra.NoArgs,
+		Example: "  thor status\n  thor status -o json | jq .roles.sip_proxy\n  thor status --at 03:12", Args: cobra.NoArgs,
 	}
 	out.flag(c)
+	c.Flags().StringVar(&when, "at", "", "the status of a `time` of the last 7 days: 2h ago, 03:12, \"2006-01-02 03:12:05\" or RFC 3339")
+	before(c, func(*cobra.Command, []string) (err error) {
+		if when != "" {
+			at, err = parsePast(when, time.Now())
+		}
+		return err
+	})
 	r.connected(c, func(cmd *cobra.Command, s *session, _ []string) error {
+		if when != "" {
+			return printStatusAt(cmd, out, s, at.Time)
+		}
 		l, err := s.lookOut(cmd.Context())
 		if err != nil {
 			return err
@@ -37,20 +49,20 @@ func newStatus() *cobra.Command {
 			return explained(err, l.reasons(nil))
 		}
 		l.wait(cmd.Context(), v.Status)
-		return printStatus(cmd, out, v, append(nonEmpty(why), l.reasons(v.Status)...))
+		return printStatus(cmd, out, v, append(nonEmpty(why), l.reasons(v.Status)...), time.Now())
 	})
 	return c
 }
 
-// printStatus prints a status and fails when something is degraded. doubts are
+// printStatus prints a status as of now and fails when something is degraded. doubts are
 // what is wrong besides; with JSON, which is the status alone, they are warnings.
-func printStatus(cmd *cobra.Command, out output, v *overlay.View, doubts []string) error {
+func printStatus(cmd *cobra.Command, out output, v *overlay.View, doubts []string, now time.Time) error {
 	if out == "json" {
 		for _, d := range doubts {
 			warn(cmd, "degraded: %s", d)
 		}
 	}
-	err := out.print(cmd, json.RawMessage(v.Status.EncodeFull(v.Encoded)), text(view.StatusTable(v.Status, time.Now(), v.Stale, doubts...)))
+	err := out.print(cmd, json.RawMessage(v.Status.EncodeFull(v.Encoded)), text(view.StatusTable(v.Status, now, v.Stale, doubts...)))
 	if ok, _ := view.Health(v.Status, v.Stale, v.Connected); err == nil && (!ok || len(doubts) > 0) {
 		return errDegraded
 	}
@@ -142,12 +154,40 @@ func missingMember(p subjects.Pair, state subjects.State, reason string, address
 func newEvents() *cobra.Command {
 	var r reach
 	var out output
+	var since, node, role string
+	var e history.Events
 	c := &cobra.Command{
 		Use: "events", Short: "Print what happens in the network, as it happens",
-		Example: "  thor events -o json", Args: cobra.NoArgs,
+		Long:    "Print what happens in the network, as it happens.\n\nWith --since, print what happened from then on, and end. Where records are missing there is an event gap that says so.",
+		Example: "  thor events -o json\n  thor events --since 2h --node node2", Args: cobra.NoArgs,
 	}
 	out.flag(c)
+	c.Flags().StringVar(&since, "since", "", "what happened since this `time` of the last 7 days: 2h ago, 03:12, \"2006-01-02 03:12:05\" or RFC 3339")
+	c.Flags().StringVar(&node, "node", "", "only events of this `node`")
+	c.Flags().StringVar(&role, "role", "", "only events of this `role`")
+	before(c, func(*cobra.Command, []string) (err error) {
+		if node != "" {
+			if e.Node, err = subjects.ParseNodeID(node); err != nil {
+				return usageError{err}
+			}
+		}
+		if role != "" {
+			if e.Role, err = parseRole(role); err != nil {
+				return err
+			}
+		}
+		if since != "" {
+			t, err := parsePast(since, time.Now())
+			e.Since = t.Time
+			return err
+		}
+		return nil
+	})
 	r.connected(c, func(cmd *cobra.Command, s *session, _ []string) error {
+		print := eventPrinter(cmd, out)
+		if since != "" {
+			return printEventsSince(cmd, s, e, print)
+		}
 		events := make(chan *nats.Msg, 256)
 		sub, err := s.Conn().ChanSubscribe(subjects.Events, events)
 		if err != nil {
@@ -155,11 +195,11 @@ func newEvents() *cobra.Command {
 		}
 		defer sub.Unsubscribe()
 		dropped := func() int { n, _ := sub.Dropped(); return n } // fails when the connection is closed
-		printEvents(cmd.Context(), events, dropped, func(e *subjects.Event) error {
-			return out.print(cmd, json.RawMessage(e.Encode()), func(w io.Writer) error {
-				_, err := fmt.Fprintln(w, view.EventLine(e))
-				return err
-			})
+		printEvents(cmd.Context(), events, dropped, func(x *subjects.Event) error {
+			if !e.Wants(x) {
+				return nil
+			}
+			return print(x)
 		}, func(n int) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%d events lost: they came faster than they were read\n", n)
 		})

@@ -50,7 +50,7 @@ func (m *Manager) Cut(c *subjects.Cut) {
 // Asked takes note that an operator asked a node to drain, or to end that: it goes
 // into the history, as what the node does then.
 func (m *Manager) Asked(r subjects.RequestSubject) {
-	e := subjects.Event{Kind: subjects.EventDrain, Node: r.Node, Role: r.Role, By: r.Sender, Detail: "asked for"}
+	e := subjects.Event{Kind: subjects.EventDrain, Node: r.Node, Role: r.Role, By: r.Sender, Detail: "asked for by " + string(r.Sender)}
 	if r.Verb == subjects.VerbResume {
 		e.Kind = subjects.EventResume
 	}

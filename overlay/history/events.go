@@ -43,7 +43,7 @@ func (e *Events) Add(r *subjects.Record) {
 		e.steps = append(e.steps, link{r.Delta.Prev, r.Delta.Mark(), t, true})
 	case r.Status != nil:
 		e.steps = append(e.steps, link{mark: r.Status.Mark(), time: t})
-	case e.wants(r.Event):
+	case e.Wants(r.Event):
 		e.found = append(e.found, *r.Event)
 	}
 }
@@ -76,7 +76,8 @@ func (e *Events) count(r *subjects.Record, t time.Time) bool {
 	return true
 }
 
-func (e *Events) wants(x *subjects.Event) bool {
+// Wants reports whether x is one of those to be told.
+func (e *Events) Wants(x *subjects.Event) bool {
 	switch {
 	case x.Time.Before(e.Since):
 		return false
