@@ -37,6 +37,8 @@ func TestOutsideIsAsRecorded(t *testing.T) {
 	c.must(t, "Sip", "addAccount", account("alice", "example.com", "<password>x</password>"))
 	n.run(t, "drain", "node2")
 	n.run(t, "resume", "node2")
+	n.control(t, "stop", "node2") // a counter has no name before it counted
+	n.control(t, "start", "node2")
 	n.run(t, "lookup", "sip_proxy", "alice@example.com")
 	eventually(t, 30*time.Second, "every kind of message was heard", func() bool { return forms.has(heardKinds...) })
 
