@@ -32,6 +32,7 @@ func newRescue() *cobra.Command {
 			"Make sure that the brokers are dead, and not cut off: in a partition both sides would elect a manager. Before\n" +
 			"they start again the directory jetstream is to be removed from their store ([broker] store, by default the state directory);\n" +
 			"they count again some minutes later.",
+		Args:    cobra.ArbitraryArgs,
 		Example: "  thor rescue\n  thor rescue broker2 broker3 --yes",
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask: the brokers are dead for certain")

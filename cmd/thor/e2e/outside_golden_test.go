@@ -37,8 +37,6 @@ func TestOutsideIsAsRecorded(t *testing.T) {
 	c.must(t, "Sip", "addAccount", account("alice", "example.com", "<password>x</password>"))
 	n.run(t, "drain", "node2")
 	n.run(t, "resume", "node2")
-	n.control(t, "stop", "node2") // a counter has no name before it counted
-	n.control(t, "start", "node2")
 	n.run(t, "lookup", "sip_proxy", "alice@example.com")
 	eventually(t, 30*time.Second, "every kind of message was heard", func() bool { return forms.has(heardKinds...) })
 
@@ -106,12 +104,19 @@ func fetch(t *testing.T, c *http.Client, url string) string {
 	return string(b)
 }
 
+// byChance are metrics without a value, and so without a name, in a network in
+// which no guard was active, no member came or went and no subscriber moved.
+var byChance = []string{"thor_guard_active", "thor_member_changes_total", "thor_subscribers_handed_over_total"}
+
 // metricNames are the HELP and TYPE lines of all processes' metrics, thor's own.
 func (n *network) metricNames(t *testing.T) string {
 	all := make(map[string]bool)
 	for _, address := range n.HTTP {
 		for l := range strings.Lines(fetch(t, http.DefaultClient, strings.TrimSuffix(address, "/")+"/metrics")) {
-			if strings.HasPrefix(l, "# ") && strings.HasPrefix(strings.SplitN(l, " ", 4)[2], "thor_") {
+			if !strings.HasPrefix(l, "# ") {
+				continue
+			}
+			if name := strings.SplitN(l, " ", 4)[2]; strings.HasPrefix(name, "thor_") && !slices.Contains(byChance, name) {
 				all[l] = true
 			}
 		}
