@@ -40,8 +40,9 @@ func (t *Table) Missed(now time.Time) {
 // with its next beat.
 func (t *Table) wasCutOff(retryWhere bool) {
 	t.resumed = t.now
+	// Whoever has more to read than it can is not cut off: ended connections are told as ever.
+	t.blind.cut = retryWhere || t.blind.cut && t.now < t.blind.until
 	t.blindFor("was cut off", t.cfg.BareGrace, retryWhere)
-	t.blind.cut = true
 }
 
 // pause notes that the observer stood still for gap. What it missed is still in

@@ -163,8 +163,8 @@ func (t *Table) Next() time.Time {
 	return t.base.Add(max(next, t.now))
 }
 
-// enter takes note of the time. Whether the observer stood still is found by Advance,
-// before any silence counts, and by noteHeard.
+// enter takes note of the time and finds out whether the observer stood still: what
+// waited meanwhile may come before Advance, and make a role judge who was silent.
 func (t *Table) enter(now time.Time) {
 	if !t.started {
 		t.started = true
@@ -172,8 +172,13 @@ func (t *Table) enter(now time.Time) {
 		t.wall = stamp(now)
 		return
 	}
-	if at := t.since(now); at > t.now {
-		t.now, t.wall = at, stamp(now)
+	gap := t.since(now) - t.now
+	if gap <= 0 {
+		return
+	}
+	t.now, t.wall = t.now+gap, stamp(now)
+	if gap > pauseGap {
+		t.pause(gap)
 	}
 }
 
