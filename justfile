@@ -70,11 +70,11 @@ shape *ARGS:
 
 # so many seeds of the simulation of whole networks, others each day
 sim SEEDS="2000":
-    go test -count=1 -timeout 60m -v -run 'TestWorlds|TestPlans' ./manager/sim -seeds {{ SEEDS }}
+    go test -count=1 -timeout 60m -v -run 'TestWorlds|TestPlans' ./manager/sim -from $(($(date +%s) / 86400))000000 -seeds {{ SEEDS }}
 
 # the same for long: every broken seed, and how often each fault, guard and transition occurred
 sim-long SEEDS="100000":
-    go test -count=1 -timeout 6h -v -run TestWorlds ./manager/sim -seeds {{ SEEDS }} -all
+    go test -count=1 -timeout 6h -v -run TestWorlds ./manager/sim -from $(($(date +%s) / 86400))000000 -seeds {{ SEEDS }} -all
 
 # the race detector, slow
 race:

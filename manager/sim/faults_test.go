@@ -197,7 +197,7 @@ var kinds = map[string]kind{
 	"observer cut off": {second, 30 * second, cutOff(anObserver)},
 
 	"bus loses":    {2 * second, 20 * second, noisy(func(n *noise) { n.loss = 100 })},
-	"bus is slow":  {2 * second, 20 * second, noisy(func(n *noise) { n.delay, n.jitter = 100*time.Millisecond, 100*time.Millisecond })},
+	"bus is slow":  {2 * second, 20 * second, noisy(func(n *noise) { n.delay, n.jitter = 60*time.Millisecond, 40*time.Millisecond })},
 	"bus reorders": {2 * second, 20 * second, noisy(func(n *noise) { n.late, n.double = 200, 200 })},
 }
 

@@ -37,6 +37,7 @@ type proc struct {
 	resume        func()                     // what it was about to do when it stood still
 	lookAt        time.Duration              // for a better broker; 0: not planned
 	looks         int                        // that found none
+	left          time.Duration              // when it left a broker for another
 	pathSince     [brokerCount]time.Duration // since when packets go to a broker
 	soundSince    time.Duration              // since when it runs
 	dialling      bool
@@ -242,7 +243,7 @@ func (p *proc) roam() {
 			continue
 		}
 		w.stats.count("sdk", "left its broker for a better one")
-		p.lookAt, p.looks = 0, 0
+		p.lookAt, p.looks, p.left = 0, 0, w.now
 		l.clientClosed(w.between(4, 30))
 		p.link, p.dialling = nil, true
 		w.log("%s leaves %s for %s", p.boot, l.via, o.name)

@@ -54,16 +54,8 @@ func (t *truth) touch(node subjects.NodeID) {
 	t.touched[node] = t.w.now
 }
 
-// began notes a term: an epoch has one holder, for ever (I1). A bid that was stored
-// and whose acknowledgement was lost is none.
+// began notes a term.
 func (t *truth) began(m *manager, b election.Begin) {
-	if t.epochs == nil {
-		t.epochs = map[uint64]string{}
-	}
-	if have := t.epochs[b.Epoch]; have != "" && have != m.p.boot {
-		t.broke("I1: epoch %d is %s's and %s's", b.Epoch, have, m.p.boot)
-	}
-	t.epochs[b.Epoch] = m.p.boot
 	t.lastEpoch = max(t.lastEpoch, b.Epoch)
 }
 
@@ -78,12 +70,21 @@ func (t *truth) ticked(m *manager, k *subjects.Tick) {
 	}
 }
 
-// published looks at each difference that a manager tells: a mark has one status.
+// published looks at each difference that a manager tells: an epoch has one
+// publisher for ever, and a mark one status (I1). A term that ended before it told
+// anything has no effect.
 func (t *truth) published(m *manager, d *subjects.Delta) {
 	if t.owners == nil {
 		t.owners, t.removed = map[subjects.Mark]string{}, map[subjects.Mark]string{}
 	}
 	mark := d.Mark()
+	if t.epochs == nil {
+		t.epochs = map[uint64]string{}
+	}
+	if have := t.epochs[mark.Epoch]; have != "" && have != m.p.boot {
+		t.broke("I1: epoch %d is %s's and %s's", mark.Epoch, have, m.p.boot)
+	}
+	t.epochs[mark.Epoch] = m.p.boot
 	if have := t.owners[mark]; have != "" {
 		t.broke("I1: %v is told by %s and by %s", mark, have, m.p.boot)
 	}
@@ -126,8 +127,12 @@ func (t *truth) wrong(m *manager, role subjects.Role, node subjects.NodeID) stri
 	}
 	p := alive[0]
 	if l := p.link; l != nil && m.p.link != nil && l.b != m.p.link.b {
-		if r := t.w.routes[l.b.index][m.p.link.b.index]; !r.sound() && now-r.since > 8*time.Second {
+		switch r := t.w.routes[l.b.index][m.p.link.b.index]; {
+		case !r.sound() && now-r.since > 8*time.Second:
 			t.w.stats.count("change", "removed behind a partial partition")
+			return ""
+		case !r.sound() && now-p.left < reachFor:
+			t.w.stats.count("change", "removed who moved to where the replaced leader was")
 			return ""
 		}
 	}
@@ -180,6 +185,10 @@ func (t *truth) observed(o *observer, s *subjects.Status, digest string) {
 // answered looks at each answer to a request: it tells nothing that was over
 // longer ago than an answer may be old.
 func (t *truth) answered(p *proc, a *answer) {
+	if l := a.by.p.link; a.by.leads() && (l == nil || t.goods[l.b.index] < 0) {
+		t.w.stats.count("snapshot", "told by a replaced leader in a part of its own")
+		return
+	}
 	limit := t.w.now - answerAge
 	for i := len(t.newest) - 1; i >= 0; i-- {
 		if t.newest[i].at > limit {
