@@ -3,6 +3,7 @@ package setting
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -53,7 +54,11 @@ func fill(v reflect.Value, from []Key) {
 // before a file is read, since there only an absent key means the default.
 func Preset(v reflect.Value) {
 	for _, k := range Keys(v) {
-		if d, _ := k.Default(); k.Tag("off") != "" && d != "" && !strings.HasPrefix(d, "$") {
+		switch d, _ := k.Default(); {
+		case k.Tag("off") == "" || d == "":
+		case strings.HasPrefix(d, "$"):
+			k.set(os.Getenv(d[1:]))
+		default:
 			k.set(d)
 		}
 	}

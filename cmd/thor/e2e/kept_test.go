@@ -48,7 +48,7 @@ func TestSubscribersOutliveARestart(t *testing.T) {
 			n.control(t, "start", "node1")
 		} else {
 			n.kill9(t, "node1")
-			eventually(t, 10*time.Second, "the agent is started again", func() bool { return n.runs(t, "node1") && n.pid(t, "node1") != before })
+			eventually(t, 10*time.Second, "the agent is started again", func() bool { return n.runsAnew(t, "node1", before) })
 		}
 		began := time.Now()
 		eventually(t, 20*time.Second, "every node knows that it is back", func() bool {

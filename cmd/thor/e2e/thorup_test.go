@@ -192,6 +192,13 @@ func (n *network) watch(t testing.TB) {
 
 func (n *network) status() *subjects.Status { return n.view.View().Status }
 
+// runsAnew reports whether the process runs, as another than before.
+func (n *network) runsAnew(t testing.TB, name string, before int) bool {
+	t.Helper()
+	n.reload(t)
+	return slices.ContainsFunc(n.Processes, func(p up.Process) bool { return p.Name == name && p.PID != 0 && p.PID != before })
+}
+
 func (n *network) pid(t testing.TB, name string) int {
 	t.Helper()
 	n.reload(t)

@@ -180,6 +180,18 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 	}
 }
 
+// The unit of the node agent names the socket that it hands over: in the
+// environment, and only a key in the file counts before that.
+func TestKeysThatTheEnvironmentSets(t *testing.T) {
+	t.Setenv("THOR_SOCKET", "/run/x/node.sock")
+	for keys, want := range map[string]string{"": "/run/x/node.sock", "socket = \"\"\n": "", "socket = \"/run/y.sock\"\n": "/run/y.sock"} {
+		f, ps := config.Examine(write(t, network+"[node]\n"+keys))
+		if f == nil || f.Node.Socket != want {
+			t.Errorf("%q: %+v, %v", keys, f, ps)
+		}
+	}
+}
+
 func TestExamineGivesTheFileWithItsProblems(t *testing.T) {
 	f, ps := config.Examine(write(t, network+"[dns]\nlisten = [\"127.0.0.1:53\"]\nslice = 9\nnope = 1\n"))
 	if f == nil || f.DNS.Server.Zone.TTL.Role != 10*time.Second || len(ps) != 2 {
