@@ -59,6 +59,10 @@ type link struct {
 	alone  bool   // the broker says that it is
 }
 
+// lasts reports whether now is the same connection, whatever its broker has told
+// since: one that has become alone is to be left all the more.
+func (l link) lasts(now link) bool { return now.up && now.number == l.number }
+
 func newConnection(cfg *Config, id subjects.NodeID, log *slog.Logger) *connection {
 	c := &connection{
 		cfg: cfg, id: id, log: log, brokers: newBrokerList(cfg.Brokers),

@@ -65,7 +65,10 @@ func (m *mover) advance(ctx context.Context, many bool, now time.Time) {
 			}
 			return m.conn.ticks(ctx, url, mark)
 		})
-		if better != "" && m.conn.state() == l {
+		if !l.lasts(m.conn.state()) {
+			better = ""
+		}
+		if better != "" {
 			m.log.Info("leaving the broker for another", slog.String("peer", l.via), slog.String("broker", better), slog.Bool("alone", alone))
 			d.leaveFor(better)
 			_ = l.nc.ForceReconnect() // fails only when closed
