@@ -62,6 +62,11 @@ func (n *node) throughClosed(via string, now instant) bool {
 	return via != "" && n != nil && slices.ContainsFunc(n.closedConns, func(e closedConn) bool { return e.via == via && now-e.at < closedConnWindow })
 }
 
+// mayBeatThrough reports whether a member of n beats through via, or may.
+func (n *node) mayBeatThrough(via string) bool {
+	return via == "" || slices.ContainsFunc(n.members, func(m *member) bool { return m.via == "" || m.via == via })
+}
+
 // Disconnect takes in that a connection ended. It is proof against the members
 // that beat through this very connection, unless they show on another one in
 // time. A broker that goes away takes its connections along: that proves
@@ -76,6 +81,9 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 	}
 	if end == byShutdown || n == nil {
 		return
+	}
+	if d.Boot == "" && !n.mayBeatThrough(d.Via) {
+		return // a connection beside, such as one that looked for ticks at another broker
 	}
 	n.connClosed(d.Via, t.now)
 	if end == byBroker && t.cutOff(brokerIn(d.Via)) || t.saysAlone(brokerIn(d.Via)) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"thor/manager/membership"
+	"thor/subjects"
 )
 
 // A rack of 8 of 30 nodes loses the way to two of three brokers. All sat on b1; half
@@ -333,5 +334,26 @@ func TestAReplacedProcessCountsWhenTheNewerIsSilentUnderAGuard(t *testing.T) {
 		if s.pass(time.Second); !s.listed(old) {
 			t.Fatal("it was out though a process of it beats")
 		}
+	}
+}
+
+// Nodes that hear no tick look for one at another broker, and close that connection
+// again. Its end explains no silence: the guard against mass silence stays up.
+func TestTheEndOfAConnectionBesideExplainsNoSilence(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	s.cast("x1", "sip_proxy", "b1#99") // or else guard G5 suspects b1
+	cut := s.troop(5, "n", "sip_proxy", "b1")
+	s.troop(5, "o", "sip_proxy", "b2")
+	s.pass(20 * time.Second)
+	for _, a := range cut {
+		a.cut = true
+	}
+	s.pass(4 * time.Second)
+	for i, a := range cut {
+		s.table.Disconnect(membership.Disconnect{Node: subjects.NodeID(a.node), Via: fmt.Sprintf("b2#20%d", i), Reason: "Client Closed"}, s.now)
+	}
+	s.pass(8 * time.Second)
+	if n := s.count("sip_proxy"); n != 11 {
+		t.Errorf("%d of 11 are left", n)
 	}
 }
