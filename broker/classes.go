@@ -48,6 +48,7 @@ const (
 	requests
 	answers
 	notices
+	histories
 	others
 	controls // SUB, UNSUB, PING, PONG
 	numTraffic
@@ -100,6 +101,12 @@ func limits() []limit {
 			trusted:   rate{messages: 1000, bytes: 2 << 20},
 			operators: rate{messages: 100, bytes: 2 << 20},
 			why:       "20,000 changed subscribers are announced to owner and heir within 60 s",
+		},
+		{
+			class: histories, name: "history",
+			match: []string{subjects.HistoryGet},
+			rate:  rate{messages: 5, bytes: 2 << 10, largest: subjects.MaxHistoryRequest},
+			why:   "the history is read in pages; each is an answer of up to 512 KiB that the broker holds until it is read",
 		},
 		{
 			class: others, name: "other",
@@ -172,6 +179,8 @@ func classify(subject []byte) traffic {
 		case strings.HasPrefix(rest, "_."):
 			return notices
 		}
+	case s == subjects.HistoryGet:
+		return histories
 	case strings.HasPrefix(s, "_ANSWER."), strings.HasPrefix(s, "_INBOX."):
 		return answers
 	}

@@ -163,6 +163,18 @@ func (c *clientConn) take(class traffic, size int) error {
 	return nil
 }
 
+// inspects implements policy: the direct get of JetStream obeys what a request
+// says, however much that is, before the answers are counted as pending.
+func (c *clientConn) inspects(subject []byte) bool {
+	return c.rates != nil && classify(subject) == histories
+}
+
+// sound implements policy.
+func (c *clientConn) sound(payload []byte) bool {
+	_, err := subjects.ParseHistoryRequest(payload)
+	return err == nil
+}
+
 // replyAllowed implements policy: answers go to the asker. Otherwise the
 // answerer, a member or JetStream, would publish where the asker may not.
 func (c *clientConn) replyAllowed(reply []byte) bool {

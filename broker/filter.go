@@ -18,6 +18,7 @@ const (
 	// maxLine is nats-server's own limit, less what a refusal adds to a line.
 	maxLine    = 4096 - len(refusedReply)
 	maxHeaders = 16 << 10 // bytes of a message's headers: they are held until all have come
+	maxInspect = 1 << 10  // bytes of a message that is seen whole, with its headers
 	maxDigits  = 9        // of a size, as in nats-server
 )
 
@@ -35,6 +36,10 @@ type policy interface {
 	subscribed(subject, sid []byte) error
 	// unsubscribed is called for each subscription that ends, now or later: after some messages.
 	unsubscribed(sid []byte, later bool)
+	// inspects reports whether the whole of a message on subject is to be seen, and
+	// sound decides about its payload then.
+	inspects(subject []byte) bool
+	sound(payload []byte) bool
 	// replyAllowed decides about a reply subject that is not empty.
 	replyAllowed(reply []byte) bool
 	// refused is called for each message that is not let through.
@@ -47,6 +52,7 @@ type refusal string
 const (
 	refusedForReply refusal = "reply"
 	refusedForTrace refusal = "trace"
+	refusedForBody  refusal = "payload"
 )
 
 // A filter reads the NATS protocol of a client and lets through what its
@@ -57,7 +63,8 @@ type filter struct {
 	state     filterState
 	line      []byte // of an unfinished control line, or a message whose headers are not complete
 	left      int    // bytes of payload or headers that are still to come
-	body      int    // bytes of payload after the headers
+	body      int    // bytes of payload that are not held
+	hdr       int    // bytes of headers that are held; what is held beyond them is the payload
 	drop      bool   // the payload belongs to a refused message
 	connected bool
 
@@ -286,10 +293,16 @@ func (f *filter) publish(a [][]byte, headers bool) (verdict, error) {
 		f.payload(size)
 		return replaced, nil
 	}
-	if hdr > 0 {
-		f.state = inHeaders
-		f.left = hdr
-		f.body = size - hdr
+	switch whole := f.r.inspects(a[0]); {
+	case whole && (size > maxInspect || size == 0):
+		f.refuse(a[0], []byte(refusedForBody), refusedForBody)
+		f.payload(size)
+		return replaced, nil
+	case whole:
+		f.state, f.left, f.body, f.hdr = inHeaders, size, 0, hdr
+		return hold, nil
+	case hdr > 0:
+		f.state, f.left, f.body, f.hdr = inHeaders, hdr, size-hdr, hdr
 		return hold, nil
 	}
 	f.payload(size)
@@ -313,16 +326,20 @@ func (f *filter) refuse(subject, reply []byte, why refusal) {
 
 var traceHeader = []byte("nats-trace-")
 
-// headers decides about a message whose headers are complete: f.line holds its
-// control line and them. nats-server reports a message that asks for a trace to
+// headers decides about a message of which all that is to be held has come: f.line
+// holds its control line, its headers, and its payload where that is inspected. nats-server reports a message that asks for a trace to
 // a subject of the sender's choice.
 func (f *filter) headers() {
 	nl := bytes.IndexByte(f.line, '\n')
-	if containsFold(f.line[nl+1:], traceHeader) {
-		var buf [6][]byte
-		a := fields(bytes.TrimRight(f.line[:nl], "\r"), buf[:0])
+	var buf [6][]byte
+	a := fields(bytes.TrimRight(f.line[:nl], "\r"), buf[:0])
+	held := f.line[nl+1:]
+	switch payload := held[f.hdr:]; {
+	case containsFold(held[:f.hdr], traceHeader):
 		f.refuse(a[1], traceHeader[:len(traceHeader)-1], refusedForTrace)
-	} else {
+	case len(payload) > 0 && !f.r.sound(payload):
+		f.refuse(a[1], []byte(refusedForBody), refusedForBody)
+	default:
 		f.put(f.line)
 	}
 	f.line = f.line[:0]

@@ -34,6 +34,8 @@ func (j *recorder) unsubscribed(sid []byte, later bool) {
 	}
 	_ = j.note("unsub %s", sid)
 }
+func (j *recorder) inspects(s []byte) bool     { return string(s) == "whole" }
+func (j *recorder) sound(p []byte) bool        { return string(p) == "good" }
 func (j *recorder) replyAllowed(r []byte) bool { return strings.HasPrefix(string(r), j.own) }
 func (j *recorder) refused(why refusal)        { _ = j.note("refused %s", why) }
 
@@ -52,6 +54,12 @@ func TestFilterLetsThroughWhatItsPolicyAllows(t *testing.T) {
 		{
 			"foreign reply with headers", "HPUB a evil 18 20\r\n" + hdr + "hi\r\nPING\r\n", "PUB a _R_.evil 0\r\n\r\nPING\r\n",
 			"message a 20,refused reply",
+		},
+		{"a good payload", "PUB whole _INBOX.n1.x 4\r\ngood\r\nPING\r\nHPUB whole 18 22\r\n" + hdr + "good\r\n", "=", "message whole 4,message whole 22"},
+		{
+			"bad payloads", "PUB whole 3\r\nbad\r\nPING\r\nHPUB whole _INBOX.n1.x 18 21\r\n" + hdr + "bad\r\nPUB whole 0\r\n\r\nPING\r\n",
+			"PUB whole _R_.payload 0\r\n\r\nPING\r\nPUB whole _R_.payload 0\r\n\r\nPUB whole _R_.payload 0\r\n\r\nPING\r\n",
+			"message whole 3,refused payload,message whole 21,refused payload,message whole 0,refused payload",
 		},
 		{
 			"trace", "HPUB a 34 36\r\nNATS/1.0\r\nnAtS-TrAcE-Dest: foo\r\n\r\nhi\r\nPING\r\n", "PUB a _R_.nats-trace 0\r\n\r\nPING\r\n",

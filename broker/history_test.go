@@ -44,7 +44,7 @@ func TestOperatorsAndMonitorsReadTheHistoryInBatches(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := subjects.HistoryRequest{Seq: 1, Batch: 100, MaxBytes: 1 << 20}
+		q := subjects.HistoryRequest{Seq: 1, Batch: 100, MaxBytes: subjects.MaxHistoryBytes}
 		if err := nc.PublishRequest(subjects.HistoryGet, answers.Subject, q.Encode()); err != nil {
 			t.Fatal(err)
 		}
@@ -65,6 +65,37 @@ func TestOperatorsAndMonitorsReadTheHistoryInBatches(t *testing.T) {
 				t.Errorf("%s: record %d: %+v, %v", role, i, r, err)
 			}
 		}
+	}
+}
+
+// JetStream sends all that is asked for at once, and holds it until it is read: a few
+// words must not make it hold the whole history many times over.
+func TestRequestsForTooMuchHistoryAreRefused(t *testing.T) {
+	n := brokertest.Start(t)
+	n.AwaitJetStream(1)
+	records(t, n, 3)
+	nc, v := dialStrict(t, n, "x1", subjects.Monitor)
+	answers, err := nc.SubscribeSync(subjects.JetStreamPrefix("x1") + ".h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{
+		`{"seq":1,"batch":1000000000,"max_bytes":1099511627776}`, `{"seq":1,"batch":500}`, `{"seq":1,"batch":501,"max_bytes":1000}`,
+		`{"seq":1,"batch":10,"max_bytes":524289}`, `{"multi_last":["thor.history.>"],"batch":10,"max_bytes":1000}`, `{}`, ``, `x`,
+	} {
+		if err := nc.PublishRequest(subjects.HistoryGet, answers.Subject, []byte(q)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.settle(t, nc)
+	if m, err := answers.NextMsg(200 * time.Millisecond); err == nil {
+		t.Errorf("answered: %v %s", m.Header, m.Data)
+	}
+	if err := nc.PublishRequest(subjects.HistoryGet, answers.Subject, []byte(`{"seq":2}`)); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := answers.NextMsg(soon); err != nil || m.Header.Get("Nats-Sequence") != "2" {
+		t.Errorf("one record: %v, %v", m, err)
 	}
 }
 

@@ -17,10 +17,11 @@ import (
 
 // How the history is read.
 const (
-	historyBatch = 500             // records of one request
-	historyBytes = 2 << 20         // of the answers to one request, about
 	historyWait  = 3 * time.Second // for the next answer
 	historyTries = 3               // of a request
+
+	historyAtOnce = 20                     // pages; brokers cut off who asks on and on…
+	historyPause  = 250 * time.Millisecond // …sooner than this
 )
 
 // ErrNoHistory is why the history cannot be read: it does not exist yet, or JetStream
@@ -30,7 +31,7 @@ var ErrNoHistory = errors.New("no broker has the history: they make it when JetS
 // HistoryBegins is when the oldest record was stored, by a broker's clock; zero if
 // there is none. trimmed says that older ones had to make room.
 func (n *Node) HistoryBegins(ctx context.Context) (first time.Time, trimmed bool, err error) {
-	p, err := n.historyPage(ctx, subjects.HistoryRequest{Seq: 1, Batch: 1, MaxBytes: historyBytes})
+	p, err := n.historyPage(ctx, subjects.HistoryRequest{Seq: 1, Batch: 1, MaxBytes: subjects.MaxHistoryBytes})
 	if err != nil || len(p.messages) == 0 {
 		return time.Time{}, false, err
 	}
@@ -44,9 +45,16 @@ func (n *Node) HistoryBegins(ctx context.Context) (first time.Time, trimmed bool
 // malformed, or of a later version. Certificates with the role thor_operator or
 // thor_monitor may read it.
 func (n *Node) ReadHistory(ctx context.Context, from time.Time, take func(*subjects.Record) bool) (bad int, err error) {
-	q := subjects.HistoryRequest{Start: &from, Batch: historyBatch, MaxBytes: historyBytes}
+	q := subjects.HistoryRequest{Start: &from, Batch: subjects.MaxHistoryBatch, MaxBytes: subjects.MaxHistoryBytes}
 	var reader subjects.RecordReader
-	for {
+	for page := 0; ; page++ {
+		if page >= historyAtOnce {
+			select {
+			case <-ctx.Done():
+				return bad, fmt.Errorf("read the history: %w", context.Cause(ctx))
+			case <-time.After(historyPause):
+			}
+		}
 		p, err := n.historyPage(ctx, q)
 		if err != nil {
 			return bad, err
@@ -99,7 +107,7 @@ func (n *Node) askHistory(ctx context.Context, q subjects.HistoryRequest) (*hist
 	}
 	var token [16]byte
 	_, _ = rand.Read(token[:]) // never fails, see crypto/rand
-	answers := make(chan *nats.Msg, historyBatch+1)
+	answers := make(chan *nats.Msg, subjects.MaxHistoryBatch+1)
 	reply := subjects.JetStreamPrefix(n.ID()) + "." + hex.EncodeToString(token[:])
 	sub, err := nc.ChanSubscribe(reply, answers)
 	if err != nil {

@@ -31,8 +31,17 @@ const (
 	HistoryStatusEvery = 5 * time.Minute // a status is recorded at least so often while a manager is active
 )
 
+// What a HistoryRequest may ask for: JetStream sends all of an answer at once, and
+// keeps it in memory until the asker has read it.
+const (
+	MaxHistoryBatch = 500       // records
+	MaxHistoryBytes = 512 << 10 // about
+	// MaxHistoryRequest is how many bytes a request may have.
+	MaxHistoryRequest = 256
+)
+
 // A HistoryRequest asks for stored records, either from the sequence Seq on or
-// from those that were stored at Start.
+// from those that were stored at Start. Brokers refuse one that asks for more.
 type HistoryRequest struct {
 	Seq      uint64     `json:"seq,omitempty"`
 	Start    *time.Time `json:"start_time,omitempty"`
@@ -42,6 +51,30 @@ type HistoryRequest struct {
 
 // Encode returns the wire form.
 func (r *HistoryRequest) Encode() []byte { return Encode(r) }
+
+// ParseHistoryRequest decodes and checks a request. It refuses fields that it does
+// not know: JetStream would obey them.
+func ParseHistoryRequest(b []byte) (*HistoryRequest, error) {
+	if len(b) > MaxHistoryRequest {
+		return nil, Bad(CodeTooLarge, "%d bytes", len(b))
+	}
+	var r HistoryRequest
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		return nil, Bad(CodeJSON, "%v", err)
+	}
+	if d.More() {
+		return nil, Bad(CodeJSON, "more than one value")
+	}
+	if r.Seq > 0 && r.Batch == 0 && r.MaxBytes == 0 && r.Start == nil {
+		return &r, nil // one record
+	}
+	if r.Batch < 1 || r.Batch > MaxHistoryBatch || r.MaxBytes < 1 || r.MaxBytes > MaxHistoryBytes {
+		return nil, Bad(CodeRange, "batch %d, max_bytes %d", r.Batch, r.MaxBytes)
+	}
+	return &r, nil
+}
 
 // Headers of records. The number of a record orders those of one process and
 // shows one that is stored twice, or missing.
