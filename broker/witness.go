@@ -40,9 +40,11 @@ func (w *witness) load() error {
 	return nil
 }
 
-// note takes the mark of a tick. One goroutine calls it.
+// note takes the mark of a tick, unless it is so far above the newest that it cannot
+// be of this network: what is stored outlives the certificate of who told it. One
+// goroutine calls it.
 func (w *witness) note(k subjects.Mark) error {
-	if old := w.newest.Load(); old != nil && !k.After(*old) {
+	if old := w.newest.Load(); old != nil && (!k.After(*old) || k.Follows(*old) != nil) {
 		return nil
 	}
 	w.newest.Store(&k)

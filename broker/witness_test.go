@@ -45,3 +45,18 @@ func TestABrokerRemembersTheEpochOverItsRestart(t *testing.T) {
 		t.Errorf("%v, %v", behind.newest.Load(), err)
 	}
 }
+
+// One forged tick does not outlive its certificate on the disks of the brokers.
+func TestAFarEpochIsNotRemembered(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "seen.json")
+	w := witness{path: path}
+	for _, k := range []subjects.Mark{{Epoch: 5, Generation: 10}, {Epoch: subjects.MaxNumber, Generation: 1}, {Epoch: 6, Generation: 11}} {
+		if err := w.note(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := witness{path: path}
+	if err := again.load(); err != nil || w.newest.Load().Epoch != 6 || again.newest.Load().Epoch != 6 {
+		t.Errorf("newest %v, after a restart %v, %v", w.newest.Load(), again.newest.Load(), err)
+	}
+}
