@@ -35,7 +35,7 @@ func (m *Manager) take(msg *nats.Msg, now time.Time) {
 			break
 		}
 		if strings.HasPrefix(msg.Subject, requestPrefix) {
-			m.asked(msg.Subject)
+			m.asked(msg.Subject, now)
 			break
 		}
 		if subjects.IsBroker(msg.Subject) {
@@ -61,9 +61,9 @@ const requestPrefix = "thor.node."
 
 // asked takes note of a drain, or its end, that an operator asked a node for: who it
 // was is not in what the node announces.
-func (m *Manager) asked(subject string) {
+func (m *Manager) asked(subject string, now time.Time) {
 	if r, err := subjects.ParseRequest(subject); err == nil && r.Sender != "" {
-		m.core.Asked(r)
+		m.core.Asked(r, now)
 	}
 }
 

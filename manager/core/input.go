@@ -2,6 +2,8 @@ package core
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"thor/manager/membership"
@@ -27,7 +29,7 @@ func (m *Manager) Announce(a *subjects.Announcement, now time.Time) {
 // Disconnect takes a broker's word that a connection ended.
 func (m *Manager) Disconnect(d membership.Disconnect, now time.Time) { m.table.Disconnect(d, now) }
 
-// BrokerAlone takes a broker's word that it is cut off from the others, or is no more.
+// BrokerAlone takes a broker's word that it is cut off from the others, or no longer.
 func (m *Manager) BrokerAlone(n *subjects.BrokerNotice, now time.Time) {
 	m.table.Alone(n.Broker, n.Alone, now)
 }
@@ -47,9 +49,27 @@ func (m *Manager) Cut(c *subjects.Cut) {
 	m.event(subjects.Event{Kind: subjects.EventCut, Node: c.Node, Detail: detail})
 }
 
+// askedEvery is the least time between two entries of the history about the same
+// request of the same operator.
+const askedEvery = 10 * time.Second
+
+const maxAsked = 1000 // within askedEvery
+
 // Asked takes note that an operator asked a node to drain, or to end that: it goes
-// into the history, as what the node does then.
-func (m *Manager) Asked(r subjects.RequestSubject) {
+// into the history, as what the node does then. The history has room for so much:
+// what is asked again at once, or of a node that is no member, is left out.
+func (m *Manager) Asked(r subjects.RequestSubject, now time.Time) {
+	if m.lead == nil || !names(m.lead.status, r.Node) {
+		return
+	}
+	if at, again := m.lead.asked[r]; again && now.Sub(at) < askedEvery {
+		return
+	}
+	maps.DeleteFunc(m.lead.asked, func(_ subjects.RequestSubject, at time.Time) bool { return now.Sub(at) >= askedEvery })
+	if len(m.lead.asked) >= maxAsked {
+		return
+	}
+	m.lead.asked[r] = now
 	e := subjects.Event{Kind: subjects.EventDrain, Node: r.Node, Role: r.Role, By: r.Sender, Detail: "asked for by " + string(r.Sender)}
 	if r.Verb == subjects.VerbResume {
 		e.Kind = subjects.EventResume
@@ -58,6 +78,16 @@ func (m *Manager) Asked(r subjects.RequestSubject) {
 		e.Role = ""
 	}
 	m.event(e)
+}
+
+// names reports whether s lists node, as a member or as lost.
+func names(s *subjects.Status, node subjects.NodeID) bool {
+	for role := range s.Roles {
+		if s.Member(role, node) != nil {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.Lost, func(l subjects.Lost) bool { return l.Node == node })
 }
 
 // event has e told at the next Step, if this manager leads.

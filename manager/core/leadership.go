@@ -34,8 +34,9 @@ type leadership struct {
 	pending  bool   // a change waits for the coalescing time
 	rhythm   rhythm
 	ticked   time.Time
-	views    map[subjects.Role]time.Time // when each role's list was told
-	viewed   time.Time                   // when the last of them was repeated
+	views    map[subjects.Role]time.Time           // when each role's list was told
+	asked    map[subjects.RequestSubject]time.Time // by operators, when that was recorded last
+	viewed   time.Time                             // when the last of them was repeated
 	events   []subjects.Event
 	zones    string           // the differing zone digests last reported
 	faults   map[fault]string // of the lookup, as last reported…
@@ -66,7 +67,7 @@ func (m *Manager) takeUp(t Term, epoch, first uint64, now time.Time) {
 		m.emit(StepDown{})
 		return
 	}
-	r := &leadership{term: t, epoch: epoch, first: first, views: make(map[subjects.Role]time.Time)}
+	r := &leadership{term: t, epoch: epoch, first: first, views: make(map[subjects.Role]time.Time), asked: make(map[subjects.RequestSubject]time.Time)}
 	r.status = &subjects.Status{V: subjects.Version, Domain: m.cfg.Domain, Roles: map[subjects.Role][]subjects.Member{}}
 	if h != nil {
 		r.status = h.Status

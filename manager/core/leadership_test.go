@@ -240,3 +240,42 @@ func TestTheSameInputsGiveTheSameOutputs(t *testing.T) {
 		}
 	}
 }
+
+// An operator cannot push what happened out of the history by asking on and on.
+func TestRequestsAreRecordedOnce(t *testing.T) {
+	m := newLone(t)
+	m.leads(1, 0, 1<<40)
+	for seq := range uint64(3) { // a claim waits for the word of a broker at first
+		m.hear(said("sip_proxy", "n1", seq+1))
+		m.pass(time.Second)
+	}
+	if !names(m.lead.status, "n1") {
+		t.Fatal("n1 is no member")
+	}
+	ask := func(node subjects.NodeID, verb string) {
+		m.Asked(subjects.RequestSubject{Node: node, Role: subjects.Agent, Verb: verb, Sender: "op1"}, m.now)
+	}
+	drains := func() (n int) {
+		for _, o := range m.out {
+			if e, ok := o.(Event); ok && (e.Kind == subjects.EventDrain || e.Kind == subjects.EventResume) {
+				n++
+			}
+		}
+		return n
+	}
+	for range 100 {
+		ask("n1", subjects.VerbDrain)
+		ask("n9", subjects.VerbDrain) // is no member
+	}
+	ask("n1", subjects.VerbResume)
+	m.pass(time.Second)
+	if n := drains(); n != 2 {
+		t.Errorf("%d events, want a drain and its end", n)
+	}
+	m.pass(askedEvery)
+	ask("n1", subjects.VerbDrain)
+	m.pass(time.Second)
+	if n := drains(); n != 3 {
+		t.Errorf("%d events after a while, want 3", n)
+	}
+}
