@@ -23,8 +23,7 @@ import (
 )
 
 // Timing of a connection. Together the pings find a broker that is frozen or
-// cut off after three seconds: half of what a manager waits before it calls a
-// silent member suspect.
+// cut off after three to four seconds: well within the silence that managers bear.
 const (
 	pingEvery      = time.Second
 	pingsMissed    = 2

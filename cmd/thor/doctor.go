@@ -34,11 +34,11 @@ func newDoctor() *cobra.Command {
 			if err := out.print(cmd, findings, func(w io.Writer) error { return printFindings(w, findings) }); err != nil {
 				return err
 			}
-			if doctor.Degraded(findings) {
-				return errDegraded
-			}
-			if doctor.Faulty(findings) {
+			switch {
+			case doctor.Faulty(findings):
 				return errors.New("there are faults, see above")
+			case doctor.Degraded(findings):
+				return errDegraded
 			}
 			return nil
 		},

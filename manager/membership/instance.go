@@ -62,7 +62,7 @@ func (t *Table) accept(m *member, a *subjects.Announcement) (ok bool, err error)
 		return false, refuse(subjects.CodeReplay, "%s as %s: no boot, but boot %s beats", a.Node, a.Role, in.boot)
 	case a.Boot != "" && in.findRetired(a.Boot) != nil:
 		t.duplicate(m, a)
-		if d := t.contender(m); d != nil && d.boot == a.Boot && m.cause != revoked && (m.cause != alive || t.now-m.last > t.cfg.Dead) {
+		if d := t.contender(m); d != nil && d.boot == a.Boot && m.cause != revoked && (m.cause != alive || t.now-m.last > t.dead()) {
 			t.succeed(m, d)
 			return true, nil
 		}

@@ -38,11 +38,11 @@ func (t *Table) Missed(now time.Time) {
 
 // wasCutOff begins blindness. A member that came back elsewhere meanwhile shows
 // with its next beat.
-func (t *Table) wasCutOff(retryWhere bool) {
+func (t *Table) wasCutOff(again bool) {
 	t.resumed = t.now
 	// Whoever has more to read than it can is not cut off: ended connections are told as ever.
-	t.blind.cut = retryWhere || t.blind.cut && t.now < t.blind.until
-	t.blindFor("was cut off", t.cfg.BareGrace, retryWhere)
+	t.blind.cut = again || t.blind.cut && t.now < t.blind.until
+	t.blindFor("was cut off", t.cfg.BareGrace, again)
 }
 
 // pause notes that the observer stood still for gap. What it missed is still in
@@ -68,10 +68,10 @@ func (t *Table) noteHeard() {
 
 // blindFor begins blindness and, again or for the first time only, the grace of
 // closed connections.
-func (t *Table) blindFor(why string, grace time.Duration, retryWhere bool) {
+func (t *Table) blindFor(why string, grace time.Duration, again bool) {
 	t.beginBlind(why)
 	for _, m := range t.members {
-		if c := &m.closed; c.on && (retryWhere || !c.renewed) {
+		if c := &m.closed; c.on && (again || !c.renewed) {
 			c.renewed = true
 			c.due = t.now + max(c.afresh, grace)
 			t.arm(m)

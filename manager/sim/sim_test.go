@@ -77,7 +77,8 @@ var transitions = []string{
 	"Written → Begin", "Written → End", "Written → Extend", "Written → Failed", "Written → Read", "Written → Release",
 }
 
-// covered looks whether each fault, each guard and each transition occurred.
+// covered looks whether each fault, each of the guards G2 to G6 and each transition
+// occurred. Failed checks of many nodes and an operator's hold are not played here.
 func covered(t *testing.T, s *stats) {
 	t.Helper()
 	for k := range kinds {
