@@ -30,11 +30,12 @@ type request struct {
 
 // subscribeAnswers joins those who answer requests for the snapshot while this
 // manager knows the present, and leaves them otherwise: it would draw requests
-// that another could answer.
+// that another could answer. Without a connection none come, and the client library
+// may hold its lock.
 func (m *Manager) subscribeAnswers(present bool) {
 	a := &m.answers
 	switch {
-	case present == (a.sub != nil):
+	case present == (a.sub != nil) || !m.cfg.Overlay.Connected():
 	case present:
 		sub, err := m.cfg.Overlay.Conn().QueueSubscribe(subjects.StatusGet, "thor.managers", func(msg *nats.Msg) {
 			select {

@@ -343,7 +343,9 @@ func (m *Manager) finish() {
 	if m.term.Valid(time.Now()) {
 		m.snapshots.flush()
 	}
-	_ = m.cfg.Overlay.Conn().FlushTimeout(time.Second)
+	if m.cfg.Overlay.Connected() {
+		_ = m.cfg.Overlay.Conn().FlushTimeout(time.Second)
+	}
 	m.term.StepDown()
 	<-m.term.Done()
 	m.setActive(false)

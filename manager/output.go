@@ -66,8 +66,14 @@ func (m *Manager) carryOut(o core.Output) {
 	}
 }
 
-// publish sends one message; a broken connection is the overlay's to report and mend.
+// publish sends one message; a broken connection is the overlay's to report and
+// mend. While there is none it does not touch the client library, which holds a
+// lock while it connects again.
 func (m *Manager) publish(msg *nats.Msg) {
+	if !m.cfg.Overlay.Connected() {
+		m.log.Debug().Str("subject", msg.Subject).Msg("not published, there is no connection")
+		return
+	}
 	if err := m.cfg.Overlay.Conn().PublishMsg(msg); err != nil {
 		m.log.Debug().Err(err).Str("subject", msg.Subject).Msg("not published")
 	}

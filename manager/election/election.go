@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -88,6 +89,9 @@ type Election struct {
 	storeFails bool          // StoreEpoch failed last time
 	ended      chan struct{} // holds a token when there are some
 
+	via    atomic.Pointer[string] // as connection returns it
+	online chan struct{}          // holds a token when via names a new connection
+
 	// Of Run alone.
 	term       *Term // in force; nil: none
 	complained bool  // that the lease cannot be read or written
@@ -98,7 +102,8 @@ func New(cfg Config) *Election {
 	return &Election{
 		cfg:     cfg,
 		machine: NewMachine(cfg.Node, cfg.Boot, func(d time.Duration) time.Duration { return rand.N(d) }),
-		terms:   make(chan *Term), updates: make(chan *Entry, updatesAtOnce), results: make(chan Input), done: make(chan struct{}), ended: make(chan struct{}, 1),
+		terms:   make(chan *Term), updates: make(chan *Entry, updatesAtOnce), results: make(chan Input), done: make(chan struct{}),
+		ended: make(chan struct{}, 1), online: make(chan struct{}, 1),
 	}
 }
 
@@ -133,8 +138,9 @@ func (e *Election) Run(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	online := e.cfg.Conn.StatusChanged(nats.CONNECTED)
-	defer e.cfg.Conn.RemoveStatusListener(online)
+	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
+	defer unfollow()
+	e.follow(following)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	end, last := ctx.Done(), (<-chan time.Time)(nil)
@@ -155,7 +161,7 @@ func (e *Election) Run(ctx context.Context) error {
 			}
 		case r := <-e.results:
 			e.step(ctx, r)
-		case <-online:
+		case <-e.online:
 			e.step(ctx, Online{})
 		case <-timer.C:
 			e.step(ctx, Woken{})

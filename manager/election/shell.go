@@ -11,7 +11,7 @@ import (
 
 // step hands one input to the machine and does what follows.
 func (e *Election) step(ctx context.Context, in Input) {
-	f := Facts{Known: e.cfg.Known(), Order: e.cfg.Order(), MayLead: true, Via: e.via()}
+	f := Facts{Known: e.cfg.Known(), Order: e.cfg.Order(), MayLead: true, Via: e.connection()}
 	if e.cfg.MayLead != nil {
 		f.MayLead = e.cfg.MayLead()
 	}
@@ -43,7 +43,9 @@ func (e *Election) act(ctx context.Context, a Action) {
 		go func() { e.result(Released{a.ID, e.release(background, a)}) }()
 	case Ask:
 		l := subjects.Link{V: subjects.Version, Boot: a.Boot, Via: a.Via}
-		_ = e.cfg.Conn.Publish(subjects.ClosedGet, l.Encode()) // without a connection there is nothing to win either
+		if e.connection() != "" { // without one there is nothing to win either
+			_ = e.cfg.Conn.Publish(subjects.ClosedGet, l.Encode()) // fails only without one
+		}
 	case Begin:
 		e.begin(ctx, a)
 	case Extend:
@@ -144,14 +146,4 @@ func (e *Election) absurd(err error) {
 	if e.cfg.Absurd != nil && errors.As(err, &bad) {
 		e.cfg.Absurd(bad)
 	}
-}
-
-// via names the connection of now, as announcements and DISCONNECT events do.
-func (e *Election) via() string {
-	cid, err := e.cfg.Conn.GetClientID()
-	server := e.cfg.Conn.ConnectedServerName()
-	if err != nil || server == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s#%d", server, cid)
 }
