@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"thor/dnsagent/packed"
 	"thor/dnsagent/zone"
 	"thor/overlay"
 	"thor/overlay/setting"
@@ -96,12 +98,18 @@ type Agent struct {
 	wait    time.Duration // patience, but for tests
 	started atomic.Bool
 	bound   atomic.Pointer[[]netip.AddrPort]
-	known   chan struct{}             // closed with the first zone
-	zone    atomic.Pointer[zone.Zone] // what is served; nil before the first status
+	known   chan struct{}          // closed with the first zone
+	served  atomic.Pointer[served] // nil before the first status
 
-	mu      sync.Mutex // guards what follows, and the order of stores to zone
+	mu      sync.Mutex // guards what follows, and the order of stores to served
 	builder *zone.Builder
 	status  *subjects.Status
+}
+
+// served is one zone, and its answers packed.
+type served struct {
+	zone   *zone.Zone
+	packed *packed.Zone
 }
 
 // New checks cfg. It opens nothing.
@@ -150,7 +158,12 @@ func (a *Agent) ZoneDigest() string {
 }
 
 // Zone is what is served now, nil before the first status.
-func (a *Agent) Zone() *zone.Zone { return a.zone.Load() }
+func (a *Agent) Zone() *zone.Zone {
+	if s := a.served.Load(); s != nil {
+		return s.zone
+	}
+	return nil
+}
 
 // Reconfigure replaces the zone configuration, of the same domain, and serves
 // the present status by it. On an error the old one stays in use.
@@ -181,17 +194,20 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.started.Swap(true) {
 		return errors.New("dns: Run was called before")
 	}
-	socks, err := bind(ctx, a.cfg.Listen)
+	socks, err := bind(ctx, a.cfg.Listen, runtime.GOMAXPROCS(0))
 	if err != nil {
 		return err
 	}
+	a.tellBuffers(socks)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { a.follow(ctx); return nil })
 	a.await(ctx)
 	var bound []netip.AddrPort
 	for _, s := range socks {
 		bound = append(bound, s.addr)
-		a.serveUDP(ctx, g, s.udp)
+		for _, udp := range s.udp {
+			g.Go(func() error { return a.serveUDP(ctx, udp) })
+		}
 		g.Go(func() error { return a.serveTCP(ctx, s.tcp) })
 	}
 	a.bound.Store(&bound)
@@ -248,7 +264,7 @@ func (a *Agent) take(v *overlay.View) {
 
 // publish makes z the zone that is served. The caller holds a.mu.
 func (a *Agent) publish(z *zone.Zone) {
-	if a.zone.Swap(z) == nil {
+	if a.served.Swap(&served{z, packed.New(z)}) == nil {
 		close(a.known)
 	}
 	a.metrics.serial.Set(float64(z.Serial()))

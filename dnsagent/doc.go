@@ -13,10 +13,17 @@
 // # Layers
 //
 //	zone       status -> records, question -> slice      pure
+//	packed     usual question -> bytes, by copying       pure
 //	query.go   bytes -> query, strictly                  pure
 //	reply.go   query -> bytes: header bits, EDNS, sizes  pure, given a zone
+//	batch      many packets with one call of the system
 //	udp.go tcp.go listen.go                              sockets
 //	agent.go   follows the status, owns the goroutines
+//
+// A zone and its packed answers are one immutable value, which is swapped as a
+// whole: a reply is of one status. What package packed does not answer goes the
+// general path, query.go and reply.go, and so does everything over TCP. A test
+// compares the two on every type, header bit, form of EDNS and spelling.
 //
 // Messages are parsed and judged here, byte by byte, and not by the server type
 // of the DNS library, which answers or hides a part of the malformed ones before

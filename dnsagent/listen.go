@@ -8,27 +8,28 @@ import (
 	"net/netip"
 	"syscall"
 
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 )
 
 // sockets answer on one address.
 type sockets struct {
 	addr netip.AddrPort
-	udp  *net.UDPConn
+	udp  []*net.UDPConn // the kernel spreads clients over them
 	tcp  net.Listener
 }
 
 func (s *sockets) close() {
-	_ = s.udp.Close()
+	for _, c := range s.udp {
+		_ = c.Close()
+	}
 	_ = s.tcp.Close()
 }
 
-// bind opens all sockets or none.
-func bind(ctx context.Context, listen []string) ([]sockets, error) {
+// bind opens all sockets or none, with cores UDP sockets for each address.
+func bind(ctx context.Context, listen []string, cores int) ([]sockets, error) {
 	var out []sockets
 	for _, l := range listen {
-		s, err := bindOne(ctx, l)
+		s, err := bindOne(ctx, l, cores)
 		if err != nil {
 			for i := range out {
 				out[i].close()
@@ -41,10 +42,10 @@ func bind(ctx context.Context, listen []string) ([]sockets, error) {
 }
 
 // portTries is how often a port of the system's choice may turn out to be free
-// for UDP only.
+// for TCP only.
 const portTries = 16
 
-func bindOne(ctx context.Context, listen string) (s sockets, err error) {
+func bindOne(ctx context.Context, listen string, cores int) (s sockets, err error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return s, fmt.Errorf("dns: listen on %q: %w", listen, err)
@@ -55,7 +56,7 @@ func bindOne(ctx context.Context, listen string) (s sockets, err error) {
 		family = map[bool]string{true: "4", false: "6"}[a.Unmap().Is4()]
 	}
 	for range portTries {
-		s, err = bindPair(ctx, family, host, port)
+		s, err = bindPort(ctx, family, host, port, cores)
 		if port != "0" || !errors.Is(err, syscall.EADDRINUSE) {
 			break
 		}
@@ -63,31 +64,111 @@ func bindOne(ctx context.Context, listen string) (s sockets, err error) {
 	return s, err
 }
 
-func bindPair(ctx context.Context, family, host, port string) (sockets, error) {
-	var lc net.ListenConfig
+// bindPort opens the TCP socket first: it is for one process alone, so that none
+// joins the UDP sockets of another.
+func bindPort(ctx context.Context, family, host, port string, cores int) (s sockets, err error) {
 	addr := net.JoinHostPort(host, port)
-	pc, err := lc.ListenPacket(ctx, "udp"+family, addr)
-	if err != nil {
-		return sockets{}, explain("udp", addr, err)
-	}
-	udp := pc.(*net.UDPConn)
-	bound := udp.LocalAddr().(*net.UDPAddr).AddrPort()
-	addr = net.JoinHostPort(host, fmt.Sprint(bound.Port()))
-	tcp, err := lc.Listen(ctx, "tcp"+family, addr)
-	if err != nil {
-		_ = udp.Close()
+	var lc net.ListenConfig
+	if s.tcp, err = lc.Listen(ctx, "tcp"+family, addr); err != nil {
 		return sockets{}, explain("tcp", addr, err)
 	}
-	// Replies must leave from the address that was asked, which only the kernel
-	// knows on a socket without one. Each call fails on sockets of the other family.
-	err6 := ipv6.NewPacketConn(udp).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
-	err4 := ipv4.NewPacketConn(udp).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
-	if err6 != nil && err4 != nil {
-		_ = udp.Close()
-		_ = tcp.Close()
-		return sockets{}, fmt.Errorf("dns: udp %s: learn the address of questions: %w", addr, errors.Join(err4, err6))
+	bound := s.tcp.Addr().(*net.TCPAddr).AddrPort()
+	s.addr = netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())
+	addr = net.JoinHostPort(host, fmt.Sprint(bound.Port()))
+	lc.Control = func(_, _ string, c syscall.RawConn) error {
+		return control(c, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
 	}
-	return sockets{netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port()), udp, tcp}, nil
+	for range cores {
+		pc, err := lc.ListenPacket(ctx, "udp"+family, addr)
+		if err != nil {
+			s.close()
+			return sockets{}, explain("udp", addr, err)
+		}
+		udp := pc.(*net.UDPConn)
+		s.udp = append(s.udp, udp)
+		if !bound.Addr().IsUnspecified() {
+			continue
+		}
+		// Replies must leave from the address that was asked, which only the kernel
+		// knows on a socket without one.
+		if err := tellAddress(udp); err != nil {
+			s.close()
+			return sockets{}, fmt.Errorf("dns: udp %s: learn the address of questions: %w", addr, err)
+		}
+	}
+	return s, nil
+}
+
+// tellAddress makes packets come with the address they were sent to. An IPv6 socket
+// tells it of its IPv4 packets too.
+func tellAddress(udp *net.UDPConn) error {
+	raw, err := udp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return control(raw, func(fd int) error {
+		family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		switch {
+		case err != nil:
+			return err
+		case family == unix.AF_INET6:
+			return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		}
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	})
+}
+
+func control(c syscall.RawConn, f func(fd int) error) error {
+	var err error
+	if cerr := c.Control(func(fd uintptr) { err = f(int(fd)) }); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// bufferWanted is the room in bytes for questions that wait in a socket: what comes
+// within some 50 ms at the greatest rate that a core answers. Longer ones would be
+// answered when their clients have asked again.
+const bufferWanted = 4 << 20
+
+// tellBuffers makes room in the sockets, as far as the system allows, and logs how much there is.
+func (a *Agent) tellBuffers(socks []sockets) {
+	least := bufferWanted
+	for _, s := range socks {
+		for _, udp := range s.udp {
+			n, err := enlarge(udp)
+			if err != nil {
+				a.log.Warn().Err(err).Stringer("addr", s.addr).Msg("receive buffer not enlarged")
+				continue
+			}
+			least = min(least, n)
+		}
+	}
+	e := a.log.Info()
+	if least < bufferWanted {
+		e = a.log.Warn().Str("hint", "sysctl net.core.rmem_max")
+	}
+	e.Int("bytes", least).Int("wanted", bufferWanted).Msg("receive buffers of the UDP sockets")
+}
+
+// enlarge asks for bufferWanted, past the system's limit if the process may, and
+// returns what there is.
+func enlarge(udp *net.UDPConn) (bytes int, err error) {
+	raw, err := udp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	err = control(raw, func(fd int) error {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bufferWanted) != nil {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bufferWanted); err != nil {
+				return err
+			}
+		}
+		twice, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF) // the kernel doubles it for its own needs
+		bytes = twice / 2
+		return err
+	})
+	return bytes, err
 }
 
 // explain says what an operator can do.

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"thor/overlay"
@@ -14,10 +13,9 @@ import (
 
 // metrics count whether or not anybody collects them.
 type metrics struct {
-	queries   *prometheus.CounterVec
-	dropped   *prometheus.CounterVec
-	truncated prometheus.Counter
-	serial    prometheus.Gauge
+	tcp    *tally // of all connections
+	serial prometheus.Gauge
+	tallies
 
 	mu    sync.Mutex
 	known bool      // there is a status
@@ -27,19 +25,11 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
-		queries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "thor_dns_queries_total", Help: "Requests answered.",
-		}, []string{"qtype", "rcode", "proto"}),
-		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "thor_dns_dropped_total", Help: "Requests and connections left without an answer, by reason.",
-		}, []string{"reason"}),
-		truncated: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "thor_dns_truncated_total", Help: "Replies without their answer because it did not fit (TC).",
-		}),
 		serial: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "thor_dns_zone_serial", Help: "Serial of the zone that is served; 0 before the first.",
 		}),
 	}
+	m.tcp = m.tally("tcp")
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "thor_dns_status_age_seconds",
 		Help: "0 while a manager confirms the status that is served, else the time since one did; NaN without a status.",
@@ -48,7 +38,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.queries, m.dropped, m.truncated, m.serial, age} {
+	for _, c := range []prometheus.Collector{&m.tallies, m.serial, age} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)
@@ -83,29 +73,4 @@ func (m *metrics) age(now time.Time) float64 {
 		return 0
 	}
 	return now.Sub(m.last).Seconds()
-}
-
-// count adds one reply. Clients choose type and code, so labels come from
-// closed lists.
-func (m *metrics) count(q *query, rcode int, proto string) {
-	m.queries.WithLabelValues(typeLabel(q), rcodeLabel(rcode), proto).Inc()
-}
-
-func typeLabel(q *query) string {
-	if !q.asked {
-		return "none"
-	}
-	switch q.qtype {
-	case dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeNAPTR, dns.TypeSOA, dns.TypeNS, dns.TypeANY, dns.TypeTXT,
-		dns.TypeMX, dns.TypeCNAME, dns.TypeHTTPS, dns.TypeDS, dns.TypeAXFR, dns.TypeIXFR:
-		return dns.TypeToString[q.qtype]
-	}
-	return "other"
-}
-
-func rcodeLabel(rcode int) string {
-	if rcode == dns.RcodeBadVers {
-		return "BADVERS" // the library's table calls 16 by its other name
-	}
-	return dns.RcodeToString[rcode]
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"thor/dnsagent/packed"
 )
 
 const udpSize = 1232 // by default
@@ -527,7 +529,7 @@ func FuzzRespond(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	a.zone.Store(z)
+	a.served.Store(&served{z, packed.New(z)})
 	f.Add(packet(0, [4]uint16{1}, soaQuestion()))
 	f.Add(packet(bitQR, [4]uint16{1}, soaQuestion()))
 	f.Add(packet(0x07ff, [4]uint16{1, 0, 0, 1}, question("_sip._udp.sipthor.net", dns.TypeSRV, 1), opt(512, 0, 0xffff, option(3, ""), option(10, "12345678"))))
@@ -535,7 +537,7 @@ func FuzzRespond(f *testing.F) {
 	f.Add([]byte{1, 2, 3})
 	f.Fuzz(func(t *testing.T, request []byte) {
 		for _, proto := range []string{"udp", "tcp"} {
-			r := a.newResponder(proto)
+			r := a.newResponder(a.metrics.tally(proto))
 			checkReply(t, proto, request, r.respond(request)) // not serve: a panic must show
 		}
 	})

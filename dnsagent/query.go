@@ -29,10 +29,11 @@ type query struct {
 	opcode uint16
 	rd     bool
 
-	asked  bool // the question was understood and can be repeated in the reply
-	name   string
-	qtype  uint16
-	qclass uint16
+	asked    bool   // the question was understood and can be repeated in the reply
+	question []byte // of the request
+	name     string
+	qtype    uint16
+	qclass   uint16
 
 	edns    bool // one OPT, in its place
 	version uint8
@@ -68,7 +69,7 @@ func (q *query) parse(b []byte) int {
 	if binary.BigEndian.Uint16(b[4:]) != 1 {
 		return dns.RcodeFormatError
 	}
-	off, ok := q.question(b)
+	off, ok := q.readQuestion(b)
 	if !ok {
 		return dns.RcodeFormatError
 	}
@@ -90,7 +91,7 @@ func (q *query) parse(b []byte) int {
 
 // question reads the one question. Its name cannot be compressed: nothing comes
 // before it that it could point to.
-func (q *query) question(b []byte) (off int, ok bool) {
+func (q *query) readQuestion(b []byte) (off int, ok bool) {
 	off, ok = skipName(b, headerSize, false)
 	if !ok || off+4 > len(b) {
 		return 0, false
@@ -101,6 +102,7 @@ func (q *query) question(b []byte) (off int, ok bool) {
 	}
 	q.name, q.asked = name, true
 	q.qtype, q.qclass = binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
+	q.question = b[headerSize : off+4]
 	return off + 4, true
 }
 

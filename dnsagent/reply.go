@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"thor/dnsagent/packed"
 	"thor/dnsagent/zone"
 )
 
@@ -16,8 +17,10 @@ import (
 // its own: random source and buffers are not shared.
 type responder struct {
 	agent *Agent
-	proto string // "udp" or "tcp"
+	udp   bool
+	count *tally
 	rng   *rand.Rand
+	quick packed.Writer
 	query query
 	found zone.Answer
 	msg   dns.Msg
@@ -26,41 +29,60 @@ type responder struct {
 	buf   []byte
 }
 
-func (a *Agent) newResponder(proto string) *responder {
+func (a *Agent) newResponder(count *tally) *responder {
 	var seed [32]byte
 	_, _ = crand.Read(seed[:]) // never fails, see crypto/rand
-	r := &responder{agent: a, proto: proto, rng: rand.New(rand.NewChaCha8(seed)), buf: make([]byte, maxQuery)}
+	r := &responder{
+		agent: a, udp: count.proto == "udp", count: count, rng: rand.New(rand.NewChaCha8(seed)), buf: make([]byte, maxQuery),
+	}
+	r.quick = packed.Writer{Size: a.cfg.UDPSize, Rand: r.rng}
 	if id := a.cfg.NSID; id != "" {
 		r.nsid = []dns.EDNS0{&dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: hex.EncodeToString([]byte(id))}}
 	}
 	return r
 }
 
-// serve is respond behind a last line of defence: the same packet reaches all
-// name servers of the network, so it must not end a process. The reply is valid
-// until the next call; nil is no reply.
-func (r *responder) serve(request []byte) (reply []byte) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.agent.metrics.dropped.WithLabelValues("panic").Inc()
-			r.agent.log.Error().Interface("panic", p).Hex("query", request[:min(len(request), 512)]).
-				Msg("a query could not be answered: please report it")
-			reply = nil
+// serveUDP writes the reply to a datagram into out, of at least Config.UDPSize
+// bytes, and returns its length; 0 is no reply. Usual questions are answered from
+// packed answers.
+func (r *responder) serveUDP(request, out []byte) (n int) {
+	defer r.survive(request)
+	if s := r.agent.served.Load(); s != nil {
+		if n := r.quick.Reply(s.packed, request, out); n > 0 {
+			r.count.reply(r.quick.Type, r.quick.Rcode)
+			return n
 		}
-	}()
+	}
+	return copy(out, r.respond(request))
+}
+
+// serveTCP is the reply to a message, valid until the next call; nil is no reply.
+func (r *responder) serveTCP(request []byte) (reply []byte) {
+	defer r.survive(request)
 	return r.respond(request)
 }
 
+// survive is the last line of defence: the same packet reaches all name servers of
+// the network, so it must not end a process.
+func (r *responder) survive(request []byte) {
+	if p := recover(); p != nil {
+		r.count.drop(panicked, 1)
+		r.agent.log.Error().Interface("panic", p).Hex("query", request[:min(len(request), 512)]).
+			Msg("a query could not be answered: please report it")
+	}
+}
+
+// respond is the general path: it answers whatever comes.
 func (r *responder) respond(request []byte) []byte {
-	q, m := &r.query, r.agent.metrics
+	q := &r.query
 	rcode := q.parse(request)
 	var reply []byte
 	switch {
 	case rcode == dropShort:
-		m.dropped.WithLabelValues("short").Inc()
+		r.count.drop(tooShort, 1)
 		return nil
 	case rcode == dropResponse:
-		m.dropped.WithLabelValues("response").Inc()
+		r.count.drop(isResponse, 1)
 		return nil
 	case rcode == dns.RcodeNotImplemented, rcode != dns.RcodeSuccess && !q.asked:
 		reply = bare(q, rcode)
@@ -69,7 +91,11 @@ func (r *responder) respond(request []byte) []byte {
 	default:
 		reply, rcode = r.answer()
 	}
-	m.count(q, rcode, r.proto)
+	if q.asked {
+		r.count.reply(q.qtype, rcode)
+	} else {
+		r.count.error(rcode)
+	}
 	return reply
 }
 
@@ -104,36 +130,21 @@ func (r *responder) answer() (reply []byte, rcode int) {
 	case q.qclass != dns.ClassINET, q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
 		return r.refuse(dns.RcodeRefused), dns.RcodeRefused
 	}
-	z := r.agent.zone.Load()
-	if z == nil {
+	s := r.agent.served.Load()
+	if s == nil {
 		rcode = dns.RcodeServerFailure // ask another name server, and us again later
 		if !dns.IsSubDomain(r.agent.apex, q.name) {
 			rcode = dns.RcodeRefused
 		}
 		return r.refuse(rcode), rcode
 	}
-	z.Lookup(q.name, q.qtype, r.rng, &r.found)
-	r.echoCase()
+	s.zone.Lookup(q.name, q.qtype, r.rng, &r.found)
 	return r.pack(r.found.Rcode), r.found.Rcode
 }
 
-// echoCase gives the records of the asked name the spelling of the question, for
-// resolvers that check it.
-func (r *responder) echoCase() {
-	lower := strings.ToLower(r.query.name)
-	if lower == r.query.name {
-		return
-	}
-	for i, rr := range r.found.Answer {
-		if rr.Header().Name == lower {
-			rr = dns.Copy(rr)
-			rr.Header().Name = r.query.name
-			r.found.Answer[i] = rr
-		}
-	}
-}
-
-// pack writes what was found, within the size the client can take.
+// pack writes what was found, within the size the client can take. The question
+// is packed in lower case, so that names in the records can point into it, and then
+// spelled as it was asked: some resolvers check that.
 func (r *responder) pack(rcode int) []byte {
 	q := &r.query
 	r.msg = dns.Msg{
@@ -142,7 +153,7 @@ func (r *responder) pack(rcode int) []byte {
 			Authoritative: r.found.Authoritative, RecursionDesired: q.rd,
 		},
 		Compress: true,
-		Question: append(r.msg.Question[:0], dns.Question{Name: q.name, Qtype: q.qtype, Qclass: q.qclass}),
+		Question: append(r.msg.Question[:0], dns.Question{Name: strings.ToLower(q.name), Qtype: q.qtype, Qclass: q.qclass}),
 		Answer:   r.found.Answer,
 		Ns:       r.found.Authority,
 		Extra:    append(r.msg.Extra[:0], r.found.Additional...),
@@ -159,10 +170,14 @@ func (r *responder) pack(rcode int) []byte {
 		r.msg.Extra = append(r.msg.Extra, &r.opt)
 	}
 	limit := dns.MaxMsgSize
-	if r.proto == "udp" {
+	if r.udp {
 		limit = min(q.size, r.agent.cfg.UDPSize)
 	}
-	return r.fit(limit)
+	reply := r.fit(limit)
+	if len(reply) > headerSize {
+		copy(reply[headerSize:], q.question)
+	}
+	return reply
 }
 
 // fit packs r.msg into limit bytes. Additional addresses of hosts are
@@ -181,7 +196,7 @@ func (r *responder) fit(limit int) []byte {
 		if r.dropGlue() {
 			continue
 		}
-		r.agent.metrics.truncated.Inc()
+		r.count.truncated.Add(1)
 		r.msg.Truncated = true
 		r.msg.Answer = nil
 		r.msg.Ns = nil

@@ -42,7 +42,7 @@ func (a *Agent) serveTCP(ctx context.Context, ln net.Listener) error {
 		}
 		client := clientOf(conn)
 		if !a.limits.enter(client) {
-			a.metrics.dropped.WithLabelValues("connections").Inc()
+			a.metrics.tcp.drop(tooManyConnections, 1)
 			_ = conn.Close()
 			continue
 		}
@@ -60,7 +60,7 @@ func (a *Agent) serveTCP(ctx context.Context, ln net.Listener) error {
 func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(pastTime()) })
 	defer stop()
-	r := a.newResponder("tcp")
+	r := a.newResponder(a.metrics.tcp)
 	in := bufio.NewReaderSize(conn, 1024)
 	request, frame := make([]byte, maxQuery), make([]byte, 0, 1024)
 	for {
@@ -74,13 +74,13 @@ func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 		}
 		n := int(binary.BigEndian.Uint16(prefix[:]))
 		if n < headerSize || n > maxQuery {
-			a.metrics.dropped.WithLabelValues("length").Inc()
+			a.metrics.tcp.drop(badLength, 1)
 			return
 		}
 		if _, err := io.ReadFull(in, request[:n]); err != nil {
 			return
 		}
-		reply := r.serve(request[:n])
+		reply := r.serveTCP(request[:n])
 		if reply == nil {
 			return // a response or garbage: not a client
 		}

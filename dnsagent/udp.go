@@ -5,44 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"time"
 
-	"github.com/miekg/dns"
-	"golang.org/x/sync/errgroup"
+	"thor/dnsagent/batch"
 )
-
-// maxReaders bounds the goroutines that read one UDP socket: more than this only
-// wait for each other.
-const maxReaders = 4
 
 // pastTime as a deadline ends a pending read.
 func pastTime() time.Time { return time.Unix(1, 0) }
 
-// serveUDP answers questions that come on conn with goroutines of g, until ctx
-// ends, and then closes it. A question in hand is still answered.
-func (a *Agent) serveUDP(ctx context.Context, g *errgroup.Group, conn *net.UDPConn) {
-	n := min(runtime.GOMAXPROCS(0), maxReaders)
-	readers, readersCtx := errgroup.WithContext(ctx)
-	for range n {
-		readers.Go(func() error { return a.readUDP(readersCtx, conn) })
+// serveUDP answers the questions that come on conn until ctx ends, and then closes
+// it. Questions in hand are still answered.
+func (a *Agent) serveUDP(ctx context.Context, conn *net.UDPConn) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(pastTime()) })
+	defer stop()
+	defer func() { _ = conn.Close() }()
+	c, err := batch.New(conn, maxQuery+1, a.cfg.UDPSize) // a longer message is cut, and then malformed
+	if err != nil {
+		return fmt.Errorf("dns: read udp %s: %w", conn.LocalAddr(), err)
 	}
-	g.Go(func() error {
-		stop := context.AfterFunc(readersCtx, func() { _ = conn.SetReadDeadline(pastTime()) })
-		defer stop()
-		defer func() { _ = conn.Close() }()
-		return readers.Wait()
-	})
-}
-
-func (a *Agent) readUDP(ctx context.Context, conn *net.UDPConn) error {
-	r := a.newResponder("udp")
-	buf := make([]byte, maxQuery+1) // a longer message is cut, and then malformed
+	count := a.metrics.tally("udp")
+	r := a.newResponder(count)
 	var trouble retry
 	for {
-		n, session, err := dns.ReadFromSessionUDP(conn, buf)
+		n, err := c.Receive()
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil && err != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("dns: read udp %s: %w", conn.LocalAddr(), err)
@@ -55,10 +42,13 @@ func (a *Agent) readUDP(ctx context.Context, conn *net.UDPConn) error {
 		case trouble.over():
 			a.log.Info().Stringer("addr", conn.LocalAddr()).Msg("reads questions again")
 		}
-		if reply := r.serve(buf[:n]); reply != nil {
-			if _, err := dns.WriteToSessionUDP(conn, reply, session); err != nil {
-				a.metrics.dropped.WithLabelValues("write").Inc()
+		for i := range n {
+			if size := r.serveUDP(c.Packet(i), c.Room()); size > 0 {
+				c.Reply(i, size)
 			}
+		}
+		if failed := c.Send(); failed > 0 {
+			count.drop(notSent, failed)
 		}
 	}
 }

@@ -29,6 +29,8 @@ var arrows = []struct {
 	{"manager/membership", []string{"github.com/", "net/http", "os", "log", "thor/overlay", "thor/identity"}, []string{"thor/overlay/setting"}, "the membership table decides; it does no I/O"},
 	{"manager/core", []string{"github.com/", "golang.org/", "net/http", "os", "log", "math/rand", "thor/overlay", "thor/identity", "thor/manager"}, []string{"thor/overlay/lookup", "thor/manager/membership"}, "what a manager decides can be run by the thousand, without a network"},
 	{"dnsagent/zone", []string{"github.com/nats-io", "os/", "net/http", "thor/overlay"}, []string{"thor/overlay/lookup", "thor/overlay/setting"}, "the zone is a pure function of the status"},
+	{"dnsagent/packed", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/dnsagent/zone", "github.com/miekg/dns"}, "an answer is a pure function of zone, question and draw"},
+	{"dnsagent/batch", []string{"."}, []string{"golang.org/x/sys/unix"}, "it moves packets, whatever is in them"},
 	{"monitor/view", []string{"github.com/nats-io", "net/http", "thor/overlay"}, nil, "the picture is a pure function of the status"},
 	{"nodeagent", []string{"thor/manager", "thor/provisioning", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/go-sql-driver"}, nil, "agents meet on the bus"},
 	{"dnsagent", []string{"thor/manager", "thor/nodeagent", "thor/dbagent", "thor/monitor", "thor/broker"}, nil, "agents meet on the bus"},

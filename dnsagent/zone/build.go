@@ -167,7 +167,7 @@ func (a *assembly) addRole(name string, role subjects.Role) {
 		for i, ad := range addrs {
 			w[i] = weights[ad]
 		}
-		set.sliced(limit, w)
+		set.draw = newDraw(limit, w)
 		n.sets = append(n.sets, set)
 	}
 }
@@ -310,7 +310,7 @@ func (a *assembly) addSRVs(s *Service) {
 			}
 			set.rrs[i] = &dns.SRV{Hdr: h, Priority: v.Priority, Weight: w, Port: port(members[i], s.Role, v.Port), Target: targets[i]}
 		}
-		set.sliced(limit, weights)
+		set.draw = newDraw(limit, weights)
 		n.sets = append(n.sets, set)
 	}
 }

@@ -18,6 +18,23 @@ type RRset struct {
 	Records []dns.RR
 	Slice   int      // how many records one answer holds; 0: all
 	Weights []uint64 // of a set with a slice, one per record; only their proportions mean something
+	Draw    *Draw    // picks the records of one answer; nil: all
+	set     *rrset
+}
+
+// Glue are the addresses of the host that record i names, set by set; none of a
+// host of another zone.
+func (s RRset) Glue(i int) iter.Seq[[]dns.RR] {
+	return func(yield func([]dns.RR) bool) {
+		if s.set.glue == nil {
+			return
+		}
+		for _, g := range s.set.glue[i] {
+			if !yield(g.rrs) {
+				return
+			}
+		}
+	}
 }
 
 // Names lists all names of the zone, those without records included: the apex
@@ -45,9 +62,12 @@ func (z *Zone) RRsets() iter.Seq[RRset] {
 			sets := slices.Clone(z.names[name].sets)
 			slices.SortStableFunc(sets, func(a, b *rrset) int { return rank(a.rtype) - rank(b.rtype) })
 			for _, s := range sets {
-				r := RRset{Name: name, Type: s.rtype, Records: slices.Clone(s.rrs), Slice: s.limit}
-				for i := range s.cum {
-					r.Weights = append(r.Weights, s.weight(i))
+				r := RRset{Name: name, Type: s.rtype, Records: slices.Clone(s.rrs), Draw: s.draw, set: s}
+				if s.draw != nil {
+					r.Slice = s.draw.limit
+					for i := range s.rrs {
+						r.Weights = append(r.Weights, s.draw.weight(i))
+					}
 				}
 				if !yield(r) {
 					return

@@ -33,6 +33,13 @@ func (z *Zone) Mark() subjects.Mark { return z.mark }
 // Serial is the SOA's serial: the status's generation mod 2^32.
 func (z *Zone) Serial() uint32 { return z.serial }
 
+// Negative is the SOA as it goes with "there is none". It must not be changed.
+func (z *Zone) Negative() *dns.SOA { return z.negative }
+
+// Made lists the names below which the zone makes names when they are asked for:
+// Names has none of those.
+func (z *Zone) Made() []string { return []string{lookupLabel + "." + z.apex} }
+
 // A node is a name of the zone. Without sets it is a name that exists and has
 // no records.
 type node struct {
@@ -52,27 +59,8 @@ func (n *node) set(rtype uint16) *rrset {
 type rrset struct {
 	rtype uint16
 	rrs   []dns.RR
-	limit int        // how many of rrs one answer holds; 0: all, in their order
-	cum   []uint64   // of a limited set: running sums of the records' weights
+	draw  *Draw      // which of rrs one answer holds; nil: all, in their order
 	glue  [][]*rrset // of a set that names hosts: for each record its host's addresses
-}
-
-// sliced makes set give limit records at a time, drawn by weights.
-func (s *rrset) sliced(limit int, weights []uint64) {
-	s.limit = min(limit, MaxSlice)
-	s.cum = make([]uint64, len(weights))
-	var sum uint64
-	for i, w := range weights {
-		sum += w
-		s.cum[i] = sum
-	}
-}
-
-func (s *rrset) weight(i int) uint64 {
-	if i == 0 {
-		return s.cum[0]
-	}
-	return s.cum[i] - s.cum[i-1]
 }
 
 // at is the node of name, made if it is new.
@@ -120,7 +108,7 @@ func (z *Zone) glue(rrs []dns.RR) [][]*rrset {
 		}
 		for _, rtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
 			// The name of a whole role is no glue: its slice is drawn when it is asked for.
-			if s := n.set(rtype); s != nil && s.limit == 0 {
+			if s := n.set(rtype); s != nil && s.draw == nil {
 				out[i] = append(out[i], s)
 			}
 		}
@@ -220,14 +208,14 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 
 // answer appends s or a slice of it, and the addresses of the hosts it names.
 func (s *rrset) answer(rng *rand.Rand, a *Answer) {
-	if s.limit == 0 {
+	if s.draw == nil {
 		for i := range s.rrs {
 			s.take(i, a)
 		}
 		return
 	}
 	var drawn [MaxSlice]int
-	for _, i := range drawn[:s.draw(rng, &drawn)] {
+	for _, i := range drawn[:s.draw.Pick(rng, &drawn)] {
 		s.take(i, a)
 	}
 }

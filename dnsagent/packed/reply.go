@@ -1,0 +1,264 @@
+package packed
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+
+	"github.com/miekg/dns"
+
+	"thor/dnsagent/zone"
+)
+
+const (
+	optSize  = 11 // of an OPT without options
+	footSize = 4  // type and class of the question
+	maxName  = 255
+	doBit    = 1 << 15
+	flagQR   = 0x80
+	flagAA   = 0x04
+	flagRD   = 0x01
+	opcode   = 0x78
+	optFlags = 7 // where in an OPT the flags are
+)
+
+// A Writer makes replies. It is of one goroutine.
+type Writer struct {
+	// Size is the UDP size that OPT records of replies tell, and the greatest size
+	// of a reply.
+	Size int
+	Rand *rand.Rand
+
+	// Of the last reply:
+
+	Type  uint16
+	Rcode int
+
+	name  [maxName]byte // asked, in lower case
+	drawn [zone.MaxSlice]int
+	ask   asked
+}
+
+// asked is what counts of a request.
+type asked struct {
+	name  []byte // in lower case
+	end   int    // of the question
+	limit int    // size of a reply
+	edns  bool
+	do    bool
+}
+
+// Reply writes the reply to a request into out, of at least Size bytes, and returns
+// its length; 0 if the request is not one for this path.
+func (w *Writer) Reply(z *Zone, request, out []byte) int {
+	q := &w.ask
+	if !w.read(request) {
+		return 0
+	}
+	n := z.names[string(q.name)]
+	if n == nil {
+		return w.absent(z, request, out)
+	}
+	if s := n.set(w.Type); s != nil {
+		w.Rcode = dns.RcodeSuccess
+		return w.positive(s, request, out)
+	}
+	if n.special {
+		return 0
+	}
+	return w.negative(z, dns.RcodeSuccess, request, out)
+}
+
+// read reports whether the request is one for this path.
+func (w *Writer) read(b []byte) bool {
+	q := &w.ask
+	if len(b) < headerSize || b[2]&(flagQR|opcode) != 0 ||
+		binary.BigEndian.Uint32(b[4:]) != 1<<16 || b[8] != 0 || b[9] != 0 || b[10] != 0 || b[11] > 1 {
+		return false // other than one question and at most one additional record
+	}
+	off, ok := w.readName(b)
+	if !ok || off+footSize > len(b) {
+		return false
+	}
+	w.Type = binary.BigEndian.Uint16(b[off:])
+	q.end = off + footSize
+	switch {
+	case binary.BigEndian.Uint16(b[off+2:]) != dns.ClassINET:
+		return false
+	case w.Type == dns.TypeANY, w.Type == dns.TypeAXFR, w.Type == dns.TypeIXFR:
+		return false
+	}
+	q.edns, q.do, q.limit = false, false, min(dns.MinMsgSize, w.Size)
+	if b[11] == 0 {
+		return q.end == len(b)
+	}
+	return w.readOPT(b[q.end:])
+}
+
+// readName reads the asked name and returns the offset behind it.
+func (w *Writer) readName(b []byte) (off int, ok bool) {
+	b = b[headerSize:]
+	for off < len(b) {
+		n := int(b[off])
+		end := off + 1 + n
+		if n > 63 || end > len(b) || end > maxName {
+			return 0, false
+		}
+		w.name[off] = b[off]
+		for i := off + 1; i < end; i++ {
+			w.name[i] = lower[b[i]]
+		}
+		off = end
+		if n == 0 {
+			w.ask.name = w.name[:off]
+			return headerSize + off, true
+		}
+	}
+	return 0, false
+}
+
+var lower = func() (t [256]byte) {
+	for i := range t {
+		t[i] = byte(i)
+		if i >= 'A' && i <= 'Z' {
+			t[i] += 'a' - 'A'
+		}
+	}
+	return t
+}()
+
+// readOPT takes an OPT of version 0 without options, and nothing behind it.
+func (w *Writer) readOPT(b []byte) bool {
+	if len(b) != optSize || b[0] != 0 || binary.BigEndian.Uint16(b[1:]) != dns.TypeOPT || b[6] != 0 || b[9] != 0 || b[10] != 0 {
+		return false
+	}
+	q := &w.ask
+	q.edns = true
+	q.limit = min(max(int(binary.BigEndian.Uint16(b[3:])), dns.MinMsgSize), w.Size)
+	q.do = binary.BigEndian.Uint16(b[optFlags:])&doBit != 0
+	return true
+}
+
+// absent replies to a question for a name that the zone does not list.
+func (w *Writer) absent(z *Zone, request, out []byte) int {
+	name := w.ask.name
+	if _, ok := below(name, z.apex); !ok {
+		w.Rcode = dns.RcodeRefused
+		return w.finish(request, out, w.ask.end, 0, counts{})
+	}
+	for _, made := range z.made {
+		if _, ok := below(name, made); ok {
+			return 0
+		}
+	}
+	return w.negative(z, dns.RcodeNameError, request, out)
+}
+
+// negative replies that there is no such name or no such record.
+func (w *Writer) negative(z *Zone, rcode int, request, out []byte) int {
+	w.Rcode = rcode
+	q := &w.ask
+	if q.end+len(z.negative.data)+w.optLen() > q.limit {
+		return 0
+	}
+	apex := uint16(pointer | headerSize + len(q.name) - len(z.apex))
+	copy(out[q.end:], z.negative.data)
+	for _, at := range z.negative.ends {
+		binary.BigEndian.PutUint16(out[q.end+at:], apex)
+	}
+	return w.finish(request, out, q.end+len(z.negative.data), flagAA, counts{authority: 1})
+}
+
+// counts are the records of each section, but for the OPT.
+type counts struct{ answer, authority, additional uint16 }
+
+func (w *Writer) optLen() int {
+	if w.ask.edns {
+		return optSize
+	}
+	return 0
+}
+
+// finish writes header, question and OPT to what stands between. end is the end of the records.
+func (w *Writer) finish(request, out []byte, end int, aa byte, n counts) int {
+	q := &w.ask
+	copy(out, request[:q.end])
+	out[2] = flagQR | aa | request[2]&flagRD
+	out[3] = byte(w.Rcode)
+	binary.BigEndian.PutUint16(out[6:], n.answer)
+	binary.BigEndian.PutUint16(out[8:], n.authority)
+	if q.edns {
+		n.additional++
+		o := out[end : end+optSize]
+		o[0] = 0
+		binary.BigEndian.PutUint16(o[1:], dns.TypeOPT)
+		binary.BigEndian.PutUint16(o[3:], uint16(w.Size))
+		clear(o[5:])
+		if q.do {
+			binary.BigEndian.PutUint16(o[optFlags:], doBit)
+		}
+		end += optSize
+	}
+	binary.BigEndian.PutUint16(out[10:], n.additional)
+	return end
+}
+
+// positive replies with s or a draw of it.
+func (w *Writer) positive(s *set, request, out []byte) int {
+	q := &w.ask
+	limit := q.limit - w.optLen()
+	if s.draw == nil {
+		end := q.end + len(s.whole.data)
+		if end > limit {
+			return 0
+		}
+		copy(out[q.end:], s.whole.data)
+		n := counts{answer: s.count}
+		for i := range s.whole.glue {
+			g := &s.whole.glue[i]
+			if end+len(g.data) > limit {
+				break
+			}
+			end += copy(out[end:], g.data)
+			n.additional += g.count
+		}
+		return w.finish(request, out, end, flagAA, n)
+	}
+	return w.draw(s, limit, request, out)
+}
+
+func (w *Writer) draw(s *set, limit int, request, out []byte) int {
+	q := &w.ask
+	picked := w.drawn[:s.draw.Pick(w.Rand, &w.drawn)]
+	end := q.end
+	var hosts [zone.MaxSlice]int // where their names are in the reply
+	for k, i := range picked {
+		r := &s.records[i]
+		if end+len(r.data) > limit {
+			return 0
+		}
+		hosts[k] = end + r.host
+		end += copy(out[end:], r.data)
+	}
+	n := counts{answer: uint16(len(picked))}
+	for k, i := range picked {
+		for j := range s.records[i].glue {
+			g := &s.records[i].glue[j]
+			if end+len(g.data) > limit {
+				return w.finish(request, out, end, flagAA, n)
+			}
+			copy(out[end:], g.data)
+			own(out[end:end+len(g.data)], int(g.count), hosts[k])
+			end += len(g.data)
+			n.additional += g.count
+		}
+	}
+	return w.finish(request, out, end, flagAA, n)
+}
+
+// own makes the name at offset host the owner of the count records in b, all of one size.
+func own(b []byte, count, host int) {
+	size := len(b) / count
+	for i := 0; i < len(b); i += size {
+		binary.BigEndian.PutUint16(b[i:], uint16(pointer|host))
+	}
+}

@@ -1,0 +1,277 @@
+package packed
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"thor/dnsagent/zone"
+)
+
+const headerSize = 12
+
+// pointer to the asked name, which stands behind the header.
+const pointer = 0xc000
+
+// A Zone is a zone with its answers packed. It is immutable.
+type Zone struct {
+	apex     []byte           // as it travels, in lower case
+	names    map[string]*node // by name as it travels, in lower case
+	made     [][]byte         // names below which the zone makes names when they are asked for
+	negative negative
+}
+
+// A node is a name of the zone.
+type node struct {
+	sets    []*set
+	special bool // has something that is left to the general path
+}
+
+func (n *node) set(rtype uint16) *set {
+	for _, s := range n.sets {
+		if s.rtype == rtype {
+			return s
+		}
+	}
+	return nil
+}
+
+// A set is all records of one name and type.
+type set struct {
+	rtype   uint16
+	draw    *zone.Draw // nil: the answer is records, whole
+	records []record   // of a drawn set: each
+	whole   record
+	count   uint16 // records of whole
+}
+
+// A record is one or more records of an answer, with the addresses that go with them.
+type record struct {
+	data []byte
+	host int // where in data the name begins whose addresses glue has; 0: the glue's owners are right already
+	glue []glue
+}
+
+// glue is one set of addresses.
+type glue struct {
+	data  []byte
+	count uint16
+}
+
+// negative is the SOA as it goes with "there is none". Its names end in pointers
+// to the apex, wherever that is in the question.
+type negative struct {
+	data []byte
+	ends []int // where in data these pointers are
+}
+
+// New packs the answers of z. It takes a millisecond for about 1,000 names.
+func New(z *zone.Zone) *Zone {
+	p := &packer{zone: z, out: &Zone{names: make(map[string]*node, 64)}, buf: make([]byte, dns.MaxMsgSize)}
+	p.out.apex = p.name(z.Apex())
+	for _, name := range z.Names() {
+		p.out.names[string(p.name(name))] = &node{}
+	}
+	for s := range z.RRsets() {
+		p.add(s)
+	}
+	for _, name := range z.Made() {
+		p.out.made = append(p.out.made, slices.Clone(p.name(name)))
+	}
+	p.soa()
+	return p.out
+}
+
+type packer struct {
+	zone  *zone.Zone
+	out   *Zone
+	buf   []byte
+	found zone.Answer
+}
+
+// name is a name as it travels, until the next call.
+func (p *packer) name(text string) []byte {
+	b := make([]byte, 255)
+	n, err := dns.PackDomainName(text, b, 0, nil, false)
+	if err != nil {
+		panic("packed: a name of the zone: " + err.Error()) // the zone has packed it before
+	}
+	return b[:n]
+}
+
+func (p *packer) add(r zone.RRset) {
+	n := p.out.names[string(p.name(r.Name))]
+	s := &set{rtype: r.Type, draw: r.Draw, count: uint16(len(r.Records))}
+	ok := false
+	switch {
+	case r.Type == dns.TypeCNAME:
+	case r.Draw != nil:
+		ok = p.drawn(s, r)
+	case r.Type == dns.TypeA || r.Type == dns.TypeAAAA:
+		s.whole.data, ok = addresses(r.Records), true
+	default:
+		ok = p.whole(s, r)
+	}
+	if !ok {
+		n.special = true
+		return
+	}
+	n.sets = append(n.sets, s)
+}
+
+// addresses packs A or AAAA records, with the question as their owner.
+func addresses(rrs []dns.RR) []byte {
+	var b []byte
+	for _, rr := range rrs {
+		h := rr.Header()
+		b = appendHead(b, h)
+		switch rr := rr.(type) {
+		case *dns.A:
+			b = append(binary.BigEndian.AppendUint16(b, 4), rr.A.To4()...)
+		case *dns.AAAA:
+			b = append(binary.BigEndian.AppendUint16(b, 16), rr.AAAA.To16()...)
+		}
+	}
+	return b
+}
+
+// appendHead appends all that is before a record's length.
+func appendHead(b []byte, h *dns.RR_Header) []byte {
+	b = binary.BigEndian.AppendUint16(b, pointer|headerSize)
+	b = binary.BigEndian.AppendUint16(b, h.Rrtype)
+	b = binary.BigEndian.AppendUint16(b, h.Class)
+	return binary.BigEndian.AppendUint32(b, h.Ttl)
+}
+
+// drawn packs a set of which answers hold a part.
+func (p *packer) drawn(s *set, r zone.RRset) bool {
+	targets := make(map[string]bool, len(r.Records))
+	for i, rr := range r.Records {
+		var rec record
+		switch rr := rr.(type) {
+		case *dns.A, *dns.AAAA:
+			rec.data = addresses(r.Records[i : i+1])
+		case *dns.SRV:
+			if targets[rr.Target] {
+				return false // their glue would be there twice
+			}
+			targets[rr.Target] = true
+			rec = p.srv(rr)
+			for g := range r.Glue(i) {
+				rec.glue = append(rec.glue, glue{addresses(g), uint16(len(g))})
+			}
+		default:
+			return false
+		}
+		s.records = append(s.records, rec)
+	}
+	return true
+}
+
+func (p *packer) srv(rr *dns.SRV) record {
+	target := p.name(rr.Target)
+	b := appendHead(make([]byte, 0, 18+len(target)), &rr.Hdr)
+	b = binary.BigEndian.AppendUint16(b, uint16(6+len(target)))
+	b = binary.BigEndian.AppendUint16(b, rr.Priority)
+	b = binary.BigEndian.AppendUint16(b, rr.Weight)
+	b = binary.BigEndian.AppendUint16(b, rr.Port)
+	return record{data: append(b, target...), host: len(b)}
+}
+
+// whole packs a set that is answered as it is: what the library makes of the
+// answer, without header and question.
+func (p *packer) whole(s *set, r zone.RRset) bool {
+	p.zone.Lookup(r.Name, r.Type, nil, &p.found) // without a draw
+	m := dns.Msg{
+		Compress: true, Question: []dns.Question{{Name: r.Name, Qtype: r.Type, Qclass: dns.ClassINET}},
+		Answer: p.found.Answer, Extra: p.found.Additional,
+	}
+	b, err := m.PackBuffer(p.buf)
+	if err != nil {
+		return false // too long for any message
+	}
+	start := headerSize + len(p.name(r.Name)) + 4
+	end := start
+	for range m.Answer {
+		end = skip(b, end)
+	}
+	s.count = uint16(len(m.Answer))
+	s.whole.data = slices.Clone(b[start:end])
+	for len(p.found.Additional) > 0 {
+		n := sameSet(p.found.Additional)
+		start = end
+		for range n {
+			end = skip(b, end)
+		}
+		s.whole.glue = append(s.whole.glue, glue{slices.Clone(b[start:end]), uint16(n)})
+		p.found.Additional = p.found.Additional[n:]
+	}
+	return true
+}
+
+// sameSet is how many of rrs are of the first one's set.
+func sameSet(rrs []dns.RR) int {
+	first, n := rrs[0].Header(), 1
+	for n < len(rrs) && rrs[n].Header().Rrtype == first.Rrtype && rrs[n].Header().Name == first.Name {
+		n++
+	}
+	return n
+}
+
+// skip is the offset behind the record at off of a message that is well formed.
+func skip(b []byte, off int) int {
+	off = skipName(b, off)
+	return off + 10 + int(binary.BigEndian.Uint16(b[off+8:]))
+}
+
+func skipName(b []byte, off int) int {
+	for {
+		switch n := int(b[off]); {
+		case n == 0:
+			return off + 1
+		case n&0xc0 != 0:
+			return off + 2
+		default:
+			off += 1 + n
+		}
+	}
+}
+
+// soa packs the SOA that goes with negative answers.
+func (p *packer) soa() {
+	soa := p.zone.Negative()
+	n := &p.out.negative
+	n.ends = append(n.ends, 0)
+	n.data = appendHead(nil, &soa.Hdr)
+	size := len(n.data)
+	n.data = append(n.data, 0, 0)
+	for _, name := range []string{soa.Ns, soa.Mbox} {
+		b := p.name(name)
+		if at, ok := below(b, p.out.apex); ok {
+			n.data = append(n.data, b[:at]...)
+			n.ends = append(n.ends, len(n.data))
+			n.data = binary.BigEndian.AppendUint16(n.data, pointer)
+			continue
+		}
+		n.data = append(n.data, b...)
+	}
+	for _, v := range []uint32{soa.Serial, soa.Refresh, soa.Retry, soa.Expire, soa.Minttl} {
+		n.data = binary.BigEndian.AppendUint32(n.data, v)
+	}
+	binary.BigEndian.PutUint16(n.data[size:], uint16(len(n.data)-size-2))
+}
+
+// below reports whether name is parent or a name below it, and where parent begins in it.
+func below(name, parent []byte) (at int, ok bool) {
+	at = len(name) - len(parent)
+	if at < 0 || string(name[at:]) != string(parent) {
+		return 0, false
+	}
+	for i := 0; i <= at; i += 1 + int(name[i]) {
+		if i == at {
+			return at, true
+		}
+	}
+	return 0, false // the bytes are a part of a label
+}

@@ -1,0 +1,243 @@
+package dnsagent
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"thor/dnsagent/packed"
+	"thor/dnsagent/zone"
+	"thor/overlay/lookup"
+	"thor/subjects"
+)
+
+// paths answers requests by both paths.
+type paths struct {
+	quick, general *responder
+	zone           *packed.Zone
+	out            [maxQuery]byte
+}
+
+// bothPaths are those of a network with sets of every form: drawn by weight, evenly
+// and whole, with addresses of both families and without, names that are made when
+// they are asked for, and static records.
+func bothPaths(t testing.TB, size int) *paths {
+	t.Helper()
+	st := network2009(t)
+	for i := range 20 {
+		m := *st.Member(subjects.SIPProxy, "node01")
+		m.Node, m.Addresses = nodeID(i), nil
+		for j := range i%3 + 1 {
+			m.Addresses = append(m.Addresses, addr4(10, byte(i), byte(j), 1))
+			if i%2 == 0 {
+				m.Addresses = append(m.Addresses, addr6(byte(i), byte(j)))
+			}
+		}
+		st.Put("chat_room", m)
+		st.Put(subjects.XCAPServer, m)
+		m.Weight = 1 + i*i
+		st.Put(subjects.SIPProxy, m)
+	}
+	if st.Lookup == nil {
+		st.Lookup = make(map[subjects.Role]subjects.Lookup)
+	}
+	st.Lookup[subjects.SIPProxy] = subjects.Lookup{Bits: lookup.DefaultBits}
+	cfg := config(nil, make(fakeSource))
+	cfg.UDPSize = size
+	cfg.Zone.Slices = map[subjects.Role]int{subjects.XCAPServer: 8, "chat_room": 1}
+	cfg.Zone.Static = []string{
+		"www CNAME proxy", "@ A 192.0.2.1", "@ AAAA 2001:db8::1", "@ MX 10 node01", "@ MX 20 mail.example.org.", "@ MX 30 node02",
+		`big TXT "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("y", 250) + `"`, `deep.er.than TXT "all"`,
+		"_x._tcp SRV 1 2 3 edgea", "_x._tcp SRV 1 2 4 edgea", "_x._tcp SRV 1 2 3 elsewhere.example.org.",
+	}
+	a, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := a.builder.Build(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.publish(z)
+	return &paths{
+		quick: a.newResponder(a.metrics.tally("udp")), general: a.newResponder(a.metrics.tally("udp")), zone: a.served.Load().packed,
+	}
+}
+
+// compare reports whether the request was answered from packed answers. What they
+// say is what the general path says with the same draw.
+func (p *paths) compare(t testing.TB, request []byte, seed uint64) bool {
+	t.Helper()
+	p.quick.quick.Rand = rand.New(rand.NewPCG(seed, 1))
+	n := p.quick.quick.Reply(p.zone, request, p.out[:p.quick.agent.cfg.UDPSize])
+	if n == 0 {
+		return false
+	}
+	p.general.rng = rand.New(rand.NewPCG(seed, 1))
+	want := p.general.respond(request)
+	got := p.out[:n]
+	q := &p.general.query
+	if !q.asked || q.qtype != p.quick.quick.Type || !bytes.Equal(got[headerSize:][:len(q.question)], q.question) {
+		t.Fatalf("request %x: the question %x came back as %x", request, q.question, got)
+	}
+	if !bytes.Equal(got[:headerSize], want[:headerSize]) {
+		t.Fatalf("request %x: header %x, want %x", request, got[:headerSize], want[:headerSize])
+	}
+	if len(got) > len(want) && p.quick.quick.Rcode == dns.RcodeSuccess && binary.BigEndian.Uint16(got[6:]) > 0 {
+		t.Fatalf("request %x: %d bytes, want %d", request, len(got), len(want))
+	}
+	if a, b := spelled(t, got), spelled(t, want); a != b {
+		t.Fatalf("request %x:\n%s\nwant\n%s", request, a, b)
+	}
+	return true
+}
+
+// spelled is a message as text, without regard to case.
+func spelled(t testing.TB, b []byte) string {
+	t.Helper()
+	m := new(dns.Msg)
+	if err := m.Unpack(b); err != nil {
+		t.Fatalf("reply %x: %v", b, err)
+	}
+	return strings.ToLower(m.String())
+}
+
+// shout changes the case of every third letter of a question.
+func shout(question []byte) []byte {
+	b := bytes.Clone(question)
+	for i := range b[:len(b)-4] {
+		if i%3 == 1 && b[i] >= 'a' && b[i] <= 'z' {
+			b[i] -= 'a' - 'A'
+		}
+	}
+	return b
+}
+
+var differentNames = []string{
+	"sipthor.net", "proxy.sipthor.net", "xcap.sipthor.net", "chat-room.sipthor.net", "relay.sipthor.net", "_sip._udp.sipthor.net",
+	"_sips._tcp.sipthor.net", "_xcap._tcp.sipthor.net", "_udp.sipthor.net", "node01.sipthor.net", "edgeb.sipthor.net", "node00.sipthor.net",
+	"www.sipthor.net", "big.sipthor.net", "er.than.sipthor.net", "_x._tcp.sipthor.net", "nobody.sipthor.net", "a.b.c.nobody.sipthor.net",
+	"below.node01.sipthor.net", "hostmaster.sipthor.net", "lookup.sipthor.net", "sip-proxy.lookup.sipthor.net", "0000.sip-proxy.lookup.sipthor.net",
+	"_sip._udp.0000.sip-proxy.lookup.sipthor.net", "zzzz.sip-proxy.lookup.sipthor.net", "example.org", "net", ".", "xsipthor.net",
+	`x\.sipthor.net`, `\007sipthor.net`, `a\000b.sipthor.net`, strings.Repeat("long.", 45) + "sipthor.net",
+}
+
+func TestPackedAnswersAreThoseOfTheGeneralPath(t *testing.T) {
+	for _, size := range []int{512, 1232, 4096} {
+		p := bothPaths(t, size)
+		seed, packedOnes := uint64(0), make(map[string]int)
+		for _, name := range differentNames {
+			for qtype := range uint16(264) {
+				for _, class := range []uint16{dns.ClassINET, dns.ClassCHAOS} {
+					q := question(name, qtype, class)
+					for _, request := range [][]byte{
+						packet(0, [4]uint16{1}, q),
+						packet(0x07bf, [4]uint16{1}, shout(q)),
+						packet(bitRD, [4]uint16{1, 0, 0, 1}, shout(q), opt(1232, 0, 0x8000)),
+						packet(bitRD, [4]uint16{1, 0, 0, 1}, q, opt(100, 0, 0x7fff)),
+						packet(bitRD, [4]uint16{1, 0, 0, 1}, q, opt(65535, 0, 0)),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 1, 0)),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0NSID, ""))),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(65001, "x"))),
+						packet(0, [4]uint16{1, 0, 0, 2}, q, opt(1232, 0, 0), opt(1232, 0, 0)),
+						packet(0, [4]uint16{1, 1}, q, record("sipthor.net", 1, 1, 0, []byte{1, 2, 3, 4})),
+						packet(0, [4]uint16{1}, q, []byte{0}),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0), []byte{0}),
+						packet(0, [4]uint16{1, 0, 0, 1}, q),
+						packet(0x2800, [4]uint16{1}, q),
+						packet(0x8000, [4]uint16{1}, q),
+					} {
+						seed++
+						if p.compare(t, request, seed) {
+							packedOnes[name]++
+						}
+					}
+				}
+			}
+		}
+		for _, name := range differentNames {
+			// Of class IN the first five forms; not ANY and transfers.
+			want := (264 - 3) * 5
+			switch name {
+			case "www.sipthor.net", "0000.sip-proxy.lookup.sipthor.net", "_sip._udp.0000.sip-proxy.lookup.sipthor.net", "zzzz.sip-proxy.lookup.sipthor.net":
+				want = 0
+			case "big.sipthor.net":
+				want -= map[int]int{512: 5, 1232: 3, 4096: 3}[size]
+			}
+			if packedOnes[name] != want {
+				t.Errorf("size %d: %d requests for %s were answered from packed answers, want %d", size, packedOnes[name], name, want)
+			}
+		}
+	}
+}
+
+func TestPackedAnswersAllocateNothing(t *testing.T) {
+	p := bothPaths(t, 1232)
+	for _, name := range []string{"proxy.sipthor.net", "chat-room.sipthor.net", "nobody.sipthor.net", "example.org"} {
+		request := packet(bitRD, [4]uint16{1, 0, 0, 1}, question(name, dns.TypeA, dns.ClassINET), opt(1232, 0, 0))
+		if n := testing.AllocsPerRun(100, func() {
+			if p.quick.serveUDP(request, p.out[:1232]) == 0 {
+				t.Fatal("no reply")
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func FuzzPaths(f *testing.F) {
+	for _, name := range differentNames {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeNAPTR, dns.TypeSOA, dns.TypeNS, dns.TypeMX, dns.TypeANY} {
+			q := question(name, qtype, dns.ClassINET)
+			f.Add(packet(bitRD, [4]uint16{1}, shout(q)), uint64(qtype))
+			f.Add(packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0x8000)), uint64(qtype))
+		}
+	}
+	f.Add(packet(0, [4]uint16{1, 0, 0, 1}, soaQuestion(), opt(1232, 0, 0, option(dns.EDNS0COOKIE, "12345678"))), uint64(1))
+	p := bothPaths(f, 1232)
+	f.Fuzz(func(t *testing.T, request []byte, seed uint64) { p.compare(t, request, seed) })
+}
+
+func BenchmarkReply(b *testing.B) {
+	p := bothPaths(b, 1232)
+	for what, q := range map[string][]byte{
+		"A":        question("xcap.sipthor.net", dns.TypeA, dns.ClassINET),
+		"SRV":      question("_xcap._tcp.sipthor.net", dns.TypeSRV, dns.ClassINET),
+		"weighted": question("_sip._udp.sipthor.net", dns.TypeSRV, dns.ClassINET),
+		"NXDOMAIN": question("nobody.sipthor.net", dns.TypeA, dns.ClassINET),
+	} {
+		request := packet(bitRD, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0))
+		b.Run(what, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p.quick.serveUDP(request, p.out[:1232])
+			}
+		})
+	}
+}
+
+func BenchmarkPublish1000MembersOf5Roles(b *testing.B) {
+	st := network2009(b)
+	for i := range 1000 {
+		m := subjects.Member{Node: subjects.NodeID("n" + string(rune('a'+i/26/26)) + string(rune('a'+i/26%26)) + string(rune('a'+i%26))), State: subjects.Up}
+		m.Addresses = append(m.Addresses, addr4(10, 9, byte(i/250), byte(1+i%250)))
+		for _, r := range []subjects.Role{subjects.SIPProxy, subjects.MediaRelay, subjects.XCAPServer, "chat_room", "web"} {
+			st.Put(r, m)
+		}
+	}
+	builder, err := zone.NewBuilder(zone.DefaultConfig("sipthor.net"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		z, err := builder.Build(st)
+		if err != nil {
+			b.Fatal(err)
+		}
+		packed.New(z)
+	}
+}
