@@ -76,6 +76,10 @@ sim SEEDS="2000":
 sim-long SEEDS="100000":
     go test -count=1 -timeout 6h -v -run TestWorlds ./manager/sim -from $(($(date +%s) / 86400))000000 -seeds {{ SEEDS }} -all
 
+# break the code in one place at a time: what do unit tests and simulation notice? by hand, not in CI (docs/mutants.md)
+mutants *ARGS:
+    go run ./cmd/mutants {{ ARGS }}
+
 # the race detector, slow
 race:
     go test -race ./subjects ./overlay/... ./manager/... ./dnsagent/... ./nodeagent/... ./monitor/...
