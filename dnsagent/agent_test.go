@@ -25,7 +25,22 @@ import (
 	"thor/subjects"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	var err error
+	switch os.Getenv(benchRole) {
+	case "server":
+		err = benchServer(os.Getenv("THOR_BENCH_DNS_PORT"))
+	case "junk":
+		err = benchJunk(os.Getenv("THOR_BENCH_DNS_PORT"), strings.Split(os.Getenv("THOR_BENCH_DNS_KINDS"), ","))
+	default:
+		goleak.VerifyTestMain(m)
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
 // A fakeSource hands out the views that a test sends.
 type fakeSource chan *overlay.View

@@ -6,6 +6,11 @@
 // golang.org/x/net has the same calls, but allocates an address for every packet
 // that is read.
 //
+// The calls never block, so the runtime is not told of them: it would take the
+// goroutine's processor away during a longer one, and give it back. With the
+// calls that tell it (unix.Syscall6), a packet cost nearly twice the CPU time when
+// the server was busy, and five times when packets came one by one.
+//
 // # What it is not
 //
 // It does not know what packets hold. It opens and closes no socket.
@@ -94,7 +99,7 @@ func (c *Conn) Receive() (int, error) {
 
 func (c *Conn) recvmmsg(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&c.in)), Max, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&c.in)), Max, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			c.n = int(n)
@@ -183,7 +188,7 @@ func (c *Conn) Send() (failed int) {
 // others: who waited for one client's link would keep all others waiting.
 func (c *Conn) sendmmsg(fd uintptr) bool {
 	for at := 0; at < c.queued; {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&c.out[at])), uintptr(c.queued-at), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&c.out[at])), uintptr(c.queued-at), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			at += int(n)
