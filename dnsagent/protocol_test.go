@@ -186,7 +186,8 @@ func TestUnknownOpcodesAreNotImplementedWithoutFlags(t *testing.T) {
 				for what, request := range map[string][]byte{
 					"whole":  packet(opcode<<11|flags, [4]uint16{1}, soaQuestion()),
 					"header": packet(opcode<<11|flags, [4]uint16{}),
-					"junk":   packet(opcode<<11|flags, [4]uint16{9, 9, 9, 9}, []byte{0xff, 0xff}),
+					"junk":   packet(opcode<<11|flags, [4]uint16{1, 9, 9, 9}, soaQuestion(), []byte{0xff, 0xff}),
+					"many":   packet(opcode<<11|flags, [4]uint16{2}, soaQuestion(), []byte{0xc0, 12, 0, 1, 0, 1}),
 				} {
 					got := s.exchange(t, proto, request)
 					want := packet(bitQR|opcode<<11|uint16(dns.RcodeNotImplemented), [4]uint16{})
@@ -259,7 +260,6 @@ func TestOtherClassesAreRefused(t *testing.T) {
 func TestMalformedMessagesGetFormatErrors(t *testing.T) {
 	both(t, func(t *testing.T, ask func([]byte) *dns.Msg) {
 		rr := record("sipthor.net", dns.TypeA, dns.ClassINET, 0, []byte{1, 2, 3, 4})
-		long := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 61)
 		many := make([][]byte, maxRecords+1)
 		for i := range many {
 			many[i] = rr
@@ -268,14 +268,6 @@ func TestMalformedMessagesGetFormatErrors(t *testing.T) {
 			"no question":               packet(0, [4]uint16{}),
 			"no question but an OPT":    packet(0, [4]uint16{0, 0, 0, 1}, opt(1232, 0, 0)),
 			"two questions":             packet(0, [4]uint16{2}, soaQuestion(), soaQuestion()),
-			"question promised":         packet(0, [4]uint16{1}),
-			"question cut in its name":  packet(0, [4]uint16{1}, soaQuestion()[:5]),
-			"question cut in its type":  packet(0, [4]uint16{1}, soaQuestion()[:14]),
-			"pointer to itself":         packet(0, [4]uint16{1}, []byte{0xc0, 12, 0, 1, 0, 1}),
-			"pointer ahead":             packet(0, [4]uint16{1}, []byte{0xc0, 18, 0, 1, 0, 1, 0}),
-			"pointer after a label":     packet(0, [4]uint16{1}, []byte{1, 'a', 0xc0, 12, 0, 1, 0, 1}),
-			"label of a past type":      packet(0, [4]uint16{1}, []byte{0x41, 1, 0, 0, 1, 0, 1}),
-			"name of 256 bytes":         packet(0, [4]uint16{1}, append([]byte{1, 'z'}, question(long, 1, 1)...)),
 			"two OPTs":                  packet(0, [4]uint16{1, 0, 0, 2}, soaQuestion(), opt(1232, 0, 0), opt(1232, 0, 0)),
 			"two OPTs, one version 1":   packet(0, [4]uint16{1, 0, 0, 2}, soaQuestion(), opt(1232, 1, 0), opt(1232, 0, 0)),
 			"OPT in the answer":         packet(0, [4]uint16{1, 1}, soaQuestion(), opt(1232, 0, 0)),
@@ -299,6 +291,41 @@ func TestMalformedMessagesGetFormatErrors(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWhatIsNoQueryIsDroppedAndCounted(t *testing.T) {
+	s := start(t, network2009(t), nil)
+	long := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 61)
+	junk := [][]byte{
+		packet(0, [4]uint16{1}),
+		packet(0, [4]uint16{1}, soaQuestion()[:5]),
+		packet(0, [4]uint16{1}, soaQuestion()[:14]),
+		packet(0, [4]uint16{2}, soaQuestion()),
+		packet(0, [4]uint16{1}, []byte{0xc0, 12, 0, 1, 0, 1}),    // pointer to itself
+		packet(0, [4]uint16{1}, []byte{0xc0, 18, 0, 1, 0, 1, 0}), // pointer ahead
+		packet(0, [4]uint16{1}, []byte{1, 'a', 0xc0, 12, 0, 1, 0, 1}),
+		packet(0, [4]uint16{1}, []byte{0x41, 1, 0, 0, 1, 0, 1}), // a label of a past type
+		packet(0, [4]uint16{1}, append([]byte{1, 'z'}, question(long, 1, 1)...)),
+		packet(9<<11, [4]uint16{9, 9, 9, 9}, []byte{0xff, 0xff}), // random bytes have some opcode
+		packet(5<<11, [4]uint16{1}, soaQuestion()[:5]),
+	}
+	c := s.dial(t, "udp")
+	defer func() { _ = c.Close() }()
+	for _, b := range junk {
+		c.send(t, b)
+	}
+	eventually(t, "all dropped", func() bool { return s.value(t, "thor_dns_dropped_total", "no_query") == float64(len(junk)) })
+	after := packet(0, [4]uint16{1}, soaQuestion())
+	after[0]++
+	if b := c.roundTrip(t, after); b[0] != after[0] {
+		t.Errorf("the first reply is %x", b)
+	}
+	for _, b := range junk { // by TCP the connection ends
+		c := s.dial(t, "tcp")
+		c.send(t, b)
+		wantClosed(t, c)
+		_ = c.Close()
+	}
 }
 
 func TestHarmlessOdditiesAreAnswered(t *testing.T) {
@@ -545,10 +572,13 @@ func FuzzRespond(f *testing.F) {
 
 func checkReply(t *testing.T, proto string, request, reply []byte) {
 	if reply == nil {
-		if len(request) >= headerSize && request[2]&0x80 == 0 {
+		if len(request) >= headerSize && request[2]&0x80 == 0 && hasQuestions(request) {
 			t.Fatalf("no reply to %x", request)
 		}
 		return
+	}
+	if len(request) >= headerSize && !hasQuestions(request) {
+		t.Fatalf("%x has not the questions it promises, and was answered", request)
 	}
 	if len(request) < headerSize || request[2]&0x80 != 0 {
 		t.Fatalf("%x was answered", request)
@@ -562,4 +592,18 @@ func checkReply(t *testing.T, proto string, request, reply []byte) {
 	if err := new(dns.Msg).Unpack(reply); err != nil {
 		t.Fatalf("reply %x to %x: %v", reply, request, err)
 	}
+}
+
+// hasQuestions reports whether the questions that a request promises are there, as
+// far as the library can read them.
+func hasQuestions(request []byte) bool {
+	off := headerSize
+	for i := range int(binary.BigEndian.Uint16(request[4:])) {
+		end, ok := skipName(request, off, i > 0)
+		if !ok || end+4 > len(request) {
+			return false
+		}
+		off = end + 4
+	}
+	return true
 }

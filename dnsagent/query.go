@@ -46,6 +46,7 @@ type query struct {
 const (
 	dropShort    = -1 // no whole header
 	dropResponse = -2 // answering an answer would let two servers talk for ever
+	dropNoQuery  = -3 // no question where one is promised: random bytes, or a cut message
 )
 
 // parse reads a request into q and says how to go on: dns.RcodeSuccess, an
@@ -63,15 +64,17 @@ func (q *query) parse(b []byte) int {
 	q.id = binary.BigEndian.Uint16(b)
 	q.opcode = bits >> 11 & 0xf
 	q.rd = bits&bitRD != 0
-	if q.opcode != dns.OpcodeQuery {
+	questions := int(binary.BigEndian.Uint16(b[4:]))
+	off, ok := skipQuestions(b, questions)
+	switch {
+	case !ok:
+		return dropNoQuery
+	case q.opcode != dns.OpcodeQuery:
 		return dns.RcodeNotImplemented
-	}
-	if binary.BigEndian.Uint16(b[4:]) != 1 {
+	case questions != 1: // RFC 9619
 		return dns.RcodeFormatError
-	}
-	off, ok := q.readQuestion(b)
-	if !ok {
-		return dns.RcodeFormatError
+	case !q.readQuestion(b[:off]):
+		return dropNoQuery
 	}
 	others := int(binary.BigEndian.Uint16(b[6:])) + int(binary.BigEndian.Uint16(b[8:]))
 	extra := int(binary.BigEndian.Uint16(b[10:]))
@@ -89,21 +92,29 @@ func (q *query) parse(b []byte) int {
 	return dns.RcodeSuccess
 }
 
-// question reads the one question. Its name cannot be compressed: nothing comes
-// before it that it could point to.
-func (q *query) readQuestion(b []byte) (off int, ok bool) {
-	off, ok = skipName(b, headerSize, false)
-	if !ok || off+4 > len(b) {
-		return 0, false
+// skipQuestions returns the offset behind n questions. The name of the first one
+// cannot be compressed: nothing comes before it that it could point to.
+func skipQuestions(b []byte, n int) (off int, ok bool) {
+	off = headerSize
+	for i := range n {
+		if off, ok = skipName(b, off, i > 0); !ok || off+4 > len(b) {
+			return 0, false
+		}
+		off += 4
 	}
-	name, _, err := dns.UnpackDomainName(b[:off], headerSize)
+	return off, true
+}
+
+// readQuestion reads the one question, which is all of b behind the header.
+func (q *query) readQuestion(b []byte) bool {
+	end := len(b) - 4
+	name, _, err := dns.UnpackDomainName(b[:end], headerSize)
 	if err != nil {
-		return 0, false
+		return false
 	}
-	q.name, q.asked = name, true
-	q.qtype, q.qclass = binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
-	q.question = b[headerSize : off+4]
-	return off + 4, true
+	q.name, q.asked, q.question = name, true, b[headerSize:]
+	q.qtype, q.qclass = binary.BigEndian.Uint16(b[end:]), binary.BigEndian.Uint16(b[end+2:])
+	return true
 }
 
 // record walks over one record and takes in an OPT.

@@ -84,6 +84,9 @@ func (r *responder) respond(request []byte) []byte {
 	case rcode == dropResponse:
 		r.count.drop(isResponse, 1)
 		return nil
+	case rcode == dropNoQuery:
+		r.count.drop(noQuery, 1)
+		return nil
 	case rcode == dns.RcodeNotImplemented, rcode != dns.RcodeSuccess && !q.asked:
 		reply = bare(q, rcode)
 	case rcode != dns.RcodeSuccess:

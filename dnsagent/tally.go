@@ -12,6 +12,7 @@ import (
 const (
 	tooShort = iota
 	isResponse
+	noQuery
 	panicked
 	tooManyConnections
 	badLength
@@ -19,7 +20,7 @@ const (
 	reasons // how many there are
 )
 
-var reasonNames = [reasons]string{"short", "response", "panic", "connections", "length", "write"}
+var reasonNames = [reasons]string{"short", "response", "no_query", "panic", "connections", "length", "write"}
 
 // The types and codes that are counted apart. Clients choose both, so the lists are
 // closed: the first type stands for all others, and RCODEs above those that are

@@ -1,6 +1,7 @@
 package zone_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +151,9 @@ func TestStaticRecordsThatWouldBreakTheZoneAreRefused(t *testing.T) {
 		{"two CNAMEs", []string{"a CNAME b", "a CNAME c"}},
 		{"twice", []string{"a A 192.0.2.1", "A 60 IN A 192.0.2.1"}},
 		{"more than resolvers take", many},
+		{"alias of itself", []string{"a CNAME a"}},
+		{"the name of a slot", []string{"0000.sip-proxy.lookup A 192.0.2.1"}},
+		{"a name in front of a slot", []string{"x.0000.sip-proxy.Lookup TXT x"}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			cfg := zone.DefaultConfig("example.net")
@@ -167,6 +171,51 @@ func TestStaticRecordsThatWouldBreakTheZoneAreRefused(t *testing.T) {
 	cfg.Static = []string{"@ A 192.0.2.80", "@ TXT x", "proxy TXT x", "a TYPE666 \\# 2 0102", "_443._tcp.www TLSA 3 1 1 00"}
 	if p := cfg.Validate(); len(p) > 0 {
 		t.Errorf("harmless records: %v", p)
+	}
+}
+
+func TestAliasesThatLeadNowhereAreRefused(t *testing.T) {
+	long := []string{}
+	for i := range 17 {
+		long = append(long, fmt.Sprintf("a%d CNAME a%d", i, i+1))
+	}
+	for what, c := range map[string]struct {
+		lines []string
+		keys  string
+	}{
+		"a circle":              {[]string{"a CNAME b", "b CNAME c", "c CNAME a"}, "static[0] static[1] static[2]"},
+		"a way into a circle":   {[]string{"a CNAME b", "b CNAME c", "c CNAME b"}, "static[0] static[1] static[2]"},
+		"more than 16":          {long, "static[0]"},
+		"16":                    {long[1:], ""},
+		"out of the zone, back": {[]string{"a CNAME b.example.org.", "c CNAME a"}, ""},
+	} {
+		cfg := zone.DefaultConfig("example.net")
+		cfg.Static = c.lines
+		var keys []string
+		for _, p := range cfg.Validate() {
+			keys = append(keys, p.Key)
+		}
+		if got := strings.Join(keys, " "); got != c.keys {
+			t.Errorf("%s: problems at %q, want %q", what, got, c.keys)
+		}
+	}
+}
+
+func TestNameServersWithoutAddressAreRefused(t *testing.T) {
+	for ns, want := range map[string]string{
+		"ns1.example.net": "", "ns1.thor-dnsmanager.example.net": "", "ns1.proxy.example.net": "", "ns.example.org": "", "ns.of.example.net": "",
+		"example.net":          "has no address",
+		"ns.under.example.net": "has no address",
+		"alias.example.net":    "is a CNAME",
+		"alias.of.example.net": "is a CNAME",
+	} {
+		cfg := zone.DefaultConfig("example.net")
+		cfg.NameServers = []string{ns}
+		cfg.Static = []string{"ns.of AAAA 2001:db8::1", "alias CNAME ns1", "alias.of CNAME ns1", "ns.under TXT x"}
+		p := cfg.Validate()
+		if want == "" && len(p) > 0 || want != "" && (len(p) != 1 || p[0].Key != "ns[0]" || !strings.Contains(p[0].Text, want)) {
+			t.Errorf("%s: %v, want %q", ns, p, want)
+		}
 	}
 }
 

@@ -31,7 +31,36 @@ func (c *checker) static() []dns.RR {
 		}
 		all = append(all, rr)
 	}
+	c.chains(all)
 	return all
+}
+
+// chains reports CNAMEs that lead in a circle, or further than resolvers follow.
+func (c *checker) chains(all []dns.RR) {
+	next := make(map[string]string)
+	for _, rr := range all {
+		if cn, ok := rr.(*dns.CNAME); ok {
+			next[cn.Hdr.Name] = cn.Target
+		}
+	}
+	for i, line := range c.cfg.Static {
+		rr, err := parseStatic(line, c.cfg.Domain, seconds(c.cfg.TTL.Static))
+		if err != nil || next[rr.Header().Name] == "" {
+			continue
+		}
+		start, n := rr.Header().Name, 1
+		at := next[start]
+		for n <= maxChain && next[at] != "" && at != start {
+			at = next[at]
+			n++
+		}
+		switch {
+		case at == start:
+			c.add(fmt.Sprintf("static[%d]", i), "the CNAMEs of %s lead back to it", start)
+		case n > maxChain:
+			c.add(fmt.Sprintf("static[%d]", i), "%s leads to more than %d CNAMEs one after the other", start, maxChain)
+		}
+	}
 }
 
 // parseStatic reads one zone file line. Directives are no records, and one of
@@ -88,6 +117,8 @@ func (c *checker) mayAdd(rr dns.RR, before []dns.RR) error {
 		return fmt.Errorf("%s is not in %s", h.Name, c.cfg.Domain)
 	case strings.HasPrefix(h.Name, "*."):
 		return errors.New("wildcards are not served")
+	case strings.HasSuffix(h.Name, "."+lookupLabel+"."+c.cfg.Domain):
+		return fmt.Errorf("%s is below %s.%s, where the slots of the lookup tables have their names", h.Name, lookupLabel, c.cfg.Domain)
 	}
 	if err := c.beside(h); err != nil {
 		return err

@@ -38,6 +38,7 @@ func (c *Config) check() ([]dns.RR, []setting.Problem) {
 	k.nameServers()
 	k.services()
 	static := k.static()
+	k.reachable(static)
 	return static, k.problems
 }
 
@@ -72,6 +73,49 @@ func (c *checker) nameServers() {
 	if p := c.cfg.Primary; p != "" && !subjects.IsHostName(strings.TrimSuffix(p, ".")) {
 		c.add("primary", "%q is not a host name", p)
 	}
+}
+
+// reachable reports name servers of the domain whose name is an alias, or cannot
+// have an address: neither a static one nor a member's.
+func (c *checker) reachable(static []dns.RR) {
+	for i, n := range c.cfg.NameServers {
+		if !dns.IsSubDomain(c.cfg.Domain, n) {
+			continue
+		}
+		key, found, alias := fmt.Sprintf("ns[%d]", i), c.hostOfMember(n), false
+		for _, rr := range static {
+			if rr.Header().Name != n {
+				continue
+			}
+			switch rr.Header().Rrtype {
+			case dns.TypeA, dns.TypeAAAA:
+				found = true
+			case dns.TypeCNAME:
+				alias = true
+			}
+		}
+		switch {
+		case alias:
+			c.add(key, "%q is a CNAME, which no name server may be (RFC 2181 10.3)", n)
+		case !found:
+			c.add(key, "%q has no address: give it a static A or AAAA record", n)
+		}
+	}
+}
+
+// hostOfMember reports whether members may have their addresses at name: that of a
+// node, of a node below a service, or of a service.
+func (c *checker) hostOfMember(name string) bool {
+	label, above, _ := strings.Cut(name, ".")
+	if _, err := subjects.ParseNodeID(label); err != nil || name == c.cfg.Domain {
+		return false
+	}
+	for _, s := range c.cfg.Services {
+		if above == s.Host+"."+c.cfg.Domain {
+			return true
+		}
+	}
+	return above == c.cfg.Domain || above == subjects.DNSManager.HostLabel()+"."+c.cfg.Domain
 }
 
 func (c *checker) services() {

@@ -158,7 +158,7 @@ func (a *Answer) reset() {
 }
 
 const (
-	maxChain = 8    // CNAMEs followed in one answer
+	maxChain = 16   // CNAMEs in one answer: resolvers follow no more, and no configuration has more
 	anyTTL   = 3600 // seconds; the answer to ANY never changes
 )
 
@@ -175,7 +175,7 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 		return
 	}
 	a.Authoritative = true
-	for range maxChain {
+	for range maxChain + 1 {
 		n := z.names[name]
 		if n == nil {
 			n = z.slotNode(name)
@@ -184,7 +184,8 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 			a.Rcode = dns.RcodeNameError
 			break
 		}
-		if qtype == dns.TypeANY && len(n.sets) > 0 {
+		cname := n.set(dns.TypeCNAME)
+		if qtype == dns.TypeANY && cname == nil && len(n.sets) > 0 {
 			// RFC 8482 4.2: one small record, so that the server does not amplify a flood.
 			a.Answer = append(a.Answer, &dns.HINFO{Hdr: header(name, dns.TypeHINFO, anyTTL), Cpu: "RFC8482"})
 			return
@@ -193,11 +194,13 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 			s.answer(rng, a)
 			return
 		}
-		cname := n.set(dns.TypeCNAME)
 		if cname == nil {
 			break
 		}
 		a.Answer = append(a.Answer, cname.rrs[0])
+		if qtype == dns.TypeANY { // which it is an answer to (RFC 1034 3.6.2)
+			return
+		}
 		name = cname.rrs[0].(*dns.CNAME).Target
 		if !z.contains(name) {
 			return
