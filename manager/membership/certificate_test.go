@@ -228,6 +228,55 @@ func TestListedMembersStay(t *testing.T) {
 	}
 }
 
+// A manager that knew nothing took over what another one, or a disk of long ago, said.
+func TestClaimsTakenOverAreComparedWithCertificates(t *testing.T) {
+	said := func(m subjects.Member) *subjects.Status {
+		m.Node, m.Since = "n1", t0.Add(-time.Hour)
+		return &subjects.Status{V: 1, Roles: map[subjects.Role][]subjects.Member{"sip_proxy": {m}}}
+	}
+	for name, c := range map[string]struct {
+		member  subjects.Member
+		beats   bool
+		late    bool // the broker tells of the certificate after ten seconds
+		unknown bool // or never
+		shows   string
+		events  int // refusals; one that goes on to claim is refused once more
+	}{
+		"as the certificate says":           {member: subjects.Member{State: subjects.Up, Addresses: addresses("10.0.0.1"), Weight: 150}, shows: "[10.0.0.1] 0 150"},
+		"a foreign address beside its own":  {member: subjects.Member{State: subjects.Up, Addresses: addresses("10.0.0.1", "10.6.6.6"), Weight: 100}, shows: "[10.0.0.1] 0 100", events: 1},
+		"too heavy":                         {member: subjects.Member{State: subjects.Up, Addresses: addresses("10.0.0.1"), Weight: 9000}, shows: "[10.0.0.1] 0 150", events: 1},
+		"beats with a foreign address":      {member: subjects.Member{State: subjects.Up, Addresses: addresses("10.6.6.6"), Weight: 100}, beats: true, shows: "[10.0.0.1] 0 100", events: 2},
+		"suspect, the last of its role":     {member: subjects.Member{State: subjects.Suspect, Reason: "silent", Addresses: addresses("10.0.0.1", "10.6.6.6"), Weight: 9000}, shows: "[10.0.0.1] 0 150", events: 1},
+		"its certificate is told later":     {member: subjects.Member{State: subjects.Up, Addresses: addresses("10.0.0.1", "10.6.6.6"), Weight: 100}, late: true, shows: "[10.0.0.1] 0 100", events: 1},
+		"nothing is known of a certificate": {member: subjects.Member{State: subjects.Up, Addresses: addresses("10.0.0.1"), Weight: 150}, unknown: true, shows: "[10.0.0.1] 0 150"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHeld(t)
+			h.broker("b1", true)
+			word := func() {
+				h.word("b1", "n1", "01", subjects.Identity{Addresses: addresses("10.0.0.1"), Bounds: map[subjects.Role]subjects.Bound{"sip_proxy": {Weight: 150}}})
+			}
+			h.Adopt(said(c.member), h.now)
+			if !c.late && !c.unknown {
+				word()
+			}
+			tick := []func(){func() { h.broker("b1", true) }}
+			if c.beats {
+				tick = append(tick, h.beats("n1", "10.6.6.6"))
+			}
+			h.pass(10*time.Second, tick...)
+			if c.late {
+				word()
+			}
+			h.pass(2*time.Second, tick...)
+			h.want("n1", c.shows)
+			if n := h.happened(subjects.EventRejected); n != c.events {
+				t.Errorf("%d refusals are told, want %d", n, c.events)
+			}
+		})
+	}
+}
+
 // Brokers and managers are upgraded in any order: members join as before while
 // some broker tells nothing of certificates.
 func TestMixedVersionsOfBrokers(t *testing.T) {

@@ -3,6 +3,7 @@ package membership
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 // and priority. With Config.Identities a new or wider claim waits until a
 // certificate of its node is known (see facts), and is then cut to what the
 // certificates allow. A member in the status keeps what it has there, whatever
-// becomes known or unknown.
+// becomes known or unknown; but what a manager took over from another is compared
+// once with the certificates.
 
 // A pending claim waits for a broker's identity message, or was refused.
 type pending struct {
@@ -87,6 +89,47 @@ func (t *Table) wait(k key) *pending {
 		t.pending[k] = p
 	}
 	return p
+}
+
+// compare cuts what members of n claim by an adopted status to what certificates
+// allow. Whose certificate is not known keeps what it has: a dead member that a guard
+// keeps may have been connected to no broker of today.
+func (t *Table) compare(n *node) {
+	for _, m := range n.members {
+		if !m.inherited || !m.listed {
+			continue
+		}
+		where, bound, known := t.allowed(m.key)
+		if !known {
+			continue
+		}
+		m.inherited = false
+		a := subjects.Announcement{Addresses: m.announced.addresses, Weight: m.announced.weight, Priority: m.announced.priority}
+		cut := clamp(nil, &a, bound)
+		if why := outside(&a, where); why != "" {
+			cut = why
+			a.Addresses = ownAddresses(a.Addresses, where)
+		}
+		if cut == "" {
+			continue
+		}
+		m.announced.addresses, m.announced.weight, m.announced.priority = a.Addresses, a.Weight, a.Priority
+		t.present(m)
+		t.reject(m, cut)
+	}
+}
+
+// ownAddresses are those of as that are among where; if none is, as many of where
+// as a member may have: the status shows no member without one.
+func ownAddresses(as, where addresses) addresses {
+	own := slices.DeleteFunc(slices.Clone(as), func(x netip.Addr) bool { return !slices.Contains(where, x) })
+	switch {
+	case len(own) > 0:
+		return own
+	case len(where) > 0:
+		return slices.Clone(where[:min(len(where), subjects.MaxAddresses)])
+	}
+	return as
 }
 
 // exceeds reports whether a claims more than s.

@@ -60,6 +60,9 @@ func (t *Table) Identity(w *subjects.Identity, revoked bool, now time.Time) {
 		t.revokeFact(fs[i])
 	}
 	t.retry(w.Node)
+	if n := t.nodes[w.Node]; n != nil && t.strict && !t.compareDue {
+		t.compare(n)
+	}
 	t.flush()
 }
 
@@ -269,6 +272,12 @@ func (t *Table) certify() {
 	}
 	if t.sweepDue {
 		t.sweep()
+	}
+	if t.compareDue && t.strict && t.now >= t.identitiesKnownAt+settleTime {
+		t.compareDue = false
+		for _, id := range slices.Sorted(maps.Keys(t.nodes)) {
+			t.compare(t.nodes[id])
+		}
 	}
 	if !t.strict && len(t.pending) > 0 {
 		t.retryWhere(func(k key) bool { return t.now-t.pending[k].since >= identityWait })

@@ -39,6 +39,7 @@ type member struct {
 	announced announced
 	plain     bool // without boot or seq
 	adopted   bool // known from an adopted status only
+	inherited bool // what it claims comes from an adopted status and was not compared with certificates yet
 	via       string
 	broker    *broker // that via names
 	last      instant // beat

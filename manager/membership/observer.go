@@ -162,6 +162,7 @@ func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) 
 	if t.cfg.Identities {
 		t.sweepDue = true
 		t.sweep()
+		t.compareDue = true
 	}
 	t.judgeSilent()
 	t.flush()
@@ -264,6 +265,7 @@ func (t *Table) listAdopted(m *member, a *subjects.Member) {
 		state: a.State, addresses: a.Addresses, priority: a.Priority, weight: a.Weight, version: a.Version, attrs: a.Attrs,
 		reason: a.Reason,
 	}
+	m.inherited = t.cfg.Identities
 	m.plain = a.Plain
 	m.cause = alive
 	m.weak = false

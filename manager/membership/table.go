@@ -41,6 +41,7 @@ type Table struct {
 	withRevoked       map[subjects.NodeID]bool // nodes with a revoked certificate
 	identityHeard     bool                     // some broker tells identities
 	strict            bool                     // see identitiesEnforced
+	compareDue        bool                     // members are to be compared with their certificates
 	identitiesKnownAt instant                  // when all live certificates have been told
 	sweepDue          bool                     // then
 	tidied            instant
