@@ -37,7 +37,7 @@ type Losses struct {
 type Lost struct {
 	Node      NodeID       `json:"node"`
 	Role      Role         `json:"role"`
-	Addresses []netip.Addr `json:"addresses"` // as announced last
+	Addresses []netip.Addr `json:"addresses"` // as announced last; none: not known to the manager
 	Since     time.Time    `json:"since"`     // by the clock of Status.Time
 	Reason    string       `json:"reason"`
 }
@@ -289,8 +289,10 @@ func (l Lost) check() error {
 	if err := l.Pair().check(); err != nil {
 		return err
 	}
-	if err := checkAddresses(l.Addresses); err != nil {
-		return err
+	if len(l.Addresses) > 0 {
+		if err := checkAddresses(l.Addresses); err != nil {
+			return err
+		}
 	}
 	return CheckText("reason", l.Reason, MaxReason)
 }

@@ -202,12 +202,29 @@ func (t *Table) noteAbsence(m *member) {
 			t.listHeld(m, a)
 		}
 	case a == nil:
+	case a.held != nil && m.adopted && m.cause == dropped: // its time is over, and it did not return
+		t.loseUnheard(m)
 	case m.cause == left, m.cause == revoked, a.lost == nil && !m.failed():
 		t.endAbsence(m.key)
 	case a.lost == nil && t.payAbsence(m, a):
 		t.lose(m)
 	}
 }
+
+// loseUnheard lists m as lost, which another manager held down and which was never
+// heard here.
+func (t *Table) loseUnheard(m *member) {
+	m.adopted = false
+	t.endHoldDown(m)
+	where, _, _ := t.allowed(m.key)
+	t.addLoss(subjects.Lost{
+		Node: m.key.node, Role: m.key.role, Addresses: append(addresses{}, where[:min(len(where), subjects.MaxAddresses)]...), Since: t.wall,
+		Reason: whyUnheard,
+	}, t.now+t.cfg.LostFor)
+}
+
+// whyUnheard is why a member is lost that did not return when it might.
+const whyUnheard = "did not return after it was held down"
 
 // failed reports whether m, which is out of its role, is known here to have ended
 // in a way that makes a loss.

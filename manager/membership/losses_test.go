@@ -133,6 +133,42 @@ func TestLossesOutliveAManagerWhateverItsClock(t *testing.T) {
 	}
 }
 
+// A member that is held down and dies unheard while the manager changes is lost when
+// its time to return is over, not forgotten.
+func TestAHeldMemberThatTheNextManagerNeverHearsIsLost(t *testing.T) {
+	old := newTableAt(0, membership.Config{})
+	old.beats(t, 0, 5*time.Second, "n1", "n2", "n3")
+	for range 3 {
+		old.announce(t, "n2", subjects.Down, 5*time.Second)
+		old.announce(t, "n2", subjects.Up, 5*time.Second)
+	}
+	told := old.status(6 * time.Second)
+	h := told.FindHeld("sip_proxy", "n2")
+	if h == nil {
+		t.Fatal("n2 is not held")
+	}
+	until := h.Until.Sub(t0)
+	next := newTableAt(0, membership.Config{})
+	next.AdoptAged(told, 0, next.at(6*time.Second))
+	for d := 6 * time.Second; d < until+5*time.Second; d += time.Second {
+		next.beats(t, d, d+time.Second, "n1", "n3")
+		if d+time.Second == until { // either will do
+			continue
+		}
+		s := next.status(d + time.Second)
+		if held := s.FindHeld("sip_proxy", "n2") != nil; held != (d+time.Second < until) {
+			t.Errorf("at %v: held is %v, its end is at %v", d+time.Second, held, until)
+		}
+		if l := s.FindLost("sip_proxy", "n2"); (l != nil) != (d+time.Second >= until) {
+			t.Errorf("at %v: lost is %+v, its end is at %v", d+time.Second, l, until)
+		} else if b := s.EncodeFull(s.Encode()); l != nil {
+			if _, err := subjects.ParseStatus(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // A status of a manager that keeps no losses takes none away.
 func TestAManagerThatKeepsNoLossesEndsNone(t *testing.T) {
 	x := newTableAt(0, membership.Config{})
