@@ -53,13 +53,13 @@ func (b *Broker) guardAlone(ctx context.Context, s *server.Server, own *nats.Con
 	var told time.Time
 	every(ctx, aloneTick, func() {
 		now := time.Now()
-		peers := len(remoteNames(s))
-		if peers > 0 {
+		routes := s.NumRoutes()
+		if routes > 0 {
 			b.rescued.Store(false)
 		} else if b.rescued.Load() {
-			peers = 1 // as an operator said, there are no others to be cut off from
+			routes = 1 // as an operator said, there are no others to be cut off from
 		}
-		changed, away := i.look(peers, now)
+		changed, away := i.look(routes, now)
 		if changed {
 			b.noteAlone(i.since)
 		}

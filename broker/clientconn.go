@@ -26,8 +26,9 @@ type clientConn struct {
 	// replies are the prefixes of the reply subjects that the client may name.
 	replies []string
 	use     connUse
-	told    bool        // of tls_required
-	hears   atomic.Bool // it subscribed to BrokerNotice
+	told    bool         // of tls_required
+	batch   *batchWriter // nil: nats-server's writes go out as they come
+	hears   atomic.Bool  // it subscribed to BrokerNotice
 	closed  sync.Once
 
 	filter  filter
@@ -50,6 +51,9 @@ func newClientConn(f *front, tc *tls.Conn, id *identity.Identity) *clientConn {
 	c.addr = clientAddr{tc.RemoteAddr(), c}
 	c.use = connUse{node: id.Node, exempt: c.rates == nil}
 	c.filter.r = c
+	if id.Has(subjects.Manager) {
+		c.batch = newBatchWriter(tc)
+	}
 	return c
 }
 
@@ -92,6 +96,9 @@ const info = "INFO {"
 // Write implements net.Conn. The first INFO says what nats-server cannot know:
 // that the port wants TLS, and that the broker is alone.
 func (c *clientConn) Write(b []byte) (int, error) {
+	if c.told && c.batch != nil {
+		return c.batch.write(b)
+	}
 	if c.told {
 		return c.Conn.Write(b)
 	}
@@ -109,11 +116,24 @@ func (c *clientConn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// SetWriteDeadline implements net.Conn.
+func (c *clientConn) SetWriteDeadline(t time.Time) error {
+	if c.batch != nil {
+		return nil // it sets its own, for the writes that it makes
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
 // Close implements net.Conn. It does not wait for a client that does not read.
 func (c *clientConn) Close() error {
 	c.closed.Do(func() {
 		c.front.leave(c)
-		c.front.running.Go(func() { _ = c.Conn.Close() })
+		c.front.running.Go(func() {
+			if c.batch != nil {
+				c.batch.close()
+			}
+			_ = c.Conn.Close()
+		})
 	})
 	return nil
 }
@@ -125,7 +145,7 @@ func (c *clientConn) cut(err error) {
 		return
 	}
 	// What nats-server was just writing may be torn: the connection ends anyway.
-	_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	_, _ = fmt.Fprintf(c.Conn, "-ERR '%s'\r\n", err)
 	c.front.cut(c, err)
 }

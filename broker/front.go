@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,6 +35,7 @@ type front struct {
 	rates     func(*identity.Identity) *rates
 	live      func(cid uint64) (map[string]bool, error) // subscriptions that nats-server has; set before start
 	alone     func() bool                               // the broker is; set before start
+	turns     chan struct{}                             // one for each handshake that computes
 	ready     chan *clientConn
 	cuts      chan subjects.Cut // for managers
 	done      chan struct{}
@@ -61,6 +63,11 @@ const (
 	handOverTime   = 5 * time.Second // for nats-server to accept
 )
 
+// handshakesComputing is how many handshakes compute at once on one processor. More of
+// them would only take time from the clients that are connected, whose beats and
+// pings wait behind them.
+const handshakesComputing = 2
+
 // recordHandshake is how a TLS connection begins.
 const recordHandshake = 0x16
 
@@ -70,6 +77,7 @@ func newFront(l net.Listener, creds *identity.Credentials, log zerolog.Logger, m
 		log: m.limiters.limit(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits, rates: ratesOf,
 		admission: newAdmission(limits.waiting, limits.bySource, limits.handshakes),
 		cuts:      make(chan subjects.Cut, 64),
+		turns:     make(chan struct{}, handshakesComputing*runtime.GOMAXPROCS(0)),
 		ready:     make(chan *clientConn), done: make(chan struct{}), clients: make(map[*clientConn]struct{}),
 	}
 }
@@ -198,8 +206,12 @@ func (f *front) handshake(w *waiter) (*clientConn, error) {
 		return nil, err
 	}
 	_ = w.conn.SetDeadline(time.Now().Add(handshakeTime))
-	c := tls.Server(&peekedConn{w.conn, first}, f.tls)
+	raw := &peekedConn{Conn: w.conn, first: first, turns: f.turns}
+	c := tls.Server(raw, f.tls)
+	f.turns <- struct{}{}
 	err := c.Handshake()
+	<-f.turns
+	raw.turns = nil
 	f.admission.finish(w)
 	if err != nil {
 		f.m.limit("handshake")
@@ -237,6 +249,7 @@ func turnAway(c net.Conn, text string) {
 type peekedConn struct {
 	net.Conn
 	first []byte
+	turns chan struct{} // not nil during the handshake, which has one but for the time in which it waits for the client
 }
 
 func (b *peekedConn) Read(p []byte) (int, error) {
@@ -245,6 +258,11 @@ func (b *peekedConn) Read(p []byte) (int, error) {
 		b.first = nil
 		return n, nil
 	}
+	if b.turns == nil {
+		return b.Conn.Read(p)
+	}
+	<-b.turns
+	defer func() { b.turns <- struct{}{} }()
 	return b.Conn.Read(p)
 }
 

@@ -27,15 +27,15 @@ type isolation struct {
 	next   time.Time // clients are sent away not before
 }
 
-// look notes how many other brokers routes lead to. away says that clients are to
+// look notes how many routes to other brokers there are. away says that clients are to
 // be sent away now: once when the broker becomes alone, and then after pauses that
 // grow, since those that came back reach no other broker.
-func (i *isolation) look(peers int, now time.Time) (changed, away bool) {
+func (i *isolation) look(routes int, now time.Time) (changed, away bool) {
 	if i.looked.IsZero() || now.Sub(i.looked) > alonePaused && i.since.IsZero() {
 		i.routes = now
 	}
 	i.looked = now
-	if peers > 0 {
+	if routes > 0 {
 		i.routes = now
 		if changed = !i.since.IsZero(); changed {
 			i.since, i.ended = time.Time{}, now

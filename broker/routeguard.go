@@ -19,7 +19,8 @@ import (
 // handshake. A sweep over the process's sockets keeps one: brokers begin their
 // handshake at once, so who is silent is none.
 const (
-	sweepTick     = 250 * time.Millisecond
+	sweepTick     = 250 * time.Millisecond // while connections wait…
+	sweepApart    = time.Second            // …and without any: it looks at each descriptor of the process
 	routeSilence  = 2 * time.Second
 	routesWaiting = 256 // connections that are no route yet, in total…
 	routesSource  = 64  // …and of one source: some brokers with four connections each
@@ -76,15 +77,17 @@ func (b *Broker) guardRoutes(ctx context.Context, s *server.Server) {
 	n := 0
 	failed := false
 	deferred := false
+	var swept time.Time
 	every(ctx, sweepTick, func() {
 		now := time.Now()
 		if n++; n%40 == 0 {
 			b.usage.prune(now)
 		}
 		addr, ok := s.ClusterAddr(), b.cfg.ClusterListen != ""
-		if !ok || addr == nil {
+		if !ok || addr == nil || len(seen) == 0 && now.Sub(swept) < sweepApart {
 			return
 		}
+		swept = now
 		if !deferred {
 			deferred = true
 			if err := deferListener(uint16(addr.Port)); err != nil {

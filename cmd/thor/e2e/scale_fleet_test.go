@@ -24,16 +24,17 @@ import (
 // A fleet is all members of the scale test, and the observers of what is said of
 // them.
 type fleet struct {
-	net     *scaleNet
-	book    *book
-	began   time.Time
-	dialing *semaphore.Weighted // connections that are being made at once
-	light   []*lightMember
-	probes  []*lightMember // of light, those that are killed and frozen
-	sdk     []*overlay.Node
-	view    *overlay.Node // an operator's
-	ctx     context.Context
-	wg      sync.WaitGroup
+	net       *scaleNet
+	book      *book
+	began     time.Time
+	dialing   *semaphore.Weighted // connections that are being made at once…
+	computing chan struct{}       // …and those whose handshake computes
+	light     []*lightMember
+	probes    []*lightMember // of light, those that are killed and frozen
+	sdk       []*overlay.Node
+	view      *overlay.Node // an operator's
+	ctx       context.Context
+	wg        sync.WaitGroup
 
 	measured atomic.Pointer[subjects.NodeID] // whose change is measured
 
@@ -50,9 +51,10 @@ type fleet struct {
 }
 
 const (
-	dialsAtOnce = 128
-	sdkMembers  = 50
-	probeCount  = 8
+	dialsAtOnce     = 512
+	computingAtOnce = 4
+	sdkMembers      = 50
+	probeCount      = 8
 )
 
 // fault notes what must not happen.
@@ -85,7 +87,7 @@ func (f *fleet) beatEvery() (every time.Duration, short bool) {
 func newFleet(t testing.TB, net *scaleNet, members int) *fleet {
 	t.Helper()
 	f := &fleet{
-		net: net, book: newBook(), began: time.Now(), dialing: semaphore.NewWeighted(dialsAtOnce), ctx: t.Context(),
+		net: net, book: newBook(), began: time.Now(), dialing: semaphore.NewWeighted(dialsAtOnce), computing: make(chan struct{}, computingAtOnce), ctx: t.Context(),
 		breakage: make(map[string]int), left: make(map[subjects.NodeID]string), doomed: make(map[subjects.NodeID]bool),
 	}
 	roles := []subjects.Role{subjects.SIPProxy, subjects.MediaRelay}

@@ -58,8 +58,9 @@ type lightMember struct {
 
 // The numbers of the SDK.
 const (
-	lightPing = time.Second
-	lightDial = 3 * time.Second
+	lightPing  = time.Second
+	lightDial  = 3 * time.Second
+	lightGreet = 12 * time.Second
 )
 
 var errFrozen = errors.New("frozen")
@@ -104,11 +105,11 @@ func (m *lightMember) connect(ctx context.Context, try int) (*bufio.Reader, erro
 		return nil, err
 	}
 	host, _, _ := net.SplitHostPort(target)
-	conn := tls.Client(c, &tls.Config{
+	conn := tls.Client(&dialedConn{c, m.f.computing}, &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: m.f.net.roots, ServerName: host, SessionTicketsDisabled: true,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return m.cert, nil },
 	})
-	_ = c.SetDeadline(time.Now().Add(lightDial))
+	_ = c.SetDeadline(time.Now().Add(lightGreet))
 	r, err := m.greet(conn)
 	if err != nil {
 		_ = c.Close()
@@ -121,9 +122,13 @@ func (m *lightMember) connect(ctx context.Context, try int) (*bufio.Reader, erro
 
 // greet says CONNECT and SUB, and waits for the broker's PONG.
 func (m *lightMember) greet(conn *tls.Conn) (*bufio.Reader, error) {
-	if err := conn.Handshake(); err != nil {
+	m.f.computing <- struct{}{}
+	err := conn.Handshake()
+	<-m.f.computing
+	if err != nil {
 		return nil, err
 	}
+	conn.NetConn().(*dialedConn).turns = nil
 	r := bufio.NewReaderSize(conn, 2<<10)
 	line, err := r.ReadSlice('\n')
 	if err != nil {
@@ -152,6 +157,23 @@ func (m *lightMember) greet(conn *tls.Conn) (*bufio.Reader, error) {
 		}
 	}
 	return nil, err
+}
+
+// A dialedConn is a connection whose handshake has one of the turns, but for the time
+// in which it waits for the broker: thousands of members share this process, and those
+// that are connected have to ping.
+type dialedConn struct {
+	net.Conn
+	turns chan struct{} // nil: the handshake is over
+}
+
+func (c *dialedConn) Read(b []byte) (int, error) {
+	if c.turns == nil {
+		return c.Conn.Read(b)
+	}
+	<-c.turns
+	defer func() { c.turns <- struct{}{} }()
+	return c.Conn.Read(b)
 }
 
 // online begins to beat through conn.

@@ -184,7 +184,8 @@ func (d *scaleDaemon) start(t testing.TB) {
 	defer log.Close()
 	cmd := exec.Command(thor, d.command, "--config", d.config)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Dir(d.config), log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// A session each, as systemd would make: Linux shares the processor among sessions.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -43,12 +43,16 @@ func TestScale(t *testing.T) {
 	s.f = newFleet(t, startScale(t), members)
 	s.say("%d members, %d of them with the SDK; flap damping off; at most %d connections are made at once; load average of the machine at the beginning: %s",
 		members, sdkMembers, dialsAtOnce, loadAverage())
-	s.join()
-	s.rest()
-	s.change()
-	s.crash()
-	s.freeze()
-	s.brokerDies()
+	for _, p := range []struct {
+		name string
+		run  func()
+	}{
+		{"empty", s.empty}, {"join", s.join}, {"rest", s.rest}, {"change", s.change}, {"crash", s.crash}, {"freeze", s.freeze}, {"broker", s.brokerDies},
+	} {
+		if only := os.Getenv("THOR_SCALE_PHASES"); only == "" || slices.Contains(strings.Split(only, ","), p.name) {
+			p.run()
+		}
+	}
 	s.say("in all: %s", s.f.summary())
 	for _, why := range s.f.faults[:min(10, len(s.f.faults))] {
 		t.Errorf("fault: %s", why)
@@ -100,15 +104,21 @@ func (s *scale) join() {
 	}
 }
 
+// empty is what the network uses before it has members.
+func (s *scale) empty() { s.idle("empty", 10*time.Second) }
+
 // rest is what the network uses when nothing happens.
-func (s *scale) rest() {
+func (s *scale) rest() { s.idle("at rest", 20*time.Second) }
+
+func (s *scale) idle(name string, d time.Duration) {
 	<-time.After(5 * time.Second)
-	const d = 20 * time.Second
 	before, beats := s.f.net.use(s.t), s.f.beats.Load()
 	generation := s.f.view.View().Mark().Generation
+	profiled := s.f.net.profile(strings.ReplaceAll(name, " ", "-"), d)
 	<-time.After(d)
 	used := s.f.net.use(s.t).since(before)
-	s.say("at rest, over %s: %s; %.0f beats a second of light members; %d generations", d, used.cores(d),
+	profiled()
+	s.say("%s, over %s: %s; %.0f beats a second of light members; %d generations", name, d, used.cores(d),
 		float64(s.f.beats.Load()-beats)/d.Seconds(), s.f.view.View().Mark().Generation-generation)
 }
 
