@@ -151,21 +151,11 @@ func (s *Status) Remove(role Role, node NodeID) {
 // gives the same bytes everywhere. Absent lists are written as empty ones, so that
 // scripts need no special case.
 func (s *Status) Encode() []byte {
-	proper := *s
-	proper.Losses = Losses{}
-	c := proper.Clone()
-	if c.Departed == nil {
-		c.Departed = []Departed{}
+	members := 0
+	for _, ms := range s.Roles {
+		members += len(ms)
 	}
-	if c.Lookup == nil {
-		c.Lookup = map[Role]Lookup{}
-	}
-	for _, ms := range c.Roles {
-		for i := range ms {
-			ms[i].normalise()
-		}
-	}
-	return Encode(c)
+	return appendStatus(make([]byte, 0, 512+256*members), s)
 }
 
 func (m *Member) normalise() {
