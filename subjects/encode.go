@@ -41,12 +41,35 @@ func appendStatus(b []byte, s *Status) []byte {
 	}
 	b = append(b, `],"lookup":{`...)
 	for i, r := range slices.Sorted(maps.Keys(s.Lookup)) {
-		l := s.Lookup[r]
-		b = append(appendText(comma(b, i), string(r)), `:{"bits":`...)
-		b = strconv.AppendInt(b, int64(l.Bits), 10)
-		b = append(appendText(append(b, `,"digest":`...), l.Digest), '}')
+		b = append(appendText(comma(b, i), string(r)), ':')
+		b = appendLookup(b, s.Lookup[r])
 	}
 	return append(b, "}}"...)
+}
+
+// appendView appends the wire form of v.
+func appendView(b []byte, v *RoleView) []byte {
+	b = strconv.AppendInt(append(b, `{"v":`...), int64(v.V), 10)
+	b = appendText(append(b, `,"domain":`...), v.Domain)
+	b = strconv.AppendUint(append(b, `,"epoch":`...), v.Epoch, 10)
+	b = strconv.AppendUint(append(b, `,"generation":`...), v.Generation, 10)
+	b = appendText(append(b, `,"role":`...), string(v.Role))
+	b = appendMembers(append(b, `,"members":`...), v.Members)
+	if v.Lookup != nil {
+		b = appendLookup(append(b, `,"lookup":`...), *v.Lookup)
+	}
+	if v.Part != 0 {
+		b = strconv.AppendInt(append(b, `,"part":`...), int64(v.Part), 10)
+	}
+	if v.Parts != 0 {
+		b = strconv.AppendInt(append(b, `,"parts":`...), int64(v.Parts), 10)
+	}
+	return append(b, '}')
+}
+
+func appendLookup(b []byte, l Lookup) []byte {
+	b = strconv.AppendInt(append(b, `{"bits":`...), int64(l.Bits), 10)
+	return append(appendText(append(b, `,"digest":`...), l.Digest), '}')
 }
 
 func appendMembers(b []byte, ms []Member) []byte {

@@ -89,6 +89,15 @@ func TestStatusesAreEncodedAsReflectionWould(t *testing.T) {
 		if got, want := s.Encode(), reflected(s); !bytes.Equal(got, want) {
 			t.Fatalf("status %d:\n%s\nwant\n%s", i, got, want)
 		}
+		for _, role := range append(s.RoleNames(), "absent") {
+			v := s.View(role)
+			if i%2 == 0 {
+				v.Part, v.Parts = 1+i%3, 3
+			}
+			if got, want := v.Encode(), subjects.Encode(v); !bytes.Equal(got, want) {
+				t.Fatalf("view %d of %s:\n%s\nwant\n%s", i, role, got, want)
+			}
+		}
 	}
 }
 

@@ -343,7 +343,7 @@ func (s *Status) View(role Role) *RoleView {
 }
 
 // Encode returns v as one message, however long.
-func (v *RoleView) Encode() []byte { return Encode(v) }
+func (v *RoleView) Encode() []byte { return appendView(make([]byte, 0, 512+256*len(v.Members)), v) }
 
 // Messages are the messages that tell v, each at most MaxView bytes.
 func (v *RoleView) Messages() [][]byte {

@@ -36,6 +36,7 @@ type fleet struct {
 	ctx       context.Context
 	wg        sync.WaitGroup
 
+	joined   bool                            // all members were started
 	measured atomic.Pointer[subjects.NodeID] // whose change is measured
 
 	connects, failedDials, beats, repairs, snapshots, asks atomic.Int64
@@ -177,6 +178,7 @@ func (f *fleet) event(b []byte) {
 
 // join starts all members.
 func (f *fleet) join(t testing.TB) {
+	f.joined = true
 	for _, m := range f.light {
 		f.start(m)
 	}

@@ -20,6 +20,10 @@ type scale struct {
 	t       *testing.T
 	f       *fleet
 	samples int
+
+	rows        []scaleRow
+	busy        []string // phases in which the harness took more than half of the machine
+	restBrokers float64  // cores
 }
 
 // say prints at once: whatever fails later, what was measured is not lost.
@@ -47,13 +51,14 @@ func TestScale(t *testing.T) {
 		name string
 		run  func()
 	}{
-		{"empty", s.empty}, {"join", s.join}, {"rest", s.rest}, {"change", s.change}, {"crash", s.crash}, {"freeze", s.freeze}, {"broker", s.brokerDies},
+		{"empty", s.empty}, {"join", s.join}, {"rest", s.rest}, {"change", s.change}, {"deltas", s.storm}, {"crash", s.crash}, {"freeze", s.freeze}, {"broker", s.brokerDies},
 	} {
 		if only := os.Getenv("THOR_SCALE_PHASES"); only == "" || slices.Contains(strings.Split(only, ","), p.name) {
 			p.run()
 		}
 	}
 	s.say("in all: %s", s.f.summary())
+	s.table()
 	for _, why := range s.f.faults[:min(10, len(s.f.faults))] {
 		t.Errorf("fault: %s", why)
 	}
@@ -80,6 +85,7 @@ func (s *scale) wait(within time.Duration, cond func() bool) (time.Duration, boo
 func (s *scale) join() {
 	f, before := s.f, s.f.net.use(s.t)
 	began := time.Now()
+	profiled := f.net.profile("join", 8*time.Second)
 	f.join(s.t)
 	const within = 200 * time.Second
 	_, ok := s.wait(within, f.complete)
@@ -88,7 +94,8 @@ func (s *scale) join() {
 		listed = f.listed(st)
 	}
 	if !ok {
-		s.say("cold join: NOT reached within %s: %d of %d listed, %d connected; %s", within, listed, len(f.light)+len(f.sdk), f.connected(), f.summary())
+		s.say("cold join: NOT reached within %s: %d of %d listed, %d connected; %s; %s", within, listed, len(f.light)+len(f.sdk), f.connected(),
+			f.net.use(s.t).since(before).cores(took), f.summary())
 		s.t.FailNow()
 	}
 	generation := f.view.View().Mark().Generation
@@ -97,8 +104,14 @@ func (s *scale) join() {
 	all := time.Since(began)
 	s.say("cold join: all listed after %.1f s, full status everywhere after %.1f s (missing at %d); %d generations",
 		took.Seconds(), all.Seconds(), behind, generation)
-	s.say("  meanwhile: %s", f.net.use(s.t).since(before).cores(all))
+	profiled()
+	used := f.net.use(s.t).since(before)
+	s.say("  meanwhile: %s", used.cores(all))
 	s.say("  %s", f.summary())
+	s.cpu("cold join", used, all)
+	s.figure("cold join: all listed", "", "%.1f s", took.Seconds())
+	s.figure("cold join: full status everywhere", "≤ 60 s", "%.1f s", all.Seconds())
+	s.figure("cold join: broken connections, removals", "0, 0", "%d, %d", f.breaks.Load(), len(f.left))
 	if !ok {
 		s.t.FailNow()
 	}
@@ -118,6 +131,15 @@ func (s *scale) idle(name string, d time.Duration) {
 	<-time.After(d)
 	used := s.f.net.use(s.t).since(before)
 	profiled()
+	if s.f.joined {
+		s.restBrokers = float64(used.brokers) / float64(d)
+		s.cpu(name, used, d)
+		s.figure("at rest: cores of brokers and managers", "≤ 0.6", "%.3f + %.3f = %.3f", s.restBrokers, float64(used.managers)/float64(d), float64(used.brokers+used.managers)/float64(d))
+		s.figure("at rest: cores of the harness", "", "%.3f", float64(used.self)/float64(d))
+		s.figure("at rest: RSS of brokers and managers", "≤ 1.2 GiB", "%d MiB", used.rss>>20)
+	} else {
+		s.figure("without members: cores of brokers and managers", "", "%.3f", float64(used.brokers+used.managers)/float64(d))
+	}
 	s.say("%s, over %s: %s; %.0f beats a second of light members; %d generations", name, d, used.cores(d),
 		float64(s.f.beats.Load()-beats)/d.Seconds(), s.f.view.View().Mark().Generation-generation)
 }
@@ -148,7 +170,7 @@ func (s *scale) change() {
 		}
 	}
 	f.measured.Store(nil)
-	slices.Sort(took)
+	s.times("one change → heard", "p99 ≤ 1 s", took)
 	if len(took) == 0 {
 		s.say("one change → heard: by none")
 		return
@@ -180,7 +202,7 @@ func (s *scale) inDNS(m *lightMember) (in bool, others int) {
 
 // gone samples how long a probe stays in the answers of the name server after
 // act, and brings it back by undo.
-func (s *scale) gone(name string, samples int, act func(*lightMember) (undo func())) {
+func (s *scale) gone(name, goal string, samples int, act func(*lightMember) (undo func())) {
 	f := s.f
 	var took []time.Duration
 	for i := range samples {
@@ -201,7 +223,7 @@ func (s *scale) gone(name string, samples int, act func(*lightMember) (undo func
 		took = append(took, time.Since(began))
 		undo()
 	}
-	slices.Sort(took)
+	s.times(name+" → gone from the name server", goal, took)
 	if len(took) > 0 {
 		s.say("%s → gone from the name server: median %d ms, max of %d %d ms", name, took[len(took)/2].Milliseconds(), len(took), took[len(took)-1].Milliseconds())
 	}
@@ -213,7 +235,7 @@ func (s *scale) gone(name string, samples int, act func(*lightMember) (undo func
 
 // crash ends probes as kill -9 does: the kernel closes the socket.
 func (s *scale) crash() {
-	s.gone("crash", s.samples, func(m *lightMember) func() {
+	s.gone("crash", "max ≤ 0.7 s at 10, ≤ 1.0 s at 5,000", s.samples, func(m *lightMember) func() {
 		m.stop()
 		return func() {
 			m.reborn()
@@ -224,7 +246,7 @@ func (s *scale) crash() {
 
 // freeze lets probes stand still, as SIGSTOP and a cut cable do.
 func (s *scale) freeze() {
-	s.gone("freeze", s.samples, (*lightMember).freeze)
+	s.gone("freeze", "max ≤ 5 s at 10, ≤ 6 s at 5,000", min(s.samples, 20), (*lightMember).freeze)
 }
 
 // brokerDies kills a broker: its members come back elsewhere, all at once.
@@ -241,7 +263,7 @@ func (s *scale) brokerDies() {
 	}
 	broker := f.net.find(fmt.Sprintf("broker%d", index+1))
 	f.expectBreaks.Store(true)
-	connects, fails := f.connects.Load(), f.failedDials.Load()
+	connects, fails, removed := f.connects.Load(), f.failedDials.Load(), len(f.left)
 	began := time.Now()
 	broker.end(syscall.SIGKILL)
 	_, ok := s.wait(120*time.Second, func() bool {
@@ -252,6 +274,8 @@ func (s *scale) brokerDies() {
 	_, same := s.wait(30*time.Second, func() bool { return f.complete() })
 	s.say("a broker is killed: %d light members on it; all back after %.1f s (%v), dials that failed %d; 15 s later all are listed: %v; %s",
 		len(on), back.Seconds(), ok, f.failedDials.Load()-fails, same, f.summary())
+	s.figure(fmt.Sprintf("a broker killed: its %d members all back", len(on)), "≤ 10 s", "%.1f s", back.Seconds())
+	s.figure("a broker killed: removals", "0", "%d", len(f.left)-removed)
 	broker.start(s.t)
 	f.expectBreaks.Store(false)
 }
