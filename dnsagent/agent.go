@@ -19,6 +19,7 @@ import (
 	"thor/dnsagent/packed"
 	"thor/dnsagent/zone"
 	"thor/overlay"
+	"thor/overlay/connlimit"
 	"thor/overlay/setting"
 	"thor/subjects"
 )
@@ -55,7 +56,7 @@ type Config struct {
 	// answer.
 	Idle time.Duration `default:"5s" range:"1ns.."`
 	// PerClient and Clients limit the TCP connections of one address (IPv6: of
-	// one /64) and of all. Those above are closed at once.
+	// one /64) and of all. A new one takes the place of the one that is idle longest.
 	PerClient int `default:"100" range:"1.."`
 	Clients   int `default:"500" range:"1.."`
 
@@ -93,7 +94,7 @@ type Agent struct {
 	apex    string
 	log     zerolog.Logger
 	metrics *metrics
-	limits  *limiter
+	conns   *connlimit.Set
 	ready   chan struct{}
 	wait    time.Duration // patience, but for tests
 	started atomic.Bool
@@ -128,11 +129,12 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, apex: b.Apex(), wait: patience, builder: b, ready: make(chan struct{}), known: make(chan struct{}),
-		log: cfg.Log.With().Str("comp", "dnsagent").Logger(), limits: newLimiter(cfg.Clients, cfg.PerClient),
+		log: cfg.Log.With().Str("comp", "dnsagent").Logger(), conns: connlimit.New(cfg.Clients, cfg.PerClient),
 	}
 	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
+	a.conns.OnClose = func() { a.metrics.tcp.drop(tooManyConnections, 1) }
 	return a, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -17,6 +16,7 @@ import (
 func (a *Agent) serveTCP(ctx context.Context, ln net.Listener) error {
 	var conns sync.WaitGroup
 	defer conns.Wait()
+	ln = a.conns.Listen(ln)
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	defer func() { _ = ln.Close() }()
@@ -40,14 +40,7 @@ func (a *Agent) serveTCP(ctx context.Context, ln net.Listener) error {
 		case trouble.over():
 			a.log.Info().Stringer("addr", ln.Addr()).Msg("accepts connections again")
 		}
-		client := clientOf(conn)
-		if !a.limits.enter(client) {
-			a.metrics.tcp.drop(tooManyConnections, 1)
-			_ = conn.Close()
-			continue
-		}
 		conns.Go(func() {
-			defer a.limits.leave(client)
 			defer func() { _ = conn.Close() }()
 			a.converse(ctx, conn)
 		})
@@ -80,7 +73,11 @@ func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 		if _, err := io.ReadFull(in, request[:n]); err != nil {
 			return
 		}
+		if !a.conns.Busy(conn) {
+			return // closed to make room
+		}
 		reply := r.serveTCP(request[:n])
+		a.conns.Done(conn) // a slow reader waits like one that asks nothing
 		if reply == nil {
 			return // a response or garbage: not a client
 		}
@@ -91,53 +88,4 @@ func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 			return
 		}
 	}
-}
-
-// A limiter counts connections, in all and per client.
-type limiter struct {
-	clients, perClient int
-
-	mu     sync.Mutex
-	total  int
-	counts map[netip.Prefix]int
-}
-
-func newLimiter(clients, perClient int) *limiter {
-	return &limiter{clients: clients, perClient: perClient, counts: make(map[netip.Prefix]int)}
-}
-
-func (l *limiter) enter(client netip.Prefix) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.total >= l.clients || l.counts[client] >= l.perClient {
-		return false
-	}
-	l.total++
-	l.counts[client]++
-	return true
-}
-
-func (l *limiter) leave(client netip.Prefix) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.total--
-	if l.counts[client]--; l.counts[client] == 0 {
-		delete(l.counts, client)
-	}
-}
-
-// clientOf identifies a client: an IPv4 address, or an IPv6 /64, since one
-// host usually has all addresses of it.
-func clientOf(conn net.Conn) netip.Prefix {
-	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, _ := addr.Prefix(bits) // bits suit the family
-	return p
 }

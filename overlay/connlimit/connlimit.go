@@ -20,6 +20,10 @@ import (
 // clients that have proved themselves come last. Its methods may be called from
 // any goroutine.
 type Set struct {
+	// OnClose, unless nil, is called for each connection that is closed to make room
+	// or because there is none. It is set before connections come.
+	OnClose func()
+
 	max, ofPeer int
 
 	mu    sync.Mutex
@@ -92,6 +96,13 @@ func (t *Set) drop(h *held) net.Conn {
 	return h.conn
 }
 
+// Len is how many connections there are.
+func (t *Set) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.all)
+}
+
 // leave notes that c is closed.
 func (t *Set) leave(c net.Conn) {
 	t.mu.Lock()
@@ -151,6 +162,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		refused := false
 		for _, out := range l.t.enter(m, peerOf(c)) {
 			_ = out.Close() // nothing was promised
+			if l.t.OnClose != nil {
+				l.t.OnClose()
+			}
 			refused = refused || out == m
 		}
 		if !refused {
