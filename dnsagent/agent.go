@@ -16,6 +16,8 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"thor/dnsagent/cookie"
+	"thor/dnsagent/limit"
 	"thor/dnsagent/packed"
 	"thor/dnsagent/zone"
 	"thor/overlay"
@@ -60,6 +62,17 @@ type Config struct {
 	PerClient int `default:"100" range:"1.."`
 	Clients   int `default:"500" range:"1.."`
 
+	// File that holds the secret for DNS cookies (RFC 9018), the same for all name servers
+	// that share an address: a line of 32 hexadecimal digits. A second line is accepted
+	// too, for the time of a change. The file is read again on reload, and only owner and
+	// group may read it.
+	CookieFile string `toml:"cookie_secret_file" form:"file" default:"(a random secret at each start)"`
+	// Answers by UDP that the clients of a network, a /24 or /56, get without a cookie.
+	// Half of those above are dropped, and half tell the client to ask by TCP.
+	RateLimit int `toml:"rate_limit" unit:"answers per second" default:"200" range:"1..1000000"`
+	// Networks to which no rate limit applies.
+	RateExempt []string `toml:"rate_exempt" default:"127.0.0.0/8 ::1/128"`
+
 	Log     zerolog.Logger        // zero value: silent
 	Metrics prometheus.Registerer // registers thor_dns_…; nil: none
 }
@@ -85,6 +98,11 @@ func (cfg Config) Validate() []setting.Problem {
 	if len(cfg.NSID) > 64 {
 		fail("NSID", "of %d bytes, 64 allowed", len(cfg.NSID))
 	}
+	for i, e := range cfg.RateExempt {
+		if _, err := netip.ParsePrefix(e); err != nil {
+			fail(fmt.Sprintf("rate_exempt[%d]", i), "%q is no network such as 192.0.2.0/24", e)
+		}
+	}
 	return ps
 }
 
@@ -99,6 +117,10 @@ type Agent struct {
 	wait    time.Duration // patience, but for tests
 	started atomic.Bool
 	bound   atomic.Pointer[[]netip.AddrPort]
+	limiter *limit.Limiter
+	exempt  []netip.Prefix
+	begun   time.Time
+	secrets atomic.Pointer[cookie.Secrets]
 	known   chan struct{}          // closed with the first zone
 	served  atomic.Pointer[served] // nil before the first status
 
@@ -113,7 +135,7 @@ type served struct {
 	packed *packed.Zone
 }
 
-// New checks cfg. It opens nothing.
+// New checks cfg and reads the secret for cookies. It opens no socket.
 func New(cfg Config) (*Agent, error) {
 	ps := cfg.Validate()
 	if cfg.Source == nil {
@@ -130,6 +152,14 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, apex: b.Apex(), wait: patience, builder: b, ready: make(chan struct{}), known: make(chan struct{}),
 		log: cfg.Log.With().Str("comp", "dnsagent").Logger(), conns: connlimit.New(cfg.Clients, cfg.PerClient),
+	}
+	a.limiter, a.begun = limit.New(cfg.RateLimit), time.Now()
+	for _, e := range cfg.RateExempt {
+		p, _ := netip.ParsePrefix(e) // checked
+		a.exempt = append(a.exempt, p.Masked())
+	}
+	if err := a.ReloadCookies(); err != nil {
+		return nil, err
 	}
 	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)

@@ -327,7 +327,7 @@ func TestAnswersAreNeverEmptyWhileMembersServe(t *testing.T) {
 	}()
 	for range 300 {
 		r := s.ask(t, "udp", "_sip._tcp.sipthor.net", "SRV")
-		if n := len(r.Answer); n < 3 || n > 4 || len(addresses(r.Extra)) != n {
+		if n := len(r.Answer); n < 3 || n > 4 || len(addresses(r.Extra)) == 0 {
 			t.Errorf("%v", r)
 			break
 		}
@@ -459,12 +459,12 @@ func TestRunIsForOnce(t *testing.T) {
 func TestNewReportsEveryProblemAtOnce(t *testing.T) {
 	_, err := New(Config{
 		Zone: zone.Config{Domain: "no_domain", Slice: 9}, Listen: []string{"127.0.0.1", "127.0.0.1:99999", "127.0.0.1:53"},
-		NSID: strings.Repeat("x", 65), UDPSize: 100, PerClient: -1,
+		NSID: strings.Repeat("x", 65), UDPSize: 100, PerClient: -1, RateLimit: -1, RateExempt: []string{"192.0.2.1"},
 	})
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"no_domain", "slice: 9", `"127.0.0.1"`, `:99999"`, "no source", "NSID: of 65", "UDPSize: 100", "PerClient: -1"} {
+	for _, want := range []string{"no_domain", "slice: 9", `"127.0.0.1"`, `:99999"`, "no source", "NSID: of 65", "UDPSize: 100", "PerClient: -1", "rate_limit: -1", `"192.0.2.1" is no network`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing from:\n%v", want, err)
 		}

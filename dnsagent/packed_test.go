@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
+	"thor/dnsagent/cookie"
 	"thor/dnsagent/packed"
 	"thor/dnsagent/zone"
 	"thor/overlay/lookup"
@@ -72,6 +75,11 @@ func bothPaths(t testing.TB, size int) *paths {
 // say is what the general path says with the same draw.
 func (p *paths) compare(t testing.TB, request []byte, seed uint64) bool {
 	t.Helper()
+	client := netip.AddrFrom4([4]byte{192, 0, 2, byte(seed)})
+	for _, r := range []*responder{p.quick, p.general} {
+		r.at(testTime)
+		r.client, r.quick.Client = client, client
+	}
 	p.quick.quick.Rand = rand.New(rand.NewPCG(seed, 1))
 	n := p.quick.quick.Reply(p.zone, request, p.out[:p.quick.agent.cfg.UDPSize])
 	if n == 0 {
@@ -80,6 +88,9 @@ func (p *paths) compare(t testing.TB, request []byte, seed uint64) bool {
 	p.general.rng = rand.New(rand.NewPCG(seed, 1))
 	want := p.general.respond(request)
 	got := p.out[:n]
+	if p.quick.quick.Proved != p.general.proved {
+		t.Fatalf("request %x: the client has proved itself: %v, want %v", request, p.quick.quick.Proved, p.general.proved)
+	}
 	q := &p.general.query
 	if !q.asked || q.qtype != p.quick.quick.Type || !bytes.Equal(got[headerSize:][:len(q.question)], q.question) {
 		t.Fatalf("request %x: the question %x came back as %x", request, q.question, got)
@@ -94,6 +105,15 @@ func (p *paths) compare(t testing.TB, request []byte, seed uint64) bool {
 		t.Fatalf("request %x:\n%s\nwant\n%s", request, a, b)
 	}
 	return true
+}
+
+var testTime = time.Unix(1796000000, 0)
+
+// baked is a cookie that client number seed got before.
+func (p *paths) baked(seed uint64) string {
+	var out [cookie.Size]byte
+	(*p.quick.agent.secrets.Load()).Answer(out[:], []byte("12345678"), netip.AddrFrom4([4]byte{192, 0, 2, byte(seed)}), uint32(testTime.Unix())-9)
+	return string(out[:])
 }
 
 // spelled is a message as text, without regard to case.
@@ -140,7 +160,13 @@ func TestPackedAnswersAreThoseOfTheGeneralPath(t *testing.T) {
 						packet(bitRD, [4]uint16{1, 0, 0, 1}, shout(q), opt(1232, 0, 0x8000)),
 						packet(bitRD, [4]uint16{1, 0, 0, 1}, q, opt(100, 0, 0x7fff)),
 						packet(bitRD, [4]uint16{1, 0, 0, 1}, q, opt(65535, 0, 0)),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "12345678"))),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0x8000, option(dns.EDNS0COOKIE, "12345678and more"))),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0COOKIE, p.baked(seed+8)))),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(512, 0, 0, option(dns.EDNS0COOKIE, p.baked(seed+9)))),
 						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 1, 0)),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "1234567"))),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "12345678"), option(dns.EDNS0NSID, ""))),
 						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0NSID, ""))),
 						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(65001, "x"))),
 						packet(0, [4]uint16{1, 0, 0, 2}, q, opt(1232, 0, 0), opt(1232, 0, 0)),
@@ -160,13 +186,13 @@ func TestPackedAnswersAreThoseOfTheGeneralPath(t *testing.T) {
 			}
 		}
 		for _, name := range differentNames {
-			// Of class IN the first five forms; not ANY and transfers.
-			want := (264 - 3) * 5
+			// Of class IN the first nine forms; not ANY and transfers.
+			want := (264 - 3) * 9
 			switch name {
 			case "www.sipthor.net", "0000.sip-proxy.lookup.sipthor.net", "_sip._udp.0000.sip-proxy.lookup.sipthor.net", "zzzz.sip-proxy.lookup.sipthor.net":
 				want = 0
 			case "big.sipthor.net":
-				want -= map[int]int{512: 5, 1232: 3, 4096: 3}[size]
+				want -= map[int]int{512: 9, 1232: 4, 4096: 4}[size]
 			}
 			if packedOnes[name] != want {
 				t.Errorf("size %d: %d requests for %s were answered from packed answers, want %d", size, packedOnes[name], name, want)
@@ -178,9 +204,9 @@ func TestPackedAnswersAreThoseOfTheGeneralPath(t *testing.T) {
 func TestPackedAnswersAllocateNothing(t *testing.T) {
 	p := bothPaths(t, 1232)
 	for _, name := range []string{"proxy.sipthor.net", "chat-room.sipthor.net", "nobody.sipthor.net", "example.org"} {
-		request := packet(bitRD, [4]uint16{1, 0, 0, 1}, question(name, dns.TypeA, dns.ClassINET), opt(1232, 0, 0))
+		request := packet(bitRD, [4]uint16{1, 0, 0, 1}, question(name, dns.TypeA, dns.ClassINET), opt(1232, 0, 0, option(dns.EDNS0COOKIE, "12345678")))
 		if n := testing.AllocsPerRun(100, func() {
-			if p.quick.serveUDP(request, p.out[:1232]) == 0 {
+			if p.quick.serveUDP(request, p.out[:1232], netip.IPv6Loopback()) == 0 {
 				t.Fatal("no reply")
 			}
 		}); n != 0 {
@@ -214,7 +240,7 @@ func BenchmarkReply(b *testing.B) {
 		b.Run(what, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				p.quick.serveUDP(request, p.out[:1232])
+				p.quick.serveUDP(request, p.out[:1232], netip.IPv6Loopback())
 			}
 		})
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"github.com/miekg/dns"
+
+	"thor/dnsagent/cookie"
 )
 
 // maxQuery is the size in bytes above which no question is read: real ones,
@@ -25,6 +27,7 @@ const (
 // A query is what of a request counts for its answer. All else in the header,
 // AA, TC, RA, Z, AD, CD and the RCODE, means nothing in a question.
 type query struct {
+	length int // of the request
 	id     uint16
 	opcode uint16
 	rd     bool
@@ -40,6 +43,7 @@ type query struct {
 	do      bool
 	size    int // the client's UDP size, at least 512
 	nsid    bool
+	cookie  []byte // of the request, well formed; nil: none
 }
 
 // Results of parse besides an RCODE.
@@ -53,7 +57,7 @@ const (
 // error to answer, or one of the drop constants. It follows RFC 1035, 6891, 7873
 // and 9619 to the letter: what it accepts can be understood in one way only.
 func (q *query) parse(b []byte) int {
-	*q = query{size: dns.MinMsgSize}
+	*q = query{length: len(b), size: dns.MinMsgSize}
 	if len(b) < headerSize {
 		return dropShort
 	}
@@ -162,8 +166,11 @@ func (q *query) options(b []byte) bool {
 		case dns.EDNS0NSID:
 			q.nsid = true
 		case dns.EDNS0COOKIE:
-			if size != 8 && (size < 16 || size > 40) { // RFC 7873 5.2.2
+			if !cookie.WellFormed(size) {
 				return false
+			}
+			if q.cookie == nil { // the first one counts (RFC 7873 5.2)
+				q.cookie = b[4 : 4+size]
 			}
 		}
 		b = b[4+size:]

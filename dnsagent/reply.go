@@ -5,10 +5,13 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
+	"thor/dnsagent/cookie"
 	"thor/dnsagent/packed"
 	"thor/dnsagent/zone"
 )
@@ -16,17 +19,22 @@ import (
 // A responder turns requests into replies. Each serving goroutine has one of
 // its own: random source and buffers are not shared.
 type responder struct {
-	agent *Agent
-	udp   bool
-	count *tally
-	rng   *rand.Rand
-	quick packed.Writer
-	query query
-	found zone.Answer
-	msg   dns.Msg
-	opt   dns.OPT
-	nsid  []dns.EDNS0
-	buf   []byte
+	agent  *Agent
+	udp    bool
+	count  *tally
+	rng    *rand.Rand
+	quick  packed.Writer
+	query  query
+	found  zone.Answer
+	msg    dns.Msg
+	opt    dns.OPT
+	nsid   dns.EDNS0_NSID
+	cookie dns.EDNS0_COOKIE
+	buf    []byte
+
+	now    time.Time // of the requests that follow
+	client netip.Addr
+	proved bool // the request's cookie has proved that it comes from there
 }
 
 func (a *Agent) newResponder(count *tally) *responder {
@@ -36,20 +44,44 @@ func (a *Agent) newResponder(count *tally) *responder {
 		agent: a, udp: count.proto == "udp", count: count, rng: rand.New(rand.NewChaCha8(seed)), buf: make([]byte, maxQuery),
 	}
 	r.quick = packed.Writer{Size: a.cfg.UDPSize, Rand: r.rng}
-	if id := a.cfg.NSID; id != "" {
-		r.nsid = []dns.EDNS0{&dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: hex.EncodeToString([]byte(id))}}
-	}
+	r.nsid = dns.EDNS0_NSID{Code: dns.EDNS0NSID, Nsid: hex.EncodeToString([]byte(a.cfg.NSID))}
+	r.cookie.Code = dns.EDNS0COOKIE
 	return r
+}
+
+// at says when the requests that follow have come.
+func (r *responder) at(now time.Time) {
+	r.now = now
+	r.quick.Now, r.quick.Secrets = uint32(now.Unix()), *r.agent.secrets.Load()
 }
 
 // serveUDP writes the reply to a datagram into out, of at least Config.UDPSize
 // bytes, and returns its length; 0 is no reply. Usual questions are answered from
 // packed answers.
-func (r *responder) serveUDP(request, out []byte) (n int) {
+func (r *responder) serveUDP(request, out []byte, client netip.Addr) (n int) {
 	defer r.survive(request)
+	r.client, r.quick.Client = client, client
+	n = r.reply(request, out)
+	if n == 0 || r.proved || r.agent.allow(client, r.now) {
+		return n
+	}
+	if r.rng.Uint32()%slip != 0 {
+		r.count.drop(tooMany, 1)
+		return 0
+	}
+	r.count.truncated.Add(1)
+	return packed.Truncate(out[:n])
+}
+
+// slip is one of how many answers above the rate limit is sent as a truncated one: a
+// client whose address others forge is answered by TCP then.
+const slip = 2
+
+func (r *responder) reply(request, out []byte) int {
 	if s := r.agent.served.Load(); s != nil {
 		if n := r.quick.Reply(s.packed, request, out); n > 0 {
 			r.count.reply(r.quick.Type, r.quick.Rcode)
+			r.proved = r.quick.Proved
 			return n
 		}
 	}
@@ -76,6 +108,7 @@ func (r *responder) survive(request []byte) {
 func (r *responder) respond(request []byte) []byte {
 	q := &r.query
 	rcode := q.parse(request)
+	r.proved = false
 	var reply []byte
 	switch {
 	case rcode == dropShort:
@@ -167,30 +200,39 @@ func (r *responder) pack(rcode int) []byte {
 		if q.do {
 			r.opt.SetDo()
 		}
-		if q.nsid {
-			r.opt.Option = r.nsid
+		if q.nsid && r.nsid.Nsid != "" {
+			r.opt.Option = append(r.opt.Option, &r.nsid)
+		}
+		if q.cookie != nil && len(r.quick.Secrets) > 0 {
+			var b [cookie.Size]byte
+			r.proved = r.quick.Secrets.Answer(b[:], q.cookie, r.client, uint32(r.now.Unix()))
+			r.cookie.Cookie = hex.EncodeToString(b[:])
+			r.opt.Option = append(r.opt.Option, &r.cookie)
 		}
 		r.msg.Extra = append(r.msg.Extra, &r.opt)
 	}
-	limit := dns.MaxMsgSize
+	limit, glue := dns.MaxMsgSize, dns.MaxMsgSize
 	if r.udp {
 		limit = min(q.size, r.agent.cfg.UDPSize)
+		if glue = limit; !r.proved {
+			glue = packed.MaxGain * q.length
+		}
 	}
-	reply := r.fit(limit)
+	reply := r.fit(limit, glue)
 	if len(reply) > headerSize {
 		copy(reply[headerSize:], q.question)
 	}
 	return reply
 }
 
-// fit packs r.msg into limit bytes. Additional addresses of hosts are
+// fit packs r.msg into limit bytes, and into glue bytes if it has glue. Additional addresses of hosts are
 // dropped first, set by set, without TC. Only if the answer itself does not fit
 // is it left out whole and TC set (RFC 2181 9), so that the client asks by TCP.
-func (r *responder) fit(limit int) []byte {
+func (r *responder) fit(limit, glue int) []byte {
 	for {
 		b, err := r.msg.PackBuffer(r.buf)
 		switch {
-		case err == nil && len(b) <= limit:
+		case err == nil && len(b) <= limit && (len(b) <= glue || !r.hasGlue()):
 			return b
 		case err != nil && len(r.msg.Answer)+len(r.msg.Ns) == 0:
 			// Cannot be: a question that was parsed can be packed.
@@ -204,6 +246,12 @@ func (r *responder) fit(limit int) []byte {
 		r.msg.Answer = nil
 		r.msg.Ns = nil
 	}
+}
+
+// hasGlue reports whether the additional section has more than an OPT.
+func (r *responder) hasGlue() bool {
+	n := len(r.msg.Extra)
+	return n > 1 || n == 1 && r.msg.Extra[0].Header().Rrtype != dns.TypeOPT
 }
 
 // dropGlue removes the last set of addresses of the additional section.

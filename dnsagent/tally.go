@@ -17,10 +17,11 @@ const (
 	tooManyConnections
 	badLength
 	notSent
+	tooMany
 	reasons // how many there are
 )
 
-var reasonNames = [reasons]string{"short", "response", "no_query", "panic", "connections", "length", "write"}
+var reasonNames = [reasons]string{"short", "response", "no_query", "panic", "connections", "length", "write", "rate"}
 
 // The types and codes that are counted apart. Clients choose both, so the lists are
 // closed: the first type stands for all others, and RCODEs above those that are

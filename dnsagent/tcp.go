@@ -54,6 +54,9 @@ func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(pastTime()) })
 	defer stop()
 	r := a.newResponder(a.metrics.tcp)
+	if from, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		r.client = from.AddrPort().Addr().Unmap()
+	}
 	in := bufio.NewReaderSize(conn, 1024)
 	request, frame := make([]byte, maxQuery), make([]byte, 0, 1024)
 	for {
@@ -76,6 +79,7 @@ func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 		if !a.conns.Busy(conn) {
 			return // closed to make room
 		}
+		r.at(time.Now())
 		reply := r.serveTCP(request[:n])
 		a.conns.Done(conn) // a slow reader waits like one that asks nothing
 		if reply == nil {

@@ -42,8 +42,9 @@ func (a *Agent) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 		case trouble.over():
 			a.log.Info().Stringer("addr", conn.LocalAddr()).Msg("reads questions again")
 		}
+		r.at(time.Now())
 		for i := range n {
-			if size := r.serveUDP(c.Packet(i), c.Room()); size > 0 {
+			if size := r.serveUDP(c.Packet(i), c.Room(), c.From(i)); size > 0 {
 				c.Reply(i, size)
 			}
 		}

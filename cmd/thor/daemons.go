@@ -175,6 +175,9 @@ func newDNS() *cobra.Command {
 
 // reloadZone serves the zone of the file, and announces its digest.
 func reloadZone(d *daemon, s *dnsagent.Agent, m *overlay.Membership) error {
+	if err := s.ReloadCookies(); err != nil {
+		return err
+	}
 	if err := s.Reconfigure(d.file.DNS.Zone(d.file.Network.Domain)); err != nil {
 		return err
 	}

@@ -3,23 +3,33 @@ package packed
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"net/netip"
 
 	"github.com/miekg/dns"
 
+	"thor/dnsagent/cookie"
 	"thor/dnsagent/zone"
 )
 
 const (
-	optSize  = 11 // of an OPT without options
-	footSize = 4  // type and class of the question
-	maxName  = 255
-	doBit    = 1 << 15
-	flagQR   = 0x80
-	flagAA   = 0x04
-	flagRD   = 0x01
-	opcode   = 0x78
-	optFlags = 7 // where in an OPT the flags are
+	optSize    = 11 // of an OPT without options
+	optionHead = 4  // of an option in it
+	footSize   = 4  // type and class of the question
+	maxName    = 255
+	doBit      = 1 << 15
+	flagQR     = 0x80
+	flagAA     = 0x04
+	flagTC     = 0x02
+	flagRD     = 0x01
+	opcode     = 0x78
+	optFlags   = 7 // where in an OPT the flags are
 )
+
+// MaxGain is how many times the size of a query by UDP a reply with addresses of
+// hosts in it may have, unless a cookie has proved that the query is not forged:
+// who is flooded with answers must not get much more than the sender of the queries
+// has sent.
+const MaxGain = 6
 
 // A Writer makes replies. It is of one goroutine.
 type Writer struct {
@@ -27,15 +37,22 @@ type Writer struct {
 	// of a reply.
 	Size int
 	Rand *rand.Rand
+	// Secrets make cookies; without any, those of clients are not answered.
+	Secrets cookie.Secrets
+	// Client is where the next request comes from, and Now when, in seconds since 1970.
+	Client netip.Addr
+	Now    uint32
 
 	// Of the last reply:
 
-	Type  uint16
-	Rcode int
+	Type   uint16
+	Rcode  int
+	Proved bool // a cookie proved that the client is where the request comes from
 
-	name  [maxName]byte // asked, in lower case
-	drawn [zone.MaxSlice]int
-	ask   asked
+	name   [maxName]byte // asked, in lower case
+	cookie [cookie.Size]byte
+	drawn  [zone.MaxSlice]int
+	ask    asked
 }
 
 // asked is what counts of a request.
@@ -43,8 +60,10 @@ type asked struct {
 	name  []byte // in lower case
 	end   int    // of the question
 	limit int    // size of a reply
+	glue  int    // size of a reply above which it gets no more glue
 	edns  bool
 	do    bool
+	baked bool // a cookie is to be answered
 }
 
 // Reply writes the reply to a request into out, of at least Size bytes, and returns
@@ -87,11 +106,18 @@ func (w *Writer) read(b []byte) bool {
 	case w.Type == dns.TypeANY, w.Type == dns.TypeAXFR, w.Type == dns.TypeIXFR:
 		return false
 	}
-	q.edns, q.do, q.limit = false, false, min(dns.MinMsgSize, w.Size)
+	q.edns, q.do, q.baked, w.Proved = false, false, false, false
+	q.limit = min(dns.MinMsgSize, w.Size)
 	if b[11] == 0 {
-		return q.end == len(b)
+		ok = q.end == len(b)
+	} else {
+		ok = w.readOPT(b[q.end:])
 	}
-	return w.readOPT(b[q.end:])
+	q.glue = q.limit
+	if !w.Proved {
+		q.glue = min(q.limit, MaxGain*len(b))
+	}
+	return ok
 }
 
 // readName reads the asked name and returns the offset behind it.
@@ -126,15 +152,29 @@ var lower = func() (t [256]byte) {
 	return t
 }()
 
-// readOPT takes an OPT of version 0 without options, and nothing behind it.
+// readOPT takes an OPT of version 0 with no option or a cookie, and nothing behind it.
 func (w *Writer) readOPT(b []byte) bool {
-	if len(b) != optSize || b[0] != 0 || binary.BigEndian.Uint16(b[1:]) != dns.TypeOPT || b[6] != 0 || b[9] != 0 || b[10] != 0 {
+	if len(b) < optSize || b[0] != 0 || binary.BigEndian.Uint16(b[1:]) != dns.TypeOPT || b[6] != 0 ||
+		len(b) != optSize+int(binary.BigEndian.Uint16(b[9:])) {
 		return false
 	}
 	q := &w.ask
 	q.edns = true
 	q.limit = min(max(int(binary.BigEndian.Uint16(b[3:])), dns.MinMsgSize), w.Size)
 	q.do = binary.BigEndian.Uint16(b[optFlags:])&doBit != 0
+	return len(b) == optSize || w.readCookie(b[optSize:])
+}
+
+// readCookie takes an option that is a cookie, and nothing behind it.
+func (w *Writer) readCookie(b []byte) bool {
+	size := len(b) - optionHead
+	if size < 0 || binary.BigEndian.Uint16(b) != dns.EDNS0COOKIE || int(binary.BigEndian.Uint16(b[2:])) != size || !cookie.WellFormed(size) {
+		return false
+	}
+	if len(w.Secrets) > 0 {
+		w.ask.baked = true
+		w.Proved = w.Secrets.Answer(w.cookie[:], b[optionHead:], w.Client, w.Now)
+	}
 	return true
 }
 
@@ -172,7 +212,10 @@ func (w *Writer) negative(z *Zone, rcode int, request, out []byte) int {
 type counts struct{ answer, authority, additional uint16 }
 
 func (w *Writer) optLen() int {
-	if w.ask.edns {
+	switch {
+	case w.ask.baked:
+		return optSize + optionHead + cookie.Size
+	case w.ask.edns:
 		return optSize
 	}
 	return 0
@@ -198,6 +241,12 @@ func (w *Writer) finish(request, out []byte, end int, aa byte, n counts) int {
 		}
 		end += optSize
 	}
+	if q.baked {
+		binary.BigEndian.PutUint16(out[end-2:], optionHead+cookie.Size) // of all options
+		binary.BigEndian.PutUint16(out[end:], dns.EDNS0COOKIE)
+		binary.BigEndian.PutUint16(out[end+2:], cookie.Size)
+		end += optionHead + copy(out[end+optionHead:], w.cookie[:])
+	}
 	binary.BigEndian.PutUint16(out[10:], n.additional)
 	return end
 }
@@ -215,7 +264,7 @@ func (w *Writer) positive(s *set, request, out []byte) int {
 		n := counts{answer: s.count}
 		for i := range s.whole.glue {
 			g := &s.whole.glue[i]
-			if end+len(g.data) > limit {
+			if end+len(g.data) > q.glue-w.optLen() {
 				break
 			}
 			end += copy(out[end:], g.data)
@@ -243,7 +292,7 @@ func (w *Writer) draw(s *set, limit int, request, out []byte) int {
 	for k, i := range picked {
 		for j := range s.records[i].glue {
 			g := &s.records[i].glue[j]
-			if end+len(g.data) > limit {
+			if end+len(g.data) > q.glue-w.optLen() {
 				return w.finish(request, out, end, flagAA, n)
 			}
 			copy(out[end:], g.data)
@@ -261,4 +310,30 @@ func own(b []byte, count, host int) {
 	for i := 0; i < len(b); i += size {
 		binary.BigEndian.PutUint16(b[i:], uint16(pointer|host))
 	}
+}
+
+// Truncate makes of a whole reply one without records, which tells its client to ask
+// by TCP, and returns its length. The OPT stays: it is the last record.
+func Truncate(reply []byte) int {
+	end := headerSize
+	if binary.BigEndian.Uint16(reply[4:]) == 1 {
+		end = skipName(reply, end) + footSize
+	}
+	records, off := 0, end
+	last := off
+	for _, at := range []int{6, 8, 10} {
+		records += int(binary.BigEndian.Uint16(reply[at:]))
+	}
+	for range records {
+		last, off = off, skip(reply, off)
+	}
+	additional := uint16(0)
+	if records > 0 && reply[last] == 0 && binary.BigEndian.Uint16(reply[last+1:]) == dns.TypeOPT {
+		end += copy(reply[end:], reply[last:off])
+		additional = 1
+	}
+	reply[2] |= flagTC
+	clear(reply[6:10])
+	binary.BigEndian.PutUint16(reply[10:], additional)
+	return end
 }

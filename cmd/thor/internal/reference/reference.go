@@ -112,8 +112,15 @@ func describe(k setting.Key, reload bool, doc string) Key {
 
 // value is a constant as the file would have it.
 func value(t reflect.Type, constant string) string {
-	if t.Kind() == reflect.String || t == reflect.TypeFor[time.Duration]() {
+	switch {
+	case t.Kind() == reflect.String || t == reflect.TypeFor[time.Duration]():
 		return fmt.Sprintf("%q", constant)
+	case t.Kind() == reflect.Slice:
+		var words []string
+		for _, word := range strings.Fields(constant) {
+			words = append(words, value(t.Elem(), word))
+		}
+		return "[" + strings.Join(words, ", ") + "]"
 	}
 	return constant
 }

@@ -1,0 +1,63 @@
+package dnsagent
+
+import (
+	crand "crypto/rand"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"thor/dnsagent/cookie"
+)
+
+// ReloadCookies reads the secrets for cookies anew. On an error the old ones stay.
+func (a *Agent) ReloadCookies() error {
+	if a.cfg.CookieFile == "" {
+		if a.secrets.Load() == nil {
+			var random [16]byte
+			_, _ = crand.Read(random[:]) // never fails, see crypto/rand
+			a.secrets.Store(&cookie.Secrets{cookie.New(random)})
+		}
+		return nil
+	}
+	s, err := readSecrets(a.cfg.CookieFile)
+	if err != nil {
+		return fmt.Errorf("read the secret for DNS cookies: %w", err)
+	}
+	a.secrets.Store(&s)
+	return nil
+}
+
+func readSecrets(path string) (cookie.Secrets, error) {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case fi.Mode().Perm()&0o027 != 0:
+		return nil, fmt.Errorf("%s has mode %04o: 0640 or less is wanted", path, fi.Mode().Perm())
+	case fi.Size() > maxSecrets:
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxSecrets)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := cookie.Parse(string(b))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// maxSecrets is the size in bytes of a file with secrets and comments.
+const maxSecrets = 4096
+
+// allow counts an answer by UDP to a client that has proved nothing.
+func (a *Agent) allow(client netip.Addr, now time.Time) bool {
+	for _, e := range a.exempt {
+		if e.Contains(client) {
+			return true
+		}
+	}
+	return a.limiter.Allow(client, now.Sub(a.begun))
+}
