@@ -73,6 +73,9 @@ func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra
 			if path == "" {
 				return usagef("--config FILE is missing")
 			}
+			if use != "broker" {
+				endSampling()
+			}
 			d, err := loadDaemon(path, use, cmd.ErrOrStderr())
 			if err != nil {
 				return err
