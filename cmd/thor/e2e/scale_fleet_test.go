@@ -41,6 +41,7 @@ type fleet struct {
 
 	connects, failedDials, beats, repairs, snapshots, asks atomic.Int64
 	breaks                                                 atomic.Int64 // connections that ended though nothing was done to them
+	late, answered                                         atomic.Int64 // ns: the latest pulse of a light member, the longest wait for a PONG
 	expectBreaks                                           atomic.Bool  // a broker is being killed
 
 	mu       sync.Mutex
@@ -57,6 +58,12 @@ const (
 	sdkMembers      = 50
 	probeCount      = 8
 )
+
+// raise makes v at least d.
+func raise(v *atomic.Int64, d time.Duration) {
+	for was := v.Load(); int64(d) > was && !v.CompareAndSwap(was, int64(d)); was = v.Load() {
+	}
+}
 
 // fault notes what must not happen.
 func (f *fleet) fault(format string, args ...any) {
@@ -249,6 +256,8 @@ func (f *fleet) summary() string {
 	defer f.mu.Unlock()
 	out := fmt.Sprintf("broken connections %d, removals %d, guards raised %d, faults %d; dials that failed %d, requests for the snapshot %d, snapshots %d, asks for full announcements %d",
 		f.breaks.Load(), len(f.left), f.guards, len(f.faults), f.failedDials.Load(), f.repairs.Load(), f.snapshots.Load(), f.asks.Load())
+	out += fmt.Sprintf("\n  since the summary before, pings of the harness were late by up to %d ms, and answered after up to %d ms",
+		f.late.Swap(0)/1e6, f.answered.Swap(0)/1e6)
 	for why, n := range f.breakage {
 		out += fmt.Sprintf("\n  %d broke: %s", n, why)
 	}

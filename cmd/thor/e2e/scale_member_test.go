@@ -49,6 +49,8 @@ type lightMember struct {
 	frozen bool          // as a process that stands still: it neither reads nor writes…
 	thawed chan struct{} // …until this is closed
 	timer  *time.Timer
+	due    time.Time // of the next pulse
+	pinged time.Time // zero: the last ping was answered
 	follow follower
 
 	connected atomic.Bool
@@ -181,7 +183,7 @@ func (m *lightMember) online(conn net.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.conn = conn
-	m.told = ""
+	m.told, m.pinged = "", time.Time{}
 	m.connected.Store(true)
 	m.beat(subjects.Up)
 	m.follow.online(m)
@@ -197,11 +199,18 @@ func (m *lightMember) pulse() {
 	if m.timer == nil {
 		return
 	}
+	if late := time.Since(m.due); !m.due.IsZero() {
+		raise(&m.f.late, late)
+	}
+	m.due = time.Now().Add(lightPing)
 	m.timer.Reset(lightPing)
 	if m.conn == nil || m.frozen {
 		return
 	}
 	m.write([]byte("PING\r\n"))
+	if m.pinged.IsZero() {
+		m.pinged = time.Now()
+	}
 	if now := time.Now(); !now.Before(m.follow.nextBeat) {
 		m.beat(subjects.Up)
 	}
@@ -275,6 +284,13 @@ func (m *lightMember) read(r *bufio.Reader) error {
 		case bytes.HasPrefix(line, []byte("PING")):
 			m.mu.Lock()
 			m.write([]byte("PONG\r\n"))
+			m.mu.Unlock()
+		case bytes.HasPrefix(line, []byte("PONG")):
+			m.mu.Lock()
+			if !m.pinged.IsZero() {
+				raise(&m.f.answered, time.Since(m.pinged))
+			}
+			m.pinged = time.Time{}
 			m.mu.Unlock()
 		case bytes.HasPrefix(line, []byte("-ERR")):
 			m.f.fault("%s: %s", m.node, strings.TrimSpace(string(line)))
@@ -380,7 +396,7 @@ func (m *lightMember) drop() {
 	m.conn = nil
 	if m.timer != nil {
 		m.timer.Stop()
-		m.timer = nil
+		m.timer, m.due = nil, time.Time{}
 	}
 	m.connected.Store(false)
 }
