@@ -19,6 +19,7 @@ import (
 	"thor/dnsagent/cookie"
 	"thor/dnsagent/limit"
 	"thor/dnsagent/packed"
+	"thor/dnsagent/transfer"
 	"thor/dnsagent/zone"
 	"thor/overlay"
 	"thor/overlay/connlimit"
@@ -73,6 +74,9 @@ type Config struct {
 	// Networks to which no rate limit applies.
 	RateExempt []string `toml:"rate_exempt" default:"127.0.0.0/8 ::1/128"`
 
+	// Servers that keep a copy of the zone, for which sets are cut to 100 records.
+	Secondaries []Secondary `toml:"secondary" default:"(none)"`
+
 	Log     zerolog.Logger        // zero value: silent
 	Metrics prometheus.Registerer // registers thor_dns_…; nil: none
 }
@@ -103,26 +107,33 @@ func (cfg Config) Validate() []setting.Problem {
 			fail(fmt.Sprintf("rate_exempt[%d]", i), "%q is no network such as 192.0.2.0/24", e)
 		}
 	}
+	for i, s := range cfg.Secondaries {
+		if !s.Address.IsValid() {
+			fail(fmt.Sprintf("secondary[%d].address", i), "is missing")
+		}
+	}
 	return ps
 }
 
 // An Agent is one name server.
 type Agent struct {
-	cfg     Config
-	apex    string
-	log     zerolog.Logger
-	metrics *metrics
-	conns   *connlimit.Set
-	ready   chan struct{}
-	wait    time.Duration // patience, but for tests
-	started atomic.Bool
-	bound   atomic.Pointer[[]netip.AddrPort]
-	limiter *limit.Limiter
-	exempt  []netip.Prefix
-	begun   time.Time
-	secrets atomic.Pointer[cookie.Secrets]
-	known   chan struct{}          // closed with the first zone
-	served  atomic.Pointer[served] // nil before the first status
+	cfg         Config
+	apex        string
+	log         zerolog.Logger
+	metrics     *metrics
+	conns       *connlimit.Set
+	ready       chan struct{}
+	wait        time.Duration // patience, but for tests
+	started     atomic.Bool
+	bound       atomic.Pointer[[]netip.AddrPort]
+	limiter     *limit.Limiter
+	exempt      []netip.Prefix
+	keys        map[string]*transfer.Key
+	secondaries []*secondary
+	begun       time.Time
+	secrets     atomic.Pointer[cookie.Secrets]
+	known       chan struct{}          // closed with the first zone
+	served      atomic.Pointer[served] // nil before the first status
 
 	mu      sync.Mutex // guards what follows, and the order of stores to served
 	builder *zone.Builder
@@ -159,6 +170,9 @@ func New(cfg Config) (*Agent, error) {
 		a.exempt = append(a.exempt, p.Masked())
 	}
 	if err := a.ReloadCookies(); err != nil {
+		return nil, err
+	}
+	if err := a.openSecondaries(); err != nil {
 		return nil, err
 	}
 	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
@@ -242,6 +256,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		g.Go(func() error { return a.serveTCP(ctx, s.tcp) })
 	}
+	for _, s := range a.secondaries {
+		g.Go(func() error { return a.notify(ctx, s, bound[0].Addr()) })
+	}
 	a.bound.Store(&bound)
 	a.log.Info().Stringer("addr", bound[0]).Int("addresses", len(bound)).Str("zone", a.apex).Msg("name server listens")
 	close(a.ready)
@@ -300,4 +317,5 @@ func (a *Agent) publish(z *zone.Zone) {
 		close(a.known)
 	}
 	a.metrics.serial.Set(float64(z.Serial()))
+	a.tell()
 }

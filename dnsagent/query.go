@@ -43,6 +43,7 @@ type query struct {
 	do      bool
 	size    int // the client's UDP size, at least 512
 	nsid    bool
+	tsig    bool   // the last record is a signature
 	cookie  []byte // of the request, well formed; nil: none
 }
 
@@ -134,6 +135,7 @@ func (q *query) record(b []byte, start int, additional bool) (off int, ok bool) 
 	if end > len(b) {
 		return 0, false
 	}
+	q.tsig = rtype == dns.TypeTSIG
 	if rtype != dns.TypeOPT {
 		return end, true
 	}

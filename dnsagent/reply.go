@@ -127,6 +127,9 @@ func (r *responder) respond(request []byte) []byte {
 	default:
 		reply, rcode = r.answer()
 	}
+	if q.tsig && len(r.agent.keys) > 0 {
+		reply = r.signed(request, reply)
+	}
 	if q.asked {
 		r.count.reply(q.qtype, rcode)
 	} else {

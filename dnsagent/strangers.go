@@ -4,7 +4,6 @@ import (
 	crand "crypto/rand"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
 	"thor/dnsagent/cookie"
@@ -29,28 +28,16 @@ func (a *Agent) ReloadCookies() error {
 }
 
 func readSecrets(path string) (cookie.Secrets, error) {
-	fi, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case fi.Mode().Perm()&0o027 != 0:
-		return nil, fmt.Errorf("%s has mode %04o: 0640 or less is wanted", path, fi.Mode().Perm())
-	case fi.Size() > maxSecrets:
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxSecrets)
-	}
-	b, err := os.ReadFile(path)
+	text, err := readPrivate(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s, err := cookie.Parse(string(b))
+	s, err := cookie.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return s, nil
 }
-
-// maxSecrets is the size in bytes of a file with secrets and comments.
-const maxSecrets = 4096
 
 // allow counts an answer by UDP to a client that has proved nothing.
 func (a *Agent) allow(client netip.Addr, now time.Time) bool {

@@ -58,7 +58,7 @@ func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 		r.client = from.AddrPort().Addr().Unmap()
 	}
 	in := bufio.NewReaderSize(conn, 1024)
-	request, frame := make([]byte, maxQuery), make([]byte, 0, 1024)
+	request, out := make([]byte, maxQuery), make([]byte, 0, 1024)
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(a.cfg.Idle))
 		if ctx.Err() != nil { // or the deadline just set would hide the end
@@ -80,16 +80,23 @@ func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 			return // closed to make room
 		}
 		r.at(time.Now())
+		write := func(message []byte) error {
+			out = frame(out[:0], message)
+			_ = conn.SetWriteDeadline(time.Now().Add(a.cfg.Idle))
+			_, err := conn.Write(out)
+			return err
+		}
+		if mine, err := r.transfer(request[:n], write); mine {
+			a.conns.Done(conn)
+			if err != nil {
+				return
+			}
+			continue
+		}
 		reply := r.serveTCP(request[:n])
 		a.conns.Done(conn) // a slow reader waits like one that asks nothing
-		if reply == nil {
-			return // a response or garbage: not a client
-		}
-		frame = binary.BigEndian.AppendUint16(frame[:0], uint16(len(reply)))
-		frame = append(frame, reply...)
-		_ = conn.SetWriteDeadline(time.Now().Add(a.cfg.Idle))
-		if _, err := conn.Write(frame); err != nil {
-			return
+		if reply == nil || write(reply) != nil {
+			return // no reply: a response or garbage, not a client
 		}
 	}
 }

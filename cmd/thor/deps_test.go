@@ -31,6 +31,7 @@ var arrows = []struct {
 	{"dnsagent/zone", []string{"github.com/nats-io", "os/", "net/http", "thor/overlay"}, []string{"thor/overlay/lookup", "thor/overlay/setting"}, "the zone is a pure function of the status"},
 	{"dnsagent/packed", []string{".", "net", "os", "time", "log", "sync"}, []string{"net/netip", "thor/dnsagent/cookie", "thor/dnsagent/zone", "github.com/miekg/dns"}, "an answer is a pure function of zone, question and draw"},
 	{"dnsagent/cookie", []string{".", "net", "os", "time", "log", "sync"}, []string{"net/netip", "github.com/dchest/siphash"}, "whether a cookie is right is a pure function of it, the address and the time"},
+	{"dnsagent/transfer", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/dnsagent/zone", "github.com/miekg/dns"}, "what a transfer holds is a pure function of the zone"},
 	{"dnsagent/limit", []string{".", "net", "os", "log"}, []string{"net/netip"}, "the limiter is told the time"},
 	{"dnsagent/batch", []string{"."}, []string{"golang.org/x/sys/unix"}, "it moves packets, whatever is in them"},
 	{"monitor/view", []string{"github.com/nats-io", "net/http", "thor/overlay"}, nil, "the picture is a pure function of the status"},

@@ -33,6 +33,9 @@ func (z *Zone) Mark() subjects.Mark { return z.mark }
 // Serial is the SOA's serial: the status's generation mod 2^32.
 func (z *Zone) Serial() uint32 { return z.serial }
 
+// SOA is the zone's. It must not be changed.
+func (z *Zone) SOA() *dns.SOA { return z.names[z.apex].set(dns.TypeSOA).rrs[0].(*dns.SOA) }
+
 // Negative is the SOA as it goes with "there is none". It must not be changed.
 func (z *Zone) Negative() *dns.SOA { return z.negative }
 
