@@ -42,6 +42,14 @@ lab-long N="200" SEED="":
     mkdir -p dist
     THOR_LAB={{ N }} THOR_LAB_SEED={{ SEED }} THOR_LAB_TRACE=$PWD/dist/lab.jsonl go test -tags e2e -count=1 -timeout 24h -v -run 'TestLab$' ./cmd/thor/e2e
 
+# a network of the build of commit FROM becomes one of this build, with faults between
+lab-upgrade FROM="HEAD~20" SEED="1":
+    THOR_LAB_FORMER={{ FROM }} THOR_LAB_SEED={{ SEED }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestLabUpgrade' ./cmd/thor/e2e
+
+# certificates and their authority are renewed under load
+lab-rotation N="9" SEED="1":
+    THOR_LAB={{ N }} THOR_LAB_LOAD=25 THOR_LAB_KINDS="authority changes,all certificates are renewed,certificate is renewed" THOR_LAB_SEED={{ SEED }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestLab$' ./cmd/thor/e2e
+
 # the Debian package dist/thor_VERSION_amd64.deb
 deb:
     NFPM={{ go_tools }}/nfpm deploy/package.sh

@@ -157,6 +157,8 @@ func (f *faultNet) onProcess(t *testing.T, d *daemonProc, e trace.Effect) error 
 		return f.ask(node, string(e.Act))
 	case trace.TwinStart, trace.TwinTerm, trace.TwinKill:
 		return f.twin(t, d, e.Act)
+	case trace.Build:
+		d.p.argv[0] = f.builds[e.N]
 	case trace.Wipe:
 		return wipe(d.dir)
 	case trace.Damage:

@@ -60,17 +60,25 @@ func TestLab(t *testing.T) {
 	}
 	damped := slices.ContainsFunc(faults.Kinds, func(k faults.Kind) bool { return k.Damped && slices.Contains(plan.Only, k.Name) })
 	fmt.Printf("seed %d, %d rounds, flap damping %t\n", plan.Seed, rounds, damped)
-	lines := runLab(t, schedule, damped)
+	lines := runLab(t, schedule, damped, "")
 	report(t, lines)
 }
 
-// runLab runs the schedule on a network of its own, and returns the trace.
-func runLab(t *testing.T, schedule []faults.Round, damping bool) []trace.Line {
+// runLab runs the schedule on a network of its own, and returns the trace. With a
+// former build of thor the network begins as one of that.
+func runLab(t *testing.T, schedule []faults.Round, damping bool, former string) []trace.Line {
 	t.Helper()
 	log := traceLog(t)
 	f := newFaultNet(t, log, damping)
+	if former != "" {
+		f.builds = append(f.builds, former)
+		for _, d := range f.daemons {
+			d.p.argv[0] = former
+		}
+	}
 	f.start(t)
 	f.watchers = f.watch(t)
+	f.addLoad(t)
 	f.whole(t)
 	log.Add(trace.Line{Ready: true})
 	f.probes = f.probe(t)

@@ -53,6 +53,7 @@ type faultNet struct {
 	damping  bool
 	nextCA   string
 	roles    map[string][]subjects.Role // of certificates
+	builds   []string                   // of thor, by number: this one and, where it is asked for, a former one
 	slow     *slowLink
 	watchers *watchers
 	probes   *probes
@@ -97,7 +98,7 @@ func newFaultNet(t *testing.T, log *trace.Log, damping bool) *faultNet {
 	f := &faultNet{
 		lab: newLab(t), log: log, byName: make(map[string]*host), daemons: make(map[string]*daemonProc), ca: "ca", damping: damping,
 		services: make(map[string]net.Listener), stutters: make(map[string]context.CancelFunc),
-		roles: make(map[string][]subjects.Role),
+		roles: make(map[string][]subjects.Role), builds: []string{thor},
 	}
 	f.nft(t, "table inet faults {\n"+
 		"set cut { type ipv4_addr . ipv4_addr; }\nset port { type ipv4_addr . ipv4_addr . inet_service; }\n"+

@@ -138,6 +138,17 @@ var identityKinds = []Kind{
 		nodes := d.t.agents()
 		return []Step{on(0, trace.Renew, nodes[d.IntN(len(nodes))]+"/"+trace.Agent)}
 	}},
+	{Name: "all certificates are renewed", Expect: "no removal", steps: func(d *dice) (out []Step) {
+		for i, n := range d.t.Core {
+			for k, p := range []string{trace.Broker, trace.Manager, trace.NameServer, trace.Agent} {
+				out = append(out, on(time.Duration(4*i+k)*300*time.Millisecond, trace.Renew, n+"/"+p))
+			}
+		}
+		for i, n := range d.t.agents() {
+			out = append(out, on(time.Duration(i)*300*time.Millisecond, trace.Renew, n+"/"+trace.Agent))
+		}
+		return out
+	}},
 	{Name: "authority changes", Expect: "no removal", Alone: true, steps: func(*dice) (out []Step) {
 		for i := range 3 {
 			out = append(out, Step{time.Duration(i) * 4 * time.Second, trace.Effect{Act: trace.Authority, N: i + 1}})

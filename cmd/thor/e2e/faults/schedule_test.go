@@ -133,3 +133,38 @@ func TestListsNameKinds(t *testing.T) {
 		t.Errorf("%d kinds in the quick run", len(faults.Quick))
 	}
 }
+
+// An upgrade ends with every program running this build, and stops none for good.
+func TestAnUpgradeEndsWithThisBuild(t *testing.T) {
+	rounds, err := faults.Upgrade(5, topology)
+	if err != nil {
+		t.Fatal(err)
+	}
+	build, stopped, both := make(map[string]int), make(map[string]bool), 0
+	for _, r := range rounds {
+		for _, s := range r.Faults[0].Steps {
+			switch s.Act {
+			case trace.Build:
+				if !stopped[s.Process] {
+					t.Errorf("%s changes its build while it runs", s.Process)
+				}
+				build[s.Process] = s.N
+			case trace.Term, trace.Kill:
+				stopped[s.Process] = true
+			case trace.Start:
+				delete(stopped, s.Process)
+			}
+		}
+		if n := len(build); n > 0 && n < 16 {
+			both++
+		}
+	}
+	if len(build) != 16 || len(stopped) > 0 || both < 5 {
+		t.Errorf("%d programs changed, %d rounds with both builds, stopped are %v", len(build), both, stopped)
+	}
+	for p, n := range build {
+		if n != faults.ThisBuild {
+			t.Errorf("%s ends with build %d", p, n)
+		}
+	}
+}

@@ -19,11 +19,14 @@ type Figure struct {
 	Of      int
 }
 
+// hostGoal is within which a host that is cut off is to be gone elsewhere.
+const hostGoal = 12 * time.Second
+
 // Figures takes the measurements of a trace. found are its violations.
 func Figures(lines []Line, found []Violation) []Figure {
 	c := newChecker(lines)
 	figures := []Figure{
-		{What: "whole host cut → its members gone elsewhere", Samples: c.hostsGone(), Goal: 12 * time.Second},
+		{What: "whole host cut → its members gone elsewhere", Samples: c.hostsGone(), Goal: hostGoal},
 		{What: "converged after the end of a fault", Samples: c.converged(), Goal: 5 * time.Second},
 		{What: "freeze or cut cable → gone from every name server", Samples: c.gone("freeze", "cut"), Goal: 5 * time.Second},
 		{What: "crash → gone from every name server", Samples: c.gone("crash"), Goal: 700 * time.Millisecond},
@@ -51,8 +54,8 @@ func Figures(lines []Line, found []Violation) []Figure {
 	)
 }
 
-// hostsGone are the times from the loss of a host's link, or of all its processes,
-// to the first status without any of its members.
+// hostsGone are the times from the loss of a host's link to the first status without
+// any of its members. Where they stayed until the link was back, that counts.
 func (c *checker) hostsGone() (out []time.Duration) {
 	for _, l := range c.lines {
 		if l.Effect == nil || l.Effect.Act != LinkDown {
@@ -68,12 +71,17 @@ func (c *checker) hostsGone() (out []time.Duration) {
 			continue
 		}
 		back := c.linkBack(l.Effect.Host, l.At)
+		if time.Duration(back-l.At) < hostGoal { // back too soon to say
+			continue
+		}
+		gone := back
 		for _, p := range c.published {
 			if p.at > l.At && p.at < back && !slices.ContainsFunc(members, func(e entry) bool { return p.member(e) != nil }) {
-				out = append(out, time.Duration(p.at-l.At))
+				gone = p.at
 				break
 			}
 		}
+		out = append(out, time.Duration(gone-l.At))
 	}
 	return out
 }

@@ -123,6 +123,7 @@ const (
 	TwinStart    Act = "twin start" // a second process with the same certificate
 	TwinTerm     Act = "twin term"
 	TwinKill     Act = "twin kill"
+	Build        Act = "build"  // the process runs that of number N from its next start on: 0 this one, 1 the former
 	Wipe         Act = "wipe"   // the state directory, while the process is not running
 	Damage       Act = "damage" // the newest copy of the status in it
 	Cut          Act = "cut"    // packets from From to To, of Port
