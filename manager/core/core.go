@@ -224,10 +224,26 @@ func (m *Manager) Follow(s *subjects.Status, encoded []byte, fromDisk bool, now 
 
 // hold begins from h, which is another manager's.
 func (m *Manager) hold(h *Held, now time.Time) {
+	if m.current(now) && !h.seed { // it has replaced the one that was current a moment ago
+		h.made = now
+	}
 	m.newest, m.confirmed = h, time.Time{}
 	m.marks.confirm(h.Status.Mark())
-	m.table.Adopt(h.Status, now)
+	m.table.AdoptAged(h.Status, h.age(now), now)
 	m.handleStatus(h.Status, now)
+}
+
+// current reports whether the status held is the current one, or was a moment ago.
+func (m *Manager) current(now time.Time) bool {
+	h := m.newest
+	if h == nil {
+		return false
+	}
+	at := m.confirmed
+	if h.made.After(at) {
+		at = h.made
+	}
+	return !at.IsZero() && now.Sub(at) <= subjects.MaxAge
 }
 
 // Confirm says that the status of this mark was the current one at a time: so this

@@ -14,7 +14,8 @@ type Held struct {
 
 	full                 func() []byte
 	chunks, chunksOfFull func() []subjects.Chunk
-	seed                 bool // found by a search: to begin from, never to be told as the current one
+	seed                 bool      // found by a search: to begin from, never to be told as the current one
+	made                 time.Time // when another manager made it, within MaxAge; zero: not known
 }
 
 // Hold makes a Held; neither argument is written to afterwards.
@@ -24,6 +25,14 @@ func Hold(s *subjects.Status, encoded []byte) *Held {
 	h.chunks = sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(encoded) })
 	h.chunksOfFull = sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(h.full()) })
 	return h
+}
+
+// age is how long ago the status was made, negative if that is not known.
+func (h *Held) age(now time.Time) time.Duration {
+	if h.made.IsZero() {
+		return -1
+	}
+	return max(0, now.Sub(h.made))
 }
 
 // Full is the encoding with the losses.

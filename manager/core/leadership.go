@@ -72,7 +72,7 @@ func (m *Manager) takeUp(t Term, epoch, first uint64, now time.Time) {
 	if h != nil {
 		r.status = h.Status
 		m.noteEpoch(r.status.Epoch, epoch, now)
-		m.table.Adopt(r.status, now) // judges no member by silence for a while, but a closed connection at once
+		m.table.AdoptAged(r.status, h.age(now), now) // judges no member by silence for a while, but a closed connection at once
 	}
 	m.lead, m.uncompared, m.conflicts = r, nil, nil
 	m.stand(Standing{Active: true})
