@@ -3,6 +3,7 @@ package membership
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"thor/subjects"
@@ -137,8 +138,8 @@ func (t *Table) Confirm(name subjects.Role, now time.Time) int {
 
 // Hold says for an operator that the failed members of role name, or of all roles if it
 // is empty, are to stay as suspect when the guards that hold them now have ended:
-// until Confirm, a day, or none of the role fails any more. What the end of a
-// connection proves is not held. It returns how many members it concerns.
+// until Confirm, a day, or none of the role fails any more. The next manager goes on
+// holding them, see keptMark. What the end of a connection proves is not held. It returns how many members it concerns.
 func (t *Table) Hold(name subjects.Role, now time.Time) int {
 	t.enter(now)
 	n := 0
@@ -150,12 +151,34 @@ func (t *Table) Hold(name subjects.Role, now time.Time) int {
 			m.confirmed = false
 			n++
 		}
-		r.hold = t.raise(guardKey{name: GuardHold, role: r.name}, "an operator keeps the failed members")
-		r.hold.until = t.now + operatorHold
-		t.dirty[r] = struct{}{}
+		t.beginHold(r)
 	})
 	t.flush()
 	return n
+}
+
+func (t *Table) beginHold(r *role) {
+	r.hold = t.raise(guardKey{name: GuardHold, role: r.name}, "an operator keeps the failed members")
+	r.hold.until = t.now + operatorHold
+	t.dirty[r] = struct{}{}
+}
+
+// adoptHold holds the failed members of a role, or does not, as the manager does whose
+// status lists ms. The day begins anew.
+func (t *Table) adoptHold(name subjects.Role, ms []subjects.Member) {
+	r := t.roles[name]
+	if r == nil {
+		return
+	}
+	kept := slices.ContainsFunc(ms, func(m subjects.Member) bool {
+		return m.State == subjects.Suspect && strings.HasSuffix(m.Reason, keptMark)
+	})
+	switch {
+	case kept && r.hold == nil:
+		t.beginHold(r)
+	case !kept:
+		t.endHold(r)
+	}
 }
 
 func (t *Table) endHold(r *role) {

@@ -2,6 +2,8 @@ package membership_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,6 +115,46 @@ func TestHoldKeepsAMassSilence(t *testing.T) {
 	}
 	if s.table.Confirm("sip_proxy", s.now); s.count("sip_proxy") != 1 || s.guard(membership.GuardHold) != nil {
 		t.Errorf("%d are left, guards %v", s.count("sip_proxy"), s.table.Guards())
+	}
+}
+
+// The next manager keeps them too, whether it heard what happened or not, until it is
+// told otherwise.
+func TestAHoldOutlivesItsManager(t *testing.T) {
+	for _, name := range []string{"silent", "check"} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := massSilence(t)
+			if name == "check" {
+				s, _ = checked(t, 20, 20)
+			}
+			n := s.count("sip_proxy")
+			s.table.Hold("sip_proxy", s.now)
+			told := s.status()
+			for _, m := range told.Roles["sip_proxy"] {
+				if m.State == subjects.Suspect && !strings.HasSuffix(m.Reason, ", kept by an operator") {
+					t.Errorf("%+v", m)
+				}
+			}
+			s.table = membership.New(membership.Config{})
+			s.table.Adopt(told, s.now)
+			if s.pass(10 * time.Minute); s.count("sip_proxy") != n || s.guard(membership.GuardHold) == nil {
+				t.Fatalf("%d of %d are left, guards %v", s.count("sip_proxy"), n, s.table.Guards())
+			}
+			// A standby that follows ends its hold when the active manager has.
+			standby := membership.New(membership.Config{})
+			standby.Adopt(s.status(), s.now)
+			held := func() bool {
+				return slices.ContainsFunc(standby.Guards(), func(g membership.Guard) bool { return g.Name == membership.GuardHold })
+			}
+			if !held() {
+				t.Error("a standby does not hold them")
+			}
+			s.table.Confirm("sip_proxy", s.now)
+			standby.Adopt(s.status(), s.now)
+			if held() {
+				t.Error("a standby holds what was confirmed")
+			}
+		})
 	}
 }
 

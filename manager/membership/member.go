@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"thor/subjects"
 )
@@ -107,9 +108,15 @@ func (m *member) shownState() (subjects.State, string) {
 	}
 	if m.announced.state == subjects.Draining {
 		state = subjects.Draining
+	} else if m.role.hold != nil && m.cause != lost {
+		reason = subjects.Printable(reason, subjects.MaxReason-len(keptMark)) + keptMark
 	}
 	return state, reason
 }
+
+// keptMark ends the reason of a suspect that stays because an operator said so. The
+// next manager reads it in the status: a Hold does not end with its manager.
+const keptMark = ", kept by an operator"
 
 // leaveReason is why m leaves the status, for history.
 func (m *member) leaveReason() string {
@@ -215,15 +222,17 @@ func (t *Table) present(m *member) {
 		Since: m.shown.Since, Version: m.announced.version, Plain: m.plain, Attrs: m.announced.attrs,
 	}
 	before, reasons := m.shown, m.reasons
+	decided := m.listed && strings.HasSuffix(before.Reason, keptMark) != strings.HasSuffix(reason, keptMark) // by an operator
 	switch {
 	case !m.listed || before.State != state:
 		now.Since, m.reasons = t.wall, t.now
+	case decided:
 	case before.Reason != reason && m.cause == alive && t.now-m.reasons < reasonEvery:
 		now.Reason = before.Reason
 	case before.Reason != reason:
 		m.reasons = t.now
 	}
-	worse := m.cause != alive || before.State != state && (state == subjects.Suspect || state == subjects.Draining)
+	worse := decided || m.cause != alive || before.State != state && (state == subjects.Suspect || state == subjects.Draining)
 	changes := !m.listed || !now.Equal(&before)
 	if m.late = changes && !worse && !t.allowChange(m); m.late {
 		m.reasons = reasons

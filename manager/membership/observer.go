@@ -3,6 +3,7 @@ package membership
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"thor/subjects"
@@ -147,6 +148,7 @@ func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) 
 		for i := range s.Roles[name] {
 			t.adopt(name, &s.Roles[name][i])
 		}
+		t.adoptHold(name, s.Roles[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.roles)) {
 		for _, m := range slices.Clone(t.roles[name].list) {
@@ -270,14 +272,15 @@ func (t *Table) listAdopted(m *member, a *subjects.Member) {
 	m.cause = alive
 	m.weak = false
 	m.last = t.now
+	reason := strings.TrimSuffix(a.Reason, keptMark)
 	switch {
 	case a.State != subjects.Suspect:
-	case a.Reason == whySilent, a.Reason == whyLost:
+	case reason == whySilent, reason == whyLost:
 		m.announced.state = subjects.Up
-		m.cause, m.why, m.died = silent, a.Reason, t.now
+		m.cause, m.why, m.died = silent, reason, t.now
 		t.silent = append(t.silent, m) // they may be many: that guard does not end with its manager
 	default:
-		m.announced.state = subjects.Down
+		m.announced.state, m.announced.reason = subjects.Down, reason
 	}
 	if m.listed {
 		t.revision++
