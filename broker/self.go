@@ -139,7 +139,7 @@ func via(own *nats.Conn) string {
 	if err != nil {
 		return ""
 	}
-	return own.ConnectedServerName() + "#" + strconv.FormatUint(cid, 10)
+	return subjects.ViaOf(own.ConnectedServerName(), cid)
 }
 
 // attrs tells of the broker what an operator wants to see. What changes makes a

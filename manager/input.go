@@ -2,7 +2,6 @@ package manager
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -89,7 +88,7 @@ func (m *Manager) disconnect(b []byte, now time.Time) error {
 	if err != nil {
 		return nil // a connection of the broker itself
 	}
-	via := fmt.Sprintf("%s#%d", e.Server.Name, e.Client.ID)
+	via := subjects.ViaOf(e.Server.Name, e.Client.ID)
 	m.core.Disconnect(membership.Disconnect{Node: node, Boot: e.Client.Name, Via: via, Reason: e.Reason}, now)
 	m.elect.Disconnected(e.Client.Name, via)
 	return nil

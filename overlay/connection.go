@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -202,7 +201,7 @@ func viaOf(nc *nats.Conn) string {
 	if err != nil || server == "" {
 		return ""
 	}
-	return server + "#" + strconv.FormatUint(cid, 10)
+	return subjects.ViaOf(server, cid)
 }
 
 func (c *connection) connected(nc *nats.Conn) {
@@ -233,7 +232,7 @@ func (c *connection) notice(m *nats.Msg) error {
 		return err
 	}
 	c.mu.Lock()
-	broker, _, _ := strings.Cut(c.link.via, "#")
+	broker := subjects.ViaBroker(c.link.via)
 	news := c.link.up && broker == string(n.Broker) && c.link.alone != n.Alone
 	if news {
 		c.link.alone = n.Alone

@@ -11,7 +11,7 @@ import (
 type Link struct {
 	V    int    `json:"v"`
 	Boot string `json:"boot"` // the NATS client name
-	Via  string `json:"via"`  // "<broker>#<connection>"
+	Via  string `json:"via"`  // see ViaOf
 }
 
 // Encode returns the wire form.
@@ -35,11 +35,20 @@ func ParseLink(b []byte) (*Link, error) {
 	return &l, nil
 }
 
-// Broker is the node at which the connection is, or was.
-func (l *Link) Broker() NodeID {
-	broker, _, _ := strings.Cut(l.Via, "#")
-	return NodeID(broker)
+// ViaOf names a connection, as announcements and leases do: "<broker>#<connection>".
+// The number is the one that the broker gave it.
+func ViaOf(broker string, connection uint64) string {
+	return broker + "#" + strconv.FormatUint(connection, 10)
 }
+
+// ViaBroker is the broker that via names, and all of via if it names none.
+func ViaBroker(via string) string {
+	broker, _, _ := strings.Cut(via, "#")
+	return broker
+}
+
+// Broker is the node at which the connection is, or was.
+func (l *Link) Broker() NodeID { return NodeID(ViaBroker(l.Via)) }
 
 // Connection is the number that the broker gave the connection, 0 if Via names none.
 func (l *Link) Connection() uint64 {

@@ -2,9 +2,10 @@ package election
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/nats-io/nats.go"
+
+	"thor/subjects"
 )
 
 // connection names the connection of now, "<broker>#<connection>" as
@@ -55,5 +56,5 @@ func viaOf(nc *nats.Conn) string {
 	if err != nil || server == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s#%d", server, cid)
+	return subjects.ViaOf(server, cid)
 }

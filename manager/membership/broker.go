@@ -1,8 +1,6 @@
 package membership
 
 import (
-	"strings"
-
 	"thor/subjects"
 )
 
@@ -18,16 +16,10 @@ type broker struct {
 	suspect bool
 }
 
-// brokerIn is the broker that via names.
-func brokerIn(via string) string {
-	name, _, _ := strings.Cut(via, "#")
-	return name
-}
-
 // attach notes that m beats through via. A via that names no broker counts as
 // none.
 func (t *Table) attach(m *member, via string) {
-	if name := brokerIn(via); m.broker == nil || m.broker.name != name {
+	if name := subjects.ViaBroker(via); m.broker == nil || m.broker.name != name {
 		t.detach(m)
 		t.join(m, name)
 	}

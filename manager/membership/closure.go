@@ -86,7 +86,7 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 		return // a connection beside, such as one that looked for ticks at another broker
 	}
 	n.connClosed(d.Via, t.now)
-	if end == byBroker && t.cutOff(brokerIn(d.Via)) || t.saysAlone(brokerIn(d.Via)) {
+	if end == byBroker && t.cutOff(subjects.ViaBroker(d.Via)) || t.saysAlone(subjects.ViaBroker(d.Via)) {
 		return
 	}
 	n.lastClosed = t.now
@@ -171,7 +171,7 @@ func (t *Table) hadFallenSilent(m *member) bool {
 // silence decides.
 func (t *Table) unsure(m *member) bool {
 	c := &m.closed
-	return t.saysAlone(brokerIn(c.via)) || (c.byBroker || c.silent) && (t.cutOff(brokerIn(c.via)) || t.inCompany(m))
+	return t.saysAlone(subjects.ViaBroker(c.via)) || (c.byBroker || c.silent) && (t.cutOff(subjects.ViaBroker(c.via)) || t.inCompany(m))
 }
 
 // saysAlone reports whether broker name, or any if that is empty, says that it is

@@ -65,6 +65,7 @@ const (
 	fullPause        = 100 * time.Millisecond  // a full table looks for a record to forget at most so often
 	reasonEvery      = 10 * time.Second        // a reason alone changes the status at most so often
 	changeEvery      = time.Second             // a member changes the status at most so often…
+	cheapAttrs       = 1 << 10                 // a change with more bytes of attributes costs as many as it has of these
 	changeBurst      = 5                       // …after so many changes at once
 	joinBurst        = 20                      // so many joins
 	incidentFor      = 10 * time.Minute        // G3: what a former manager let go so long ago belongs to its incident

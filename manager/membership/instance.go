@@ -176,7 +176,7 @@ func (t *Table) succeed(m *member, d *retiredBoot) *subjects.Announcement {
 	m.last, m.via = last, a.Via
 	m.closed = closed{}
 	t.detach(m)
-	t.join(m, brokerIn(a.Via))
+	t.join(m, subjects.ViaBroker(a.Via))
 	return a
 }
 

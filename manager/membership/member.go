@@ -251,28 +251,6 @@ func (t *Table) present(m *member) {
 	t.count(m)
 }
 
-// allowChange reports whether m may change the status now: changeBurst times, then
-// once in changeEvery. Each change is a message to all, so no member
-// may make them as fast as it can talk. What it says meanwhile is not lost: the
-// newest counts when its time has come. Failures, drains and removals never wait:
-// there are no more of them than of the ways back.
-func (t *Table) allowChange(m *member) bool {
-	if t.now < m.nextChange() {
-		return false
-	}
-	m.changesPaid = max(m.changesPaid, t.now) + changeEvery
-	return true
-}
-
-// nextChange is when m may change the status next. To come back is let pass more
-// often: the only member of a role may be restarted several times in a row.
-func (m *member) nextChange() instant {
-	if m.listed {
-		return m.changesPaid - (changeBurst-1)*changeEvery
-	}
-	return m.changesPaid - (joinBurst-1)*changeEvery
-}
-
 // enlist puts m, whose shown is set, into the status.
 func (t *Table) enlist(m *member) {
 	r, n := m.role, m.node
