@@ -102,7 +102,7 @@ func (f *front) Accept() (net.Conn, error) {
 }
 
 // Close implements net.Listener: nats-server calls it when it shuts down, and at
-// the beginning of its lame duck mode. Whoever is not accepted yet is cut off.
+// the beginning of its lame duck mode. Connections that are not accepted yet are cut off.
 func (f *front) Close() error {
 	var err error
 	f.once.Do(func() {

@@ -52,8 +52,8 @@ func (a *announcer) announceFull(now time.Time) {
 	}
 }
 
-// heedBeat follows what the newest tick says of beats.
-func (l *loop) heedBeat() {
+// followBeat follows what the newest tick says of beats.
+func (l *loop) followBeat() {
 	short := l.status.beat > 0
 	nc := l.conn.state().nc
 	if short && !l.asked && nc != nil {

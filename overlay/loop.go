@@ -181,7 +181,7 @@ func (l *loop) receive(ctx context.Context, m *nats.Msg) {
 		now := time.Now()
 		if err = l.status.receive(m, now); err == nil && m.Subject == subjects.StatusTick {
 			l.mover.tick(now)
-			l.heedBeat()
+			l.followBeat()
 		}
 	case l.askedFor(m):
 		l.announcer.announceFull(time.Now())

@@ -9,8 +9,10 @@
 // taken in, by the manager's own clock, which must not go back:
 //
 //	Announce, Disconnect, Revoked, Cut, Identity,   what members and brokers report
-//	RevokeCertificates, Refuse
-//	Follow                                          the status that this process's tracker holds
+//	RevokeCertificates, BrokerAlone, Refuse
+//	Follow, Confirm                                 the status that this process's tracker holds; that it is the current one
+//	Stored, Told                                    what the store and other managers hold, when they were asked
+//	Asked, Forget, ConfirmFailed, HoldFailed        what operators ask of members, and decide
 //	Lead, Finish                                    a term that was won; the end of this manager
 //	Online, Missed                                  the connection; input that was lost
 //	Step                                            time has passed

@@ -40,18 +40,18 @@ type Fetched struct {
 type Written struct {
 	ID       uint64
 	Revision uint64 // if it was stored
-	Fate     Fate
+	Outcome  Outcome
 	Err      error // unless it was stored
 }
 
-// A Fate is what became of a write.
-type Fate int
+// An Outcome is what became of a write.
+type Outcome int
 
 // The fates of a write.
 const (
-	Stored   Fate = iota
-	Conflict      // another was first
-	Unknown       // perhaps stored, perhaps not
+	Stored   Outcome = iota
+	Conflict         // another was first
+	Unknown          // perhaps stored, perhaps not
 )
 
 // Released is the result of the Release with this ID.

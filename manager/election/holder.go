@@ -15,7 +15,7 @@ var errLost = errors.New("election: lease lost")
 func (m *Machine) written(x Written) {
 	op := m.op
 	m.op = none
-	if x.Fate == Stored {
+	if x.Outcome == Stored {
 		m.own = x.Revision
 		if op == rewriting {
 			m.seen.revision, m.seen.held = x.Revision, true
@@ -29,11 +29,11 @@ func (m *Machine) written(x Written) {
 		m.bidden(x)
 	case m.term == nil:
 		m.again() // it ended meanwhile
-	case x.Fate == Stored:
+	case x.Outcome == Stored:
 		m.extend(op == rewriting, x.Revision)
 	case op == rewriting:
 		m.end(errLost.Error())
-	case x.Fate == Conflict:
+	case x.Outcome == Conflict:
 		m.look(reconciling)
 	}
 	// A renewal of unknown fate: the local lease decides, and the next renewal tells.
@@ -41,7 +41,7 @@ func (m *Machine) written(x Written) {
 
 // bidden takes the result of the attempt to win.
 func (m *Machine) bidden(x Written) {
-	switch x.Fate {
+	switch x.Outcome {
 	case Conflict:
 		m.silentAt = m.now.Add(conflictWait) // it is told who was first, or this was not the newest revision
 	case Unknown:

@@ -239,7 +239,7 @@ func TestAConflictIsReconciled(t *testing.T) {
 			func(b *bench) election.Fetched { return election.Fetched{} },
 			func(b *bench, out []election.Action) {
 				one[election.Write](b, out)
-				one[election.End](b, b.step(election.Written{Fate: election.Conflict}))
+				one[election.End](b, b.step(election.Written{Outcome: election.Conflict}))
 			},
 		},
 	} {
@@ -247,7 +247,7 @@ func TestAConflictIsReconciled(t *testing.T) {
 			b := newBench(t)
 			b.leads()
 			one[election.Write](b, b.pass(election.RenewEvery))
-			one[election.Read](b, b.step(election.Written{Fate: election.Conflict}))
+			one[election.Read](b, b.step(election.Written{Outcome: election.Conflict}))
 			c.want(b, b.step(c.is(b)))
 		})
 	}
@@ -321,7 +321,7 @@ func TestANewConnectionIsConfirmedAtOnce(t *testing.T) {
 	if out := b.m.Step(election.Written{ID: w.ID, Revision: 2}, b.facts, b.now); len(out) > 0 {
 		t.Errorf("the result that was given up: %#v", out)
 	}
-	one[election.Read](b, b.step(election.Written{Fate: election.Conflict}))
+	one[election.Read](b, b.step(election.Written{Outcome: election.Conflict}))
 	if out := b.step(election.Fetched{Entry: b.own(2, 1)}); len(out) > 0 { // the one given up was stored
 		t.Errorf("%#v", out)
 	}

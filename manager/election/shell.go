@@ -112,9 +112,9 @@ func (e *Election) write(ctx context.Context, w Write) Written {
 	case err == nil:
 		return Written{ID: w.ID, Revision: rev}
 	case IsConflict(err):
-		return Written{ID: w.ID, Fate: Conflict, Err: err}
+		return Written{ID: w.ID, Outcome: Conflict, Err: err}
 	}
-	return Written{ID: w.ID, Fate: Unknown, Err: fmt.Errorf("write the lease at revision %d: %w", w.Revision, err)}
+	return Written{ID: w.ID, Outcome: Unknown, Err: fmt.Errorf("write the lease at revision %d: %w", w.Revision, err)}
 }
 
 // storeEpoch has epoch and ceiling stored on disk, as well as that goes.

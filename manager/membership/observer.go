@@ -41,7 +41,7 @@ func (t *Table) Missed(now time.Time) {
 // with its next beat.
 func (t *Table) wasCutOff(again bool) {
 	t.resumed = t.now
-	// Whoever has more to read than it can is not cut off: ended connections are told as ever.
+	// An observer with more to read than it can is not cut off: ended connections are told as ever.
 	t.blind.cut = again || t.blind.cut && t.now < t.blind.until
 	t.blindFor("was cut off", t.cfg.BareGrace, again)
 }

@@ -342,7 +342,7 @@ func (m *manager) elect(in election.Input) {
 			m.write(a)
 		case election.Release:
 			m.operate(writePatience, func(b *broker, done func(func())) {
-				w.bucket.write(b, nil, a.Revision, func(_ uint64, fate election.Fate) {
+				w.bucket.write(b, nil, a.Revision, func(_ uint64, fate election.Outcome) {
 					done(func() { m.elect(election.Released{ID: a.ID}) })
 				})
 			}, func() { m.elect(election.Released{ID: a.ID, Err: errNoAnswer}) })
@@ -375,10 +375,10 @@ func (m *manager) write(a election.Write) {
 	l := &subjects.Lease{V: subjects.Version, Manager: m.p.node, Boot: m.p.boot, Via: a.Via, Epoch: a.Epoch, Ceiling: a.Ceiling, Time: m.p.clock()}
 	w := m.p.w
 	m.operate(writePatience, func(b *broker, done func(func())) {
-		w.bucket.write(b, l, a.Revision, func(rev uint64, fate election.Fate) {
-			done(func() { m.elect(election.Written{ID: a.ID, Revision: rev, Fate: fate}) })
+		w.bucket.write(b, l, a.Revision, func(rev uint64, fate election.Outcome) {
+			done(func() { m.elect(election.Written{ID: a.ID, Revision: rev, Outcome: fate}) })
 		})
-	}, func() { m.elect(election.Written{ID: a.ID, Fate: election.Unknown, Err: errNoAnswer}) })
+	}, func() { m.elect(election.Written{ID: a.ID, Outcome: election.Unknown, Err: errNoAnswer}) })
 }
 
 // A result is the answer to an operation.
