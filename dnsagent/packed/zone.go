@@ -68,10 +68,15 @@ type negative struct {
 
 // New packs the answers of z. It takes a millisecond for about 1,000 names.
 func New(z *zone.Zone) *Zone {
-	p := &packer{zone: z, out: &Zone{names: make(map[string]*node, 64)}, buf: make([]byte, dns.MaxMsgSize)}
-	p.out.apex = p.name(z.Apex())
-	for _, name := range z.Names() {
-		p.out.names[string(p.name(name))] = &node{}
+	names := z.Names()
+	p := &packer{
+		zone: z, out: &Zone{names: make(map[string]*node, len(names))}, buf: make([]byte, dns.MaxMsgSize),
+		hosts: make(map[dns.RR]glue, len(names)),
+	}
+	p.out.apex = slices.Clone(p.name(z.Apex()))
+	nodes := make([]node, len(names))
+	for i, name := range names {
+		p.out.names[string(p.name(name))] = &nodes[i]
 	}
 	for s := range z.RRsets() {
 		p.add(s)
@@ -87,17 +92,18 @@ type packer struct {
 	zone  *zone.Zone
 	out   *Zone
 	buf   []byte
+	label [256]byte // for name
 	found zone.Answer
+	hosts map[dns.RR]glue // addresses by the first of them: several sets name a host
 }
 
 // name is a name as it travels, until the next call.
 func (p *packer) name(text string) []byte {
-	b := make([]byte, 255)
-	n, err := dns.PackDomainName(text, b, 0, nil, false)
+	n, err := dns.PackDomainName(text, p.label[:], 0, nil, false)
 	if err != nil {
-		panic("packed: a name of the zone: " + err.Error()) // the zone has packed it before
+		panic("packed: a name of the zone: " + err.Error()) // the zone has checked it
 	}
-	return b[:n]
+	return p.label[:n]
 }
 
 func (p *packer) add(r zone.RRset) {
@@ -122,7 +128,7 @@ func (p *packer) add(r zone.RRset) {
 
 // addresses packs A or AAAA records, with the question as their owner.
 func addresses(rrs []dns.RR) []byte {
-	var b []byte
+	b := make([]byte, 0, len(rrs)*addressSize(rrs[0]))
 	for _, rr := range rrs {
 		h := rr.Header()
 		b = appendHead(b, h)
@@ -136,6 +142,13 @@ func addresses(rrs []dns.RR) []byte {
 	return b
 }
 
+func addressSize(rr dns.RR) int {
+	if rr.Header().Rrtype == dns.TypeA {
+		return 12 + 4
+	}
+	return 12 + 16
+}
+
 // appendHead appends all that is before a record's length.
 func appendHead(b []byte, h *dns.RR_Header) []byte {
 	b = binary.BigEndian.AppendUint16(b, pointer|headerSize)
@@ -146,7 +159,8 @@ func appendHead(b []byte, h *dns.RR_Header) []byte {
 
 // drawn packs a set of which answers hold a part.
 func (p *packer) drawn(s *set, r zone.RRset) bool {
-	targets := make(map[string]bool, len(r.Records))
+	s.records = make([]record, 0, len(r.Records))
+	targets := make(map[string]bool)
 	for i, rr := range r.Records {
 		var rec record
 		switch rr := rr.(type) {
@@ -159,7 +173,7 @@ func (p *packer) drawn(s *set, r zone.RRset) bool {
 			targets[rr.Target] = true
 			rec = p.srv(rr)
 			for g := range r.Glue(i) {
-				rec.glue = append(rec.glue, glue{addresses(g), uint16(len(g))})
+				rec.glue = append(rec.glue, p.host(g))
 			}
 		default:
 			return false
@@ -167,6 +181,16 @@ func (p *packer) drawn(s *set, r zone.RRset) bool {
 		s.records = append(s.records, rec)
 	}
 	return true
+}
+
+// host is the addresses of a host as glue.
+func (p *packer) host(rrs []dns.RR) glue {
+	g, ok := p.hosts[rrs[0]]
+	if !ok {
+		g = glue{addresses(rrs), uint16(len(rrs))}
+		p.hosts[rrs[0]] = g
+	}
+	return g
 }
 
 func (p *packer) srv(rr *dns.SRV) record {

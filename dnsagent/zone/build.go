@@ -145,10 +145,11 @@ func (a *assembly) addRoles() {
 func (a *assembly) addRole(name string, role subjects.Role) {
 	n := a.zone.at(name)
 	ttl, limit := seconds(a.cfg.TTL.Role), a.cfg.slice(role)
+	members := serving(a.status, role)
 	for _, is4 := range []bool{true, false} {
-		weights := make(map[netip.Addr]uint64)
-		var addrs []netip.Addr
-		for _, m := range serving(a.status, role) {
+		weights := make(map[netip.Addr]uint64, len(members))
+		addrs := make([]netip.Addr, 0, len(members))
+		for _, m := range members {
 			own := family(m.Addresses, is4)
 			for _, ad := range own {
 				if weights[ad] == 0 {
@@ -176,10 +177,10 @@ func (a *assembly) addRole(name string, role subjects.Role) {
 const shares = 840 // lcm(1..MaxAddresses)
 
 func serving(s *subjects.Status, role subjects.Role) []*subjects.Member {
-	var out []*subjects.Member
 	ms := s.Roles[role]
+	out := make([]*subjects.Member, 0, len(ms))
 	for i := range ms {
-		if ms[i].Serves() && len(family(ms[i].Addresses, true))+len(family(ms[i].Addresses, false)) > 0 {
+		if ms[i].Serves() && slices.ContainsFunc(ms[i].Addresses, netip.Addr.IsValid) {
 			out = append(out, &ms[i])
 		}
 	}

@@ -31,7 +31,7 @@ type slotNames struct {
 // A slotMember is where an owner or heir is found.
 type slotMember struct {
 	target string
-	sets   []*rrset // A and AAAA of the member's addresses in the role, names left open
+	member *subjects.Member // whose addresses in the role are the owner's
 }
 
 // addLookups gives every role with a lookup table the names of its slots. The
@@ -68,15 +68,10 @@ func (a *assembly) addSlots(role subjects.Role, s *Service) {
 	if l, ok := a.status.Lookup[role]; ok {
 		n.roster, _ = lookup.NewRoster(l.Bits, lookup.Members(a.status.Roles[role])) // nil if it is impossible, as without members
 	}
-	n.members = make(map[subjects.NodeID]slotMember)
-	for _, m := range serving(a.status, role) {
-		sm := slotMember{target: a.target(m, label)}
-		for _, is4 := range []bool{true, false} {
-			if set := addressSet("", n.ttl, sorted(family(m.Addresses, is4))); set != nil {
-				sm.sets = append(sm.sets, set)
-			}
-		}
-		n.members[m.Node] = sm
+	members := serving(a.status, role)
+	n.members = make(map[subjects.NodeID]slotMember, len(members))
+	for _, m := range members {
+		n.members[m.Node] = slotMember{a.target(m, label), m}
 	}
 	a.zone.slots[role.HostLabel()] = n
 	a.zone.at(a.name(role.HostLabel() + "." + lookupLabel))
@@ -124,8 +119,10 @@ func (n *slotNames) node(name, service, label string) *node {
 		out.add(n.srvSet(name, service, owner, heir))
 		return out
 	}
-	for _, s := range n.members[owner].sets {
-		out.add(renamed(s, name))
+	if m := n.members[owner].member; m != nil {
+		for _, is4 := range []bool{true, false} {
+			out.add(addressSet(name, n.ttl, sorted(family(m.Addresses, is4))))
+		}
 	}
 	if len(n.naptr) > 0 {
 		out.add(n.naptrSet(name))
@@ -189,14 +186,4 @@ func (n *slotNames) naptrSet(name string) *rrset {
 		set.rrs = append(set.rrs, &p)
 	}
 	return set
-}
-
-// renamed is a copy of an address set at another name.
-func renamed(s *rrset, name string) *rrset {
-	out := &rrset{rtype: s.rtype, rrs: make([]dns.RR, len(s.rrs))}
-	for i, rr := range s.rrs {
-		out.rrs[i] = dns.Copy(rr)
-		out.rrs[i].Header().Name = name
-	}
-	return out
 }
