@@ -19,7 +19,8 @@ const (
 	claimsEvery  = time.Minute
 	standstill   = 1500 * time.Millisecond // a longer gap between two steps: this process stood still
 	backlog      = 500 * time.Millisecond  // what it heard meanwhile is read within this
-	compareLater = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile
+	compareLater = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile…
+	compareApart = time.Second             // …and not more often: in a storm they are most of what it does
 )
 
 // Config says who the manager is.
@@ -60,6 +61,7 @@ type Manager struct {
 	claimsActed time.Time        // when marks above ours last had an effect
 	uncompared  *subjects.Status // another's, whose tables are not compared yet…
 	compareAt   time.Time        // …and will be then
+	comparedAt  time.Time        // when tables were compared last
 	conflicts   []conflict       // of newest, if it is another's, with the configuration
 	heard       map[subjects.Role]time.Time
 }

@@ -109,6 +109,9 @@ func (m *Manager) handleStatus(s *subjects.Status, now time.Time) {
 	m.judgeConflicts(now)
 	if m.uncompared == nil {
 		m.compareAt = now.Add(compareLater)
+		if soonest := m.comparedAt.Add(compareApart); soonest.After(m.compareAt) {
+			m.compareAt = soonest
+		}
 	}
 	m.uncompared = s
 }
@@ -121,7 +124,7 @@ func (m *Manager) compare(now time.Time) {
 	if s == nil || now.Before(m.compareAt) {
 		return
 	}
-	m.uncompared = nil
+	m.uncompared, m.comparedAt = nil, now
 	mine := m.tables.of(s)
 	differs := ""
 	for _, role := range s.RoleNames() {
