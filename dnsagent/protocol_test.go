@@ -16,6 +16,7 @@ import (
 
 	"thor/dnsagent/cookie"
 	"thor/dnsagent/packed"
+	"thor/dnsagent/transfer"
 )
 
 const udpSize = 1232 // by default
@@ -563,6 +564,16 @@ func FuzzRespond(f *testing.F) {
 		f.Fatal(err)
 	}
 	a.served.Store(&served{z, packed.New(z)})
+	key, err := transfer.ParseKey(keyText)
+	if err != nil {
+		f.Fatal(err)
+	}
+	a.keys = map[string]*transfer.Key{key.Name: key}
+	signed, err := (&signer{key: key}).sign(new(dns.Msg).SetQuestion("sipthor.net.", dns.TypeSOA), time.Now())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(signed)
 	f.Add(packet(0, [4]uint16{1}, soaQuestion()))
 	f.Add(packet(bitQR, [4]uint16{1}, soaQuestion()))
 	f.Add(packet(0x07ff, [4]uint16{1, 0, 0, 1}, question("_sip._udp.sipthor.net", dns.TypeSRV, 1), opt(512, 0, 0xffff, option(3, ""), option(10, "12345678"))))
