@@ -32,10 +32,12 @@ type metaPeer struct {
 var errLed = errors.New("JetStream has a leader: nothing is to be rescued")
 
 // plan says which peers to remove so that the group has a majority again without
-// the brokers of dead, and how many votes the survivors need until then. It
-// refuses what a majority decides by itself, and what would leave none.
+// the brokers of dead, and how many votes the survivors need until then. Where the
+// group has a leader and a majority, that removes them: a network that shrinks. It
+// refuses what would leave no majority.
 func (g *metaGroup) plan(dead []subjects.NodeID) (votes int, ids []string, err error) {
-	if g.leader != "" && !g.lowered {
+	led := g.leader != "" && !g.lowered
+	if alive := g.heard(); led && (len(dead) == 0 || alive < (1+len(g.peers))/2+1) {
 		return 0, nil, fmt.Errorf("%w (%s leads)", errLed, g.leader)
 	}
 	for _, d := range dead {
@@ -50,16 +52,22 @@ func (g *metaGroup) plan(dead []subjects.NodeID) (votes int, ids []string, err e
 		}
 		ids = append(ids, g.peers[i].id)
 	}
-	alive := 1
-	for _, p := range g.peers {
-		if p.heard {
-			alive++
-		}
-	}
+	alive := g.heard()
 	if left := 1 + len(g.peers) - len(dead); alive < left/2+1 {
 		return 0, nil, fmt.Errorf("%d brokers would be left, of which only %d are heard: %s", left, alive, g.describe())
 	}
 	return alive/2 + 1, ids, nil
+}
+
+// heard counts the brokers of the group that this one hears, itself included.
+func (g *metaGroup) heard() int {
+	n := 1
+	for _, p := range g.peers {
+		if p.heard {
+			n++
+		}
+	}
+	return n
 }
 
 // describe lists the group for an operator.

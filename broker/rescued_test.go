@@ -72,7 +72,7 @@ func TestARescueTakesJetStreamBack(t *testing.T) {
 	}
 	brokertest.Eventually(t, soon, "the bucket can be written with three brokers", func() error { return write("before") })
 
-	if _, r := askRescue(t, ops, "b2", "b3"); r.Code != subjects.ErrorFailed || !strings.Contains(r.Text, "JetStream has a leader") {
+	if _, r := askRescue(t, ops, "b2", "b3"); r.Code != subjects.ErrorFailed || !strings.Contains(r.Text, "b2 is not dead") {
 		t.Fatalf("a rescue of what is not lost: %q %s", r.Code, r.Text)
 	}
 	if e := log.next(t); !strings.Contains(e, `"act":"rescue"`) || !strings.Contains(e, `"outcome":"refused"`) {
@@ -156,4 +156,25 @@ func elects(t *testing.T, nc *nats.Conn) {
 	if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// A broker that was stopped for good is removed by the leader that the others have, and
+// they need no majority of three any more.
+func TestABrokerThatIsGoneForGoodIsRemoved(t *testing.T) {
+	t.Parallel()
+	n := brokertest.Cluster(t, 3)
+	n.AwaitJetStream(3)
+	b1 := n.Brokers[0]
+	ops := b1.Dial(n.Options("ops", subjects.Operator)...)
+	n.Brokers[2].Stop()
+	brokertest.Eventually(t, 60*time.Second, "b3 is removed", func() error {
+		got, r := askRescue(t, ops, "b3")
+		if r.Code != "" {
+			return fmt.Errorf("%s %s", r.Code, r.Text) // its route has just ended, or there is no leader yet
+		}
+		if len(got.Removed) != 1 || len(got.Peers) != 1 || got.Peers[0].Node != "b2" || got.Leader == "" {
+			return fmt.Errorf("%+v", got)
+		}
+		return nil
+	})
 }

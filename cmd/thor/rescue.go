@@ -27,8 +27,10 @@ func newRescue() *cobra.Command {
 	c := &cobra.Command{
 		Use: "rescue [BROKER…]", Short: "Elect managers again after a majority of the brokers is lost for good",
 		Long: "Take JetStream back, in which managers are elected, after a majority of its brokers is lost for good.\n\n" +
-			"The brokers that are dead are named, or else those that are not heard are taken. It is refused while JetStream has a\n" +
-			"leader and while a named broker is heard. Before anything is changed the command says what it will do and asks.\n\n" +
+			"The brokers that are dead are named, or else those that are not heard are taken. It is refused while a named broker is\n" +
+			"heard. Before anything is changed the command says what it will do and asks.\n\n" +
+			"While a majority runs, brokers that were stopped for good are to be named: JetStream's leader removes them, and counts a\n" +
+			"majority without them from then on.\n\n" +
 			"Make sure that the brokers are dead, and not cut off: in a partition both sides would elect a manager. Before\n" +
 			"they start again the directory jetstream is to be removed from their store ([broker] store, by default the state directory);\n" +
 			"they count again some minutes later.",
@@ -58,7 +60,7 @@ func newRescue() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := led(seen); err != nil {
+		if err := led(seen, len(dead) > 0); err != nil {
 			return err
 		}
 		if len(dead) == 0 {
@@ -69,7 +71,7 @@ func newRescue() *cobra.Command {
 		if answers := r.answering(cmd.Context(), dead); len(answers) > 0 {
 			return fmt.Errorf("not dead: %s greets here; the brokers are cut off from each other, and a rescue would make two networks of one", words(answers))
 		}
-		fmt.Fprint(cmd.OutOrStdout(), rescueText(broker, dead))
+		fmt.Fprint(cmd.OutOrStdout(), rescueText(broker, seen.Leader, dead))
 		if !yes && !confirmed(cmd) {
 			return errors.New("nothing was changed")
 		}
@@ -112,9 +114,10 @@ func (s *session) askRescue(ctx context.Context, broker subjects.NodeID, dead []
 	return &out, nil
 }
 
-// led is an error if JetStream has a leader. One that lost its majority takes up to
-// half a minute to find out, and then the broker refuses no more.
-func led(seen *subjects.RescueReply) error {
+// led is an error if JetStream has a leader, unless brokers are named that it is to do
+// without. One that lost its majority takes up to half a minute to find out, and then
+// the broker refuses no more.
+func led(seen *subjects.RescueReply, named bool) error {
 	heard := 1
 	for _, p := range seen.Peers {
 		if p.Heard {
@@ -126,6 +129,8 @@ func led(seen *subjects.RescueReply) error {
 		return nil
 	case heard < (1+len(seen.Peers))/2+1:
 		return fmt.Errorf("%s still takes %s for the leader of JetStream, and finds out within half a minute: try again", seen.Broker, seen.Leader)
+	case named:
+		return nil
 	}
 	return fmt.Errorf("JetStream has a leader, %s: nothing is to be rescued", seen.Leader)
 }
@@ -174,7 +179,12 @@ func (r *reach) answering(ctx context.Context, brokers []subjects.NodeID) (found
 }
 
 // rescueText says what is about to happen, and what may go wrong.
-func rescueText(broker subjects.NodeID, dead []subjects.NodeID) string {
+func rescueText(broker, leader subjects.NodeID, dead []subjects.NodeID) string {
+	if leader != "" {
+		return fmt.Sprintf("Stopped for good, by your word: %s.\n\n"+
+			"%s, which leads JetStream, will remove them from it. The managers' buckets are kept at the brokers that are left.\n"+
+			"Before a removed broker starts again, remove the directory jetstream from its store.\n\n", words(dead), leader)
+	}
 	return fmt.Sprintf("Dead, by your word: %s.\n\n"+
 		"%s will have JetStream decide without a majority, for five minutes, and remove the dead brokers from it. The managers'\n"+
 		"buckets are kept at the brokers that are left.\n\n"+
