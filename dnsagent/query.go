@@ -76,9 +76,9 @@ func (q *query) parse(b []byte) int {
 		return dropNoQuery
 	case q.opcode != dns.OpcodeQuery:
 		return dns.RcodeNotImplemented
-	case questions != 1: // RFC 9619
+	case questions > 1: // RFC 9619
 		return dns.RcodeFormatError
-	case !q.readQuestion(b[:off]):
+	case questions == 1 && !q.readQuestion(b[:off]):
 		return dropNoQuery
 	}
 	others := int(binary.BigEndian.Uint16(b[6:])) + int(binary.BigEndian.Uint16(b[8:]))
@@ -91,8 +91,11 @@ func (q *query) parse(b []byte) int {
 			return dns.RcodeFormatError
 		}
 	}
-	if off != len(b) {
-		return dns.RcodeFormatError // something follows the message
+	if off != len(b) { // something follows the message
+		return dns.RcodeFormatError
+	}
+	if questions == 0 && q.cookie == nil { // with one, it asks for a cookie: RFC 7873 5.4
+		return dns.RcodeFormatError
 	}
 	return dns.RcodeSuccess
 }

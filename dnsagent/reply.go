@@ -164,6 +164,8 @@ func (r *responder) refuse(rcode int) []byte {
 func (r *responder) answer() (reply []byte, rcode int) {
 	q := &r.query
 	switch {
+	case !q.asked:
+		return r.refuse(dns.RcodeSuccess), dns.RcodeSuccess
 	case q.edns && q.version != 0:
 		return r.refuse(dns.RcodeBadVers), dns.RcodeBadVers
 	case q.qclass != dns.ClassINET, q.qtype == dns.TypeAXFR, q.qtype == dns.TypeIXFR:
@@ -192,10 +194,13 @@ func (r *responder) pack(rcode int) []byte {
 			Authoritative: r.found.Authoritative, RecursionDesired: q.rd,
 		},
 		Compress: true,
-		Question: append(r.msg.Question[:0], dns.Question{Name: strings.ToLower(q.name), Qtype: q.qtype, Qclass: q.qclass}),
+		Question: r.msg.Question[:0],
 		Answer:   r.found.Answer,
 		Ns:       r.found.Authority,
 		Extra:    append(r.msg.Extra[:0], r.found.Additional...),
+	}
+	if q.asked {
+		r.msg.Question = append(r.msg.Question, dns.Question{Name: strings.ToLower(q.name), Qtype: q.qtype, Qclass: q.qclass})
 	}
 	if q.edns {
 		r.opt = dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}

@@ -56,6 +56,19 @@ func TestACookieComesBackAndIsKeptByTheClient(t *testing.T) {
 	})
 }
 
+func TestACookieIsGivenWithoutAQuestion(t *testing.T) {
+	both(t, func(t *testing.T, ask func([]byte) *dns.Msg) {
+		m := ask(packet(bitRD, [4]uint16{0, 0, 0, 1}, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "12345678"))))
+		if m.Rcode != dns.RcodeSuccess || len(m.Question)+len(m.Answer)+len(m.Ns) != 0 || len(baked(m)) != 2*cookie.Size {
+			t.Error(m)
+		}
+		m = ask(packet(0, [4]uint16{0, 0, 0, 1}, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "1234567"))))
+		if m.Rcode != dns.RcodeFormatError {
+			t.Error(m)
+		}
+	})
+}
+
 func TestAReplyIsAtMostSixTimesItsQueryUntilACookieProvesTheClient(t *testing.T) {
 	st := network2009(t)
 	for i := range 20 {
