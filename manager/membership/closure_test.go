@@ -357,3 +357,23 @@ func TestTheEndOfAConnectionBesideExplainsNoSilence(t *testing.T) {
 		t.Errorf("%d of 11 are left", n)
 	}
 }
+
+// An observer that heard no member for a while doubts what brokers gave up, also when
+// it hears some again.
+func TestWhatWasGivenUpIsNoProofAfterAnIsolation(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	n1, n2 := s.cast("n1", "sip_proxy", "b1#2"), s.cast("n2", "sip_proxy", "b2#2")
+	s.pass(20 * time.Second)
+	n1.cut, n2.cut = true, true
+	s.pass(3500 * time.Millisecond)
+	n2.cut = false // n1 is on its way to b3
+	s.pass(3 * time.Second)
+	s.hangUp(n1, "Stale Connection")
+	if s.pass(2900 * time.Millisecond); !s.listed(n1) {
+		t.Error("it was removed on the word of a broker")
+	}
+	s.moves(n1, "b3#1")
+	if s.pass(20 * time.Second); !s.listed(n1) || s.guard(membership.GuardObserver) != nil {
+		t.Errorf("it is listed: %v, guards %v", s.listed(n1), s.table.Guards())
+	}
+}

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"slices"
+	"time"
 
 	"thor/subjects"
 )
@@ -10,7 +11,8 @@ import (
 // last membership of one that had none.
 type departed struct {
 	subjects.Departed
-	service bool // the addresses are of a service: thor's own roles do not stand in for it
+	service bool      // the addresses are of a service: thor's own roles do not stand in for it
+	told    time.Time // Until as another manager told it; zero: this one found it
 	timer   timer
 }
 
@@ -38,18 +40,17 @@ func (t *Table) depart(m *member) {
 		return
 	}
 	d := subjects.Departed{Node: n.id, Addresses: slices.Clone(n.addresses), Until: t.wall.Add(t.cfg.DepartedFor)}
-	t.listDeparted(d, m.service(), t.now+t.cfg.DepartedFor)
+	t.listDeparted(&departed{Departed: d, service: m.service()}, t.now+t.cfg.DepartedFor)
 }
 
-// listDeparted lists d until the instant end.
-func (t *Table) listDeparted(d subjects.Departed, service bool, end instant) {
-	if t.departed[d.Node] == nil && len(t.departed) >= t.cfg.MaxMembers {
+// listDeparted lists x until the instant end.
+func (t *Table) listDeparted(x *departed, end instant) {
+	if t.departed[x.Node] == nil && len(t.departed) >= t.cfg.MaxMembers {
 		return
 	}
-	t.expire(d.Node)
-	x := &departed{Departed: d, service: service}
-	x.timer = timer{kind: timerDeparted, node: string(d.Node), index: -1, act: func() { t.expire(d.Node) }}
-	t.departed[d.Node] = x
+	t.expire(x.Node)
+	x.timer = timer{kind: timerDeparted, node: string(x.Node), index: -1, act: func() { t.expire(x.Node) }}
+	t.departed[x.Node] = x
 	t.timers.set(&x.timer, end)
 	t.revision++
 }
@@ -67,15 +68,15 @@ func (t *Table) expire(id subjects.NodeID) {
 
 // adoptDeparted takes over a departed node, so that it does not change with the
 // manager. In the status of another manager it may be a member in thor's own
-// roles: then the addresses are of a service. Its end is by that manager's clock and
-// for show: what counts is how long it had left when the status was made. An end that
-// lies absurdly far off is cut.
+// roles: then the addresses are of a service. Its end is by that manager's clock: what
+// counts is how long it had left when the status was made. By this manager's clock, which
+// will make the next status, that is another end. One that lies absurdly far off is cut.
 func (t *Table) adoptDeparted(s *subjects.Status, d subjects.Departed) {
 	service := slices.ContainsFunc(s.RoleNames(), func(r subjects.Role) bool { return s.Member(r, d.Node) != nil })
 	if n := t.nodes[d.Node]; n != nil && (n.services > 0 || n.listed > 0 && !service) {
 		return
 	}
-	if x := t.departed[d.Node]; x != nil && x.Until.Equal(d.Until) && slices.Equal(x.Addresses, d.Addresses) {
+	if x := t.departed[d.Node]; x != nil && x.told.Equal(d.Until) && slices.Equal(x.Addresses, d.Addresses) {
 		return
 	}
 	if _, taken := t.labels[string(d.Node)]; taken {
@@ -90,8 +91,11 @@ func (t *Table) adoptDeparted(s *subjects.Status, d subjects.Departed) {
 	}
 	if rest > 2*t.cfg.DepartedFor {
 		rest = t.cfg.DepartedFor
-		d.Until = t.wall.Add(rest)
 	}
-	d.Addresses = slices.Clone(d.Addresses)
-	t.listDeparted(d, service, t.now+rest)
+	x := &departed{Departed: d, service: service, told: d.Until}
+	if until := t.wall.Add(rest); until.Sub(d.Until).Abs() > clockMargin {
+		x.Until = until
+	}
+	x.Addresses = slices.Clone(d.Addresses)
+	t.listDeparted(x, t.now+rest)
 }

@@ -73,10 +73,10 @@ func TestTheVerdictOnSeveral(t *testing.T) {
 	if got, want := judge(&f), []ruling{{}, {}, wait, {}}; !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	f.size = 5
+	f.size = 6 // without the one that crashed: 5
 	wait.until = now + heartbeat
 	if got, want := judge(&f), []ruling{{}, wait, wait, {}}; !slices.Equal(got, want) {
-		t.Errorf("half is gone: %+v, want %+v", got, want)
+		t.Errorf("half stays, no more: %+v, want %+v", got, want)
 	}
 	f.panic = nil
 	if got, want := judge(&f), make([]ruling, 4); !slices.Equal(got, want) {

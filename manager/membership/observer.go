@@ -157,10 +157,10 @@ func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) 
 			}
 		}
 	}
-	for _, d := range s.Departed {
+	t.adoptLosses(s, age)
+	for _, d := range s.Departed { // those that were listed here and are held down there, too
 		t.adoptDeparted(s, d)
 	}
-	t.adoptLosses(s, age)
 	if t.cfg.Identities {
 		t.sweepDue = true
 		t.sweep()

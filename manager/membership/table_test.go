@@ -215,17 +215,36 @@ func TestAdoptedEndsOfDepartedNodes(t *testing.T) {
 	if got, want := departed(table), []string{"n1 30s", "n2 1m30s", "n3 1m0s"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	// The clock of another manager is 11 minutes ahead: what was left is left, by its own clock.
+	// The clock of another manager is 11 minutes ahead: what was left is left, by its own
+	// clock, and the ends that it tells are by that clock, as all of its status.
 	ahead := membership.New(membership.Config{DepartedFor: time.Minute})
 	now := t0.Add(11 * time.Minute)
 	ahead.Adopt(s, now)
 	now = pass(ahead, now, 29*time.Second)
-	if got, want := departed(ahead), []string{"n1 30s", "n2 1m30s", "n3 12m0s", "n4 12m0s"}; !slices.Equal(got, want) {
+	if got, want := departed(ahead), []string{"n1 11m30s", "n2 12m30s", "n3 12m0s", "n4 12m0s"}; !slices.Equal(got, want) {
 		t.Errorf("29 s later: got %q, want %q", got, want)
 	}
-	pass(ahead, now, 2*time.Second)
-	if got, want := departed(ahead), []string{"n2 1m30s", "n3 12m0s", "n4 12m0s"}; !slices.Equal(got, want) {
-		t.Errorf("31 s later: got %q, want %q", got, want)
+	// The next one's clock is right: it comes to the same.
+	told := fill(t, ahead)
+	told.Time = now
+	right := membership.New(membership.Config{DepartedFor: time.Minute})
+	right.Adopt(told, t0.Add(29*time.Second))
+	right.Adopt(told, t0.Add(29500*time.Millisecond)) // the same again changes nothing
+	if got, want := departed(right), []string{"n1 30s", "n2 1m30s", "n3 1m0s", "n4 1m0s"}; !slices.Equal(got, want) {
+		t.Errorf("at the next one: got %q, want %q", got, want)
+	}
+	for _, x := range []struct {
+		table *membership.Table
+		now   time.Time
+		want  []string
+	}{
+		{ahead, now, []string{"n2 12m30s", "n3 12m0s", "n4 12m0s"}},
+		{right, t0.Add(29500 * time.Millisecond), []string{"n2 1m30s", "n3 1m0s", "n4 1m0s"}},
+	} {
+		pass(x.table, x.now, 2*time.Second)
+		if got := departed(x.table); !slices.Equal(got, x.want) {
+			t.Errorf("31 s later: got %q, want %q", got, x.want)
+		}
 	}
 }
 

@@ -373,9 +373,12 @@ func (m *manager) write(a election.Write) {
 		m.disk.known = subjects.Mark{Epoch: a.Epoch, Generation: a.Ceiling}
 	}
 	l := &subjects.Lease{V: subjects.Version, Manager: m.p.node, Boot: m.p.boot, Via: a.Via, Epoch: a.Epoch, Ceiling: a.Ceiling, Time: m.p.clock()}
-	w := m.p.w
+	w, sent := m.p.w, m.p.w.now
 	m.operate(writePatience, func(b *broker, done func(func())) {
 		w.bucket.write(b, l, a.Revision, func(rev uint64, fate election.Outcome) {
+			if fate == election.Stored {
+				w.truth.stored(l.Boot, sent)
+			}
 			done(func() { m.elect(election.Written{ID: a.ID, Revision: rev, Outcome: fate}) })
 		})
 	}, func() { m.elect(election.Written{ID: a.ID, Outcome: election.Unknown, Err: errNoAnswer}) })

@@ -32,6 +32,7 @@ type truth struct {
 	goods     [brokerCount]time.Duration        // since when a broker is in the main part; -1: it is not
 	lastEpoch uint64
 	told      map[*subjects.Tick]time.Duration // when, of the newest ticks
+	granted   map[string]time.Duration         // when the newest lease of each boot was sent that was stored
 }
 
 // A sighting is when a mark was first confirmed by any observer.
@@ -65,6 +66,7 @@ func (t *truth) ticked(m *manager, k *subjects.Tick) {
 		t.told = map[*subjects.Tick]time.Duration{}
 	}
 	t.told[k] = t.w.now
+	t.leased(m)
 	if k.Epoch < t.lastEpoch && m.p.link != nil {
 		t.w.stats.count("election", "spoke in a replaced epoch")
 	}
@@ -89,6 +91,8 @@ func (t *truth) published(m *manager, d *subjects.Delta) {
 		t.broke("I1: %v is told by %s and by %s", mark, have, m.p.boot)
 	}
 	t.owners[mark] = m.p.boot
+	t.leased(m)
+	t.keptDeparted(m, d)
 	for _, c := range d.Changes {
 		t.w.log("%s tells %v: %s %s %s", m.p.node, mark, c.Role, c.Node, shown(c.Member))
 		if c.Member == nil {
