@@ -33,7 +33,7 @@ const (
 
 func main() {
 	var o options
-	run := flag.String("run", "", "only mutants whose name matches this regular expression")
+	run := flag.String("run", "", "only mutants whose name or file matches this regular expression")
 	flag.StringVar(&o.only, "only", "", `"unit" or "sim": only these tests`)
 	flag.IntVar(&o.seeds, "seeds", 2000, "how many seeds the simulation plays")
 	flag.DurationVar(&o.last, "for", 0, "begin no test after so long; 0: all of them")
@@ -89,7 +89,7 @@ func (o *options) play(ctx context.Context) error {
 	}
 	var rows []*mutant
 	for _, m := range all {
-		if o.which.MatchString(m.Name) {
+		if o.which.MatchString(m.Name) || o.which.MatchString(m.File) {
 			rows = append(rows, m)
 		}
 	}
@@ -109,7 +109,7 @@ func (o *options) play(ctx context.Context) error {
 	for _, m := range rows {
 		for _, kind := range []string{unitTests, simulation} {
 			key := p.key(m, kind)
-			if _, done := known[key]; done || o.only != "" && o.only != kind {
+			if p.holds(known[key], m, kind) || o.only != "" && o.only != kind {
 				continue
 			}
 			if o.last > 0 && time.Since(began) > o.last {
@@ -119,7 +119,7 @@ func (o *options) play(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", m.Name, err)
 			}
-			v.Key = key
+			v.Key, v.Tests = key, p.tests(m, kind)
 			known[key] = v
 			if err := v.append(o.record); err != nil {
 				return err

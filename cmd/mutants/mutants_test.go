@@ -118,7 +118,7 @@ func TestARunFailsWhenTooManySurvive(t *testing.T) {
 		}
 		for _, m := range rows {
 			for _, kind := range []string{unitTests, simulation} {
-				v := &verdict{By: "TestX"}
+				v := &verdict{By: "TestX", Tests: p.tests(m, kind)}
 				if change(m, kind, v); v.Name != "not played" {
 					known[p.key(m, kind)] = v
 				}
@@ -147,6 +147,16 @@ func TestARunFailsWhenTooManySurvive(t *testing.T) {
 		}, false},
 		{"one of ten survives the simulation", survive("c", simulation), false},
 		{"two of ten survive the simulation", survive("cd", simulation), true},
+		{"one survived earlier tests", func(m *mutant, k string, v *verdict) {
+			if m.Name == "c" && k == unitTests {
+				v.By, v.Tests = "", "others"
+			}
+		}, true},
+		{"one was killed by earlier tests", func(m *mutant, k string, v *verdict) {
+			if m.Name == "c" && k == unitTests {
+				v.Tests = "others"
+			}
+		}, false},
 		{"one was not played", func(m *mutant, k string, v *verdict) {
 			if m.Name == "c" {
 				v.Name = "not played"

@@ -93,18 +93,29 @@ func output(c *exec.Cmd, dir string) (string, error) {
 	return b.String(), err
 }
 
-// key tells the verdict on m apart from others: it holds while the change and the tests are the same.
+// key tells the verdicts on m from those on others.
 func (p *player) key(m *mutant, kind string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", kind, m.File, m.Old, m.New)
-	if kind == simulation {
-		fmt.Fprintf(h, "%d %s", p.seeds, p.testsOf(simPackage))
-	} else {
-		for _, x := range m.Packages {
-			fmt.Fprintf(h, "%s %s", x, p.testsOf(x))
-		}
-	}
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s", kind, m.File, m.Old, m.New)
 	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// tests is a digest of the tests of kind that m has to survive.
+func (p *player) tests(m *mutant, kind string) string {
+	if kind == simulation {
+		return fmt.Sprintf("%d %s", p.seeds, p.testsOf(simPackage))
+	}
+	var all []string
+	for _, x := range m.Packages {
+		all = append(all, p.testsOf(x))
+	}
+	return strings.Join(all, " ")
+}
+
+// holds reports whether v is still the verdict on m: who was killed stays dead, who
+// survived has survived the tests of that time.
+func (p *player) holds(v *verdict, m *mutant, kind string) bool {
+	return v != nil && (v.By != "" || v.Tests == p.tests(m, kind))
 }
 
 // testsOf is a digest of the tests of a package and their data.
@@ -123,7 +134,7 @@ func (p *player) testsOf(dir string) string {
 		fmt.Fprintf(h, "%s %d\n", filepath.Base(f), len(b))
 		h.Write(b)
 	}
-	p.hashes[dir] = hex.EncodeToString(h.Sum(nil))
+	p.hashes[dir] = hex.EncodeToString(h.Sum(nil)[:12])
 	return p.hashes[dir]
 }
 

@@ -16,6 +16,7 @@ type verdict struct {
 	Kind    string  `json:"kind"`
 	By      string  `json:"by"`               // the test, or the seed; empty: it survived
 	Beside  bool    `json:"beside,omitempty"` // the simulation has nothing of that package
+	Tests   string  `json:"tests"`            // which they were
 	Seconds float64 `json:"seconds"`
 }
 
@@ -78,6 +79,9 @@ func (o *options) report(w io.Writer, p *player, rows []*mutant, known map[strin
 		cells := map[string]string{}
 		for kind, sum := range sums {
 			v := known[p.key(m, kind)]
+			if !p.holds(v, m, kind) {
+				v = nil
+			}
 			cells[kind] = v.String()
 			if v == nil {
 				sum.open++

@@ -155,3 +155,31 @@ func TestABusyObserverIsPausedToo(t *testing.T) {
 		t.Error("it is still there")
 	}
 }
+
+// A check that failed before this observer missed something proves nothing: the member
+// may have recovered unheard. When this observer may know, it is.
+func TestACheckThatFailedBeforeACutIsNoProof(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	n1, n2 := s.cast("n1", "sip_proxy", "b1#1"), s.cast("n2", "sip_proxy", "b2#1")
+	s.cast("x1", "media_relay", "b1#2")
+	s.pass(20 * time.Second)
+	n2.cut = true
+	s.hangUp(n2, "Client Closed")
+	s.pass(time.Second)
+	n1.state = subjects.Down
+	if s.pass(2 * time.Second); s.listed(n2) || !s.listed(n1) {
+		t.Fatal("n1 is not the last one, and kept")
+	}
+	n1.cut = true
+	s.pass(time.Second)
+	s.table.Blind(s.now)
+	n2.boot = "b"
+	s.moves(n2, "b2#2")
+	if s.pass(2 * time.Second); !s.listed(n1) {
+		t.Error("n1 was removed for what it announced before the cut")
+	}
+	n1.cut = false
+	if s.pass(12 * time.Second); s.listed(n1) {
+		t.Error("n1 says that its check fails, and is kept beside another one")
+	}
+}
