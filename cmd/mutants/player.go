@@ -248,13 +248,14 @@ func (p *player) test(binary string, number int, dir string, args ...string) (st
 
 // A suite is the tests of a package, which pass without a mutant.
 type suite struct {
-	quick string // regular expression of those that take no time
+	tiers []string // regular expressions of tests that take longer and longer; the rest comes last
 }
 
-const quickTest = 0.03 // of the time of all tests of the package
+// quickTests are how long tests may take to be in a tier, as a share of the time of all.
+var quickTests = []float64{0.003, 0.03}
 
 // suite sees that the tests of a package pass while no mutant is chosen, or each would be
-// killed by what is broken anyway; and which of them are quick.
+// killed by what is broken anyway; and how long each takes.
 func (p *player) suite(dir, kind string) (*suite, error) {
 	if s := p.suites[dir]; s != nil {
 		return s, nil
@@ -276,23 +277,34 @@ func (p *player) suite(dir, kind string) (*suite, error) {
 		took[x[1]], _ = strconv.ParseFloat(x[2], 64) // digits
 		all += took[x[1]]
 	}
-	var quick []string
-	for _, t := range slices.Sorted(maps.Keys(took)) {
-		if took[t] <= quickTest*all {
-			quick = append(quick, t)
+	s := &suite{}
+	for _, share := range quickTests {
+		var quick []string
+		for _, t := range slices.Sorted(maps.Keys(took)) {
+			if took[t] <= share*all {
+				quick = append(quick, t)
+			}
 		}
+		s.tiers = append(s.tiers, "^("+strings.Join(quick, "|")+")$")
 	}
-	s := &suite{"^(" + strings.Join(quick, "|") + ")$"}
 	p.suites[dir] = s
 	return s, nil
 }
 
-// unit runs the unit tests of packages, one after the other, and returns which test failed
-// first; empty: none. The quick ones of all packages come first: most mutants do not survive them.
+// unit runs the unit tests of packages, and returns which test failed first; empty:
+// none. The quick ones of all packages come first: most mutants do not survive them.
 func (p *player) unit(binaries []string, number int, packages []string) (by string, err error) {
-	for _, only := range []string{"-test.run", "-test.skip"} {
+	for tier := range len(quickTests) + 1 {
 		for i, x := range packages {
-			out, err := p.test(binaries[i], number, x, only, p.suites[x].quick, "-test.failfast", "-test.timeout", unitTimeout)
+			args := []string{"-test.failfast", "-test.timeout", unitTimeout}
+			tiers := p.suites[x].tiers
+			if tier < len(tiers) {
+				args = append(args, "-test.run", tiers[tier])
+			}
+			if tier > 0 {
+				args = append(args, "-test.skip", tiers[tier-1])
+			}
+			out, err := p.test(binaries[i], number, x, args...)
 			if err == nil {
 				continue
 			}

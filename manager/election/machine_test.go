@@ -329,3 +329,29 @@ func TestANewConnectionIsConfirmedAtOnce(t *testing.T) {
 	one[election.Read](b, b.step(election.Woken{}))
 	one[election.Read](b, b.step(election.Online{}))
 }
+
+// A conflict is being looked into when a new connection comes: what is stored is not
+// known, and the renewal replaces this process's own lease, nothing else.
+func TestAReconnectionDuringAConflictReplacesItsOwnRevisionOnly(t *testing.T) {
+	b := newBench(t)
+	b.leads()
+	one[election.Write](b, b.pass(election.RenewEvery))
+	one[election.Read](b, b.step(election.Written{Fate: election.Conflict}))
+	if w := last[election.Write](b, b.step(election.Online{})); w.Revision != 1 {
+		t.Errorf("replaces revision %d", w.Revision)
+	}
+}
+
+// What is stored is learnt when the lease is over: nothing is written any more.
+func TestALostLeaseIsNotWrittenAgainAfterItsTime(t *testing.T) {
+	b := newBench(t)
+	x := b.leads()
+	one[election.Write](b, b.pass(election.RenewEvery))
+	one[election.Read](b, b.step(election.Written{Fate: election.Conflict}))
+	b.now = x.Until
+	for _, a := range b.step(election.Fetched{}) {
+		if w, is := a.(election.Write); is {
+			t.Errorf("writes %+v", w)
+		}
+	}
+}
