@@ -336,7 +336,7 @@ func TestAReconnectionDuringAConflictReplacesItsOwnRevisionOnly(t *testing.T) {
 	b := newBench(t)
 	b.leads()
 	one[election.Write](b, b.pass(election.RenewEvery))
-	one[election.Read](b, b.step(election.Written{Fate: election.Conflict}))
+	one[election.Read](b, b.step(election.Written{Outcome: election.Conflict}))
 	if w := last[election.Write](b, b.step(election.Online{})); w.Revision != 1 {
 		t.Errorf("replaces revision %d", w.Revision)
 	}
@@ -347,7 +347,7 @@ func TestALostLeaseIsNotWrittenAgainAfterItsTime(t *testing.T) {
 	b := newBench(t)
 	x := b.leads()
 	one[election.Write](b, b.pass(election.RenewEvery))
-	one[election.Read](b, b.step(election.Written{Fate: election.Conflict}))
+	one[election.Read](b, b.step(election.Written{Outcome: election.Conflict}))
 	b.now = x.Until
 	for _, a := range b.step(election.Fetched{}) {
 		if w, is := a.(election.Write); is {

@@ -69,9 +69,9 @@ func (t *Table) expire(id subjects.NodeID) {
 // adoptDeparted takes over a departed node, so that it does not change with the
 // manager. In the status of another manager it may be a member in thor's own
 // roles: then the addresses are of a service. Its end is by that manager's clock: what
-// counts is how long it had left when the status was made. By this manager's clock, which
+// counts is how long it had left when the status was made, age ago. By this manager's clock, which
 // will make the next status, that is another end. One that lies absurdly far off is cut.
-func (t *Table) adoptDeparted(s *subjects.Status, d subjects.Departed) {
+func (t *Table) adoptDeparted(s *subjects.Status, d subjects.Departed, age time.Duration) {
 	service := slices.ContainsFunc(s.RoleNames(), func(r subjects.Role) bool { return s.Member(r, d.Node) != nil })
 	if n := t.nodes[d.Node]; n != nil && (n.services > 0 || n.listed > 0 && !service) {
 		return
@@ -84,7 +84,7 @@ func (t *Table) adoptDeparted(s *subjects.Status, d subjects.Departed) {
 	}
 	rest := t.cfg.DepartedFor
 	if !s.Time.IsZero() {
-		rest = d.Until.Sub(s.Time)
+		rest = d.Until.Sub(s.Time) - max(age, 0)
 	}
 	if rest <= 0 {
 		return

@@ -159,7 +159,7 @@ func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) 
 	}
 	t.adoptLosses(s, age)
 	for _, d := range s.Departed { // those that were listed here and are held down there, too
-		t.adoptDeparted(s, d)
+		t.adoptDeparted(s, d, age)
 	}
 	if t.cfg.Identities {
 		t.sweepDue = true
