@@ -45,8 +45,14 @@ func TestNetworksAreCountedApart(t *testing.T) {
 		addr string
 		own  bool // network
 	}{
-		{"192.0.2.1", true}, {"192.0.2.255", false}, {"::ffff:192.0.2.9", false}, {"192.0.3.1", true},
-		{"2001:db8:1:200::1", true}, {"2001:db8:1:2ff:ffff::", false}, {"2001:db8:1:300::1", true}, {"::192.0.2.1", true},
+		{"192.0.2.1", true},
+		{"192.0.2.255", false},
+		{"::ffff:192.0.2.9", false},
+		{"192.0.3.1", true},
+		{"2001:db8:1:200::1", true},
+		{"2001:db8:1:2ff:ffff::", false},
+		{"2001:db8:1:300::1", true},
+		{"::192.0.2.1", true},
 	} {
 		got := allowed(l, at(c.addr), 0, 50)
 		if c.own && (got < 9 || got > 11) || !c.own && got != 0 {
