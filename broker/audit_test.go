@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"thor/broker"
 	"thor/broker/brokertest"
 	"thor/overlay/audit"
@@ -70,5 +72,38 @@ func TestRevocationListsAreAudited(t *testing.T) {
 	case more := <-log:
 		t.Errorf("one more: %s", more)
 	default:
+	}
+}
+
+// The certificate of a host may be that of its broker and of its manager: what the
+// manager is answered is no list for the broker.
+func TestAnswersToOthersOfTheNodeAreNoLists(t *testing.T) {
+	n := brokertest.New(t)
+	log := make(written, 16)
+	n.Add("b1", func(c *broker.Config) { c.Audit = audit.To(log) })
+	answerer, asker, operator := n.Dial("m2", subjects.Manager), n.Dial("b1", subjects.Manager), n.Dial("o1", subjects.Operator)
+	if _, err := answerer.Subscribe(subjects.StatusGet, func(m *nats.Msg) { _ = m.Respond([]byte("no list")) }); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, answerer)
+	reply, err := subjects.NewAnswer("b1", subjects.StatusGet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := asker.SubscribeSync(reply)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := asker.PublishRequest(subjects.StatusGet, reply, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sub.NextMsg(soon); err != nil {
+		t.Fatal(err)
+	}
+	if err := operator.Publish(subjects.PublishCRL("o1"), []byte("no list either")); err != nil {
+		t.Fatal(err)
+	}
+	if e := log.next(t); !strings.Contains(e, `"who":"o1"`) {
+		t.Errorf("first entry: %s", e)
 	}
 }

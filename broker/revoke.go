@@ -149,16 +149,16 @@ func (b *Broker) shareLists(own *nats.Conn) {
 	}
 }
 
-// askPeers asks the other brokers for their lists.
-func (b *Broker) askPeers(own *nats.Conn) {
-	if reply, err := subjects.NewAnswer(b.id.Node, subjects.CRLGet); err == nil {
-		_ = own.PublishRequest(subjects.CRLGet, reply, nil)
-	}
-}
-
-// followLists subscribes to what concerns revocations.
-func (b *Broker) followLists(s *server.Server, own *nats.Conn) error {
+// followLists subscribes to what concerns revocations. It returns a function that
+// asks the other brokers for their lists. Their answers come on a subject of its
+// own: other processes of the node, such as a manager, have answers below
+// subjects.Answers too.
+func (b *Broker) followLists(s *server.Server, own *nats.Conn) (askPeers func(), err error) {
 	take := func(m *nats.Msg) { b.listFromWire(s, own, m) }
+	reply, err := subjects.NewAnswer(b.id.Node, subjects.CRLGet)
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
 	for _, f := range []struct {
 		subject string
 		h       nats.MsgHandler
@@ -170,7 +170,7 @@ func (b *Broker) followLists(s *server.Server, own *nats.Conn) error {
 			}
 			take(m)
 		}},
-		{subjects.Answers(b.id.Node), func(m *nats.Msg) {
+		{reply, func(m *nats.Msg) {
 			if len(m.Data) > 0 { // else the broker's word that there is no other
 				m.Reply = ""
 				b.listFromPeer(s, own, m)
@@ -179,10 +179,10 @@ func (b *Broker) followLists(s *server.Server, own *nats.Conn) error {
 		{subjects.AllCRLAsks, b.listsAsked},
 	} {
 		if _, err := own.Subscribe(f.subject, f.h); err != nil {
-			return fmt.Errorf("broker: subscribe %s: %w", f.subject, err)
+			return nil, fmt.Errorf("broker: subscribe %s: %w", f.subject, err)
 		}
 	}
-	return nil
+	return func() { _ = own.PublishRequest(subjects.CRLGet, reply, nil) }, nil
 }
 
 // watchFile reads Config.CRLFile when it has changed.
@@ -284,7 +284,8 @@ func (b *Broker) guardLists(ctx context.Context, s *server.Server, own *nats.Con
 	if b.cfg.Credentials == nil {
 		return nil
 	}
-	if err := b.followLists(s, own); err != nil {
+	askPeers, err := b.followLists(s, own)
+	if err != nil {
 		return err
 	}
 	var file os.FileInfo
@@ -306,7 +307,7 @@ func (b *Broker) guardLists(ctx context.Context, s *server.Server, own *nats.Con
 			}
 		}
 		if n++; ask > 0 || n%askTicks == 0 {
-			b.askPeers(own)
+			askPeers()
 			ask = max(ask-1, 0)
 		}
 		known = now
