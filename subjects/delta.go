@@ -135,10 +135,10 @@ func (d *Delta) encode(compressed bool) ([]byte, map[string]string) {
 			c.Changes[i].Member = &n
 		}
 	}
-	b, header, ok := c.pack(compressed)
+	b, header, ok := pack(&c, compressed)
 	if !ok && (c.Lost != nil || c.Held != nil) {
 		c.Lost, c.Held = nil, nil
-		b, header, ok = c.pack(compressed)
+		b, header, ok = pack(&c, compressed)
 	}
 	if ok {
 		return b, header
@@ -149,8 +149,8 @@ func (d *Delta) encode(compressed bool) ([]byte, map[string]string) {
 	return Encode(&c), nil
 }
 
-// pack encodes d if it fits.
-func (d *Delta) pack(compressed bool) (data []byte, header map[string]string, ok bool) {
+// pack encodes d, a delta, if it fits.
+func pack(d any, compressed bool) (data []byte, header map[string]string, ok bool) {
 	b := Encode(d)
 	if len(b) <= MaxDelta {
 		return b, nil, true
@@ -164,17 +164,23 @@ func (d *Delta) pack(compressed bool) (data []byte, header map[string]string, ok
 
 // ReadDelta decodes and checks a delta from its message.
 func ReadDelta(header func(string) string, data []byte) (*Delta, error) {
-	if header(headerEncoding) != encodingGzip {
-		return ParseDelta(data)
-	}
-	if len(data) > MaxView {
-		return nil, Bad(CodeTooLarge, "%d bytes, %d allowed", len(data), MaxView)
-	}
-	plain, err := gunzip(data, maxBigDelta)
+	plain, most, err := unpack(header, data)
 	if err != nil {
 		return nil, err
 	}
-	return parseDelta(plain, maxBigDelta)
+	return parseDelta(plain, most)
+}
+
+// unpack is the text of a delta's message, and how long it may be.
+func unpack(header func(string) string, data []byte) (plain []byte, most int, err error) {
+	if header(headerEncoding) != encodingGzip {
+		return data, MaxDelta, nil
+	}
+	if len(data) > MaxView {
+		return nil, 0, Bad(CodeTooLarge, "%d bytes, %d allowed", len(data), MaxView)
+	}
+	plain, err = gunzip(data, maxBigDelta)
+	return plain, maxBigDelta, err
 }
 
 // ParseDelta decodes and checks a delta that is not compressed.
@@ -221,7 +227,7 @@ func (d *Delta) check() error {
 			return err
 		}
 	}
-	return d.checkLosses()
+	return checkLossesChanges(d.Lost, d.Held)
 }
 
 // Apply makes the status that d leads to from s, with its encoding. ok is false
@@ -262,7 +268,7 @@ func (s *Status) Apply(d *Delta) (next *Status, encoded []byte, ok bool) {
 		}
 		n.Lookup[r] = *l
 	}
-	n.Losses.applyLosses(d)
+	n.applyLosses(d.Lost, d.Held)
 	encoded = n.Encode()
 	if Digest(encoded) != d.Digest {
 		return nil, nil, false

@@ -10,6 +10,8 @@
 //	thor.role.<role>                    active manager      all nodes            RoleView        each change, and regularly
 //	thor.status                         active manager      all nodes            Tick            every second
 //	thor.status.delta                   active manager      all nodes            Delta           each change
+//	thor.status.roles                   active manager      all nodes            RoleTick        before each Tick
+//	thor.status.delta.<role>            active manager      all nodes            RoleDelta       each change of that role
 //	thor.status.get                     all nodes           managers (queue)     SnapshotRequest on demand, answered by a snapshot
 //	thor.manager.<manager>.status       managers            that manager         SnapshotRequest before it leads first, answered by a snapshot
 //	thor.event                          active manager      monitors, operators  Event           each change and guard

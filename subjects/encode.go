@@ -44,7 +44,15 @@ func appendStatus(b []byte, s *Status) []byte {
 		b = append(appendText(comma(b, i), string(r)), ':')
 		b = appendLookup(b, s.Lookup[r])
 	}
-	return append(b, "}}"...)
+	b = append(b, '}')
+	if len(s.Only) > 0 {
+		b = append(b, `,"only":[`...)
+		for i, r := range s.Only {
+			b = appendText(comma(b, i), string(r))
+		}
+		b = append(b, ']')
+	}
+	return append(b, '}')
 }
 
 // appendView appends the wire form of v.

@@ -72,6 +72,12 @@ func TestWireBytes(t *testing.T) {
 		{"Tick with losses", (&subjects.Tick{
 			V: 1, Epoch: 3, Generation: 18, Digest: subjects.Digest(full.Encode()), LossesDigest: full.LossesDigest(), Manager: "m1", Time: at,
 		}).Encode()},
+		{"RoleTick", (&subjects.RoleTick{
+			V: 1, Epoch: 3, Generation: 18, Beat: 1000, Members: 1, Roles: full.RoleDigests(), Manager: "m1", Time: at,
+		}).Encode()},
+		{"RoleDelta", roleDelta(before, full)},
+		{"part of a Status", full.Part([]subjects.Role{"sip_proxy"}).Encode()},
+		{"SnapshotRequest for roles", (&subjects.SnapshotRequest{V: 1, Losses: true, Roles: []subjects.Role{"sip_proxy"}}).Encode()},
 		{"SnapshotRequest for losses", (&subjects.SnapshotRequest{V: 1, Losses: true}).Encode()},
 		{"SnapshotRequest", (&subjects.SnapshotRequest{V: 1, AtLeast: &subjects.Mark{Epoch: 3, Generation: 17}}).Encode()},
 		{"Lease", (&subjects.Lease{V: 1, Manager: "m1", Boot: "b00t", Via: "b1#4", Epoch: 3, Ceiling: 1000, Time: at}).Encode()},
@@ -90,6 +96,18 @@ func TestWireBytes(t *testing.T) {
 		{"Found", found},
 		{"Found, nothing but the owner", alone},
 	})
+}
+
+// roleDelta is the delta of sip_proxy from a to b.
+func roleDelta(a, b *subjects.Status) []byte {
+	for _, d := range subjects.Diff(a, b).ByRole(b) {
+		if d.Role == "sip_proxy" {
+			d.Digest = b.RoleDigest(d.Role)
+			data, _ := d.Message()
+			return data
+		}
+	}
+	return nil
 }
 
 type sample struct {

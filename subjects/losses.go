@@ -120,16 +120,10 @@ func (l *Losses) LossesDigest() string {
 
 // encode is the JSON object that LossesDigest is made of.
 func (l *Losses) encode() []byte {
-	lost := slices.Clone(l.Lost)
-	for i := range lost {
-		if lost[i].Addresses == nil {
-			lost[i].Addresses = []netip.Addr{}
-		}
-	}
 	return Encode(struct {
 		Lost []Lost `json:"lost"`
 		Held []Held `json:"held"`
-	}{lost, l.Held})
+	}{withAddresses(l.Lost), l.Held})
 }
 
 // The digest of the losses follows the status proper in a full encoding.
@@ -228,19 +222,19 @@ func (c *LossesChange[T]) apply(list []T, pair func(T) Pair) []T {
 	return out
 }
 
-// applyLosses makes the changes of d to l, whose lists stay as they are.
-func (l *Losses) applyLosses(d *Delta) {
-	if d.Lost == nil && d.Held == nil {
+// applyLosses makes changes, nil for none, to l, whose lists stay as they are.
+func (l *Losses) applyLosses(lost *LossesChange[Lost], held *LossesChange[Held]) {
+	if lost == nil && held == nil {
 		return
 	}
 	if !l.LossesKnown() {
 		l.ClearLosses()
 	}
-	if d.Lost != nil {
-		l.Lost = d.Lost.apply(l.Lost, Lost.Pair)
+	if lost != nil {
+		l.Lost = lost.apply(l.Lost, Lost.Pair)
 	}
-	if d.Held != nil {
-		l.Held = d.Held.apply(l.Held, Held.Pair)
+	if held != nil {
+		l.Held = held.apply(l.Held, Held.Pair)
 	}
 }
 
@@ -267,15 +261,15 @@ func (l *Losses) check() error {
 	return nil
 }
 
-func (d *Delta) checkLosses() error {
-	if c := d.Lost; c != nil {
+func checkLossesChanges(lost *LossesChange[Lost], held *LossesChange[Held]) error {
+	if c := lost; c != nil {
 		for _, x := range c.Set {
 			if err := x.check(); err != nil {
 				return err
 			}
 		}
 	}
-	if c := d.Held; c != nil {
+	if c := held; c != nil {
 		for _, x := range c.Set {
 			if err := x.check(); err != nil {
 				return err

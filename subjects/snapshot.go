@@ -61,6 +61,9 @@ type SnapshotRequest struct {
 	V       int   `json:"v"`
 	AtLeast *Mark `json:"at_least,omitempty"`
 	Losses  bool  `json:"losses,omitempty"` // the answer is to be a full encoding
+	// Roles are those that the answer is to be limited to; empty: it is to be whole, as
+	// an answer may be in any case.
+	Roles []Role `json:"roles,omitempty"`
 }
 
 // Encode returns the wire form.
@@ -75,7 +78,10 @@ func ParseSnapshotRequest(b []byte) (*SnapshotRequest, error) {
 	if err := Decode(b, MaxAnnouncement, r); err != nil {
 		return nil, err
 	}
-	return r, checkVersion(r.V)
+	if err := checkVersion(r.V); err != nil {
+		return nil, err
+	}
+	return r, checkFollowed(r.Roles)
 }
 
 // A Chunk is one message of a snapshot reply.

@@ -63,7 +63,8 @@ type Status struct {
 	Time       time.Time         `json:"time"`  // of this generation, by the manager's clock; for show
 	Roles      map[Role][]Member `json:"roles"` // a role without members is absent
 	Departed   []Departed        `json:"departed"`
-	Lookup     map[Role]Lookup   `json:"lookup"` // of the roles that have a table
+	Lookup     map[Role]Lookup   `json:"lookup"`         // of the roles that have a table
+	Only       []Role            `json:"only,omitempty"` // of a Part: the roles that it is limited to, sorted; nil: none is left out
 	Losses                       // in EncodeFull only
 }
 
@@ -204,6 +205,9 @@ func (s *Status) Check() error {
 		}
 	}
 	if err := checkLookups(s.Lookup); err != nil {
+		return err
+	}
+	if err := s.checkOnly(); err != nil {
 		return err
 	}
 	return s.Losses.check()

@@ -121,6 +121,8 @@ const (
 	AllPresences = "thor.role.*.*" // every Announcement; managers and operators only
 	StatusTick   = "thor.status"
 	StatusDelta  = "thor.status.delta"
+	RoleDeltas   = "thor.status.delta.*" // every RoleDelta, see ChangesOf
+	RolesTick    = "thor.status.roles"
 	StatusGet    = "thor.status.get"
 	Events       = "thor.event"
 	crl          = "thor.crl"            // a revocation list; see PublishCRL for who sends it
@@ -171,6 +173,19 @@ func CRLAsker(subject string) NodeID {
 		return ""
 	}
 	return NodeID(asker)
+}
+
+// ChangesOf is the subject on which the active manager tells the changes of role. It is
+// not below thor.role, where a node of that name could publish.
+func ChangesOf(role Role) string { return StatusDelta + "." + string(role) }
+
+// ChangedRole is the role that a subject of ChangesOf names; empty if it is none.
+func ChangedRole(subject string) Role {
+	r, _ := strings.CutPrefix(subject, StatusDelta+".")
+	if r == subject {
+		return ""
+	}
+	return Role(r)
 }
 
 // View is the subject on which the active manager publishes role's member list.
