@@ -78,7 +78,11 @@ func (m *Manager) answer(msg *nats.Msg) {
 	}
 	h := m.holding.Load()
 	r, err := subjects.ParseSnapshotRequest(msg.Data)
-	if !m.answers.asked.allow(msg.Reply, h.Size(err == nil && r.Losses), time.Now()) {
+	if err != nil {
+		r = &subjects.SnapshotRequest{}
+	}
+	part := h.Held.Part(r.Roles)
+	if !m.answers.asked.allow(msg.Reply, part.Size(r.Losses), time.Now()) {
 		m.metrics.unanswered.Inc()
 		return
 	}
@@ -91,7 +95,7 @@ func (m *Manager) answer(msg *nats.Msg) {
 		m.replyError(msg.Reply, code, "this manager does not hold that status yet, or does not know whether it is the current one")
 		return
 	}
-	m.reply(msg.Reply, h.Held.Chunks(r.Losses), subjects.EncodeAge(age))
+	m.reply(msg.Reply, part.Chunks(r.Losses), subjects.EncodeAge(age))
 }
 
 // answerManager tells another manager, which has no current status, what is held,

@@ -218,6 +218,8 @@ func TestRequestsForTheSnapshotCannotMakeAManagerSpeakElsewhere(t *testing.T) {
 			strings.Repeat("x", 100<<10):       subjects.ErrorBad,
 			`{"v":7}`:                          subjects.ErrorBad,
 			`{"v":1,"at_least":[1,2],"new":0}`: "",
+			`{"v":1,"roles":["sip_proxy"]}`:    "",
+			`{"v":1,"roles":[""]}`:             subjects.ErrorBad,
 		} {
 			inbox := op.NewRespInbox()
 			s, err := op.SubscribeSync(inbox)

@@ -113,6 +113,9 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Overlay == nil || cfg.Domain == "" {
 		return nil, errors.New("manager: Overlay and Domain are required")
 	}
+	if len(cfg.Overlay.Roles()) > 0 {
+		return nil, errors.New("manager: Overlay must follow all roles")
+	}
 	setting.Fill(&cfg)
 	if err := setting.Join("manager", cfg.Validate()); err != nil {
 		return nil, err

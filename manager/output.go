@@ -30,6 +30,11 @@ func (m *Manager) carryOut(o core.Output) {
 		data, header := o.Message()
 		m.publish(message(subjects.StatusDelta, data, header))
 		m.history.told(o.Delta)
+	case core.RoleTick:
+		m.publish(&nats.Msg{Subject: subjects.RolesTick, Data: o.Encode()})
+	case core.RoleDelta:
+		data, header := o.Message()
+		m.publish(message(subjects.ChangesOf(o.Role), data, header))
 	case core.Tick:
 		m.publish(&nats.Msg{Subject: subjects.StatusTick, Data: o.Encode()})
 	case core.View:

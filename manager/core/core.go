@@ -203,6 +203,9 @@ func (m *Manager) Next() time.Time {
 // the manager begins from it when it is elected. fromDisk says that it is of an
 // earlier run and that none has confirmed it.
 func (m *Manager) Follow(s *subjects.Status, encoded []byte, fromDisk bool, now time.Time) {
+	if s.Only != nil { // all others would be gone
+		return
+	}
 	if m.lead != nil {
 		if s.Epoch <= m.lead.epoch {
 			return

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -16,7 +17,14 @@ type Held struct {
 	chunks, chunksOfFull func() []subjects.Chunk
 	seed                 bool      // found by a search: to begin from, never to be told as the current one
 	made                 time.Time // when another manager made it, within MaxAge; zero: not known
+
+	mu    sync.Mutex
+	parts map[string]*Held // by their roles
 }
+
+// mostParts is how many different parts of one status are made for those who ask for
+// some roles: a process that asks for ever other ones must not have each encoded.
+const mostParts = 16
 
 // Hold makes a Held; neither argument is written to afterwards.
 func Hold(s *subjects.Status, encoded []byte) *Held {
@@ -56,6 +64,32 @@ func (h *Held) Size(losses bool) (bytes int) {
 		bytes += len(c.Data)
 	}
 	return bytes
+}
+
+// Part is what a request for roles is answered from: the status limited to these,
+// made once for all who ask for the same; or the whole, for a request that names no
+// roles, and when there are mostParts already.
+func (h *Held) Part(roles []subjects.Role) *Held {
+	if h == nil || len(roles) == 0 {
+		return h
+	}
+	roles = subjects.SortedRoles(roles)
+	key := fmt.Sprint(roles)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.parts[key]
+	switch {
+	case p != nil:
+		return p
+	case len(h.parts) >= mostParts:
+		return h
+	case h.parts == nil:
+		h.parts = make(map[string]*Held)
+	}
+	s := h.Status.Part(roles)
+	p = Hold(s, s.Encode())
+	h.parts[key] = p
+	return p
 }
 
 // A Holding is what requests for the snapshot are answered from.

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,9 +30,10 @@ type leadership struct {
 	aim      uint64           // generation to jump above when the lease has reserved that; 0: none
 	status   *subjects.Status // the newest published
 	digest   string
-	losses   string // digest of the losses
-	revision uint64 // of the table, as published
-	pending  bool   // a change waits for the coalescing time
+	losses   string                   // digest of the losses
+	roles    map[subjects.Role]string // digests of the roles; never written to
+	revision uint64                   // of the table, as published
+	pending  bool                     // a change waits for the coalescing time
 	rhythm   rhythm
 	ticked   time.Time
 	views    map[subjects.Role]time.Time           // when each role's list was told
@@ -195,6 +197,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 	r.status, r.digest, m.newest = next, delta.Digest, held
 	m.marks.confirm(next.Mark())
 	m.emit(Delta{delta})
+	m.tellRoles(delta)
 	m.tick(now)
 	for _, role := range changedRoles(delta) {
 		m.view(role, now)
@@ -202,6 +205,25 @@ func (m *Manager) issue(now time.Time, must bool) {
 	m.compareMembers()
 	m.tellEvents(now)
 	m.emit(Snapshot{held})
+}
+
+// tellRoles tells the changes of each role, which the newest status has made. The
+// digests that the next tick names are those after them.
+func (m *Manager) tellRoles(d *subjects.Delta) {
+	r := m.lead
+	parts := d.ByRole(r.status)
+	if r.roles == nil {
+		r.roles = r.status.RoleDigests()
+	} else if len(parts) > 0 {
+		r.roles = maps.Clone(r.roles)
+	}
+	for _, p := range parts {
+		p.Digest = r.status.RoleDigest(p.Role)
+		if r.roles[p.Role] = p.Digest; p.Digest == subjects.NoRoleDigest {
+			delete(r.roles, p.Role)
+		}
+		m.emit(RoleDelta{p})
+	}
 }
 
 // fill makes the next status from the table.
@@ -242,9 +264,17 @@ func changedRoles(d *subjects.Delta) []subjects.Role {
 func (m *Manager) tick(now time.Time) {
 	r := m.lead
 	r.ticked = now
+	counts, serving := r.status.Counts(), 0
+	for _, n := range counts {
+		serving += n
+	}
+	m.emit(RoleTick{&subjects.RoleTick{
+		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Beat: r.status.BeatsOf(), Members: serving, Roles: r.roles,
+		Manager: m.cfg.Node, Time: stamp(now),
+	}})
 	m.emit(Tick{&subjects.Tick{
 		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Digest: r.digest, LossesDigest: r.losses, Beat: r.status.BeatsOf(),
-		Manager: m.cfg.Node, Time: stamp(now), Counts: r.status.Counts(), Lookup: r.status.Lookup,
+		Manager: m.cfg.Node, Time: stamp(now), Counts: counts, Lookup: r.status.Lookup,
 	}})
 }
 

@@ -11,18 +11,20 @@ type Output interface{ output() }
 // Led reports whether o may leave the manager only while its lease is valid.
 func Led(o Output) bool {
 	switch o.(type) {
-	case Tick, Delta, View, Snapshot, Event, Duplicate:
+	case Tick, RoleTick, Delta, RoleDelta, View, Snapshot, Event, Duplicate:
 		return true
 	}
 	return false
 }
 
 type (
-	// Tick, Delta, View and Event are to be published.
-	Tick  struct{ *subjects.Tick }
-	Delta struct{ *subjects.Delta }
-	View  struct{ *subjects.RoleView }
-	Event struct{ subjects.Event }
+	// Tick, RoleTick, Delta, RoleDelta, View and Event are to be published.
+	Tick      struct{ *subjects.Tick }
+	RoleTick  struct{ *subjects.RoleTick }
+	Delta     struct{ *subjects.Delta }
+	RoleDelta struct{ *subjects.RoleDelta }
+	View      struct{ *subjects.RoleView }
+	Event     struct{ subjects.Event }
 	// Duplicate is to be told to both processes that claim one (node, role).
 	Duplicate struct{ membership.Duplicate }
 	// Snapshot is to be written to the key-value store, unless a newer one waits.
@@ -69,7 +71,9 @@ type Field struct {
 }
 
 func (Tick) output()            {}
+func (RoleTick) output()        {}
 func (Delta) output()           {}
+func (RoleDelta) output()       {}
 func (View) output()            {}
 func (Event) output()           {}
 func (Duplicate) output()       {}

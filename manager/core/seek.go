@@ -58,7 +58,7 @@ func (m *Manager) Told(node subjects.NodeID, s *subjects.Status, encoded []byte,
 
 // found takes a status that managers alone can have written or sent.
 func (m *Manager) found(s *subjects.Status, encoded []byte, now time.Time) {
-	if s == nil || m.lead != nil || m.cfg.Domain != "" && s.Domain != "" && s.Domain != m.cfg.Domain {
+	if s == nil || s.Only != nil || m.lead != nil || m.cfg.Domain != "" && s.Domain != "" && s.Domain != m.cfg.Domain {
 		return
 	}
 	if h := m.newest; h == nil || s.Mark().After(h.Status.Mark()) {

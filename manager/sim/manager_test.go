@@ -208,6 +208,11 @@ func (m *manager) do() {
 	w := m.p.w
 	for len(m.out) > 0 {
 		o := m.out[0]
+		switch o.(type) {
+		case core.RoleTick, core.RoleDelta: // no observer here follows some roles only
+			m.out = m.out[1:]
+			continue
+		}
 		if core.Led(o) && w.chance(w.noise.pauses) && !m.p.frozen {
 			w.stats.count("fault", "pause before publishing")
 			m.p.freeze()
