@@ -7,12 +7,13 @@ import "thor/subjects"
 // not its losses are known. Losses that are not those that ticks name are fetched
 // with the snapshot.
 
-// Full is the full encoding of the status held.
+// Full is the full encoding of the status shown.
 func (t *Tracker) Full() []byte {
-	if t.Status == nil {
+	s, encoded, _ := t.Shown()
+	if s == nil {
 		return nil
 	}
-	return t.Status.EncodeFull(t.Encoded)
+	return s.EncodeFull(encoded)
 }
 
 // split takes a full encoding apart. Losses whose digest is not known do not count.

@@ -128,7 +128,7 @@ func (s *storm) behind() (n int) {
 	return n
 }
 
-func newStorm(members, managers int, service time.Duration) *storm {
+func newStorm(members, managers int, service time.Duration, roles ...subjects.Role) *storm {
 	s := &storm{now: t0, rng: rand.New(rand.NewPCG(1, 2)), service: service, status: newHistory(generations(1, 1)...).statuses[0]}
 	s.encoded = s.status.Encode()
 	for range managers {
@@ -136,7 +136,11 @@ func newStorm(members, managers int, service time.Duration) *storm {
 	}
 	chance := func(d time.Duration) time.Duration { return time.Duration(s.rng.Int64N(int64(max(d, 1)))) }
 	for range members {
-		s.members = append(s.members, &stormMember{Tracker: New(30*time.Second, chance)})
+		m := &stormMember{Tracker: New(30*time.Second, chance)}
+		if len(roles) > 0 {
+			m.Tracker = NewPart(30*time.Second, chance, roles)
+		}
+		s.members = append(s.members, m)
 	}
 	return s
 }
@@ -145,7 +149,9 @@ func newStorm(members, managers int, service time.Duration) *storm {
 // this size.
 func (s *storm) tick(serving int) {
 	k := &subjects.Tick{V: 1, Epoch: 1, Generation: s.status.Generation, Digest: subjects.Digest(s.encoded), Counts: map[subjects.Role]int{"sip_proxy": serving}}
+	roles := &subjects.RoleTick{V: 1, Epoch: 1, Generation: s.status.Generation, Members: serving, Roles: s.status.RoleDigests()}
 	for _, m := range s.members {
+		_, _ = m.RoleTick(roles, s.now)
 		_, _ = m.Tick(k, s.now)
 		s.step(m)
 	}
@@ -161,15 +167,18 @@ func TestAStormOfRequestsEnds(t *testing.T) {
 		service           time.Duration
 		changes           int
 		most              time.Duration
+		roles             []subjects.Role // nil: all
 	}{
-		{"one change, three managers", 5000, 3, time.Millisecond, 1, 15 * time.Second},
-		{"twenty changes, three managers", 5000, 3, time.Millisecond, 20, 20 * time.Second},
-		{"twenty changes, one manager", 5000, 1, time.Millisecond, 20, 25 * time.Second},
-		{"twenty changes, one slow manager", 5000, 1, 4 * time.Millisecond, 20, 60 * time.Second},
-		{"all start, one manager", 5000, 1, time.Millisecond, 0, 20 * time.Second},
+		{"one change, three managers", 5000, 3, time.Millisecond, 1, 15 * time.Second, nil},
+		{"twenty changes, three managers", 5000, 3, time.Millisecond, 20, 20 * time.Second, nil},
+		{"twenty changes, one manager", 5000, 1, time.Millisecond, 20, 25 * time.Second, nil},
+		{"twenty changes, one slow manager", 5000, 1, 4 * time.Millisecond, 20, 60 * time.Second, nil},
+		{"all start, one manager", 5000, 1, time.Millisecond, 0, 20 * time.Second, nil},
+		{"twenty changes of a role that is followed", 2000, 1, time.Millisecond, 20, 25 * time.Second, []subjects.Role{"sip_proxy"}},
+		{"all that follow a role start", 5000, 1, time.Millisecond, 0, 20 * time.Second, []subjects.Role{"sip_proxy"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newStorm(c.members, c.managers, c.service)
+			s := newStorm(c.members, c.managers, c.service, c.roles...)
 			for _, m := range s.members {
 				if c.changes > 0 { // they have been members for long
 					m.Online(s.now)
@@ -183,11 +192,16 @@ func TestAStormOfRequestsEnds(t *testing.T) {
 				s.at(t0.Add(time.Duration(i+1)*200*time.Millisecond), func() {
 					next := s.status.Clone()
 					next.Generation++
+					if c.roles != nil {
+						next.Put("sip_proxy", testMember(fmt.Sprintf("c%d", i)))
+					}
 					d := subjects.Diff(s.status, next)
 					d.Reload = true
 					s.status, s.encoded = next, next.Encode()
+					lost := &subjects.RoleDelta{V: 1, Epoch: 1, Generation: next.Generation, Role: "sip_proxy", Reload: true}
 					for _, m := range s.members {
 						_, _ = m.Delta(d, s.now)
+						_, _ = m.RoleDelta(lost, s.now)
 						s.step(m)
 					}
 				})

@@ -55,6 +55,7 @@ type Tracker struct {
 	behind  bool          // its losses are not those that ticks tell of
 	later   []*subjects.Delta
 	ask     ask
+	part    *part // nil: the whole status is followed
 }
 
 // A State is what a Tracker holds.
@@ -105,11 +106,15 @@ const manyMembers = 200
 // Many reports whether the network is big.
 func (t *Tracker) Many() bool { return t.serving > manyMembers }
 
-// Restore starts from a status of an earlier run.
-func (t *Tracker) Restore(s *subjects.Status, encoded []byte, saved time.Time) {
+// Restore starts from a status of an earlier run, unless that followed other roles.
+func (t *Tracker) Restore(s *subjects.Status, encoded []byte, saved time.Time) (ok bool) {
 	s, encoded, losses := split(s, encoded)
-	t.hold(s, encoded, subjects.Digest(encoded), losses, saved)
+	if s, encoded, ok = t.cut(s, encoded); !ok {
+		return false
+	}
+	t.hold(s, encoded, t.digest(s, encoded), losses, saved)
 	t.FromDisk, t.Stale = true, true
+	return true
 }
 
 // follows refuses claims that no history of this network can have led to. One
@@ -140,17 +145,28 @@ func (t *Tracker) replay(m subjects.Mark) error {
 		"epoch %d generation %d, held is %d %d", m.Epoch, m.Generation, have.Epoch, have.Generation)}
 }
 
+// precedes is why a tick of m is not taken: the status held is newer, or m does not follow.
+func (t *Tracker) precedes(m subjects.Mark, now time.Time) error {
+	if err := m.Follows(t.Mark()); err == nil {
+		t.steady = steady{}
+	} else if t.noteFar(m, now); t.follows(m) != nil {
+		return err
+	}
+	if t.Mark().After(m) {
+		return t.replay(m)
+	}
+	return nil
+}
+
 // Tick handles the manager's regular message on which status is current. changed
 // reports whether the view differs now.
 func (t *Tracker) Tick(k *subjects.Tick, now time.Time) (changed bool, err error) {
 	m := k.Mark()
-	if err := m.Follows(t.Mark()); err == nil {
-		t.steady = steady{}
-	} else if t.noteFar(m, now); t.follows(m) != nil {
+	if err := t.precedes(m, now); err != nil {
 		return false, err
 	}
-	if t.Mark().After(m) {
-		return false, t.replay(m)
+	if t.part != nil && t.ignores(k) {
+		return false, nil
 	}
 	if t.Status != nil && m == t.Mark() && k.Digest == t.Digest {
 		changed = t.noteLosses(k.LossesDigest)
@@ -168,6 +184,9 @@ func (t *Tracker) Tick(k *subjects.Tick, now time.Time) (changed bool, err error
 // Same is Tick for one that names the status held, with its losses.
 func (t *Tracker) Same(now time.Time) (changed bool) {
 	t.behind = false
+	if t.limited() {
+		t.part.heard, t.part.silent = now, false
+	}
 	return t.same(now)
 }
 
@@ -184,6 +203,9 @@ func (t *Tracker) same(now time.Time) (changed bool) {
 // Delta handles one change. A delta that does not start at the status held waits
 // for the snapshot before it.
 func (t *Tracker) Delta(d *subjects.Delta, now time.Time) (changed bool, err error) {
+	if t.limited() {
+		return false, nil // heard still, or early
+	}
 	m := d.Mark()
 	if err := t.follows(m); err != nil {
 		return false, err
@@ -215,7 +237,12 @@ func (t *Tracker) Delta(d *subjects.Delta, now time.Time) (changed bool, err err
 func (t *Tracker) Snapshot(s *subjects.Status, encoded []byte, age time.Duration, now time.Time) (changed bool, err error) {
 	t.ask.until, t.doubts = time.Time{}, false
 	s, encoded, losses := split(s, encoded)
-	m, digest := s.Mark(), subjects.Digest(encoded)
+	s, encoded, ok := t.cut(s, encoded)
+	if !ok {
+		t.retry(now)
+		return false, nil
+	}
+	m, digest := s.Mark(), t.digest(s, encoded)
 	if err = t.follows(m); err != nil {
 		t.retry(now)
 		return false, err
@@ -236,7 +263,7 @@ func (t *Tracker) Snapshot(s *subjects.Status, encoded []byte, age time.Duration
 	if same && proof {
 		changed = t.confirm(known, now) || changed
 	}
-	t.catchUp(now)
+	changed = t.catchUp(now) || changed
 	if t.missing() || t.Confirmed.IsZero() && !proof {
 		t.retry(now)
 	}
@@ -267,6 +294,10 @@ func (t *Tracker) Asking() bool { return !t.ask.until.IsZero() }
 func (t *Tracker) Online(now time.Time) {
 	t.Offline()
 	t.connected = true
+	if t.part != nil {
+		t.part.refused, t.part.silent = false, true
+		t.setWide()
+	}
 	switch {
 	case t.Status == nil || t.Confirmed.IsZero():
 		t.ask.at = now.Add(t.chance(spreadFirst))
@@ -293,6 +324,12 @@ func (t *Tracker) Advance(now time.Time) (req *subjects.SnapshotRequest, changed
 		if m := t.want; m.After(t.Mark()) && t.ask.tries < patientTries {
 			req.AtLeast = &m
 		}
+		if t.limited() {
+			req.Roles = t.part.roles
+		}
+	}
+	if t.limited() && !t.part.silent && !now.Before(t.part.heard.Add(rolesSilent)) {
+		t.part.silent = true
 	}
 	if !t.Stale && !now.Before(t.Confirmed.Add(t.staleAfter)) {
 		t.Stale, changed = true, true
@@ -303,6 +340,9 @@ func (t *Tracker) Advance(now time.Time) (req *subjects.SnapshotRequest, changed
 // Next is when advance has something to do; zero: not before something happens.
 func (t *Tracker) Next() time.Time {
 	at := earliest(t.ask.at, t.ask.until)
+	if t.limited() && !t.part.silent {
+		at = earliest(at, t.part.heard.Add(rolesSilent))
+	}
 	if !t.Stale {
 		at = earliest(at, t.Confirmed.Add(t.staleAfter))
 	}
@@ -320,7 +360,12 @@ func earliest(a, b time.Time) time.Time {
 func (t *Tracker) hold(s *subjects.Status, encoded []byte, digest, losses string, now time.Time) {
 	t.Status, t.Encoded, t.Losses = s, encoded, losses
 	t.Digest, t.Received = digest, now
-	t.serving, t.steady = 0, steady{}
+	t.steady = steady{}
+	if t.limited() {
+		t.part.begin(s)
+		return
+	}
+	t.serving = 0
 	for _, ms := range s.Roles {
 		t.serving += len(ms)
 	}
@@ -360,7 +405,10 @@ func (t *Tracker) apply(d *subjects.Delta, now time.Time) bool {
 }
 
 // catchUp applies the deltas that came too early, as far as they fit now.
-func (t *Tracker) catchUp(now time.Time) {
+func (t *Tracker) catchUp(now time.Time) (changed bool) {
+	if t.limited() {
+		changed = t.catchUpRoles(now)
+	}
 	for again := true; again; {
 		again = false
 		keep := t.later[:0]
@@ -370,7 +418,7 @@ func (t *Tracker) catchUp(now time.Time) {
 				keep = append(keep, d)
 			case !d.Mark().After(t.Mark()):
 			case t.apply(d, now):
-				again = true
+				again, changed = true, true
 			default:
 				keep = append(keep, d)
 			}
@@ -381,6 +429,7 @@ func (t *Tracker) catchUp(now time.Time) {
 	if !t.missing() && !t.doubts && !t.behind {
 		t.settle()
 	}
+	return changed
 }
 
 // missing reports whether another status is announced than the one held.
@@ -394,4 +443,7 @@ func (t *Tracker) settle() {
 	t.want, t.wantIs = t.Mark(), t.Digest
 	t.ask = ask{}
 	t.later = nil
+	if t.part != nil {
+		t.part.later = nil
+	}
 }
