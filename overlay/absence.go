@@ -41,7 +41,7 @@ func absences(v *View, node subjects.NodeID, roles []subjects.Role) (out []absen
 
 // Absences says, a line for each, which roles this process announces that the
 // status does not list, since damping keeps them out or they failed. A role that is
-// only joining is none.
+// only joining is none, and of one that is not among Config.Roles nothing is known.
 func (n *Node) Absences() []string {
 	var out []string
 	for _, a := range absences(n.View(), n.id, n.announcer.roles()) {

@@ -59,6 +59,11 @@ type Config struct {
 	// Boot names this start of the process, 1 to 64 printable characters. Empty:
 	// a random token, which is nearly always right.
 	Boot string
+	// Roles are those that this process needs to know of, at most subjects.MaxFollowed:
+	// the status of its views is limited to them, and so is what it receives. It knows
+	// nothing of other roles then, its own included, nor of departed nodes. Empty: all.
+	// A manager needs all.
+	Roles []subjects.Role
 	// Beat is the time between two announcements of a member, ±10 %.
 	Beat time.Duration `default:"1s" range:"100ms..5s"`
 	// StaleAfter is how long a view counts as current without a word from the
@@ -97,6 +102,7 @@ func (cfg Config) withDefaults() Config {
 		_, _ = rand.Read(b) // never fails, see crypto/rand
 		cfg.Boot = hex.EncodeToString(b)
 	}
+	cfg.Roles = subjects.SortedRoles(cfg.Roles)
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
@@ -128,6 +134,14 @@ func (cfg *Config) check() error {
 	}
 	for _, p := range setting.Check(cfg) {
 		fail("%w", p)
+	}
+	if len(cfg.Roles) > subjects.MaxFollowed {
+		fail("%d roles to follow, at most %d: leave them out to follow all", len(cfg.Roles), subjects.MaxFollowed)
+	}
+	for _, r := range cfg.Roles {
+		if _, err := subjects.ParseRole(string(r)); err != nil {
+			fail("follow a role: %w", err)
+		}
 	}
 	if cfg.Boot != subjects.Printable(cfg.Boot, 64) || strings.ContainsAny(cfg.Boot, " \t") {
 		fail("boot %q is not 1 to 64 printable characters", cfg.Boot)

@@ -43,6 +43,7 @@ type connection struct {
 
 	takesShort  atomic.Bool // managers understand short beats
 	refusesAsks atomic.Bool // the broker does not let managers ask for full announcements
+	refusesRole atomic.Bool // the broker does not let the deltas of a role be heard
 
 	onceMu   sync.Mutex
 	logged   map[string]struct{} // what once has returned true for…
@@ -221,6 +222,7 @@ func (c *connection) connected(nc *nats.Conn) {
 	c.lastErr, c.failing = nil, false
 	c.mu.Unlock()
 	c.refusesAsks.Store(false) // until it says so
+	c.refusesRole.Store(false)
 	c.log.Info("connected to broker", slog.String("peer", server))
 	c.changed()
 }
@@ -297,6 +299,10 @@ func (c *connection) violated(nc *nats.Conn, err error) {
 			c.refusesAsks.Store(true)
 			c.takesShort.Store(false)
 			c.log.Debug("managers cannot ask for full announcements through this broker", slog.String("subject", subject))
+		case !publish && (subjects.ChangedRole(subject) != "" || subject == subjects.RolesTick): // a broker of an earlier version
+			c.refusesRole.Store(true)
+			c.log.Debug("deltas of single roles cannot be heard through this broker", slog.String("subject", subject))
+			c.changed()
 		default:
 			c.log.Error("the broker does not permit this node the subject", slog.String("subject", subject), slog.Bool("publish", publish))
 		}

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +22,11 @@ func Holding(t testing.TB, s *subjects.Status) *Node {
 	}
 	n.status.view.Store(&View{Status: s, Encoded: s.Encode()})
 	return n
+}
+
+// Violate is what n does when its broker refuses a subscription.
+func Violate(n *Node, subject string) {
+	n.conn.violated(n.Conn(), fmt.Errorf(`nats: permissions violation: Permissions Violation for Subscription to "%s"`, subject))
 }
 
 // ConnectedLate is a Node whose connection is still known by the name of the one

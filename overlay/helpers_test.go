@@ -212,6 +212,8 @@ func (f *fakeManager) requests() int {
 	return len(f.asked)
 }
 
+func message(subject string, data []byte) *nats.Msg { return &nats.Msg{Subject: subject, Data: data} }
+
 func bad() *nats.Msg { return &nats.Msg{Subject: subjects.StatusTick, Data: []byte("x")} }
 
 // join adds a member to a status.

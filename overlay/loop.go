@@ -40,7 +40,9 @@ type loop struct {
 	answers      string // how the subjects of answers begin
 	number       int    // of the connection that was set up last
 	nextAnnounce time.Time
-	asked        bool // subscribed to managers asking for full announcements
+	asked        bool               // subscribed to managers asking for full announcements
+	ticks        *nats.Subscription // to the tick and…
+	deltas       *nats.Subscription // …the deltas of the whole status; nil: none
 }
 
 func newLoop(cfg *Config, id subjects.NodeID, log *slog.Logger, m *metrics, working *sync.WaitGroup) *loop {
@@ -100,6 +102,7 @@ func (l *loop) step(ctx context.Context, now time.Time) {
 	if l.status.online && !now.Before(l.nextAnnounce) {
 		l.announce(now)
 	}
+	l.followWhole()
 	l.status.advance(now)
 	l.lists.advance(l.status.online, now)
 	l.mover.advance(ctx, l.status.tracker.Many(), now)
@@ -142,6 +145,9 @@ func (l *loop) follow(now time.Time) {
 	if !link.up {
 		return
 	}
+	if l.conn.refusesRole.Load() {
+		l.status.refuseRoles(now)
+	}
 	l.number = link.number
 	if first {
 		l.subscribe(link.nc)
@@ -162,7 +168,14 @@ func (l *loop) follow(now time.Time) {
 
 // subscribe subscribes to the status, to notices of brokers and to revocation lists.
 func (l *loop) subscribe(nc *nats.Conn) {
-	want := []string{subjects.StatusTick, subjects.StatusDelta, subjects.AllBrokers}
+	want := []string{subjects.AllBrokers}
+	for _, r := range l.cfg.Roles {
+		want = append(want, subjects.ChangesOf(r))
+	}
+	if len(l.cfg.Roles) > 0 {
+		want = append(want, subjects.RolesTick)
+	}
+	l.followWhole()
 	if l.cfg.Credentials != nil {
 		want = append(want, subjects.AllCRLs)
 	}
@@ -173,13 +186,38 @@ func (l *loop) subscribe(nc *nats.Conn) {
 	}
 }
 
+// followWhole subscribes to the tick and the deltas of the whole status while they are
+// wanted: by who follows some roles only while their own do not come.
+func (l *loop) followWhole() {
+	if t := l.status.tracker; l.status.online {
+		l.deltas = l.want(t.Wide(), l.deltas, subjects.StatusDelta)
+		l.ticks = l.want(t.WantsTicks(), l.ticks, subjects.StatusTick)
+	}
+}
+
+// want begins or ends a subscription, nil for none.
+func (l *loop) want(wanted bool, have *nats.Subscription, subject string) *nats.Subscription {
+	switch {
+	case wanted == (have != nil):
+		return have
+	case !wanted:
+		_ = have.Unsubscribe() // fails only when the connection is closed
+		return nil
+	}
+	sub, err := l.conn.state().nc.ChanSubscribe(subject, l.msgs)
+	if err != nil {
+		l.log.Error("subscribe", cause(err), slog.String("subject", subject))
+	}
+	return sub
+}
+
 // receive handles one message of any subscription.
 func (l *loop) receive(ctx context.Context, m *nats.Msg) {
 	var err error
 	switch {
-	case m.Subject == subjects.StatusTick, m.Subject == subjects.StatusDelta:
+	case m.Subject == subjects.StatusTick, m.Subject == subjects.RolesTick, m.Subject == subjects.StatusDelta, subjects.ChangedRole(m.Subject) != "":
 		now := time.Now()
-		if err = l.status.receive(m, now); err == nil && m.Subject == subjects.StatusTick {
+		if err = l.status.receive(m, now); err == nil && (m.Subject == subjects.StatusTick || m.Subject == subjects.RolesTick) {
 			l.mover.tick(now)
 			l.followBeat()
 		}

@@ -60,7 +60,7 @@ func New(cfg Config) (*Node, error) {
 // assemble makes the parts of n and connects them.
 func (n *Node) assemble(log *slog.Logger) {
 	cfg := &n.cfg
-	kept := store{cfg.StateDir}
+	kept := store{cfg.StateDir, len(cfg.Roles) > 0}
 	working := new(sync.WaitGroup)
 	l := newLoop(cfg, n.id, log, n.metrics, working)
 	n.loop = l
@@ -68,11 +68,11 @@ func (n *Node) assemble(log *slog.Logger) {
 	n.requests = &requester{id: n.id, conn: n.conn, metrics: n.metrics}
 	n.status = &statusFeed{
 		log: log, metrics: n.metrics, requests: n.requests, msgs: l.msgs,
-		tracker: track.New(cfg.StaleAfter, rand.N[time.Duration]),
+		tracker: newTracker(cfg),
 		saver:   saver{store: kept, log: log, working: working, done: make(chan error, 1)},
 	}
 	n.status.view.Store(&View{Stale: true})
-	n.tables = &tables{log: log, metrics: n.metrics, view: n.View, working: working}
+	n.tables = &tables{log: log, metrics: n.metrics, view: n.View, working: working, roles: cfg.Roles}
 	n.announcer = &announcer{
 		cfg: cfg, id: n.id, log: log, metrics: n.metrics, conn: n.conn, store: kept, faults: n.tables.differing, changed: l.kick,
 		mark:    func() subjects.Mark { return n.View().Mark() },
@@ -114,6 +114,14 @@ func (n *Node) assemble(log *slog.Logger) {
 	}
 }
 
+// newTracker follows all that the configuration wants to know.
+func newTracker(cfg *Config) *track.Tracker {
+	if len(cfg.Roles) == 0 {
+		return track.New(cfg.StaleAfter, rand.N[time.Duration])
+	}
+	return track.NewPart(cfg.StaleAfter, rand.N[time.Duration], cfg.Roles)
+}
+
 // Run is part of the network until ctx ends. It connects, and connects again, for
 // ever. When ctx ends it leaves under every role, within 2 s, and returns nil
 // when all its goroutines have ended. An error is a configuration that can never
@@ -143,6 +151,9 @@ func (n *Node) Run(ctx context.Context) error {
 	n.loop.end()
 	return err
 }
+
+// Roles are those that the views are limited to; nil: all. They must not be changed.
+func (n *Node) Roles() []subjects.Role { return n.cfg.Roles }
 
 // ID is the node's name.
 func (n *Node) ID() subjects.NodeID { return n.id }
@@ -214,7 +225,9 @@ func (n *Node) View() *View { return n.status.view.Load() }
 // Watch delivers the current view at once and every later one: when the status
 // changes, and when Stale, Connected or FromDisk do. The channel holds one view;
 // a reader that is slow misses those in between and gets the latest. It is
-// closed when ctx ends, and only then. Any number may watch.
+// closed when ctx ends, and only then. Any number may watch. With Config.Roles a
+// status that says the same of these roles as the one before is not delivered; View
+// has it, with its mark.
 func (n *Node) Watch(ctx context.Context) <-chan *View {
 	return n.status.watchers.add(ctx, func() (*View, bool) { return n.View(), true })
 }
@@ -238,8 +251,8 @@ func (n *Node) Confirmation() (subjects.Mark, time.Time) {
 // made aside, 50 ms after the status came, while lookups go on with the table
 // before.
 //
-// The error is one of ErrBadKey, ErrNoMembers, ErrNoStatus, ErrNoTable and
-// ErrTableDiffers.
+// The error is one of ErrBadKey, ErrNoMembers, ErrNoStatus, ErrNoTable,
+// ErrTableDiffers and ErrNotFollowed.
 func (n *Node) Lookup(role subjects.Role, key string) (lookup.Assignment, subjects.Mark, error) {
 	return n.tables.lookup(role, key)
 }
@@ -268,7 +281,7 @@ func (n *Node) Find(role subjects.Role, key string) (subjects.LookupResult, erro
 // The channel holds one table; a reader that is slow misses those in between and
 // gets the latest. It is closed when ctx ends, and only then. Any number may
 // watch. The call makes the table if it is the first use of the role, as Lookup
-// does.
+// does. Nothing comes for a role that is not among Config.Roles.
 func (n *Node) Tables(ctx context.Context, role subjects.Role) <-chan *lookup.Table {
 	return n.tables.watch(ctx, role)
 }

@@ -16,7 +16,7 @@ func TestSaverKeepsItsPaceAndRetries(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	var log strings.Builder
 	var working sync.WaitGroup
-	s := saver{store: store{dir}, log: slog.New(slog.NewTextHandler(&log, nil)), working: &working, done: make(chan error, 1)}
+	s := saver{store: store{dir: dir}, log: slog.New(slog.NewTextHandler(&log, nil)), working: &working, done: make(chan error, 1)}
 	now := time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)
 	if s.advance(nil, now); !s.next().IsZero() || s.busy {
 		t.Error("writes without a status")

@@ -23,6 +23,7 @@ type statusFeed struct {
 	msgs     chan<- *nats.Msg // answers go through the loop's channel, beside the deltas that follow them
 	changed  func()           // the view has another status
 
+	content  string // what the view's status says of the configured roles; "" without such
 	view     atomic.Pointer[View]
 	watchers watchers[*View]
 
@@ -50,8 +51,11 @@ func (f *statusFeed) load(domain string) {
 		m = s.Mark()
 	}
 	newest := f.shown.open(f.saver.store.dir, m)
+	if s != nil && !f.tracker.Restore(s, encoded, saved) {
+		f.log.Info("the status of an earlier run is of other roles")
+		s = nil
+	}
 	if s != nil {
-		f.tracker.Restore(s, encoded, saved)
 		if !newest {
 			f.held = time.Now().Add(askFirst)
 		}
@@ -88,12 +92,21 @@ func (f *statusFeed) receive(m *nats.Msg, now time.Time) error {
 	switch m.Subject {
 	case subjects.StatusTick:
 		changed, err = f.tick(m.Data, now)
+	case subjects.RolesTick:
+		changed, err = f.roleTick(m.Data, now)
 	case subjects.StatusDelta:
 		var d *subjects.Delta
 		if d, err = subjects.ReadDelta(m.Header.Get, m.Data); err == nil {
 			changed, err = f.tracker.Delta(d, now)
 		}
 	default:
+		if role := subjects.ChangedRole(m.Subject); role != "" {
+			var d *subjects.RoleDelta
+			if d, err = subjects.ReadRoleDelta(role, m.Header.Get, m.Data); err == nil {
+				changed, err = f.tracker.RoleDelta(d, now)
+			}
+			break
+		}
 		changed, err = f.part(m, now)
 	}
 	if changed {
@@ -119,7 +132,26 @@ func (f *statusFeed) tick(b []byte, now time.Time) (changed bool, err error) {
 		return false, err
 	}
 	f.beat = time.Duration(k.Beat) * time.Millisecond
-	if t := f.tracker; k.Mark() == t.Mark() && k.Digest == t.Digest && (k.LossesDigest == t.Losses || k.LossesDigest == "") {
+	if f.tracker.Names(k) {
+		f.current = tickHead(b)
+	}
+	return changed, nil
+}
+
+// roleTick is tick for the tick of the roles.
+func (f *statusFeed) roleTick(b []byte, now time.Time) (changed bool, err error) {
+	if f.current != nil && len(b) <= subjects.MaxView && bytes.HasPrefix(b, f.current) {
+		return f.tracker.Same(now), nil
+	}
+	k, err := subjects.ParseRoleTick(b)
+	if err != nil {
+		return false, err
+	}
+	if changed, err = f.tracker.RoleTick(k, now); err != nil {
+		return false, err
+	}
+	f.beat = time.Duration(k.Beat) * time.Millisecond
+	if f.tracker.NamesPart(k) {
 		f.current = tickHead(b)
 	}
 	return changed, nil
@@ -171,6 +203,13 @@ func (f *statusFeed) part(m *nats.Msg, now time.Time) (changed bool, err error) 
 	return f.tracker.Snapshot(s, plain, age, now)
 }
 
+// refuseRoles notes that the broker lets no deltas of single roles be heard.
+func (f *statusFeed) refuseRoles(now time.Time) {
+	if f.tracker.RolesRefused(now) {
+		f.current = nil // no tick names a part from now on
+	}
+}
+
 // advance does what is due.
 func (f *statusFeed) advance(now time.Time) {
 	req, changed := f.tracker.Advance(now)
@@ -217,8 +256,9 @@ func (f *statusFeed) request(r *subjects.SnapshotRequest, now time.Time) {
 // watchers.
 func (f *statusFeed) publish() {
 	t, old := f.tracker, f.view.Load()
+	s, encoded, content := t.Shown()
 	v := &View{
-		Status: t.Status, Encoded: t.Encoded, Received: t.Received,
+		Status: s, Encoded: encoded, Received: t.Received,
 		Stale: t.Stale, FromDisk: t.FromDisk, Connected: f.online, Connection: f.number, BrokerAlone: f.online && f.alone,
 	}
 	if !t.FromDisk {
@@ -226,6 +266,7 @@ func (f *statusFeed) publish() {
 	}
 	if !f.held.IsZero() {
 		v.Status, v.Encoded, v.Received = nil, nil, time.Time{}
+		content = ""
 	}
 	if v.Status != nil && v.Status != old.Status {
 		f.shown.note(v.Mark())
@@ -245,8 +286,11 @@ func (f *statusFeed) publish() {
 		f.metrics.connected.Set(0)
 	}
 	f.view.Store(v)
-	f.watchers.send(v)
-	if v.Status != old.Status {
+	moved := content != "" && content == f.content // the mark alone is another one
+	if f.content = content; !moved || !v.alike(old) {
+		f.watchers.send(v)
+	}
+	if v.Status != old.Status && !moved {
 		f.changed()
 	}
 }

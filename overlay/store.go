@@ -18,7 +18,14 @@ import (
 
 // A store is the directory that survives the process. The zero value keeps
 // nothing.
-type store struct{ dir string }
+type store struct {
+	dir  string
+	part bool // of some roles: the status kept is a part
+}
+
+// partVersion is that of a file with a part, which others would take for the whole:
+// they refuse it.
+const partVersion = subjects.Version + 1
 
 // Names in the directory. statusFile holds two lines of JSON: a fileHead and the
 // status. An older copy is kept since a disk may return what was never written.
@@ -65,7 +72,11 @@ func (s store) saveStatus(encoded []byte, now time.Time) error {
 	if s.dir == "" {
 		return nil
 	}
-	h := fileHead{V: subjects.Version, Saved: now.UTC().Round(0), Length: len(encoded)}
+	version := subjects.Version
+	if s.part {
+		version = partVersion
+	}
+	h := fileHead{V: version, Saved: now.UTC().Round(0), Length: len(encoded)}
 	h.Sum = h.sum(encoded)
 	head, err := json.Marshal(&h)
 	if err != nil {
@@ -144,7 +155,7 @@ func (s store) readStatus(name, domain string) (*subjects.Status, []byte, time.T
 		return none(errors.New("damaged: no head"))
 	}
 	switch {
-	case h.V != subjects.Version:
+	case h.V != subjects.Version && (h.V != partVersion || !s.part):
 		return none(fmt.Errorf("written by another version: v is %d, not %d", h.V, subjects.Version))
 	case len(body) != h.Length:
 		return none(fmt.Errorf("damaged: %d bytes, not %d", len(body), h.Length))

@@ -29,7 +29,7 @@ func read(t *testing.T, path string) []byte {
 }
 
 func TestSavedStatusComesBackByteForByte(t *testing.T) {
-	s := store{filepath.Join(t.TempDir(), "made", "on", "demand")}
+	s := store{dir: filepath.Join(t.TempDir(), "made", "on", "demand")}
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func nothingLeftBehind(t *testing.T, s store) {
 }
 
 func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
-	s := store{t.TempDir()}
+	s := store{dir: t.TempDir()}
 	for _, name := range []string{statusFile, drainFile, listsFile} {
 		if err := os.WriteFile(filepath.Join(s.dir, "."+name+"4711"), nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -79,7 +79,7 @@ func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
 
 // A process killed after the first of two steps of saveStatus leaves what it had.
 func TestCutShortSaveLosesNothing(t *testing.T) {
-	h, s := someStatuses(2), store{t.TempDir()}
+	h, s := someStatuses(2), store{dir: t.TempDir()}
 	for _, st := range h {
 		if err := s.saveStatus(st.Encode(), t0); err != nil {
 			t.Fatal(err)
@@ -108,7 +108,7 @@ func TestDamagedCopyIsRefusedForTheOlderOne(t *testing.T) {
 	h := someStatuses(2)
 	good := t.TempDir()
 	for _, st := range h {
-		if err := (store{good}).saveStatus(st.Encode(), t0); err != nil {
+		if err := (store{dir: good}).saveStatus(st.Encode(), t0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +131,7 @@ func TestDamagedCopyIsRefusedForTheOlderOne(t *testing.T) {
 		"another file":  []byte("nonsense"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := store{t.TempDir()}
+			s := store{dir: t.TempDir()}
 			write(t, filepath.Join(s.dir, statusFile), b)
 			write(t, filepath.Join(s.dir, olderFile), older)
 			st, _, _, err := s.loadStatus("example.net")
@@ -157,7 +157,7 @@ func TestDamagedCopyIsRefusedForTheOlderOne(t *testing.T) {
 }
 
 func TestStatusOfAnotherNetworkIsRefused(t *testing.T) {
-	s := store{t.TempDir()}
+	s := store{dir: t.TempDir()}
 	if err := s.saveStatus(someStatuses(1)[0].Encode(), t0); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestStatusOfAnotherNetworkIsRefused(t *testing.T) {
 }
 
 func TestDrainsAreKeptAndNonsenseIsTold(t *testing.T) {
-	s := store{t.TempDir()}
+	s := store{dir: t.TempDir()}
 	for _, roles := range [][]subjects.Role{{subjects.Agent}, {"media_relay", "sip_proxy"}, nil} {
 		if err := s.saveDrains(roles); err != nil {
 			t.Fatal(err)
@@ -207,10 +207,10 @@ func TestStatusThatCannotBeWrittenIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	write(t, file, nil)
-	if err := (store{filepath.Join(file, "below")}).open(); err == nil {
+	if err := (store{dir: filepath.Join(file, "below")}).open(); err == nil {
 		t.Error("a directory below a file")
 	}
-	if err := (store{filepath.Join(dir, "missing")}).saveStatus([]byte("{}"), t0); err == nil {
+	if err := (store{dir: filepath.Join(dir, "missing")}).saveStatus([]byte("{}"), t0); err == nil {
 		t.Error("written to a directory that is not there")
 	}
 }

@@ -21,13 +21,15 @@ import (
 // no network status yet, and ErrNoTable that the role has no lookup table: it is
 // not in the status, it has no members, or the managers are configured so.
 // ErrTableDiffers says that this process computes another table than the
-// managers do, and never had one that agreed: a fault to be reported.
+// managers do, and never had one that agreed: a fault to be reported. ErrNotFollowed
+// says that the role is not among Config.Roles: this process knows nothing of it.
 var (
 	ErrBadKey       = lookup.ErrBadKey
 	ErrNoMembers    = lookup.ErrNoMembers
 	ErrNoStatus     = errors.New("overlay: no network status known yet")
 	ErrNoTable      = errors.New("overlay: no lookup table for this role")
 	ErrTableDiffers = errors.New("overlay: the lookup table computed is not the one that the status names")
+	ErrNotFollowed  = errors.New("overlay: this role is not among those that this process follows")
 )
 
 // tableRest is how long a table is used after a change before the next is made:
@@ -43,6 +45,7 @@ type tables struct {
 	working *sync.WaitGroup // for the goroutine that makes tables
 	faulty  func()          // other tables differ from the status's than before
 	doubt   func()          // the status held may not be the manager's
+	roles   []subjects.Role // that are followed, sorted; none: all
 
 	live   atomic.Pointer[map[subjects.Role]*tableEntry] // never written to; grows by roles that exist only
 	faults atomic.Pointer[[]string]                      // a line for each role
@@ -128,6 +131,9 @@ func (t *tables) entry(role subjects.Role) *tableEntry { return t.all()[role] }
 
 // open is entry for a role that was never looked up.
 func (t *tables) open(role subjects.Role) (*tableEntry, error) {
+	if _, ok := slices.BinarySearch(t.roles, role); !ok && len(t.roles) > 0 {
+		return nil, ErrNotFollowed
+	}
 	s := t.view().Status
 	if s == nil {
 		return nil, ErrNoStatus

@@ -12,7 +12,8 @@ import (
 // A View is what this process knows of the network. It is never written to
 // after it was handed out.
 type View struct {
-	// Status is the newest status received, nil when nothing is known yet.
+	// Status is the newest status received, nil when nothing is known yet. With
+	// Config.Roles it is the part that is about these roles: its Only names them.
 	Status *subjects.Status
 	// Encoded is Status as it is on the wire, without its losses.
 	Encoded []byte
@@ -40,6 +41,11 @@ func (v *View) Mark() subjects.Mark {
 		return subjects.Mark{}
 	}
 	return v.Status.Mark()
+}
+
+// alike reports whether v and o say the same but for the status.
+func (v *View) alike(o *View) bool {
+	return v.Stale == o.Stale && v.Connected == o.Connected && v.Connection == o.Connection && v.BrokerAlone == o.BrokerAlone && v.FromDisk == o.FromDisk
 }
 
 // address is the address to show of a member, the zero value if the status has

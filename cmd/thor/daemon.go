@@ -32,6 +32,7 @@ import (
 	"thor/overlay"
 	"thor/overlay/audit"
 	"thor/overlay/connlimit"
+	"thor/subjects"
 )
 
 // A daemon is what every long-running subcommand shares: its configuration,
@@ -145,9 +146,10 @@ func newLogger(c config.Log, stderr io.Writer) zerolog.Logger {
 // each second, and another manager leads within some.
 const unheardAfter = 5 * time.Second
 
-// join makes the daemon's connection to the network.
-func (d *daemon) join() error {
+// join makes the daemon's connection to the network, to know of some roles; none: all.
+func (d *daemon) join(roles ...subjects.Role) error {
 	c := d.file.Network.Config
+	c.Roles = roles
 	c.Credentials = d.creds
 	c.Log = sdkLog(d.log)
 	c.Audit = d.audit

@@ -5,12 +5,13 @@ import (
 
 	"thor/cmd/thor/internal/components"
 	"thor/dbagent"
+	"thor/subjects"
 )
 
 func newDatabase() *cobra.Command {
 	return newDaemon("database", "Run the database locator: check the central database and announce where it is", "thor-database",
 		func(d *daemon) (part, error) {
-			if err := d.join(); err != nil {
+			if err := d.join(subjects.Database); err != nil { // it needs to know what is said of itself
 				return nil, err
 			}
 			dc, _, ps := components.Databases(d.file, d.creds.Identity())
