@@ -103,6 +103,29 @@ func TestRolesLimitTheViewAndWhatWatchDelivers(t *testing.T) {
 	})
 }
 
+func TestStalenessOfAPartIsDelivered(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		f := newManager(t, b.Dial("m1", subjects.Manager))
+		s, _ := f.change(join("sip_proxy", "n1"))
+		cfg := config(t, b, "n9", "media_relay")
+		cfg.Roles = []subjects.Role{"sip_proxy"}
+		n, _ := run(t, cfg)
+		await(t, n, "the part", shows(s, "sip_proxy"))
+		f.tellRoles(nil)
+		synctest.Wait()
+		views := n.Watch(t.Context())
+		<-views // the current one
+		start := time.Now()
+		if v := <-views; !v.Stale || !shows(s, "sip_proxy")(v) || time.Since(start) != overlay.DefaultStaleAfter {
+			t.Errorf("after %v stale: %v, %s", time.Since(start), v.Stale, v.Encoded)
+		}
+		f.tellRoles(nil)
+		if v := <-views; v.Stale {
+			t.Error("stale after a tick")
+		}
+	})
+}
+
 func TestLookupOfARoleThatIsNotFollowedFails(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *brokertest.B) {
 		f := newManager(t, b.Dial("m1", subjects.Manager))

@@ -250,19 +250,38 @@ func TestAChangeThatNoTickNamedIsTakenBack(t *testing.T) {
 		t.Fatal(changed, err)
 	}
 	h.mustShow(t, k, 2)
-	h.add(h.statuses[2], func(n *subjects.Status) { n.Generation++; n.Put("sip_proxy", testMember("n9")) })
-	_, _ = k.RoleDelta(h.parts[3][0], t0)
-	if changed, _ := k.RoleTick(h.roleTick(3), t0); !changed {
-		t.Error("the next delta does not start at the part")
+	for i, role := range []subjects.Role{"thor_database", "sip_proxy"} { // first one whose own change was not taken back
+		h.add(h.statuses[i+2], func(n *subjects.Status) { n.Generation++; n.Put(role, testMember("n9")) })
+		_, _ = k.RoleDelta(h.parts[i+3][0], t0)
+		if changed, _ := k.RoleTick(h.roleTick(i+3), t0); !changed {
+			t.Errorf("the next delta of %s does not start at the part", role)
+		}
+		h.mustShow(t, k, i+3)
 	}
-	h.mustShow(t, k, 3)
 	if _, err := k.RoleDelta(h.parts[1][0], t0); subjects.CodeOf(err) != subjects.CodeReplay {
 		t.Errorf("a delta of the term before: %v", err)
 	}
-	far := *h.parts[3][0]
+	far := *h.parts[4][0]
 	far.Epoch = 5_000_000
 	if _, err := k.RoleDelta(&far, t0); subjects.CodeOf(err) != subjects.CodeAbsurd {
 		t.Errorf("an absurd mark: %v", err)
+	}
+}
+
+// A part that its lookup table belies is asked for, whatever the ticks name meanwhile.
+func TestADoubtedPartIsAskedForAlthoughTheTicksNameIt(t *testing.T) {
+	h := newRolesHistory("sip_proxy", "media_relay")
+	k := h.partAt(t, 0)
+	k.Doubt(t0)
+	if changed, err := k.RoleTick(h.roleTick(1), t0); !changed || err != nil || k.ask.at.IsZero() {
+		t.Fatalf("%v %v, asks at %v", changed, err, k.ask.at)
+	}
+	if req, _ := k.Advance(k.ask.at); req == nil {
+		t.Fatal("no request")
+	}
+	s, full := h.part(1)
+	if _, err := k.Snapshot(s, full, 0, t0); err != nil || !k.ask.at.IsZero() || k.Asking() {
+		t.Errorf("%v, asks on after the answer", err)
 	}
 }
 
