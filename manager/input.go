@@ -75,6 +75,7 @@ type disconnectEvent struct {
 		ID   uint64 `json:"id"`
 		User string `json:"user"`
 		Name string `json:"name"`
+		RTT  int64  `json:"rtt"` // nanoseconds
 	} `json:"client"`
 	Reason string `json:"reason"`
 }
@@ -89,7 +90,7 @@ func (m *Manager) disconnect(b []byte, now time.Time) error {
 		return nil // a connection of the broker itself
 	}
 	via := subjects.ViaOf(e.Server.Name, e.Client.ID)
-	m.core.Disconnect(membership.Disconnect{Node: node, Boot: e.Client.Name, Via: via, Reason: e.Reason}, now)
+	m.core.Disconnect(membership.Disconnect{Node: node, Boot: e.Client.Name, Via: via, Reason: e.Reason, RTT: time.Duration(e.Client.RTT)}, now)
 	m.elect.Disconnected(e.Client.Name, via)
 	return nil
 }

@@ -121,13 +121,35 @@ func (a *announcer) announce(m *Membership) {
 	if !l.up {
 		return
 	}
+	if err := a.send(l, m.shorten(a.full(m), l, time.Now())); err != nil {
+		a.log.Debug("announce", cause(err), roleAttr(m.role)) // the connection is going; the next one announces
+	}
+}
+
+// full is what m announces now. The caller holds a.mu.
+func (a *announcer) full(m *Membership) *subjects.Announcement {
 	x := m.member.announcement(a.id, a.cfg.Boot)
 	x.Attrs = withFaults(x.Attrs, a.faults())
 	if a.drains.has(m.role) {
 		x.State, x.Reason = subjects.Draining, DrainReason
 	}
-	if err := a.send(l, m.shorten(x, l, time.Now())); err != nil {
-		a.log.Debug("announce", cause(err), roleAttr(m.role)) // the connection is going; the next one announces
+	return x
+}
+
+// announceMove tells managers that this process leaves its connection for another one.
+func (a *announcer) announceMove() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.conn.state()
+	if !l.up {
+		return
+	}
+	for _, r := range a.joined() {
+		x := a.full(a.members[r])
+		x.Moves = true
+		if err := a.send(l, x); err != nil {
+			a.log.Debug("announce a move", cause(err), roleAttr(r))
+		}
 	}
 }
 

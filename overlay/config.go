@@ -30,6 +30,7 @@ const (
 	lookupTimeout  = 3 * time.Second // of the DNS
 	connectTimeout = 5 * time.Second // for the answer to CONNECT; many members may be connecting at once
 	writeTimeout   = 5 * time.Second
+	movingTime     = time.Second     // for the word that a connection is left
 	leaveTime      = 2 * time.Second // for leaving under all roles once the ctx of Run has ended
 )
 

@@ -30,6 +30,7 @@ type connection struct {
 	changed func()                          // the state is another one
 	answer  func(*nats.Msg)                 // a message on a subject of answers
 	refused func(subject string, err error) // the broker does not let this node publish there
+	moving  func()                          // tells managers that this connection is left for another one
 
 	client atomic.Pointer[nats.Conn] // also before it is connected
 	closed chan struct{}             // closed after the last callback
@@ -257,6 +258,14 @@ func (c *connection) tlsState() (_ tls.ConnectionState, ok bool) {
 	return tls.ConnectionState{}, false
 }
 
+// reconnect leaves nc for another connection. Managers are told before, or they would
+// take the end of this one for that of the process.
+func (c *connection) reconnect(nc *nats.Conn) {
+	c.moving()
+	_ = nc.FlushTimeout(movingTime) // a broker that is alone, or stands still, cannot tell of the end either
+	_ = nc.ForceReconnect()         // fails only when closed
+}
+
 func (c *connection) disconnected(_ *nats.Conn, err error) {
 	c.mu.Lock()
 	c.link.up = false
@@ -311,7 +320,7 @@ func (c *connection) violated(nc *nats.Conn, err error) {
 	renewed := c.link.up && c.serial != c.cfg.identity().Serial
 	c.mu.Unlock()
 	if renewed { // the new certificate may permit more
-		_ = nc.ForceReconnect() // fails only when closed
+		c.reconnect(nc)
 	}
 }
 

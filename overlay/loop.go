@@ -86,7 +86,7 @@ func (l *loop) run(ctx context.Context, impossible <-chan error) error {
 		case err := <-l.status.saver.done:
 			l.status.saver.finished(err, time.Now())
 		case url := <-l.mover.found:
-			l.mover.looked(url != "", time.Now())
+			l.mover.Looked(url != "", time.Now())
 		case <-l.wake:
 			l.follow(time.Now())
 		case <-timer.C:
@@ -110,7 +110,7 @@ func (l *loop) step(ctx context.Context, now time.Time) {
 
 // next is when step has something to do, unless something happens before.
 func (l *loop) next() time.Time {
-	at := earliest(l.status.next(), l.mover.next())
+	at := earliest(l.status.next(), l.mover.Next())
 	if l.status.online {
 		at = earliest(earliest(at, l.nextAnnounce), l.lists.nextAsk)
 	}
@@ -218,7 +218,7 @@ func (l *loop) receive(ctx context.Context, m *nats.Msg) {
 	case m.Subject == subjects.StatusTick, m.Subject == subjects.RolesTick, m.Subject == subjects.StatusDelta, subjects.ChangedRole(m.Subject) != "":
 		now := time.Now()
 		if err = l.status.receive(m, now); err == nil && (m.Subject == subjects.StatusTick || m.Subject == subjects.RolesTick) {
-			l.mover.tick(now)
+			l.mover.Tick(now)
 			l.followBeat()
 		}
 	case l.askedFor(m):

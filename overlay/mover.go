@@ -10,20 +10,20 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"thor/overlay/roam"
 	"thor/subjects"
 )
 
 const (
 	lookTime  = 6 * time.Second
-	tickWait  = 2500 * time.Millisecond // for a tick through another broker: two are due
-	lookAtOn  = 4                       // brokers that are looked at beside each other
-	probeTime = 4 * time.Second         // for the answers to CONNECT
+	lookAtOn  = 4               // brokers that are looked at beside each other
+	probeTime = 4 * time.Second // for the answers to CONNECT
 )
 
 // A mover leaves the broker for a better one. Its methods are the loop's; looking
 // at other brokers is done by a goroutine.
 type mover struct {
-	roamer
+	roam.Roamer
 	conn    *connection
 	log     *slog.Logger
 	mark    func() subjects.Mark // of the status held
@@ -35,26 +35,26 @@ type mover struct {
 func (m *mover) follow(l link, fresh bool, now time.Time) {
 	switch {
 	case !l.up:
-		m.disconnected()
-	case fresh || !m.up:
-		m.connected(l.alone, now)
+		m.Disconnected()
+	case fresh || !m.Up():
+		m.Connected(l.alone, now)
 	default:
-		m.notice(l.alone, now)
+		m.Notice(l.alone, now)
 	}
 }
 
 // advance looks for a better broker if that is due.
 func (m *mover) advance(ctx context.Context, many bool, now time.Time) {
-	if !m.roamer.advance(many, now) {
+	if !m.Advance(many, now) {
 		return
 	}
 	d := m.conn.dialer
 	urls := d.others()
 	if len(urls) == 0 {
-		m.looked(false, now)
+		m.Looked(false, now)
 		return
 	}
-	alone, mark := m.alone, m.mark()
+	alone, mark := m.Alone(), m.mark()
 	l := m.conn.state()
 	m.working.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, lookTime)
@@ -71,7 +71,7 @@ func (m *mover) advance(ctx context.Context, many bool, now time.Time) {
 		if better != "" {
 			m.log.Info("leaving the broker for another", slog.String("peer", l.via), slog.String("broker", better), slog.Bool("alone", alone))
 			d.leaveFor(better)
-			_ = l.nc.ForceReconnect() // fails only when closed
+			m.conn.reconnect(l.nc)
 		}
 		m.found <- better
 	})
@@ -146,7 +146,7 @@ func (c *connection) ticks(ctx context.Context, url string, mark subjects.Mark) 
 	if err != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, tickWait)
+	ctx, cancel := context.WithTimeout(ctx, roam.TickWait)
 	defer cancel()
 	for {
 		msg, err := sub.NextMsgWithContext(ctx)

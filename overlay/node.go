@@ -15,6 +15,7 @@ import (
 
 	"thor/identity"
 	"thor/overlay/lookup"
+	"thor/overlay/roam"
 	"thor/overlay/track"
 	"thor/subjects"
 )
@@ -93,11 +94,12 @@ func (n *Node) assemble(log *slog.Logger) {
 	l.status = n.status
 	l.lists = n.lists
 	l.mover = &mover{
-		roamer: roamer{chance: rand.N[time.Duration]}, conn: n.conn, log: log, mark: func() subjects.Mark { return n.View().Mark() },
+		Roamer: roam.New(rand.N[time.Duration]), conn: n.conn, log: log, mark: func() subjects.Mark { return n.View().Mark() },
 		working: working, found: make(chan string, 1),
 	}
 
 	n.conn.changed, n.conn.answer = l.kick, n.requests.pending.deliver
+	n.conn.moving = n.announcer.announceMove
 	n.conn.refused = func(subject string, err error) {
 		n.requests.pending.refuse(subject)
 		n.announcer.refused(subject, err)

@@ -142,6 +142,6 @@ func (r *revocationLists) leaveRevoked() {
 	}
 	if _, err := r.creds.VerifyBroker(cs); errors.Is(err, identity.ErrRevoked) {
 		r.log.Error("certificate of the broker revoked, leaving it", cause(err), slog.String("peer", l.via))
-		_ = l.nc.ForceReconnect() // fails only when closed
+		r.conn.reconnect(l.nc)
 	}
 }

@@ -108,6 +108,7 @@ type Announcement struct {
 	Seen      *Mark        `json:"seen,omitempty"`     // the newest status this member holds
 	Via       string       `json:"via,omitempty"`      // "<broker>#<connection>" it is sent through; void once that has ended
 	Attrs     Attrs        `json:"attrs,omitempty"`
+	Moves     bool         `json:"moves,omitempty"` // it leaves the connection Via for another one now: the end of that proves nothing
 	// Hash names what the member announces, see Name. An announcement with a hash
 	// and without addresses is short: it stands for the full one of that hash.
 	Hash string `json:"hash,omitempty"`

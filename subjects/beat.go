@@ -52,7 +52,7 @@ func (s *Status) BeatsOf() int {
 // compute it.
 func (a *Announcement) Name() {
 	c := *a
-	c.Seq, c.Seen, c.Via, c.Hash = 0, nil, "", ""
+	c.Seq, c.Seen, c.Via, c.Hash, c.Moves = 0, nil, "", "", false
 	sum := sha256.Sum256(c.Encode())
 	a.Hash = hex.EncodeToString(sum[:8])
 }

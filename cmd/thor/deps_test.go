@@ -19,6 +19,7 @@ var arrows = []struct {
 	{"identity", []string{"."}, []string{"thor/identity", "thor/subjects", "github.com/google/renameio"}, "certificates know names, and nothing else of thor"},
 	{"overlay/lookup", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/subjects", "github.com/cespare/xxhash"}, "who serves a key is a pure function of the members"},
 	{"overlay/audit", []string{"."}, []string{"thor/subjects", "github.com/coreos/go-systemd/v22/journal"}, "every daemon writes audit entries: they bring nothing along"},
+	{"overlay/roam", []string{".", "net", "os", "log", "sync", "math/rand"}, nil, "when a process moves can be simulated, without a network"},
 	{"overlay/track", []string{".", "net", "os", "log", "sync", "math/rand"}, []string{"thor/subjects"}, "observers of the status can be run by the thousand, without a network"},
 	{"overlay/history", []string{".", "net", "os", "log", "sync", "math/rand"}, []string{"thor/subjects"}, "what was is a pure function of the records"},
 	{"overlay/subscriber", []string{".", "net", "os", "time", "log", "sync"}, []string{"thor/subjects"}, "messages are a contract, and reading them does no I/O"},

@@ -11,9 +11,10 @@ import (
 // A Disconnect is what a living broker says of a client connection that ended.
 type Disconnect struct {
 	Node   subjects.NodeID
-	Boot   string // the connection's name
-	Via    string // "<broker>#<connection>", as the member announces it; empty: not known
-	Reason string // as nats-server names it
+	Boot   string        // the connection's name
+	Via    string        // "<broker>#<connection>", as the member announces it; empty: not known
+	Reason string        // as nats-server names it
+	RTT    time.Duration // of the connection, as its broker measured it; 0: not known
 }
 
 // closed is a member's connection that ended.
@@ -89,6 +90,9 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 	if end == byBroker && t.cutOff(subjects.ViaBroker(d.Via)) || t.saysAlone(subjects.ViaBroker(d.Via)) {
 		return
 	}
+	if n.moves(d) {
+		return
+	}
 	n.lastClosed = t.now
 	if d.Boot == "" {
 		return
@@ -97,7 +101,7 @@ func (t *Table) Disconnect(d Disconnect, now time.Time) {
 		if m.instance.boot != d.Boot {
 			m.instance.withdraw(d.Boot)
 		}
-		wait := max(t.graceFor(end), t.minGrace(m))
+		wait := max(t.graceFor(end), t.minGrace(m)) + redial(d.RTT)
 		switch {
 		case m.key.role == subjects.EventServer, m.instance.boot != d.Boot, m.adopted, m.closed.on:
 			continue
@@ -138,6 +142,39 @@ func (t *Table) graceFor(end ending) time.Duration {
 		return max(t.cfg.StaleGrace, t.cfg.Grace)
 	}
 	return t.cfg.Grace
+}
+
+// A client that reconnects over a long way takes three round trips for TCP, TLS and
+// the greeting, one to find out, and one for its beat; the way to the other broker
+// may be longer.
+const (
+	redialTrips = 6
+	longestTrip = 500 * time.Millisecond
+)
+
+// redial is what the way to its broker adds to the time in which a member shows again.
+func redial(rtt time.Duration) time.Duration { return redialTrips * min(max(rtt, 0), longestTrip) }
+
+// moves reports whether the process of a connection that ended had said that it
+// leaves it for another one.
+func (n *node) moves(d Disconnect) bool {
+	return d.Boot != "" && slices.ContainsFunc(n.members, func(m *member) bool { return m.instance.boot == d.Boot && m.moves == d.Via && d.Via != "" })
+}
+
+// noteMove takes in that a process leaves its connection for another one: the end of
+// that, told before or after, proves nothing. If it does not get through elsewhere,
+// its silence decides.
+func (t *Table) noteMove(a *subjects.Announcement) {
+	m := t.members[key{a.Role, a.Node}]
+	if m == nil || a.Via == "" || m.instance.boot != a.Boot || m.via != a.Via {
+		return
+	}
+	m.moves = a.Via
+	if m.closed.on && m.closed.via == a.Via {
+		m.closed = closed{}
+		m.node.lastClosed = longAgo // its silence is explained by nothing
+		t.arm(m)
+	}
 }
 
 // minGrace is the least patience with m. A client that fell silent before its
@@ -193,10 +230,16 @@ func (t *Table) saysAlone(name string) bool {
 // cutOff reports whether what is known of broker name, or of this observer, leaves
 // open that the clients whose connections it gave up live on elsewhere: it says
 // that it is alone, this observer was cut off, or another broker of the status is
-// not heard, or only just again: they may have gone there.
+// not heard, or only just again, or is lost: they may have gone there. A lost one may
+// run behind a route that is cut, while a third one has routes to both.
 func (t *Table) cutOff(name string) bool {
 	if t.saysAlone(name) || t.blind.cut && t.now < t.blind.until {
 		return true
+	}
+	for node, a := range t.losses.brokers {
+		if a.lost != nil && string(node) != name {
+			return true
+		}
 	}
 	r := t.roles[subjects.EventServer]
 	return r != nil && slices.ContainsFunc(r.list, func(m *member) bool {

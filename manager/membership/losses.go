@@ -33,14 +33,16 @@ type absence struct {
 
 // losses are the absences of a table.
 type losses struct {
-	by    map[key]*absence
-	byAge timers           // the lost ones, the oldest first
-	timer timer            // the end of the oldest
-	shown *subjects.Losses // as Fill writes them; nil: they changed
+	by      map[key]*absence
+	brokers map[subjects.NodeID]*absence // those of by that are of brokers
+	byAge   timers                       // the lost ones, the oldest first
+	timer   timer                        // the end of the oldest
+	shown   *subjects.Losses             // as Fill writes them; nil: they changed
 }
 
 func (t *Table) initLosses() {
 	t.losses.by = make(map[key]*absence)
+	t.losses.brokers = make(map[subjects.NodeID]*absence)
 	t.losses.timer = timer{kind: timerLosses, index: -1, act: t.ageLosses}
 }
 
@@ -145,6 +147,9 @@ func (t *Table) absence(k key) *absence {
 		}
 	}}
 	t.losses.by[k] = a
+	if k.role == subjects.EventServer {
+		t.losses.brokers[k.node] = a
+	}
 	return a
 }
 
@@ -155,6 +160,9 @@ func (t *Table) endAbsence(k key) {
 		return
 	}
 	delete(t.losses.by, k)
+	if k.role == subjects.EventServer {
+		delete(t.losses.brokers, k.node)
+	}
 	t.losses.byAge.stop(&a.aged)
 	t.timers.stop(&a.late)
 	t.armLosses()

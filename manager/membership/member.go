@@ -42,6 +42,7 @@ type member struct {
 	adopted   bool // known from an adopted status only
 	inherited bool // what it claims comes from an adopted status and was not compared with certificates yet
 	via       string
+	moves     string  // the connection that it said it leaves
 	broker    *broker // that via names
 	last      instant // beat
 	returned  instant // when it was heard again, after it had missed a beat, through the same connection

@@ -21,6 +21,9 @@ const (
 // hear takes in an announcement, full or short.
 func (t *Table) hear(a *subjects.Announcement) error {
 	k := key{a.Role, a.Node}
+	if a.Moves {
+		t.noteMove(a)
+	}
 	if a.Short() {
 		full := t.full(k, a)
 		if full == nil {

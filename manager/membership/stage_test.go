@@ -83,6 +83,13 @@ func (s *stage) hangUp(a *actor, reason string) {
 	s.table.Disconnect(membership.Disconnect{Node: subjects.NodeID(a.node), Boot: a.boot, Via: a.via, Reason: reason}, s.now)
 }
 
+// saysItMoves lets a say that it leaves its connection for another one.
+func (s *stage) saysItMoves(a *actor) {
+	w := s.word(a)
+	w.Moves = true
+	_ = s.table.Announce(w, s.now)
+}
+
 // moves lets a come back through via.
 func (s *stage) moves(a *actor, via string) {
 	a.via, a.cut = via, false

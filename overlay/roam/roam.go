@@ -1,0 +1,132 @@
+// Package roam decides when a process that is connected to a broker looks for
+// another one: when its broker says that it is alone, and when no tick comes through
+// it, since it may be cut off and not know it yet. Looking costs the connection
+// nothing: it is left only for a broker that was found better.
+//
+// It is pure: time and randomness come from the caller, which does the looking.
+package roam
+
+import "time"
+
+// When a process that is connected looks for another broker.
+const (
+	silentAfter = 3 * time.Second        // without a tick; they come each second
+	aloneLeast  = 500 * time.Millisecond // brokers that lose each other know it as much apart; twice that after one had to be taken
+	lookSpread  = 3 * time.Second        // members of one broker look within this time…
+	lookMany    = 15 * time.Second       // …or this, when the network has many members
+	lookPause   = 5 * time.Second        // before the next look, after one that found none; doubles…
+	lookLongest = 8 * time.Second        // …up to this: a manager that takes over where this process is not heard bears its silence for 12 s
+	longestMany = 30 * time.Second       // …or this, when the network has many members: the guard for mass silence gives them as long again
+	lookGivenUp = time.Minute            // after one that found a broker, unless a connection follows
+)
+
+// TickWait is how long to wait for a tick through another broker: two are due.
+const TickWait = 2500 * time.Millisecond
+
+// A Roamer decides when to look. It is not safe for concurrent use.
+type Roamer struct {
+	chance func(time.Duration) time.Duration // uniform in [0, d)
+
+	up      bool
+	alone   bool      // the broker says so
+	heard   time.Time // the newest tick, or the beginning of the connection
+	at      time.Time // of the next look; zero: none is planned
+	tries   int       // looks that found none
+	many    bool      // the network is big
+	looking bool
+}
+
+// New makes a Roamer without a connection. chance draws a time from [0, d).
+func New(chance func(d time.Duration) time.Duration) Roamer { return Roamer{chance: chance} }
+
+// Up reports whether there is a connection.
+func (r *Roamer) Up() bool { return r.up }
+
+// Alone reports whether the broker says that it is alone: then any that is not is better.
+func (r *Roamer) Alone() bool { return r.alone }
+
+// Connected notes a new connection to a broker that is alone or not.
+func (r *Roamer) Connected(alone bool, now time.Time) {
+	r.up, r.alone = true, alone
+	r.calm(now)
+	if alone { // it was the only one to be had just now, and managers may not hear this process
+		r.at = now.Add(aloneLeast + r.chance(aloneLeast))
+	}
+}
+
+// Disconnected notes that there is no connection.
+func (r *Roamer) Disconnected() { r.up = false }
+
+// Tick notes that a tick came.
+func (r *Roamer) Tick(now time.Time) {
+	r.heard = now
+	if !r.alone && !r.at.IsZero() {
+		r.calm(now)
+	}
+}
+
+// Notice notes what the broker says of itself.
+func (r *Roamer) Notice(alone bool, now time.Time) {
+	if alone == r.alone {
+		return
+	}
+	r.alone = alone
+	r.calm(now)
+	if alone {
+		r.at = now.Add(aloneLeast + r.chance(lookSpread-aloneLeast))
+	}
+}
+
+func (r *Roamer) calm(now time.Time) {
+	r.heard, r.at, r.tries = now, time.Time{}, 0
+}
+
+// Advance reports whether to look now. many: the network is big.
+func (r *Roamer) Advance(many bool, now time.Time) (look bool) {
+	r.many = many
+	if !r.up || r.looking {
+		return false
+	}
+	if r.at.IsZero() {
+		if now.Before(r.heard.Add(silentAfter)) {
+			return false
+		}
+		window := lookSpread
+		if many {
+			window = lookMany
+		}
+		r.at = now.Add(r.chance(window))
+	}
+	if now.Before(r.at) {
+		return false
+	}
+	r.looking = true
+	return true
+}
+
+// Looked notes that a look has ended, and found a broker or none.
+func (r *Roamer) Looked(found bool, now time.Time) {
+	r.looking = false
+	if found { // the next connection begins anew
+		r.at = now.Add(lookGivenUp)
+		return
+	}
+	longest := lookLongest
+	if r.many {
+		longest = longestMany
+	}
+	pause := min(lookPause<<min(r.tries, 10), longest)
+	r.tries++
+	r.at = now.Add(pause/2 + r.chance(pause/2))
+}
+
+// Next is when Advance has something to do; zero: not before something happens.
+func (r *Roamer) Next() time.Time {
+	switch {
+	case !r.up || r.looking:
+		return time.Time{}
+	case r.at.IsZero():
+		return r.heard.Add(silentAfter)
+	}
+	return r.at
+}

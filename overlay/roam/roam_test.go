@@ -1,0 +1,133 @@
+package roam
+
+import (
+	"testing"
+	"time"
+)
+
+// looks lets a roamer run for d, calls on each tenth of a second, and returns when
+// it looked. No look finds a broker.
+func looks(r *Roamer, from time.Time, d time.Duration, each func(now time.Time)) (at []time.Duration) {
+	for now := from; now.Before(from.Add(d)); now = now.Add(100 * time.Millisecond) {
+		each(now)
+		if r.Advance(false, now) {
+			at = append(at, now.Sub(from))
+			r.Looked(false, now)
+		}
+	}
+	return at
+}
+
+func shortest(time.Duration) time.Duration { return 0 }
+
+func longest(d time.Duration) time.Duration { return d - 1 }
+
+func TestAProcessLooksForAnotherBroker(t *testing.T) {
+	start := time.Unix(1000, 0)
+	quiet := func(time.Time) {}
+	t.Run("not while ticks come", func(t *testing.T) {
+		r := &Roamer{chance: longest}
+		r.Connected(false, start)
+		if at := looks(r, start, time.Hour, r.Tick); at != nil {
+			t.Errorf("looked at %v", at)
+		}
+	})
+	t.Run("when no tick comes", func(t *testing.T) {
+		for _, chance := range []func(time.Duration) time.Duration{shortest, longest} {
+			r := &Roamer{chance: chance}
+			r.Connected(false, start)
+			at := looks(r, start, 10*time.Minute, quiet)
+			if len(at) < 5 || at[0] < silentAfter || at[0] > silentAfter+lookSpread {
+				t.Fatalf("looked at %v", at)
+			}
+			for i := 2; i < len(at); i++ {
+				if pause := at[i] - at[i-1]; pause > lookLongest+200*time.Millisecond || pause < lookPause/2 {
+					t.Errorf("pause of %v in %v", pause, at)
+				}
+			}
+			if len(at) > 160 {
+				t.Errorf("the pauses do not grow: %v", at)
+			}
+		}
+	})
+	t.Run("not after ticks came back", func(t *testing.T) {
+		r := &Roamer{chance: longest}
+		r.Connected(false, start)
+		first := looks(r, start, 30*time.Second, quiet)
+		if len(first) == 0 {
+			t.Fatal("did not look")
+		}
+		if at := looks(r, start.Add(30*time.Second), time.Hour, r.Tick); at != nil {
+			t.Errorf("looked at %v", at)
+		}
+	})
+	t.Run("when its broker is alone, though ticks come", func(t *testing.T) {
+		r := &Roamer{chance: longest}
+		r.Connected(false, start)
+		r.Notice(true, start)
+		if at := looks(r, start, time.Minute, r.Tick); len(at) < 2 || at[0] > lookSpread {
+			t.Errorf("looked at %v", at)
+		}
+		r.Notice(false, start.Add(time.Minute))
+		if at := looks(r, start.Add(time.Minute), time.Hour, r.Tick); at != nil {
+			t.Errorf("not alone any more, looked at %v", at)
+		}
+	})
+	t.Run("soon when it had to take one that is alone, and then after pauses", func(t *testing.T) {
+		for _, chance := range []func(time.Duration) time.Duration{shortest, longest} {
+			r := &Roamer{chance: chance}
+			r.Connected(true, start)
+			at := looks(r, start, time.Minute, r.Tick)
+			if len(at) < 2 || len(at) > 18 || at[0] < 500*time.Millisecond || at[0] > time.Second || at[1]-at[0] < lookPause/2 {
+				t.Errorf("looked at %v", at)
+			}
+		}
+	})
+	t.Run("not without a connection, nor twice at a time", func(t *testing.T) {
+		r := &Roamer{chance: shortest}
+		if r.Advance(false, start.Add(time.Hour)) || !r.Next().IsZero() {
+			t.Error("looks without a connection")
+		}
+		r.Connected(false, start)
+		if !r.Advance(false, start.Add(time.Minute)) || r.Advance(false, start.Add(time.Hour)) || !r.Next().IsZero() {
+			t.Error("looks twice at a time")
+		}
+		r.Looked(true, start.Add(time.Hour))
+		if r.Advance(false, start.Add(time.Hour).Add(lookGivenUp-time.Second)) {
+			t.Error("looks again while it moves")
+		}
+		r.Disconnected()
+		if r.Advance(false, start.Add(9*time.Hour)) {
+			t.Error("looks when the connection is lost")
+		}
+	})
+	t.Run("before a manager that takes over counts its silence", func(t *testing.T) {
+		const borne = 12 * time.Second // without a judgement by silence, after a take-over
+		for _, c := range []struct {
+			many bool
+			most time.Duration
+		}{{false, borne}, {true, borne + 30*time.Second}} { // then the guard for mass silence holds
+			r := &Roamer{chance: longest}
+			r.Connected(false, start)
+			last := start
+			for now := start; now.Before(start.Add(time.Hour)); now = now.Add(100 * time.Millisecond) {
+				if !r.Advance(c.many, now) {
+					continue
+				}
+				if d := now.Add(TickWait).Sub(last); last != start && d > c.most {
+					t.Errorf("many %v: a look ends %v after the one before", c.many, d)
+				}
+				r.Looked(false, now)
+				last = now
+			}
+		}
+	})
+	t.Run("members of a big network take longer to look", func(t *testing.T) {
+		r := &Roamer{chance: longest}
+		r.Connected(false, start)
+		r.Advance(true, start.Add(silentAfter))
+		if got := r.Next().Sub(start); got != silentAfter+lookMany-1 {
+			t.Errorf("after %v", got)
+		}
+	})
+}
