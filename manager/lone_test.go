@@ -74,6 +74,7 @@ type fakeTerm struct {
 
 func (f *fakeTerm) Valid(now time.Time) bool { return now.Before(f.until) }
 func (f *fakeTerm) Quiet() time.Time         { return time.Time{} }
+func (f *fakeTerm) Sure() time.Time          { return time.Time{} }
 func (f *fakeTerm) Done() <-chan struct{}    { return nil }
 func (f *fakeTerm) StepDown()                { f.stepDowns++ }
 func (f *fakeTerm) Ceiling(used uint64) uint64 {

@@ -10,6 +10,7 @@ import (
 const (
 	askFirst  = 500 * time.Millisecond // while claims wait for an identity message, brokers are asked so often at first…
 	askLast   = 10 * time.Second       // …and so often in the end
+	askMissed = 2 * time.Second        // at most so often after a loss of input: the answers are many, and may be what is lost
 	askAlways = 10 * time.Minute       // and in any case
 	keepFacts = 2 * time.Second        // between two writes to disk
 )
@@ -17,6 +18,7 @@ const (
 // certified is what a manager does about the certificates of members.
 type certified struct {
 	asked   time.Time     // when brokers were asked last; zero: they are to be asked
+	missed  bool          // input was lost since
 	pause   time.Duration // until they are asked again while claims wait
 	kept    uint64        // revision of the facts on disk or on their way there
 	written time.Time     // when that was
@@ -59,6 +61,9 @@ func (m *Manager) nextAsk() time.Time {
 	if c.asked.IsZero() {
 		return time.Time{}
 	}
+	if c.missed {
+		return c.asked.Add(askMissed)
+	}
 	if m.table.Waiting() > 0 {
 		return c.asked.Add(max(c.pause, askFirst)) // pause is 0 if a claim waits at the first step already
 	}
@@ -79,6 +84,6 @@ func (m *Manager) askIdentities(now time.Time) {
 	if waits {
 		c.pause = min(2*max(c.pause, askFirst), askLast)
 	}
-	c.asked = now
+	c.asked, c.missed = now, false
 	m.emit(AskIdentities{})
 }

@@ -19,6 +19,7 @@ const (
 	claimsEvery  = time.Minute
 	standstill   = 1500 * time.Millisecond // a longer gap between two steps: this process stood still
 	backlog      = 500 * time.Millisecond  // what it heard meanwhile is read within this
+	awayLong     = time.Second             // so long without a connection, others may have led, and what was known is the past
 	compareLater = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile…
 	compareApart = time.Second             // …and not more often: in a storm they are most of what it does
 )
@@ -53,6 +54,8 @@ type Manager struct {
 	started   time.Time // of the first Step
 	stepped   time.Time // of the last
 	resumed   time.Time // when this process went on that had stood still
+	wentAway  time.Time // when the connection ended last
+	returned  time.Time // when there was one again, after so long that others may have led meanwhile
 	confirmed time.Time // when newest was last known to be the current status; zero: never
 	seek      *seek     // not nil while the newest status is searched for
 	sought    time.Time // when that ended last
@@ -109,7 +112,12 @@ func (m *Manager) Online(up bool, now time.Time) {
 		return
 	}
 	m.offline = !up
-	if up {
+	if !up {
+		m.wentAway = now
+	} else {
+		if now.Sub(m.wentAway) > awayLong {
+			m.returned = now
+		}
 		m.table.Blind(now)
 		m.certified.asked = time.Time{}
 	}
@@ -119,7 +127,7 @@ func (m *Manager) Online(up bool, now time.Time) {
 // Beats and ends of connections may be among it (guard G4).
 func (m *Manager) Missed(now time.Time) {
 	m.table.Missed(now)
-	m.certified.asked = time.Time{}
+	m.certified.missed = true
 }
 
 // Step lets time pass and decides what is due.

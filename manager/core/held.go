@@ -119,6 +119,9 @@ func (h Holding) Age(now time.Time) (age time.Duration, ok bool) {
 	case h.Held == nil:
 		return 0, false
 	case h.term != nil && h.term.Valid(now) && !h.term.Quiet().After(now):
+		if sure := h.term.Sure(); !sure.IsZero() {
+			return max(0, now.Sub(sure)), true
+		}
 		return 0, true
 	case h.own: // only its own ticks can have confirmed it
 		return 0, false

@@ -17,6 +17,10 @@ type Term interface {
 	// Quiet is until when nothing is to be published, although the lease is valid:
 	// whether it is still the holder's own is being asked.
 	Quiet() time.Time
+	// Sure is when the lease was last known to be the holder's own, if that is open
+	// since its connection is another one; zero: it is known now. What others hear
+	// of an end may let them lead, where this manager does not hear them.
+	Sure() time.Time
 	// Ceiling is the greatest generation that may be published; used tells the
 	// one wanted, so that more is reserved in time.
 	Ceiling(used uint64) uint64
@@ -66,6 +70,11 @@ func (m *Manager) Lead(t Term, epoch, first uint64, now time.Time) {
 func (m *Manager) takeUp(t Term, epoch, first uint64, now time.Time) {
 	h := m.newest
 	if !t.Valid(now) || !m.MayLead() || h != nil && h.Status.Epoch >= epoch { // learnt so since the term was won
+		m.emit(StepDown{})
+		return
+	}
+	if m.marks.known.Epoch >= epoch && now.Sub(m.claimsActed) >= claimsEvery { // claimed since: another had it, and is gone
+		m.claimsActed = now
 		m.emit(StepDown{})
 		return
 	}

@@ -14,7 +14,7 @@ import (
 const (
 	seekHear  = 1300 * time.Millisecond // managers that beat once a second were heard by then
 	seekMost  = 1500 * time.Millisecond // in all…
-	seekStore = 10 * time.Second        // …but the store is waited for so long: without it there is no election either
+	seekStore = 10 * time.Second        // …but the store is waited for so long: without it there is no election either, and after that only a term that is won begins a search anew
 	seekAgain = 500 * time.Millisecond  // until the store is asked again
 	seekValid = 30 * time.Second        // what was known so long ago is known well enough
 )
@@ -81,7 +81,7 @@ func (m *Manager) informed(now time.Time) bool {
 	if m.confirmed.After(known) {
 		known = m.confirmed
 	}
-	return !known.IsZero() && now.Sub(known) <= seekValid
+	return !known.IsZero() && now.Sub(known) <= seekValid && !known.Before(m.returned)
 }
 
 // beginSeek asks the store, and the managers that the newest status lists.
@@ -123,7 +123,10 @@ func (m *Manager) stepSeek(now time.Time) {
 	if s == nil || now.Before(s.end()) && !m.informed(now) {
 		return
 	}
-	m.seek, m.sought = nil, now
+	m.seek = nil
+	if s.stored || s.term != nil { // else where this manager is, there may have been none to ask
+		m.sought = now
+	}
 	if s.term != nil {
 		m.takeUp(s.term, s.epoch, s.first, now)
 	}

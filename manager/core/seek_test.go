@@ -110,6 +110,26 @@ func TestTheSearchWaitsForTheNetwork(t *testing.T) {
 	}
 }
 
+// A search that the store did not answer has learnt nothing: who wins a term after it
+// searches again.
+func TestASearchWithoutTheStoreInformsOfNothing(t *testing.T) {
+	m := newLone(t)
+	m.pass(10200 * time.Millisecond)
+	if !m.Informed() {
+		t.Fatal("it waits for ever")
+	}
+	m.wins(6, 100, 1000)
+	if m.Leads() {
+		t.Fatal("it leads and knows nothing")
+	}
+	s := told(5, 50, listed(subjects.SIPProxy, subjects.Up, "n1"))
+	m.Stored(s, s.Encode(), m.now)
+	m.pass(1600 * time.Millisecond)
+	if !m.Leads() || m.status().Member(subjects.SIPProxy, "n1") == nil {
+		t.Errorf("leads %v, status %s", m.Leads(), m.status().Encode())
+	}
+}
+
 // A standby that follows another manager knows enough; one that has heard none for
 // long asks again.
 func TestAStandbyThatFollowsLeadsAtOnce(t *testing.T) {
@@ -195,6 +215,11 @@ func TestOnlyWhoKnowsThePresentAnswers(t *testing.T) {
 	if _, code := m.Holding().Answer(&subjects.SnapshotRequest{V: 1, AtLeast: &subjects.Mark{Epoch: 6}}, m.now); code != subjects.ErrorBehind {
 		t.Errorf("a later one was asked for: %q", code)
 	}
+	m.term.sure = m.now.Add(-2 * time.Second)
+	is("its connection is another one, and its lease not confirmed", 2*time.Second, "")
+	m.term.sure = m.now.Add(-3100 * time.Millisecond)
+	is("not for long", 0, subjects.ErrorBehind)
+	m.term.sure = time.Time{}
 	m.term.until = m.now
 	is("its lease has ended", 0, subjects.ErrorBehind)
 	m.pass(20 * time.Millisecond)
@@ -315,5 +340,32 @@ func TestAFoundStatusIsNeverThePresent(t *testing.T) {
 	m.Confirm(s.Mark(), m.now)
 	if m.status() != s || !m.Holding().Present(m.now) {
 		t.Error("the status of the same mark, as it was told, does not replace it")
+	}
+}
+
+// A manager that was away for long enough that another may have led meanwhile takes up
+// no term before it has asked; a short loss of the connection costs nothing.
+func TestAManagerThatWasAwayAsksFirst(t *testing.T) {
+	for _, c := range []struct {
+		away time.Duration
+		at   bool // it leads at once
+	}{{500 * time.Millisecond, true}, {3 * time.Second, false}} {
+		m := newLone(t)
+		m.follow(told(4, 40), false)
+		m.pass(claimsEvery + time.Second)
+		m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+		m.Online(false, m.now)
+		m.pass(c.away)
+		m.Online(true, m.now)
+		m.wins(5, 100, 1000)
+		if m.Leads() != c.at {
+			t.Errorf("away for %v: leads %v", c.away, m.Leads())
+		}
+		m.pass(20 * time.Millisecond)
+		m.hear(said(subjects.EventServer, "b1", 1, seen(5, 90)))
+		m.pass(2 * time.Second)
+		if steps := len(all[StepDown](m)); c.at == (steps > 0) {
+			t.Errorf("away for %v: epoch 5 was another's, stepped down %d times, leads %v", c.away, steps, m.Leads())
+		}
 	}
 }

@@ -30,6 +30,7 @@ func newLone(t *testing.T, edit ...func(*Config)) *lone {
 // fakeTerm is a term whose end and ceiling the test decides.
 type fakeTerm struct {
 	quiet   time.Time
+	sure    time.Time
 	until   time.Time
 	ceiling uint64
 	used    uint64
@@ -38,6 +39,8 @@ type fakeTerm struct {
 func (f *fakeTerm) Valid(now time.Time) bool { return now.Before(f.until) }
 
 func (f *fakeTerm) Quiet() time.Time { return f.quiet }
+
+func (f *fakeTerm) Sure() time.Time { return f.sure }
 
 func (f *fakeTerm) Ceiling(used uint64) uint64 {
 	f.used = max(f.used, used)

@@ -118,7 +118,9 @@ type Extend struct {
 
 // Hold tells the holder to publish nothing before Until, or the next Extend: it
 // has a new connection, and whether the lease is still its own is being asked.
-type Hold struct{ Until time.Time }
+// Another manager may have heard that the old one ended, and lead by now: until then
+// the lease was last known to be the holder's own at Sure.
+type Hold struct{ Until, Sure time.Time }
 
 // End tells that the term is over.
 type End struct {

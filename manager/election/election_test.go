@@ -454,6 +454,9 @@ func TestNeverTwoLeadUnderRandomFaults(t *testing.T) {
 	}
 }
 
+// bubbleTime is how long a seed of faults lasts.
+const bubbleTime = 10 * time.Minute
+
 func (l *lab) faults(rng *rand.Rand) {
 	var all []*candidate
 	for i := range 4 {
@@ -461,7 +464,7 @@ func (l *lab) faults(rng *rand.Rand) {
 	}
 	del, _ := l.operator()
 	l.soon(5*time.Second, all...)
-	for range 40 {
+	for end := time.Now().Add(bubbleTime); time.Now().Before(end); {
 		time.Sleep(time.Duration(1000+rng.IntN(3000)) * time.Millisecond)
 		i := rng.IntN(len(all))
 		c := all[i]

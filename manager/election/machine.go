@@ -195,7 +195,7 @@ func (m *Machine) confirm() {
 	if t.stood {
 		until = t.until
 	}
-	m.do(Hold{until})
+	m.do(Hold{Until: until, Sure: t.until.Add(-LocalLease)})
 }
 
 // Busy reports whether an operation is under way.

@@ -312,7 +312,7 @@ func TestANewConnectionIsConfirmedAtOnce(t *testing.T) {
 	w := one[election.Write](b, b.pass(election.RenewEvery)) // its result is lost
 	b.now = b.now.Add(100 * time.Millisecond)
 	out := b.step(election.Online{})
-	if h, ok := out[0].(election.Hold); !ok || !h.Until.After(b.now) {
+	if h, ok := out[0].(election.Hold); !ok || !h.Until.After(b.now) || b.now.Sub(h.Sure) < election.RenewEvery {
 		t.Errorf("%#v", out)
 	}
 	if x := last[election.Write](b, out); x.ID == w.ID || x.Revision != w.Revision {

@@ -55,7 +55,7 @@ func (e *Election) act(ctx context.Context, a Action) {
 				Msg("the election bucket had lost the lease, wrote it again")
 		}
 	case Hold:
-		e.term.hold(a.Until)
+		e.term.hold(a)
 	case End:
 		e.term.end()
 		e.term = nil

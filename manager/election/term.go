@@ -14,7 +14,8 @@ type Term struct {
 
 	until        atomic.Int64 // local lease, as nanoseconds since base
 	base         time.Time
-	quiet        atomic.Int64 // nothing is published before this, likewise
+	quiet        atomic.Int64              // nothing is published before this, likewise
+	sure         atomic.Pointer[time.Time] // nil: it is
 	ceiling      atomic.Uint64
 	wanted       atomic.Uint64
 	done         chan struct{}
@@ -42,6 +43,15 @@ func (t *Term) Valid(now time.Time) bool {
 // Quiet is until when the holder publishes nothing although the lease is valid:
 // it has a new connection and has not heard yet that the lease is still its own.
 func (t *Term) Quiet() time.Time { return t.base.Add(time.Duration(t.quiet.Load())) }
+
+// Sure is when the lease was last known to be the holder's own, if that is open since
+// it has a new connection; the zero time: it is not.
+func (t *Term) Sure() time.Time {
+	if at := t.sure.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
 
 // Done is closed when the term has ended.
 func (t *Term) Done() <-chan struct{} { return t.done }
@@ -71,10 +81,14 @@ func (t *Term) StepDown() { t.stepDownOnce.Do(func() { close(t.stepDown) }) }
 
 func (t *Term) end() { t.doneOnce.Do(func() { close(t.done) }) }
 
-func (t *Term) hold(until time.Time) { t.quiet.Store(int64(until.Sub(t.base))) }
+func (t *Term) hold(h Hold) {
+	t.quiet.Store(int64(h.Until.Sub(t.base)))
+	t.sure.Store(&h.Sure)
+}
 
 func (t *Term) extend(until time.Time, ceiling uint64) {
 	t.quiet.Store(0)
+	t.sure.Store(nil)
 	t.until.Store(int64(until.Sub(t.base)))
 	t.ceiling.Store(ceiling)
 }
