@@ -88,6 +88,10 @@ sim-long SEEDS="100000":
 mutants *ARGS:
     go run ./cmd/mutants {{ ARGS }}
 
+# so many seeds of ten virtual minutes of the election on a real NATS server
+bubble SEEDS="100":
+    go test -count=1 -timeout 60m -run TestNeverTwoLeadUnderRandomFaults ./manager/election -seeds {{ SEEDS }}
+
 # the race detector, slow
 race:
     go test -race ./subjects ./overlay/... ./manager/... ./dnsagent/... ./nodeagent/... ./monitor/...
@@ -121,4 +125,4 @@ bench-dns RUNS="9":
     THOR_BENCH_DNS={{ RUNS }} go test -count=1 -timeout 30m -v -run TestBenchDNS ./dnsagent
 
 # what CI runs
-ci: test lint sbom e2e lab boot-test fuzz
+ci: test bubble lint sbom e2e lab boot-test fuzz

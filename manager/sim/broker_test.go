@@ -27,6 +27,8 @@ const (
 // Messages that are not values of other packages.
 type (
 	identityGet struct{}
+	overflow    struct{} // messages were lost
+	fullAsk     struct{} // to a member: its full announcements are wanted
 	closedGet   election.Ask
 	closedAt    election.Ask
 	direct      struct { // to one process, wherever it is connected
@@ -71,7 +73,8 @@ type broker struct {
 	lonely        time.Duration  // since when it has no route; -1: it has one
 	alone         bool           // and says so
 	noticed       time.Duration  // when it said so last
-	ticked        time.Duration  // when the newest tick passed
+	ticked        time.Duration  // when a tick passed last…
+	tick          subjects.Mark  // …and its mark
 	stalled       []func()       // while it is frozen
 }
 
@@ -145,6 +148,11 @@ func (b *broker) lookRound() {
 func (b *broker) notice(alone bool) {
 	b.noticed = b.w.now
 	b.publish(notice{subjects.NodeID(b.name), alone}, toManagers)
+	for _, l := range b.links {
+		if !l.blocked && !l.p.frozen && l.p.link == l {
+			l.p.roamer.Notice(alone, l.p.clock())
+		}
+	}
 }
 
 func (b *broker) kill() {
@@ -243,8 +251,11 @@ func (b *broker) each(f func(*broker)) {
 // spread hands m to the clients of this broker that subscribe to it.
 func (b *broker) spread(m any, to audience) {
 	if k, ok := m.(*subjects.Tick); ok {
-		if at, ok := b.w.truth.told[k]; ok && b.w.now-at < 2*time.Second {
-			b.ticked = b.w.now
+		b.ticked, b.tick = b.w.now, k.Mark()
+		for _, l := range b.links {
+			if !l.blocked && !l.p.frozen && l.p.link == l {
+				l.p.heardTick(b.tick)
+			}
 		}
 		if mark := k.Mark(); b.seen == nil || mark.After(*b.seen) {
 			b.seen = &mark

@@ -197,7 +197,7 @@ var kinds = map[string]kind{
 	"observer cut off": {second, 30 * second, cutOff(anObserver)},
 
 	"bus loses":    {2 * second, 20 * second, noisy(func(n *noise) { n.loss = 100 })},
-	"bus is slow":  {2 * second, 20 * second, noisy(func(n *noise) { n.delay, n.jitter = 60*time.Millisecond, 40*time.Millisecond })},
+	"bus is slow":  {2 * second, 20 * second, noisy(func(n *noise) { n.delay, n.jitter = far.delay, far.jitter })},
 	"bus reorders": {2 * second, 20 * second, noisy(func(n *noise) { n.late, n.double = 200, 200 })},
 }
 
@@ -383,18 +383,18 @@ func cutRoutes(w *world, routes []*route) func() {
 // noisy makes the bus worse for a while.
 func noisy(set func(*noise)) func(*world, fault) func() {
 	return func(w *world, _ fault) func() {
-		if w.noise != quiet {
+		if w.noise != w.calm {
 			return nil
 		}
 		set(&w.noise)
-		return func() { w.noise = quiet }
+		return func() { w.noise = w.calm }
 	}
 }
 
 // heal ends all that is still wrong. Who was killed for good stays away.
 func (w *world) heal() {
 	w.log("all heals")
-	w.noise = quiet
+	w.noise = w.calm
 	for _, b := range w.brokers {
 		b.start()
 		b.thaw()

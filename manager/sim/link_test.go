@@ -14,7 +14,7 @@ type link struct {
 	p         *proc
 	b         *broker
 	boot, via string
-	began     time.Duration
+	rtt       time.Duration // as the broker measured it, when the connection was made
 
 	clientUp, brokerUp bool
 	blocked            bool // packets do not go through, or a side does not read
@@ -43,11 +43,19 @@ func (l *link) up(do func()) {
 	})
 }
 
-// down carries a message to the process, in order but for noise.
+// down carries a message to the process, in order but for noise. A connection loses
+// nothing by itself: what is lost is what a process did not read in time, and its
+// client library says so. Managers heed that.
 func (l *link) down(m any) {
 	w := l.w
+	if w.drop != nil && w.drop(l, m) {
+		return
+	}
 	if w.chance(w.noise.loss) {
 		w.stats.count("bus", "lost")
+		if _, is := l.p.app.(*manager); is {
+			l.carry(overflow{}, 0)
+		}
 		return
 	}
 	if w.chance(w.noise.double) {
@@ -93,14 +101,11 @@ func (w *world) hop() time.Duration {
 	return w.noise.delay + time.Duration(w.rng.Int64N(int64(w.noise.jitter)+1))
 }
 
-// clientClosed lets the broker find out that the process has closed the link.
-func (l *link) clientClosed(d time.Duration) {
+// clientClosed lets the broker find out that the process has closed the link: after
+// all that was sent, when packets go through again, or by missing pongs.
+func (l *link) clientClosed() {
 	l.clientUp = false
-	l.w.after(d, func() {
-		if !l.blocked {
-			l.drop("Client Closed")
-		} // else when packets go through again, or by missing pongs
-	})
+	l.w.after(l.w.between(1, 20), func() { l.up(func() { l.drop("Client Closed") }) })
 }
 
 // drop is the broker's end of the link. A living broker tells of it.
@@ -112,7 +117,7 @@ func (l *link) drop(reason string) {
 	b := l.b
 	b.links = slices.DeleteFunc(b.links, func(x *link) bool { return x == l })
 	l.w.log("%s tells that %s of %s ended: %s", b.name, l.via, l.boot, reason)
-	b.publish(membership.Disconnect{Node: l.p.node, Boot: l.boot, Via: l.via, Reason: reason}, toManagers)
+	b.publish(membership.Disconnect{Node: l.p.node, Boot: l.boot, Via: l.via, Reason: reason, RTT: l.rtt}, toManagers)
 	if l.clientUp && !l.blocked {
 		l.ended("the broker closed it")
 	}
@@ -121,7 +126,7 @@ func (l *link) drop(reason string) {
 // ended lets the process find out that the broker has closed the link.
 func (l *link) ended(why string) {
 	l.clientUp = false
-	l.w.after(l.w.between(1, 20), func() { l.p.arrive(func() { l.p.lost(l, why) }) })
+	l.w.after(l.w.between(1, 20)+l.w.hop(), func() { l.p.arrive(func() { l.p.lost(l, why) }) })
 }
 
 // update takes note of whether packets go through.
@@ -182,7 +187,7 @@ func (l *link) flush() {
 	}
 	switch {
 	case l.brokerUp && !l.clientUp:
-		l.w.after(l.w.between(4, 30), func() { l.drop("Client Closed") })
+		l.clientClosed()
 	case !l.brokerUp && l.clientUp:
 		l.ended("the broker had closed it")
 	}

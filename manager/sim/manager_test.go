@@ -63,11 +63,14 @@ type term struct {
 	wanted  uint64
 	ended   bool
 	quiet   time.Time // nothing is published before
+	sure    time.Time // the lease was its own then; zero: it is
 }
 
 func (t *term) Valid(now time.Time) bool { return !t.ended && now.Before(t.until) }
 
 func (t *term) Quiet() time.Time { return t.quiet }
+
+func (t *term) Sure() time.Time { return t.sure }
 
 func (t *term) Ceiling(used uint64) uint64 {
 	t.wanted = max(t.wanted, election.Want(used, t.ceiling))
@@ -117,11 +120,16 @@ func (m *manager) begin() {
 }
 
 // say announces this manager.
-func (m *manager) say() {
+func (m *manager) say() { m.announce(false) }
+
+// moves says that this process leaves its connection for another one.
+func (m *manager) moves() { m.announce(true) }
+
+func (m *manager) announce(moves bool) {
 	m.seq++
 	a := &subjects.Announcement{
 		V: subjects.Version, Node: m.p.node, Role: subjects.Manager, Boot: m.p.boot, Seq: m.seq, Via: m.p.via(), Addresses: []netip.Addr{m.p.addr},
-		State: subjects.Up, Priority: priority, Weight: subjects.DefaultWeight, Attrs: m.stand.Attrs(),
+		State: subjects.Up, Priority: priority, Weight: subjects.DefaultWeight, Attrs: m.stand.Attrs(), Moves: moves,
 	}
 	if k := m.feed.tracker.Mark(); !k.IsZero() {
 		a.Seen = &k
@@ -152,6 +160,8 @@ func (m *manager) receive(x any) {
 		m.core.Identity(x, false, now)
 	case notice:
 		m.core.BrokerAlone(&subjects.BrokerNotice{V: subjects.Version, Broker: x.broker, Alone: x.alone}, now)
+	case overflow:
+		m.core.Missed(now)
 	case closedAt:
 		m.elect(election.Closed{Boot: x.Boot, Via: x.Via})
 	case *election.Entry:
@@ -266,6 +276,13 @@ func (m *manager) carryOut(o core.Output) {
 		m.p.send(identityGet{})
 	case core.ReadStore:
 		m.readStore()
+	case core.AskAnnouncement:
+		w.stats.count("beats", "full announcement asked for")
+		for _, q := range w.procs {
+			if q.node == o.Node {
+				m.p.send(direct{q, fullAsk{}})
+			}
+		}
 	case core.AskManager:
 		m.askManager(o.Node)
 	case core.StoreFacts:
@@ -359,9 +376,9 @@ func (m *manager) elect(in election.Input) {
 			w.truth.began(m, a)
 			m.core.Lead(m.term, a.Epoch, a.First, m.p.clock())
 		case election.Hold:
-			m.term.quiet = a.Until
+			m.term.quiet, m.term.sure = a.Until, a.Sure
 		case election.Extend:
-			m.term.quiet = time.Time{}
+			m.term.quiet, m.term.sure = time.Time{}, time.Time{}
 			m.term.until, m.term.ceiling = a.Until, a.Ceiling
 			if a.Rewritten != 0 {
 				w.log("%s wrote the lost lease again", m.p.boot)

@@ -127,11 +127,16 @@ func (o *observer) begin() {
 	o.turn()
 }
 
-func (o *observer) say(s subjects.State) {
+func (o *observer) say(s subjects.State) { o.announce(s, false) }
+
+// moves says that this process leaves its connection for another one.
+func (o *observer) moves() { o.announce(subjects.Up, true) }
+
+func (o *observer) announce(s subjects.State, moves bool) {
 	o.seq++
 	a := &subjects.Announcement{
 		V: subjects.Version, Node: o.p.node, Role: subjects.DNSManager, Boot: o.p.boot, Seq: o.seq, Via: o.p.via(), Addresses: []netip.Addr{o.p.addr},
-		State: s, Weight: subjects.DefaultWeight,
+		State: s, Weight: subjects.DefaultWeight, Moves: moves,
 	}
 	o.p.send(a)
 }
@@ -173,80 +178,4 @@ func (o *observer) turn() {
 			o.turn()
 		}
 	})
-}
-
-// A member is a process that offers services.
-type member struct {
-	p     *proc
-	serve []subjects.Role
-	seq   map[subjects.Role]uint64
-	state subjects.State
-
-	left   bool // on purpose, in this life…
-	wish   bool // …or in any
-	starts []time.Duration
-}
-
-var services = []subjects.Role{subjects.SIPProxy, subjects.MediaRelay, subjects.VoicemailServer}
-
-func newMember(w *world, i int) *member {
-	m := &member{serve: []subjects.Role{services[i%2]}}
-	if w.rng.IntN(4) == 0 {
-		m.serve = append(m.serve, services[2])
-	}
-	m.p = newProc(w, subjects.NodeID("n"+string(rune('a'+i))), m)
-	return m
-}
-
-// twin is another process with the identity of m.
-func (m *member) twin() *member {
-	t := &member{serve: m.serve}
-	t.p = newProc(m.p.w, m.p.node, t)
-	t.p.addr, t.p.boots = m.p.addr, m.p.boots+100
-	return t
-}
-
-func (m *member) roles() []subjects.Role { return m.serve }
-
-func (m *member) begin() {
-	p := m.p
-	m.seq, m.state, m.left = map[subjects.Role]uint64{}, subjects.Up, false
-	m.starts = append(m.starts, p.w.now)
-	p.w.truth.touch(p.node)
-	var beat func()
-	beat = func() {
-		m.say(m.state)
-		p.after(p.w.between(900, 1100), beat)
-	}
-	p.after(p.w.between(0, 1000), beat)
-}
-
-func (m *member) say(s subjects.State) {
-	if m.left && s != subjects.Leave {
-		return
-	}
-	for _, r := range m.serve {
-		m.seq[r]++
-		m.p.send(&subjects.Announcement{
-			V: subjects.Version, Node: m.p.node, Role: r, Boot: m.p.boot, Seq: m.seq[r], Via: m.p.via(), Addresses: []netip.Addr{m.p.addr},
-			State: s, Weight: subjects.DefaultWeight,
-		})
-	}
-}
-
-func (m *member) receive(any) {}
-
-func (m *member) online(up bool) {
-	if up {
-		m.say(m.state)
-	}
-}
-
-// leave ends the process on purpose.
-func (m *member) leave() {
-	m.p.w.log("%s leaves", m.p.boot)
-	m.left, m.wish = true, true
-	m.say(subjects.Leave)
-	m.p.w.truth.touch(m.p.node)
-	m.p.after(20*time.Millisecond, m.p.kill)
 }

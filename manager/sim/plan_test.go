@@ -21,6 +21,7 @@ const (
 type plan struct {
 	seed    uint64
 	members int
+	far     bool // the machines are far from each other
 	faults  []fault
 }
 
@@ -36,7 +37,7 @@ type fault struct {
 // newPlan draws a plan. One fault in three comes at the heels of another.
 func newPlan(seed uint64) plan {
 	rng := rand.New(rand.NewPCG(seed, 7))
-	p := plan{seed: seed, members: 5 + rng.IntN(8)}
+	p := plan{seed: seed, members: 5 + rng.IntN(8), far: rng.IntN(8) == 0}
 	names := slices.Sorted(maps.Keys(kinds))
 	for at := faultsFrom; ; {
 		if rng.IntN(3) > 0 {
@@ -58,7 +59,11 @@ func newPlan(seed uint64) plan {
 
 func (p plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d members %d\n", p.seed, p.members)
+	fmt.Fprintf(&b, "seed %d members %d", p.seed, p.members)
+	if p.far {
+		b.WriteString(" far")
+	}
+	b.WriteByte('\n')
 	for _, f := range p.faults {
 		fmt.Fprintf(&b, "%v %v %d %d %s\n", f.at, f.span, f.a, f.b, f.kind)
 	}
@@ -78,6 +83,7 @@ func readPlan(path string) (p plan, err error) {
 			continue
 		}
 		if n, _ := fmt.Sscanf(line, "seed %d members %d", &p.seed, &p.members); n == 2 {
+			p.far = strings.HasSuffix(line, " far")
 			continue
 		}
 		parts := strings.SplitN(line, " ", 5)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"thor/overlay/roam"
 	"thor/subjects"
 )
 
@@ -28,16 +29,17 @@ type proc struct {
 	skew  time.Duration // of its clock
 
 	alive, frozen bool
-	life          int // raised to make scheduled things of an earlier life void
+	died          time.Duration // last
+	life          int           // raised to make scheduled things of an earlier life void
 	cut           bool
 	paths         [brokerCount]bool // to which it is cut
 	link          *link             // as the process sees it
 	held          []func()          // that wait while it is frozen
 	timers        []func()
-	resume        func()                     // what it was about to do when it stood still
-	lookAt        time.Duration              // for a better broker; 0: not planned
-	looks         int                        // that found none
-	left          time.Duration              // when it left a broker for another
+	resume        func() // what it was about to do when it stood still
+	roamer        roam.Roamer
+	newest        subjects.Mark              // of the ticks that it heard
+	misled        time.Duration              // when it heard a tick of a leader that had been replaced, last
 	pathSince     [brokerCount]time.Duration // since when packets go to a broker
 	soundSince    time.Duration              // since when it runs
 	dialling      bool
@@ -69,6 +71,8 @@ func (p *proc) start(d time.Duration) {
 		p.boot = fmt.Sprintf("%s-%d", p.node, p.boots)
 		p.alive, p.frozen, p.dialling, p.link = true, false, false, nil
 		p.held, p.timers, p.resume = nil, nil, nil
+		p.newest = subjects.Mark{}
+		p.roamer = roam.New(func(d time.Duration) time.Duration { return time.Duration(p.w.rng.Int64N(max(int64(d), 1))) })
 		p.w.log("%s starts as %s", p.node, p.boot)
 		p.w.truth.survey()
 		p.app.begin()
@@ -83,11 +87,12 @@ func (p *proc) kill() {
 	}
 	p.w.log("%s is killed", p.boot)
 	p.alive, p.frozen = false, false
+	p.died = p.w.now
 	p.life++
 	p.w.truth.survey()
 	if l := p.link; l != nil {
 		p.link = nil
-		l.clientClosed(p.w.between(4, 30))
+		l.clientClosed()
 	}
 }
 
@@ -146,137 +151,6 @@ func (p *proc) thaw() {
 
 // reaches reports whether packets go between p and b.
 func (p *proc) reaches(b *broker) bool { return !p.cut && !p.paths[b.index] }
-
-// How the SDK looks for a broker: beside one that does not accept or does not
-// greet the next one is dialled, and one that is alone is taken when no other is there.
-const (
-	nextAfter     = 250 * time.Millisecond
-	nextAfterSlow = time.Second
-	aloneWait     = time.Second
-	silentAfter   = 3 * time.Second // without a tick another broker is looked for
-	lookPause     = 5 * time.Second
-	lookLongest   = time.Minute
-)
-
-// dial looks for a broker, after d. The one just left comes last.
-func (p *proc) dial(d time.Duration, left *broker) {
-	if p.dialling {
-		return
-	}
-	p.dialling = true
-	p.after(d, func() {
-		order := p.w.rng.Perm(brokerCount)
-		slices.SortStableFunc(order, func(a, b int) int {
-			switch {
-			case left == nil || a != left.index && b != left.index:
-				return 0
-			case a == left.index:
-				return 1
-			}
-			return -1
-		})
-		p.attempt(order, nil)
-	})
-}
-
-// attempt dials the first of order. alone is one that greeted and is alone.
-func (p *proc) attempt(order []int, alone *broker) {
-	w := p.w
-	if len(order) == 0 {
-		if alone != nil && alone.greets(p) {
-			p.dialling = false
-			p.connect(alone)
-			return
-		}
-		p.dialling = false
-		p.dial(w.between(100, 300), nil)
-		return
-	}
-	b, rest := w.brokers[order[0]], order[1:]
-	switch {
-	case !p.reaches(b):
-		p.after(nextAfter, func() { p.attempt(rest, alone) })
-	case b.alive && b.frozen:
-		p.after(nextAfterSlow, func() { p.attempt(rest, alone) })
-	case !b.alive:
-		p.after(w.between(1, 5), func() { p.attempt(rest, alone) })
-	default:
-		p.after(w.between(3, 30), func() {
-			switch {
-			case !b.greets(p):
-				p.attempt(order, alone)
-			case b.alone && len(rest) > 0:
-				p.attempt(rest, b)
-			default:
-				p.dialling = false
-				p.connect(b)
-			}
-		})
-	}
-}
-
-// greets reports whether p can connect to b now.
-func (b *broker) greets(p *proc) bool { return b.alive && !b.frozen && p.reaches(b) }
-
-// roam looks whether p should leave its broker for a better one: when that is
-// alone, or no tick comes through it.
-func (p *proc) roam() {
-	l, w := p.link, p.w
-	if l == nil || p.frozen || l.blocked || !l.b.alive {
-		return
-	}
-	b := l.b
-	silent := w.now-max(b.ticked, l.began) > silentAfter
-	switch {
-	case !b.alone && !silent:
-		p.lookAt, p.looks = 0, 0
-		return
-	case p.lookAt == 0:
-		p.lookAt = w.now + w.between(500, 3000)
-		return
-	case w.now < p.lookAt:
-		return
-	}
-	for _, i := range w.rng.Perm(brokerCount) {
-		o := w.brokers[i]
-		if o == b || !o.greets(p) || o.alone || !b.alone && w.now-o.ticked > 2*time.Second {
-			continue
-		}
-		w.stats.count("sdk", "left its broker for a better one")
-		p.lookAt, p.looks, p.left = 0, 0, w.now
-		l.clientClosed(w.between(4, 30))
-		p.link, p.dialling = nil, true
-		w.log("%s leaves %s for %s", p.boot, l.via, o.name)
-		p.app.online(false)
-		p.after(w.between(3, 30), func() { p.attempt([]int{o.index, b.index}, nil) })
-		return
-	}
-	pause := min(lookPause<<min(p.looks, 4), lookLongest)
-	p.looks++
-	p.lookAt = w.now + pause/2 + w.between(0, int(pause/2/time.Millisecond))
-}
-
-func (p *proc) connect(b *broker) {
-	b.conns++
-	l := &link{w: p.w, p: p, b: b, boot: p.boot, via: fmt.Sprintf("%s#%d", b.name, b.conns), clientUp: true, brokerUp: true, began: p.w.now}
-	b.links = append(b.links, l)
-	p.link, p.lookAt = l, 0
-	p.w.log("%s connects as %s", p.boot, l.via)
-	b.vouch(p)
-	p.app.online(true)
-	p.w.changed()
-}
-
-// lost is the end of the connection, as the process finds out.
-func (p *proc) lost(l *link, why string) {
-	if p.link != l {
-		return
-	}
-	p.w.log("%s loses %s: %s", p.boot, l.via, why)
-	p.link = nil
-	p.app.online(false)
-	p.dial(p.w.between(20, 150), l.b)
-}
 
 // send publishes a message through the broker; without one it is lost.
 func (p *proc) send(m any) {

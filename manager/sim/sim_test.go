@@ -3,8 +3,10 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +24,13 @@ var (
 	keepGoing = flag.Bool("all", false, "do not stop at the first seed that breaks something")
 	smallest  = flag.Bool("shrink", true, "make the plan of the first seed that breaks something as small as it gets")
 )
+
+// TestMain leaves more garbage than usual between collections: worlds are small, and
+// many.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
 
 // TestWorlds plays many seeds.
 func TestWorlds(t *testing.T) {

@@ -31,7 +31,6 @@ type truth struct {
 	touched   map[subjects.NodeID]time.Duration // when its processes last came or went on purpose
 	goods     [brokerCount]time.Duration        // since when a broker is in the main part; -1: it is not
 	lastEpoch uint64
-	told      map[*subjects.Tick]time.Duration // when, of the newest ticks
 	granted   map[string]time.Duration         // when the newest lease of each boot was sent that was stored
 }
 
@@ -62,10 +61,6 @@ func (t *truth) began(m *manager, b election.Begin) {
 
 // ticked looks at who speaks.
 func (t *truth) ticked(m *manager, k *subjects.Tick) {
-	if t.told == nil || len(t.told) > 200 {
-		t.told = map[*subjects.Tick]time.Duration{}
-	}
-	t.told[k] = t.w.now
 	t.leased(m)
 	if k.Epoch < t.lastEpoch && m.p.link != nil {
 		t.w.stats.count("election", "spoke in a replaced epoch")
@@ -115,9 +110,9 @@ func shown(m *subjects.Member) string {
 }
 
 // wrong says why a removal must have no effect: the member is up and could reach
-// the main part all the time (I4). Not counted is who stays at a broker whose only
-// fault is that its route to the manager's is cut: nothing tells it to leave but
-// that it hears no tick, for which it looks ever more rarely.
+// the main part all the time (I4). Not counted is who heard ticks of a leader that had
+// been replaced and whose lease is not over, in a part of its own: nothing told it to
+// look for another broker.
 func (t *truth) wrong(m *manager, role subjects.Role, node subjects.NodeID) string {
 	now := t.w.now
 	var alive []*proc
@@ -130,15 +125,9 @@ func (t *truth) wrong(m *manager, role subjects.Role, node subjects.NodeID) stri
 		return ""
 	}
 	p := alive[0]
-	if l := p.link; l != nil && m.p.link != nil && l.b != m.p.link.b {
-		switch r := t.w.routes[l.b.index][m.p.link.b.index]; {
-		case !r.sound() && now-r.since > 8*time.Second:
-			t.w.stats.count("change", "removed behind a partial partition")
-			return ""
-		case !r.sound() && now-p.left < reachFor:
-			t.w.stats.count("change", "removed who moved to where the replaced leader was")
-			return ""
-		}
+	if p.misled > 0 && now-p.misled < reachFor {
+		t.w.stats.count("change", "removed who heard a replaced leader")
+		return ""
 	}
 	if m, is := p.app.(*member); is {
 		if m.left || m.state == subjects.Down {
@@ -189,10 +178,6 @@ func (t *truth) observed(o *observer, s *subjects.Status, digest string) {
 // answered looks at each answer to a request: it tells nothing that was over
 // longer ago than an answer may be old.
 func (t *truth) answered(p *proc, a *answer) {
-	if l := a.by.p.link; a.by.leads() && (l == nil || t.goods[l.b.index] < 0) {
-		t.w.stats.count("snapshot", "told by a replaced leader in a part of its own")
-		return
-	}
 	limit := t.w.now - answerAge
 	for i := len(t.newest) - 1; i >= 0; i-- {
 		if t.newest[i].at > limit {
@@ -216,15 +201,32 @@ func (t *truth) neverEmpty(o *observer, s *subjects.Status) {
 			continue
 		}
 		for _, x := range before {
-			if _, touched := t.touched[x.Node]; !touched || !t.wished(role, x.Node) {
+			if _, touched := t.touched[x.Node]; (!touched || !t.wished(x.Node)) && !t.leftBehind(before, x.Node) {
 				t.broke("I6: %s is empty at %s, %s did not leave", role, o.p.boot, x.Node)
 			}
 		}
 	}
 }
 
+// leftBehind reports whether node failed while another of the role was up, which left on
+// purpose since: the two may be told at once.
+func (t *truth) leftBehind(role []subjects.Member, node subjects.NodeID) bool {
+	died := time.Duration(0)
+	for _, p := range t.w.procs {
+		if p.node == node && p.alive {
+			return false
+		}
+		if p.node == node {
+			died = max(died, p.died)
+		}
+	}
+	return slices.ContainsFunc(role, func(y subjects.Member) bool {
+		return y.Node != node && t.wished(y.Node) && t.touched[y.Node] > died
+	})
+}
+
 // wished reports whether a process of node left on purpose, or had another beside it.
-func (t *truth) wished(role subjects.Role, node subjects.NodeID) bool {
+func (t *truth) wished(node subjects.NodeID) bool {
 	n := 0
 	for _, p := range t.w.procs {
 		if m, is := p.app.(*member); is && p.node == node {

@@ -34,10 +34,12 @@ type world struct {
 	bucket    bucket  // of the lease
 	store     store   // of the status
 	noise     noise
+	calm      noise // without a fault
 
 	truth truth
 	stats *stats
-	trace func(string) // nil: none
+	trace func(string)          // nil: none
+	drop  func(*link, any) bool // nil: nothing. What a broker does not hand to a client
 }
 
 // noise is what the bus does to messages.
@@ -53,8 +55,15 @@ type noise struct {
 
 var quiet = noise{loss: 0, double: 3, late: 5, delay: time.Millisecond, jitter: 4 * time.Millisecond}
 
+// far is a network whose machines are far from each other.
+var far = noise{loss: 0, double: 3, late: 5, delay: 100 * time.Millisecond, jitter: 100 * time.Millisecond}
+
 func newWorld(p plan, s *stats) *world {
 	w := &world{rng: rand.New(rand.NewPCG(p.seed, 11)), stats: s, noise: quiet}
+	if p.far {
+		w.noise = far
+	}
+	w.calm = w.noise
 	w.truth.w = w
 	for i := range brokerCount {
 		w.brokers = append(w.brokers, newBroker(w, i))
