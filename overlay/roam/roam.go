@@ -14,7 +14,8 @@ const (
 	aloneLeast  = 500 * time.Millisecond // brokers that lose each other know it as much apart; twice that after one had to be taken
 	lookSpread  = 3 * time.Second        // members of one broker look within this time…
 	lookMany    = 15 * time.Second       // …or this, when the network has many members
-	lookPause   = 5 * time.Second        // before the next look, after one that found none; doubles…
+	lookPause   = 2 * time.Second        // before the next look, after one that found none, as while managers change; doubles…
+	pauseMany   = 5 * time.Second        // …from this, when the network has many members…
 	lookLongest = 8 * time.Second        // …up to this: a manager that takes over where this process is not heard bears its silence for 12 s
 	longestMany = 30 * time.Second       // …or this, when the network has many members: the guard for mass silence gives them as long again
 	lookGivenUp = time.Minute            // after one that found a broker, unless a connection follows
@@ -111,11 +112,11 @@ func (r *Roamer) Looked(found bool, now time.Time) {
 		r.at = now.Add(lookGivenUp)
 		return
 	}
-	longest := lookLongest
+	first, longest := lookPause, lookLongest
 	if r.many {
-		longest = longestMany
+		first, longest = pauseMany, longestMany
 	}
-	pause := min(lookPause<<min(r.tries, 10), longest)
+	pause := min(first<<min(r.tries, 10), longest)
 	r.tries++
 	r.at = now.Add(pause/2 + r.chance(pause/2))
 }
