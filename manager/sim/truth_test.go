@@ -31,7 +31,7 @@ type truth struct {
 	touched   map[subjects.NodeID]time.Duration // when its processes last came or went on purpose
 	goods     [brokerCount]time.Duration        // since when a broker is in the main part; -1: it is not
 	lastEpoch uint64
-	granted   map[string]time.Duration         // when the newest lease of each boot was sent that was stored
+	granted   map[string]time.Duration // when the newest lease of each boot was sent that was stored
 }
 
 // A sighting is when a mark was first confirmed by any observer.
