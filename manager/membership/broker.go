@@ -23,7 +23,9 @@ func (t *Table) attach(m *member, via string) {
 		t.detach(m)
 		t.join(m, name)
 	}
-	m.via = via
+	if via != m.via {
+		m.via, m.moves = via, ""
+	}
 	if b := m.broker; b != nil {
 		if t.now-b.last > t.missed() {
 			b.resumed = t.now

@@ -184,14 +184,14 @@ func clamp(had *announced, a *subjects.Announcement, bound subjects.Bound) (cut 
 	return cut
 }
 
-// reject makes an event of what was refused of m's claims, once.
+// reject makes an event of what was refused of m's claims: once, and of other
+// claims once in rejectEvery, or a member could fill the history with them.
 func (t *Table) reject(m *member, why string) {
-	if why == m.rejected {
+	if why == "" || why == m.rejected || t.now-m.rejectedAt < rejectEvery {
 		return
 	}
-	if m.rejected = why; why != "" {
-		t.event(subjects.EventRejected, m.key.role, m.key.node, why)
-	}
+	m.rejected, m.rejectedAt = why, t.now
+	t.event(subjects.EventRejected, m.key.role, m.key.node, why)
 }
 
 // Waiting is how many claims wait for an identity message: the caller has

@@ -230,14 +230,14 @@ func (t *Table) saysAlone(name string) bool {
 // cutOff reports whether what is known of broker name, or of this observer, leaves
 // open that the clients whose connections it gave up live on elsewhere: it says
 // that it is alone, this observer was cut off, or another broker of the status is
-// not heard, or only just again, or is lost: they may have gone there. A lost one may
-// run behind a route that is cut, while a third one has routes to both.
+// not heard, or only just again, or is lost since not long ago: they may have gone
+// there. A lost one may run behind a route that is cut, while a third one has routes to both.
 func (t *Table) cutOff(name string) bool {
 	if t.saysAlone(name) || t.blind.cut && t.now < t.blind.until {
 		return true
 	}
 	for node, a := range t.losses.brokers {
-		if a.lost != nil && string(node) != name {
+		if a.lost != nil && string(node) != name && t.now-(a.end-t.cfg.LostFor) < lostBrokerFor {
 			return true
 		}
 	}

@@ -65,11 +65,13 @@ const (
 	fullPause        = 100 * time.Millisecond  // a full table looks for a record to forget at most so often
 	reasonEvery      = 10 * time.Second        // a reason alone changes the status at most so often
 	changeEvery      = time.Second             // a member changes the status at most so often…
+	rejectEvery      = 10 * time.Second        // one member's refused claims are told at most so often
+	lostBrokerFor    = 10 * time.Minute        // after which clients of a lost broker behind a cut route have found another one
 	cheapAttrs       = 1 << 10                 // a change with more bytes of attributes costs as many as it has of these
 	changeBurst      = 5                       // …after so many changes at once
 	joinBurst        = 20                      // so many joins
 	incidentFor      = 10 * time.Minute        // G3: what a former manager let go so long ago belongs to its incident
-	operatorHold     = 24 * time.Hour          // Hold ends after this at the latest
+	operatorHold     = 24 * time.Hour          // Hold ends so long after it, or after the last change of manager
 	absenceEvery     = 10 * time.Second        // a member changes between lost and held at most so often…
 	absenceBurst     = 4                       // …after so many changes at once
 	clockMargin      = time.Second             // a time of another manager that differs less is shown as that one made it

@@ -36,7 +36,8 @@
 // proves nothing where the broker gave the connection up and doubt remains (see
 // unsure): then silence decides. A lost, silent or leaving process hands over to
 // one that it had replaced and that still announces (see contender). A certificate
-// that is revoked leads from everywhere to revoked. The columns of an adopted status
+// that is revoked leads from everywhere to revoked. The end of a connection that the
+// process had said it leaves (Moves) leads nowhere: its silence decides. The columns of an adopted status
 // are those of a table that has heard all itself; one that missed something takes
 // over more (see adopt, dropUnlisted).
 //
@@ -51,7 +52,7 @@
 //	last_member  G2: no member of the role is up                    all that failed       when one is up; for what is not proven Dead later
 //	checks       more than half of the role, three at least, fail   failing ones          under half for 30 s
 //	             their checks within a minute
-//	hold         an operator says so                                failing, silent ones  a day, or when none fails
+//	hold         an operator says so                                failing, silent ones  when none fails, or a day after the last change of manager
 //	observer     G4: this observer was paused, cut off or began     what is not proven    Dead and 2 s later
 //	panic        G3: many nodes of a role, or of all, silent at     what is not proven    after 30 s one goes each 10 s while the others
 //	             once                                                                     are well and half of the role stays

@@ -139,7 +139,7 @@ func (t *Table) Confirm(name subjects.Role, now time.Time) int {
 // Hold says for an operator that the failed members of role name, or of all roles if it
 // is empty, are to stay as suspect when the guards that hold them now have ended:
 // until Confirm, a day, or none of the role fails any more. The next manager goes on
-// holding them, see keptMark. What the end of a connection proves is not held. It returns how many members it concerns.
+// holding them, for a day again, see keptMark. What the end of a connection proves is not held. It returns how many members it concerns.
 func (t *Table) Hold(name subjects.Role, now time.Time) int {
 	t.enter(now)
 	n := 0

@@ -314,3 +314,43 @@ func ExampleTable_Confirm() {
 	// checks sip_proxy the checks of 3 of 4 nodes failed within a minute
 	// 3 let go, 1 up
 }
+
+// The mark of a hold in a status is for managers to write: a member that announces it
+// neither makes the next manager hold anything, nor changes the status more often.
+func TestAMemberCannotWriteAHold(t *testing.T) {
+	for _, state := range []subjects.State{subjects.Down, subjects.Draining} {
+		table := membership.New(membership.Config{})
+		changes, last := 0, table.Revision()
+		for i := range 600 { // a minute
+			now := t0.Add(time.Duration(i) * 100 * time.Millisecond)
+			a := &subjects.Announcement{
+				V: 1, Node: "n1", Role: "sip_proxy", Boot: "b", Seq: uint64(i + 1), Addresses: addresses("10.0.0.1"), State: state,
+				Reason: "x" + strings.Repeat(", kept by an operator", i%3), Weight: i%50 + 1,
+			}
+			if err := table.Announce(a, now); err != nil {
+				t.Fatal(err)
+			}
+			table.Advance(now)
+			if r := table.Revision(); r != last {
+				changes, last = changes+1, r
+			}
+		}
+		if changes > 70 {
+			t.Errorf("%s: %d changes of the status in a minute", state, changes)
+		}
+		s := &subjects.Status{V: 1, Time: t0.Add(time.Minute)}
+		table.Fill(s)
+		for _, m := range s.Roles["sip_proxy"] {
+			if strings.Contains(m.Reason, "operator") {
+				t.Errorf("%s: the status says %q", state, m.Reason)
+			}
+		}
+		next := membership.New(membership.Config{})
+		next.Adopt(s, t0.Add(time.Minute))
+		for _, g := range next.Guards() {
+			if g.Name == membership.GuardHold {
+				t.Errorf("%s: the next manager has %+v", state, g)
+			}
+		}
+	}
+}

@@ -68,8 +68,9 @@ type member struct {
 	fellAt      instant // …then
 	confirmed   bool    // an operator says that its failure is real
 
-	rejected string // what was refused of its claims
-	timer    timer
+	rejected   string  // what was refused of its claims, as told…
+	rejectedAt instant // …then
+	timer      timer
 }
 
 // announced is the part of an announcement that the status shows.
@@ -153,7 +154,7 @@ func (t *Table) member(k key) *member {
 			t.hashes[t.cfg.NodeHash(k.node)] = k.node
 		}
 	}
-	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, reportedAt: longAgo, reasons: longAgo, changesPaid: longAgo, absencePaid: longAgo}
+	m := &member{key: k, role: r, node: n, last: t.now, met: longAgo, gone: longAgo, reportedAt: longAgo, reasons: longAgo, changesPaid: longAgo, absencePaid: longAgo, rejectedAt: longAgo}
 	m.timer = timer{kind: timerMember, role: string(k.role), node: string(k.node), index: -1, act: func() { t.wake(m) }}
 	r.all++
 	i, _ := slices.BinarySearchFunc(n.members, k.role, func(m *member, r subjects.Role) int { return cmp.Compare(m.key.role, r) })

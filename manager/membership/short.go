@@ -2,6 +2,7 @@ package membership
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"thor/subjects"
@@ -21,6 +22,9 @@ const (
 // hear takes in an announcement, full or short.
 func (t *Table) hear(a *subjects.Announcement) error {
 	k := key{a.Role, a.Node}
+	for strings.HasSuffix(a.Reason, keptMark) { // that is for managers to say
+		a.Reason = strings.TrimSuffix(a.Reason, keptMark)
+	}
 	if a.Moves {
 		t.noteMove(a)
 	}
