@@ -70,7 +70,7 @@ type Config struct {
 	CookieFile string `toml:"cookie_secret_file" form:"file" default:"(a random secret at each start)"`
 	// Answers by UDP that the clients of a network, a /24 or /56, get without a cookie.
 	// Half of those above are dropped, and half tell the client to ask by TCP.
-	RateLimit int `toml:"rate_limit" unit:"answers per second" default:"200" range:"1..1000000"`
+	RateLimit int `toml:"rate_limit" unit:"answers per second" default:"200" range:"1..100000"`
 	// Networks to which no rate limit applies.
 	RateExempt []string `toml:"rate_exempt" default:"127.0.0.0/8 ::1/128"`
 
@@ -183,7 +183,7 @@ func New(cfg Config) (*Agent, error) {
 }
 
 // Ready is closed once the agent answers on all its addresses: when it has a
-// status, or after a second without one.
+// status, or after 3 s (patience) without one.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
 // Addresses are the addresses the agent listens on, in the order of

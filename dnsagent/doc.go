@@ -16,13 +16,18 @@
 //	packed     usual question -> bytes, by copying       pure
 //	query.go   bytes -> query, strictly                  pure
 //	reply.go   query -> bytes: header bits, EDNS, sizes  pure, given a zone
+//	cookie     server cookies                            pure
+//	limit      answers a second to one network           pure, given a time
+//	transfer   zone transfers, TSIG                      pure, given a zone
 //	batch      many packets with one call of the system
 //	udp.go tcp.go listen.go                              sockets
+//	strangers.go secondary.go                            what clients and secondary servers get
+//	tally.go                                             metrics
 //	agent.go   follows the status, owns the goroutines
 //
 // A zone and its packed answers are one immutable value, which is swapped as a
 // whole: a reply is of one status. What package packed does not answer goes the
-// general path, query.go and reply.go, and so does everything over TCP. A test
+// general path, query.go and reply.go, and so does everything over TCP but transfers (secondary.go). A test
 // compares the two on every type, header bit, form of EDNS and spelling.
 //
 // Messages are parsed and judged here, byte by byte, and not by the server type
@@ -31,6 +36,7 @@
 //
 // # What it is not
 //
-// It is no recursive server, accepts no zone transfers or updates, and takes
-// part in no decision about membership: it never talks to a manager.
+// It is no recursive server. It takes no zone from others, no NOTIFY and no updates;
+// transfers go out to the secondary servers of its configuration only. It takes part
+// in no decision about membership: it never talks to a manager.
 package dnsagent

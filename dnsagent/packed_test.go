@@ -109,8 +109,8 @@ func (p *paths) compare(t testing.TB, request []byte, seed uint64) bool {
 
 var testTime = time.Unix(1796000000, 0)
 
-// baked is a cookie that client number seed got before.
-func (p *paths) baked(seed uint64) string {
+// cookieOf is a cookie that client number seed got before.
+func (p *paths) cookieOf(seed uint64) string {
 	var out [cookie.Size]byte
 	(*p.quick.agent.secrets.Load()).Answer(out[:], []byte("12345678"), netip.AddrFrom4([4]byte{192, 0, 2, byte(seed)}), uint32(testTime.Unix())-9)
 	return string(out[:])
@@ -162,8 +162,8 @@ func TestPackedAnswersAreThoseOfTheGeneralPath(t *testing.T) {
 						packet(bitRD, [4]uint16{1, 0, 0, 1}, q, opt(65535, 0, 0)),
 						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "12345678"))),
 						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0x8000, option(dns.EDNS0COOKIE, "12345678and more"))),
-						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0COOKIE, p.baked(seed+8)))),
-						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(512, 0, 0, option(dns.EDNS0COOKIE, p.baked(seed+9)))),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0COOKIE, p.cookieOf(seed+8)))),
+						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(512, 0, 0, option(dns.EDNS0COOKIE, p.cookieOf(seed+9)))),
 						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 1, 0)),
 						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "1234567"))),
 						packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "12345678"), option(dns.EDNS0NSID, ""))),

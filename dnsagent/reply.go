@@ -223,7 +223,7 @@ func (r *responder) pack(rcode int) []byte {
 	if r.udp {
 		limit = min(q.size, r.agent.cfg.UDPSize)
 		if glue = limit; !r.proved {
-			glue = packed.MaxGain * q.length
+			glue = packed.MaxAmplification * q.length
 		}
 	}
 	reply := r.fit(limit, glue)

@@ -52,7 +52,13 @@ func (a *Agent) openSecondaries() error {
 			if err != nil {
 				return fmt.Errorf("read the key of the secondary server %s: %s: %w", c.Address, c.KeyFile, err)
 			}
+			if other := a.keys[s.key.Name]; other != nil && *other != *s.key {
+				return fmt.Errorf("the key %s of the secondary server %s is not the one of that name before: give it another name", s.key.Name, c.Address)
+			}
 			a.keys[s.key.Name] = s.key
+		}
+		if a.secondary(s.addr) != nil {
+			return fmt.Errorf("the secondary server %s is there twice", c.Address)
 		}
 		a.secondaries = append(a.secondaries, s)
 	}
@@ -176,10 +182,14 @@ func (r *responder) transfer(request []byte, write func([]byte) error) (mine boo
 		q.qtype != dns.TypeAXFR && q.qtype != dns.TypeIXFR || strings.ToLower(q.name) != a.apex {
 		return false, nil
 	}
+	defer r.survive(request)
 	served, from := a.served.Load(), a.secondary(r.client)
+	if served == nil || from == nil { // a stranger's are counted as refused, and not logged
+		return false, nil
+	}
 	key, mac, bad := a.signature(request)
-	if served == nil || from == nil || bad != nil || from.key != nil && key != from.key {
-		a.log.Warn().Stringer("addr", r.client).Msg("zone transfer refused")
+	if bad != nil || from.key != nil && (key == nil || *key != *from.key) {
+		a.log.Warn().Stringer("addr", r.client).Msg("zone transfer refused: its signature is missing or wrong")
 		return false, nil
 	}
 	s := &signer{key: key, mac: mac}
@@ -263,7 +273,7 @@ func (a *Agent) notify(ctx context.Context, s *secondary, from netip.Addr) error
 
 func (a *Agent) notifyOnce(ctx context.Context, s *secondary, from netip.Addr) (err error) {
 	c := &dns.Client{Timeout: notifyTimeout, Dialer: &net.Dialer{Timeout: notifyTimeout}}
-	if !from.IsUnspecified() && from.Is4() == s.addr.Is4() {
+	if !from.IsUnspecified() && from.Is4() == s.addr.Is4() && (!from.IsLoopback() || s.addr.IsLoopback()) {
 		c.Dialer.LocalAddr = &net.UDPAddr{IP: from.AsSlice(), Zone: from.Zone()} // by which it knows us
 	}
 	for i := range notifyTries {

@@ -233,6 +233,40 @@ func TestKeysThatAreNone(t *testing.T) {
 	}
 }
 
+// Two servers may share a key, each has a file of its own then; one name stands for
+// one key, and one address for one server.
+func TestKeysOfSeveralSecondaryServers(t *testing.T) {
+	file := func(text string) string {
+		path := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	other := strings.Replace(keyText, keySecret, "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyMTI=", 1)
+	for name, c := range map[string]struct {
+		first, second Secondary
+		want          string
+	}{
+		"one key":         {Secondary{Address: addr4(127, 0, 0, 1), KeyFile: file(keyText)}, Secondary{Address: addr4(127, 0, 0, 2), KeyFile: file(keyText)}, ""},
+		"one name":        {Secondary{Address: addr4(127, 0, 0, 1), KeyFile: file(keyText)}, Secondary{Address: addr4(127, 0, 0, 2), KeyFile: file(other)}, "another name"},
+		"the same server": {Secondary{Address: addr4(127, 0, 0, 1)}, Secondary{Address: addr4(127, 0, 0, 1)}, "twice"},
+	} {
+		cfg := config(nil, make(fakeSource))
+		cfg.Secondaries = []Secondary{c.first, c.second}
+		_, err := New(cfg)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), keySecret[:8])) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := start(t, network2009(t), func(cfg *Config) {
+		cfg.Secondaries = []Secondary{{Address: addr4(127, 0, 0, 1), KeyFile: file(keyText)}, {Address: addr4(127, 0, 0, 2), KeyFile: file(keyText)}}
+	})
+	if _, err := s.fetch(t, 0, keyName, keySecret); err != nil {
+		t.Errorf("the first of two with one key: %v", err)
+	}
+}
+
 func TestASecondaryServerIsToldOfEachZoneUntilItHears(t *testing.T) {
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

@@ -21,7 +21,7 @@ func (s *server) cookie(t testing.TB, client string) string {
 	return string(out[:])
 }
 
-func baked(m *dns.Msg) string {
+func cookieOf(m *dns.Msg) string {
 	if o := m.IsEdns0(); o != nil {
 		for _, x := range o.Option {
 			if c, ok := x.(*dns.EDNS0_COOKIE); ok {
@@ -39,17 +39,17 @@ func TestACookieComesBackAndIsKeptByTheClient(t *testing.T) {
 			with := func(c string) *dns.Msg {
 				return ask(packet(0, [4]uint16{1, 0, 0, 1}, soaQuestion(), opt(1232, 0, 0, option(dns.EDNS0COOKIE, c), more)))
 			}
-			first := baked(with("12345678"))
+			first := cookieOf(with("12345678"))
 			if len(first) != 2*cookie.Size || !strings.HasPrefix(first, fmt.Sprintf("%x", "12345678")) {
 				t.Fatalf("cookie %q", first)
 			}
 			var b []byte
 			_, _ = fmt.Sscanf(first, "%x", &b)
-			if again := baked(with(string(b))); again != first {
+			if again := cookieOf(with(string(b))); again != first {
 				t.Errorf("cookie %q comes back as %q", first, again)
 			}
 			b[20] ^= 1
-			if m := with(string(b)); len(m.Answer) != 1 || len(baked(m)) != 2*cookie.Size || baked(m) == fmt.Sprintf("%x", b) {
+			if m := with(string(b)); len(m.Answer) != 1 || len(cookieOf(m)) != 2*cookie.Size || cookieOf(m) == fmt.Sprintf("%x", b) {
 				t.Errorf("a forged cookie: %v", m)
 			}
 		}
@@ -59,7 +59,7 @@ func TestACookieComesBackAndIsKeptByTheClient(t *testing.T) {
 func TestACookieIsGivenWithoutAQuestion(t *testing.T) {
 	both(t, func(t *testing.T, ask func([]byte) *dns.Msg) {
 		m := ask(packet(bitRD, [4]uint16{0, 0, 0, 1}, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "12345678"))))
-		if m.Rcode != dns.RcodeSuccess || len(m.Question)+len(m.Answer)+len(m.Ns) != 0 || len(baked(m)) != 2*cookie.Size {
+		if m.Rcode != dns.RcodeSuccess || len(m.Question)+len(m.Answer)+len(m.Ns) != 0 || len(cookieOf(m)) != 2*cookie.Size {
 			t.Error(m)
 		}
 		m = ask(packet(0, [4]uint16{0, 0, 0, 1}, opt(1232, 0, 0, option(dns.EDNS0COOKIE, "1234567"))))
@@ -202,7 +202,7 @@ func TestSecretsForCookiesAreReadAgain(t *testing.T) {
 	old := s.cookie(t, "12345678")
 	kept := func() bool {
 		m := parsed(t, s.exchange(t, "udp", packet(0, [4]uint16{1, 0, 0, 1}, soaQuestion(), opt(1232, 0, 0, option(dns.EDNS0COOKIE, old)))))
-		return baked(m) == fmt.Sprintf("%x", old)
+		return cookieOf(m) == fmt.Sprintf("%x", old)
 	}
 	if !kept() {
 		t.Error("the cookie of the file's secret is not believed")

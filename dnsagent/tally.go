@@ -87,7 +87,7 @@ var (
 	queriesDesc = prometheus.NewDesc("thor_dns_queries_total", "Requests answered.", []string{"qtype", "rcode", "proto"}, nil)
 	droppedDesc = prometheus.NewDesc("thor_dns_dropped_total", "Requests and connections left without an answer, by reason.",
 		[]string{"reason"}, nil)
-	truncatedDesc = prometheus.NewDesc("thor_dns_truncated_total", "Replies without their answer because it did not fit (TC).", nil, nil)
+	truncatedDesc = prometheus.NewDesc("thor_dns_truncated_total", "Replies without their answer (TC): it did not fit, or the client's network was above the rate.", nil, nil)
 )
 
 // Describe is that of a prometheus.Collector.

@@ -8,8 +8,8 @@
 // A reply made here says what the general path of package dnsagent says to the
 // same request, with the same draw. What is not usual is not answered here but
 // left to that path: other opcodes and classes, more than one OPT record,
-// transfers, ANY, CNAMEs, names that a zone makes when they are asked for, options
-// that want something back, and whatever does not fit the client's size without
+// transfers, ANY, CNAMEs, names that a zone makes when they are asked for, any
+// EDNS option but one cookie, and whatever does not fit the client's size without
 // its glue.
 //
 // # Names

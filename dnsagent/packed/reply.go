@@ -25,11 +25,11 @@ const (
 	optFlags   = 7 // where in an OPT the flags are
 )
 
-// MaxGain is how many times the size of a query by UDP a reply with addresses of
+// MaxAmplification is how many times the size of a query by UDP a reply with addresses of
 // hosts in it may have, unless a cookie has proved that the query is not forged:
 // who is flooded with answers must not get much more than the sender of the queries
 // has sent.
-const MaxGain = 6
+const MaxAmplification = 6
 
 // A Writer makes replies. It is of one goroutine.
 type Writer struct {
@@ -57,13 +57,13 @@ type Writer struct {
 
 // asked is what counts of a request.
 type asked struct {
-	name  []byte // in lower case
-	end   int    // of the question
-	limit int    // size of a reply
-	glue  int    // size of a reply above which it gets no more glue
-	edns  bool
-	do    bool
-	baked bool // a cookie is to be answered
+	name          []byte // in lower case
+	end           int    // of the question
+	limit         int    // size of a reply
+	glue          int    // size of a reply above which it gets no more glue
+	edns          bool
+	do            bool
+	answersCookie bool // a cookie is to be answered
 }
 
 // Reply writes the reply to a request into out, of at least Size bytes, and returns
@@ -106,7 +106,7 @@ func (w *Writer) read(b []byte) bool {
 	case w.Type == dns.TypeANY, w.Type == dns.TypeAXFR, w.Type == dns.TypeIXFR:
 		return false
 	}
-	q.edns, q.do, q.baked, w.Proved = false, false, false, false
+	q.edns, q.do, q.answersCookie, w.Proved = false, false, false, false
 	q.limit = min(dns.MinMsgSize, w.Size)
 	if b[11] == 0 {
 		ok = q.end == len(b)
@@ -115,7 +115,7 @@ func (w *Writer) read(b []byte) bool {
 	}
 	q.glue = q.limit
 	if !w.Proved {
-		q.glue = min(q.limit, MaxGain*len(b))
+		q.glue = min(q.limit, MaxAmplification*len(b))
 	}
 	return ok
 }
@@ -172,7 +172,7 @@ func (w *Writer) readCookie(b []byte) bool {
 		return false
 	}
 	if len(w.Secrets) > 0 {
-		w.ask.baked = true
+		w.ask.answersCookie = true
 		w.Proved = w.Secrets.Answer(w.cookie[:], b[optionHead:], w.Client, w.Now)
 	}
 	return true
@@ -213,7 +213,7 @@ type counts struct{ answer, authority, additional uint16 }
 
 func (w *Writer) optLen() int {
 	switch {
-	case w.ask.baked:
+	case w.ask.answersCookie:
 		return optSize + optionHead + cookie.Size
 	case w.ask.edns:
 		return optSize
@@ -241,7 +241,7 @@ func (w *Writer) finish(request, out []byte, end int, aa byte, n counts) int {
 		}
 		end += optSize
 	}
-	if q.baked {
+	if q.answersCookie {
 		binary.BigEndian.PutUint16(out[end-2:], optionHead+cookie.Size) // of all options
 		binary.BigEndian.PutUint16(out[end:], dns.EDNS0COOKIE)
 		binary.BigEndian.PutUint16(out[end+2:], cookie.Size)
