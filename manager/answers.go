@@ -81,8 +81,13 @@ func (m *Manager) answer(msg *nats.Msg) {
 	if err != nil {
 		r = &subjects.SnapshotRequest{}
 	}
+	now := time.Now()
+	if !m.answers.asked.may(msg.Reply, now) { // before anything is made for it
+		m.metrics.unanswered.Inc()
+		return
+	}
 	part := h.Held.Part(r.Roles)
-	if !m.answers.asked.allow(msg.Reply, part.Size(r.Losses), time.Now()) {
+	if !m.answers.asked.allow(msg.Reply, part.Size(r.Losses), now) {
 		m.metrics.unanswered.Inc()
 		return
 	}

@@ -27,6 +27,11 @@ func answerTime(bytes int) time.Duration {
 	return time.Duration(max(bytes, leastAnswer)) * time.Second / answerRate
 }
 
+// may reports whether the node of a reply subject may have a small answer now.
+func (a *askers) may(reply string, now time.Time) bool {
+	return a.nodes[subjects.ReplyNode(reply)].Add(answerTime(leastAnswer)).Sub(now) <= answerTime(answersAtOnce)
+}
+
 // allow reports whether the node of a reply subject, which brokers check, may
 // have an answer of that size now.
 func (a *askers) allow(reply string, bytes int, now time.Time) bool {

@@ -142,6 +142,6 @@ func (r *revocationLists) leaveRevoked() {
 	}
 	if _, err := r.creds.VerifyBroker(cs); errors.Is(err, identity.ErrRevoked) {
 		r.log.Error("certificate of the broker revoked, leaving it", cause(err), slog.String("peer", l.via))
-		r.conn.reconnect(l.nc)
+		_ = l.nc.ForceReconnect() // fails only when closed; it is told nothing more
 	}
 }

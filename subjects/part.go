@@ -144,8 +144,16 @@ func (s *Status) checkOnly() error {
 	if !slices.IsSorted(s.Only) || len(slices.Compact(slices.Clone(s.Only))) != len(s.Only) {
 		return Bad(CodeJSON, "the roles of a part are not sorted")
 	}
-	if !s.Covers(slices.Sorted(maps.Keys(s.Roles))) || !s.Covers(slices.Sorted(maps.Keys(s.Lookup))) {
-		return Bad(CodeForeign, "a part tells of other roles")
+	told := slices.Concat(slices.Collect(maps.Keys(s.Roles)), slices.Collect(maps.Keys(s.Lookup)))
+	for i := range s.Lost {
+		told = append(told, s.Lost[i].Role)
+	}
+	for i := range s.Held {
+		told = append(told, s.Held[i].Role)
+	}
+	slices.Sort(told)
+	if !s.Covers(slices.Compact(told)) || len(s.Departed) > 0 {
+		return Bad(CodeForeign, "a part tells of other roles, or of departed nodes")
 	}
 	return nil
 }

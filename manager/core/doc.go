@@ -5,7 +5,7 @@
 //
 // # Inputs
 //
-// Each input is a method of [Manager] with a value and the time at which it is
+// Each input is a method of [Manager], most with a value and the time at which it is
 // taken in, by the manager's own clock, which must not go back:
 //
 //	Announce, Disconnect, Revoked, Cut, Identity,   what members and brokers report
@@ -13,6 +13,7 @@
 //	Follow, Confirm                                 the status that this process's tracker holds; that it is the current one
 //	Stored, Told                                    what the store and other managers hold, when they were asked
 //	Asked, Forget, ConfirmFailed, HoldFailed        what operators ask of members, and decide
+//	FactsStored                                     the disk has what StoreFacts told
 //	Lead, Finish                                    a term that was won; the end of this manager
 //	Online, Missed                                  the connection; input that was lost
 //	Step                                            time has passed

@@ -42,7 +42,7 @@ type (
 	AskManager struct{ Node subjects.NodeID }
 	// AskAnnouncement asks a node for its full announcements.
 	AskAnnouncement struct{ Node subjects.NodeID }
-	// StoreFacts is to be kept on disk.
+	// StoreFacts is to be kept on disk; what is stored later than that is told by FactsStored.
 	StoreFacts struct{ Identities []*subjects.Identity }
 	// Rejected counts a message that was dropped.
 	Rejected struct{ Code subjects.Code }

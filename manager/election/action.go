@@ -47,7 +47,7 @@ type Written struct {
 // An Outcome is what became of a write.
 type Outcome int
 
-// The fates of a write.
+// The outcomes of a write.
 const (
 	Stored   Outcome = iota
 	Conflict         // another was first

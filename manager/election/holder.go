@@ -36,7 +36,7 @@ func (m *Machine) written(x Written) {
 	case x.Outcome == Conflict:
 		m.look(reconciling)
 	}
-	// A renewal of unknown fate: the local lease decides, and the next renewal tells.
+	// A renewal of unknown outcome: the local lease decides, and the next renewal tells.
 }
 
 // bidden takes the result of the attempt to win.

@@ -13,7 +13,7 @@ import (
 //
 // It waits for one operation on the bucket at a time: for the input Fetched,
 // Written or Released with the ID of the newest action Read, Write or Release.
-// That must come, at the latest after a time-out, and says so if the fate of a
+// That must come, at the latest after a time-out, and says so if the outcome of a
 // write is unknown. With a new connection the machine gives up waiting and asks
 // again: the answer may have gone to the old one.
 //

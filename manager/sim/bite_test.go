@@ -117,8 +117,8 @@ func TestTheInvariantsBite(t *testing.T) {
 	}
 }
 
-// Removals that are no fault are none: of a dead member, of one that cannot reach any
-// broker, and of one whose broker was alone until a moment ago.
+// Removals that are no fault are none: of a member that is dead, frozen or left, of one
+// that cannot reach any broker, and of one that could not until now.
 func TestTheInvariantsAllowWhatIsRight(t *testing.T) {
 	for name, do := range map[string]func(w *world, p *proc){
 		"dead":            func(w *world, p *proc) { p.kill() },

@@ -157,8 +157,8 @@ func (k *bucket) leads(b *broker) bool { return k.exists && k.leader != nil && k
 
 var errNoAnswer = errors.New("no answer")
 
-// write is a compare-and-set that arrived at b; done gets its fate, if there is one.
-func (k *bucket) write(b *broker, value *subjects.Lease, expect uint64, done func(rev uint64, fate election.Outcome)) {
+// write is a compare-and-set that arrived at b; done gets its outcome, if there is one.
+func (k *bucket) write(b *broker, value *subjects.Lease, expect uint64, done func(rev uint64, outcome election.Outcome)) {
 	if !k.leads(b) {
 		return
 	}

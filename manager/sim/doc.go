@@ -8,7 +8,7 @@
 // gives the same run. A run that breaks an invariant prints its plan, as small as
 // it could be made; written to testdata it is played each time.
 //
-//	go test ./manager/sim                       the seeds of today, and testdata
+//	go test ./manager/sim                       seeds 0 to 1999, and testdata
 //	go test ./manager/sim -seeds 100000         more of them
 //	go test ./manager/sim -seed 4711 -v         one, with all that happens
 //	go test ./manager/sim -plan testdata/x.plan a plan

@@ -364,7 +364,7 @@ func (m *manager) elect(in election.Input) {
 			m.write(a)
 		case election.Release:
 			m.operate(writePatience, func(b *broker, done func(func())) {
-				w.bucket.write(b, nil, a.Revision, func(_ uint64, fate election.Outcome) {
+				w.bucket.write(b, nil, a.Revision, func(_ uint64, outcome election.Outcome) {
 					done(func() { m.elect(election.Released{ID: a.ID}) })
 				})
 			}, func() { m.elect(election.Released{ID: a.ID, Err: errNoAnswer}) })
@@ -397,11 +397,11 @@ func (m *manager) write(a election.Write) {
 	l := &subjects.Lease{V: subjects.Version, Manager: m.p.node, Boot: m.p.boot, Via: a.Via, Epoch: a.Epoch, Ceiling: a.Ceiling, Time: m.p.clock()}
 	w, sent := m.p.w, m.p.w.now
 	m.operate(writePatience, func(b *broker, done func(func())) {
-		w.bucket.write(b, l, a.Revision, func(rev uint64, fate election.Outcome) {
-			if fate == election.Stored {
+		w.bucket.write(b, l, a.Revision, func(rev uint64, outcome election.Outcome) {
+			if outcome == election.Stored {
 				w.truth.stored(l.Boot, sent)
 			}
-			done(func() { m.elect(election.Written{ID: a.ID, Revision: rev, Outcome: fate}) })
+			done(func() { m.elect(election.Written{ID: a.ID, Revision: rev, Outcome: outcome}) })
 		})
 	}, func() { m.elect(election.Written{ID: a.ID, Outcome: election.Unknown, Err: errNoAnswer}) })
 }

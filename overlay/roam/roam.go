@@ -16,7 +16,7 @@ const (
 	lookMany    = 15 * time.Second       // …or this, when the network has many members
 	lookPause   = 2 * time.Second        // before the next look, after one that found none, as while managers change; doubles…
 	pauseMany   = 5 * time.Second        // …from this, when the network has many members…
-	lookLongest = 8 * time.Second        // …up to this: a manager that takes over where this process is not heard bears its silence for 12 s
+	lookLongest = 8 * time.Second        // …up to this: a manager that takes over where this process is not heard counts its silence after 12 s (manager/membership: Dead and blindMargin)
 	longestMany = 30 * time.Second       // …or this, when the network has many members: the guard for mass silence gives them as long again
 	lookGivenUp = time.Minute            // after one that found a broker, unless a connection follows
 )
@@ -49,7 +49,7 @@ func (r *Roamer) Alone() bool { return r.alone }
 // Connected notes a new connection to a broker that is alone or not.
 func (r *Roamer) Connected(alone bool, now time.Time) {
 	r.up, r.alone = true, alone
-	r.calm(now)
+	r.reset(now)
 	if alone { // it was the only one to be had just now, and managers may not hear this process
 		r.at = now.Add(aloneLeast + r.chance(aloneLeast))
 	}
@@ -62,7 +62,7 @@ func (r *Roamer) Disconnected() { r.up = false }
 func (r *Roamer) Tick(now time.Time) {
 	r.heard = now
 	if !r.alone && !r.at.IsZero() {
-		r.calm(now)
+		r.reset(now)
 	}
 }
 
@@ -72,13 +72,13 @@ func (r *Roamer) Notice(alone bool, now time.Time) {
 		return
 	}
 	r.alone = alone
-	r.calm(now)
+	r.reset(now)
 	if alone {
 		r.at = now.Add(aloneLeast + r.chance(lookSpread-aloneLeast))
 	}
 }
 
-func (r *Roamer) calm(now time.Time) {
+func (r *Roamer) reset(now time.Time) {
 	r.heard, r.at, r.tries = now, time.Time{}, 0
 }
 

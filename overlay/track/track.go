@@ -4,8 +4,9 @@
 // shell.
 //
 // The invariant: the mark of the status that a [Tracker] holds never goes back, and
-// what it holds is what some manager published, whole. Confirmed is when a
-// manager last knew that this status is the current one.
+// what it holds is what some manager published: the whole status, or (NewPart) all
+// that it says of the followed roles under the mark of a tick or an answer.
+// Confirmed is when a manager last knew that this status is the current one.
 package track
 
 import (
