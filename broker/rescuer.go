@@ -94,9 +94,9 @@ func (b *Broker) auditRescue(who subjects.NodeID, dead []subjects.NodeID, outcom
 	l.Str("event", "rescue").Str("by", string(who)).Strs("without", names).Msg("rescue of JetStream")
 }
 
-// rescue lowers the majority that JetStream needs, for nats-server's five minutes,
-// and removes the dead brokers from its group, whose rest needs no more than it has
-// then. outcome is that for the audit log.
+// rescue removes the dead brokers from JetStream's group. Where that has no leader it
+// lowers the majority first, for nats-server's five minutes; the rest needs no more
+// than it has then. outcome is that for the audit log.
 func (b *Broker) rescue(ctx context.Context, s *server.Server, g *metaGroup, dead []subjects.NodeID) (outcome string, err error) {
 	votes, ids, err := g.plan(dead)
 	if err != nil {

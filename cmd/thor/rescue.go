@@ -79,7 +79,11 @@ func newRescue() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "done: %s leads JetStream, without %s; a manager is elected within seconds (thor status)\n", after.Leader, words(after.Removed))
+		next := ""
+		if seen.Leader == "" {
+			next = "; a manager is elected within seconds (thor status)"
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "done: %s leads JetStream, without %s%s\n", after.Leader, words(after.Removed), next)
 		return err
 	})
 	return c
