@@ -85,7 +85,7 @@ func (f *fakeTerm) Ceiling(used uint64) uint64 {
 // leads lets m lead for an hour.
 func (m *lone) leads(epoch, first, ceiling uint64) *fakeTerm {
 	m.t.Helper()
-	for !m.core.Informed() {
+	for !m.core.MayCampaign() {
 		m.pass(100 * time.Millisecond)
 	}
 	f := &fakeTerm{until: time.Now().Add(time.Hour), ceiling: ceiling}

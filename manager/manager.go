@@ -321,7 +321,7 @@ func (m *Manager) share() {
 	k, h := m.core.Known(), m.core.Holding()
 	m.known.Store(&k)
 	m.holding.Store(&h)
-	m.mayLead.Store(m.core.MayLead() && m.core.Informed())
+	m.mayLead.Store(m.core.MayLead() && m.core.MayCampaign())
 	if m.elect == nil {
 		return // it does not run yet
 	}

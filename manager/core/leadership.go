@@ -55,7 +55,7 @@ func (m *Manager) Lead(t Term, epoch, first uint64, now time.Time) {
 	if m.lead != nil { // the shell was late: a term won anew came before the end of the last was seen
 		m.loseLead("the term ended")
 	}
-	if m.informed(now) {
+	if m.knowsPresent(now) {
 		m.takeUp(t, epoch, first, now)
 		return
 	}

@@ -69,14 +69,15 @@ func (m *Manager) found(s *subjects.Status, encoded []byte, now time.Time) {
 	m.askManagers(s)
 }
 
-// Informed reports whether this manager knows what the network told last, or has
-// done what it can to find out: before that it does not campaign.
-func (m *Manager) Informed() bool {
+// MayCampaign reports whether the first search for what the network told last is
+// over, or a status was confirmed since.
+func (m *Manager) MayCampaign() bool {
 	return m.seek == nil && !m.started.IsZero() || !m.confirmed.IsZero()
 }
 
-// informed is whether it is known now, well enough to lead.
-func (m *Manager) informed(now time.Time) bool {
+// knowsPresent reports whether what the network told last is known now, well enough
+// to lead.
+func (m *Manager) knowsPresent(now time.Time) bool {
 	known := m.sought
 	if m.confirmed.After(known) {
 		known = m.confirmed
@@ -120,7 +121,7 @@ func (m *Manager) stepSeek(now time.Time) {
 		s.read = now
 		m.emit(ReadStore{})
 	}
-	if s == nil || now.Before(s.end()) && !m.informed(now) {
+	if s == nil || now.Before(s.end()) && !m.knowsPresent(now) {
 		return
 	}
 	m.seek = nil

@@ -32,8 +32,8 @@ func TestTheFirstStatusGoesOnFromTheHighestThatIsKnown(t *testing.T) {
 				m.follow(c.disk, true)
 			}
 			m.pass(100 * time.Millisecond)
-			if len(all[ReadStore](m)) != 1 || m.Informed() {
-				t.Fatalf("informed %v: %+v", m.Informed(), m.out)
+			if len(all[ReadStore](m)) != 1 || m.MayCampaign() {
+				t.Fatalf("informed %v: %+v", m.MayCampaign(), m.out)
 			}
 			m.hear(said(subjects.Manager, "m9", 1))
 			m.hear(said(subjects.Manager, "m9", 2))
@@ -91,21 +91,21 @@ func TestTheSearchEnds(t *testing.T) {
 func TestTheSearchWaitsForTheNetwork(t *testing.T) {
 	m := newLone(t)
 	m.Online(false, m.now)
-	if m.pass(20 * time.Second); m.Informed() {
+	if m.pass(20 * time.Second); m.MayCampaign() {
 		t.Error("it is informed without a connection")
 	}
 	m.Online(true, m.now)
-	if m.pass(8 * time.Second); m.Informed() {
+	if m.pass(8 * time.Second); m.MayCampaign() {
 		t.Error("it is informed without the store")
 	}
 	if n := len(all[ReadStore](m)); n < 10 {
 		t.Errorf("the store was asked %d times", n)
 	}
 	m.Stored(nil, nil, m.now)
-	if m.pass(1200 * time.Millisecond); m.Informed() {
+	if m.pass(1200 * time.Millisecond); m.MayCampaign() {
 		t.Error("it did not listen for other managers")
 	}
-	if m.pass(200 * time.Millisecond); !m.Informed() {
+	if m.pass(200 * time.Millisecond); !m.MayCampaign() {
 		t.Error("it is not informed")
 	}
 }
@@ -115,7 +115,7 @@ func TestTheSearchWaitsForTheNetwork(t *testing.T) {
 func TestASearchWithoutTheStoreInformsOfNothing(t *testing.T) {
 	m := newLone(t)
 	m.pass(10200 * time.Millisecond)
-	if !m.Informed() {
+	if !m.MayCampaign() {
 		t.Fatal("it waits for ever")
 	}
 	m.wins(6, 100, 1000)

@@ -339,7 +339,7 @@ func earliest(a, b time.Time) time.Time {
 
 // elect hands one input to the machine and does what it says.
 func (m *manager) elect(in election.Input) {
-	f := election.Facts{Known: m.core.Known(), MayLead: m.core.MayLead() && m.core.Informed(), Via: m.p.via()}
+	f := election.Facts{Known: m.core.Known(), MayLead: m.core.MayLead() && m.core.MayCampaign(), Via: m.p.via()}
 	if h := m.core.Holding(); h.Held != nil {
 		f.Order = core.OrderIn(h.Status, m.p.node, priority, priority)
 	}
