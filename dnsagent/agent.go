@@ -16,10 +16,8 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
-	"thor/dnsagent/cookie"
 	"thor/dnsagent/limit"
 	"thor/dnsagent/packed"
-	"thor/dnsagent/transfer"
 	"thor/dnsagent/zone"
 	"thor/overlay"
 	"thor/overlay/connlimit"
@@ -67,7 +65,7 @@ type Config struct {
 	// that share an address: a line of 32 hexadecimal digits. A second line is accepted
 	// too, for the time of a change. The file is read again on reload, and only owner and
 	// group may read it.
-	CookieFile string `toml:"cookie_secret_file" form:"file" default:"(a random secret at each start)"`
+	CookieFile string `toml:"cookie_secret_file" form:"file" reload:"yes" default:"(a random secret at each start)"`
 	// Answers by UDP that the clients of a network, a /24 or /56, get without a cookie.
 	// Half of those above are dropped, and half tell the client to ask by TCP.
 	RateLimit int `toml:"rate_limit" unit:"answers per second" default:"200" range:"1..100000"`
@@ -75,7 +73,7 @@ type Config struct {
 	RateExempt []string `toml:"rate_exempt" default:"127.0.0.0/8 ::1/128"`
 
 	// Servers that keep a copy of the zone, for which sets are cut to 100 records.
-	Secondaries []Secondary `toml:"secondary" default:"(none)"`
+	Secondaries []Secondary `toml:"secondary" reload:"yes" default:"(none)"`
 
 	Log     zerolog.Logger        // zero value: silent
 	Metrics prometheus.Registerer // registers thor_dns_…; nil: none
@@ -117,23 +115,22 @@ func (cfg Config) Validate() []setting.Problem {
 
 // An Agent is one name server.
 type Agent struct {
-	cfg         Config
-	apex        string
-	log         zerolog.Logger
-	metrics     *metrics
-	conns       *connlimit.Set
-	ready       chan struct{}
-	wait        time.Duration // patience, but for tests
-	started     atomic.Bool
-	bound       atomic.Pointer[[]netip.AddrPort]
-	limiter     *limit.Limiter
-	exempt      []netip.Prefix
-	keys        map[string]*transfer.Key
-	secondaries []*secondary
-	begun       time.Time
-	secrets     atomic.Pointer[cookie.Secrets]
-	known       chan struct{}          // closed with the first zone
-	served      atomic.Pointer[served] // nil before the first status
+	cfg     Config
+	apex    string
+	log     zerolog.Logger
+	metrics *metrics
+	conns   *connlimit.Set
+	ready   chan struct{}
+	wait    time.Duration // patience, but for tests
+	started atomic.Bool
+	bound   atomic.Pointer[[]netip.AddrPort]
+	limiter *limit.Limiter
+	exempt  []netip.Prefix
+	begun   time.Time
+	files   atomic.Pointer[files]  // what Reload replaces, but for the zone
+	told    chan struct{}          // has room for one: the secondary servers are others
+	known   chan struct{}          // closed with the first zone
+	served  atomic.Pointer[served] // nil before the first status
 
 	mu      sync.Mutex // guards what follows, and the order of stores to served
 	builder *zone.Builder
@@ -162,19 +159,18 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, apex: b.Apex(), wait: patience, builder: b, ready: make(chan struct{}), known: make(chan struct{}),
-		log: cfg.Log.With().Str("comp", "dnsagent").Logger(), conns: connlimit.New(cfg.Clients, cfg.PerClient),
+		log: cfg.Log.With().Str("comp", "dnsagent").Logger(), conns: connlimit.New(cfg.Clients, cfg.PerClient), told: make(chan struct{}, 1),
 	}
 	a.limiter, a.begun = limit.New(cfg.RateLimit), time.Now()
 	for _, e := range cfg.RateExempt {
 		p, _ := netip.ParsePrefix(e) // checked
 		a.exempt = append(a.exempt, p.Masked())
 	}
-	if err := a.ReloadCookies(); err != nil {
+	f, err := a.read(cfg)
+	if err != nil {
 		return nil, err
 	}
-	if err := a.openSecondaries(); err != nil {
-		return nil, err
-	}
+	a.files.Store(f)
 	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
@@ -211,29 +207,6 @@ func (a *Agent) Zone() *zone.Zone {
 	return nil
 }
 
-// Reconfigure replaces the zone configuration, of the same domain, and serves
-// the present status by it. On an error the old one stays in use.
-func (a *Agent) Reconfigure(cfg zone.Config) error {
-	b, err := zone.NewBuilder(cfg)
-	if err != nil {
-		return err
-	}
-	if b.Apex() != a.apex {
-		return fmt.Errorf("reconfigure zone: the domain was %s and cannot become %s while running", a.apex, b.Apex())
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.status != nil {
-		z, err := b.Build(a.status)
-		if err != nil {
-			return err
-		}
-		a.publish(z)
-	}
-	a.builder = b
-	return nil
-}
-
 // Run serves until ctx ends, which is no error, or a socket fails. It can be
 // called once.
 func (a *Agent) Run(ctx context.Context) error {
@@ -256,9 +229,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		g.Go(func() error { return a.serveTCP(ctx, s.tcp) })
 	}
-	for _, s := range a.secondaries {
-		g.Go(func() error { return a.notify(ctx, s, bound[0].Addr()) })
-	}
+	g.Go(func() error { a.notifyAll(ctx, bound[0].Addr()); return nil })
 	a.bound.Store(&bound)
 	a.log.Info().Stringer("addr", bound[0]).Int("addresses", len(bound)).Str("zone", a.apex).Msg("name server listens")
 	close(a.ready)

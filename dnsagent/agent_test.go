@@ -336,33 +336,6 @@ func TestAnswersAreNeverEmptyWhileMembersServe(t *testing.T) {
 	<-stopped
 }
 
-func TestReconfigureServesThePresentStatusAnew(t *testing.T) {
-	s := start(t, network2009(t), nil)
-	before := s.ZoneDigest()
-	cfg := zone.DefaultConfig("sipthor.net")
-	cfg.Slice, cfg.Static = 1, []string{"www A 192.0.2.80"}
-	if err := s.Reconfigure(cfg); err != nil {
-		t.Fatal(err)
-	}
-	if s.ZoneDigest() == before || s.ZoneDigest() != s.Zone().Digest() || s.ZoneDigest() != cfg.Digest() {
-		t.Errorf("digest %s, was %s, zone's %s", s.ZoneDigest(), before, s.Zone().Digest())
-	}
-	if r := s.ask(t, "udp", "proxy.sipthor.net", "A"); len(r.Answer) != 1 {
-		t.Errorf("%v", r)
-	}
-	if r := s.ask(t, "udp", "www.sipthor.net", "A"); len(r.Answer) != 1 {
-		t.Errorf("%v", r)
-	}
-	for what, bad := range map[string]zone.Config{"another domain": zone.DefaultConfig("example.net"), "invalid": {Domain: "sipthor.net", Slice: 99}} {
-		if err := s.Reconfigure(bad); err == nil {
-			t.Errorf("%s was taken", what)
-		}
-	}
-	if s.ZoneDigest() != cfg.Digest() {
-		t.Error("a refused configuration is in use")
-	}
-}
-
 func TestQuestionsAskedAtTheStartWaitForTheFirstStatus(t *testing.T) {
 	// A port that is free now, for a name server that does not answer yet.
 	free, err := net.Listen("tcp", "127.0.0.1:0")

@@ -112,7 +112,7 @@ var testTime = time.Unix(1796000000, 0)
 // cookieOf is a cookie that client number seed got before.
 func (p *paths) cookieOf(seed uint64) string {
 	var out [cookie.Size]byte
-	(*p.quick.agent.secrets.Load()).Answer(out[:], []byte("12345678"), netip.AddrFrom4([4]byte{192, 0, 2, byte(seed)}), uint32(testTime.Unix())-9)
+	p.quick.agent.files.Load().secrets.Answer(out[:], []byte("12345678"), netip.AddrFrom4([4]byte{192, 0, 2, byte(seed)}), uint32(testTime.Unix())-9)
 	return string(out[:])
 }
 

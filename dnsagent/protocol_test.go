@@ -568,7 +568,7 @@ func FuzzRespond(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	a.keys = map[string]*transfer.Key{key.Name: key}
+	a.files.Load().keys[key.Name] = key
 	signed, err := (&signer{key: key}).sign(new(dns.Msg).SetQuestion("sipthor.net.", dns.TypeSOA), time.Now())
 	if err != nil {
 		f.Fatal(err)

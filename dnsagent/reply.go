@@ -32,6 +32,7 @@ type responder struct {
 	cookie dns.EDNS0_COOKIE
 	buf    []byte
 
+	files  *files    // those of the requests that follow
 	now    time.Time // of the requests that follow
 	client netip.Addr
 	proved bool // the request's cookie has proved that it comes from there
@@ -51,8 +52,8 @@ func (a *Agent) newResponder(count *tally) *responder {
 
 // at says when the requests that follow have come.
 func (r *responder) at(now time.Time) {
-	r.now = now
-	r.quick.Now, r.quick.Secrets = uint32(now.Unix()), *r.agent.secrets.Load()
+	r.now, r.files = now, r.agent.files.Load()
+	r.quick.Now, r.quick.Secrets = uint32(now.Unix()), r.files.secrets
 }
 
 // serveUDP writes the reply to a datagram into out, of at least Config.UDPSize
@@ -127,7 +128,7 @@ func (r *responder) respond(request []byte) []byte {
 	default:
 		reply, rcode = r.answer()
 	}
-	if q.tsig && len(r.agent.keys) > 0 {
+	if q.tsig && len(r.files.keys) > 0 {
 		reply = r.signed(request, reply)
 	}
 	if q.asked {
@@ -156,7 +157,7 @@ func (r *responder) refuse(rcode int) []byte {
 	r.found.Answer = r.found.Answer[:0]
 	r.found.Authority = r.found.Authority[:0]
 	r.found.Additional = r.found.Additional[:0]
-	r.found.Authoritative = false
+	r.found.Authoritative, r.found.Whole = false, false
 	return r.pack(rcode)
 }
 
@@ -224,6 +225,9 @@ func (r *responder) pack(rcode int) []byte {
 		limit = min(q.size, r.agent.cfg.UDPSize)
 		if glue = limit; !r.proved {
 			glue = packed.MaxAmplification * q.length
+		}
+		if r.found.Whole {
+			limit = min(limit, glue)
 		}
 	}
 	reply := r.fit(limit, glue)

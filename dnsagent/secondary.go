@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -37,9 +38,9 @@ type secondary struct {
 }
 
 // openSecondaries reads the keys of the configured secondary servers.
-func (a *Agent) openSecondaries() error {
-	a.keys = make(map[string]*transfer.Key)
-	for _, c := range a.cfg.Secondaries {
+func (f *files) openSecondaries(configured []Secondary) error {
+	f.keys = make(map[string]*transfer.Key)
+	for _, c := range configured {
 		s := &secondary{addr: c.Address.Unmap(), port: c.Port, changed: make(chan struct{}, 1)}
 		if s.port == 0 {
 			s.port = 53
@@ -52,40 +53,35 @@ func (a *Agent) openSecondaries() error {
 			if err != nil {
 				return fmt.Errorf("read the key of the secondary server %s: %s: %w", c.Address, c.KeyFile, err)
 			}
-			if other := a.keys[s.key.Name]; other != nil && *other != *s.key {
+			if other := f.keys[s.key.Name]; other != nil && *other != *s.key {
 				return fmt.Errorf("the key %s of the secondary server %s is not the one of that name before: give it another name", s.key.Name, c.Address)
 			}
-			a.keys[s.key.Name] = s.key
+			f.keys[s.key.Name] = s.key
 		}
-		if a.secondary(s.addr) != nil {
+		if f.secondary(s.addr) != nil {
 			return fmt.Errorf("the secondary server %s is there twice", c.Address)
 		}
-		a.secondaries = append(a.secondaries, s)
+		f.secondaries = append(f.secondaries, s)
 	}
 	return nil
 }
 
-// maxPrivate is the size in bytes of a file with secrets and comments.
-const maxPrivate = 4096
-
-// readPrivate reads a file that others than owner and group may not read.
-func readPrivate(path string) (string, error) {
-	fi, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return "", err
-	case fi.Mode().Perm()&0o027 != 0:
-		return "", fmt.Errorf("mode %04o: 0640 or less is wanted", fi.Mode().Perm())
-	case fi.Size() > maxPrivate:
-		return "", fmt.Errorf("longer than %d bytes", maxPrivate)
+// keep takes over from old the secondary servers that did not change.
+func (f *files) keep(old *files) {
+	for i, s := range f.secondaries {
+		if o := old.secondary(s.addr); o != nil && o.same(s) {
+			f.secondaries[i] = o
+		}
 	}
-	b, err := os.ReadFile(path)
-	return string(b), err
+}
+
+func (s *secondary) same(o *secondary) bool {
+	return s.addr == o.addr && s.port == o.port && (s.key == nil) == (o.key == nil) && (s.key == nil || *s.key == *o.key)
 }
 
 // secondary is the one at addr, nil if there is none.
-func (a *Agent) secondary(addr netip.Addr) *secondary {
-	for _, s := range a.secondaries {
+func (f *files) secondary(addr netip.Addr) *secondary {
+	for _, s := range f.secondaries {
 		if s.addr == addr {
 			return s
 		}
@@ -115,7 +111,7 @@ const fudge = 300 // seconds that clocks may differ: RFC 8945 10
 
 // signature checks the signature of a request. key is nil if there is none of a known
 // key.
-func (a *Agent) signature(request []byte) (key *transfer.Key, mac string, err error) {
+func (f *files) signature(request []byte) (key *transfer.Key, mac string, err error) {
 	m := new(dns.Msg)
 	if m.Unpack(request) != nil {
 		return nil, "", nil // whatever it is, it is not signed
@@ -124,7 +120,7 @@ func (a *Agent) signature(request []byte) (key *transfer.Key, mac string, err er
 	if t == nil {
 		return nil, "", nil
 	}
-	key = a.keys[dns.CanonicalName(t.Hdr.Name)]
+	key = f.keys[dns.CanonicalName(t.Hdr.Name)]
 	if key == nil || dns.CanonicalName(t.Algorithm) != key.Algorithm {
 		return nil, "", nil
 	}
@@ -135,7 +131,7 @@ func (a *Agent) signature(request []byte) (key *transfer.Key, mac string, err er
 // signed is a reply with the signature that its request asks for. A request whose
 // signature is wrong gets NOTAUTH instead.
 func (r *responder) signed(request, reply []byte) []byte {
-	key, mac, err := r.agent.signature(request)
+	key, mac, err := r.files.signature(request)
 	if key == nil {
 		return reply
 	}
@@ -178,16 +174,16 @@ func (r *responder) empty(m *dns.Msg) {
 // whether the request was one that is its to answer.
 func (r *responder) transfer(request []byte, write func([]byte) error) (mine bool, err error) {
 	a, q := r.agent, &r.query
-	if len(a.secondaries) == 0 || q.parse(request) != dns.RcodeSuccess || q.qclass != dns.ClassINET ||
+	if len(r.files.secondaries) == 0 || q.parse(request) != dns.RcodeSuccess || q.qclass != dns.ClassINET ||
 		q.qtype != dns.TypeAXFR && q.qtype != dns.TypeIXFR || strings.ToLower(q.name) != a.apex {
 		return false, nil
 	}
 	defer r.survive(request)
-	served, from := a.served.Load(), a.secondary(r.client)
+	served, from := a.served.Load(), r.files.secondary(r.client)
 	if served == nil || from == nil { // a stranger's are counted as refused, and not logged
 		return false, nil
 	}
-	key, mac, bad := a.signature(request)
+	key, mac, bad := r.files.signature(request)
 	if bad != nil || from.key != nil && (key == nil || *key != *from.key) {
 		a.log.Warn().Stringer("addr", r.client).Msg("zone transfer refused: its signature is missing or wrong")
 		return false, nil
@@ -229,11 +225,15 @@ func isCurrent(request []byte, z *zone.Zone) bool {
 
 // tell wakes the goroutines that notify secondary servers.
 func (a *Agent) tell() {
-	for _, s := range a.secondaries {
-		select {
-		case s.changed <- struct{}{}:
-		default: // it is told of the newest anyway
-		}
+	for _, s := range a.files.Load().secondaries {
+		s.tell()
+	}
+}
+
+func (s *secondary) tell() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // it is told of the newest anyway
 	}
 }
 
@@ -246,19 +246,54 @@ const (
 	notifyTries   = 6
 )
 
+// notifyAll tells the secondary servers of new zones, those of each reload, until ctx ends.
+func (a *Agent) notifyAll(ctx context.Context, from netip.Addr) {
+	var told sync.WaitGroup
+	defer told.Wait()
+	running := make(map[*secondary]context.CancelFunc)
+	for {
+		now := a.files.Load().secondaries
+		for s, end := range running {
+			if !slices.Contains(now, s) {
+				end()
+				delete(running, s)
+			}
+		}
+		for _, s := range now {
+			if running[s] != nil {
+				continue
+			}
+			one, end := context.WithCancel(ctx)
+			running[s] = end
+			told.Go(func() { a.notify(one, s, from) })
+			if a.Zone() != nil {
+				s.tell()
+			}
+		}
+		select {
+		case <-a.told:
+		case <-ctx.Done():
+			for _, end := range running {
+				end()
+			}
+			return
+		}
+	}
+}
+
 // notify tells one secondary server of new zones until ctx ends (RFC 1996).
-func (a *Agent) notify(ctx context.Context, s *secondary, from netip.Addr) error {
+func (a *Agent) notify(ctx context.Context, s *secondary, from netip.Addr) {
 	silent := false
 	for {
 		select {
 		case <-s.changed:
 		case <-ctx.Done():
-			return nil
+			return
 		}
 		err := a.notifyOnce(ctx, s, from)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return
 		case err != nil && !silent:
 			a.log.Warn().Err(err).Stringer("addr", s.addr).Msg("secondary server takes no notification")
 		case err == nil && silent:
@@ -266,7 +301,7 @@ func (a *Agent) notify(ctx context.Context, s *secondary, from netip.Addr) error
 		}
 		silent = err != nil
 		if !sleep(ctx, notifyEvery) {
-			return nil
+			return
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 func (s *server) cookie(t testing.TB, client string) string {
 	t.Helper()
 	var out [cookie.Size]byte
-	(*s.secrets.Load()).Answer(out[:], []byte(client), addr4(127, 0, 0, 1), uint32(time.Now().Unix()))
+	s.files.Load().secrets.Answer(out[:], []byte(client), addr4(127, 0, 0, 1), uint32(time.Now().Unix()))
 	return string(out[:])
 }
 
@@ -208,11 +208,11 @@ func TestSecretsForCookiesAreReadAgain(t *testing.T) {
 		t.Error("the cookie of the file's secret is not believed")
 	}
 	write("nothing", 0o640)
-	if err := s.ReloadCookies(); err == nil || !kept() {
+	if err := s.Reload(cfg); err == nil || !kept() {
 		t.Errorf("a bad file: %v", err)
 	}
 	write(two, 0o640)
-	if err := s.ReloadCookies(); err != nil || kept() {
+	if err := s.Reload(cfg); err != nil || kept() {
 		t.Errorf("another secret makes the same cookie, or %v", err)
 	}
 }

@@ -152,8 +152,7 @@ func newDNS() *cobra.Command {
 			if err := d.join(); err != nil {
 				return nil, err
 			}
-			c := d.file.DNS.Server
-			c.Zone = d.file.DNS.Zone(d.file.Network.Domain)
+			c := nameServer(d)
 			c.Source, c.NSID = d.net, string(d.net.ID())
 			c.Log, c.Metrics = d.log, d.registerer()
 			s, err := dnsagent.New(c)
@@ -173,12 +172,16 @@ func newDNS() *cobra.Command {
 		})
 }
 
-// reloadZone serves the zone of the file, and announces its digest.
+// nameServer is what the file says of the name server.
+func nameServer(d *daemon) dnsagent.Config {
+	c := d.file.DNS.Server
+	c.Zone = d.file.DNS.Zone(d.file.Network.Domain)
+	return c
+}
+
+// reloadZone takes over the file and those it names, and announces the zone's digest.
 func reloadZone(d *daemon, s *dnsagent.Agent, m *overlay.Membership) error {
-	if err := s.ReloadCookies(); err != nil {
-		return err
-	}
-	if err := s.Reconfigure(d.file.DNS.Zone(d.file.Network.Domain)); err != nil {
+	if err := s.Reload(nameServer(d)); err != nil {
 		return err
 	}
 	m.Update(func(m *overlay.Member) {

@@ -22,7 +22,7 @@ import (
 )
 
 // MaxSet is how many records of one name and type a transfer holds.
-const MaxSet = 100
+const MaxSet = zone.MaxSet
 
 // messageSize is about how many bytes a message has: compression works within the
 // first 16 KiB only.

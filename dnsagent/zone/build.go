@@ -76,6 +76,7 @@ func (b *Builder) Build(s *subjects.Status) (*Zone, error) {
 		a.addSRVs(&b.cfg.Services[i])
 	}
 	a.addLookups()
+	a.addAll()
 	a.addApex()
 	a.zone.link()
 	return a.zone, nil

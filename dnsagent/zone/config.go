@@ -197,7 +197,7 @@ func (c *Config) Digest() string {
 	b, err := json.Marshal(struct {
 		Form int // raised when the same configuration comes to mean another zone
 		Config
-	}{3, f})
+	}{4, f})
 	if err != nil {
 		panic("zone: encode config: " + err.Error()) // strings, numbers and maps only
 	}

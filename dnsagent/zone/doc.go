@@ -18,16 +18,19 @@
 //	_sip._udp.<slot>.<role>.lookup.D …
 //	                 SRV       the owner, and the heir at a higher priority number
 //
+//	<name>.all.D      as <name>.D  all serving members of a role, for monitoring; those after
+//	                 the first 100 at <name>.2.all.D, <name>.3.all.D, …
+//
 // <slot> is the number of a subscriber's slot in base32hex, lower case, with
 // leading zeros: 4 digits for 2^18 slots. There are too many of these names to
-// write them down, so they are made when asked for, and Names has only
-// <role>.lookup.D.
+// write them down, so they and those below all.D are made when asked for, and Names
+// has only <role>.lookup.D and all.D.
 //
 // The slice follows SipThorDescription, "Load sharing": a random, limited part
 // of the records of the members that are online, drawn anew for every answer,
-// over every transport. A set is therefore never exposed whole when it is
-// larger than its slice: resolvers refuse sets of more than 100 records, and
-// small SIP clients read eight.
+// over every transport. At the names that clients use a set is therefore never exposed
+// whole when it is larger than its slice: resolvers refuse sets of more than 100
+// records, and small SIP clients read eight.
 //
 // # The invariant
 //

@@ -9,11 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// maxSet is the greatest number of records of one name and type: BIND refuses
-// larger ones, as a server and as a resolver (max-records-per-type).
-const maxSet = 100
-
-// maxSetSize is the greatest size of such a set in bytes: it must fit a message.
+// maxSetSize is the greatest size of a static set in bytes: it must fit a message.
 const maxSetSize = 16 << 10
 
 // static parses the static records and checks that they leave the zone sound.
@@ -119,6 +115,8 @@ func (c *checker) mayAdd(rr dns.RR, before []dns.RR) error {
 		return errors.New("wildcards are not served")
 	case strings.HasSuffix(h.Name, "."+lookupLabel+"."+c.cfg.Domain):
 		return fmt.Errorf("%s is below %s.%s, where the slots of the lookup tables have their names", h.Name, lookupLabel, c.cfg.Domain)
+	case h.Name == allLabel+"."+c.cfg.Domain, strings.HasSuffix(h.Name, "."+allLabel+"."+c.cfg.Domain):
+		return fmt.Errorf("%s is %s.%s or below, where roles answer with all their members", h.Name, allLabel, c.cfg.Domain)
 	}
 	if err := c.beside(h); err != nil {
 		return err
@@ -138,8 +136,8 @@ func (c *checker) mayAdd(rr dns.RR, before []dns.RR) error {
 			return fmt.Errorf("%s has a CNAME and something else", h.Name)
 		}
 	}
-	if same >= maxSet || size > maxSetSize {
-		return fmt.Errorf("more than %d records or %d bytes of one name and type", maxSet, maxSetSize)
+	if same >= MaxSet || size > maxSetSize {
+		return fmt.Errorf("more than %d records or %d bytes of one name and type", MaxSet, maxSetSize)
 	}
 	return nil
 }

@@ -127,6 +127,9 @@ func (c *checker) services() {
 		if !isLabel(s.Host) {
 			c.add(key+".host", "%q is not one host label", s.Host)
 		}
+		if s.Host == allLabel {
+			c.add(key+".host", "is %q, below which roles answer with all their members", allLabel)
+		}
 		c.own(key+".host", s.Host, "a service")
 		for j, v := range s.SRV {
 			c.srv(fmt.Sprintf("%s.srv[%d]", key, j), v)

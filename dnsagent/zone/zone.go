@@ -18,6 +18,8 @@ type Zone struct {
 	serial   uint32
 	names    map[string]*node      // by canonical name; empty non-terminals included
 	slots    map[string]*slotNames // by the label of a role: the names of the slots of its lookup table
+	roles    map[string]bool       // names of roles, without the apex: those that are below all.D too
+	pages    int                   // of the largest role
 	negative *dns.SOA              // as it goes with "there is none"
 }
 
@@ -41,7 +43,9 @@ func (z *Zone) Negative() *dns.SOA { return z.negative }
 
 // Made lists the names below which the zone makes names when they are asked for:
 // Names has none of those.
-func (z *Zone) Made() []string { return []string{lookupLabel + "." + z.apex} }
+func (z *Zone) Made() []string {
+	return []string{lookupLabel + "." + z.apex, allLabel + "." + z.apex}
+}
 
 // A node is a name of the zone. Without sets it is a name that exists and has
 // no records.
@@ -63,6 +67,7 @@ type rrset struct {
 	rtype uint16
 	rrs   []dns.RR
 	draw  *Draw      // which of rrs one answer holds; nil: all, in their order
+	whole bool       // a page of a role's members: see Answer.Whole
 	glue  [][]*rrset // of a set that names hosts: for each record its host's addresses
 }
 
@@ -151,10 +156,13 @@ type Answer struct {
 	Answer        []dns.RR
 	Authority     []dns.RR
 	Additional    []dns.RR // addresses of hosts named in Answer, whole sets one after the other
+	// Whole is an answer with all members of a role: much for a small question, and for
+	// clients that can prove where they are.
+	Whole bool
 }
 
 func (a *Answer) reset() {
-	a.Rcode, a.Authoritative = dns.RcodeSuccess, false
+	a.Rcode, a.Authoritative, a.Whole = dns.RcodeSuccess, false, false
 	a.Answer = a.Answer[:0]
 	a.Authority = a.Authority[:0]
 	a.Additional = a.Additional[:0]
@@ -181,7 +189,7 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 	for range maxChain + 1 {
 		n := z.names[name]
 		if n == nil {
-			n = z.slotNode(name)
+			n = z.made(name)
 		}
 		if n == nil {
 			a.Rcode = dns.RcodeNameError
@@ -212,8 +220,17 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 	a.Authority = append(a.Authority, z.negative)
 }
 
+// made makes the node of a name that is made when it is asked for; nil if there is none.
+func (z *Zone) made(name string) *node {
+	if n := z.slotNode(name); n != nil {
+		return n
+	}
+	return z.allNode(name)
+}
+
 // answer appends s or a slice of it, and the addresses of the hosts it names.
 func (s *rrset) answer(rng *rand.Rand, a *Answer) {
+	a.Whole = s.whole
 	if s.draw == nil {
 		for i := range s.rrs {
 			s.take(i, a)
