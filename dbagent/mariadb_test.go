@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/dbagent/location"
+	"thor/dbagent/location/driver"
 	"thor/overlay/check"
 	"thor/subjects"
 )
@@ -296,7 +297,7 @@ func (t tee) Read(p []byte) (int, error) {
 
 func TestFaultsOfTheServerHaveFixedTexts(t *testing.T) {
 	for _, n := range []uint16{1040, 1045, 1049, 1290, 9999} {
-		if s := serverFault(n); s == "" || (n == 9999) != (s == "server error "+strconv.Itoa(int(n))) {
+		if s := driver.ServerFault(n); s == "" || (n == 9999) != (s == "server error "+strconv.Itoa(int(n))) {
 			t.Errorf("%d: %q", n, s)
 		}
 	}

@@ -94,7 +94,7 @@ func (p *mysqlProbe) config(d location.DSN) (*mysql.Config, error) {
 
 func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
 	if time.Now().Before(p.shun) {
-		return "", &check.Fault{Text: notMySQL}
+		return "", &check.Fault{Text: driver.NotMySQL}
 	}
 	d, err := p.dsn()
 	if err != nil {
@@ -142,7 +142,7 @@ func (p *mysqlProbe) guard(r any, c net.Conn) error {
 	if c != nil {
 		_ = c.Close() // the driver may have done so
 	}
-	return &check.Fault{Text: notMySQL, Cause: fmt.Errorf("the driver panicked: %v", r)}
+	return &check.Fault{Text: driver.NotMySQL, Cause: fmt.Errorf("the driver panicked: %v", r)}
 }
 
 // ask sees whether the server is what the announcement says.
@@ -169,7 +169,7 @@ func (p *mysqlProbe) ask(ctx context.Context, conn *sql.Conn) (version string, e
 	}
 	for _, v := range []string{"read_only", "super_read_only", "innodb_read_only"} {
 		if s := strings.ToUpper(vars[v]); s != "" && s != "OFF" && s != "0" {
-			return version, &check.Fault{Text: readOnlyText, Cause: fmt.Errorf("%s is %s", v, s)}
+			return version, &check.Fault{Text: driver.ReadOnly, Cause: fmt.Errorf("%s is %s", v, s)}
 		}
 	}
 	if p.db.Probe == "" {
@@ -208,7 +208,7 @@ func galeraReady(ctx context.Context, conn *sql.Conn) error {
 		return nil
 	}
 	if err == nil && !strings.EqualFold(ready, "ON") {
-		err = &check.Fault{Text: notReadyText, Cause: errors.New("wsrep_ready is not ON")}
+		err = &check.Fault{Text: driver.NotReady, Cause: errors.New("wsrep_ready is not ON")}
 	}
 	return err
 }
