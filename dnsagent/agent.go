@@ -75,8 +75,20 @@ type Config struct {
 	// Servers that keep a copy of the zone, for which sets are cut to 100 records.
 	Secondaries []Secondary `toml:"secondary" reload:"yes" default:"(none)"`
 
+	// Outputs get every zone that is served.
+	Outputs []Output
+
 	Log     zerolog.Logger        // zero value: silent
 	Metrics prometheus.Registerer // registers thor_dns_…; nil: none
+}
+
+// An Output is a place where the zone goes besides answers.
+type Output interface {
+	// Offer hands over the zone that is served now, and whether a manager confirms its
+	// status as the present one. It does not wait.
+	Offer(z *zone.Zone, confirmed bool)
+	// Run does what is to be done with zones until ctx ends.
+	Run(ctx context.Context) error
 }
 
 // Validate lists everything that is wrong with cfg but that it lacks a Source.
@@ -220,6 +232,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.tellBuffers(socks)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { a.follow(ctx); return nil })
+	for _, o := range a.cfg.Outputs {
+		g.Go(func() error { return o.Run(ctx) })
+	}
 	a.await(ctx)
 	var bound []netip.AddrPort
 	for _, s := range socks {
@@ -256,7 +271,8 @@ func (a *Agent) follow(ctx context.Context) {
 }
 
 func (a *Agent) take(v *overlay.View) {
-	if turned := a.metrics.freshness(v, time.Now()); turned && v.Status != nil {
+	turned := a.metrics.freshness(v, time.Now())
+	if turned && v.Status != nil {
 		if v.Stale {
 			a.log.Warn().Uint64("epoch", v.Status.Epoch).Uint64("gen", v.Status.Generation).
 				Msg("no manager confirms the status any more: the last zone stays in service")
@@ -267,6 +283,9 @@ func (a *Agent) take(v *overlay.View) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if v.Status == nil || a.status != nil && !v.Status.Mark().After(a.status.Mark()) {
+		if turned {
+			a.offer()
+		}
 		return
 	}
 	start := time.Now()
@@ -289,4 +308,17 @@ func (a *Agent) publish(z *zone.Zone) {
 	}
 	a.metrics.serial.Set(float64(z.Serial()))
 	a.tell()
+	a.offer()
+}
+
+// offer hands the zone that is served to the outputs. The caller holds a.mu.
+func (a *Agent) offer() {
+	s := a.served.Load()
+	if s == nil {
+		return
+	}
+	confirmed := a.metrics.confirmed()
+	for _, o := range a.cfg.Outputs {
+		o.Offer(s.zone, confirmed)
+	}
 }

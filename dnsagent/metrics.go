@@ -63,6 +63,13 @@ func (m *metrics) freshness(v *overlay.View, now time.Time) (turned bool) {
 	return turned
 }
 
+// confirmed reports whether the last view's status is the present one.
+func (m *metrics) confirmed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fresh
+}
+
 func (m *metrics) age(now time.Time) float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

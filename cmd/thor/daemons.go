@@ -14,6 +14,7 @@ import (
 	"thor/cmd/thor/internal/components"
 	"thor/cmd/thor/internal/config"
 	"thor/dnsagent"
+	"thor/dnsagent/powerdns"
 	"thor/manager"
 	"thor/nodeagent"
 	"thor/nodeagent/kamailio"
@@ -155,6 +156,9 @@ func newDNS() *cobra.Command {
 			c := nameServer(d)
 			c.Source, c.NSID = d.net, string(d.net.ID())
 			c.Log, c.Metrics = d.log, d.registerer()
+			if err := d.addPowerDNS(&c); err != nil {
+				return nil, err
+			}
 			s, err := dnsagent.New(c)
 			if err != nil {
 				return nil, config.Problems{d.file.Problem("dns", "%v", err)}
@@ -177,6 +181,26 @@ func nameServer(d *daemon) dnsagent.Config {
 	c := d.file.DNS.Server
 	c.Zone = d.file.DNS.Zone(d.file.Network.Domain)
 	return c
+}
+
+// addPowerDNS adds the database of a PowerDNS, if there is one, to where the zone goes.
+func (d *daemon) addPowerDNS(c *dnsagent.Config) error {
+	pc, ps := components.PowerDNS(d.file)
+	switch {
+	case len(ps) > 0:
+		return ps
+	case pc == nil:
+		return nil
+	}
+	pc.Log, pc.Metrics = d.log, d.registerer()
+	w, err := powerdns.New(*pc)
+	if err != nil {
+		return config.Problems{d.file.Problem("dns.powerdns", "%v", err)}
+	}
+	c.Outputs = append(c.Outputs, w)
+	of := d.health
+	d.health = func() []string { return append(of(), w.Faults()...) }
+	return nil
 }
 
 // reloadZone takes over the file and those it names, and announces the zone's digest.

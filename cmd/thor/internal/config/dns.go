@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"thor/dnsagent"
+	"thor/dnsagent/powerdns"
 	"thor/dnsagent/zone"
 	"thor/overlay/setting"
 )
@@ -18,6 +19,15 @@ type DNS struct {
 	Addresses []netip.Addr `toml:"addresses" reload:"yes" default:"(those of the certificate)"`
 	// Keep the default services of the roles that no [[dns.service]] names.
 	ListedOnly bool `toml:"default_services,not" reload:"yes"`
+	// Database of a PowerDNS that is kept in step with the zone.
+	PowerDNS *PowerDNS `toml:"powerdns" default:"(none)"`
+}
+
+// PowerDNS is the database of a PowerDNS that is kept in step with the zone.
+type PowerDNS struct {
+	Writer powerdns.Config `toml:",inline"`
+	// Authorities in PEM that the database server's certificate must be from, for tls=true.
+	CA string `toml:"ca" form:"file" default:"(the system's)"`
 }
 
 // Zone is what the section makes of the zone of domain: with the default services
@@ -38,6 +48,12 @@ func (d *DNS) Zone(domain string) zone.Config {
 }
 
 func (d *DNS) check(f *File) {
+	if p := d.PowerDNS; p != nil {
+		f.addAll("dns.powerdns", p.Writer.Validate())
+		if p.CA != "" && !p.Writer.DSN.IsZero() && !p.Writer.DSN.TLS() {
+			f.d.add("dns.powerdns.ca", "is an authority to trust, but uri does not say tls=true")
+		}
+	}
 	c := d.Server
 	c.Zone = d.Zone(f.Network.Domain)
 	for _, p := range c.Validate() {

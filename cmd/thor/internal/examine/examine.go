@@ -55,6 +55,9 @@ func gather(path, section string, held *identity.Credentials) (in *input, others
 	if in.reads("database") {
 		in.readDatabases()
 	}
+	if in.reads("dns") {
+		in.readPowerDNS()
+	}
 	if in.reads("provisioning") {
 		in.readProvisioning()
 	}
@@ -99,6 +102,15 @@ func (in *input) readDatabases() {
 		if d.PasswordFile != "" && in.section == "" { // a daemon reads it again and again
 			in.cannotRead(keys[i]+".password_file", dbagent.CheckPasswordFile(d.PasswordFile))
 		}
+	}
+}
+
+func (in *input) readPowerDNS() {
+	_, ps := components.PowerDNS(in.file)
+	in.unread = append(in.unread, ps...)
+	p := in.file.DNS.PowerDNS
+	if p != nil && p.Writer.PasswordFile != "" && in.section == "" { // a daemon reads it again and again
+		in.cannotRead("dns.powerdns.password_file", dbagent.CheckPasswordFile(p.Writer.PasswordFile))
 	}
 }
 
