@@ -83,7 +83,7 @@ type pdns struct {
 	conf   string
 	cmd    *exec.Cmd
 	ended  chan struct{}
-	output bytes.Buffer
+	output lines
 }
 
 // startPDNS runs a PowerDNS with the caches that it has by default. more are
@@ -122,7 +122,7 @@ func startPDNS(t testing.TB, d *database, more ...string) *pdns {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("PowerDNS: %s", p.output.Bytes())
+			t.Logf("PowerDNS: %s", p.said())
 		}
 	})
 	return p
@@ -144,13 +144,16 @@ func (p *pdns) start() {
 	eventually(p.t, "PowerDNS answers", func() error {
 		select {
 		case <-p.ended:
-			p.t.Fatalf("PowerDNS ended: %s", p.output.Bytes())
+			p.t.Fatalf("PowerDNS ended: %s", p.said())
 		default:
 		}
 		_, err := p.ask("example.net.", dns.TypeSOA)
 		return err
 	})
 }
+
+// said is what it has logged.
+func (p *pdns) said() string { return p.output.String() }
 
 func (p *pdns) kill() {
 	if p.cmd != nil {

@@ -197,8 +197,8 @@ func (p *pass) readRows(ctx context.Context) error {
 	p.marks = make(map[int64][]int64)
 	err := query(ctx, p.conn, func(scan func(...any) error) error {
 		var id int64
-		var text string
-		if err := scan(&id, &text); err != nil {
+		var text, account string
+		if err := scan(&id, &text, &account); err != nil || account != owner { // the server folds case
 			return err
 		}
 		row, err := strconv.ParseInt(text, 10, 64)
@@ -207,7 +207,7 @@ func (p *pass) readRows(ctx context.Context) error {
 		}
 		p.marks[row] = append(p.marks[row], id)
 		return nil
-	}, "SELECT id, LEFT(comment, 32) FROM comments WHERE domain_id = ? AND account = ? LIMIT ?", p.domain, owner, maxRows+1)
+	}, "SELECT id, LEFT(comment, 32), account FROM comments WHERE domain_id = ? AND account = ? LIMIT ?", p.domain, owner, maxRows+1)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ const (
 	awaitFor     = 2 * time.Second
 	retryFirst   = 100 * time.Millisecond
 	retryMost    = 2 * time.Second
-	retryRefused = 10 * time.Second // what an operator has to change
+	retryRefused = 5 * time.Second // what an operator has to change
 	retryHostile = time.Minute
 )
 

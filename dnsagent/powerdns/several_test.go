@@ -1,0 +1,425 @@
+package powerdns_test
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"thor/dbagent/location"
+	"thor/dnsagent/powerdns"
+	"thor/dnsagent/powerdns/plan"
+	"thor/dnsagent/zone"
+	"thor/provisioning/store/mariadbtest"
+	"thor/subjects"
+)
+
+// value is that of a metric, the sum over its labels but those given.
+func (w *writer) value(t testing.TB, name, label string) float64 {
+	t.Helper()
+	families, err := w.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() != name || label != "" && !strings.Contains(fmt.Sprint(m.GetLabel()), label) {
+				continue
+			}
+			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return sum
+}
+
+// is waits until the writer does what state says.
+func (w *writer) is(t testing.TB, state string) {
+	t.Helper()
+	eventually(t, "the state is "+state, func() error {
+		if w.value(t, "thor_dns_powerdns_state", `"`+state+`"`) != 1 {
+			return fmt.Errorf("it is not")
+		}
+		return nil
+	})
+}
+
+func lag(w *writer) func() error {
+	return func() error {
+		if l := w.Lag(); l != 0 {
+			return fmt.Errorf("lag %v", l)
+		}
+		return nil
+	}
+}
+
+func TestOneOfSeveralWrites(t *testing.T) {
+	d := newDatabase(t, mariadbtest.Shared(t))
+	p1, p2 := startPDNS(t, d), startPDNS(t, d)
+	n := newNetwork(t, nil)
+	populate(n, 6)
+	w1 := run(t, d, beside(p1))
+	z := n.zone()
+	w1.Offer(z, true)
+	w1.is(t, "writing")
+	w2 := run(t, d, beside(p2))
+	w2.Offer(z, true)
+	w2.is(t, "standby")
+	for range 5 {
+		n.status.Remove(subjects.SIPProxy, subjects.NodeID(fmt.Sprintf("p%03d", n.status.Generation)))
+		z = n.zone()
+		w2.Offer(z, true)
+		w1.Offer(z, true)
+		// The PowerDNS beside the one that stands by has its caches purged too.
+		for _, p := range []*pdns{p1, p2} {
+			eventually(t, "both have the zone", func() error { return p.has(z.Serial()) })
+		}
+	}
+	eventually(t, "the one that stands by knows", lag(w2))
+	if got := w2.value(t, "thor_dns_powerdns_rows_total", ""); got != 0 {
+		t.Errorf("the one that stands by wrote %v rows", got)
+	}
+	w1.stop()
+	w2.is(t, "writing")
+	n.put(subjects.SIPProxy, "p200", 0, "192.0.2.200")
+	z = n.zone()
+	w2.Offer(z, true)
+	eventually(t, "the next one writes", func() error { return p2.has(z.Serial()) })
+}
+
+// A host that loses its power says nothing any more: the server keeps its session,
+// and the lock with it, for a time that the session has asked for.
+func TestASilentHolderLosesTheLock(t *testing.T) {
+	d := newDatabase(t, mariadbtest.Shared(t))
+	silent := proxyTo(t, d.Addr())
+	n := newNetwork(t, nil)
+	populate(n, 3)
+	z := n.zone()
+	through := func(c *powerdns.Config) {
+		var err error
+		if c.DSN, err = location.Parse(strings.Replace(c.DSN.Reveal(), d.Addr(), silent.addr(), 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w1 := run(t, d, through)
+	w1.Offer(z, true)
+	w1.is(t, "writing")
+	w2 := run(t, d, nil)
+	w2.Offer(z, true)
+	w2.is(t, "standby")
+	silent.cut()
+	w2.is(t, "writing")
+}
+
+// One whose status no manager confirms never takes the database back to it.
+func TestAnOlderStatusIsNotWritten(t *testing.T) {
+	d := newDatabase(t, mariadbtest.Shared(t))
+	n := newNetwork(t, nil)
+	populate(n, 3)
+	old := n.zone()
+	n.put(subjects.SIPProxy, "p100", 0, "192.0.2.200")
+	now := n.zone()
+	w1 := run(t, d, nil)
+	w1.Offer(now, true)
+	eventually(t, "it is written", func() error {
+		if d.rows("SELECT COUNT(*) FROM records WHERE name = 'p100.example.net'") == "0" {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	})
+	w1.stop()
+	w2 := run(t, d, nil)
+	w2.Offer(old, false)
+	w2.is(t, "behind")
+	if d.rows("SELECT COUNT(*) FROM records WHERE name = 'p100.example.net'") == "0" {
+		t.Error("the older status was written")
+	}
+	// What a manager confirms is believed after a while: the later status is that of a network that is no more.
+	w2.Offer(old, true)
+	eventually(t, "the confirmed one is written", func() error {
+		if d.rows("SELECT COUNT(*) FROM records WHERE name = 'p100.example.net'") != "0" {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	})
+	if serial := d.rows("SELECT content FROM records WHERE type = 'SOA'"); !strings.Contains(serial, fmt.Sprintf(" %d ", now.Serial()+1)) {
+		t.Errorf("the serial went back: %s", serial)
+	}
+}
+
+// One that is cut off from the network lets another have the lock.
+func TestTheOneThatKnowsMoreWrites(t *testing.T) {
+	d := newDatabase(t, mariadbtest.Shared(t))
+	n := newNetwork(t, nil)
+	populate(n, 3)
+	z := n.zone()
+	w1 := run(t, d, nil)
+	w1.Offer(z, true)
+	w1.is(t, "writing")
+	w2 := run(t, d, nil)
+	w2.Offer(z, true)
+	w2.is(t, "standby")
+	w1.Offer(z, false)
+	w2.is(t, "writing")
+}
+
+func TestOtherDatabasesAndZonesHaveLocksOfTheirOwn(t *testing.T) {
+	s := mariadbtest.Shared(t)
+	d1, d2 := newDatabase(t, s), newDatabase(t, s)
+	n := newNetwork(t, nil)
+	populate(n, 3)
+	z := n.zone()
+	for _, d := range []*database{d1, d2} {
+		w := run(t, d, nil)
+		w.Offer(z, true)
+		w.is(t, "writing")
+	}
+	b, err := zone.NewBuilder(zone.DefaultConfig("example.com"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := b.Build(&subjects.Status{V: subjects.Version, Domain: "example.com", Epoch: 1, Generation: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := run(t, d1, func(c *powerdns.Config) { c.Domain = "example.com" })
+	w.Offer(other, true)
+	w.is(t, "writing")
+	if got := d1.rows("SELECT GROUP_CONCAT(name ORDER BY name) FROM domains"); got != "example.com,example.net" {
+		t.Errorf("zones: %s", got)
+	}
+}
+
+func TestASecondaryIsToldOfEveryChange(t *testing.T) {
+	d := newDatabase(t, mariadbtest.Shared(t))
+	p := startPDNS(t, d, "master=yes")
+	w := run(t, d, func(c *powerdns.Config) { beside(p)(c); c.Kind, c.Mode = "MASTER", plan.Rotate })
+	n := newNetwork(t, func(c *zone.Config) { c.TTL.Role = time.Second })
+	populate(n, 12)
+	z := n.zone()
+	w.Offer(z, true)
+	// What is drawn anew has another serial: secondary servers would not ask for it else.
+	eventually(t, "the serial rises", func() error {
+		r, err := p.ask("example.net", 6)
+		if err != nil || len(r.Answer) == 0 || !strings.Contains(r.Answer[0].String(), fmt.Sprintf(" %d 14400", z.Serial()+2)) {
+			return fmt.Errorf("%v %v", r, err)
+		}
+		return nil
+	})
+	if got := d.rows("SELECT type FROM domains"); got != "MASTER" {
+		t.Errorf("type %s", got)
+	}
+	eventually(t, "PowerDNS notifies", func() error {
+		if !strings.Contains(p.said(), "example.net") {
+			return fmt.Errorf("%s", p.said())
+		}
+		return nil
+	})
+}
+
+func TestSlicesAreRotated(t *testing.T) {
+	d := newDatabase(t, mariadbtest.Shared(t))
+	p := startPDNS(t, d)
+	w := run(t, d, func(c *powerdns.Config) { beside(p)(c); c.Mode = plan.Rotate })
+	n := newNetwork(t, func(c *zone.Config) { c.TTL.Role = time.Second })
+	populate(n, 12)
+	z := n.zone()
+	w.Offer(z, true)
+	seen := make(map[string]bool)
+	eventually(t, "all members are shown in the course of time", func() error {
+		r, err := p.ask("proxy.example.net", 1)
+		if err != nil {
+			return err
+		}
+		if len(r.Answer) != 4 && r.Rcode == 0 {
+			return fmt.Errorf("%d records", len(r.Answer))
+		}
+		for _, rr := range r.Answer {
+			seen[rr.String()] = true
+		}
+		if len(seen) < 8 {
+			return fmt.Errorf("%d of 12", len(seen))
+		}
+		return nil
+	})
+	if err := p.has(z.Serial()); err != nil {
+		t.Errorf("rotation alone changed the serial: %v", err)
+	}
+}
+
+// Where PowerDNS does not run LUA records, slices are rotated until it does.
+func TestWithoutLuaSlicesAreRotated(t *testing.T) {
+	d := newDatabase(t, mariadbtest.Shared(t))
+	p := startPDNS(t, d)
+	without := withoutLua(t, p)
+	w := run(t, d, func(c *powerdns.Config) { c.Control, c.Server = p.socket(), without.addr })
+	n := newNetwork(t, nil)
+	populate(n, 12)
+	z := n.zone()
+	w.Offer(z, true)
+	rows := func(want bool) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("rows with LUA: %v", want), func() error {
+			if got := d.rows("SELECT COUNT(*) FROM records WHERE type = 'LUA' AND name = 'proxy.example.net'") != "0"; got != want {
+				return fmt.Errorf("%v", got)
+			}
+			return nil
+		})
+		eventually(t, "all answers are of the zone", func() error { return allowed(p, z) })
+	}
+	rows(false)
+	if !strings.Contains(w.log.String(), "does not run LUA records") {
+		t.Error("it is not told")
+	}
+	without.lua.Store(true)
+	rows(true)
+}
+
+// A front is a name server before a PowerDNS that runs no LUA records, until lua says so.
+type front struct {
+	addr netip.AddrPort
+	lua  atomic.Bool
+}
+
+func withoutLua(t testing.TB, p *pdns) *front {
+	t.Helper()
+	f := &front{}
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.addr = c.LocalAddr().(*net.UDPAddr).AddrPort()
+	s := &dns.Server{PacketConn: c, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		r, err := p.ask(q.Question[0].Name, q.Question[0].Qtype)
+		if err != nil || strings.HasPrefix(q.Question[0].Name, "_lua.") && !f.lua.Load() {
+			r = new(dns.Msg)
+		}
+		r.SetRcode(q, r.Rcode)
+		r.Authoritative = true
+		_ = w.WriteMsg(r)
+	})}
+	go func() { _ = s.ActivateAndServe() }()
+	t.Cleanup(func() { _ = s.Shutdown() })
+	return f
+}
+
+// An operator who forbids LUA records for the zone is obeyed.
+func TestForbiddenLuaIsLeftOut(t *testing.T) {
+	d := newDatabase(t, mariadbtest.Shared(t))
+	d.exec("INSERT INTO domains (name, type) VALUES ('example.net', 'NATIVE'); INSERT INTO domainmetadata (domain_id, kind, content) VALUES (1, 'ENABLE-LUA-RECORDS', '0')")
+	p := startPDNS(t, d)
+	w := run(t, d, beside(p))
+	n := newNetwork(t, nil)
+	populate(n, 12)
+	z := n.zone()
+	w.Offer(z, true)
+	eventually(t, "all answers are of the zone", func() error { return allowed(p, z) })
+	if got := d.rows("SELECT content FROM domainmetadata WHERE kind = 'ENABLE-LUA-RECORDS'"); got != "0" {
+		t.Errorf("the metadata became %s", got)
+	}
+}
+
+// The order of names for DNSSEC is the one that PowerDNS would make.
+func TestOrderIsThatOfRectify(t *testing.T) {
+	d := newDatabase(t, mariadbtest.Shared(t))
+	p := startPDNS(t, d)
+	for _, how := range []string{"", "1 0 3 aabb", "1 0 0 -"} {
+		t.Run(how, func(t *testing.T) {
+			d.exec("DELETE FROM records; DELETE FROM comments; DELETE FROM domainmetadata; DELETE FROM domains; DELETE FROM cryptokeys")
+			w := run(t, d, beside(p))
+			n := newNetwork(t, nil)
+			populate(n, 5)
+			z := n.zone()
+			w.Offer(z, true)
+			eventually(t, "the zone is there", func() error { return p.has(z.Serial()) })
+			p.util("secure-zone", "example.net")
+			if how != "" {
+				p.util("set-nsec3", "example.net", how)
+			}
+			const orders = "SELECT name, ordername FROM records WHERE type IS NOT NULL AND type <> '' ORDER BY name, type, content"
+			w.stop()
+			w = run(t, d, beside(p))
+			n.put(subjects.SIPProxy, "p100", 0, "192.0.2.200")
+			z = n.zone()
+			w.Offer(z, true)
+			eventually(t, "the next zone is written", func() error { return p.has(z.Serial()) })
+			w.stop()
+			own := d.rows(orders)
+			p.util("rectify-zone", "example.net")
+			if theirs := d.rows(orders); own != theirs {
+				t.Errorf("ours\n%s\nPowerDNS':\n%s", own, theirs)
+			}
+		})
+	}
+}
+
+// util runs pdnsutil.
+func (p *pdns) util(args ...string) {
+	p.t.Helper()
+	if out, err := exec.Command("/usr/bin/pdnsutil", append([]string{"--config-dir=" + p.dir}, args...)...).CombinedOutput(); err != nil {
+		p.t.Fatalf("pdnsutil %v: %v: %s", args, err, out)
+	}
+}
+
+// A relay passes bytes on to a server, until it is cut: then it passes nothing, and
+// closes nothing.
+type relay struct {
+	l    net.Listener
+	dead chan struct{}
+}
+
+func proxyTo(t testing.TB, to string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{l, make(chan struct{})}
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = l.Close(); close(done) })
+	pass := func(from, to net.Conn) {
+		b := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(b)
+			select {
+			case <-r.dead:
+				return
+			default:
+			}
+			if err != nil {
+				_ = to.Close()
+				return
+			}
+			if _, err := to.Write(b[:n]); err != nil {
+				_ = from.Close()
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = c.Close()
+				continue
+			}
+			go func() { <-done; _ = c.Close(); _ = s.Close() }()
+			go pass(c, s)
+			go pass(s, c)
+		}
+	}()
+	return r
+}
+
+func (r *relay) addr() string { return r.l.Addr().String() }
+func (r *relay) cut()         { close(r.dead); _ = r.l.Close() }
