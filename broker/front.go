@@ -36,6 +36,7 @@ type front struct {
 	live      func(cid uint64) (map[string]bool, error) // subscriptions that nats-server has; set before start
 	alone     func() bool                               // the broker is; set before start
 	turns     chan struct{}                             // one for each handshake that computes
+	pressure  *pressure
 	ready     chan *clientConn
 	cuts      chan subjects.Cut // for managers
 	done      chan struct{}
@@ -77,8 +78,8 @@ func newFront(l net.Listener, creds *identity.Credentials, log zerolog.Logger, m
 		log: m.limiters.limit(log, 10, m.suppressed.WithLabelValues("broker")), m: m, usage: u, limits: limits, rates: ratesOf,
 		admission: newAdmission(limits.waiting, limits.bySource, limits.handshakes),
 		cuts:      make(chan subjects.Cut, 64),
-		turns:     make(chan struct{}, handshakesComputing*runtime.GOMAXPROCS(0)),
-		ready:     make(chan *clientConn), done: make(chan struct{}), clients: make(map[*clientConn]struct{}),
+		turns:     make(chan struct{}, handshakesComputing*runtime.GOMAXPROCS(0)), pressure: newPressure(),
+		ready: make(chan *clientConn), done: make(chan struct{}), clients: make(map[*clientConn]struct{}),
 	}
 }
 
@@ -203,6 +204,9 @@ func (f *front) handshake(w *waiter) (*clientConn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeQueue)
 	defer cancel()
 	if err := f.admission.begin(ctx, w, f.done); err != nil {
+		return nil, err
+	}
+	if err := f.pressure.wait(ctx); err != nil {
 		return nil, err
 	}
 	_ = w.conn.SetDeadline(time.Now().Add(handshakeTime))

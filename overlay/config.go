@@ -22,13 +22,12 @@ import (
 	"thor/subjects"
 )
 
-// Timing of a connection. Together the pings find a broker that is frozen or
-// cut off after three to four seconds: well within the silence that managers bear.
+// Timing of a connection. Package pulse says how soon a broker that is frozen or cut
+// off is found.
 const (
-	pingEvery      = time.Second
-	pingsMissed    = 2
-	lookupTimeout  = 3 * time.Second // of the DNS
-	connectTimeout = 5 * time.Second // for the answer to CONNECT; many members may be connecting at once
+	pingEvery      = 15 * time.Second // by nats.go, which pings whatever else comes: each wakes both ends
+	lookupTimeout  = 3 * time.Second  // of the DNS
+	connectTimeout = 5 * time.Second  // for the answer to CONNECT; many members may be connecting at once
 	writeTimeout   = 5 * time.Second
 	movingTime     = time.Second     // for the word that a connection is left
 	leaveTime      = 2 * time.Second // for leaving under all roles once the ctx of Run has ended

@@ -98,7 +98,6 @@ func (c *connection) options() []nats.Option {
 		nats.Timeout(connectTimeout),
 		nats.FlusherTimeout(writeTimeout),
 		nats.PingInterval(pingEvery),
-		nats.MaxPingsOutstanding(pingsMissed),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // a renewed certificate, or a clock put right, may come

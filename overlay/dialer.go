@@ -14,7 +14,10 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"thor/subjects"
 )
@@ -49,9 +52,32 @@ type greetedConn struct {
 	url   string
 	alone bool
 	rest  io.Reader // the greeting, and what came with it
+
+	began time.Time
+	heard atomic.Int64 // when something was read last: ns after began
+	given atomic.Bool  // up: the broker does not answer
 }
 
-func (c *greetedConn) Read(p []byte) (int, error) { return c.rest.Read(p) }
+// Read is that of nats.go alone.
+func (c *greetedConn) Read(p []byte) (int, error) {
+	n, err := c.rest.Read(p)
+	if n > 0 {
+		c.heard.Store(int64(time.Since(c.began)))
+	}
+	if err != nil && c.given.Load() {
+		err = nats.ErrStaleConnection
+	}
+	return n, err
+}
+
+// heardAt is when something was read from the broker last.
+func (c *greetedConn) heardAt() time.Time { return c.began.Add(time.Duration(c.heard.Load())) }
+
+// giveUp ends the connection since the broker does not answer.
+func (c *greetedConn) giveUp() {
+	c.given.Store(true)
+	_ = c.Close() // it is closed whatever Close returns
+}
 
 // SkipTLSHandshake tells nats.go that Dial has made the handshake.
 func (d *dialer) SkipTLSHandshake() bool { return true }
@@ -242,7 +268,7 @@ func greeting(c net.Conn) (*greetedConn, error) {
 		return nil, errors.New("no greeting of a broker")
 	}
 	ahead, _ := r.Peek(r.Buffered())
-	g := &greetedConn{Conn: c, alone: string(info[subjects.InfoAlone]) == "true"}
+	g := &greetedConn{Conn: c, alone: string(info[subjects.InfoAlone]) == "true", began: time.Now()}
 	g.rest = io.MultiReader(bytes.NewReader(slices.Concat(line, ahead)), c)
 	return g, nil
 }

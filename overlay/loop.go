@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"thor/overlay/pulse"
 	"thor/subjects"
 )
 
@@ -40,6 +41,7 @@ type loop struct {
 	answers      string // how the subjects of answers begin
 	number       int    // of the connection that was set up last
 	nextAnnounce time.Time
+	pulse        pulse.Pulse        // of the connection
 	asked        bool               // subscribed to managers asking for full announcements
 	ticks        *nats.Subscription // to the tick and…
 	deltas       *nats.Subscription // …the deltas of the whole status; nil: none
@@ -106,11 +108,30 @@ func (l *loop) step(ctx context.Context, now time.Time) {
 	l.status.advance(now)
 	l.lists.advance(l.status.online, now)
 	l.mover.advance(ctx, l.status.tracker.Many(), now)
+	l.feel(now)
+}
+
+// feel asks a broker from which nothing comes for a sign of life, and ends the
+// connection to one that gives none.
+func (l *loop) feel(now time.Time) {
+	c := l.conn.dialer.current()
+	if c == nil { // nats.go dialled, as in tests that connect in process
+		return
+	}
+	ask, dead := l.pulse.Advance(l.status.beat, c.heardAt(), now)
+	if ask {
+		nc := l.conn.state().nc
+		patience := pulse.Patience(l.status.beat)
+		l.working.Go(func() { _ = nc.FlushTimeout(patience) }) // Read sees the answer
+	}
+	if dead {
+		c.giveUp()
+	}
 }
 
 // next is when step has something to do, unless something happens before.
 func (l *loop) next() time.Time {
-	at := earliest(l.status.next(), l.mover.Next())
+	at := earliest(earliest(l.status.next(), l.mover.Next()), l.pulse.Next())
 	if l.status.online {
 		at = earliest(earliest(at, l.nextAnnounce), l.lists.nextAsk)
 	}
@@ -143,7 +164,11 @@ func (l *loop) follow(now time.Time) {
 	l.status.setLink(link, now)
 	l.mover.follow(link, fresh, now)
 	if !link.up {
+		l.pulse.Disconnected()
 		return
+	}
+	if fresh {
+		l.pulse.Connected(now)
 	}
 	if l.conn.refusesRole.Load() {
 		l.status.refuseRoles(now)

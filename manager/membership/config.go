@@ -10,7 +10,7 @@ import (
 
 // Config holds the numbers of the rules. The tags say what zero means, see package
 // setting; the defaults belong together: they are for a network with beats each
-// second and pings that find a dead broker within 6 s.
+// second and a member that gives its broker up within 3 s and reaches another one.
 type Config struct {
 	Domain string // of the network; Adopt ignores a status of another one. Empty: any
 

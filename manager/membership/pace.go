@@ -32,10 +32,11 @@ func (t *Table) keepPace() {
 // slower is how much longer than a second members may take for a beat.
 func (p *pace) slower() time.Duration { return max(p.beat, subjects.LeastBeat) - subjects.LeastBeat }
 
-// The budget of silence: Config.Dead is for beats each second. It covers the 6 s
-// in which a member finds that its broker stands still, 2 s to reach another one,
-// and a beat; three more beats' worth of what the interval is longer cover that
-// beat, one that is lost, and jitter.
+// The budget of silence: Config.Dead is for beats each second. It covers a beat, the 3 s
+// in which a member finds that its broker stands still (overlay/pulse), 2 s to reach
+// another one, and as much for a broker that is busy; three more beats' worth of what
+// the interval is longer cover that beat, the longer patience with the broker, one beat
+// that is lost, and jitter.
 
 // dead is how long a member may be silent before it is gone.
 func (t *Table) dead() time.Duration { return t.cfg.Dead + 3*t.pace.slower() }

@@ -39,10 +39,10 @@ type fleet struct {
 	joined   bool                            // all members were started
 	measured atomic.Pointer[subjects.NodeID] // whose change is measured
 
-	connects, failedDials, beats, repairs, snapshots, asks atomic.Int64
-	breaks                                                 atomic.Int64 // connections that ended though nothing was done to them
-	late, answered                                         atomic.Int64 // ns: the latest pulse of a light member, the longest wait for a PONG
-	expectBreaks                                           atomic.Bool  // a broker is being killed
+	connects, failedDials, beats, pings, repairs, snapshots, asks atomic.Int64
+	breaks                                                        atomic.Int64 // connections that ended though nothing was done to them
+	late, answered                                                atomic.Int64 // ns: the latest pulse of a light member, the longest wait for a PONG
+	expectBreaks                                                  atomic.Bool  // a broker is being killed
 
 	mu       sync.Mutex
 	faults   []string

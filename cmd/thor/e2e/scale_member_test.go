@@ -22,12 +22,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"thor/overlay/pulse"
 	"thor/subjects"
 )
 
 // A lightMember is a member of the network in as few instructions as that takes:
-// one TLS connection with its own certificate, beats, pings as the SDK sends them,
-// and the marks and digests of the status, which it compares with each tick. What
+// one TLS connection with its own certificate, beats, a ping where the broker is
+// silent, and the marks and digests of the status, which it compares with each tick. What
 // a delta or a snapshot says is decoded and verified once for all of them.
 type lightMember struct {
 	f    *fleet
@@ -54,13 +55,14 @@ type lightMember struct {
 	follow follower
 
 	connected atomic.Bool
+	readAt    atomic.Int64 // when something came from the broker last, in ns of the Unix time
 	heard     atomic.Int64 // when the change that is measured was heard, in ns since the fleet began; 0: not yet
 	mark      atomic.Uint64
 }
 
 // The numbers of the SDK.
 const (
-	lightPing  = time.Second
+	lightPulse = time.Second // how often it looks at what is due
 	lightDial  = 3 * time.Second
 	lightGreet = 12 * time.Second
 )
@@ -184,11 +186,12 @@ func (m *lightMember) online(conn net.Conn) {
 	defer m.mu.Unlock()
 	m.conn = conn
 	m.told, m.pinged = "", time.Time{}
+	m.readAt.Store(time.Now().UnixNano())
 	m.connected.Store(true)
 	m.beat(subjects.Up)
 	m.follow.online(m)
 	if m.timer == nil {
-		m.timer = time.AfterFunc(mathrand.N(lightPing), m.pulse)
+		m.timer = time.AfterFunc(mathrand.N(lightPulse), m.pulse)
 	}
 }
 
@@ -202,17 +205,29 @@ func (m *lightMember) pulse() {
 	if late := time.Since(m.due); !m.due.IsZero() {
 		raise(&m.f.late, late)
 	}
-	m.due = time.Now().Add(lightPing)
-	m.timer.Reset(lightPing)
+	m.due = time.Now().Add(lightPulse)
+	m.timer.Reset(lightPulse)
 	if m.conn == nil || m.frozen {
 		return
 	}
-	m.write([]byte("PING\r\n"))
-	if m.pinged.IsZero() {
-		m.pinged = time.Now()
-	}
-	if now := time.Now(); !now.Before(m.follow.nextBeat) {
+	now := time.Now()
+	m.ask(now)
+	if !now.Before(m.follow.nextBeat) {
 		m.beat(subjects.Up)
+	}
+}
+
+// ask pings a broker from which nothing came, and ends the connection to one that
+// does not answer, as the SDK does, but once a second. The caller holds m.mu.
+func (m *lightMember) ask(now time.Time) {
+	switch every, _ := m.f.beatEvery(); {
+	case !m.pinged.IsZero() && now.Sub(m.pinged) >= pulse.Patience(every):
+		m.f.fault("%s: its broker did not answer", m.node)
+		_ = m.conn.(*tls.Conn).NetConn().Close()
+	case m.pinged.IsZero() && now.Sub(time.Unix(0, m.readAt.Load())) >= pulse.QuietAfter:
+		m.pinged = now
+		m.f.pings.Add(1)
+		m.write([]byte("PING\r\n"))
 	}
 }
 
@@ -220,7 +235,7 @@ func (m *lightMember) pulse() {
 func (m *lightMember) beat(state subjects.State) {
 	m.seq++
 	every, short := m.f.beatEvery()
-	m.follow.nextBeat = time.Now().Add(every - every/10 + mathrand.N(every/5) - lightPing/2) // pulses are a second apart
+	m.follow.nextBeat = time.Now().Add(every - every/10 + mathrand.N(every/5) - lightPulse/2) // pulses are a second apart
 	a := subjects.Announcement{
 		V: subjects.Version, Node: m.node, Role: m.role, Boot: m.boot, Seq: m.seq, Addresses: []netip.Addr{m.addr}, State: state,
 		Weight: m.weight, Version: "1.0", Via: m.via,
@@ -276,6 +291,7 @@ func (m *lightMember) read(r *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
+		m.readAt.Store(time.Now().UnixNano())
 		switch {
 		case bytes.HasPrefix(line, []byte("MSG ")), bytes.HasPrefix(line, []byte("HMSG ")):
 			if err := m.message(r, string(bytes.TrimSpace(line))); err != nil {
