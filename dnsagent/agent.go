@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"thor/dnsagent/dnssec"
 	"thor/dnsagent/limit"
 	"thor/dnsagent/packed"
 	"thor/dnsagent/zone"
@@ -66,6 +67,9 @@ type Config struct {
 	// too, for the time of a change. The file is read again on reload, and only owner and
 	// group may read it.
 	CookieFile string `toml:"cookie_secret_file" form:"file" reload:"yes" default:"(a random secret at each start)"`
+	// File that holds the keys by which the zone is signed (DNSSEC), as thor dns keys makes it, the
+	// same for all name servers. It is read again on reload, and only owner and group may read it.
+	KeyFile string `toml:"dnssec_key_file" form:"file" reload:"yes" default:"(the zone is not signed)"`
 	// Answers by UDP that the clients of a network, a /24 or /56, get without a cookie.
 	// Half of those above are dropped, and half tell the client to ask by TCP.
 	RateLimit int `toml:"rate_limit" unit:"answers per second" default:"200" range:"1..100000"`
@@ -117,6 +121,9 @@ func (cfg Config) Validate() []setting.Problem {
 			fail(fmt.Sprintf("rate_exempt[%d]", i), "%q is no network such as 192.0.2.0/24", e)
 		}
 	}
+	if cfg.KeyFile != "" && len(cfg.Secondaries) > 0 {
+		fail("dnssec_key_file", "cannot be used with secondary servers: they would have no signatures to answer with")
+	}
 	for i, s := range cfg.Secondaries {
 		if !s.Address.IsValid() {
 			fail(fmt.Sprintf("secondary[%d].address", i), "is missing")
@@ -149,10 +156,20 @@ type Agent struct {
 	status  *subjects.Status
 }
 
-// served is one zone, and its answers packed.
+// served is one zone, its signatures and its answers packed.
 type served struct {
 	zone   *zone.Zone
+	signed *dnssec.Zone // nil: the zone is not signed
 	packed *packed.Zone
+}
+
+func newServed(z *zone.Zone, keys *dnssec.Keys) *served {
+	s := &served{zone: z}
+	if keys != nil {
+		s.signed = dnssec.New(z, keys)
+	}
+	s.packed = packed.New(z, s.signed)
+	return s
 }
 
 // New checks cfg and reads the secret for cookies. It opens no socket.
@@ -183,6 +200,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a.files.Store(f)
+	a.builder = f.signed(b)
 	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
@@ -303,7 +321,7 @@ func (a *Agent) take(v *overlay.View) {
 
 // publish makes z the zone that is served. The caller holds a.mu.
 func (a *Agent) publish(z *zone.Zone) {
-	if a.served.Swap(&served{z, packed.New(z)}) == nil {
+	if a.served.Swap(newServed(z, a.files.Load().zoneKeys)) == nil {
 		close(a.known)
 	}
 	a.metrics.serial.Set(float64(z.Serial()))

@@ -48,6 +48,7 @@ func TestBenchDNS(t *testing.T) {
 	b.row("A, slice 4 of 200", "proxy.sipthor.net A", nil, thor, nsd, knot)
 	b.row("SRV, slice 4 of 200, with glue", "_sip._udp.sipthor.net SRV", nil, thor, full, knot)
 	b.row("20,000/s from a bursty client", "proxy.sipthor.net A", []string{"-q", "40000", "-Q", "20000"}, thor, nsd, knot)
+	b.row("SRV, signed (DO), of the unsigned one's", "_sip._udp.sipthor.net SRV", []string{"-D"}, b.thorSigned(), thor)
 	for _, kinds := range [][]string{junkKinds} {
 		b.junk = kinds
 		b.row("the same beside 50,000/s of junk", "proxy.sipthor.net A", []string{"-q", "40000", "-Q", "20000"}, thor, nsd, knot)
@@ -211,6 +212,15 @@ func (b *benchmark) thor() peer {
 	return b.run("thor", port, []string{benchRole + "=server", "THOR_BENCH_DNS_PORT=" + port}, os.Args[0])
 }
 
+// thorSigned serves the same zone with signatures.
+func (b *benchmark) thorSigned() peer {
+	b.t.Helper()
+	var cfg Config
+	withKeys(b.t, 1)(&cfg)
+	port := b.freePort()
+	return b.run("thor signed", port, []string{benchRole + "=server", "THOR_BENCH_DNS_PORT=" + port, "THOR_BENCH_DNS_KEYS=" + cfg.KeyFile}, os.Args[0])
+}
+
 const benchZone = `$ORIGIN sipthor.net.
 $TTL 10
 @ SOA ns.example.org. hostmaster 1 14400 3600 604800 10
@@ -290,6 +300,7 @@ func benchServer(port string) error {
 	views := make(fakeSource)
 	cfg := config(prometheus.NewRegistry(), views)
 	cfg.Listen = []string{"127.0.0.1:" + port}
+	cfg.KeyFile = os.Getenv("THOR_BENCH_DNS_KEYS")
 	cfg.Log = zerolog.New(os.Stderr)
 	a, err := New(cfg)
 	if err != nil {

@@ -17,18 +17,20 @@
 //	query.go   bytes -> query, strictly                  pure
 //	reply.go   query -> bytes: header bits, EDNS, sizes  pure, given a zone
 //	cookie     server cookies                            pure
+//	dnssec     signatures, denial, keys                  pure, but for what was signed before
 //	limit      answers a second to one network           pure, given a time
 //	transfer   zone transfers, TSIG                      pure, given a zone
 //	batch      many packets with one call of the system
 //	udp.go tcp.go listen.go                              sockets
 //	strangers.go secondary.go                            what clients and secondary servers get
 //	tally.go                                             metrics
+//	reload.go                                            files of secrets and keys
 //	agent.go   follows the status, owns the goroutines
 //
 // A zone and its packed answers are one immutable value, which is swapped as a
 // whole: a reply is of one status. What package packed does not answer goes the
-// general path, query.go and reply.go, and so does everything over TCP but transfers (secondary.go). A test
-// compares the two on every type, header bit, form of EDNS and spelling.
+// general path, query.go and reply.go, and so does everything over TCP but transfers (secondary.go). Tests
+// compare the two on every type, header bit, form of EDNS and spelling, with signatures and without.
 //
 // Messages are parsed and judged here, byte by byte, and not by the server type
 // of the DNS library, which answers or hides a part of the malformed ones before

@@ -28,7 +28,7 @@ type paths struct {
 // bothPaths are those of a network with sets of every form: drawn by weight, evenly
 // and whole, with addresses of both families and without, names that are made when
 // they are asked for, and static records.
-func bothPaths(t testing.TB, size int) *paths {
+func bothPaths(t testing.TB, size int, change ...func(*Config)) *paths {
 	t.Helper()
 	st := network2009(t)
 	for i := range 20 {
@@ -57,6 +57,9 @@ func bothPaths(t testing.TB, size int) *paths {
 		`big TXT "` + strings.Repeat("x", 250) + `" "` + strings.Repeat("y", 250) + `"`, `deep.er.than TXT "all"`,
 		"_x._tcp SRV 1 2 3 edgea", "_x._tcp SRV 1 2 4 edgea", "_x._tcp SRV 1 2 3 elsewhere.example.org.",
 	}
+	for _, f := range change {
+		f(&cfg)
+	}
 	a, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -80,13 +83,22 @@ func (p *paths) compare(t testing.TB, request []byte, seed uint64) bool {
 		r.at(testTime)
 		r.client, r.quick.Client = client, client
 	}
-	p.quick.quick.Rand = rand.New(rand.NewPCG(seed, 1))
-	n := p.quick.quick.Reply(p.zone, request, p.out[:p.quick.agent.cfg.UDPSize])
-	if n == 0 {
+	ask := func() int {
+		p.quick.quick.Rand = rand.New(rand.NewPCG(seed, 1))
+		return p.quick.quick.Reply(p.zone, request, p.out[:p.quick.agent.cfg.UDPSize])
+	}
+	n := ask()
+	if n == 0 && p.quick.agent.files.Load().zoneKeys == nil {
 		return false
 	}
 	p.general.rng = rand.New(rand.NewPCG(seed, 1))
 	want := p.general.respond(request)
+	if n == 0 {
+		n = ask() // now there are signatures
+	}
+	if n == 0 {
+		return false
+	}
 	got := p.out[:n]
 	if p.quick.quick.Proved != p.general.proved {
 		t.Fatalf("request %x: the client has proved itself: %v, want %v", request, p.quick.quick.Proved, p.general.proved)
@@ -187,7 +199,7 @@ func TestPackedAnswersAreThoseOfTheGeneralPath(t *testing.T) {
 		}
 		for _, name := range differentNames {
 			// Of class IN the first nine forms; not ANY and transfers.
-			want := (264 - 3) * 9
+			want := (264 - 4) * 9
 			switch name {
 			case "www.sipthor.net", "0000.sip-proxy.lookup.sipthor.net", "_sip._udp.0000.sip-proxy.lookup.sipthor.net", "zzzz.sip-proxy.lookup.sipthor.net":
 				want = 0
@@ -264,6 +276,6 @@ func BenchmarkPublish1000MembersOf5Roles(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		packed.New(z)
+		packed.New(z, nil)
 	}
 }

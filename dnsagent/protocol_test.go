@@ -15,7 +15,6 @@ import (
 	"github.com/miekg/dns"
 
 	"thor/dnsagent/cookie"
-	"thor/dnsagent/packed"
 	"thor/dnsagent/transfer"
 )
 
@@ -563,7 +562,7 @@ func FuzzRespond(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	a.served.Store(&served{z, packed.New(z)})
+	a.served.Store(newServed(z, nil))
 	key, err := transfer.ParseKey(keyText)
 	if err != nil {
 		f.Fatal(err)

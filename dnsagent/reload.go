@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"thor/dnsagent/cookie"
+	"thor/dnsagent/dnssec"
 	"thor/dnsagent/transfer"
 	"thor/dnsagent/zone"
 	"thor/overlay/setting"
@@ -18,6 +19,15 @@ type files struct {
 	secrets     cookie.Secrets
 	keys        map[string]*transfer.Key // of the secondary servers, by name
 	secondaries []*secondary
+	zoneKeys    *dnssec.Keys // nil: the zone is not signed
+}
+
+// signed is b, with the keys of the zone if it has any.
+func (f *files) signed(b *zone.Builder) *zone.Builder {
+	if f.zoneKeys == nil {
+		return b
+	}
+	return b.Signed(f.zoneKeys.DNSKEY(b.Apex()))
 }
 
 // read reads the files that cfg names. What has no file stays as it is in use.
@@ -43,6 +53,13 @@ func (a *Agent) read(cfg Config) (*files, error) {
 	}
 	if old != nil {
 		f.keep(old)
+	}
+	if cfg.KeyFile != "" {
+		k, err := ReadKeys(cfg.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the keys of the zone: %w", err)
+		}
+		f.zoneKeys = k
 	}
 	return f, nil
 }
@@ -70,6 +87,7 @@ func (a *Agent) Reload(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	b = f.signed(b)
 	var z *zone.Zone
 	if a.status != nil {
 		if z, err = b.Build(a.status); err != nil {
@@ -106,6 +124,19 @@ func readPrivate(path string) (string, error) {
 	}
 	b, err := os.ReadFile(path)
 	return string(b), err
+}
+
+// ReadKeys reads the file of the keys by which a zone is signed.
+func ReadKeys(path string) (*dnssec.Keys, error) {
+	text, err := readPrivate(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	k, err := dnssec.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return k, nil
 }
 
 func readSecrets(path string) (cookie.Secrets, error) {

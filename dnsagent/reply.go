@@ -35,7 +35,12 @@ type responder struct {
 	files  *files    // those of the requests that follow
 	now    time.Time // of the requests that follow
 	client netip.Addr
+	cut    bool // the reply is to have no answer, so that the client asks by TCP
 	proved bool // the request's cookie has proved that it comes from there
+	signs  struct {
+		second int64 // of now
+		count  int   // of answers signed in it for clients that have proved nothing
+	}
 }
 
 func (a *Agent) newResponder(count *tally) *responder {
@@ -109,7 +114,8 @@ func (r *responder) survive(request []byte) {
 func (r *responder) respond(request []byte) []byte {
 	q := &r.query
 	rcode := q.parse(request)
-	r.proved = false
+	r.cut = false
+	r.prove()
 	var reply []byte
 	switch {
 	case rcode == dropShort:
@@ -180,8 +186,51 @@ func (r *responder) answer() (reply []byte, rcode int) {
 		}
 		return r.refuse(rcode), rcode
 	}
-	s.zone.Lookup(q.name, q.qtype, r.rng, &r.found)
+	switch {
+	case s.signed != nil && q.qtype == dns.TypeNXNAME: // RFC 9824 3.5
+		return r.refuse(dns.RcodeFormatError), dns.RcodeFormatError
+	case s.signed != nil && q.do && !r.affordable():
+		r.count.truncated.Add(1)
+		r.cut = true
+		return r.refuse(dns.RcodeSuccess), dns.RcodeSuccess
+	case s.signed != nil && q.do:
+		if err := s.signed.Lookup(q.name, q.qtype, r.rng, uint32(r.now.Unix()), &r.found); err != nil {
+			r.agent.log.Error().Err(err).Msg("an answer cannot be signed")
+			return r.refuse(dns.RcodeServerFailure), dns.RcodeServerFailure
+		}
+	default:
+		s.zone.Lookup(q.name, q.qtype, r.rng, &r.found)
+	}
 	return r.pack(r.found.Rcode), r.found.Rcode
+}
+
+// prove takes note of what the request's cookie proves, and makes the one of the reply.
+func (r *responder) prove() {
+	r.proved = false
+	if r.query.cookie == nil || len(r.quick.Secrets) == 0 {
+		return
+	}
+	var b [cookie.Size]byte
+	r.proved = r.quick.Secrets.Answer(b[:], r.query.cookie, r.client, uint32(r.now.Unix()))
+	r.cookie.Cookie = hex.EncodeToString(b[:])
+}
+
+// maxSigned is how many answers a second each socket signs for clients by UDP that have
+// proved nothing: a fifth of a core at most, and so what forged questions can take from the
+// others. Answers that were signed before do not count.
+const maxSigned = 2000
+
+// affordable counts an answer that may have to be signed. Clients beyond the limit are told to ask by
+// TCP, which is limited otherwise.
+func (r *responder) affordable() bool {
+	if !r.udp || r.proved {
+		return true
+	}
+	if now := r.now.Unix(); now != r.signs.second {
+		r.signs.second, r.signs.count = now, 0
+	}
+	r.signs.count++
+	return r.signs.count <= maxSigned
 }
 
 // pack writes what was found, within the size the client can take. The question
@@ -191,7 +240,7 @@ func (r *responder) pack(rcode int) []byte {
 	q := &r.query
 	r.msg = dns.Msg{
 		MsgHdr: dns.MsgHdr{
-			Id: q.id, Response: true, Opcode: dns.OpcodeQuery, Rcode: rcode,
+			Id: q.id, Response: true, Opcode: dns.OpcodeQuery, Rcode: rcode, Truncated: r.cut,
 			Authoritative: r.found.Authoritative, RecursionDesired: q.rd,
 		},
 		Compress: true,
@@ -213,9 +262,6 @@ func (r *responder) pack(rcode int) []byte {
 			r.opt.Option = append(r.opt.Option, &r.nsid)
 		}
 		if q.cookie != nil && len(r.quick.Secrets) > 0 {
-			var b [cookie.Size]byte
-			r.proved = r.quick.Secrets.Answer(b[:], q.cookie, r.client, uint32(r.now.Unix()))
-			r.cookie.Cookie = hex.EncodeToString(b[:])
 			r.opt.Option = append(r.opt.Option, &r.cookie)
 		}
 		r.msg.Extra = append(r.msg.Extra, &r.opt)
@@ -266,7 +312,7 @@ func (r *responder) hasGlue() bool {
 	return n > 1 || n == 1 && r.msg.Extra[0].Header().Rrtype != dns.TypeOPT
 }
 
-// dropGlue removes the last set of addresses of the additional section.
+// dropGlue removes the last set of addresses of the additional section, and its signature.
 func (r *responder) dropGlue() bool {
 	extra := r.msg.Extra
 	var opt []dns.RR
@@ -276,11 +322,19 @@ func (r *responder) dropGlue() bool {
 	if len(extra) == 0 {
 		return false
 	}
-	last := extra[len(extra)-1].Header()
 	n := len(extra) - 1
-	for n > 0 && extra[n-1].Header().Rrtype == last.Rrtype && extra[n-1].Header().Name == last.Name {
+	last, rtype := extra[n].Header(), covered(extra[n])
+	for n > 0 && covered(extra[n-1]) == rtype && extra[n-1].Header().Name == last.Name {
 		n--
 	}
 	r.msg.Extra = append(extra[:n], opt...)
 	return true
+}
+
+// covered is the type of the set that rr belongs to, or is the signature of.
+func covered(rr dns.RR) uint16 {
+	if sig, ok := rr.(*dns.RRSIG); ok {
+		return sig.TypeCovered
+	}
+	return rr.Header().Rrtype
 }

@@ -43,6 +43,7 @@ func TestManyQuestionsOfOneConnectionAreAnswered(t *testing.T) {
 	s := start(t, network2009(t), func(cfg *Config) { cfg.Idle = time.Minute }) // the test reads slowly on a busy machine
 	c := s.dial(t, "tcp")
 	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	const n = 10_000
 	request := packet(0, [4]uint16{1, 0, 0, 1}, soaQuestion(), opt(1232, 0, 0))
 	frame := append(binary.BigEndian.AppendUint16(nil, uint16(len(request))), request...)

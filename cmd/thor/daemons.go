@@ -148,7 +148,7 @@ func drainBySignal(d *daemon, a *nodeagent.Agent, s os.Signal) {
 }
 
 func newDNS() *cobra.Command {
-	return newDaemon("dns", "Run a name server that answers from the network status", "thor-dns",
+	return withDNSTools(newDaemon("dns", "Run a name server that answers from the network status", "thor-dns",
 		func(d *daemon) (part, error) {
 			if err := d.join(); err != nil {
 				return nil, err
@@ -173,7 +173,7 @@ func newDNS() *cobra.Command {
 			}
 			d.onReload = func() error { return reloadZone(d, s, m) }
 			return announced{s, m}, nil
-		})
+		}))
 }
 
 // nameServer is what the file says of the name server.

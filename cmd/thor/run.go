@@ -164,7 +164,7 @@ func refuseStrayWords(c *cobra.Command) {
 			switch {
 			case err == nil:
 				return nil
-			case cmd.HasAvailableSubCommands():
+			case cmd.HasAvailableSubCommands() && len(args) > 0:
 				return usagef("there is no command %q%s (see %s -h)", args[0], didYouMean(cmd, args[0]), cmd.CommandPath())
 			}
 			return usagef("wrong number of arguments, write it like: %s (see %s -h)", cmd.UseLine(), cmd.CommandPath())

@@ -9,8 +9,8 @@
 // same request, with the same draw. What is not usual is not answered here but
 // left to that path: other opcodes and classes, more than one OPT record,
 // transfers, ANY, CNAMEs, names that a zone makes when they are asked for, any
-// EDNS option but one cookie, and whatever does not fit the client's size without
-// its glue.
+// EDNS option but one cookie, whatever does not fit the client's size without
+// its glue, and in a signed zone what has no signature yet and names that do not exist.
 //
 // # Names
 //

@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 
 	"thor/dnsagent/cookie"
+	"thor/dnsagent/dnssec"
 	"thor/dnsagent/zone"
 )
 
@@ -81,8 +82,11 @@ func (w *Writer) Reply(z *Zone, request, out []byte) int {
 		w.Rcode = dns.RcodeSuccess
 		return w.positive(s, request, out)
 	}
-	if n.special {
+	switch {
+	case n.special:
 		return 0
+	case q.do && z.signed:
+		return w.denied(z, n.denial, request, out)
 	}
 	return w.negative(z, dns.RcodeSuccess, request, out)
 }
@@ -103,7 +107,7 @@ func (w *Writer) read(b []byte) bool {
 	switch {
 	case binary.BigEndian.Uint16(b[off+2:]) != dns.ClassINET:
 		return false
-	case w.Type == dns.TypeANY, w.Type == dns.TypeAXFR, w.Type == dns.TypeIXFR:
+	case w.Type == dns.TypeANY, w.Type == dns.TypeAXFR, w.Type == dns.TypeIXFR, w.Type == dns.TypeNXNAME:
 		return false
 	}
 	q.edns, q.do, q.answersCookie, w.Proved = false, false, false, false
@@ -190,6 +194,9 @@ func (w *Writer) absent(z *Zone, request, out []byte) int {
 			return 0
 		}
 	}
+	if w.ask.do && z.signed {
+		return 0 // the denial is of this name alone
+	}
 	return w.negative(z, dns.RcodeNameError, request, out)
 }
 
@@ -200,12 +207,38 @@ func (w *Writer) negative(z *Zone, rcode int, request, out []byte) int {
 	if q.end+len(z.negative.data)+w.optLen() > q.limit {
 		return 0
 	}
-	apex := uint16(pointer | headerSize + len(q.name) - len(z.apex))
+	return w.finish(request, out, w.soa(z, out), flagAA, counts{authority: 1})
+}
+
+// soa writes the SOA behind the question and returns where it ends.
+func (w *Writer) soa(z *Zone, out []byte) int {
+	q := &w.ask
+	apex := w.apex(z)
 	copy(out[q.end:], z.negative.data)
 	for _, at := range z.negative.ends {
 		binary.BigEndian.PutUint16(out[q.end+at:], apex)
 	}
-	return w.finish(request, out, q.end+len(z.negative.data), flagAA, counts{authority: 1})
+	return q.end + len(z.negative.data)
+}
+
+// apex points to the apex in the question.
+func (w *Writer) apex(z *Zone) uint16 {
+	return uint16(pointer | headerSize + len(w.ask.name) - len(z.apex))
+}
+
+// denied is negative, with proof: there is the name, and it has no such record.
+func (w *Writer) denied(z *Zone, denial *dnssec.Set, request, out []byte) int {
+	w.Rcode = dns.RcodeSuccess
+	soa, proof := z.negative.signed.Ready(w.Rand, w.Now), denial.Ready(w.Rand, w.Now)
+	if soa == nil || proof == nil || w.Type == dns.TypeNSEC || w.Type == dns.TypeRRSIG ||
+		w.ask.end+len(z.negative.data)+len(soa.Packed)+len(proof.Packed)+w.optLen() > w.ask.limit {
+		return 0
+	}
+	end := w.soa(z, out)
+	binary.BigEndian.PutUint16(out[end:end+copy(out[end:], soa.Packed)], w.apex(z))
+	end += len(soa.Packed)
+	end += copy(out[end:], proof.Packed)
+	return w.finish(request, out, end, flagAA, counts{authority: 2 + uint16(len(soa.Records)+len(proof.Records)) - 1})
 }
 
 // counts are the records of each section, but for the OPT.
@@ -255,29 +288,49 @@ func (w *Writer) finish(request, out []byte, end int, aa byte, n counts) int {
 func (w *Writer) positive(s *set, request, out []byte) int {
 	q := &w.ask
 	limit := q.limit - w.optLen()
-	if s.draw == nil {
-		end := q.end + len(s.whole.data)
-		if end > limit {
+	var sig *dnssec.Signature
+	if q.do && s.signed != nil {
+		if len(s.whole.glue) > 0 {
 			return 0
 		}
-		copy(out[q.end:], s.whole.data)
-		n := counts{answer: s.count}
-		for i := range s.whole.glue {
-			g := &s.whole.glue[i]
-			if end+len(g.data) > q.glue-w.optLen() {
-				break
-			}
-			end += copy(out[end:], g.data)
-			n.additional += g.count
+		if sig = s.signed.Ready(w.Rand, w.Now); sig == nil {
+			return 0
 		}
-		return w.finish(request, out, end, flagAA, n)
+		limit -= len(sig.Packed)
 	}
-	return w.draw(s, limit, request, out)
+	if s.draw != nil {
+		return w.draw(s, sig, limit, request, out)
+	}
+	end := q.end + len(s.whole.data)
+	if end > limit {
+		return 0
+	}
+	copy(out[q.end:], s.whole.data)
+	n := counts{answer: s.count}
+	if sig != nil {
+		end += copy(out[end:], sig.Packed)
+		n.answer += uint16(len(sig.Records))
+	}
+	for i := range s.whole.glue {
+		g := &s.whole.glue[i]
+		if end+len(g.data) > q.glue-w.optLen() {
+			break
+		}
+		end += copy(out[end:], g.data)
+		n.additional += g.count
+	}
+	return w.finish(request, out, end, flagAA, n)
 }
 
-func (w *Writer) draw(s *set, limit int, request, out []byte) int {
+// draw replies with a draw of s, of which sig is a signature if there are any.
+func (w *Writer) draw(s *set, sig *dnssec.Signature, limit int, request, out []byte) int {
 	q := &w.ask
-	picked := w.drawn[:s.draw.Pick(w.Rand, &w.drawn)]
+	picked := w.drawn[:]
+	if sig != nil && sig.Slice != nil {
+		picked = picked[:copy(picked, sig.Slice)]
+	} else {
+		picked = picked[:s.draw.Pick(w.Rand, &w.drawn)]
+	}
 	end := q.end
 	var hosts [zone.MaxSlice]int // where their names are in the reply
 	for k, i := range picked {
@@ -289,16 +342,34 @@ func (w *Writer) draw(s *set, limit int, request, out []byte) int {
 		end += copy(out[end:], r.data)
 	}
 	n := counts{answer: uint16(len(picked))}
+	if sig != nil {
+		end += copy(out[end:], sig.Packed)
+		n.answer += uint16(len(sig.Records))
+	}
 	for k, i := range picked {
 		for j := range s.records[i].glue {
 			g := &s.records[i].glue[j]
-			if end+len(g.data) > q.glue-w.optLen() {
+			var of *dnssec.Signature
+			size := len(g.data)
+			if sig != nil {
+				if of = g.signed.Ready(w.Rand, w.Now); of == nil {
+					return 0
+				}
+				size += len(of.Packed)
+			}
+			if end+size > q.glue-w.optLen() {
 				return w.finish(request, out, end, flagAA, n)
 			}
 			copy(out[end:], g.data)
 			own(out[end:end+len(g.data)], int(g.count), hosts[k])
-			end += len(g.data)
 			n.additional += g.count
+			if of != nil {
+				at := end + len(g.data)
+				copy(out[at:], of.Packed)
+				own(out[at:at+len(of.Packed)], len(of.Records), hosts[k])
+				n.additional += uint16(len(of.Records))
+			}
+			end += size
 		}
 	}
 	return w.finish(request, out, end, flagAA, n)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"thor/dnsagent/dnssec"
 	"thor/dnsagent/zone"
 )
 
@@ -20,12 +21,14 @@ type Zone struct {
 	names    map[string]*node // by name as it travels, in lower case
 	made     [][]byte         // names below which the zone makes names when they are asked for
 	negative negative
+	signed   bool
 }
 
 // A node is a name of the zone.
 type node struct {
 	sets    []*set
 	special bool // has something that is left to the general path
+	denial  *dnssec.Set
 }
 
 func (n *node) set(rtype uint16) *set {
@@ -43,7 +46,8 @@ type set struct {
 	draw    *zone.Draw // nil: the answer is records, whole
 	records []record   // of a drawn set: each
 	whole   record
-	count   uint16 // records of whole
+	count   uint16      // records of whole
+	signed  *dnssec.Set // nil: the zone is not signed
 }
 
 // A record is one or more records of an answer, with the addresses that go with them.
@@ -55,28 +59,34 @@ type record struct {
 
 // glue is one set of addresses.
 type glue struct {
-	data  []byte
-	count uint16
+	data   []byte
+	count  uint16
+	signed *dnssec.Set
 }
 
 // negative is the SOA as it goes with "there is none". Its names end in pointers
 // to the apex, wherever that is in the question.
 type negative struct {
-	data []byte
-	ends []int // where in data these pointers are
+	data   []byte
+	ends   []int // where in data these pointers are
+	signed *dnssec.Set
 }
 
-// New packs the answers of z. It takes a millisecond for about 1,000 names.
-func New(z *zone.Zone) *Zone {
+// New packs the answers of z. It takes a millisecond for about 1,000 names. signed has
+// the signatures of z; nil: there are none.
+func New(z *zone.Zone, signed *dnssec.Zone) *Zone {
 	names := z.Names()
 	p := &packer{
-		zone: z, out: &Zone{names: make(map[string]*node, len(names))}, buf: make([]byte, dns.MaxMsgSize),
+		zone: z, signed: signed, out: &Zone{names: make(map[string]*node, len(names))}, buf: make([]byte, dns.MaxMsgSize),
 		hosts: make(map[dns.RR]glue, len(names)),
 	}
 	p.out.apex = slices.Clone(p.name(z.Apex()))
 	nodes := make([]node, len(names))
 	for i, name := range names {
 		p.out.names[string(p.name(name))] = &nodes[i]
+		if signed != nil {
+			nodes[i].denial = signed.Denial(name)
+		}
 	}
 	for s := range z.RRsets() {
 		p.add(s)
@@ -85,16 +95,20 @@ func New(z *zone.Zone) *Zone {
 		p.out.made = append(p.out.made, slices.Clone(p.name(name)))
 	}
 	p.soa()
+	if signed != nil {
+		p.out.signed, p.out.negative.signed = true, signed.SOA()
+	}
 	return p.out
 }
 
 type packer struct {
-	zone  *zone.Zone
-	out   *Zone
-	buf   []byte
-	label [256]byte // for name
-	found zone.Answer
-	hosts map[dns.RR]glue // addresses by the first of them: several sets name a host
+	zone   *zone.Zone
+	signed *dnssec.Zone
+	out    *Zone
+	buf    []byte
+	label  [256]byte // for name
+	found  zone.Answer
+	hosts  map[dns.RR]glue // addresses by the first of them: several sets name a host
 }
 
 // name is a name as it travels, until the next call.
@@ -108,7 +122,7 @@ func (p *packer) name(text string) []byte {
 
 func (p *packer) add(r zone.RRset) {
 	n := p.out.names[string(p.name(r.Name))]
-	s := &set{rtype: r.Type, draw: r.Draw, count: uint16(len(r.Records))}
+	s := &set{rtype: r.Type, draw: r.Draw, count: uint16(len(r.Records)), signed: p.signatures(r.Records[0])}
 	ok := false
 	switch {
 	case r.Type == dns.TypeCNAME:
@@ -187,10 +201,18 @@ func (p *packer) drawn(s *set, r zone.RRset) bool {
 func (p *packer) host(rrs []dns.RR) glue {
 	g, ok := p.hosts[rrs[0]]
 	if !ok {
-		g = glue{addresses(rrs), uint16(len(rrs))}
+		g = glue{addresses(rrs), uint16(len(rrs)), p.signatures(rrs[0])}
 		p.hosts[rrs[0]] = g
 	}
 	return g
+}
+
+// signatures are those of the set of rr, nil in a zone without.
+func (p *packer) signatures(rr dns.RR) *dnssec.Set {
+	if p.signed == nil {
+		return nil
+	}
+	return p.signed.Set(rr.Header().Name, rr.Header().Rrtype)
 }
 
 func (p *packer) srv(rr *dns.SRV) record {
@@ -228,7 +250,7 @@ func (p *packer) whole(s *set, r zone.RRset) bool {
 		for range n {
 			end = skip(b, end)
 		}
-		s.whole.glue = append(s.whole.glue, glue{slices.Clone(b[start:end]), uint16(n)})
+		s.whole.glue = append(s.whole.glue, glue{data: slices.Clone(b[start:end]), count: uint16(n)})
 		p.found.Additional = p.found.Additional[n:]
 	}
 	return true

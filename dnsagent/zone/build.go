@@ -20,6 +20,7 @@ type Builder struct {
 	cfg     Config // filled
 	digest  string
 	static  []dns.RR
+	keys    []dns.RR // DNSKEY
 	mailbox string
 }
 
@@ -35,7 +36,19 @@ func NewBuilder(cfg Config) (*Builder, error) {
 	return b, nil
 }
 
-// Digest is the digest of the builder's configuration.
+// Signed is b for a zone that is signed by keys, whose records these are.
+func (b *Builder) Signed(keys []dns.RR) *Builder {
+	c := *b
+	c.keys = keys
+	text := []byte(b.digest)
+	for _, k := range keys {
+		text = append(text, k.String()...)
+	}
+	c.digest = subjects.Digest(text)
+	return &c
+}
+
+// Digest is the digest of the builder's configuration, and of the keys.
 func (b *Builder) Digest() string { return b.digest }
 
 // Apex is the zone's name, lower case, with the final dot.
@@ -354,6 +367,9 @@ func (a *assembly) addApex() {
 			ns.rrs = append(ns.rrs, &dns.NS{Hdr: header(a.cfg.Domain, dns.TypeNS, seconds(a.cfg.TTL.NS)), Ns: host})
 		}
 		apex.sets = append(apex.sets, ns)
+	}
+	if len(a.keys) > 0 {
+		apex.sets = append(apex.sets, &rrset{rtype: dns.TypeDNSKEY, rrs: a.keys})
 	}
 	if naptr := a.naptr(); len(naptr.rrs) > 0 {
 		apex.sets = append(apex.sets, naptr)

@@ -28,6 +28,9 @@ func newDraw(limit int, weights []uint64) *Draw {
 	return d
 }
 
+// Limit is how many records one answer holds.
+func (d *Draw) Limit() int { return d.limit }
+
 // weight is that of record i; only the proportions of weights mean something.
 func (d *Draw) weight(i int) uint64 {
 	switch {

@@ -62,6 +62,17 @@ func (n *node) set(rtype uint16) *rrset {
 	return nil
 }
 
+// types appends the types of the records of n, in order.
+func (n *node) types(to []uint16) []uint16 {
+	for _, s := range n.sets {
+		to = append(to, s.rtype)
+	}
+	return to
+}
+
+// Types are those of the records of a name that Names lists.
+func (z *Zone) Types(name string) []uint16 { return z.names[name].types(nil) }
+
 // An rrset is all records of one name and type.
 type rrset struct {
 	rtype uint16
@@ -156,6 +167,11 @@ type Answer struct {
 	Answer        []dns.RR
 	Authority     []dns.RR
 	Additional    []dns.RR // addresses of hosts named in Answer, whole sets one after the other
+	// Denied is the name of which there is no such record, and Types are what it has;
+	// without Exists there is no such name. Empty: there is an answer.
+	Denied string
+	Exists bool
+	Types  []uint16
 	// Whole is an answer with all members of a role: much for a small question, and for
 	// clients that can prove where they are.
 	Whole bool
@@ -163,6 +179,7 @@ type Answer struct {
 
 func (a *Answer) reset() {
 	a.Rcode, a.Authoritative, a.Whole = dns.RcodeSuccess, false, false
+	a.Denied, a.Exists, a.Types = "", false, a.Types[:0]
 	a.Answer = a.Answer[:0]
 	a.Authority = a.Authority[:0]
 	a.Additional = a.Additional[:0]
@@ -179,6 +196,22 @@ const (
 // Over all transports and message sizes the answer is the same: a slice is all
 // there is to have.
 func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
+	z.LookupBy(name, qtype, (*random)(rng), a)
+}
+
+// A Picker picks the records of one answer out of the set of a name and type.
+type Picker interface {
+	Pick(name string, rtype uint16, d *Draw, out *[MaxSlice]int) int
+}
+
+type random rand.Rand
+
+func (r *random) Pick(_ string, _ uint16, d *Draw, out *[MaxSlice]int) int {
+	return d.Pick((*rand.Rand)(r), out)
+}
+
+// LookupBy is Lookup with slices that pick picks.
+func (z *Zone) LookupBy(name string, qtype uint16, pick Picker, a *Answer) {
 	a.reset()
 	name = strings.ToLower(name) // no copy if it is already
 	if !z.contains(name) {
@@ -191,6 +224,7 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 		if n == nil {
 			n = z.made(name)
 		}
+		a.Denied, a.Exists = name, n != nil
 		if n == nil {
 			a.Rcode = dns.RcodeNameError
 			break
@@ -199,15 +233,19 @@ func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
 		if qtype == dns.TypeANY && cname == nil && len(n.sets) > 0 {
 			// RFC 8482 4.2: one small record, so that the server does not amplify a flood.
 			a.Answer = append(a.Answer, &dns.HINFO{Hdr: header(name, dns.TypeHINFO, anyTTL), Cpu: "RFC8482"})
+			a.Denied = ""
 			return
 		}
 		if s := n.set(qtype); s != nil {
-			s.answer(rng, a)
+			s.answer(name, pick, a)
+			a.Denied = ""
 			return
 		}
 		if cname == nil {
+			a.Types = n.types(a.Types)
 			break
 		}
+		a.Denied = ""
 		a.Answer = append(a.Answer, cname.rrs[0])
 		if qtype == dns.TypeANY { // which it is an answer to (RFC 1034 3.6.2)
 			return
@@ -229,7 +267,7 @@ func (z *Zone) made(name string) *node {
 }
 
 // answer appends s or a slice of it, and the addresses of the hosts it names.
-func (s *rrset) answer(rng *rand.Rand, a *Answer) {
+func (s *rrset) answer(name string, pick Picker, a *Answer) {
 	a.Whole = s.whole
 	if s.draw == nil {
 		for i := range s.rrs {
@@ -238,7 +276,7 @@ func (s *rrset) answer(rng *rand.Rand, a *Answer) {
 		return
 	}
 	var drawn [MaxSlice]int
-	for _, i := range drawn[:s.draw.Pick(rng, &drawn)] {
+	for _, i := range drawn[:pick.Pick(name, s.rtype, s.draw, &drawn)] {
 		s.take(i, a)
 	}
 }

@@ -1,0 +1,191 @@
+package dnssec
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+
+	"github.com/miekg/dns"
+
+	"thor/dnsagent/zone"
+)
+
+// A Zone is a zone with its signatures.
+type Zone struct {
+	*zone.Zone
+	Made atomic.Uint64 // signatures
+
+	keys  *Keys
+	sets  map[id]*Set
+	names map[string]*Set // the denial at each name
+	soa   *Set            // the SOA as it goes with "there is none"
+}
+
+type id struct {
+	name  string
+	rtype uint16
+}
+
+// New makes a zone whose answers are signed by keys. z has the records of the keys.
+func New(z *zone.Zone, keys *Keys) *Zone {
+	out := &Zone{Zone: z, keys: keys, names: make(map[string]*Set)}
+	all := z.Names()
+	out.sets = make(map[id]*Set, 2*len(all))
+	for s := range z.RRsets() {
+		out.sets[id{s.Name, s.Type}] = &Set{zone: out, records: s.Records, ttl: s.Records[0].Header().Ttl, draw: s.Draw}
+	}
+	for _, owner := range all {
+		out.names[owner] = out.denial(owner, z.Types(owner), true)
+	}
+	out.soa = &Set{zone: out, records: []dns.RR{z.SOA()}, ttl: z.Negative().Hdr.Ttl}
+	return out
+}
+
+// Set has the signatures of a set of the zone; nil if there is none such.
+func (z *Zone) Set(owner string, rtype uint16) *Set { return z.sets[id{owner, rtype}] }
+
+// Denial has what is sent to say that a name of the zone has no other types; nil if
+// there is no such name.
+func (z *Zone) Denial(owner string) *Set { return z.names[owner] }
+
+// SOA has the signature of the SOA as it goes with "there is none".
+func (z *Zone) SOA() *Set { return z.soa }
+
+// denial says that a name has these types alone, or that it does not exist (RFC 9824 3.1, 3.2).
+func (z *Zone) denial(owner string, types []uint16, exists bool) *Set {
+	ttl := z.Negative().Hdr.Ttl // RFC 9077
+	bitmap := append(slices.Clone(types), dns.TypeRRSIG, dns.TypeNSEC)
+	if !exists {
+		bitmap = append(bitmap, dns.TypeNXNAME)
+	}
+	slices.Sort(bitmap)
+	return &Set{zone: z, ttl: ttl, records: []dns.RR{&dns.NSEC{
+		Hdr:        dns.RR_Header{Name: owner, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: ttl},
+		NextDomain: next(owner), TypeBitMap: bitmap,
+	}}}
+}
+
+// maxName is the size in bytes of a name as it travels.
+const maxName = 255
+
+// next is the first name behind owner in canonical order (RFC 4034 6.1, RFC 4470 3).
+func next(owner string) string {
+	wire := make([]byte, 256)
+	n, err := dns.PackDomainName(owner, wire, 0, nil, false)
+	if err != nil || n+2 <= maxName {
+		return `\000.` + owner
+	}
+	// No name is below it, there is no room: the next is beside it.
+	if first := int(wire[0]); n < maxName && first < 63 {
+		wire = slices.Insert(wire[:n], 1+first, 0)
+		wire[0]++
+		n++
+	} else {
+		for wire[first] == 0xff && first > 1 {
+			wire = slices.Delete(wire, first, first+1)
+			first--
+			n--
+		}
+		wire[0] = byte(first)
+		wire[first]++
+	}
+	text, _, err := dns.UnpackDomainName(wire[:n], 0)
+	if err != nil {
+		return `\000.` + owner
+	}
+	return text
+}
+
+// Lookup is that of a zone.Zone for a client that wants signatures. now is in seconds
+// since 1970. A name that does not exist is no error then (RFC 9824 3).
+func (z *Zone) Lookup(owner string, qtype uint16, rng *rand.Rand, now uint32, a *zone.Answer) error {
+	l := &looker{zone: z, rng: rng, now: now}
+	z.Zone.LookupBy(owner, qtype, l, a)
+	if !a.Authoritative {
+		return l.err // of another zone
+	}
+	a.Rcode = dns.RcodeSuccess
+	a.Answer = l.sign(a.Answer)
+	a.Additional = l.sign(a.Additional)
+	if a.Denied != "" {
+		l.deny(qtype, a)
+	}
+	return l.err
+}
+
+// A looker answers one question.
+type looker struct {
+	zone  *Zone
+	rng   *rand.Rand
+	now   uint32
+	slice *Signature // of the slice that was drawn
+	err   error
+}
+
+// Pick draws a slice that is signed.
+func (l *looker) Pick(owner string, rtype uint16, d *zone.Draw, out *[zone.MaxSlice]int) int {
+	s := l.zone.Set(owner, rtype)
+	if s == nil || !s.Sliced() {
+		return d.Pick(l.rng, out)
+	}
+	if l.slice, l.err = s.Sign(l.rng, l.now); l.err != nil {
+		return 0
+	}
+	return copy(out[:], l.slice.Slice)
+}
+
+// sign puts behind each set of rrs its signature.
+func (l *looker) sign(rrs []dns.RR) []dns.RR {
+	out := make([]dns.RR, 0, 2*len(rrs))
+	for len(rrs) > 0 && l.err == nil {
+		h, n := rrs[0].Header(), 1
+		for n < len(rrs) && rrs[n].Header().Rrtype == h.Rrtype && rrs[n].Header().Name == h.Name {
+			n++
+		}
+		out = append(out, rrs[:n]...)
+		out = append(out, l.signature(rrs[:n])...)
+		rrs = rrs[n:]
+	}
+	return out
+}
+
+// signature is that of one set, which may be one that is made for the answer.
+func (l *looker) signature(rrs []dns.RR) []dns.RR {
+	h := rrs[0].Header()
+	s := l.zone.Set(h.Name, h.Rrtype)
+	switch {
+	case s == nil:
+		s = &Set{zone: l.zone, records: rrs, ttl: h.Ttl}
+	case s.Sliced():
+		return l.slice.Records
+	}
+	return l.made(s)
+}
+
+func (l *looker) made(s *Set) []dns.RR {
+	one, err := s.Sign(l.rng, l.now)
+	if err != nil {
+		l.err = err
+		return nil
+	}
+	return one.Records
+}
+
+// deny adds the proof that there is no such name or type. Asked for the proof itself,
+// it is the answer.
+func (l *looker) deny(qtype uint16, a *zone.Answer) {
+	s := l.zone.Denial(a.Denied)
+	if s == nil {
+		s = l.zone.denial(a.Denied, a.Types, a.Exists)
+	}
+	proof := l.made(s)
+	switch {
+	case l.err != nil:
+	case qtype == dns.TypeNSEC && a.Exists:
+		a.Answer, a.Authority = append(a.Answer, proof...), a.Authority[:0]
+	case qtype == dns.TypeRRSIG && a.Exists: // one will do, as for ANY
+		a.Answer, a.Authority = append(a.Answer, proof[1:]...), a.Authority[:0]
+	default:
+		a.Authority = append(append(a.Authority, l.made(l.zone.soa)...), proof...)
+	}
+}
