@@ -92,6 +92,7 @@ func (p *paths) compare(t testing.TB, request []byte, seed uint64) bool {
 		return false
 	}
 	p.general.rng = rand.New(rand.NewPCG(seed, 1))
+	p.general.signs.count = 0 // one answer is always affordable
 	want := p.general.respond(request)
 	if n == 0 {
 		n = ask() // now there are signatures

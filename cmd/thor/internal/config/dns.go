@@ -49,6 +49,9 @@ func (d *DNS) Zone(domain string) zone.Config {
 
 func (d *DNS) check(f *File) {
 	if p := d.PowerDNS; p != nil {
+		if d.Server.KeyFile != "" {
+			f.d.add("dns.dnssec_key_file", "cannot be used with [dns.powerdns]: PowerDNS would have the keys' records and no signatures; it can sign by itself")
+		}
 		f.addAll("dns.powerdns", p.Writer.Validate())
 		if p.CA != "" && !p.Writer.DSN.IsZero() && !p.Writer.DSN.TLS() {
 			f.d.add("dns.powerdns.ca", "is an authority to trust, but uri does not say tls=true")
