@@ -153,7 +153,7 @@ func TestPackedSignedAnswersAllocateNothing(t *testing.T) {
 	} {
 		request := packet(bitRD, [4]uint16{1, 0, 0, 1}, question(c.name, c.qtype, dns.ClassINET), opt(1232, 0, 0x8000))
 		p.quick.at(testTime.Add(time.Duration(i) * time.Second)) // what was signed in one second is limited
-		for range 100 * dnssec.Pool { // until all slices are signed
+		for range 100 * dnssec.Pool {                            // until all slices are signed
 			p.quick.serveUDP(request, p.out[:1232], netip.IPv6Loopback())
 		}
 		if n := testing.AllocsPerRun(1000, func() {
