@@ -5,10 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -323,12 +321,7 @@ func TestASecondaryServerIsToldOfEachZoneUntilItHears(t *testing.T) {
 }
 
 func TestKnotKeepsACopy(t *testing.T) {
-	if _, err := exec.LookPath("knotd"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("knotd is missing: Debian package knot")
-		}
-		t.Skip("knotd is missing: Debian package knot")
-	}
+	need(t, "knotd", "knot")
 	dir, port := t.TempDir(), freePort(t)
 	st := manyProxies(t, 150)
 	s := start(t, st, withSecondary(t, port, keyText))
@@ -360,19 +353,7 @@ zone:
 	if err := os.WriteFile(filepath.Join(dir, "conf"), []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("knotd", "-c", filepath.Join(dir, "conf"))
-	log := new(strings.Builder)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Log(log)
-		}
-	}()
+	daemon(t, "knotd", "-c", filepath.Join(dir, "conf"))
 	serial := func() uint32 {
 		m := new(dns.Msg).SetQuestion("sipthor.net.", dns.TypeSOA)
 		r, _, err := (&dns.Client{Timeout: time.Second}).Exchange(m, fmt.Sprintf("127.0.0.1:%d", port))
