@@ -26,10 +26,10 @@ type bucket struct {
 // what is in them.
 var buckets = []bucket{
 	{name: subjects.ElectionBucket, keys: []string{subjects.ElectionKey}, expires: true, tells: subjects.LeaseStored},
-	{name: subjects.StatusBucket, keys: []string{subjects.StatusKey, "role.*"}},
+	{name: subjects.StatusBucket, keys: []string{subjects.StatusKey, subjects.RoleKeys}},
 }
 
-func (b bucket) stream() string { return "KV_" + b.name }
+func (b bucket) stream() string { return subjects.BucketStream(b.name) }
 
 const (
 	bucketCopies = 3                      // of a cluster that has so many brokers; with fewer there is one copy
@@ -40,14 +40,14 @@ const (
 // config is what nats-server knows as a key-value bucket with one value a key.
 func (b bucket) config(copies int) jetstream.StreamConfig {
 	c := jetstream.StreamConfig{
-		Name: b.stream(), Subjects: []string{"$KV." + b.name + ".>"}, Storage: jetstream.MemoryStorage, Replicas: copies,
+		Name: b.stream(), Subjects: []string{subjects.BucketKey(b.name, ">")}, Storage: jetstream.MemoryStorage, Replicas: copies,
 		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, AllowDirect: true,
 	}
 	if b.expires {
 		c.AllowMsgTTL, c.SubjectDeleteMarkerTTL = true, time.Second
 	}
 	if b.tells != "" {
-		c.RePublish = &jetstream.RePublish{Source: "$KV." + b.name + "." + b.keys[0], Destination: b.tells}
+		c.RePublish = &jetstream.RePublish{Source: subjects.BucketKey(b.name, b.keys[0]), Destination: b.tells}
 	}
 	return c
 }

@@ -149,11 +149,11 @@ func bucketGrants(b bucket) []grant {
 		{toSelf, publish, api + "STREAM.INFO." + b.stream(), "see how many copies it has"},
 	}
 	for _, k := range b.keys {
-		g = append(g, grant{toManager, publish, "$KV." + b.name + "." + k, "write the bucket " + b.name})
+		g = append(g, grant{toManager, publish, subjects.BucketKey(b.name, k), "write the bucket " + b.name})
 	}
 	g = append(g, grant{toOperator, publish, api + "STREAM.DELETE." + b.stream(), "remove it: brokers make it anew"})
 	for _, c := range []class{toManager, toOperator} {
-		g = append(g, grant{c, publish, api + "DIRECT.GET." + b.stream() + ".$KV." + b.name + ".>", "read a key of it"})
+		g = append(g, grant{c, publish, api + "DIRECT.GET." + b.stream() + "." + subjects.BucketKey(b.name, ">"), "read a key of it"})
 	}
 	return g
 }

@@ -22,19 +22,11 @@ type splitHead struct {
 	Parts map[subjects.Role]int `json:"parts,omitempty"`
 }
 
-// roleKey is the key of a part, counted from 1. No role has a hyphen in its name.
-func roleKey(role subjects.Role, part int) string {
-	if part == 1 {
-		return "role." + string(role)
-	}
-	return fmt.Sprintf("role.%s-%d", role, part)
-}
-
 // keys are the keys of h but its own.
 func (h *splitHead) keys() (out []string) {
 	for _, role := range h.Split {
 		for part := range max(h.Parts[role], 1) {
-			out = append(out, roleKey(role, part+1))
+			out = append(out, subjects.RoleKey(role, part+1))
 		}
 	}
 	return out
@@ -74,7 +66,7 @@ func (k *snapshotWriter) writeRoles(ctx context.Context, s *subjects.Status) (*s
 			messages := s.View(role).Messages()
 			delete(k.roles.parts, role) // it is neither the old list nor the new one until all is written
 			for i, b := range messages {
-				if err := k.writeRole(ctx, roleKey(role, i+1), b, s.Mark()); err != nil {
+				if err := k.writeRole(ctx, subjects.RoleKey(role, i+1), b, s.Mark()); err != nil {
 					return nil, err
 				}
 			}
@@ -185,12 +177,12 @@ func readStatus(ctx context.Context, b *election.Bucket) (*subjects.Status, []by
 	s = s.Clone()
 	for _, role := range h.Split {
 		for part := range max(h.Parts[role], 1) {
-			e, err := b.Get(ctx, roleKey(role, part+1))
+			e, err := b.Get(ctx, subjects.RoleKey(role, part+1))
 			if err != nil {
 				return nil, nil, err
 			}
 			if e == nil || !e.Held {
-				return nil, nil, fmt.Errorf("key %s is missing", roleKey(role, part+1))
+				return nil, nil, fmt.Errorf("key %s is missing", subjects.RoleKey(role, part+1))
 			}
 			v, err := subjects.ParseRoleView(e.Value)
 			if err != nil {

@@ -41,12 +41,12 @@ func TestAStatusOfAnySizeIsInTheStore(t *testing.T) {
 		keys := func() (out []string) {
 			for _, role := range []subjects.Role{"sip_proxy", "media_relay", "xcap_server"} {
 				for part := range 5 {
-					e, err := k.bucket.Get(ctx, roleKey(role, part+1))
+					e, err := k.bucket.Get(ctx, subjects.RoleKey(role, part+1))
 					if err != nil {
 						t.Fatal(err)
 					}
 					if e != nil && e.Held {
-						out = append(out, roleKey(role, part+1))
+						out = append(out, subjects.RoleKey(role, part+1))
 					}
 				}
 			}

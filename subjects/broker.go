@@ -47,7 +47,7 @@ func ParseBrokerNotice(subject string, b []byte) (*BrokerNotice, error) {
 
 // StatusStored is the request for the stored status: JetStream's direct get of
 // StatusKey, which every broker with a copy answers, also without a quorum.
-const StatusStored = "$JS.API.DIRECT.GET.KV_" + StatusBucket + ".$KV." + StatusBucket + "." + StatusKey
+const StatusStored = "$JS.API.DIRECT.GET." + bucketStream + StatusBucket + "." + bucketSubject + StatusBucket + "." + StatusKey
 
 // InfoAlone is the field of the INFO with which a broker that is alone greets a
 // client: true, or absent. It is known before the client has said anything, so

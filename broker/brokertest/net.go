@@ -174,7 +174,7 @@ func (n *Net) AwaitJetStream(copies int) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	for _, name := range []string{"KV_" + subjects.ElectionBucket, "KV_" + subjects.StatusBucket, subjects.HistoryStream} {
+	for _, name := range []string{subjects.BucketStream(subjects.ElectionBucket), subjects.BucketStream(subjects.StatusBucket), subjects.HistoryStream} {
 		Eventually(n.t, 30*time.Second, fmt.Sprintf("the stream %s in %d copies", name, copies), func() error {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			defer cancel()

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"thor/subjects"
 )
 
 const getWait = 1500 * time.Millisecond // without a JetStream leader requests may not be answered at all
@@ -43,7 +45,7 @@ func OpenBucket(nc *nats.Conn, name string) (*Bucket, error) {
 	return &Bucket{nc, js, name}, nil
 }
 
-func (b *Bucket) subject(key string) string { return "$KV." + b.name + "." + key }
+func (b *Bucket) subject(key string) string { return subjects.BucketKey(b.name, key) }
 
 // Get returns what is stored under key, nil if nothing is. Any copy of the bucket
 // answers, so it may be of a while ago: only a compare-and-set decides anything.
