@@ -79,6 +79,12 @@ type Config struct {
 	// Servers that keep a copy of the zone, for which sets are cut to 100 records.
 	Secondaries []Secondary `toml:"secondary" reload:"yes" default:"(none)"`
 
+	// How often the name servers of the network are compared with each other; what differs is in the metrics.
+	CheckEvery time.Duration `toml:"check_every" default:"1m" range:"10s..24h"`
+	// Address of a resolver, as HOST:PORT, by which the zone's delegation at the parent is found, to be compared once
+	// an hour.
+	CheckResolver string `toml:"check_resolver" default:"(the delegation is not compared)"`
+
 	// Outputs get every zone that is served.
 	Outputs []Output
 
@@ -113,6 +119,9 @@ func (cfg Config) Validate() []setting.Problem {
 			fail(fmt.Sprintf("listen[%d]", i), "%q is not host:port", l)
 		}
 	}
+	if cfg.CheckResolver != "" && !isHostPort(cfg.CheckResolver) {
+		fail("check_resolver", "%q is not an IP address with a port", cfg.CheckResolver)
+	}
 	if len(cfg.NSID) > 64 {
 		fail("NSID", "of %d bytes, 64 allowed", len(cfg.NSID))
 	}
@@ -144,12 +153,15 @@ type Agent struct {
 	started atomic.Bool
 	bound   atomic.Pointer[[]netip.AddrPort]
 	limiter *limit.Limiter
-	exempt  []netip.Prefix
-	begun   time.Time
-	files   atomic.Pointer[files]  // what Reload replaces, but for the zone
-	told    chan struct{}          // has room for one: the secondary servers are others
-	known   chan struct{}          // closed with the first zone
-	served  atomic.Pointer[served] // nil before the first status
+	peers   peers
+
+	checkEvery time.Duration // Config.CheckEvery, but for tests
+	exempt     []netip.Prefix
+	begun      time.Time
+	files      atomic.Pointer[files]  // what Reload replaces, but for the zone
+	told       chan struct{}          // has room for one: the secondary servers are others
+	known      chan struct{}          // closed with the first zone
+	served     atomic.Pointer[served] // nil before the first status
 
 	mu      sync.Mutex // guards what follows, and the order of stores to served
 	builder *zone.Builder
@@ -189,6 +201,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, apex: b.Apex(), wait: patience, builder: b, ready: make(chan struct{}), known: make(chan struct{}),
 		log: cfg.Log.With().Str("comp", "dnsagent").Logger(), conns: connlimit.New(cfg.Clients, cfg.PerClient), told: make(chan struct{}, 1),
+		checkEvery: cfg.CheckEvery,
 	}
 	a.limiter, a.begun = limit.New(cfg.RateLimit), time.Now()
 	for _, e := range cfg.RateExempt {
@@ -201,7 +214,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a.files.Store(f)
 	a.builder = f.signed(b)
-	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
+	if a.metrics, err = newMetrics(cfg.Metrics, &a.peers); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	a.conns.OnClose = func() { a.metrics.tcp.drop(tooManyConnections, 1) }
@@ -262,6 +275,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		g.Go(func() error { return a.serveTCP(ctx, s.tcp) })
 	}
+	g.Go(func() error { a.watchPeers(ctx, bound[0]); return nil })
 	g.Go(func() error { a.notifyAll(ctx, bound[0].Addr()); return nil })
 	a.bound.Store(&bound)
 	a.log.Info().Stringer("addr", bound[0]).Int("addresses", len(bound)).Str("zone", a.apex).Msg("name server listens")

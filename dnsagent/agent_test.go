@@ -110,6 +110,12 @@ func config(reg prometheus.Registerer, views fakeSource) Config {
 // start runs an agent until the test ends, with s as its status unless nil.
 func start(t testing.TB, s *subjects.Status, change func(*Config)) *server {
 	t.Helper()
+	return startAs(t, s, change, func(*Agent) {})
+}
+
+// startAs is start, with a change of the agent before it runs.
+func startAs(t testing.TB, s *subjects.Status, change func(*Config), prepare func(*Agent)) *server {
+	t.Helper()
 	reg, views := prometheus.NewRegistry(), make(fakeSource)
 	cfg := config(reg, views)
 	if test, ok := t.(*testing.T); ok {
@@ -126,6 +132,7 @@ func start(t testing.TB, s *subjects.Status, change func(*Config)) *server {
 	if s != nil {
 		a.wait = time.Minute
 	}
+	prepare(a)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

@@ -23,6 +23,8 @@
 //	batch      many packets with one call of the system
 //	udp.go tcp.go listen.go                              sockets
 //	strangers.go secondary.go                            what clients and secondary servers get
+//	compare    whether name servers say the same         asks them; what differs is pure
+//	peers.go   compares this one with the others
 //	tally.go                                             metrics
 //	reload.go                                            files of secrets and keys
 //	agent.go   follows the status, owns the goroutines

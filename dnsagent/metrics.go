@@ -23,7 +23,7 @@ type metrics struct {
 	last  time.Time // when it last was, as far as this agent saw
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, p *peers) (*metrics, error) {
 	m := &metrics{
 		serial: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "thor_dns_zone_serial", Help: "Serial of the zone that is served; 0 before the first.",
@@ -38,7 +38,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{&m.tallies, m.serial, age} {
+	for _, c := range []prometheus.Collector{&m.tallies, m.serial, age, p} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -57,14 +57,28 @@ type validated struct {
 }
 
 var validatedQuestions = []validated{
-	{"sipthor.net.", dns.TypeSOA, 1}, {"sipthor.net.", dns.TypeDNSKEY, 2}, {"sipthor.net.", dns.TypeNAPTR, 3}, {"sipthor.net.", dns.TypeMX, 2},
-	{"proxy.sipthor.net.", dns.TypeA, 4}, {"_sip._udp.sipthor.net.", dns.TypeSRV, 4}, {"xcap.sipthor.net.", dns.TypeA, 2}, {"node01.sipthor.net.", dns.TypeA, 1},
-	{"www.sipthor.net.", dns.TypeA, 5}, {"alias1.sipthor.net.", dns.TypeA, 7}, // CNAMEs before the slice
-	{"proxy.all.sipthor.net.", dns.TypeA, 53}, {"_sip._udp.all.sipthor.net.", dns.TypeSRV, 53}, {"0000.sip-proxy.lookup.sipthor.net.", dns.TypeNAPTR, 3},
+	{"sipthor.net.", dns.TypeSOA, 1},
+	{"sipthor.net.", dns.TypeDNSKEY, 2},
+	{"sipthor.net.", dns.TypeNAPTR, 3},
+	{"sipthor.net.", dns.TypeMX, 2},
+	{"proxy.sipthor.net.", dns.TypeA, 4},
+	{"_sip._udp.sipthor.net.", dns.TypeSRV, 4},
+	{"xcap.sipthor.net.", dns.TypeA, 2},
+	{"node01.sipthor.net.", dns.TypeA, 1},
+	{"www.sipthor.net.", dns.TypeA, 5},
+	{"alias1.sipthor.net.", dns.TypeA, 7}, // CNAMEs before the slice
+	{"proxy.all.sipthor.net.", dns.TypeA, 53},
+	{"_sip._udp.all.sipthor.net.", dns.TypeSRV, 53},
+	{"0000.sip-proxy.lookup.sipthor.net.", dns.TypeNAPTR, 3},
 	{"_sip._udp.0000.sip-proxy.lookup.sipthor.net.", dns.TypeSRV, 2},
-	{"proxy.sipthor.net.", dns.TypeMX, 0}, {"_udp.sipthor.net.", dns.TypeA, 0}, {"sipthor.net.", dns.TypeTXT, 0},
-	{"nobody.sipthor.net.", dns.TypeA, 0}, {"a.b.c.nobody.sipthor.net.", dns.TypeAAAA, 0}, {"*.sipthor.net.", dns.TypeA, 0},
-	{"nowhere.sipthor.net.", dns.TypeA, 1}, {"www.sipthor.net.", dns.TypeMX, 1}, // CNAMEs to what is not there
+	{"proxy.sipthor.net.", dns.TypeMX, 0},
+	{"_udp.sipthor.net.", dns.TypeA, 0},
+	{"sipthor.net.", dns.TypeTXT, 0},
+	{"nobody.sipthor.net.", dns.TypeA, 0},
+	{"a.b.c.nobody.sipthor.net.", dns.TypeAAAA, 0},
+	{"*.sipthor.net.", dns.TypeA, 0},
+	{"nowhere.sipthor.net.", dns.TypeA, 1},
+	{"www.sipthor.net.", dns.TypeMX, 1}, // CNAMEs to what is not there
 }
 
 // signedNetwork runs a name server of a signed zone with all forms of answers.

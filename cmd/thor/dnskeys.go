@@ -19,7 +19,7 @@ import (
 
 // withDNSTools adds to the daemon's command those of operators.
 func withDNSTools(c *cobra.Command) *cobra.Command {
-	c.AddCommand(newDNSKeys(), newDNSDS())
+	c.AddCommand(newDNSKeys(), newDNSDS(), newDNSCheck())
 	return c
 }
 

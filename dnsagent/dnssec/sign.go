@@ -108,7 +108,6 @@ func (s *Set) Sign(rng *rand.Rand, now uint32) (*Signature, error) {
 
 // sign makes the signatures of one set. An NSEC record is sent along with its own.
 func (z *Zone) sign(rrs []dns.RR, ttl, now uint32) (*Signature, error) {
-	z.Made.Add(1)
 	out := &Signature{until: now + renew}
 	h := rrs[0].Header()
 	if h.Rrtype == dns.TypeNSEC {

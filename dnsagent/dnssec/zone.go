@@ -3,7 +3,6 @@ package dnssec
 import (
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 
 	"github.com/miekg/dns"
 
@@ -13,8 +12,6 @@ import (
 // A Zone is a zone with its signatures.
 type Zone struct {
 	*zone.Zone
-	Made atomic.Uint64 // signatures
-
 	keys  *Keys
 	sets  map[id]*Set
 	names map[string]*Set // the denial at each name

@@ -108,3 +108,15 @@ func (a *assembly) addAll() {
 	}
 	z.at(a.name(allLabel))
 }
+
+// All is the name at which the drawn set of a name is found whole, page by page from 1 on.
+func (z *Zone) All(name string, page int) string {
+	front := strings.TrimSuffix(name, "."+z.apex)
+	if page > 1 {
+		front += "." + strconv.Itoa(page)
+	}
+	return front + "." + allLabel + "." + z.apex
+}
+
+// Static reports whether a name has static records.
+func (z *Zone) Static(name string) bool { return z.static[name] }

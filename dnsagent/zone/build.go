@@ -116,7 +116,9 @@ func (a *assembly) free(name string) bool {
 }
 
 func (a *assembly) addStatic() {
+	a.zone.static = make(map[string]bool)
 	for _, rr := range a.static {
+		a.zone.static[rr.Header().Name] = true
 		rr = dns.Copy(rr)
 		n := a.zone.at(rr.Header().Name)
 		if set := n.set(rr.Header().Rrtype); set != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -199,7 +200,12 @@ func (l *layout) nameServers() error {
 			return err
 		}
 		l.net.DNS = append(l.net.DNS, listen)
-		if err := l.daemon(controlTier, name, "dns", subjects.DNSManager, head+fmt.Sprintf("[dns]\nlisten = [%q]\n", listen)); err != nil {
+		addresses := []string{listen}
+		if host, port, err := net.SplitHostPort(listen); err == nil && host != "" && !netip.MustParseAddr(host).IsUnspecified() {
+			// The address that it announces too, where the other name server compares it with itself.
+			addresses = append(addresses, net.JoinHostPort(l.addr(12, i).String(), port))
+		}
+		if err := l.daemon(controlTier, name, "dns", subjects.DNSManager, head+fmt.Sprintf("[dns]\nlisten = [%s]\n", quoted(addresses))); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package gather
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"thor/cmd/thor/internal/doctor"
+	"thor/dnsagent/compare"
 	"thor/subjects"
 )
 
@@ -29,23 +29,24 @@ func nameServers(ctx context.Context, st *subjects.Status, known []string) []doc
 func askAll(ctx context.Context, st *subjects.Status, known []string) (out []doctor.NameServer) {
 	members := st.Roles[subjects.DNSManager]
 	for i := range members {
-		s := doctor.NameServer{Node: members[i].Node, Address: addressOf(&members[i], known)}
+		s := doctor.NameServer{Node: members[i].Node, Address: AddressOf(&members[i], known)}
 		s.Answer, s.Err = apex(ctx, s.Address, st.Domain, uint32(st.Generation))
 		out = append(out, s)
 	}
 	return out
 }
 
-// addressOf is where to ask the name server m: an address of known with its
+// AddressOf is where to ask the name server m: an address of known with its
 // port, otherwise where it is announced.
-func addressOf(m *subjects.Member, known []string) string {
-	port := cmp.Or(m.Attrs["port"], "53")
+func AddressOf(m *subjects.Member, known []string) string {
+	at := compare.Address(m)
+	_, port, _ := net.SplitHostPort(at)
 	for _, k := range known {
 		if _, p, err := net.SplitHostPort(k); err == nil && p == port {
 			return k
 		}
 	}
-	return net.JoinHostPort(m.Address().String(), port)
+	return at
 }
 
 // apex are the sets of the apex that are no random slices, as one text. A server

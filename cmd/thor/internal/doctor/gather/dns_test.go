@@ -83,14 +83,14 @@ func TestNameServersAreAsked(t *testing.T) {
 func TestNameServersOfAThorUpAreAskedWhereTheyListen(t *testing.T) {
 	m := subjects.Member{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Attrs: subjects.Attrs{"port": "5355"}}
 	known := []string{"127.0.0.1:5354", "127.0.0.1:5355"}
-	if got := addressOf(&m, known); got != "127.0.0.1:5355" {
+	if got := AddressOf(&m, known); got != "127.0.0.1:5355" {
 		t.Error(got)
 	}
-	if got := addressOf(&m, known[:1]); got != "192.0.2.1:5355" {
+	if got := AddressOf(&m, known[:1]); got != "192.0.2.1:5355" {
 		t.Error(got)
 	}
 	m.Attrs = nil
-	if got := addressOf(&m, known); got != "192.0.2.1:53" {
+	if got := AddressOf(&m, known); got != "192.0.2.1:53" {
 		t.Error(got)
 	}
 }
