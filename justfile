@@ -124,5 +124,9 @@ bench-lookup:
 bench-dns RUNS="9":
     THOR_BENCH_DNS={{ RUNS }} go test -count=1 -timeout 30m -v -run TestBenchDNS ./dnsagent
 
+# from a changed membership to PowerDNS' answer, with 20 to 5,000 members, so many changes of each
+bench-powerdns CHANGES="200":
+    THOR_BENCH_POWERDNS={{ CHANGES }} go test -count=1 -timeout 30m -v -run TestBenchPowerDNS ./dnsagent/powerdns
+
 # what CI runs
 ci: test bubble lint sbom e2e lab boot-test fuzz

@@ -48,6 +48,7 @@ func TestOtherTablesAreRefused(t *testing.T) {
 }
 
 func TestARefusedDatabaseThatIsPutRightIsWritten(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	d := newDatabase(t, mariadbtest.Shared(t))
 	d.exec("ALTER TABLE domains DROP options, DROP catalog")
 	w := run(t, d, nil)
@@ -65,6 +66,7 @@ func TestARefusedDatabaseThatIsPutRightIsWritten(t *testing.T) {
 }
 
 func TestTablesOfOtherCollationsAreWritten(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	text := schema(t)
 	for name, sql := range map[string]string{
 		"a database of utf8mb4_bin": "ALTER DATABASE %[1]s CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;" + text,
@@ -132,15 +134,16 @@ INSERT INTO domainmetadata (domain_id, kind, content) VALUES (1, 'X-THOR', '1844
 func TestFaultsAreToldInOneLineWithoutThePassword(t *testing.T) {
 	d := newDatabase(t, mariadbtest.Shared(t))
 	d.SQL("CREATE USER 'reader'@'%' IDENTIFIED BY '" + mariadbtest.Password + "'; GRANT SELECT ON " + d.dsn.Name() + ".* TO 'reader'@'%'")
-	secret := filepath.Join(t.TempDir(), "password")
-	write := func(text string, mode os.FileMode) {
+	write := func(t *testing.T, text string, mode os.FileMode) string {
 		t.Helper()
+		secret := filepath.Join(t.TempDir(), "password")
 		if err := os.WriteFile(secret, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(secret, mode); err != nil {
 			t.Fatal(err)
 		}
+		return secret
 	}
 	parse := func(s string) location.DSN {
 		t.Helper()
@@ -166,7 +169,8 @@ func TestFaultsAreToldInOneLineWithoutThePassword(t *testing.T) {
 		{"TLS is wanted", mariadbtest.Password, 0o600, func(c *powerdns.Config) { c.DSN = parse(plain + d.dsn.Name() + "?tls=true") }, "does not speak TLS"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			write(c.text, c.mode)
+			t.Parallel() // a fault is told after a while
+			secret := write(t, c.text, c.mode)
 			w := run(t, d, func(cfg *powerdns.Config) { c.change(cfg); cfg.PasswordFile = secret })
 			n := newNetwork(t, nil)
 			populate(n, 3)

@@ -15,6 +15,7 @@ import (
 
 	"thor/dbagent/location"
 	"thor/dbagent/location/driver"
+	"thor/dnsagent/zone"
 	"thor/identity"
 )
 
@@ -29,8 +30,13 @@ const (
 type session struct {
 	pool   *sql.DB
 	conn   *sql.Conn
-	locked bool
+	locked bool   // what is written is a transaction then, until COMMIT
 	name   string // of the lock
+	step   int64  // between ids that the server gives to rows of one statement
+	known  *rows  // of the last pass; nil: they have to be read
+
+	zone     *zone.Zone // that was written last
+	compared time.Time  // with all rows
 }
 
 // errHostile is a server that makes the driver panic.
@@ -46,6 +52,8 @@ func open(ctx context.Context, cfg *Config, idle time.Duration) (s *session, err
 	}
 	dc := driver.Config(d, connectTimeout, cfg.Roots, maxPacket)
 	dc.ReadTimeout, dc.WriteTimeout = 2*passTimeout, 2*passTimeout // the contexts of calls end them before
+	dc.InterpolateParams = true                                    // one round trip for each statement, not two
+	dc.ClientFoundRows = true
 	if d.Charset() != "" {
 		if err := dc.Apply(mysql.Charset(d.Charset(), "")); err != nil {
 			return nil, err
@@ -92,6 +100,9 @@ func (s *session) setUp(ctx context.Context, idle time.Duration) error {
 			return err
 		}
 	}
+	if err := s.conn.QueryRowContext(ctx, "SELECT @@SESSION.auto_increment_increment").Scan(&s.step); err != nil {
+		return err
+	}
 	cols, engines, err := readSchema(ctx, s.conn)
 	if err != nil {
 		return err
@@ -115,15 +126,23 @@ func (s *session) lock(ctx context.Context) error {
 	if err := s.conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", s.name).Scan(&got); err != nil {
 		return err
 	}
-	s.locked = got.Int64 == 1
-	return nil
+	if got.Int64 != 1 {
+		return nil
+	}
+	s.locked = true
+	_, err := s.conn.ExecContext(ctx, "SET SESSION autocommit = 0")
+	return err
 }
 
 // unlock lets another agent have the lock.
 func (s *session) unlock(ctx context.Context) error {
-	s.locked = false
-	_, err := s.conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", s.name)
-	return err
+	s.locked, s.known = false, nil
+	for _, text := range []string{"SET SESSION autocommit = 1", "DO RELEASE_LOCK('" + s.name + "')"} {
+		if _, err := s.conn.ExecContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lockName is that of the zone in this database: names of locks belong to the

@@ -60,6 +60,7 @@ func lag(w *writer) func() error {
 }
 
 func TestOneOfSeveralWrites(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	d := newDatabase(t, mariadbtest.Shared(t))
 	p1, p2 := startPDNS(t, d), startPDNS(t, d)
 	n := newNetwork(t, nil)
@@ -96,6 +97,7 @@ func TestOneOfSeveralWrites(t *testing.T) {
 // A host that loses its power says nothing any more: the server keeps its session,
 // and the lock with it, for a time that the session has asked for.
 func TestASilentHolderLosesTheLock(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	d := newDatabase(t, mariadbtest.Shared(t))
 	silent := proxyTo(t, d.Addr())
 	n := newNetwork(t, nil)
@@ -119,6 +121,7 @@ func TestASilentHolderLosesTheLock(t *testing.T) {
 
 // One whose status no manager confirms never takes the database back to it.
 func TestAnOlderStatusIsNotWritten(t *testing.T) {
+	t.Parallel() // it waits, mostly
 	d := newDatabase(t, mariadbtest.Shared(t))
 	n := newNetwork(t, nil)
 	populate(n, 3)

@@ -180,7 +180,10 @@ func (w *Writer) step(ctx context.Context, s *session, d *draws, behind *time.Ti
 	if w.cfg.Mode == plan.Lua {
 		set = withProbe(set, w.cfg.Domain)
 	}
+	due := s.compared.Add(w.cfg.Verify)
 	j := &job{zone: o.zone, set: set, lua: w.cfg.Mode == plan.Lua, confirmed: o.confirmed}
+	// What is new goes first; all rows are compared after that.
+	j.whole = !now.Before(due) && o.zone == s.zone
 	if !behind.IsZero() {
 		j.behind = now.Sub(*behind)
 	}
@@ -196,13 +199,16 @@ func (w *Writer) step(ctx context.Context, s *session, d *draws, behind *time.Ti
 		return standbyPoll, nil
 	}
 	*behind = time.Time{}
+	if s.zone = o.zone; r.whole {
+		s.compared = now
+	}
 	w.wrote(o, r, set, mode, now)
 	if !o.confirmed { // another agent may know better
 		if err := bounded(ctx, s.unlock); err != nil {
 			return 0, err
 		}
 	}
-	wait := w.cfg.Verify
+	wait := max(time.Until(s.compared.Add(w.cfg.Verify)), 0)
 	if redraw > 0 {
 		wait = min(wait, redraw)
 	}

@@ -53,7 +53,7 @@ func (c *Changes) Empty() bool {
 
 // A Wish is what the rows of a zone are to be.
 type Wish struct {
-	Rows       []Row
+	Rows       []Row  // those of a set one after the other
 	Apex       string // without the final dot
 	Generation uint32 // the SOA's serial, if no later one was used before
 	// Raise has every change of a row raise the serial. Without it the rows are
@@ -65,63 +65,109 @@ type Wish struct {
 // Diff compares. Rows of others are left as they are, but for two kinds: one that
 // equals a row of ours becomes ours, and so does the SOA, which a zone has once.
 func Diff(present []Stored, w Wish) *Changes {
-	d := &differ{Changes: &Changes{}, order: w.Order.Of}
-	sets := make(map[Key][]Stored)
-	for _, s := range present {
-		sets[s.Key()] = append(sets[s.Key()], s)
-	}
-	want := make(map[Key][]Row)
-	var keys []Key
-	for _, r := range w.Rows {
-		if want[r.Key()] == nil {
-			keys = append(keys, r.Key())
-		}
-		want[r.Key()] = append(want[r.Key()], r)
-	}
-	d.conflicts(present, want)
+	d := &differ{Changes: &Changes{}, order: w.Order.Of, present: present}
+	sets := groups(present)
+	d.conflicts(w.Rows)
 	apex := Key{w.Apex, "SOA"}
-	for _, k := range keys {
-		if k != apex {
-			d.set(sets[k], d.allowed(k, want[k]))
+	var soa []Row
+	for rows := w.Rows; len(rows) > 0; {
+		k, n := rows[0].Key(), 1
+		for n < len(rows) && rows[n].Key() == k {
+			n++
+		}
+		if k == apex {
+			soa = rows[:n]
+		} else {
+			d.set(sets.take(k), d.allowed(k, rows[:n]))
+		}
+		rows = rows[n:]
+	}
+	d.soa = sets.take(apex)
+	for _, i := range sets.first {
+		for ; i >= 0; i = sets.next[i] {
+			if present[i].Owned {
+				d.Delete = append(d.Delete, present[i].ID)
+			}
 		}
 	}
-	for k, s := range sets {
-		if want[k] == nil {
-			d.set(slices.DeleteFunc(s, func(s Stored) bool { return !s.Owned }), nil)
-		}
-	}
-	d.soa(sets[apex], want[apex], w)
+	d.oneSOA(soa, w)
 	slices.Sort(d.Delete)
 	slices.SortFunc(d.Update, func(a, b Change) int { return cmp.Compare(a.ID, b.ID) })
 	return d.Changes
 }
 
+// grouped are stored rows by their keys: the index of the first, and of the next one
+// after each; negative: none.
+type grouped struct {
+	rows  []Stored
+	first map[Key]int
+	next  []int
+}
+
+func groups(rows []Stored) *grouped {
+	g := &grouped{rows, make(map[Key]int, len(rows)), make([]int, len(rows))}
+	for i := range rows {
+		k := rows[i].Key()
+		g.next[i] = -1
+		if j, ok := g.first[k]; ok {
+			g.next[i] = j
+		}
+		g.first[k] = i
+	}
+	return g
+}
+
+// take returns the rows of a set, in their order, and forgets them.
+func (g *grouped) take(k Key) (out []Stored) {
+	i, ok := g.first[k]
+	if !ok {
+		return nil
+	}
+	delete(g.first, k)
+	for ; i >= 0; i = g.next[i] {
+		out = append(out, g.rows[i])
+	}
+	slices.Reverse(out)
+	return out
+}
+
 type differ struct {
 	*Changes
 	order   func(name string) Ordername
+	present []Stored
+	soa     []Stored        // the SOA rows of them
 	refused map[string]bool // names where nothing may be written
 }
 
 // conflicts finds the names at which a CNAME would not be alone (RFC 1034 3.6.2).
-func (d *differ) conflicts(present []Stored, want map[Key][]Row) {
-	d.refused = make(map[string]bool)
-	alias := make(map[string]bool) // of ours
-	ours := make(map[string]bool)
-	for k := range want {
-		ours[k.Name] = true
-		if k.Type == "CNAME" {
-			alias[k.Name] = true
+func (d *differ) conflicts(want []Row) {
+	var others []Stored
+	for _, s := range d.present {
+		if !s.Owned && !s.Disabled && s.Type != "" {
+			s.Name = strings.ToLower(s.Name)
+			others = append(others, s)
 		}
 	}
-	for _, s := range present {
-		name := strings.ToLower(s.Name)
-		if s.Owned || s.Disabled || !ours[name] || s.Type == "" {
-			continue
+	if len(others) == 0 {
+		return
+	}
+	d.refused = make(map[string]bool)
+	at := make(map[string][]Row) // of ours, at names of others
+	for _, s := range others {
+		at[s.Name] = nil
+	}
+	for _, r := range want {
+		if rows, ok := at[r.Name]; ok {
+			at[r.Name] = append(rows, r)
 		}
-		equal := slices.ContainsFunc(want[Key{name, s.Type}], func(r Row) bool { return same(s.Row, r) })
-		if !equal && (alias[name] || s.Type == "CNAME") && !d.refused[name] {
-			d.refused[name] = true
-			d.Conflicts = append(d.Conflicts, name)
+	}
+	for _, s := range others {
+		ours := at[s.Name]
+		equal := slices.ContainsFunc(ours, func(r Row) bool { return r.Type == s.Type && same(s.Row, r) })
+		alias := s.Type == "CNAME" || slices.ContainsFunc(ours, func(r Row) bool { return r.Type == "CNAME" })
+		if len(ours) > 0 && alias && !equal && !d.refused[s.Name] {
+			d.refused[s.Name] = true
+			d.Conflicts = append(d.Conflicts, s.Name)
 		}
 	}
 	slices.Sort(d.Conflicts)
@@ -191,11 +237,12 @@ func same(a, b Row) bool {
 	return a.Content == b.Content && (a.Prio == b.Prio || a.Type != "SRV" && a.Type != "MX")
 }
 
-// soa makes one SOA row of those that there are.
-func (d *differ) soa(present []Stored, want []Row, w Wish) {
+// oneSOA makes one SOA row of those that there are.
+func (d *differ) oneSOA(want []Row, w Wish) {
 	if len(want) == 0 {
 		return
 	}
+	present := d.soa
 	changed := w.Raise && len(d.Insert)+len(d.Update)+len(d.Delete) > 0
 	r := want[0]
 	slices.SortStableFunc(present, func(a, b Stored) int { return cmp.Compare(rank(a), rank(b)) })

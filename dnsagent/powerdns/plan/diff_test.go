@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -72,6 +73,7 @@ func row(name, kind, content string) plan.Row {
 const apexSOA = "ns1.example.net hostmaster.example.net 0 14400 3600 604800 10"
 
 func wish(generation uint32, rows ...plan.Row) plan.Wish {
+	slices.SortStableFunc(rows, func(a, b plan.Row) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Type, b.Type)) })
 	return plan.Wish{
 		Rows: append([]plan.Row{row("example.net", "SOA", apexSOA)}, rows...), Apex: "example.net", Generation: generation, Raise: true,
 		Order: plan.ParseOrder("example.net", "", false),

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"thor/dnsagent/zone"
 )
 
 // Bounds of one LUA row. PowerDNS compiles the code for each answer, so its length
@@ -26,34 +28,34 @@ type drawing struct {
 	weights  []uint64
 }
 
-// luaContent is how the code in a LUA row names a record of a drawn set.
-func luaContent(rr dns.RR) string {
-	text := rr.String()
-	return strings.TrimPrefix(text, rr.Header().String())
-}
-
-// limit cuts the set to a part that a row has room for, and reports whether it had
-// to. All records have the same chance: their weights count when an answer is drawn.
-func (d *drawing) limit(rng *rand.Rand) bool {
+// drawingOf is that of s. A set that a row has no room for is cut to a part, in which
+// all records have the same chance to be: their weights count when an answer is drawn.
+func drawingOf(s zone.RRset, rng func(zone.RRset) *rand.Rand) (d drawing, cut bool) {
+	d.slice = s.Slice
+	order := rng(s).Perm(len(s.Records))
+	order = order[:min(len(order), maxPool)]
 	size, fits := 0, 0
-	order := rng.Perm(len(d.contents))
 	for _, i := range order {
-		if size += len(d.contents[i]); fits == maxPool || size > maxPoolText {
+		if size += len(luaContent(s.Records[i])); size > maxPoolText {
 			break
 		}
 		fits++
 	}
-	if fits == len(d.contents) {
-		return false
-	}
 	order = order[:fits]
 	slices.Sort(order)
-	contents, weights := make([]string, fits), make([]uint64, fits)
-	for k, i := range order {
-		contents[k], weights[k] = d.contents[i], d.weights[i]
+	for _, i := range order {
+		d.contents, d.weights = append(d.contents, luaContent(s.Records[i])), append(d.weights, s.Weights[i])
 	}
-	d.contents, d.weights = contents, weights
-	return true
+	return d, fits < len(s.Records)
+}
+
+// luaContent is how the code in a LUA row names a record of a drawn set.
+func luaContent(rr dns.RR) string {
+	if rr, ok := rr.(*dns.SRV); ok {
+		return fmt.Sprintf("%d %d %d %s", rr.Priority, rr.Weight, rr.Port, rr.Target)
+	}
+	text, _ := content(rr)
+	return text
 }
 
 // code draws as zone.Draw does: distinct records, each next one with a

@@ -68,18 +68,17 @@ type LeftOut struct {
 // Rows are those of z. What is drawn depends on seed alone.
 func Rows(z *zone.Zone, mode Mode, seed uint64) *Set {
 	m := &maker{set: &Set{}, mode: mode, seed: seed}
-	empty := make(map[string]bool)
-	for _, name := range z.Names() {
-		empty[name] = true
-	}
+	names := z.Names()
+	m.set.Rows = make([]Row, 0, len(names))
+	with := make(map[string]bool, len(names)) // records
 	for s := range z.RRsets() {
-		delete(empty, s.Name)
+		with[s.Name] = true
 		m.add(s)
 	}
-	for _, name := range z.Names() {
+	for _, name := range names {
 		// One that is too long is there for the sake of a longer one, which was left out.
-		if empty[name] && len(undotted(name)) <= maxName {
-			m.row(Row{Name: undotted(name)})
+		if name := undotted(name); !with[name+"."] && len(name) <= maxName {
+			m.row(Row{Name: name})
 		}
 	}
 	return m.set
@@ -112,11 +111,8 @@ func (m *maker) add(s zone.RRset) {
 
 // lua adds the row of a set that PowerDNS draws from.
 func (m *maker) lua(s zone.RRset) {
-	d := drawing{slice: s.Slice, weights: s.Weights}
-	for _, rr := range s.Records {
-		d.contents = append(d.contents, luaContent(rr))
-	}
-	if d.limit(m.rng(s)) {
+	d, cut := drawingOf(s, m.rng)
+	if cut {
 		m.redraw(s)
 	}
 	r := Row{Name: undotted(s.Name), Type: "LUA", Content: dns.Type(s.Type).String() + ` "` + d.code() + `"`, TTL: ttl(s.Records[0])}
@@ -177,6 +173,10 @@ func undotted(name string) string {
 // content is what PowerDNS wants to know of rr.
 func content(rr dns.RR) (content string, prio int64) {
 	switch rr := rr.(type) {
+	case *dns.A:
+		return rr.A.String(), 0
+	case *dns.AAAA:
+		return rr.AAAA.String(), 0
 	case *dns.SOA:
 		return soa(rr, rr.Serial), 0
 	case *dns.NS:
