@@ -48,6 +48,7 @@ func newUp() *cobra.Command {
 	f.StringVar(&o.DNS, "dns", "127.0.0.1:5354", "`host:port` of the first name server; the second has the next port")
 	f.StringVar(&o.Loopback, "loopback", "127.83", "first two bytes of the `addresses` to use")
 	f.BoolVar(&o.Damping, "damping", true, "hold back members that flap (off for measurements)")
+	f.BoolVar(&o.PowerDNS, "powerdns", false, "run a PowerDNS beside each name server, at the two ports after theirs, with a database that the name servers keep")
 	f.DurationVar(&o.RestartAfter, "restart-after", 3*time.Second, "when to start a child again that died; 0 is never")
 	c.AddCommand(newUpControl("stop", "End processes of a running thor up", &o.Dir), newUpControl("start", "Start processes of a running thor up", &o.Dir))
 	return c
@@ -75,6 +76,10 @@ func greet(cmd *cobra.Command, o up.Options, n *up.Network, took time.Duration) 
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(w, "  thor monitor%s\twatch the network\n", flag)
 	fmt.Fprintf(w, "  dig @%s -p %s _sip._udp.%s SRV\task a name server\n", host, port, n.Domain)
+	if len(n.PowerDNS) > 0 {
+		host, port, _ := net.SplitHostPort(n.PowerDNS[0])
+		fmt.Fprintf(w, "  dig @%s -p %s _sip._udp.%s SRV\task the PowerDNS beside it\n", host, port, n.Domain)
+	}
 	fmt.Fprintf(w, "  thor drain node2%s ; thor resume node2%s\tmaintenance\n", flag, flag)
 	fmt.Fprintf(w, "  thor doctor%s\tis all well?\n", flag)
 	_ = w.Flush() // a strings.Builder takes everything

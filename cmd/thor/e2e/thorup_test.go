@@ -45,11 +45,11 @@ func freeDNSPort(t testing.TB) string {
 		}
 		p := l.Addr().(*net.TCPAddr).Port
 		l.Close()
-		if p < 65000 && free(p) && free(p+1) {
+		if p < 65000 && free(p) && free(p+1) && free(p+2) && free(p+3) {
 			return net.JoinHostPort("127.0.0.1", strconv.Itoa(p))
 		}
 	}
-	t.Fatal("no two free ports in a row")
+	t.Fatal("no four free ports in a row")
 	return ""
 }
 

@@ -28,7 +28,7 @@ func (c claim) name() string { return "@thor-up/" + c.what }
 // claims are what a network uses of the machine by its options.
 func (o *Options) claims() []claim {
 	out := []claim{{o.Loopback, "--loopback"}}
-	for _, a := range o.nameServerAddresses() {
+	for _, a := range o.dnsAddresses() {
 		out = append(out, claim{a, "--dns"})
 	}
 	return out
@@ -95,7 +95,7 @@ func (o *Options) free() error {
 	for i := 1; i <= o.Nodes; i++ {
 		fixed = append(fixed, nodeAddress(o.Loopback, i).String())
 	}
-	for _, a := range o.nameServerAddresses() {
+	for _, a := range o.dnsAddresses() {
 		if err := bindable(a, "udp", "tcp"); err != nil {
 			return fmt.Errorf("%w: end what listens there, or choose another --dns", err)
 		}

@@ -1,14 +1,12 @@
 package up
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -31,6 +29,9 @@ type layout struct {
 
 	urls   []string // of the brokers
 	routes []string
+
+	mariadb          *mariadb // nil: it is not installed
+	powerDNSPassword string
 }
 
 // certificates live as long as anybody will try a network.
@@ -52,7 +53,7 @@ func (l *layout) prepare() error {
 	}
 	l.net = &Network{Domain: l.Domain, HTTP: make(map[string]string), Local: make(map[string]string)}
 	defer l.ports.release()
-	for _, step := range []func() error{l.operator, l.brokers, l.managers, l.nameServers, l.database, l.nodes} {
+	for _, step := range []func() error{l.operator, l.brokers, l.managers, l.findMariaDB, l.nameServers, l.database, l.nodes} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -205,7 +206,15 @@ func (l *layout) nameServers() error {
 			// The address that it announces too, where the other name server compares it with itself.
 			addresses = append(addresses, net.JoinHostPort(l.addr(12, i).String(), port))
 		}
-		if err := l.daemon(controlTier, name, "dns", subjects.DNSManager, head+fmt.Sprintf("[dns]\nlisten = [%s]\n", quoted(addresses))); err != nil {
+		toml := head + fmt.Sprintf("[dns]\nlisten = [%s]\n", quoted(addresses))
+		if l.PowerDNS {
+			more, err := l.powerDNS(i, name)
+			if err != nil {
+				return err
+			}
+			toml += more
+		}
+		if err := l.daemon(controlTier, name, "dns", subjects.DNSManager, toml); err != nil {
 			return err
 		}
 	}
@@ -214,19 +223,13 @@ func (l *layout) nameServers() error {
 
 // database adds a MariaDB with its locator if a server program is installed.
 func (l *layout) database() error {
-	server, err1 := program("mariadbd")
-	install, err2 := program("mariadb-install-db")
-	if err1 != nil || err2 != nil {
+	if l.mariadb == nil {
 		l.Say("MariaDB is not installed (Debian package mariadb-server): the network runs without thor_database and provisioning_server")
 		return nil
 	}
-	a := l.addr(13, 1)
-	port, err := l.ports.take(a)
-	if err != nil {
-		return err
-	}
+	a, port := l.mariadb.addr, l.mariadb.port
 	password := rand.Text()
-	if err := l.mariadb(server, install, a, port, password); err != nil {
+	if err := l.mariaDB(password); err != nil {
 		return err
 	}
 	head, err := l.home("database1", a, subjects.Database)
@@ -264,56 +267,4 @@ func (l *layout) provisioning() error {
 	}
 	return l.daemon(controlTier, name, "provisioning", subjects.ProvisioningServer,
 		head+fmt.Sprintf("[provisioning]\nlisten = \"%s:%d\"\nurl = %q\nadmin = \"admin\"\nadmin_password_file = \"password\"\n", a, port, l.net.SOAP.URL))
-}
-
-func (l *layout) mariadb(server, install string, a netip.Addr, port int, password string) error {
-	dir := filepath.Join(l.Dir, "mariadb")
-	data := filepath.Join(dir, "data")
-	me := "--user=" + userName()
-	const logSize = "--innodb-log-file-size=16M" // to write the usual 96 MB takes a second
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	// The server runs these at each start: the password is new each time. Of the
-	// administrators without a password it keeps the one of the socket.
-	sql := fmt.Sprintf("DELETE FROM mysql.global_priv WHERE User IN ('', 'root') AND Host <> 'localhost';\nFLUSH PRIVILEGES;\n"+
-		"CREATE DATABASE IF NOT EXISTS thor;\nCREATE OR REPLACE USER 'thor'@'%%' IDENTIFIED BY '%s';\nGRANT ALL ON thor.* TO 'thor'@'%%';\n", password)
-	init := filepath.Join(dir, "init.sql")
-	if err := atomicfile.Write(init, []byte(sql), 0o600); err != nil {
-		return err
-	}
-	err := l.service("mariadb", "database1", subjects.Database, syscall.SIGTERM, server, "--no-defaults", me, "--datadir="+data,
-		"--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"), "--init-file="+init,
-		fmt.Sprintf("--port=%d", port), "--bind-address="+a.String(), "--secure-file-priv="+data, "--skip-name-resolve", "--skip-log-bin",
-		"--performance-schema=OFF", "--innodb-buffer-pool-size=32M", logSize, "--innodb-flush-log-at-trx-commit=1")
-	if err != nil {
-		return err
-	}
-	l.children[len(l.children)-1].prepare = func(ctx context.Context) error {
-		if _, err := os.Stat(filepath.Join(data, "mysql")); err == nil {
-			return nil
-		}
-		fresh := data + ".new" // one that was cut off is begun anew
-		if err := os.RemoveAll(fresh); err != nil {
-			return err
-		}
-		cmd := exec.CommandContext(ctx, install, "--no-defaults", me, "--datadir="+fresh,
-			"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
-			"--innodb-buffer-pool-size=32M", logSize)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("mariadb-install-db: %w: %s", err, lastLine(out))
-		}
-		return os.Rename(fresh, data)
-	}
-	return nil
-}
-
-func userName() string {
-	if os.Getuid() == 0 {
-		return "root"
-	}
-	return os.Getenv("USER")
 }

@@ -26,9 +26,10 @@ type Network struct {
 	Domain    string            `json:"domain"`
 	Brokers   []string          `json:"brokers"`
 	DNS       []string          `json:"dns"`
-	HTTP      map[string]string `json:"http"`  // metrics and health, by node
-	Local     map[string]string `json:"local"` // lookups and subscribers for programs of the machine, by node
-	SOAP      *soap             `json:"soap"`  // null without a provisioning server
+	PowerDNS  []string          `json:"powerdns,omitempty"` // with --powerdns
+	HTTP      map[string]string `json:"http"`               // metrics and health, by node
+	Local     map[string]string `json:"local"`              // lookups and subscribers for programs of the machine, by node
+	SOAP      *soap             `json:"soap"`               // null without a provisioning server
 	Database  *string           `json:"database"`
 	Operator  Operator          `json:"operator"`
 	Processes []Process         `json:"processes"`

@@ -14,7 +14,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Options says what network to run. All but Damping and RestartAfter is required.
+// Options says what network to run. All but Damping, PowerDNS and RestartAfter is required.
 type Options struct {
 	Dir          string
 	Domain       string
@@ -24,6 +24,7 @@ type Options struct {
 	Binary       string                           // the thor program
 	RestartAfter time.Duration                    // 0: never
 	Damping      bool                             // hold back members that flap
+	PowerDNS     bool                             // a PowerDNS beside each name server, at the ports after theirs
 	Say          func(format string, args ...any) // progress
 }
 
@@ -49,7 +50,10 @@ func (o *Options) Check() error {
 	if o.RestartAfter < 0 {
 		return fmt.Errorf("--restart-after %s is negative; 0 is never", o.RestartAfter)
 	}
-	return o.checkDNS()
+	if err := o.checkDNS(); err != nil || !o.PowerDNS {
+		return err
+	}
+	return checkPowerDNS()
 }
 
 // checkDNS wants a host of this machine, and a port for each name server.
@@ -58,7 +62,7 @@ func (o *Options) checkDNS() error {
 	if err != nil {
 		return fmt.Errorf("%q is not host:port", o.DNS)
 	}
-	if first, err := strconv.Atoi(port); err != nil || first < 1 || first+nameServers-1 > 65535 {
+	if first, err := strconv.Atoi(port); err != nil || first < 1 || first+len(o.dnsAddresses())-1 > 65535 {
 		return fmt.Errorf("%q is no port for the name servers", port)
 	}
 	if host == "" {
@@ -71,10 +75,20 @@ func (o *Options) checkDNS() error {
 }
 
 // nameServerAddresses are host:port of each name server. The option is checked.
-func (o *Options) nameServerAddresses() (out []string) {
+func (o *Options) nameServerAddresses() []string { return o.dnsAddresses()[:nameServers] }
+
+// powerDNSAddresses are host:port of each PowerDNS.
+func (o *Options) powerDNSAddresses() []string { return o.dnsAddresses()[nameServers:] }
+
+// dnsAddresses are host:port of all that answers DNS.
+func (o *Options) dnsAddresses() (out []string) {
 	host, port, _ := net.SplitHostPort(o.DNS)
 	first, _ := strconv.Atoi(port)
-	for i := range nameServers {
+	n := nameServers
+	if o.PowerDNS {
+		n += nameServers
+	}
+	for i := range n {
 		out = append(out, net.JoinHostPort(host, strconv.Itoa(first+i)))
 	}
 	return out
@@ -157,6 +171,25 @@ func awaitDNS(ctx context.Context, o Options, n *Network) error {
 		for !well(ctx, health) || countSRV(server, "_sip._udp."+o.Domain+".") < want {
 			if time.Now().After(deadline) {
 				return fmt.Errorf("%s does not answer with %d nodes after 60 s: see the logs in %s", server, want, o.Dir)
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-tick.C:
+			}
+		}
+	}
+	return awaitPowerDNS(ctx, o, n, deadline)
+}
+
+// awaitPowerDNS returns when each PowerDNS answers as the name servers do.
+func awaitPowerDNS(ctx context.Context, o Options, n *Network, deadline time.Time) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for _, server := range n.PowerDNS {
+		for countSRV(server, "_sip._udp."+o.Domain+".") < min(o.Nodes, 4) {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("PowerDNS at %s does not answer with the nodes after 60 s: see the logs in %s", server, o.Dir)
 			}
 			select {
 			case <-ctx.Done():
