@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,20 +35,27 @@ type shownMark struct {
 }
 
 // open opens the note of an earlier run and reports whether that run showed
-// nothing newer than m.
-func (s *shownMark) open(dir string, m subjects.Mark) (nothingNewer bool) {
+// nothing newer than m, and what it showed last, if the note says so.
+func (s *shownMark) open(dir string, m subjects.Mark) (nothingNewer bool, shown subjects.Mark) {
 	if dir == "" {
-		return true
+		return true, shown
 	}
 	s.boot = machineBoot()
 	path := filepath.Join(dir, shownFile)
 	b, err := os.ReadFile(path)
 	nothingNewer = err == nil && s.boot != "" && string(b) == s.line(m)
+	if f := strings.Fields(string(b)); err == nil && len(f) == 3 {
+		shown.Epoch, _ = strconv.ParseUint(f[1], 10, 64)
+		shown.Generation, _ = strconv.ParseUint(f[2], 10, 64)
+		if s.line(shown) != string(b) { // of another start of the machine, or not whole
+			shown = subjects.Mark{}
+		}
+	}
 	s.busy = make(chan error, 1)
 	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err == nil {
 		s.file = f
 	}
-	return nothingNewer
+	return nothingNewer, shown
 }
 
 func (s *shownMark) line(m subjects.Mark) string {

@@ -50,7 +50,8 @@ func (f *statusFeed) load(domain string) {
 	if s != nil {
 		m = s.Mark()
 	}
-	newest := f.shown.open(f.saver.store.dir, m)
+	newest, shown := f.shown.open(f.saver.store.dir, m)
+	f.tracker.Floor(shown, time.Now().Add(askFirst))
 	if s != nil && !f.tracker.Restore(s, encoded, saved) {
 		f.log.Info("the status of an earlier run is of other roles")
 		s = nil
@@ -170,7 +171,7 @@ func tickHead(b []byte) []byte {
 
 // part handles one message of the answer to the request for a snapshot.
 func (f *statusFeed) part(m *nats.Msg, now time.Time) (changed bool, err error) {
-	if !f.snapshot.answeredBy(m) || !f.tracker.Asking() {
+	if !f.snapshot.answeredBy(m) || !f.tracker.Asking(now) {
 		return false, nil // of an earlier request, or a second answer
 	}
 	if unheard(m) {

@@ -9,7 +9,10 @@ import (
 	"thor/subjects"
 )
 
-const staleAfter = 30 * time.Second
+const (
+	staleAfter = 30 * time.Second
+	askFirst   = 2500 * time.Millisecond
+)
 
 // A feed keeps the status current in a process, as the SDK does.
 type feed struct {
@@ -57,7 +60,7 @@ func (f *feed) receive(m any) {
 		_, err = t.Delta(m, now)
 	case *answer:
 		switch {
-		case m.id != f.asked || !t.Asking():
+		case m.id != f.asked || !t.Asking(now):
 		case m.held == nil:
 			t.Failed(now)
 		default:
@@ -115,6 +118,7 @@ func (o *observer) begin() {
 	if o.wipe {
 		o.disk, o.wipe, o.shown = disk{}, false, subjects.Mark{}
 	}
+	o.feed.tracker.Floor(o.shown, p.clock().Add(askFirst))
 	if h := o.disk.status; h != nil {
 		o.feed.tracker.Restore(h.Status, h.Encoded, p.clock())
 	}

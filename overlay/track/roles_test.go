@@ -280,7 +280,7 @@ func TestADoubtedPartIsAskedForAlthoughTheTicksNameIt(t *testing.T) {
 		t.Fatal("no request")
 	}
 	s, full := h.part(1)
-	if _, err := k.Snapshot(s, full, 0, t0); err != nil || !k.ask.at.IsZero() || k.Asking() {
+	if _, err := k.Snapshot(s, full, 0, t0); err != nil || !k.ask.at.IsZero() || k.Asking(t0) {
 		t.Errorf("%v, asks on after the answer", err)
 	}
 }
@@ -544,7 +544,7 @@ func (w *partWorld) run(generations int) {
 		w.step(false, nil)
 	}
 	newest := len(w.h.statuses) - 1
-	if w.k.Stale || w.k.Mark() != w.h.statuses[newest].Mark() || w.k.missing() || w.k.Asking() {
+	if w.k.Stale || w.k.Mark() != w.h.statuses[newest].Mark() || w.k.missing() || w.k.Asking(w.now) {
 		w.t.Fatalf("seed %d: ends at %v, wants %v %s, holds %s, %+v", w.seed, w.k.Mark(), w.k.want, w.k.wantIs, w.k.Digest, w.k.ask)
 	}
 }
@@ -594,7 +594,7 @@ func (w *partWorld) answer(r *subjects.SnapshotRequest) {
 	i := max(0, len(w.h.statuses)-1-w.rng.IntN(2))
 	s, full := w.h.statuses[i], w.h.full(i)
 	switch {
-	case !w.k.Asking():
+	case !w.k.Asking(w.now):
 		return
 	case r.AtLeast != nil && r.AtLeast.After(s.Mark()):
 		w.k.Failed(w.now)

@@ -109,7 +109,7 @@ func (s *storm) serve(m *stormManager) {
 		m.busy = true
 		s.at(s.now.Add(s.service), func() {
 			m.busy = false
-			if r.asked == r.from.asked && r.from.Asking() {
+			if r.asked == r.from.asked && r.from.Asking(s.now) {
 				_, _ = r.from.Snapshot(s.status, s.encoded, 0, s.now)
 				s.step(r.from)
 			}

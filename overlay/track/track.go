@@ -57,6 +57,14 @@ type Tracker struct {
 	later   []*subjects.Delta
 	ask     ask
 	part    *part // nil: the whole status is followed
+	floor   floor
+}
+
+// A floor is what an earlier run of this process showed last. A standby may answer with what
+// was current a few seconds ago, which is before that.
+type floor struct {
+	mark  subjects.Mark
+	until time.Time
 }
 
 // A State is what a Tracker holds.
@@ -117,6 +125,9 @@ func (t *Tracker) Restore(s *subjects.Status, encoded []byte, saved time.Time) (
 	t.FromDisk, t.Stale = true, true
 	return true
 }
+
+// Floor has the tracker go on asking until a time when an answer is older than m.
+func (t *Tracker) Floor(m subjects.Mark, until time.Time) { t.floor = floor{m, until} }
 
 // follows refuses claims that no history of this network can have led to. One
 // such mark, once accepted, would make every true status look old for ever.
@@ -248,6 +259,10 @@ func (t *Tracker) Snapshot(s *subjects.Status, encoded []byte, age time.Duration
 		t.retry(now)
 		return false, err
 	}
+	if t.floor.mark.After(m) && now.Before(t.floor.until) {
+		t.retry(now)
+		return false, nil
+	}
 	known := now.Add(-age)
 	proof := age >= 0 && age <= subjects.MaxAge
 	if m == t.want && digest == t.wantIs && now.Sub(t.wantAt) <= subjects.MaxAge && (!proof || t.wantAt.After(known)) {
@@ -287,8 +302,10 @@ func (t *Tracker) Failed(now time.Time) {
 // Progress notes that a part of the answer arrived.
 func (t *Tracker) Progress(now time.Time) { t.ask.until = now.Add(subjects.SnapshotPatience) }
 
-// Asking reports whether a request is under way.
-func (t *Tracker) Asking() bool { return !t.ask.until.IsZero() }
+// Asking reports whether a request is under way. An answer that comes when it is not
+// counts for nothing: it may have lain there while this process stood still, and its age
+// is not known.
+func (t *Tracker) Asking(now time.Time) bool { return now.Before(t.ask.until) }
 
 // Online notes that there is a connection, perhaps a new one: requests on the old
 // one are lost.

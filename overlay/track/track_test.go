@@ -417,6 +417,48 @@ func TestAnOldAnswerConfirmsNothing(t *testing.T) {
 	}
 }
 
+// An earlier run showed a later status than an answer has: that is not taken for some
+// seconds, in which the present is asked for again.
+func TestAnAnswerBelowWhatWasShownIsAskedForAgain(t *testing.T) {
+	h := newHistory(subjects.Mark{Epoch: 1, Generation: 1}, subjects.Mark{Epoch: 1, Generation: 2})
+	k := New(time.Minute, func(time.Duration) time.Duration { return 0 })
+	k.Floor(h.statuses[1].Mark(), t0.Add(2*time.Second))
+	k.Online(t0)
+	answer := func(i int, now time.Time) {
+		t.Helper()
+		if req, _ := k.Advance(now); req == nil {
+			t.Fatal("it does not ask")
+		}
+		if _, err := k.Snapshot(h.statuses[i], h.statuses[i].Encode(), time.Second, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if answer(0, t0); k.Status != nil {
+		t.Fatalf("took %v", k.Mark())
+	}
+	l := *k
+	if answer(1, t0.Add(time.Second)); k.Mark() != h.statuses[1].Mark() {
+		t.Errorf("has %v", k.Mark())
+	}
+	k = &l
+	if answer(0, t0.Add(3*time.Second)); k.Mark() != h.statuses[0].Mark() {
+		t.Errorf("has %v, nothing newer is known", k.Mark())
+	}
+}
+
+// An answer that comes when the request was given up counts for nothing, whether or not that
+// was noted yet: a process that stood still finds it in its queue.
+func TestAnAnswerAfterItsTimeIsNotWaitedFor(t *testing.T) {
+	k := New(time.Minute, func(time.Duration) time.Duration { return 0 })
+	k.Online(t0)
+	if req, _ := k.Advance(t0); req == nil || !k.Asking(t0) || !k.Asking(t0.Add(subjects.SnapshotPatience-1)) {
+		t.Fatal("it does not ask")
+	}
+	if k.Asking(t0.Add(subjects.SnapshotPatience)) {
+		t.Error("it waits on")
+	}
+}
+
 func TestStaleAfterSilenceAndOnlyThen(t *testing.T) {
 	h := newHistory(generations(1, 1, 2)...)
 	k := trackerAt(t, h, 0)
