@@ -100,7 +100,7 @@ func (m *Manager) answer(msg *nats.Msg) {
 		m.replyError(msg.Reply, code, "this manager does not hold that status yet, or does not know whether it is the current one")
 		return
 	}
-	m.reply(msg.Reply, part.Chunks(r.Losses), subjects.EncodeAge(age))
+	m.reply(msg.Reply, part.Chunks(r.Losses), header{subjects.HeaderAge, subjects.EncodeAge(age)})
 }
 
 // answerManager tells another manager, which has no current status, what is held,
@@ -110,30 +110,37 @@ func (m *Manager) answerManager(msg *nats.Msg) {
 		return
 	}
 	h := m.holding.Load()
+	known := header{subjects.HeaderKnown, subjects.EncodeKnown(h.Known)}
 	if h.Held == nil {
-		m.replyError(msg.Reply, subjects.ErrorBehind, "this manager holds no status")
+		m.replyError(msg.Reply, subjects.ErrorBehind, "this manager holds no status", known)
 		return
 	}
-	header := ""
 	if age, ok := h.Age(time.Now()); ok {
-		header = subjects.EncodeAge(age)
+		m.reply(msg.Reply, h.Held.Chunks(true), known, header{subjects.HeaderAge, subjects.EncodeAge(age)})
+		return
 	}
-	m.reply(msg.Reply, h.Held.Chunks(true), header)
+	m.reply(msg.Reply, h.Held.Chunks(true), known)
 }
 
-// reply sends a status; age is the header, if not empty.
-func (m *Manager) reply(to string, chunks []subjects.Chunk, age string) {
+// A header is one of an answer.
+type header struct{ name, value string }
+
+// reply sends a status with further headers.
+func (m *Manager) reply(to string, chunks []subjects.Chunk, more ...header) {
 	for _, c := range chunks {
 		out := message(to, c.Data, c.Header)
-		if age != "" {
-			out.Header.Set(subjects.HeaderAge, age)
+		for _, h := range more {
+			out.Header.Set(h.name, h.value)
 		}
 		m.publish(out)
 	}
 }
 
-func (m *Manager) replyError(reply string, code subjects.ErrorCode, text string) {
+func (m *Manager) replyError(reply string, code subjects.ErrorCode, text string, more ...header) {
 	out := nats.NewMsg(reply)
+	for _, h := range more {
+		out.Header.Set(h.name, h.value)
+	}
 	out.Header.Set(subjects.HeaderError, string(code))
 	out.Data = []byte(text)
 	m.publish(out)

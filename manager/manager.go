@@ -310,10 +310,10 @@ func (m *Manager) takeFound(f found, now time.Time) {
 		if f.unread {
 			return
 		}
-		m.core.Stored(f.status, f.encoded, now)
+		m.core.Stored(f.Status, f.Encoded, now)
 		return
 	}
-	m.core.Told(f.from, f.status, f.encoded, now)
+	m.core.Told(f.from, f.Status, f.Encoded, f.Known, now)
 }
 
 // share gives other goroutines what they read of the core.

@@ -25,10 +25,9 @@ type seeker struct {
 
 // found is the answer to a question: status is nil if there is none.
 type found struct {
-	from    subjects.NodeID // "": the key-value store
-	status  *subjects.Status
-	unread  bool // it could not be asked
-	encoded []byte
+	from subjects.NodeID // "": the key-value store
+	overlay.Snapshot
+	unread bool // it could not be asked
 }
 
 func newSeeker(ctx context.Context, node *overlay.Node, log zerolog.Logger) *seeker {
@@ -37,32 +36,33 @@ func newSeeker(ctx context.Context, node *overlay.Node, log zerolog.Logger) *see
 
 // readStore reads the status that the last active manager stored.
 func (k *seeker) readStore() {
-	k.ask("", func(ctx context.Context) (*subjects.Status, []byte, error) {
+	k.ask("", func(ctx context.Context) (s overlay.Snapshot, err error) {
 		b, err := election.OpenBucket(k.overlay.Conn(), subjects.StatusBucket)
 		if err != nil {
-			return nil, nil, err
+			return s, err
 		}
-		return readStatus(ctx, b)
+		s.Status, s.Encoded, err = readStatus(ctx, b)
+		return s, err
 	})
 }
 
 // askManager asks another manager what it holds.
 func (k *seeker) askManager(node subjects.NodeID) {
-	k.ask(node, func(ctx context.Context) (*subjects.Status, []byte, error) {
+	k.ask(node, func(ctx context.Context) (overlay.Snapshot, error) {
 		return k.overlay.AskSnapshot(ctx, subjects.ManagerRequest(node, subjects.VerbStatus))
 	})
 }
 
-func (k *seeker) ask(from subjects.NodeID, question func(context.Context) (*subjects.Status, []byte, error)) {
+func (k *seeker) ask(from subjects.NodeID, question func(context.Context) (overlay.Snapshot, error)) {
 	k.work.Go(func() {
 		ctx, cancel := context.WithTimeout(k.ctx, seekWithin)
 		defer cancel()
-		s, encoded, err := question(ctx)
+		s, err := question(ctx)
 		if err != nil {
 			k.log.Debug().Err(err).Str("peer", string(from)).Msg("newest status not learnt")
 		}
 		select {
-		case k.found <- found{from: from, status: s, encoded: encoded, unread: err != nil}:
+		case k.found <- found{from, s, err != nil}:
 		case <-k.ctx.Done():
 		}
 	})

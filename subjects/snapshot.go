@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,7 @@ const (
 	headerDigest   = "Thor-Digest"   // Digest of the plain snapshot
 	HeaderError    = "Thor-Error"    // an ErrorCode; the payload is its text
 	HeaderAge      = "Thor-Age"      // milliseconds since the answerer last knew that the snapshot is the current one
+	HeaderKnown    = "Thor-Known"    // "<epoch> <generation>": a manager's answer to another one, the greatest that it is sure of
 )
 
 // SnapshotPatience is how long who asks for the snapshot waits for the next part
@@ -36,6 +38,23 @@ func EncodeAge(age time.Duration) string { return strconv.FormatInt(max(age, 0).
 func ParseAge(header string) (age time.Duration, ok bool) {
 	ms, err := strconv.ParseUint(header, 10, 32)
 	return time.Duration(ms) * time.Millisecond, err == nil
+}
+
+// EncodeKnown is the value of HeaderKnown.
+func EncodeKnown(m Mark) string {
+	return strconv.FormatUint(m.Epoch, 10) + " " + strconv.FormatUint(m.Generation, 10)
+}
+
+// ParseKnown reads HeaderKnown. ok is false if it is absent or malformed.
+func ParseKnown(header string) (m Mark, ok bool) {
+	e, g, _ := strings.Cut(header, " ")
+	var errs [2]error
+	m.Epoch, errs[0] = strconv.ParseUint(e, 10, 64)
+	m.Generation, errs[1] = strconv.ParseUint(g, 10, 64)
+	if errs != [2]error{} || !m.Sane() {
+		return Mark{}, false
+	}
+	return m, true
 }
 
 // Sizes of snapshot replies.

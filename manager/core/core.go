@@ -188,7 +188,7 @@ func (m *Manager) Next() time.Time {
 		at(m.certified.written.Add(keepFacts))
 	}
 	if m.seek != nil {
-		at(m.seek.end())
+		at(m.seekEnd())
 		if !m.seek.stored {
 			at(m.seek.read.Add(seekAgain))
 		}

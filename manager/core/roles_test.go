@@ -137,7 +137,7 @@ func TestAManagerNeverBeginsFromAPart(t *testing.T) {
 	m.follow(whole, false)
 	later := told(4, 101, listed(subjects.SIPProxy, subjects.Up, "n1"), listed(subjects.MediaRelay, subjects.Up, "n3")).Part([]subjects.Role{subjects.SIPProxy})
 	m.follow(later, false)
-	m.Told("m2", later, later.Encode(), m.now)
+	m.Told("m2", later, later.Encode(), subjects.Mark{}, m.now)
 	m.Stored(later, later.Encode(), m.now)
 	if m.status() != whole {
 		t.Errorf("holds %v", m.status().Mark())

@@ -15,6 +15,7 @@ const (
 	seekHear  = 1300 * time.Millisecond // managers that beat once a second were heard by then
 	seekMost  = 1500 * time.Millisecond // in all…
 	seekStore = 10 * time.Second        // …but the store is waited for so long: without it there is no election either, and after that only a term that is won begins a search anew
+	seekPast  = 10 * time.Second        // …as is a manager with a status, where brokers tell that there was one: it may be on its way from a broker that is cut off
 	seekAgain = 500 * time.Millisecond  // until the store is asked again
 	seekValid = 30 * time.Second        // what was known so long ago is known well enough
 )
@@ -44,8 +45,13 @@ func (m *Manager) Stored(s *subjects.Status, encoded []byte, now time.Time) {
 	m.found(s, encoded, now)
 }
 
-// Told takes what another manager holds, nil if it did not say.
-func (m *Manager) Told(node subjects.NodeID, s *subjects.Status, encoded []byte, now time.Time) {
+// Told takes what another manager holds, nil if it did not say, and the greatest mark
+// that it is sure of. That may be of a term in which nothing was heard: its process and
+// the brokers ended at once.
+func (m *Manager) Told(node subjects.NodeID, s *subjects.Status, encoded []byte, known subjects.Mark, now time.Time) {
+	if m.seek != nil && known.Claimable(m.marks.confirmed, false) {
+		m.marks.confirm(known)
+	}
 	switch {
 	case m.seek == nil:
 	case s == nil:
@@ -121,7 +127,7 @@ func (m *Manager) stepSeek(now time.Time) {
 		s.read = now
 		m.emit(ReadStore{})
 	}
-	if s == nil || now.Before(s.end()) && !m.knowsPresent(now) {
+	if s == nil || now.Before(m.seekEnd()) && !m.knowsPresent(now) {
 		return
 	}
 	m.seek = nil
@@ -133,10 +139,14 @@ func (m *Manager) stepSeek(now time.Time) {
 	}
 }
 
-// end is when the search is over, unless more answers come or are waited for.
-func (s *seek) end() time.Time {
-	if !s.stored && s.term == nil {
+// seekEnd is when the search is over, unless more answers come or are waited for.
+func (m *Manager) seekEnd() time.Time {
+	s := m.seek
+	switch {
+	case !s.stored && s.term == nil:
 		return s.start.Add(seekStore)
+	case m.newest == nil && !m.marks.known.IsZero():
+		return s.start.Add(seekPast)
 	}
 	waits := !s.stored
 	for _, answered := range s.asked {

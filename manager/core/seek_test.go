@@ -50,7 +50,7 @@ func TestTheFirstStatusGoesOnFromTheHighestThatIsKnown(t *testing.T) {
 			s, encoded := answer(c.store)
 			m.Stored(s, encoded, m.now)
 			s, encoded = answer(c.peer)
-			m.Told("m9", s, encoded, m.now)
+			m.Told("m9", s, encoded, subjects.Mark{}, m.now)
 			if m.pass(time.Second); m.Leads() {
 				t.Fatal("it leads before all managers could be heard")
 			}
@@ -175,7 +175,7 @@ func TestAnAnswerThatComesLateChangesNothing(t *testing.T) {
 	before := m.status()
 	s := told(4, 4000, listed(subjects.SIPProxy, subjects.Up, "n1"))
 	m.Stored(s, s.Encode(), m.now)
-	m.Told("m9", s, s.Encode(), m.now)
+	m.Told("m9", s, s.Encode(), subjects.Mark{}, m.now)
 	if m.pass(time.Second); m.status() != before {
 		t.Errorf("status %s", m.status().Encode())
 	}
@@ -366,6 +366,51 @@ func TestAManagerThatWasAwayAsksFirst(t *testing.T) {
 		m.pass(2 * time.Second)
 		if steps := len(all[StepDown](m)); c.at == (steps > 0) {
 			t.Errorf("away for %v: epoch 5 was another's, stepped down %d times, leads %v", c.away, steps, m.Leads())
+		}
+	}
+}
+
+// A manager whose disk alone knows of an epoch, as when it and all brokers ended in the
+// moment in which that began, tells it to one that asks before it leads.
+func TestAnEpochThatAnotherManagersDiskKnowsIsNotUsedAgain(t *testing.T) {
+	for _, c := range []struct {
+		known subjects.Mark
+		want  bool // it leads epoch 5
+	}{{subjects.Mark{Epoch: 4, Generation: 900}, true}, {subjects.Mark{Epoch: 5, Generation: 900}, false}, {subjects.Mark{Epoch: 1 << 40}, true}} {
+		m := newLone(t)
+		m.Step(m.now)
+		m.hear(said(subjects.Manager, "m9", 1))
+		m.Stored(told(4, 40), nil, m.now)
+		m.wins(5, 100, 1000)
+		m.Told("m9", nil, nil, c.known, m.now)
+		if m.pass(2 * time.Second); m.Leads() != c.want || len(all[StepDown](m)) > 0 == c.want {
+			t.Errorf("known %v: leads %v, steps down %v", c.known, m.Leads(), all[StepDown](m))
+		}
+		if !c.want && m.Known().Epoch != 5 {
+			t.Errorf("the next one is above %v", m.Known())
+		}
+	}
+	m := newLone(t, func(c *Config) { c.Known = subjects.Mark{Epoch: 5, Generation: 900} })
+	if k := m.Holding().Known; k.Epoch != 5 {
+		t.Errorf("it tells %v", k)
+	}
+}
+
+// Where brokers tell of a past that neither the store nor a manager knows, those who know
+// may be on their way: they are waited for, but not for ever.
+func TestAPastThatIsNotFoundIsWaitedFor(t *testing.T) {
+	for _, past := range []bool{false, true} {
+		m := newLone(t)
+		m.Step(m.now)
+		if past {
+			m.hear(said(subjects.EventServer, "b1", 1, seen(5, 90)))
+		}
+		m.Stored(nil, nil, m.now)
+		if m.pass(3 * time.Second); m.MayCampaign() == past {
+			t.Errorf("past %v: may campaign %v after 3 s", past, !past)
+		}
+		if m.pass(8 * time.Second); !m.MayCampaign() {
+			t.Error("it waits for ever")
 		}
 	}
 }

@@ -176,7 +176,7 @@ func (m *manager) receive(x any) {
 		m.answer(x)
 		return
 	case question:
-		m.p.send(direct{x.from, x.reply(m.core.Holding().Held)})
+		m.p.send(direct{x.from, x.reply(m.core.Holding())})
 		return
 	default:
 		m.feed.receive(x)
@@ -480,26 +480,26 @@ func (m *manager) askManager(node subjects.NodeID) {
 		m.opened++
 		id := m.opened
 		m.open[id] = true
-		told := func(h *core.Held) {
-			if h == nil {
-				m.core.Told(node, nil, nil, m.p.clock())
+		told := func(h core.Holding) {
+			if h.Held == nil {
+				m.core.Told(node, nil, nil, h.Known, m.p.clock())
 				return
 			}
-			m.core.Told(node, h.Status, h.Encoded, m.p.clock())
+			m.core.Told(node, h.Status, h.Encoded, h.Known, m.p.clock())
 		}
-		m.p.send(direct{o, question{from: m.p, reply: func(h *core.Held) any {
+		m.p.send(direct{o, question{from: m.p, reply: func(h core.Holding) any {
 			return result{id, func() { told(h) }}
 		}}})
 		m.p.after(readPatience, func() {
 			if m.open[id] {
 				delete(m.open, id)
-				told(nil)
+				told(core.Holding{})
 				m.turn()
 			}
 		})
 		return
 	}
-	m.core.Told(node, nil, nil, m.p.clock())
+	m.core.Told(node, nil, nil, subjects.Mark{}, m.p.clock())
 }
 
 // leads reports whether m may publish now.
