@@ -56,6 +56,10 @@ type Config struct {
 	//
 	// Empty: nothing is kept across restarts.
 	StateDir string `toml:"state" form:"directory" required:"yes" env:"THOR_STATE"`
+	// NearFirst dials the broker of the own machine first: the one of Brokers whose host is
+	// in the certificate. A process that others must do without when its machine is cut off
+	// then loses no connection by the loss of another machine.
+	NearFirst bool
 	// Boot names this start of the process, 1 to 64 printable characters. Empty:
 	// a random token, which is nearly always right.
 	Boot string

@@ -72,6 +72,9 @@ func newConnection(cfg *Config, id subjects.NodeID, log *slog.Logger) *connectio
 	c.dialer = &dialer{brokers: &c.brokers, tcp: cfg.Dial, failed: c.attemptFailed}
 	if cfg.Credentials != nil {
 		c.dialer.tls = cfg.Credentials.ClientTLS
+		if cfg.NearFirst {
+			c.dialer.near = func(host string) bool { return cfg.Credentials.Certificate().Leaf.VerifyHostname(host) == nil }
+		}
 	}
 	return c
 }

@@ -35,8 +35,9 @@ type dialer struct {
 	ctx     context.Context
 	brokers *brokerList
 	tcp     func(ctx context.Context, network, address string) (net.Conn, error)
-	tls     func() *tls.Config // nil: in clear
-	failed  func(error)        // an attempt failed
+	tls     func() *tls.Config     // nil: in clear
+	near    func(host string) bool // the host is this machine; nil: it makes no difference
+	failed  func(error)            // an attempt failed
 
 	mu     sync.Mutex
 	list   []string // that brokers gave last
@@ -101,7 +102,7 @@ func (d *dialer) Dial(_, _ string) (net.Conn, error) {
 }
 
 // order is the list of brokers in the order in which to dial them: the preferred
-// one first, the one that was left or lost last.
+// one first, then that of the own machine, the one that was left or lost last.
 func (d *dialer) order() ([]string, error) {
 	d.mu.Lock()
 	list, stale := d.list, d.stale
@@ -122,17 +123,38 @@ func (d *dialer) order() ([]string, error) {
 	d.prefer = ""
 	urls := slices.Clone(list)
 	rand.Shuffle(len(urls), func(i, j int) { urls[i], urls[j] = urls[j], urls[i] })
+	own := d.own(list)
 	rank := func(u string) int {
 		switch {
 		case u == first:
 			return 0
 		case d.newest != nil && u == d.newest.url:
-			return 2
+			return 3
+		case u == own:
+			return 1
 		}
-		return 1
+		return 2
 	}
 	slices.SortStableFunc(urls, func(a, b string) int { return rank(a) - rank(b) })
 	return urls, nil
+}
+
+// own is the broker of list that is on this machine, empty unless that is exactly one.
+func (d *dialer) own(list []string) (own string) {
+	if d.near == nil {
+		return ""
+	}
+	for _, s := range list {
+		u, err := url.Parse(s)
+		switch {
+		case err != nil || !d.near(u.Hostname()):
+		case own != "": // all on one machine
+			return ""
+		default:
+			own = s
+		}
+	}
+	return own
 }
 
 var errSilent = errors.New("no broker greets")

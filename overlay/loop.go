@@ -88,7 +88,7 @@ func (l *loop) run(ctx context.Context, impossible <-chan error) error {
 		case err := <-l.status.saver.done:
 			l.status.saver.finished(err, time.Now())
 		case url := <-l.mover.found:
-			l.mover.Looked(url != "", time.Now())
+			l.mover.looked(url, time.Now())
 		case <-l.wake:
 			l.follow(time.Now())
 		case <-timer.C:

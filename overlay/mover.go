@@ -29,6 +29,7 @@ type mover struct {
 	mark    func() subjects.Mark // of the status held
 	working *sync.WaitGroup      // for the goroutine
 	found   chan string          // the URL of a better broker, "" for none; room for one
+	from    link                 // the connection when the newest look began
 }
 
 // follow notes the state of the connection. fresh: it is a new one.
@@ -55,26 +56,38 @@ func (m *mover) advance(ctx context.Context, many bool, now time.Time) {
 		return
 	}
 	alone, mark := m.Alone(), m.mark()
-	l := m.conn.state()
+	m.from = m.conn.state()
 	m.working.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, lookTime)
+		look, cancel := context.WithTimeout(ctx, lookTime)
 		defer cancel()
-		better := d.better(ctx, urls[:min(len(urls), lookAtOn)], func(ctx context.Context, url string) bool {
+		better := d.better(look, urls[:min(len(urls), lookAtOn)], func(ctx context.Context, url string) bool {
 			if alone { // what is not alone is better
 				return d.serves(ctx, url)
 			}
 			return m.conn.ticks(ctx, url, mark)
 		})
-		if !l.lasts(m.conn.state()) {
-			better = ""
-		}
-		if better != "" {
-			m.log.Info("leaving the broker for another", slog.String("peer", l.via), slog.String("broker", better), slog.Bool("alone", alone))
-			d.leaveFor(better)
-			m.conn.reconnect(l.nc)
+		if better != "" && !alone {
+			select {
+			case <-ctx.Done():
+			case <-time.After(roam.Settle):
+			}
 		}
 		m.found <- better
 	})
+}
+
+// looked takes the result of a look, and leaves for the broker that it found if that is
+// still better than the own one.
+func (m *mover) looked(url string, now time.Time) {
+	l := m.from
+	if url == "" || !m.Better() || !l.lasts(m.conn.state()) {
+		m.Looked(false, now)
+		return
+	}
+	m.Looked(true, now)
+	m.log.Info("leaving the broker for another", slog.String("peer", l.via), slog.String("broker", url), slog.Bool("alone", m.Alone()))
+	m.conn.dialer.leaveFor(url)
+	m.working.Go(func() { m.conn.reconnect(l.nc) })
 }
 
 // better is the first of the brokers that is good, "" if none is.

@@ -32,7 +32,6 @@ import (
 	"thor/overlay"
 	"thor/overlay/audit"
 	"thor/overlay/connlimit"
-	"thor/subjects"
 )
 
 // A daemon is what every long-running subcommand shares: its configuration,
@@ -146,14 +145,16 @@ func newLogger(c config.Log, stderr io.Writer) zerolog.Logger {
 // each second, and another manager leads within some.
 const unheardAfter = 5 * time.Second
 
-// join makes the daemon's connection to the network, to know of some roles; none: all.
-func (d *daemon) join(roles ...subjects.Role) error {
+// join makes the daemon's connection to the network; edit changes what the file says of it.
+func (d *daemon) join(edit ...func(*overlay.Config)) error {
 	c := d.file.Network.Config
-	c.Roles = roles
 	c.Credentials = d.creds
 	c.Log = sdkLog(d.log)
 	c.Audit = d.audit
 	c.Metrics = d.registerer()
+	for _, f := range edit {
+		f(&c)
+	}
 	n, err := overlay.New(c)
 	if err != nil {
 		return err

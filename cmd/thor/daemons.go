@@ -44,7 +44,8 @@ func newBroker() *cobra.Command {
 func newManager() *cobra.Command {
 	return newDaemon("manager", "Run a network manager: one is elected, the others stand by", "thor-manager",
 		func(d *daemon) (part, error) {
-			if err := d.join(); err != nil {
+			// It fails together with its machine, and only then.
+			if err := d.join(func(c *overlay.Config) { c.NearFirst = true }); err != nil {
 				return nil, err
 			}
 			c := *d.file.Manager

@@ -5,13 +5,15 @@ import (
 
 	"thor/cmd/thor/internal/components"
 	"thor/dbagent"
+	"thor/overlay"
 	"thor/subjects"
 )
 
 func newDatabase() *cobra.Command {
 	return newDaemon("database", "Run the database locator: check the central database and announce where it is", "thor-database",
 		func(d *daemon) (part, error) {
-			if err := d.join(subjects.Database); err != nil { // it needs to know what is said of itself
+			// It needs to know what is said of itself.
+			if err := d.join(func(c *overlay.Config) { c.Roles = []subjects.Role{subjects.Database} }); err != nil {
 				return nil, err
 			}
 			dc, _, ps := components.Databases(d.file, d.creds.Identity())

@@ -43,10 +43,11 @@ type proc struct {
 	pathSince     [brokerCount]time.Duration // since when packets go to a broker
 	soundSince    time.Duration              // since when it runs
 	dialling      bool
+	home          int // the broker on its host, which it dials first; -1: there is none
 }
 
 func newProc(w *world, node subjects.NodeID, a app) *proc {
-	p := &proc{w: w, node: node, app: a, skew: w.between(-900_000, 900_000)}
+	p := &proc{w: w, node: node, app: a, skew: w.between(-900_000, 900_000), home: -1}
 	n := len(w.procs) + 1
 	p.addr = netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
 	w.procs = append(w.procs, p)

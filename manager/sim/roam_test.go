@@ -25,15 +25,16 @@ func (p *proc) dial(d time.Duration, left *broker) {
 	p.dialling = true
 	p.after(d, func() {
 		order := p.w.rng.Perm(brokerCount)
-		slices.SortStableFunc(order, func(a, b int) int {
+		rank := func(i int) int {
 			switch {
-			case left == nil || a != left.index && b != left.index:
+			case left != nil && i == left.index:
+				return 2
+			case i == p.home:
 				return 0
-			case a == left.index:
-				return 1
 			}
-			return -1
-		})
+			return 1
+		}
+		slices.SortStableFunc(order, func(a, b int) int { return rank(a) - rank(b) })
 		p.attempt(order, nil)
 	})
 }
@@ -111,8 +112,12 @@ func (p *proc) look(l *link, began time.Duration, alone bool) {
 	case better < 0 || p.link != l:
 		p.roamer.Looked(false, p.clock())
 	default:
-		p.after(w.trips(greetTrips), func() {
-			if p.link != l {
+		wait := w.trips(greetTrips)
+		if !alone {
+			wait += roam.Settle
+		}
+		p.after(wait, func() {
+			if p.link != l || !p.roamer.Better() {
 				p.roamer.Looked(false, p.clock())
 				return
 			}

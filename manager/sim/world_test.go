@@ -89,6 +89,7 @@ func newWorld(p plan, s *stats) *world {
 	w.store.w = w
 	for i := range managerCount {
 		m := newManager(w, subjects.NodeID(fmt.Sprintf("m%d", i+1)))
+		m.p.home = i // the host of that broker
 		w.managers = append(w.managers, m)
 		m.p.start(w.between(0, 3000))
 	}

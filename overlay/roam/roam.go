@@ -24,6 +24,11 @@ const (
 // TickWait is how long to wait for a tick through another broker: two are due.
 const TickWait = 2500 * time.Millisecond
 
+// Settle is how long to wait, when a tick came through another broker, for the same
+// one through the own: when a manager begins to lead after a pause, all who look at that
+// moment hear it through another broker first, or not, by chance.
+const Settle = 500 * time.Millisecond
+
 // A Roamer decides when to look. It is not safe for concurrent use.
 type Roamer struct {
 	chance func(time.Duration) time.Duration // uniform in [0, d)
@@ -35,6 +40,7 @@ type Roamer struct {
 	tries   int       // looks that found none
 	many    bool      // the network is big
 	looking bool
+	began   time.Time // of the newest look
 }
 
 // New makes a Roamer without a connection. chance draws a time from [0, d).
@@ -101,9 +107,14 @@ func (r *Roamer) Advance(many bool, now time.Time) (look bool) {
 	if now.Before(r.at) {
 		return false
 	}
-	r.looking = true
+	r.looking, r.began = true, now
 	return true
 }
+
+// Better reports whether a broker through which the look found a tick is still better
+// than the own one: no tick came through that since the look began, or it is alone. Ask
+// Settle after the tick.
+func (r *Roamer) Better() bool { return r.alone || r.heard.Before(r.began) }
 
 // Looked notes that a look has ended, and found a broker or none.
 func (r *Roamer) Looked(found bool, now time.Time) {

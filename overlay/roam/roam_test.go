@@ -131,3 +131,32 @@ func TestAProcessLooksForAnotherBroker(t *testing.T) {
 		}
 	})
 }
+
+// When a manager begins to lead after a pause, its first tick comes through all brokers:
+// who was looking for one stays.
+func TestATickThroughTheOwnBrokerEndsTheLook(t *testing.T) {
+	start := time.Unix(1000, 0)
+	for name, c := range map[string]struct {
+		meanwhile func(r *Roamer, now time.Time)
+		better    bool
+	}{
+		"nothing is heard":                 {func(*Roamer, time.Time) {}, true},
+		"the tick comes here too":          {func(r *Roamer, now time.Time) { r.Tick(now) }, false},
+		"its broker is alone":              {func(r *Roamer, now time.Time) { r.Notice(true, now); r.Tick(now) }, true},
+		"its broker was alone, and is not": {func(r *Roamer, now time.Time) { r.Notice(true, now); r.Notice(false, now) }, false},
+	} {
+		r := &Roamer{chance: shortest}
+		r.Connected(false, start)
+		r.Tick(start.Add(time.Second))
+		now := start.Add(time.Minute)
+		if r.Advance(false, now.Add(-time.Second)); !r.Advance(false, now) {
+			if !r.looking {
+				t.Fatalf("%s: it does not look", name)
+			}
+		}
+		c.meanwhile(r, now.Add(time.Second))
+		if r.Better() != c.better {
+			t.Errorf("%s: better %v", name, !c.better)
+		}
+	}
+}
