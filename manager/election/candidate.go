@@ -19,7 +19,7 @@ func (m *Machine) plan() {
 	case m.holderDisconnected():
 		m.attemptAt = m.now.Add(TakeOver + m.delay()/4)
 	default:
-		m.attemptAt = latest(m.now, m.seen.changed.Add(stuckAfter)).Add(m.delay())
+		m.attemptAt = latest(m.now, m.seen.changed.Add(voidAfter)).Add(m.delay())
 		m.askAt = m.now.Add(askAfter)
 	}
 }

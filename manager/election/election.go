@@ -6,7 +6,9 @@
 // be deposed by that. Take-over is quick all the same: when a broker reports
 // that the leader's connection ended, or, asked for it, knows of no such
 // connection, a candidate writes over the leader's last revision, which fails
-// harmlessly if the leader has renewed meanwhile.
+// harmlessly if the leader has renewed meanwhile. So does one that has heard of no
+// renewal for longer than the leader trusts its lease: the end of a connection whose
+// broker is cut off with its client is told by none.
 //
 // The holder trusts its lease for 10 s by its own monotonic clock, counted from
 // before the renewal was sent. It promises no exclusion of belief, only of
@@ -43,13 +45,13 @@ const (
 	silentWatch   = 3 * time.Second        // if nothing is told for so long, something was missed, or the bucket is gone
 	conflictWait  = 250 * time.Millisecond // the same after a write that met another revision
 	updatesAtOnce = 64
-	stuckAfter    = 20 * time.Second        // a lease that is not renewed and does not expire is void; above TTL
-	reserve       = 1000                    // generations reserved ahead of the published one
-	confirmWait   = 300 * time.Millisecond  // for the first renewal through a new connection, before which the holder publishes nothing
-	standstill    = 1500 * time.Millisecond // between two steps of a holder, which renews each second: its process stood still
-	retryEvery    = 250 * time.Millisecond  // after what failed
-	mayLeadEvery  = 50 * time.Millisecond   // while this manager may not campaign
-	askAfter      = 2 * time.Second         // of a lease that is not renewed, the holder's broker is asked for its connection
+	voidAfter     = LocalLease + 500*time.Millisecond // a lease of which nothing newer was heard for so long is void: its holder has stopped
+	reserve       = 1000                              // generations reserved ahead of the published one
+	confirmWait   = 300 * time.Millisecond            // for the first renewal through a new connection, before which the holder publishes nothing
+	standstill    = 1500 * time.Millisecond           // between two steps of a holder, which renews each second: its process stood still
+	retryEvery    = 250 * time.Millisecond            // after what failed
+	mayLeadEvery  = 50 * time.Millisecond             // while this manager may not campaign
+	askAfter      = 2 * time.Second                   // of a lease that is not renewed, the holder's broker is asked for its connection
 	askEvery      = time.Second
 	lastStatus    = 3 * time.Second // for the manager to publish its last status when it ends
 )

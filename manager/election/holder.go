@@ -35,8 +35,9 @@ func (m *Machine) written(x Written) {
 		m.end(errLost.Error())
 	case x.Outcome == Conflict:
 		m.look(reconciling)
+	default: // of unknown outcome: the local lease decides, and the next renewal tells
+		m.term.renewAt = m.now.Add(retryEvery)
 	}
-	// A renewal of unknown outcome: the local lease decides, and the next renewal tells.
 }
 
 // bidden takes the result of the attempt to win.

@@ -2,6 +2,7 @@ package election
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"thor/subjects"
@@ -90,8 +91,8 @@ type seen struct {
 	lease    *subjects.Lease // the holder's, empty if it cannot be true
 	last     *subjects.Lease // the last true one, also after it has gone
 
-	stored  entry     // which that is
-	changed time.Time // when that was first told
+	told    []entry   // the newest, in the order in which they were first told
+	changed time.Time // when the last of them was
 	missed  time.Time // since when nothing is stored, not even that it was given back; zero: something is
 }
 
@@ -99,6 +100,21 @@ type seen struct {
 type entry struct {
 	revision uint64
 	created  time.Time
+}
+
+const maxTold = 32 // entries that are remembered; one that is forgotten counts as new
+
+// saw notes that x was told now, unless it was told before: a copy that is behind may tell
+// an older entry again, which is no sign of life. Since what was told before is at least as
+// old as the newest, whatever is written over has been known since changed or longer.
+func (s *seen) saw(x entry, now time.Time) {
+	if slices.Contains(s.told, x) {
+		return
+	}
+	if len(s.told) >= maxTold {
+		s.told = slices.Delete(s.told, 0, 1)
+	}
+	s.told, s.changed = append(s.told, x), now
 }
 
 // NewMachine makes the machine of the process boot of node. chance draws a time
@@ -304,9 +320,7 @@ func (m *Machine) note(e *Entry) {
 		return
 	}
 	s.revision, s.missed = e.Revision, time.Time{}
-	if x := (entry{e.Revision, e.Created}); x != s.stored {
-		s.stored, s.changed = x, m.now
-	}
+	s.saw(entry{e.Revision, e.Created}, m.now)
 	s.held = e.Held
 	if !s.held {
 		return

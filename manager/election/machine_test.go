@@ -253,6 +253,86 @@ func TestAConflictIsReconciled(t *testing.T) {
 	}
 }
 
+// A lease of which nothing newer was heard for the time in which its holder trusts it is
+// written over, by compare-and-set on that revision; one that is renewed is not.
+func TestALeaseThatIsNotRenewedIsVoid(t *testing.T) {
+	b := newBench(t)
+	b.step(election.Woken{})
+	is, before, behind := b.others(50), b.others(50), false
+	told := b.now
+	one[election.Ask](b, b.step(election.Fetched{Entry: is}))
+	for range 600 {
+		if b.now.Sub(told) >= election.LocalLease-time.Second && is.Revision < 55 {
+			is, before, told = b.others(is.Revision+1), is, b.now
+			b.step(election.Told{Entry: is})
+		}
+		for _, a := range b.pass(100 * time.Millisecond) {
+			switch a := a.(type) {
+			case election.Read: // from copies, one of which is behind
+				if behind = !behind; behind && is.Revision > 50 {
+					b.step(election.Fetched{Entry: before})
+				} else {
+					b.step(election.Fetched{Entry: is})
+				}
+			case election.Write:
+				if a.Revision < is.Revision {
+					b.step(election.Written{Outcome: election.Conflict})
+					continue
+				}
+				if d := b.now.Sub(told); d <= election.LocalLease || d > election.LocalLease+time.Second {
+					t.Errorf("written %v after revision %d was told", d, is.Revision)
+				}
+				if a.Revision != 55 || a.Epoch != 5 {
+					t.Errorf("%+v, the newest is 55", a)
+				}
+				return
+			}
+		}
+	}
+	t.Error("never written")
+}
+
+// In a bucket that was made anew, by a broker whose clock is behind, revisions are lower and
+// times earlier than those that were told before: a renewal that is only read there is a
+// sign of life all the same.
+func TestARenewalInANewBucketIsASignOfLife(t *testing.T) {
+	b := newBench(t)
+	b.step(election.Woken{})
+	is := b.others(50)
+	b.step(election.Fetched{Entry: is})
+	rewritten := b.now.Add(8 * time.Second)
+	for b.now.Before(rewritten.Add(election.LocalLease)) {
+		if !b.now.Before(rewritten) && is.Revision > 9 {
+			is = b.others(9)
+			is.Created = is.Created.Add(-time.Hour)
+		}
+		for _, a := range b.pass(100 * time.Millisecond) {
+			switch a := a.(type) {
+			case election.Read:
+				b.step(election.Fetched{Entry: is})
+			case election.Write:
+				t.Fatalf("%+v, %v after it was written last", a, b.now.Sub(rewritten))
+			}
+		}
+	}
+}
+
+// While JetStream has no leader a renewal fails at once. The first one that can be stored is
+// not to be late.
+func TestARenewalThatFailsIsTriedAgainSoon(t *testing.T) {
+	b := newBench(t)
+	b.leads()
+	one[election.Write](b, b.pass(election.RenewEvery))
+	for range 20 {
+		b.step(election.Written{Outcome: election.Unknown, Err: errors.New("no responders")})
+		failed := b.now
+		one[election.Write](b, b.pass(election.RenewEvery))
+		if d := b.now.Sub(failed); d > election.RenewEvery/2 {
+			t.Errorf("tried again after %v", d)
+		}
+	}
+}
+
 // A candidate finds a bucket without the lease that it knew: the holder may rely
 // on it for its time.
 func TestALostLeaseHasItsTime(t *testing.T) {

@@ -22,8 +22,11 @@ func (e *Election) step(ctx context.Context, in Input) {
 	for _, a := range e.machine.Step(in, f, time.Now()) {
 		e.act(ctx, a)
 	}
-	if x, ok := in.(Fetched); ok && x.Err == nil {
+	switch x := in.(type) { // a read alone shows nothing: copies answer also while nothing can be written
+	case Told:
 		e.complained = false
+	case Written:
+		e.complained = e.complained && x.Outcome != Stored
 	}
 }
 
