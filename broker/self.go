@@ -148,9 +148,9 @@ func (b *Broker) attrs() subjects.Attrs {
 	s := b.state()
 	as := subjects.Attrs{
 		"clients":   strconv.Itoa(coarse(s.clients)),
-		"routes":    strconv.Itoa(s.peers),
 		"jetstream": string(s.jetstream),
 
+		subjects.AttrRoutes:   strconv.Itoa(s.peers),
 		subjects.AttrIdentity: "1",
 	}
 	if u, err := url.Parse(b.ClientURL()); err == nil && u.Port() != "" {

@@ -48,6 +48,9 @@ type Attrs map[string]string
 // decimal: an event server its clients, a name server its questions.
 const AttrPort = "port"
 
+// AttrRoutes is the attribute by which a broker says to how many others it has a route.
+const AttrRoutes = "routes"
+
 func (a Attrs) check() error {
 	if len(a) > MaxAttrs {
 		return Bad(CodeRange, "%d attributes, %d allowed", len(a), MaxAttrs)

@@ -69,7 +69,7 @@ func (m *Manager) Lead(t Term, epoch, first uint64, now time.Time) {
 // at once, with the members that are known.
 func (m *Manager) takeUp(t Term, epoch, first uint64, now time.Time) {
 	h := m.newest
-	if !t.Valid(now) || !m.MayLead() || h != nil && h.Status.Epoch >= epoch { // learnt so since the term was won
+	if !t.Valid(now) || !m.MayLead() || m.marks.confirmed.Epoch >= epoch { // learnt so since the term was won
 		m.emit(StepDown{})
 		return
 	}
@@ -83,7 +83,7 @@ func (m *Manager) takeUp(t Term, epoch, first uint64, now time.Time) {
 	if h != nil {
 		r.status = h.Status
 		m.noteEpoch(r.status.Epoch, epoch, now)
-		m.table.AdoptAged(r.status, h.age(now), now) // judges no member by silence for a while, but a closed connection at once
+		m.table.TakeUp(r.status, h.age(now), m.confirmed, now) // judges no member by silence for a while unless it has followed all, but a closed connection at once
 	}
 	m.lead, m.uncompared, m.conflicts = r, nil, nil
 	m.stand(Standing{Active: true})

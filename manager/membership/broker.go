@@ -1,6 +1,8 @@
 package membership
 
 import (
+	"strconv"
+
 	"thor/subjects"
 )
 
@@ -124,3 +126,41 @@ func (t *Table) suspected(b *broker) bool {
 // suspectedUntil is when the members of b had the time to reconnect: their pings
 // find the broker dead within 4 s, and two dials may time out after 3 s each.
 func (t *Table) suspectedUntil(b *broker) instant { return b.last + t.dead() + suspectMargin }
+
+// enclosed reports whether no broker that this observer hears has a route to one that it
+// does not hear, by the number of routes that each announces. Who is connected to any broker
+// of this part of the network is heard then, whichever manager leads.
+func (t *Table) enclosed() bool {
+	r := t.roles[subjects.EventServer]
+	if r == nil {
+		return false
+	}
+	heard, most := 0, 0
+	for _, m := range r.list {
+		if m.cause != alive || m.adopted || t.now-m.last > t.missed() {
+			continue
+		}
+		n, err := strconv.Atoi(m.announced.attrs[subjects.AttrRoutes])
+		if err != nil {
+			return false
+		}
+		heard, most = heard+1, max(most, n)
+	}
+	return heard > most
+}
+
+// strayHold is until when m may be silent because it may have gone to a broker that fell
+// silent after it: if that is cut off, it sends its clients away within this time. It does not
+// rest on what members say of their connections.
+func (t *Table) strayHold(m *member) (until instant) {
+	r := t.roles[subjects.EventServer]
+	if r == nil {
+		return 0
+	}
+	for _, o := range r.list {
+		if o != m && o.last > m.last && t.now-o.last > t.missed() {
+			until = max(until, o.last+t.dead())
+		}
+	}
+	return until
+}

@@ -160,7 +160,7 @@ func (t *Table) heldUntil(m *member) instant {
 	if t.blind.until > t.now {
 		return t.blind.until
 	}
-	return t.brokerHold(m)
+	return max(t.brokerHold(m), t.strayHold(m))
 }
 
 // canLose reports whether r can do without its failed members (guard G2): a member

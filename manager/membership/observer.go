@@ -81,8 +81,10 @@ func (t *Table) blindFor(why string, grace time.Duration, again bool) {
 }
 
 // beginBlind begins blindness, or prolongs it; with an empty why it raises no guard.
-func (t *Table) beginBlind(why string) {
-	t.blind.until = t.now + t.dead() + blindMargin
+func (t *Table) beginBlind(why string) { t.blindUntil(why, t.now+t.dead()+blindMargin) }
+
+func (t *Table) blindUntil(why string, until instant) {
+	t.blind.until = max(t.blind.until, until)
 	t.timers.set(&t.blind.timer, t.blind.until)
 	begin := t.raise
 	if why == "" {
@@ -138,15 +140,36 @@ func (t *Table) Adopt(s *subjects.Status, now time.Time) { t.AdoptAged(s, -1, no
 // manager made it: losses then show the time of this manager's clock.
 func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) {
 	t.enter(now)
+	t.adoptStatus(s, t.now, age)
+}
+
+// TakeUp is AdoptAged for the status with which this observer begins to lead, of which its
+// maker said at the time of confirmed, last, that it is the current one; zero: that is not
+// known. Members that fell silent together with it and failed here are out, if this table
+// has followed all: the other manager did not live to tell it.
+func (t *Table) TakeUp(s *subjects.Status, age time.Duration, confirmed, now time.Time) {
+	t.enter(now)
+	at := t.now
+	if !confirmed.IsZero() {
+		at = min(at, t.since(confirmed))
+	}
+	t.adoptStatus(s, at, age)
+}
+
+func (t *Table) adoptStatus(s *subjects.Status, confirmed instant, age time.Duration) {
 	if t.cfg.Domain != "" && s.Domain != "" && s.Domain != t.cfg.Domain {
 		return
 	}
-	if !t.followed(s) {
-		t.beginBlind("took over from another one")
+	until := t.unfollowed(s, confirmed)
+	followed := until <= t.now
+	if !followed {
+		t.blindUntil("took over from another one", until)
 	}
 	for _, name := range s.RoleNames() {
 		for i := range s.Roles[name] {
-			t.adopt(name, &s.Roles[name][i])
+			if m := t.members[key{name, s.Roles[name][i].Node}]; !followed || !t.failedWith(m, confirmed) {
+				t.adopt(name, &s.Roles[name][i])
+			}
 		}
 		t.adoptHold(name, s.Roles[name])
 	}
@@ -170,20 +193,27 @@ func (t *Table) AdoptAged(s *subjects.Status, age time.Duration, now time.Time) 
 	t.flush()
 }
 
-// followed reports whether this table knows first-hand, and without a gap for longer
-// than a silence takes, all that s says: then its own clock of each member counts on.
-// It hears more than half of the brokers of s, which those in the smaller part
-// of a network do not, and none of them has just appeared.
-func (t *Table) followed(s *subjects.Status) bool {
+// unfollowed is until when silence proves nothing about the members of s; now or before:
+// this table has followed s, and its own clock of each member counts on. It knows all that s
+// says first-hand, and since its last gap a silence has had its time. It hears more than half
+// of the brokers of s, which those in the smaller part of a network do not. Members that are
+// silent may be so here only, unless this part of the network is enclosed; then also those
+// that fell silent when the other manager did, at confirmed, and failed here are no
+// contradiction.
+func (t *Table) unfollowed(s *subjects.Status, confirmed instant) (until instant) {
 	known := t.dead() + blindMargin
-	if t.now < known || t.now < t.blind.until || t.now-t.resumed < known || t.now-t.heard > gapAfter {
-		return false
+	if t.now-t.heard > gapAfter || !t.agrees(s, confirmed) {
+		return t.now + known
 	}
+	until = max(known, t.blind.until, t.resumed+known)
 	for _, b := range t.brokers {
-		if t.now-b.since < known || t.now-b.resumed < known {
-			return false
-		}
+		until = max(until, b.since+known, b.resumed+known)
 	}
+	return until
+}
+
+// agrees reports whether this table hears what the maker of s does, and lists what s lists.
+func (t *Table) agrees(s *subjects.Status, confirmed instant) bool {
 	brokers, heard := s.Roles[subjects.EventServer], 0
 	for i := range brokers {
 		if b := t.brokers[string(brokers[i].Node)]; b != nil && t.now-b.last <= t.missed() {
@@ -193,15 +223,25 @@ func (t *Table) followed(s *subjects.Status) bool {
 	if 2*heard <= len(brokers) {
 		return false
 	}
+	enclosed := t.enclosed()
 	for name, ms := range s.Roles {
 		for i := range ms {
 			m := t.members[key{name, ms[i].Node}]
-			if !m.isListed() || m.adopted || m.cause != alive && ms[i].State == subjects.Up {
+			switch gone := t.failedWith(m, confirmed); {
+			case !gone && (!m.isListed() || m.adopted || m.cause != alive && ms[i].State == subjects.Up):
+				return false
+			case (gone || t.now-m.last > t.missed()) && !enclosed:
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// failedWith reports whether m failed by this observer's own knowledge, and was heard last
+// when another manager was, at: a manager that went on without it had heard it elsewhere.
+func (t *Table) failedWith(m *member, at instant) bool {
+	return m != nil && !m.adopted && (m.cause == silent || m.cause == lost && !m.weak) && m.last > at-t.missed()
 }
 
 // dropUnlisted removes m, which an adopted status does not list, if nothing but a

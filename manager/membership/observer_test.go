@@ -11,11 +11,13 @@ import (
 
 // cutHost is a network of three hosts with a broker each, one of which is cut off with
 // its proxy and its manager, and a standby that has followed the status.
-func cutHost(t *testing.T) (s *stage, gone []*actor) {
+func cutHost(t *testing.T) (s *stage, gone, brokers []*actor) {
 	s = newStage(t, membership.Config{})
 	for i := 1; i <= 3; i++ {
 		host, via := fmt.Sprintf("h%d", i), fmt.Sprintf("b%d#", i)
 		b := s.cast(fmt.Sprintf("b%d", i), "thor_eventserver", via+"0")
+		b.routes = "2"
+		brokers = append(brokers, b)
 		m := s.cast(host, "thor_manager", via+"1")
 		p := s.cast(host, "sip_proxy", via+"2")
 		if i == 3 {
@@ -27,17 +29,26 @@ func cutHost(t *testing.T) (s *stage, gone []*actor) {
 	s.pass(20 * time.Second)
 	s.table.Adopt(s.status(), s.now)
 	s.pass(20 * time.Second)
-	return s, gone
+	return s, gone, brokers[:2]
+}
+
+// routes lets brokers announce that they have so many.
+func routes(brokers []*actor, n string) {
+	for _, b := range brokers {
+		b.routes = n
+	}
 }
 
 // A standby that has heard the whole status itself goes on counting when it takes
 // over: the members of a host that was cut off are gone as if the manager had stayed.
 func TestATakeOverDoesNotLengthenSilence(t *testing.T) {
 	for _, after := range []time.Duration{100 * time.Millisecond, 3 * time.Second, 8 * time.Second, 11 * time.Second} {
-		s, gone := cutHost(t)
+		s, gone, brokers := cutHost(t)
 		cut(gone)
 		from := s.now
-		s.pass(after)
+		s.pass(min(after, 2500*time.Millisecond))
+		routes(brokers, "1")
+		s.pass(after - s.now.Sub(from))
 		s.table.Adopt(s.status(), s.now)
 		s.pass(12*time.Second - after)
 		for _, a := range gone {
@@ -54,16 +65,27 @@ func TestATakeOverDoesNotLengthenSilence(t *testing.T) {
 // A standby that does not know first-hand what the status says doubts silence for
 // Dead and two seconds.
 func TestATakeOverByOneThatMissedSomethingDoubtsSilence(t *testing.T) {
-	for name, miss := range map[string]func(s *stage, gone []*actor){
+	for name, miss := range map[string]func(s *stage, brokers []*actor){
 		"it began a moment ago": func(s *stage, _ []*actor) { s.table = membership.New(membership.Config{}) },
 		"it was cut off":        func(s *stage, _ []*actor) { s.table.Blind(s.now) },
-		"it hears one of three brokers": func(s *stage, gone []*actor) {
+		"a broker has a route to the one that is silent": func(s *stage, brokers []*actor) {
+			s.pass(3 * time.Second)
+			routes(brokers[:1], "1")
+			s.pass(2 * time.Second)
+		},
+		"a broker does not say what routes it has": func(s *stage, brokers []*actor) {
+			s.pass(3 * time.Second)
+			routes(brokers[:1], "")
+			routes(brokers[1:], "1")
+			s.pass(2 * time.Second)
+		},
+		"it hears one of three brokers": func(s *stage, _ []*actor) {
 			for _, a := range s.acts {
 				a.cut = a.cut || a.via[:2] != "b1"
 			}
 			s.pass(3 * time.Second)
 		},
-		"a broker was silent and is back": func(s *stage, gone []*actor) {
+		"a broker was silent and is back": func(s *stage, _ []*actor) {
 			b2 := func(cut bool) {
 				for _, a := range s.acts {
 					if a.via[:2] == "b2" {
@@ -76,7 +98,7 @@ func TestATakeOverByOneThatMissedSomethingDoubtsSilence(t *testing.T) {
 			b2(false)
 			s.pass(time.Second)
 		},
-		"the status lists one that it does not": func(s *stage, gone []*actor) {
+		"the status lists one that it does not": func(s *stage, _ []*actor) {
 			st := s.status()
 			other := membership.New(membership.Config{})
 			other.Adopt(st, s.now)
@@ -86,10 +108,10 @@ func TestATakeOverByOneThatMissedSomethingDoubtsSilence(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, gone := cutHost(t)
+			s, gone, brokers := cutHost(t)
 			before := s.status()
 			cut(gone)
-			miss(s, gone)
+			miss(s, brokers)
 			at := s.now
 			s.table.Adopt(before, s.now)
 			if s.guard(membership.GuardObserver) == nil {

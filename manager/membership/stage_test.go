@@ -23,6 +23,7 @@ type stage struct {
 type actor struct {
 	node, role, boot, via string
 	state                 subjects.State
+	routes                string // that it announces, if it is a broker
 	cut                   bool
 }
 
@@ -57,9 +58,13 @@ func (s *stage) beat(a *actor) {
 func (s *stage) word(a *actor) *subjects.Announcement {
 	k := a.node + a.role + a.boot
 	s.seqs[k]++
-	return &subjects.Announcement{
+	out := &subjects.Announcement{
 		V: 1, Node: subjects.NodeID(a.node), Role: subjects.Role(a.role), Boot: a.boot, Seq: s.seqs[k], Via: a.via, State: a.state, Addresses: addresses("10.0.0.1"),
 	}
+	if a.routes != "" {
+		out.Attrs = subjects.Attrs{subjects.AttrRoutes: a.routes}
+	}
+	return out
 }
 
 // pass lets d pass in steps of 100 ms; at each whole second all beat.

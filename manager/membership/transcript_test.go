@@ -35,6 +35,7 @@ var t0 = time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
 //	forget NODE [ROLE]           by op1
 //	advance D | pause D | deaf D time passes; the manager stands still; it hears nothing
 //	blind | save | fresh | adopt save the status, begin with an empty table, adopt the saved status
+//	takeup D                     begin to lead from the saved status, which was confirmed D ago
 //	given ROLE NODE STATE k=v…   change the saved status: reason since
 //	drop ROLE NODE               the same
 //	status | losses | guards | duplicates | counts
@@ -161,6 +162,12 @@ func (p *player) do(cmd string, f []string) {
 		p.saved.Remove(subjects.Role(f[0]), subjects.NodeID(f[1]))
 	case "adopt":
 		p.table.Adopt(p.saved, p.now)
+	case "takeup":
+		ago, err := time.ParseDuration(f[0])
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.table.TakeUp(p.saved, -1, p.now.Add(-ago), p.now)
 	default:
 		p.show(cmd)
 	}
