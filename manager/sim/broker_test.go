@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"thor/manager/core"
@@ -47,7 +48,7 @@ type (
 	}
 	question struct { // of one manager to another: what it holds, current or not
 		from  *proc
-		reply func(*core.Held) any
+		reply func(core.Holding) any
 	}
 	operation struct { // on a bucket
 		from *proc
@@ -109,7 +110,7 @@ func (b *broker) announce() {
 		b.publish(&subjects.Announcement{
 			V: subjects.Version, Node: subjects.NodeID(b.name), Role: subjects.EventServer, Boot: fmt.Sprintf("%s-%d", b.name, b.boots), Seq: b.beat,
 			Via: b.name + "#1", Addresses: []netip.Addr{b.addr()}, Weight: subjects.DefaultWeight, State: subjects.Up, Seen: b.seen,
-			Attrs: subjects.Attrs{subjects.AttrIdentity: "1"},
+			Attrs: subjects.Attrs{subjects.AttrIdentity: "1", subjects.AttrRoutes: strconv.Itoa(b.routes())},
 		}, toManagers)
 		b.after(b.w.between(900, 1100), beat)
 	}
@@ -121,6 +122,16 @@ func (b *broker) announce() {
 	b.after(aloneTick, look)
 	b.conns = 1 // its own
 	b.after(b.w.between(10, 1000), beat)
+}
+
+// routes is how many other brokers b has a route to.
+func (b *broker) routes() (n int) {
+	for _, r := range b.w.routes[b.index] {
+		if r != nil && r.up {
+			n++
+		}
+	}
+	return n
 }
 
 // lookRound finds out whether this broker is alone: it has had no route for 3 s.

@@ -27,6 +27,8 @@ type bucket struct {
 	holds   [brokerCount]bool            // the data is in this broker's memory
 	views   [brokerCount]*election.Entry // what its copy has
 	leader  *broker                      // nil: none
+	former  *broker                      // who led before, and may be asked still where that is not known
+	limbo   []func()                     // writes that the former leader took and did not acknowledge
 	electAt time.Duration                // when there will be one; 0: not planned
 	stuck   time.Duration                // no leader before this: a fault
 	syncAt  [brokerCount]time.Duration   // when a copy is complete again; 0: it is, or has no source
@@ -85,7 +87,7 @@ func (k *bucket) tick() {
 	w := k.w
 	if k.leader != nil && (!k.able(k.leader) || w.now < k.stuck) {
 		w.log("the bucket has no leader")
-		k.leader, k.electAt = nil, 0
+		k.former, k.leader, k.electAt = k.leader, nil, 0
 	}
 	if k.leader == nil {
 		var able []*broker
@@ -114,6 +116,7 @@ func (k *bucket) tick() {
 		}
 		k.holds[k.leader.index] = true
 		w.log("%s leads the bucket", k.leader.name)
+		k.commit()
 	}
 	for i, b := range w.brokers {
 		switch {
@@ -133,7 +136,7 @@ func (k *bucket) remake(why string) {
 	k.w.stats.count("bucket", why)
 	k.w.log("the bucket is made anew: %s", why)
 	k.gen++
-	k.exists, k.rev, k.cur = true, 0, nil
+	k.exists, k.rev, k.cur, k.limbo = true, 0, nil, nil
 	k.views = [brokerCount]*election.Entry{}
 }
 
@@ -148,6 +151,9 @@ func (k *bucket) forget(b *broker) {
 	if k.leader == b {
 		k.leader = nil
 	}
+	if k.former == b {
+		k.former = nil
+	}
 }
 
 func (k *bucket) back(*broker) {}
@@ -157,33 +163,78 @@ func (k *bucket) leads(b *broker) bool { return k.exists && k.leader != nil && k
 
 var errNoAnswer = errors.New("no answer")
 
+// hears reports whether something at b subscribes to writes, though nothing may come
+// of them: without a subscriber the client is told so at once.
+func (k *bucket) hears(b *broker) bool {
+	l := k.leader
+	if l == nil {
+		l = k.former
+	}
+	return k.exists && (k.former == b || l != nil && (l == b || k.w.routes[l.index][b.index].up))
+}
+
 // write is a compare-and-set that arrived at b; done gets its outcome, if there is one.
 func (k *bucket) write(b *broker, value *subjects.Lease, expect uint64, done func(rev uint64, outcome election.Outcome)) {
-	if !k.leads(b) {
+	switch {
+	case k.leads(b):
+		k.w.after(k.w.hop(), func() { k.put(b, value, expect, done) })
+	case !k.hears(b):
+		k.w.stats.count("bucket", "no responders")
+		done(0, election.Unknown)
+	case k.leader != nil: // it does not know yet that it is cut off
+		k.keep(value, expect)
+	}
+}
+
+// put is a compare-and-set at the leader.
+func (k *bucket) put(b *broker, value *subjects.Lease, expect uint64, done func(rev uint64, outcome election.Outcome)) {
+	switch {
+	case !k.leads(b):
+		k.keep(value, expect)
+		return
+	case !k.able(k.leader): // without a majority nothing is stored
 		return
 	}
-	k.w.after(k.w.hop(), func() {
-		if !k.leads(b) {
-			return
-		}
-		have := uint64(0)
-		if k.cur != nil {
-			have = k.cur.Revision
-		}
-		if have != expect {
-			done(0, election.Conflict)
-			return
-		}
-		e := &election.Entry{Held: value != nil}
-		if value != nil {
-			e.Value = value.Encode()
-		}
-		k.store(e)
-		if value != nil {
-			k.expire(e)
-		}
-		done(e.Revision, election.Stored)
-	})
+	have := uint64(0)
+	if k.cur != nil {
+		have = k.cur.Revision
+	}
+	if have != expect {
+		done(0, election.Conflict)
+		return
+	}
+	e := &election.Entry{Held: value != nil}
+	if value != nil {
+		e.Value = value.Encode()
+	}
+	k.store(e)
+	if value != nil {
+		k.expire(e)
+	}
+	done(e.Revision, election.Stored)
+}
+
+// keep lets a write that was not acknowledged be stored by the next leader, or not: a copy
+// may have it already.
+func (k *bucket) keep(value *subjects.Lease, expect uint64) {
+	if k.w.chance(500) {
+		k.limbo = append(k.limbo, func() {
+			k.w.stats.count("bucket", "late write")
+			k.put(k.leader, value, expect, func(uint64, election.Outcome) {})
+		})
+	}
+}
+
+// commit stores what a former leader took, long after it was sent.
+func (k *bucket) commit() {
+	do := k.limbo
+	k.limbo = nil
+	if k.former == k.leader {
+		k.former = nil
+	}
+	for _, f := range do {
+		f()
+	}
 }
 
 // store makes e what is stored, and tells managers.
