@@ -62,6 +62,9 @@ boot-test: deb
 fuzz SECONDS="10" PACKAGES="./...":
     .ci/fuzz {{ SECONDS }} {{ quote(PACKAGES) }}
 
+# every fuzz target for a minute; by hand, or in a stage that has an hour
+fuzz-long SECONDS="60" PACKAGES="./...": (fuzz SECONDS PACKAGES)
+
 # dist/thor.cdx.json, the modules in dist/thor with their versions (CycloneDX)
 sbom: build
     PATH="{{ go_tools }}:$PATH" .ci/sbom dist/thor.cdx.json dist/thor

@@ -228,7 +228,13 @@ func TestPackedAnswersAllocateNothing(t *testing.T) {
 	}
 }
 
-func FuzzPaths(f *testing.F) {
+// FuzzPaths compares the paths, FuzzSignedPaths those of a signed zone.
+func FuzzPaths(f *testing.F) { fuzzPaths(f) }
+
+func FuzzSignedPaths(f *testing.F) { fuzzPaths(f, withKeys(f, 1)) }
+
+func fuzzPaths(f *testing.F, change ...func(*Config)) {
+	f.Helper()
 	for _, name := range differentNames {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeNAPTR, dns.TypeSOA, dns.TypeNS, dns.TypeMX, dns.TypeANY} {
 			q := question(name, qtype, dns.ClassINET)
@@ -237,8 +243,21 @@ func FuzzPaths(f *testing.F) {
 		}
 	}
 	f.Add(packet(0, [4]uint16{1, 0, 0, 1}, soaQuestion(), opt(1232, 0, 0, option(dns.EDNS0COOKIE, "12345678"))), uint64(1))
-	p := bothPaths(f, 1232)
-	f.Fuzz(func(t *testing.T, request []byte, seed uint64) { p.compare(t, request, seed) })
+	p := bothPaths(f, 1232, change...)
+	f.Fuzz(func(t *testing.T, request []byte, seed uint64) {
+		p.compare(t, request, seed)
+		var out [1232]byte
+		n := p.quick.reply(request, out[:])
+		if n == 0 {
+			return
+		}
+		was := bytes.Clone(out[:n])
+		cut := packed.Truncate(out[:n])
+		m := new(dns.Msg)
+		if err := m.Unpack(out[:cut]); err != nil || !m.Truncated || len(m.Answer)+len(m.Ns) > 0 {
+			t.Fatalf("%x truncated is %x: %v", was, out[:cut], err)
+		}
+	})
 }
 
 func BenchmarkReply(b *testing.B) {

@@ -587,6 +587,45 @@ func FuzzRespond(f *testing.F) {
 	})
 }
 
+// FuzzTransfer has a secondary server send whatever it likes by TCP.
+func FuzzTransfer(f *testing.F) {
+	cfg := config(nil, make(fakeSource))
+	withSecondary(f, 53, "")(&cfg)
+	a, err := New(cfg)
+	if err != nil {
+		f.Fatal(err)
+	}
+	z, err := a.builder.Build(network2009(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	a.served.Store(newServed(z, nil))
+	for _, m := range []*dns.Msg{
+		new(dns.Msg).SetAxfr("sipthor.net."), new(dns.Msg).SetIxfr("sipthor.net.", 1, "a.", "b."), new(dns.Msg).SetIxfr("sipthor.net.", z.Serial(), "a.", "b."),
+		new(dns.Msg).SetQuestion("sipthor.net.", dns.TypeSOA),
+	} {
+		b, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, request []byte) {
+		r := a.newResponder(a.metrics.tcp)
+		r.at(testTime)
+		r.client = addr4(127, 0, 0, 1)
+		before := a.metrics.tcp.dropped[panicked].Load()
+		sent := 0
+		mine, err := r.transfer(request, func(b []byte) error {
+			sent++
+			return new(dns.Msg).Unpack(b)
+		})
+		if err != nil || mine != (sent > 0) || a.metrics.tcp.dropped[panicked].Load() != before {
+			t.Fatalf("%x: mine: %v, %d messages, %v", request, mine, sent, err)
+		}
+	})
+}
+
 func checkReply(t *testing.T, proto string, request, reply []byte) {
 	if reply == nil {
 		if len(request) >= headerSize && request[2]&0x80 == 0 && hasQuestions(request) {

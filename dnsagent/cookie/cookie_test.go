@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"thor/dnsagent/cookie"
@@ -145,6 +146,21 @@ func FuzzCookie(f *testing.F) {
 		s.Answer(out[:], b, addr, now)
 		if !s.Answer(again[:], out[:], addr, now) || again != out {
 			t.Fatalf("%x from %s at %d: the answer %x is not believed", b, addr, now, out)
+		}
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{newer, newer + "\n" + older, "# " + newer, "", "\n\n", newer[1:], strings.ToUpper(newer)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := cookie.Parse(text)
+		if (err == nil) != (len(s) > 0) || len(s) > 2 {
+			t.Errorf("%d secrets, %v", len(s), err)
+		}
+		if err != nil && len(text) >= 32 && strings.Contains(err.Error(), text) {
+			t.Errorf("the error tells the text: %v", err)
 		}
 	})
 }

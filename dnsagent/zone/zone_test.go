@@ -509,7 +509,7 @@ func FuzzLookup(f *testing.F) {
 	st := network2009(f)
 	st.Lookup = map[subjects.Role]subjects.Lookup{subjects.SIPProxy: {Bits: 18, Digest: "0123456789abcdef"}}
 	z := build(f, zone.DefaultConfig("sipthor.net"), st)
-	for _, s := range []string{"proxy.sipthor.net.", "_sip._udp.0123.sip-proxy.lookup.sipthor.net.", `x\.sipthor.net.`, ".", "", "..", `\`, "_udp.sipthor.net."} {
+	for _, s := range []string{"proxy.sipthor.net.", "_sip._udp.0123.sip-proxy.lookup.sipthor.net.", `x\.sipthor.net.`, ".", "", "..", `\`, "_udp.sipthor.net.", "proxy.all.sipthor.net.", "_sip._udp.2.all.sipthor.net.", "proxy.99999999999999999999.all.sipthor.net.", ".all.sipthor.net."} {
 		f.Add(s, dns.TypeA)
 	}
 	f.Fuzz(func(t *testing.T, name string, qtype uint16) {
@@ -517,6 +517,9 @@ func FuzzLookup(f *testing.F) {
 		z.Lookup(name, qtype, rng(), &a)
 		if a.Rcode == dns.RcodeSuccess && len(a.Answer) == 0 && len(a.Authority) != 1 {
 			t.Errorf("%q %d: empty and without SOA: %+v", name, qtype, a)
+		}
+		if (a.Denied != "") != (len(a.Authority) > 0) || a.Exists && a.Rcode == dns.RcodeNameError || len(a.Answer) > zone.MaxSet+16 {
+			t.Errorf("%q %d: %+v", name, qtype, a)
 		}
 	})
 }
