@@ -70,6 +70,9 @@
 // G7 (a term fences), G8 (no clock of two hosts is compared) and G9 (jitter) are
 // rules elsewhere, without a state here.
 //
+// G3 counts machines, by the addresses of the status: one whose nodes are all silent is one
+// loss, and one whose nodes all beat could be one. Of a machine in part silent each node counts.
+//
 // What came through an ended connection and is taken in later counts for nothing, and the
 // silence of a node after it is no cause for G3: a client that brokers cut off
 // must not hold back the removal of others.

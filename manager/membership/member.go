@@ -308,7 +308,7 @@ func (t *Table) remove(m *member) {
 		t.endPanic(r)
 	}
 	if m.cause == silent {
-		t.recent = append(t.recent, loss{m.key, t.now, m.node.explained(m.last)})
+		t.recent = append(t.recent, loss{m.key, m.host(), t.now, m.node.explained(m.last)})
 	}
 	m.damping.owe(m.cause)
 	if m.cause != dropped { // who removed it knows whether it departed

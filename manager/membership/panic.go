@@ -2,6 +2,7 @@ package membership
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -12,20 +13,69 @@ const panicWindow = 10 * time.Second
 // A loss is a removal by silence.
 type loss struct {
 	key       key
+	host      netip.Addr
 	at        instant
 	explained bool
 }
 
 // A census counts nodes: those thought alive until now, and how many of them
 // are falling silent together.
-type census struct{ silent, total int }
+type census struct {
+	silent, total int
+	hosts         map[netip.Addr]*census // the nodes of each machine
+}
+
+func (c *census) add(host netip.Addr, silent bool) {
+	count := func(c *census) {
+		if c.total++; silent {
+			c.silent++
+		}
+	}
+	count(c)
+	if c.hosts == nil {
+		c.hosts = make(map[netip.Addr]*census)
+	}
+	h := c.hosts[host]
+	if h == nil {
+		h = &census{}
+		c.hosts[host] = h
+	}
+	count(h)
+}
+
+// incident is how many failures it takes to explain the silence, of how many that there could
+// be. A machine is one, where all its nodes are silent, and one that could fail, where all
+// beat: each of its programs may be a node of its own. Where some of its nodes are silent and
+// others beat, the machine is not what failed, and each counts; so does each without an
+// address of a machine.
+func (c *census) incident() (silent, total int) {
+	for addr, h := range c.hosts {
+		if addr.IsValid() && (h.silent == 0 || h.silent == h.total) {
+			h = &census{silent: min(h.silent, 1), total: 1}
+		}
+		silent, total = silent+h.silent, total+h.total
+	}
+	return silent, total
+}
+
+// host is the machine that m runs on, by the least of the addresses that the status shows,
+// which its certificate bounds. Loopback addresses are of no machine.
+func (m *member) host() (host netip.Addr) {
+	for _, a := range m.shown.Addresses {
+		if !a.IsLoopback() && (!host.IsValid() || a.Less(host)) {
+			host = a
+		}
+	}
+	return host
+}
 
 // alarm looks whether the members that just fell silent are too many.
 func (t *Table) alarm(dead []*member) {
 	t.recent = slices.DeleteFunc(t.recent, func(l loss) bool { return t.now-l.at > panicWindow })
 	excused := t.excused()
 	if t.panic == nil {
-		if c := t.countNodes(excused); c.silent >= 2 && c.silent*5 > c.total {
+		c := t.countNodes(excused)
+		if silent, total := c.incident(); silent >= 2 && silent*5 > total {
 			t.panic = t.raise(guardKey{name: GuardPanic}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
 			t.panic.until = t.now + t.cfg.PanicHold
 			t.timers.set(&t.panicTimer, t.panic.until)
@@ -39,7 +89,8 @@ func (t *Table) alarm(dead []*member) {
 		}
 		looked[r] = true
 		c := t.countRole(r, excused)
-		mine := c.silent >= 2 && c.silent*3 > c.total
+		silent, total := c.incident()
+		mine := silent >= 2 && silent*3 > total
 		if !mine && t.panic == nil {
 			continue
 		}
@@ -77,20 +128,15 @@ func (t *Table) countRole(r *role, excused map[*broker]bool) census {
 	for _, m := range r.list {
 		switch {
 		case m.cause != lost && t.now-m.last >= t.quiet() && m.node.explained(m.last):
-			continue
 		case m.cause == silent && t.now-m.died <= panicWindow:
-			c.silent++
-		case m.cause != alive:
-			continue
-		case t.now-m.last >= t.quiet() && !excused[m.broker]:
-			c.silent++
+			c.add(m.host(), true)
+		case m.cause == alive:
+			c.add(m.host(), t.now-m.last >= t.quiet() && !excused[m.broker])
 		}
-		c.total++
 	}
 	for i, l := range t.recent {
 		if l.key.role == r.name && !l.explained && !t.members[l.key].isListed() && !t.lostSince(i, func(o key) bool { return o == l.key }) {
-			c.silent++
-			c.total++
+			c.add(l.host, true)
 		}
 	}
 	return c
@@ -99,9 +145,12 @@ func (t *Table) countRole(r *role, excused map[*broker]bool) census {
 func (t *Table) countNodes(excused map[*broker]bool) census {
 	var c census
 	for _, n := range t.nodes {
-		here, excuse := false, false
+		here, excuse, host := false, false, netip.Addr{}
 		for _, m := range n.members {
 			if m.listed && (m.cause == alive || m.cause == silent && t.now-m.died <= panicWindow) {
+				if h := m.host(); !here || h.Less(host) {
+					host = h
+				}
 				here = true
 				excuse = excuse || excused[m.broker]
 			}
@@ -110,16 +159,12 @@ func (t *Table) countNodes(excused map[*broker]bool) census {
 		if !here || quiet && n.explained(n.last) {
 			continue
 		}
-		c.total++
-		if quiet && !excuse {
-			c.silent++
-		}
+		c.add(host, quiet && !excuse)
 	}
 	for i, l := range t.recent {
 		n := t.nodes[l.key.node]
 		if !l.explained && (n == nil || n.listed == 0) && !t.lostSince(i, func(o key) bool { return o.node == l.key.node }) {
-			c.silent++
-			c.total++
+			c.add(l.host, true)
 		}
 	}
 	return c
