@@ -176,6 +176,8 @@ type Answer struct {
 	// Whole is an answer with all members of a role: much for a small question, and for
 	// clients that can prove where they are.
 	Whole bool
+
+	drawn [MaxSlice]int
 }
 
 func (a *Answer) reset() {
@@ -276,8 +278,7 @@ func (s *rrset) answer(name string, pick Picker, a *Answer) {
 		}
 		return
 	}
-	var drawn [MaxSlice]int
-	for _, i := range drawn[:pick.Pick(name, s.rtype, s.draw, &drawn)] {
+	for _, i := range a.drawn[:pick.Pick(name, s.rtype, s.draw, &a.drawn)] {
 		s.take(i, a)
 	}
 }
