@@ -1,13 +1,18 @@
 package powerdns_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
+	"thor/dnsagent"
 	"thor/dnsagent/powerdns"
+	"thor/dnsagent/zone"
+	"thor/overlay"
 	"thor/provisioning/store/mariadbtest"
 	"thor/subjects"
 )
@@ -216,4 +221,60 @@ func TestAZoneThatPowerDNSDoesNotKnowIsFound(t *testing.T) {
 	z := n.zone()
 	w.Offer(z, true)
 	eventually(t, "the zone is found", func() error { return p.has(z.Serial()) })
+}
+
+// A database that hangs holds up neither the news nor the answers of the name server.
+func TestTheNameServerDoesNotWaitForTheDatabase(t *testing.T) {
+	t.Parallel() // it waits, mostly
+	d := newDatabase(t, mariadbtest.Start(t, mariadbtest.Fast))
+	w, err := powerdns.New(powerdns.Config{DSN: d.dsn, Domain: "example.net", Verify: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	views := make(source)
+	a, err := dnsagent.New(dnsagent.Config{
+		Listen: []string{"127.0.0.1:0"}, Zone: zone.DefaultConfig("example.net"), Source: views, Outputs: []dnsagent.Output{w},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	n := newNetwork(t, nil)
+	populate(n, 6)
+	tell := func() uint32 {
+		n.status.Generation++
+		views <- &overlay.View{Status: n.status.Clone(), Connected: true}
+		return uint32(n.status.Generation)
+	}
+	tell()
+	<-a.Ready()
+	eventually(t, "the database is written", lag(&writer{Writer: w}))
+	d.Freeze()
+	for i := range 100 {
+		n.put(subjects.SIPProxy, fmt.Sprintf("p%03d", 100+i), 0, fmt.Sprintf("192.0.2.%d", 100+i))
+		serial := tell()
+		eventually(t, "the name server has the news", func() error {
+			m := new(dns.Msg).SetQuestion("example.net.", dns.TypeSOA)
+			r, err := dns.Exchange(m, a.Addresses()[0].String())
+			if err != nil {
+				return err
+			}
+			if got := r.Answer[0].(*dns.SOA).Serial; got != serial {
+				return fmt.Errorf("serial %d, want %d", got, serial)
+			}
+			return nil
+		})
+	}
+	if w.Lag() == 0 {
+		t.Error("the database hangs, and has the newest zone")
+	}
+	d.Thaw()
+	eventually(t, "the database is written", lag(&writer{Writer: w}))
+	cancel()
+	close(views)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }

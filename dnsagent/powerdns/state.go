@@ -221,5 +221,8 @@ func (w *Writer) Faults() (out []string) {
 	if len(s.conflicts) > 0 {
 		out = append(out, "rows of others exclude records at "+subjects.Printable(strings.Join(s.conflicts, " "), 200))
 	}
+	if s.role == standby && w.server.luaFails() { // the one that writes cannot know
+		out = append(out, fmt.Sprintf("PowerDNS at %s does not run the LUA records of its database", w.cfg.Server))
+	}
 	return append(out, w.server.faults()...)
 }

@@ -276,3 +276,33 @@ func TestOrdernames(t *testing.T) {
 		}
 	}
 }
+
+// FuzzDiff: whatever rows there are, the changes lead to the wish and nothing is left
+// to do then. Each line of the text is a row: an owner, a name, a type and a content.
+func FuzzDiff(f *testing.F) {
+	f.Add("thor a.example.net A 192.0.2.1\nx example.net SOA a b 4294967295 1 1 1 1\nthor  \nx A.example.net CNAME b", uint32(7), true)
+	f.Fuzz(func(t *testing.T, text string, generation uint32, raise bool) {
+		var db table
+		for line := range strings.Lines(text) {
+			p := append(strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4), "", "", "", "")
+			db.add(plan.Stored{Row: plan.Row{Name: p[1], Type: p[2], Content: p[3]}, Owned: p[0] == "thor"})
+		}
+		w := wish(generation, row("a.example.net", "A", "192.0.2.1"), row("a.example.net", "A", "192.0.2.2"), row("b.example.net", "CNAME", "a.example.net"))
+		w.Raise = raise
+		others := func() []string {
+			return db.texts(func(s plan.Stored) bool {
+				equal := slices.ContainsFunc(w.Rows, func(r plan.Row) bool { return r.Key() == s.Key() && r.Content == s.Content })
+				return !s.Owned && !equal && s.Key() != (plan.Key{Name: "example.net", Type: "SOA"})
+			})
+		}
+		before := others()
+		first := plan.Diff(db.rows, w)
+		db.apply(first)
+		if again := plan.Diff(db.rows, w); !again.Empty() || again.Serial != first.Serial {
+			t.Fatalf("not done: %+v", again)
+		}
+		if got := others(); !slices.Equal(got, before) {
+			t.Fatalf("rows of others were %q and are %q", before, got)
+		}
+	})
+}

@@ -32,21 +32,30 @@ type drawing struct {
 // all records have the same chance to be: their weights count when an answer is drawn.
 func drawingOf(s zone.RRset, rng func(zone.RRset) *rand.Rand) (d drawing, cut bool) {
 	d.slice = s.Slice
-	order := rng(s).Perm(len(s.Records))
-	order = order[:min(len(order), maxPool)]
-	size, fits := 0, 0
-	for _, i := range order {
-		if size += len(luaContent(s.Records[i])); size > maxPoolText {
+	var picked []int
+	size := 0
+	for _, i := range rng(s).Perm(len(s.Records)) {
+		text := luaContent(s.Records[i])
+		if !harmless(text) {
+			continue
+		}
+		if size += len(text); len(picked) == maxPool || size > maxPoolText {
+			cut = true
 			break
 		}
-		fits++
+		picked = append(picked, i)
 	}
-	order = order[:fits]
-	slices.Sort(order)
-	for _, i := range order {
+	slices.Sort(picked)
+	for _, i := range picked {
 		d.contents, d.weights = append(d.contents, luaContent(s.Records[i])), append(d.weights, s.Weights[i])
 	}
-	return d, fits < len(s.Records)
+	return d, cut
+}
+
+// harmless accepts what addresses and host names are written with: the rest could end
+// the text that the code holds, and PowerDNS would run it.
+func harmless(text string) bool {
+	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-_ ") == ""
 }
 
 // luaContent is how the code in a LUA row names a record of a drawn set.

@@ -115,6 +115,10 @@ func (m *maker) lua(s zone.RRset) {
 	if cut {
 		m.redraw(s)
 	}
+	if len(d.contents) == 0 {
+		m.set.LeftOut = append(m.set.LeftOut, LeftOut{Key{undotted(s.Name), dns.Type(s.Type).String()}, "its records are not of addresses and host names"})
+		return
+	}
 	r := Row{Name: undotted(s.Name), Type: "LUA", Content: dns.Type(s.Type).String() + ` "` + d.code() + `"`, TTL: ttl(s.Records[0])}
 	if m.row(r) && m.set.Probe == (Key{}) {
 		m.set.Probe = Key{s.Name, dns.Type(s.Type).String()}

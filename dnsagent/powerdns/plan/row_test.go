@@ -191,3 +191,24 @@ func TestNamesAtTheirLimits(t *testing.T) {
 		}
 	}
 }
+
+// A status names members. Whatever their names are, PowerDNS runs no code of theirs.
+func TestNamesOfMembersAreNoCode(t *testing.T) {
+	s := &subjects.Status{V: subjects.Version, Domain: "example.net", Epoch: 1, Generation: 7}
+	for _, node := range []string{"p1", "p2", "x'}os.execute('id')--", `x"y`, "x\\y", "x\ny", "x]]y"} {
+		s.Put(subjects.SIPProxy, subjects.Member{Node: subjects.NodeID(node), State: subjects.Up, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	}
+	z, err := zone.Build(zone.DefaultConfig("example.net"), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range plan.Rows(z, plan.Lua, 1).Rows {
+		if r.Type != "LUA" {
+			continue
+		}
+		list, _, _ := strings.Cut(strings.TrimPrefix(r.Content, `SRV ";local a={`), "}")
+		if want := []string{"'10 100 506X p1.example.net.'", "'10 100 506X p2.example.net.'"}; !slices.Equal(strings.Split(regexp.MustCompile("506[01]").ReplaceAllString(list, "506X"), ","), want) {
+			t.Errorf("%s: %s", r.Name, r.Content)
+		}
+	}
+}
