@@ -1,6 +1,8 @@
 package dnsagent
 
 import (
+	"fmt"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -30,7 +32,7 @@ var bad = regexp.MustCompile(`(?m)^ *[0-9.]+ (WARNING|ERROR|CRITICAL)\b.*$`)
 func TestZonemasterFindsNothingWrong(t *testing.T) {
 	need(t, "zonemaster-cli", "zonemaster-cli")
 	signings(t, func(t *testing.T, keys *dnssec.Keys) {
-		f := newFakeRoot(t, keys)
+		f := newFakeRoot(t, keys, false)
 		check := func(what string, moves bool) {
 			t.Helper()
 			out := f.run(t, "zonemaster-cli", "sipthor.net", "--hints", "hints", "--level", "INFO", "--show-module", "--show-testcase", "--no-progress", "--no-time", "--count", "--raw")
@@ -58,7 +60,7 @@ func TestZonemasterFindsNothingWrong(t *testing.T) {
 func TestDNSVizFindsNothingWrong(t *testing.T) {
 	need(t, "dnsviz", "dnsviz")
 	signings(t, func(t *testing.T, keys *dnssec.Keys) {
-		f := newFakeRoot(t, keys)
+		f := newFakeRoot(t, keys, false)
 		check := func(what string) {
 			t.Helper()
 			f.run(t, "dnsviz", "probe", "-A", "-a", "sipthor.net", "-x", "sipthor.net:ns1.sipthor.net="+ours4[0]+",ns1.sipthor.net=["+ours6[0]+"],ns2.sipthor.net="+ours4[1]+",ns2.sipthor.net=["+ours6[1]+"]",
@@ -91,4 +93,51 @@ func TestDNSVizFindsNothingWrong(t *testing.T) {
 		check("while members come and go")
 		end()
 	})
+}
+
+// A resolver that trusts the key of the parent alone finds the DS there, and proves what the
+// zone says, and that it denies.
+func TestTheParentsDSLeadsToTheZone(t *testing.T) {
+	need(t, "unbound", "unbound")
+	k := new(dnssec.Keys)
+	if _, err := k.New(); err != nil {
+		t.Fatal(err)
+	}
+	f := newFakeRoot(t, k, true)
+	ask := func(args ...string) string {
+		out, err := exec.Command("ip", append([]string{"netns", "exec", f.ns, "dig", "+tries=2", "+time=5"}, args...)...).Output()
+		if err != nil {
+			return ""
+		}
+		return string(out)
+	}
+	anchor := ""
+	eventually(t, "net is signed", func() bool {
+		anchor = ask("@192.5.6.30", "+short", "net.", "DNSKEY")
+		return strings.HasPrefix(anchor, "257 3 13 ") && strings.Contains(ask("@192.5.6.30", "+dnssec", "sipthor.net.", "DS"), "RRSIG")
+	})
+	conf := put(t, filepath.Join(f.dir, "unbound.conf"), fmt.Sprintf(`server:
+	interface: 127.0.0.1
+	do-not-query-localhost: no
+	directory: %q
+	chroot: ""
+	username: ""
+	pidfile: ""
+	do-daemonize: no
+	use-syslog: no
+	num-threads: 1
+	root-hints: hints
+	module-config: "validator iterator"
+	trust-anchor: "net. DNSKEY %s"
+	val-log-level: 2
+remote-control:
+	control-enable: no
+`, f.dir, strings.TrimSpace(anchor)))
+	daemon(t, "ip", "netns", "exec", f.ns, "unbound", "-d", "-c", conf)
+	eventually(t, "the resolver answers", func() bool { return strings.Contains(ask("@127.0.0.1", "sipthor.net.", "SOA"), "NOERROR") })
+	for _, q := range []string{"sipthor.net SOA", "sipthor.net DNSKEY", "sipthor.net DS", "proxy.sipthor.net A", "_sip._udp.sipthor.net SRV", "www.sipthor.net A", "nobody.sipthor.net A", "sipthor.net TXT"} {
+		if out := ask(append([]string{"@127.0.0.1", "+adflag"}, strings.Fields(q)...)...); !strings.Contains(out, "NOERROR") || !strings.Contains(out, "flags: qr rd ra ad;") {
+			t.Errorf("%s is not proved:\n%s", q, out)
+		}
+	}
 }

@@ -29,6 +29,7 @@ type fakeRoot struct {
 	dir     string
 	servers [2]*server
 	keys    *dnssec.Keys // nil: not signed
+	signed  bool         // net is signed too, by Knot
 }
 
 const fakeRootPrefix = "thor-dns-"
@@ -40,7 +41,7 @@ var (
 )
 
 // newFakeRoot starts all of it; with keys the zone is signed and net has its DS.
-func newFakeRoot(t *testing.T, keys *dnssec.Keys) *fakeRoot {
+func newFakeRoot(t *testing.T, keys *dnssec.Keys, signedParent bool) *fakeRoot {
 	t.Helper()
 	need(t, "ip", "iproute2")
 	need(t, "nsd", "nsd")
@@ -52,7 +53,7 @@ func newFakeRoot(t *testing.T, keys *dnssec.Keys) *fakeRoot {
 		t.Skip("network namespaces need root")
 	}
 	sweepNamespaces()
-	f := &fakeRoot{ns: fmt.Sprintf("%s%d-%d", fakeRootPrefix, os.Getpid(), time.Now().UnixNano()%100_000), dir: t.TempDir(), keys: keys}
+	f := &fakeRoot{ns: fmt.Sprintf("%s%d-%d", fakeRootPrefix, os.Getpid(), time.Now().UnixNano()%100_000), dir: t.TempDir(), keys: keys, signed: signedParent}
 	ip := func(args ...string) {
 		t.Helper()
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -143,14 +144,47 @@ func (f *fakeRoot) parents(t *testing.T) {
 	put(t, filepath.Join(f.dir, "hints"), ". 3600 NS a.root-servers.net.\n. 3600 NS b.root-servers.net.\na.root-servers.net. 3600 A 198.41.0.4\nb.root-servers.net. 3600 A 199.9.14.201\n")
 	conf := fmt.Sprintf("server:\n server-count: 1\n username: \"\"\n database: \"\"\n pidfile: \"\"\n xfrdfile: \"\"\n rrl-ratelimit: 0\n zonelistfile: %q\n zonesdir: %[2]q\n xfrdir: %[2]q\n",
 		filepath.Join(f.dir, "zonelist"), f.dir)
-	for _, a := range []string{"198.41.0.4", "199.9.14.201", "192.5.6.30", "192.33.14.30", "2001:503:ba3e::2:30"} {
+	zones, addresses := map[string]string{".": "root", "arpa.": "arpa"}, []string{"198.41.0.4", "199.9.14.201", "2001:503:ba3e::2:30"}
+	if f.signed {
+		f.knot(t)
+	} else {
+		zones["net."] = "net"
+		addresses = append(addresses, "192.5.6.30", "192.33.14.30")
+	}
+	for _, a := range addresses {
 		conf += " ip-address: " + a + "\n"
 	}
 	conf += "remote-control:\n control-enable: no\n"
-	for name, file := range map[string]string{".": "root", "net.": "net", "arpa.": "arpa"} {
+	for name, file := range zones {
 		conf += fmt.Sprintf("zone:\n name: %q\n zonefile: %s\n", name, file)
 	}
 	daemon(t, "ip", "netns", "exec", f.ns, "nsd", "-d", "-c", put(t, filepath.Join(f.dir, "nsd.conf"), conf))
+}
+
+// knot serves net, signed.
+func (f *fakeRoot) knot(t *testing.T) {
+	t.Helper()
+	need(t, "knotd", "knot")
+	conf := put(t, filepath.Join(f.dir, "knot.conf"), fmt.Sprintf(`server:
+    listen: [192.5.6.30@53, 192.33.14.30@53]
+    rundir: %[1]s
+database:
+    storage: %[1]s
+policy:
+  - id: one
+    algorithm: ecdsap256sha256
+    single-type-signing: on
+zone:
+  - domain: net
+    storage: %[1]s
+    file: net
+    zonefile-sync: -1
+    zonefile-load: difference-no-serial
+    journal-content: all
+    dnssec-signing: on
+    dnssec-policy: one
+`, f.dir))
+	daemon(t, "ip", "netns", "exec", f.ns, "knotd", "-c", conf)
 }
 
 // start runs one of the name servers, in the namespace.

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"thor/dnsagent/cookie"
+	"thor/dnsagent/dnssec"
 	"thor/dnsagent/packed"
 	"thor/dnsagent/zone"
 	"thor/overlay/lookup"
@@ -291,11 +292,21 @@ func BenchmarkPublish1000MembersOf5Roles(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		z, err := builder.Build(st)
-		if err != nil {
-			b.Fatal(err)
-		}
-		packed.New(z, nil)
+	var cfg Config
+	withKeys(b, 1)(&cfg)
+	keys, err := ReadKeys(cfg.KeyFile)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for what, k := range map[string]*dnssec.Keys{"unsigned": nil, "signed": keys} {
+		b.Run(what, func(b *testing.B) {
+			for b.Loop() {
+				z, err := builder.Build(st)
+				if err != nil {
+					b.Fatal(err)
+				}
+				newServed(z, k)
+			}
+		})
 	}
 }
