@@ -6,11 +6,13 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"thor/identity"
+	"thor/overlay"
 	"thor/overlay/check"
 	"thor/subjects"
 )
@@ -19,6 +21,7 @@ import (
 // time have another.
 type network interface {
 	check.Network
+	Allows(overlay.Member) error
 	Drain(subjects.Role) error
 	Resume(subjects.Role) error
 }
@@ -26,12 +29,14 @@ type network interface {
 // An Agent announces the roles of a machine. Its methods may be called from any
 // goroutine.
 //
-// Locks are taken in this order: those of the engine, mu.
+// Locks are taken in this order: those of the engine, that of programs, mu.
 type Agent struct {
 	net       network
 	log       zerolog.Logger
 	engine    *check.Engine
 	newProber func(*CheckConfig) (prober, error)
+	programs  programs
+	run       atomic.Pointer[context.Context] // Run's; nil before
 
 	mu     sync.Mutex
 	roles  []*role           // in the order of the configuration; replaced as a whole
@@ -82,7 +87,16 @@ func (a *Agent) Ready() <-chan struct{} { return a.engine.Ready() }
 // Run probes and announces until ctx ends. Then it leaves under every role,
 // within 2 s, and returns nil. An error is a role that the SDK refuses, as when a
 // renewed certificate lacks it. Run may be called once.
-func (a *Agent) Run(ctx context.Context) error { return a.engine.Run(ctx) }
+func (a *Agent) Run(ctx context.Context) error {
+	a.run.Store(&ctx)
+	return a.engine.Run(ctx)
+}
+
+// ending reports whether Run is about to end, or has.
+func (a *Agent) ending() bool {
+	ctx := a.run.Load()
+	return ctx != nil && (*ctx).Err() != nil
+}
 
 // Drain drains every role of this agent as an operator would: they announce
 // draining until Resume, restarts included. An error means that the drain is in
@@ -112,7 +126,7 @@ func (a *Agent) Fault(name, text string) {
 	a.mu.Unlock()
 	a.log.Info().Str("check", name).Str("reason", text).Msg("check of the agent itself")
 	for _, r := range roles {
-		r.group.Reconsider()
+		_ = r.group.Reconsider() // it tries again with the next result
 	}
 }
 
@@ -124,6 +138,13 @@ func (a *Agent) fault() string {
 		return ""
 	}
 	return a.faults[slices.Min(slices.Collect(maps.Keys(a.faults)))]
+}
+
+// Has reports whether the agent has a role of that name.
+func (a *Agent) Has(name subjects.Role) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.roles, func(r *role) bool { return r.name == name })
 }
 
 // A RoleStatus is how one role of this machine is.

@@ -66,14 +66,16 @@ const (
 	TCP       Kind = "tcp"       // a connection to Target
 	HTTP      Kind = "http"      // GET of the URL Target
 	Command   Kind = "command"   // a program that exits with 0
+	Program   Kind = "program"   // nothing is asked: a program of this machine joins the role by itself, see Agent.JoinProgram
 )
 
 // A CheckConfig is one probe of a local service, made again and again.
 type CheckConfig struct {
 	// How the service is asked: by SIP OPTIONS, ng ping, TCP connection, HTTP GET or a program that exits with 0.
-	Kind Kind `toml:"kind" oneof:"sip rtpengine tcp http command" required:"yes"`
+	// "program" asks nothing: a program joins the role on the Unix socket, and is up while it is connected.
+	Kind Kind `toml:"kind" oneof:"sip rtpengine tcp http command program" required:"yes"`
 	// Address to ask: host:port, or a URL for http and https.
-	Target string `toml:"target" default:"(none, required but for command)"`
+	Target string `toml:"target" default:"(none, required but for command and program)"`
 	// Transport of sip.
 	Transport string `toml:"transport" oneof:"udp tcp tls" default:"(udp)"`
 	// Absolute path of a program, and its arguments.
@@ -115,6 +117,9 @@ func (c *CheckConfig) faults() []setting.Problem {
 	}
 	switch {
 	case slices.ContainsFunc(ps, func(p setting.Problem) bool { return p.Key == "kind" }):
+	case c.Kind == Program && (c.Target != "" || len(c.Command) > 0):
+		fail("kind", "program has neither target nor command: the program comes by itself")
+	case c.Kind == Program:
 	case c.Kind == Command && (len(c.Command) == 0 || !filepath.IsAbs(c.Command[0])):
 		fail("command", "is a list that begins with an absolute path")
 	case c.Kind == Command && c.Target != "":
@@ -151,6 +156,16 @@ func (c *CheckConfig) checkTarget() error {
 		return fmt.Errorf("port %q is not 1 to 65535", port)
 	}
 	return nil
+}
+
+// byProgram reports whether a program joins the role.
+func (rc *RoleConfig) byProgram() bool {
+	return slices.ContainsFunc(rc.Checks, func(c CheckConfig) bool { return c.Kind == Program })
+}
+
+// probed are the checks that ask something.
+func (rc *RoleConfig) probed() []CheckConfig {
+	return slices.DeleteFunc(slices.Clone(rc.Checks), func(c CheckConfig) bool { return c.Kind == Program })
 }
 
 // tlsConfig is for a service at host.

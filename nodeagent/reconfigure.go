@@ -52,6 +52,7 @@ func (a *Agent) Reconfigure(roles []RoleConfig) error {
 		for _, x := range amended {
 			errs = append(errs, x.apply())
 		}
+		a.expel()
 		return errors.Join(errs...)
 	})
 }
@@ -88,9 +89,9 @@ func (a *Agent) checks(rc *RoleConfig, r *role) (checks []*check.Check, err erro
 	var have []*check.Check
 	var cfgs []CheckConfig
 	if r != nil {
-		have, cfgs = slices.Clone(r.group.Checks()), slices.Clone(r.cfg.Checks)
+		have, cfgs = slices.Clone(r.group.Checks()), r.cfg.probed()
 	}
-	for i, cc := range rc.Checks {
+	for i, cc := range rc.probed() {
 		if k := slices.IndexFunc(cfgs, func(o CheckConfig) bool { return o.equal(&cc) }); k >= 0 {
 			checks = append(checks, have[k])
 			have, cfgs = slices.Delete(have, k, k+1), slices.Delete(cfgs, k, k+1) // the same may be there twice

@@ -1,6 +1,8 @@
 package nodeagent
 
 import (
+	"sync/atomic"
+
 	"github.com/rs/zerolog"
 
 	"thor/overlay"
@@ -10,11 +12,13 @@ import (
 
 // A role is announced as its checks say.
 type role struct {
-	agent  *Agent
-	name   subjects.Role
-	log    zerolog.Logger
-	group  *check.Group
-	member overlay.Member // as configured; State and Reason are derived; guarded by the group
+	agent *Agent
+	name  subjects.Role
+	log   zerolog.Logger
+	group *check.Group
+	// byProgram says that a program joins it.
+	byProgram atomic.Bool
+	member    overlay.Member // as configured; State and Reason are derived; guarded by the group
 
 	// Guarded by the engine's Change.
 	cfg     RoleConfig // its checks are those of the group, with their defaults
@@ -31,6 +35,7 @@ func (a *Agent) newRole(rc RoleConfig, checks []*check.Check) *role {
 // configure sets what r is.
 func (r *role) configure(rc RoleConfig) {
 	r.cfg = rc
+	r.byProgram.Store(rc.byProgram())
 	r.member = overlay.Member{
 		Role: rc.Role, Addresses: rc.Addresses, Priority: rc.Priority, Weight: rc.Weight, Version: rc.Version, Attrs: rc.Attrs,
 	}
@@ -47,6 +52,9 @@ func (r *role) Decide(checks []*check.Check, now overlay.Member) (overlay.Member
 	m.State, m.Reason = cond.State(), subjects.Printable(why, subjects.MaxReason)
 	if cond == check.Unknown {
 		m.State, m.Reason = now.State, now.Reason
+	}
+	if r.byProgram.Load() {
+		r.decide(&m, cond)
 	}
 	return m, m.State != ""
 }

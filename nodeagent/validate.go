@@ -38,6 +38,9 @@ func (cfg *Config) Validate(id *identity.Identity) (ps []Problem) {
 				add(-1, setting.Problem{Text: text})
 			}
 		}
+		if n := len(rc.Checks) - len(rc.probed()); n > 1 {
+			add(-1, setting.Problem{Text: fmt.Sprintf("has %d checks of the kind program: one program joins a role", n)})
+		}
 		for j, cc := range rc.Checks {
 			cc = cc.withDefaults()
 			for _, p := range cc.faults() {

@@ -185,6 +185,15 @@ func (n *Node) ConnectError() error { return n.conn.lastError() }
 // not allow, what breaks the limits of the wire, and a role joined already.
 func (n *Node) Join(m Member) (*Membership, error) { return n.announcer.join(m) }
 
+// Allows is why Join would not take m, but for a role that is joined already; nil: it
+// would. It announces nothing.
+func (n *Node) Allows(m Member) error {
+	id := n.cfg.identity()
+	m = m.clone()
+	m.complete(id)
+	return m.check(id, n.cfg.Boot)
+}
+
 // Drain does what an operator's drain of role does: the member announces
 // draining, whatever its State, until Resume, restarts included. The role
 // subjects.Agent stands for all roles of the process, also for those that it

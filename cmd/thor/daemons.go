@@ -17,6 +17,7 @@ import (
 	"thor/dnsagent/powerdns"
 	"thor/manager"
 	"thor/nodeagent"
+	"thor/nodeagent/join"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/secret"
@@ -85,6 +86,7 @@ func newNode() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
+			lc.SocketPages = join.New(a, d.net, d.log).Pages()
 			here, err := local.New(lc)
 			if err != nil {
 				return nil, err

@@ -35,8 +35,8 @@ const (
 	maxLinesOfPeer = 48
 )
 
-// newMux has all pages.
-func (s *Server) newMux() (mux *http.ServeMux, err error) {
+// newMux has the pages for TCP, and with own those that are for the Unix socket alone.
+func (s *Server) newMux(own map[string]http.Handler) (mux *http.ServeMux, err error) {
 	mux = http.NewServeMux()
 	defer func() {
 		if p := recover(); p != nil { // that is how ServeMux refuses a pattern
@@ -48,6 +48,9 @@ func (s *Server) newMux() (mux *http.ServeMux, err error) {
 	for pattern, h := range s.cfg.Pages {
 		mux.Handle(pattern, h)
 	}
+	for pattern, h := range own {
+		mux.Handle(pattern, h)
+	}
 	return mux, nil
 }
 
@@ -57,13 +60,13 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) {
 
 // serveUnix knows its clients by their users: they need no secret.
 func (s *Server) serveUnix(ctx context.Context, l net.Listener) {
-	s.serveHTTP(ctx, usersOnly{l, s.cfg.Group, s.log}, s.mux)
+	s.serveHTTP(ctx, usersOnly{l, s.cfg.Group, s.log}, s.unixMux)
 }
 
 func (s *Server) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: headTimeout, ReadTimeout: headTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead, ErrorLog: quiet,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead, ErrorLog: quiet, ConnContext: withPID,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
@@ -177,6 +180,11 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	_ = e.Encode(v) // who hung up needs no answer
+}
+
+// WriteError answers with why there is nothing to tell, in the form of all pages.
+func WriteError(w http.ResponseWriter, r *http.Request, status int, text string) {
+	writeError(w, r, status, text)
 }
 
 // writeError answers with why there is nothing to tell: {"error":TEXT}, or the

@@ -52,6 +52,8 @@ type Config struct {
 	// Pages are further HTTP pages, by pattern of http.ServeMux: "GET /subscriber/{key...}".
 	// They are secret: over TCP a program has to prove itself.
 	Pages map[string]http.Handler
+	// SocketPages are HTTP pages of the Unix socket alone, by pattern.
+	SocketPages map[string]http.Handler
 	// Fault is called with the reason why a service does not listen, and with "" once
 	// it does; nil: it is only logged.
 	Fault func(service, text string)
@@ -63,9 +65,11 @@ type Server struct {
 	cfg   Config
 	log   zerolog.Logger
 	ready chan struct{}
-	mux   *http.ServeMux
-	guard *secret.Guard // nil without a key
-	retry time.Duration
+	mux   *http.ServeMux // of TCP…
+	// …and of the Unix socket
+	unixMux *http.ServeMux
+	guard   *secret.Guard // nil without a key
+	retry   time.Duration
 
 	mu    sync.Mutex
 	open  int // listeners not opened yet
@@ -82,7 +86,10 @@ func New(cfg Config) (s *Server, err error) {
 		cfg: cfg, log: cfg.Log.With().Str("comp", "local").Logger(), ready: make(chan struct{}), retry: 5 * time.Second,
 		addrs: make(map[string]net.Addr),
 	}
-	if s.mux, err = s.newMux(); err != nil {
+	if s.mux, err = s.newMux(nil); err != nil {
+		return nil, fmt.Errorf("local: %w", err)
+	}
+	if s.unixMux, err = s.newMux(cfg.SocketPages); err != nil {
 		return nil, fmt.Errorf("local: %w", err)
 	}
 	if cfg.Key != nil {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,6 +87,7 @@ func (l *named) Addr() net.Addr { return l.addr }
 type userConn struct {
 	net.Conn
 	user string
+	pid  int // of the process that connected
 }
 
 // Peer is whom the connection counts for.
@@ -108,7 +110,7 @@ func (l usersOnly) Accept() (net.Conn, error) {
 		}
 		p, err := peerCredentials(c)
 		if err == nil && p.may(os.Geteuid(), l.gid) {
-			return &userConn{Conn: c, user: fmt.Sprintf("uid %d", p.uid)}, nil
+			return &userConn{Conn: c, user: fmt.Sprintf("uid %d", p.uid), pid: p.pid}, nil
 		}
 		l.log.Info().Err(err).Int("uid", p.uid).Msg("connection to the socket refused")
 		_ = c.Close() // nothing was promised
@@ -117,6 +119,7 @@ func (l usersOnly) Accept() (net.Conn, error) {
 
 // A peer is the process at the other end, as it was when it connected.
 type peer struct {
+	pid  int
 	uid  int
 	gids []int
 }
@@ -143,7 +146,7 @@ func peerCredentials(c net.Conn) (p peer, err error) {
 		if u, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil {
 			return
 		}
-		p.uid, p.gids = int(u.Uid), []int{int(u.Gid)}
+		p.pid, p.uid, p.gids = int(u.Pid), int(u.Uid), []int{int(u.Gid)}
 		groups, err = peerGroups(fd)
 	})
 	if err = errors.Join(cerr, err); err != nil {
@@ -171,4 +174,29 @@ func peerGroups(fd uintptr) ([]uint32, error) {
 			return nil, errno
 		}
 	}
+}
+
+// pidKey is the key of a process's number in the context of its requests.
+type pidKey struct{}
+
+// PeerPID is the number of the process whose request on the Unix socket has ctx, as it
+// was when it connected; 0: not known.
+func PeerPID(ctx context.Context) int {
+	pid, _ := ctx.Value(pidKey{}).(int)
+	return pid
+}
+
+// withPID puts the process at the other end into the context of its requests.
+func withPID(ctx context.Context, c net.Conn) context.Context {
+	for c != nil {
+		switch x := c.(type) {
+		case *userConn:
+			return context.WithValue(ctx, pidKey{}, x.pid)
+		case interface{ NetConn() net.Conn }:
+			c = x.NetConn()
+		default:
+			return ctx
+		}
+	}
+	return ctx
 }

@@ -20,7 +20,8 @@ import (
 type Announcer interface {
 	// Decide is the member to announce as checks are now. now is what is announced,
 	// with an empty State before the first announcement. ok is false where nothing is
-	// to be said yet: what is announced stays.
+	// to be said yet: what is announced stays. A member with the State subjects.Leave
+	// leaves the network, until another one is decided.
 	Decide(checks []*Check, now overlay.Member) (m overlay.Member, ok bool)
 	// Announced is called with each announcement, before is the one that it replaces.
 	Announced(m, before overlay.Member)
@@ -39,6 +40,7 @@ type Group struct {
 	mu  sync.Mutex
 	ms  Membership     // nil before the first announcement
 	now overlay.Member // the newest that was given to ms
+	out bool           // it left since its announcer said so
 }
 
 // NewGroup makes a group for Use. labels are its values of Names.GroupLabels.
@@ -61,39 +63,64 @@ func (g *Group) Status() (subjects.State, string) {
 }
 
 // Reconsider announces what follows from something other than a check. A group that
-// was not announced yet will be by what is known then.
-func (g *Group) Reconsider() {
+// was not announced yet will be by what is known then. An error is the first announcement,
+// or the first after it left, that the SDK refuses.
+func (g *Group) Reconsider() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.ms != nil {
-		_ = g.announce() // only the first announcement can be refused
+	if g.ms == nil && !g.out {
+		return nil
 	}
+	return g.announce()
+}
+
+// Locked calls f while no announcement is decided.
+func (g *Group) Locked(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f()
 }
 
 // announce announces what follows from the checks, if it differs. The caller holds mu.
 func (g *Group) announce() error {
 	before := g.now
 	m, ok := g.announcer.Decide(g.checks, before)
-	if !ok || g.ms != nil && m.Equal(&before) {
+	switch {
+	case !ok || g.ms != nil && m.Equal(&before):
 		return nil
-	}
-	if g.ms == nil {
+	case m.State == subjects.Leave:
+		g.withdraw()
+		return nil
+	case g.ms == nil:
 		ms, err := g.engine.net.Join(m)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errRefused, err)
 		}
 		g.ms = ms
-	} else {
+	default:
 		g.ms.Update(func(x *overlay.Member) { *x = m })
 	}
 	g.said(m)
 	return nil
 }
 
+// withdraw leaves the network, and waits at most leaveTime for the broker to hear of it.
+// The caller holds mu.
+func (g *Group) withdraw() {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	g.part(ctx)
+	g.out = true
+	g.engine.metrics.announced(g, subjects.Leave)
+	if !g.announced.Swap(true) {
+		g.engine.settle()
+	}
+}
+
 // said notes that m is announced. The caller holds mu.
 func (g *Group) said(m overlay.Member) {
 	before := g.now
-	g.now = m
+	g.now, g.out = m, false
 	g.engine.metrics.announced(g, m.State)
 	g.announcer.Announced(m, before)
 	if !g.announced.Swap(true) {
@@ -108,6 +135,10 @@ func (g *Group) amend() error {
 	}
 	m, ok := g.announcer.Decide(g.checks, g.now)
 	if !ok {
+		return nil
+	}
+	if m.State == subjects.Leave {
+		g.withdraw()
 		return nil
 	}
 	if err := g.ms.Amend(func(x *overlay.Member) { *x = m }); err != nil {
@@ -196,6 +227,11 @@ func (g *Group) become(next []*Check, apply func() (undo func())) error {
 func (g *Group) leave(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.part(ctx)
+}
+
+// part leaves if the member is announced. The caller holds mu.
+func (g *Group) part(ctx context.Context) {
 	if g.ms == nil {
 		return
 	}

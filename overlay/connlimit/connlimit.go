@@ -183,6 +183,9 @@ func (m *member) Close() error {
 	return m.Conn.Close()
 }
 
+// NetConn is the connection of the listener below.
+func (m *member) NetConn() net.Conn { return m.Conn }
+
 // peerOf names whom a connection counts for.
 func peerOf(c net.Conn) string {
 	if p, ok := c.(interface{ Peer() string }); ok {
@@ -216,7 +219,13 @@ func (t *Set) Serve(srv *http.Server, l net.Listener) error {
 		defer t.Done(c)
 		next.ServeHTTP(w, r)
 	})
-	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
+	known := srv.ConnContext
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if known != nil {
+			ctx = known(ctx, c)
+		}
+		return context.WithValue(ctx, connKey{}, c)
+	}
 	return srv.Serve(t.Listen(l))
 }
 

@@ -77,6 +77,11 @@ func (n *Node) check(f *File) {
 		if r.Role.Infrastructure() {
 			f.d.add(key+".role", "%s is announced by its own daemon, not by the node agent", r.Role)
 		}
+		for j, c := range r.Checks {
+			if c.Kind == nodeagent.Program && n.Socket == "" {
+				f.d.add(fmt.Sprintf("%s.check[%d].kind", key, j), "program: programs join on the Unix socket, and node.socket is off")
+			}
+		}
 		if r.Kamailio != "" {
 			if _, err := kamailio.NewClient(r.Kamailio, nil); err != nil {
 				f.d.add(key+".kamailio", "%s", strings.TrimPrefix(err.Error(), "kamailio: "))

@@ -1,0 +1,165 @@
+package join
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"thor/subjects"
+)
+
+const (
+	// MaxLine is the longest line that a program may send, in bytes.
+	MaxLine = 16 << 10
+	// MaxWatched is how many roles one connection may follow.
+	MaxWatched = 32
+	// PingEvery is how often a program that has joined is asked for a line.
+	PingEvery = 3 * time.Second
+	// SilentAfter is how long a program may send nothing before it is down.
+	SilentAfter = 10 * time.Second
+
+	firstLineWithin = 5 * time.Second
+	writeWithin     = 5 * time.Second // a line: a reader that is slower is cut off
+)
+
+// A hello is the first line of a program that joins. All of it may be left out.
+type hello struct {
+	Version string          `json:"version"`
+	Weight  int             `json:"weight"`
+	Attrs   subjects.Attrs  `json:"attrs"`
+	Watch   []subjects.Role `json:"watch"` // the roles whose members it wants to know
+}
+
+// A word is each further line of a program.
+type word struct {
+	State   string          `json:"state"`   // up or draining
+	Leave   bool            `json:"leave"`   // it leaves the network
+	Version *string         `json:"version"` // these three replace what it said before
+	Weight  *int            `json:"weight"`
+	Attrs   *subjects.Attrs `json:"attrs"`
+	Pong    any             `json:"pong"` // an answer to a ping, as every line is
+}
+
+// Lines to programs.
+type (
+	joinedLine struct {
+		Joined struct {
+			Node subjects.NodeID `json:"node"`
+			Role subjects.Role   `json:"role"`
+			Boot string          `json:"boot"` // of the node agent
+		} `json:"joined"`
+	}
+	selfLine struct {
+		Self struct {
+			State  subjects.State `json:"state"` // as the node announces the role; empty: it does not
+			Reason string         `json:"reason"`
+		} `json:"self"`
+	}
+	membersLine struct {
+		Role       subjects.Role     `json:"role"`
+		Members    []subjects.Member `json:"members"`
+		Epoch      uint64            `json:"epoch"`
+		Generation uint64            `json:"generation"`
+	}
+	networkLine struct {
+		// Current says that an active manager confirmed the status a moment ago. While it
+		// is false the members are the last ones known.
+		Current bool `json:"current"`
+	}
+	pingLine struct {
+		Ping int `json:"ping"`
+	}
+	errorLine struct {
+		Error string `json:"error"`
+	}
+)
+
+// A reader reads lines of JSON with a bound and a deadline.
+type reader struct {
+	b  *bufio.Reader
+	rc *http.ResponseController
+}
+
+func newReader(body io.Reader, rc *http.ResponseController) *reader {
+	return &reader{bufio.NewReaderSize(body, MaxLine), rc}
+}
+
+var errLong = fmt.Errorf("a line is longer than %d bytes", MaxLine)
+
+// errEnded is the end of what a program sends.
+var errEnded = errors.New("ended")
+
+// line reads the next one that is not empty into v. The error is errEnded, or one to
+// tell the program.
+func (r *reader) line(within time.Duration, v any) error {
+	if err := r.rc.SetReadDeadline(time.Now().Add(within)); err != nil {
+		return err
+	}
+	for {
+		b, err := r.b.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			return errLong
+		case errors.Is(err, io.EOF) && len(bytes.TrimSpace(b)) > 0: // the last line may lack its end
+		case isTimeout(err):
+			return fmt.Errorf("no line within %v", within)
+		case err != nil:
+			return errEnded
+		}
+		if b = bytes.TrimSpace(b); len(b) > 0 {
+			return decode(b, v)
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && t.Timeout()
+}
+
+// decode reads one JSON object and nothing else.
+func decode(b []byte, v any) error {
+	if b[0] != '{' {
+		return errors.New("a line is not a JSON object")
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("a line is refused: %s", subjects.Printable(err.Error(), 200))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("a line has something behind its JSON object")
+	}
+	return nil
+}
+
+// A writer sends lines; its methods may be called from any goroutine.
+type writer struct {
+	mu sync.Mutex
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+// say sends v as a line.
+func (w *writer) say(v any) error { return w.raw(append(subjects.Encode(v), '\n')) }
+
+func (w *writer) raw(line []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.rc.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+		return err
+	}
+	if _, err := w.w.Write(line); err != nil {
+		return err
+	}
+	return w.rc.Flush()
+}
