@@ -51,6 +51,8 @@ type daemon struct {
 	onSignal func(os.Signal)           // SIGUSR1 and SIGUSR2; nil ignores them
 	onReload func() error              // takes over the new file, at SIGHUP after the certificate; nil: nothing more
 	reloads  prometheus.Gauge          // nil without metrics
+
+	fileRefused bool // the configuration was, at the last SIGHUP
 }
 
 // A part is something that lives: Run blocks until ctx ends.
@@ -66,6 +68,7 @@ func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra
 		Use:   use + " --config FILE",
 		Short: short,
 		Long: short + ".\n\nOn SIGHUP it re-reads its certificate and its configuration, and names what needs a restart to change;\n" +
+			"a certificate that it has to refuse it reads again for a minute, in case its files are just being written;\n" +
 			"on SIGTERM it leaves gracefully. Also known as " + old + ".",
 		Example: "  thor " + use + " --config /etc/thor/thor.toml",
 		Args:    cobra.NoArgs,
@@ -270,10 +273,16 @@ func (d *daemon) signals(ctx context.Context, p part) {
 	c := make(chan os.Signal, 4)
 	signal.Notify(c, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
 	defer signal.Stop(c)
-	for {
+	var retry <-chan time.Time // nil: nothing is to be read again
+	for tries := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
+		case <-retry:
+			retry = nil
+			if tries++; d.retryCertificate(tries) {
+				retry = time.After(certificateRetry)
+			}
 		case s := <-c:
 			switch {
 			case s == syscall.SIGPIPE:
@@ -284,7 +293,10 @@ func (d *daemon) signals(ctx context.Context, p part) {
 				}
 				continue
 			}
-			d.reload(p)
+			retry, tries = nil, 0
+			if d.reload(p) {
+				retry = time.After(certificateRetry)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -12,10 +13,18 @@ import (
 	"thor/overlay/audit"
 )
 
+// A certificate that was refused is read again: it may have been written just then, by
+// who copies files one after the other.
+const (
+	certificateRetry = 2 * time.Second
+	certificateTries = 30
+)
+
 // reload re-reads the certificate and the configuration. Each is taken or
 // refused by itself: a mistake in the file is no reason to let a certificate
-// expire. What is refused leaves in use what was read before.
-func (d *daemon) reload(p part) {
+// expire. What is refused leaves in use what was read before. again says that the
+// certificate was refused, and is to be read again.
+func (d *daemon) reload(p part) (again bool) {
 	sdnotify.Reloading()
 	certificate := d.reloadCertificate()
 	file, detail := d.reloadFile()
@@ -30,6 +39,25 @@ func (d *daemon) reload(p part) {
 		sdnotify.Send("READY=1")
 	default: // announceReady will say so
 	}
+	d.fileRefused = !file
+	return !certificate
+}
+
+// retryCertificate reads the certificate again after it was refused, the n-th time, and
+// reports whether to do so once more.
+func (d *daemon) retryCertificate(n int) (again bool) {
+	err := d.creds.Reload()
+	switch {
+	case err == nil:
+		d.log.Info().Time("not_after", d.creds.Identity().NotAfter).Msg("certificate re-read")
+		d.audit.Write(audit.Entry{Who: audit.Local, Act: audit.Reload, What: d.file.Path, Outcome: audit.OK, Detail: "the certificate that was refused before"})
+		d.reloaded(!d.fileRefused)
+		return false
+	case n >= certificateTries:
+		d.log.Error().Err(err).Msg("certificate refused for a minute, the old one stays in use until the next SIGHUP")
+		return false
+	}
+	return true
 }
 
 func (d *daemon) reloadCertificate() (good bool) {
