@@ -82,16 +82,15 @@ func (s *session) attempt(ctx context.Context, j *job, kind string, known *rows)
 	if err := p.run(ctx); err != nil {
 		return nil, err // the session ends, and with it the transaction
 	}
-	end := "COMMIT"
 	if p.behind {
-		end = "ROLLBACK"
+		_, err := s.conn.ExecContext(ctx, "ROLLBACK")
+		return &p.result, err
 	}
-	if _, err := s.conn.ExecContext(ctx, end); err != nil {
+	p.batch.add(nil, "COMMIT")
+	if err := p.batch.run(ctx, s.conn); err != nil {
 		return nil, err
 	}
-	if !p.behind {
-		s.known = p.rows
-	}
+	s.known = p.rows
 	return &p.result, nil
 }
 
@@ -105,6 +104,7 @@ type pass struct {
 	meta   map[string]string
 	rows   *rows // nil: they have to be read
 	step   int64
+	batch  batch // what is written
 }
 
 func (p *pass) run(ctx context.Context) error {
@@ -132,18 +132,17 @@ func (p *pass) run(ctx context.Context) error {
 		Order: plan.ParseOrder(p.apex, p.meta[kindNSEC3], narrow),
 	})
 	p.serial, p.foreign, p.conflicts = c.Serial, c.Foreign, c.Conflicts
-	if err := p.rows.apply(ctx, p.conn, c); err != nil {
+	if err := p.rows.apply(ctx, p.conn, c, &p.batch); err != nil {
 		return err
 	}
 	p.inserted, p.updated, p.erased = len(c.Insert), len(c.Update), len(c.Delete)
 	p.changed = p.created || !c.Empty()
 	if p.job.lua && p.meta[kindLua] == "" {
-		if err := p.setMetadata(ctx, kindLua, "1"); err != nil {
-			return err
-		}
+		p.setMetadata(kindLua, "1")
 	}
 	p.rows.mark = formatMark(own, p.job.zone.Digest())
-	return p.setMetadata(ctx, kindMark, p.rows.mark)
+	p.setMetadata(kindMark, p.rows.mark)
+	return nil
 }
 
 // findDomain finds the zone and its metadata and locks them, or makes the zone.
@@ -191,25 +190,15 @@ func (p *pass) makeDomain(ctx context.Context) error {
 	return err
 }
 
-// setMetadata makes content the only one of its kind.
-func (p *pass) setMetadata(ctx context.Context, kind, content string) error {
-	if p.meta[kind] == content {
-		return nil
+// setMetadata has content be written as that of a kind.
+func (p *pass) setMetadata(kind, content string) {
+	old, ok := p.meta[kind]
+	switch {
+	case !ok:
+		p.batch.add(nil, "INSERT INTO domainmetadata (domain_id, kind, content) VALUES (?, ?, ?)", p.domain, kind, content)
+	case old != content:
+		p.batch.add(nil, "UPDATE domainmetadata SET content = ? WHERE domain_id = ? AND kind = ?", content, p.domain, kind)
 	}
-	if _, ok := p.meta[kind]; ok {
-		r, err := p.conn.ExecContext(ctx, "UPDATE domainmetadata SET content = ? WHERE domain_id = ? AND kind = ?", content, p.domain, kind)
-		if err != nil {
-			return err
-		}
-		if n, err := r.RowsAffected(); n == 1 || err != nil {
-			return err
-		}
-		if _, err := p.conn.ExecContext(ctx, "DELETE FROM domainmetadata WHERE domain_id = ? AND kind = ?", p.domain, kind); err != nil {
-			return err
-		}
-	}
-	_, err := p.conn.ExecContext(ctx, "INSERT INTO domainmetadata (domain_id, kind, content) VALUES (?, ?, ?)", p.domain, kind, content)
-	return err
 }
 
 // formatMark is what a zone's metadata say of the status that its rows are of.

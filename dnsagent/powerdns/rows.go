@@ -85,38 +85,22 @@ func (rs *rows) readMarks(ctx context.Context, c *sql.Conn) error {
 	}, "SELECT id, name, type, LEFT(comment, 32), account FROM comments WHERE domain_id = ? AND account = ? LIMIT ?", rs.domain, owner, maxRows+1)
 }
 
-// apply does what c says, here and in the database.
-func (rs *rows) apply(ctx context.Context, c *sql.Conn, ch *plan.Changes) error {
+// apply adds to b what ch says, and does it here. The rows are locked.
+func (rs *rows) apply(ctx context.Context, c *sql.Conn, ch *plan.Changes, b *batch) error {
 	if err := rs.check(ctx, c, ch); err != nil {
 		return err
 	}
-	if err := erase(ctx, c, "records", ch.Delete); err != nil {
-		return err
-	}
-	if err := rs.update(ctx, c, ch.Update); err != nil {
-		return err
-	}
+	erase(b, "records", ch.Delete)
+	rs.update(b, ch.Update)
 	gone := make(map[int64]bool, len(ch.Delete))
 	for _, id := range ch.Delete {
 		gone[id] = true
 	}
 	rs.present = slices.DeleteFunc(rs.present, func(s plan.Stored) bool { return gone[s.ID] })
-	own, err := rs.insert(ctx, c, ch.Insert)
-	if err != nil {
-		return err
-	}
-	for _, m := range ch.Mark {
-		own = append(own, claim{m.ID, m.Row})
-		for i := range rs.present {
-			if rs.present[i].ID == m.ID {
-				rs.present[i].Owned = true
-			}
-		}
-	}
-	if err := rs.claim(ctx, c, own); err != nil {
-		return err
-	}
-	return rs.eraseMarks(ctx, c)
+	rs.claim(b, ch.Mark)
+	rs.eraseMarks(b)
+	rs.insert(b, ch.Insert)
+	return nil
 }
 
 // check locks the rows that are to be changed, and sees that they are the ones known.
@@ -158,93 +142,81 @@ func (rs *rows) check(ctx context.Context, c *sql.Conn, ch *plan.Changes) error 
 }
 
 // update writes rows that are there.
-func (rs *rows) update(ctx context.Context, c *sql.Conn, us []plan.Change) error {
+func (rs *rows) update(b *batch, us []plan.Change) {
 	at := make(map[int64]int, len(us))
 	if len(us) > 0 {
 		for i := range rs.present {
 			at[rs.present[i].ID] = i
 		}
 	}
-	for batch := range batches(us, func(u plan.Change) int { return len(u.Row.Content) + len(u.Row.Name) }) {
-		args := make([]any, 0, 8*len(batch))
-		for _, u := range batch {
+	for part := range parts(us, func(u plan.Change) int { return len(u.Row.Content) + len(u.Row.Name) }) {
+		args := make([]any, 0, 8*len(part))
+		for _, u := range part {
 			args = append(args, u.ID, rs.domain)
 			args = append(args, values(u.Row, u.Order)...)
 			s := &rs.present[at[u.ID]]
 			*s = plan.Stored{ID: u.ID, Row: u.Row, Order: u.Order, Auth: true, Owned: s.Owned}
 		}
 		// All of them are there, and locked: it updates only.
-		const one = "(?, ?, ?, ?, ?, ?, ?, 0, ?, 1)"
-		if _, err := c.ExecContext(ctx, "INSERT INTO records (id, domain_id, name, type, content, ttl, prio, disabled, ordername, auth) VALUES "+
-			one+strings.Repeat(", "+one, len(batch)-1)+" ON DUPLICATE KEY UPDATE name = VALUES(name), type = VALUES(type), content = VALUES(content), "+
-			"ttl = VALUES(ttl), prio = VALUES(prio), disabled = 0, ordername = VALUES(ordername), auth = 1", args...); err != nil {
-			return err
-		}
+		b.add(nil, "INSERT INTO records (id, domain_id, name, type, content, ttl, prio, disabled, ordername, auth) VALUES "+
+			tuples("(?, ?, ?, ?, ?, ?, ?, 0, ?, 1)", len(part))+" ON DUPLICATE KEY UPDATE name = VALUES(name), type = VALUES(type), content = VALUES(content), "+
+			"ttl = VALUES(ttl), prio = VALUES(prio), disabled = 0, ordername = VALUES(ordername), auth = 1", args...)
 	}
-	return nil
 }
 
-// insert writes rows, and returns their ids.
-func (rs *rows) insert(ctx context.Context, c *sql.Conn, ins []plan.Insert) (own []claim, err error) {
-	for batch := range batches(ins, func(in plan.Insert) int { return len(in.Row.Content) + len(in.Row.Name) }) {
-		args := make([]any, 0, 7*len(batch))
-		for _, in := range batch {
+// insert writes rows and marks them as ours: the server numbers the rows of one statement
+// one after the other.
+func (rs *rows) insert(b *batch, ins []plan.Insert) {
+	now := time.Now().Unix()
+	for part := range parts(ins, func(in plan.Insert) int { return len(in.Row.Content) + len(in.Row.Name) }) {
+		args, marks := make([]any, 0, 7*len(part)), make([]any, 0, 6*len(part))
+		for i, in := range part {
 			args = append(args, rs.domain)
 			args = append(args, values(in.Row, in.Order)...)
+			marks = append(marks, rs.domain, in.Row.Name, in.Row.Type, now, owner, int64(i)*rs.step)
 		}
-		const one = "(?, ?, ?, ?, ?, ?, 0, ?, 1)"
-		r, err := c.ExecContext(ctx, "INSERT INTO records (domain_id, name, type, content, ttl, prio, disabled, ordername, auth) VALUES "+
-			one+strings.Repeat(", "+one, len(batch)-1), args...)
-		if err != nil {
-			return nil, err
-		}
-		id, err := r.LastInsertId() // of the first one
-		if err != nil {
-			return nil, err
-		}
-		for _, in := range batch {
-			rs.present = append(rs.present, plan.Stored{ID: id, Row: in.Row, Order: in.Order, Auth: true, Owned: true})
-			own = append(own, claim{id, in.Row})
-			id += rs.step
+		var first int64
+		b.add(func(id int64) { first = id }, "INSERT INTO records (domain_id, name, type, content, ttl, prio, disabled, ordername, auth) VALUES "+
+			tuples("(?, ?, ?, ?, ?, ?, 0, ?, 1)", len(part)), args...)
+		b.add(func(id int64) {
+			for i, in := range part {
+				step := int64(i) * rs.step
+				rs.present = append(rs.present, plan.Stored{ID: first + step, Row: in.Row, Order: in.Order, Auth: true, Owned: true})
+				rs.marks[first+step] = append(rs.marks[first+step], mark{id + step, in.Row.Key()})
+			}
+		}, insertMarks+tuples("(?, ?, ?, ?, ?, LAST_INSERT_ID() + ?)", len(part)), marks...)
+	}
+}
+
+const insertMarks = "INSERT INTO comments (domain_id, name, type, modified_at, account, comment) VALUES "
+
+// claim marks rows that are there as ours.
+func (rs *rows) claim(b *batch, own []plan.Stored) {
+	ids := make(map[int64]bool, len(own))
+	for _, s := range own {
+		ids[s.ID] = true
+	}
+	for i := range rs.present {
+		if s := &rs.present[i]; ids[s.ID] {
+			s.Owned = true
 		}
 	}
-	return own, nil
-}
-
-// A claim says that the row of an id is ours.
-type claim struct {
-	id  int64
-	row plan.Row
-}
-
-// claim marks rows as ours.
-func (rs *rows) claim(ctx context.Context, c *sql.Conn, own []claim) error {
 	now := time.Now().Unix()
-	for batch := range slices.Chunk(own, batchRows) {
-		args := make([]any, 0, 6*len(batch))
-		for _, m := range batch {
-			args = append(args, rs.domain, m.row.Name, m.row.Type, now, owner, strconv.FormatInt(m.id, 10))
+	for part := range slices.Chunk(own, batchRows) {
+		args := make([]any, 0, 6*len(part))
+		for _, s := range part {
+			args = append(args, rs.domain, s.Name, s.Type, now, owner, strconv.FormatInt(s.ID, 10))
 		}
-		const one = "(?, ?, ?, ?, ?, ?)"
-		r, err := c.ExecContext(ctx, "INSERT INTO comments (domain_id, name, type, modified_at, account, comment) VALUES "+
-			one+strings.Repeat(", "+one, len(batch)-1), args...)
-		if err != nil {
-			return err
-		}
-		id, err := r.LastInsertId()
-		if err != nil {
-			return err
-		}
-		for _, m := range batch {
-			rs.marks[m.id] = append(rs.marks[m.id], mark{id, m.row.Key()})
-			id += rs.step
-		}
+		b.add(func(id int64) {
+			for i, s := range part {
+				rs.marks[s.ID] = append(rs.marks[s.ID], mark{id + int64(i)*rs.step, s.Key()})
+			}
+		}, insertMarks+tuples("(?, ?, ?, ?, ?, ?)", len(part)), args...)
 	}
-	return nil
 }
 
-// eraseMarks takes away the comments of rows that are no more.
-func (rs *rows) eraseMarks(ctx context.Context, c *sql.Conn) error {
+// eraseMarks takes away the comments of rows that are no more, or others' by now.
+func (rs *rows) eraseMarks(b *batch) {
 	here := make(map[int64]bool, len(rs.present))
 	for i := range rs.present {
 		here[rs.present[i].ID] = rs.present[i].Owned
@@ -260,18 +232,18 @@ func (rs *rows) eraseMarks(ctx context.Context, c *sql.Conn) error {
 		delete(rs.marks, row)
 	}
 	slices.Sort(gone)
-	return erase(ctx, c, "comments", gone)
+	erase(b, "comments", gone)
 }
 
-func erase(ctx context.Context, c *sql.Conn, table string, ids []int64) error {
-	for batch := range slices.Chunk(ids, batchRows) {
-		text, args := among("DELETE FROM "+table+" WHERE id IN ", batch)
-		if _, err := c.ExecContext(ctx, text, args...); err != nil {
-			return err
-		}
+func erase(b *batch, table string, ids []int64) {
+	for part := range slices.Chunk(ids, batchRows) {
+		text, args := among("DELETE FROM "+table+" WHERE id IN ", part)
+		b.add(nil, text, args...)
 	}
-	return nil
 }
+
+// tuples is one, so many times.
+func tuples(one string, n int) string { return one + strings.Repeat(", "+one, n-1) }
 
 // among completes a statement that ends in IN.
 func among(text string, ids []int64, before ...any) (string, []any) {
@@ -281,8 +253,8 @@ func among(text string, ids []int64, before ...any) (string, []any) {
 	return text + "(?" + strings.Repeat(",?", len(ids)-1) + ")", before
 }
 
-// batches cuts a list into what one statement holds.
-func batches[T any](list []T, size func(T) int) func(yield func([]T) bool) {
+// parts cuts a list into what one statement holds.
+func parts[T any](list []T, size func(T) int) func(yield func([]T) bool) {
 	return func(yield func([]T) bool) {
 		for len(list) > 0 {
 			n, bytes := 0, 0

@@ -52,8 +52,9 @@ func open(ctx context.Context, cfg *Config, idle time.Duration) (s *session, err
 	}
 	dc := driver.Config(d, connectTimeout, cfg.Roots, maxPacket)
 	dc.ReadTimeout, dc.WriteTimeout = 2*passTimeout, 2*passTimeout // the contexts of calls end them before
-	dc.InterpolateParams = true                                    // one round trip for each statement, not two
-	dc.ClientFoundRows = true
+	// Statements are sent together, with their values in them: texts of ours, names and
+	// numbers.
+	dc.InterpolateParams, dc.MultiStatements = true, true
 	if d.Charset() != "" {
 		if err := dc.Apply(mysql.Charset(d.Charset(), "")); err != nil {
 			return nil, err
