@@ -128,8 +128,24 @@ func TestCallersFindMembersByName(t *testing.T) {
 		t.Errorf("the proxy did not fail over:\n%s", strings.Join(f, "\n"))
 	}
 	t.Logf("%s", calls)
+	direct.end()
+	cached.end()
 	for _, f := range append(direct.failures(), cached.failures()...) {
 		t.Error(f)
+	}
+	n.compareNameServers(t)
+}
+
+// compareNameServers has the command compare them, both and one.
+func (n *network) compareNameServers(t *testing.T) {
+	t.Helper()
+	n.settle(t)
+	if out := n.run(t, "dns", "check", "--no-parent"); !strings.Contains(out, "server dns2") || !strings.HasSuffix(out, "\nno differences\n") {
+		t.Errorf("two name servers:\n%s", out)
+	}
+	n.kill9(t, "dns2")
+	if out := n.run(t, "dns", "check", "--no-parent", "--wait", "1s"); !strings.Contains(out, "DIFFERS unreachable dns2: ") && strings.Contains(out, "dns2") {
+		t.Errorf("one of them is dead:\n%s", out)
 	}
 }
 
