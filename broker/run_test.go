@@ -181,6 +181,14 @@ func TestBrokerAnnouncesItselfAndLeaves(t *testing.T) {
 		if two.Seen == nil || *two.Seen != tick.Mark() {
 			t.Errorf("seen %v", two.Seen)
 		}
+		// The first delta of an epoch may be all that is told of it.
+		delta := subjects.Diff(&subjects.Status{V: 1, Epoch: 4, Generation: 9}, &subjects.Status{V: 1, Epoch: 5, Generation: 12, Manager: "m1", Time: time.Now()})
+		if err := m.Publish(subjects.StatusDelta, delta.Encode()); err != nil {
+			t.Fatal(err)
+		}
+		if three := next(); three.Seen == nil || *three.Seen != delta.Mark() {
+			t.Errorf("seen %v", three.Seen)
+		}
 		cancel()
 		if last := next(); last.State != subjects.Leave {
 			t.Errorf("last words: %+v", last)

@@ -86,17 +86,31 @@ func (b *Broker) announce(ctx context.Context, own *nats.Conn) error {
 	if err := seen.load(); err != nil {
 		b.log.Error().Err(err).Msg("newest epoch of an earlier run lost")
 	}
-	sub, err := own.Subscribe(subjects.StatusTick, func(m *nats.Msg) {
-		if t, err := subjects.ParseTick(m.Data); err == nil {
-			if err := seen.note(t.Mark()); err != nil {
-				b.log.Error().Err(err).Msg("newest epoch not stored: it will not be known after a restart")
-			}
+	note := func(k subjects.Mark) {
+		if err := seen.note(k); err != nil {
+			b.log.Error().Err(err).Msg("newest epoch not stored: it will not be known after a restart")
 		}
-	})
-	if err != nil {
-		return fmt.Errorf("broker: subscribe %s: %w", subjects.StatusTick, err)
 	}
-	defer func() { _ = sub.Unsubscribe() }()
+	for subject, take := range map[string]nats.MsgHandler{
+		subjects.StatusTick: func(m *nats.Msg) {
+			if t, err := subjects.ParseTick(m.Data); err == nil {
+				note(t.Mark())
+			}
+		},
+		// The first word of an epoch, and the last if its manager ends there. A compressed one is
+		// left to the tick.
+		subjects.StatusDelta: func(m *nats.Msg) {
+			if d, err := subjects.ParseDelta(m.Data); err == nil {
+				note(d.Mark())
+			}
+		},
+	} {
+		sub, err := own.Subscribe(subject, take)
+		if err != nil {
+			return fmt.Errorf("broker: subscribe %s: %w", subject, err)
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+	}
 
 	a := b.announcement()
 	told := b.identity()

@@ -6,18 +6,20 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"thor/identity/atomicfile"
 	"thor/subjects"
 )
 
-// A witness remembers the newest mark that ticks told, so that no epoch is used
+// A witness remembers the newest mark that ticks and deltas told, so that no epoch is used
 // again after the lease and the managers that knew it are gone. A new epoch is
 // stored on disk: one that is known after a restart of all brokers makes the next
 // one greater, whatever its generation was.
 type witness struct {
 	path   string
+	mu     sync.Mutex                    // of note
 	newest atomic.Pointer[subjects.Mark] // read by any goroutine; the others are note's and load's
 	stored uint64                        // epoch on disk
 }
@@ -40,10 +42,11 @@ func (w *witness) load() error {
 	return nil
 }
 
-// note takes the mark of a tick, unless it is so far above the newest that it cannot
-// be of this network: what is stored outlives the certificate of who told it. One
-// goroutine calls it.
+// note takes the mark of a tick or delta, unless it is so far above the newest that it cannot
+// be of this network: what is stored outlives the certificate of who told it.
 func (w *witness) note(k subjects.Mark) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if old := w.newest.Load(); old != nil && (!k.After(*old) || k.Follows(*old) != nil) {
 		return nil
 	}

@@ -268,17 +268,26 @@ func (b *broker) spread(m any, to audience) {
 				l.p.heardTick(b.tick)
 			}
 		}
-		if mark := k.Mark(); b.seen == nil || mark.After(*b.seen) {
-			b.seen = &mark
-			if b.disk == nil || mark.Epoch > b.disk.Epoch {
-				b.disk = &mark
-			}
-		}
+		b.witness(k.Mark())
+	}
+	if d, ok := m.(*subjects.Delta); ok {
+		b.witness(d.Mark())
 	}
 	for _, l := range b.links {
 		if _, is := l.p.app.(*manager); is || to == toEverybody && subscribes(l.p.app) {
 			l.down(m)
 		}
+	}
+}
+
+// witness remembers the newest mark that was told, on disk when an epoch begins.
+func (b *broker) witness(mark subjects.Mark) {
+	if b.seen != nil && !mark.After(*b.seen) {
+		return
+	}
+	b.seen = &mark
+	if b.disk == nil || mark.Epoch > b.disk.Epoch {
+		b.disk = &mark
 	}
 }
 

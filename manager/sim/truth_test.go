@@ -78,6 +78,10 @@ func (t *truth) published(m *manager, d *subjects.Delta) {
 	if t.epochs == nil {
 		t.epochs = map[uint64]string{}
 	}
+	t.leased(m)
+	if l := m.p.link; l == nil || !l.brokerUp { // none hears it
+		return
+	}
 	if have := t.epochs[mark.Epoch]; have != "" && have != m.p.boot {
 		t.broke("I1: epoch %d is %s's and %s's", mark.Epoch, have, m.p.boot)
 	}
@@ -86,7 +90,6 @@ func (t *truth) published(m *manager, d *subjects.Delta) {
 		t.broke("I1: %v is told by %s and by %s", mark, have, m.p.boot)
 	}
 	t.owners[mark] = m.p.boot
-	t.leased(m)
 	t.keptDeparted(m, d)
 	for _, c := range d.Changes {
 		t.w.log("%s tells %v: %s %s %s", m.p.node, mark, c.Role, c.Node, shown(c.Member))
