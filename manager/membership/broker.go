@@ -150,16 +150,20 @@ func (t *Table) enclosed() bool {
 }
 
 // strayHold is until when m may be silent because it may have gone to a broker that fell
-// silent after it: if that is cut off, it sends its clients away within this time. It does not
-// rest on what members say of their connections.
+// silent after it: if that is cut off, it sends its clients away within this time. Or because
+// its broker is heard again since a moment ago: m's next beat is due. Neither
+// rests on what members say of others.
 func (t *Table) strayHold(m *member) (until instant) {
 	r := t.roles[subjects.EventServer]
 	if r == nil {
 		return 0
 	}
 	for _, o := range r.list {
-		if o != m && o.last > m.last && t.now-o.last > t.missed() {
+		switch {
+		case o != m && o.last > m.last && t.now-o.last > t.missed():
 			until = max(until, o.last+t.dead())
+		case m.broker != nil && m.broker.name == string(o.key.node) && o.returned > 0 && t.now-o.returned < t.missed():
+			until = max(until, o.returned+t.missed())
 		}
 	}
 	return until
