@@ -60,6 +60,8 @@ type Config struct {
 	// in the certificate. A process that others must do without when its machine is cut off
 	// then loses no connection by the loss of another machine.
 	NearFirst bool
+	// Stay reports whether not to return to that broker now from another one; nil: never.
+	Stay func() bool
 	// Boot names this start of the process, 1 to 64 printable characters. Empty:
 	// a random token, which is nearly always right.
 	Boot string

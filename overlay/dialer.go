@@ -157,6 +157,17 @@ func (d *dialer) own(list []string) (own string) {
 	return own
 }
 
+// home is the broker on this machine, if that is wanted and not the one that Dial returned
+// last.
+func (d *dialer) home() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if own := d.own(d.list); d.newest != nil && own != d.newest.url {
+		return own
+	}
+	return ""
+}
+
 var errSilent = errors.New("no broker greets")
 
 // An outcome is what became of a runner.

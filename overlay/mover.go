@@ -39,6 +39,9 @@ func (m *mover) follow(l link, fresh bool, now time.Time) {
 		m.Disconnected()
 	case fresh || !m.Up():
 		m.Connected(l.alone, now)
+		if m.conn.dialer.home() != "" {
+			m.Away(now)
+		}
 	default:
 		m.Notice(l.alone, now)
 	}
@@ -51,11 +54,17 @@ func (m *mover) advance(ctx context.Context, many bool, now time.Time) {
 	}
 	d := m.conn.dialer
 	urls := d.others()
+	if m.Homing() {
+		urls = nil
+		if stay := m.conn.cfg.Stay; stay == nil || !stay() {
+			urls = []string{d.home()}
+		}
+	}
 	if len(urls) == 0 {
 		m.Looked(false, now)
 		return
 	}
-	alone, mark := m.Alone(), m.mark()
+	alone, mark := m.Alone() && !m.Homing(), m.mark()
 	m.from = m.conn.state()
 	m.working.Go(func() {
 		look, cancel := context.WithTimeout(ctx, lookTime)

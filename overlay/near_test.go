@@ -5,6 +5,25 @@ import (
 	"testing"
 )
 
+func TestABrokerElsewhereIsNotHome(t *testing.T) {
+	list := []string{"tls://192.0.2.1:4222", "tls://192.0.2.2:4222"}
+	near := func(h string) bool { return h == "192.0.2.2" }
+	for name, c := range map[string]struct {
+		d    *dialer
+		home string
+	}{
+		"away":         {&dialer{list: list, near: near, newest: &greetedConn{url: list[0]}}, list[1]},
+		"at home":      {&dialer{list: list, near: near, newest: &greetedConn{url: list[1]}}, ""},
+		"none is near": {&dialer{list: list[:1], near: near, newest: &greetedConn{url: list[0]}}, ""},
+		"not wanted":   {&dialer{list: list, newest: &greetedConn{url: list[0]}}, ""},
+		"never up":     {&dialer{list: list, near: near}, ""},
+	} {
+		if got := c.d.home(); got != c.home {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 // A process that wants the broker of its own machine dials it first, unless it has just
 // lost it; where all brokers are on one machine, or none is known to be here, the order
 // stays random.

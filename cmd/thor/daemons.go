@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -45,8 +46,14 @@ func newBroker() *cobra.Command {
 func newManager() *cobra.Command {
 	return newDaemon("manager", "Run a network manager: one is elected, the others stand by", "thor-manager",
 		func(d *daemon) (part, error) {
-			// It fails together with its machine, and only then.
-			if err := d.join(func(c *overlay.Config) { c.NearFirst = true }); err != nil {
+			// It fails together with its machine, and only then. The active one stays where it is: while it
+			// moves another could take over.
+			var running atomic.Pointer[manager.Manager]
+			err := d.join(func(c *overlay.Config) {
+				c.NearFirst = true
+				c.Stay = func() bool { m := running.Load(); return m != nil && m.Active() }
+			})
+			if err != nil {
 				return nil, err
 			}
 			c := *d.file.Manager
@@ -59,6 +66,7 @@ func newManager() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
+			running.Store(m)
 			d.onReload = func() error { m.SetPriority(d.file.Manager.Priority); return nil }
 			return m, nil
 		})

@@ -91,7 +91,11 @@ func (p *proc) roam() {
 	if p.link == nil || !p.alive || p.frozen || !p.roamer.Advance(false, p.clock()) {
 		return
 	}
-	p.look(p.link, p.w.now, p.roamer.Alone())
+	if m, is := p.app.(*manager); is && p.roamer.Homing() && m.core.Leads() {
+		p.roamer.Looked(false, p.clock())
+		return
+	}
+	p.look(p.link, p.w.now, p.roamer.Alone() && !p.roamer.Homing())
 }
 
 // look looks at the other brokers since a time: any that greets and is not alone is better
@@ -101,7 +105,7 @@ func (p *proc) look(l *link, began time.Duration, alone bool) {
 	better := -1
 	for _, i := range w.rng.Perm(brokerCount) {
 		o := w.brokers[i]
-		if o == l.b || !o.greets(p) || o.alone || !alone && (o.ticked < began || p.newest.After(o.tick)) {
+		if p.roamer.Homing() && i != p.home || o == l.b || !o.greets(p) || o.alone || !alone && (o.ticked < began || p.newest.After(o.tick)) {
 			continue
 		}
 		better = i
@@ -159,6 +163,9 @@ func (p *proc) connect(b *broker) {
 	b.links = append(b.links, l)
 	p.link = l
 	p.roamer.Connected(b.alone, p.clock())
+	if p.home >= 0 && p.home != b.index {
+		p.roamer.Away(p.clock())
+	}
 	p.w.log("%s connects as %s", p.boot, l.via)
 	b.vouch(p)
 	p.app.online(true)

@@ -18,6 +18,7 @@ const (
 	pauseMany   = 5 * time.Second        // …from this, when the network has many members…
 	lookLongest = 8 * time.Second        // …up to this: a manager that takes over where this process is not heard counts its silence after 12 s (manager/membership: Dead and blindMargin)
 	longestMany = 30 * time.Second       // …or this, when the network has many members: the guard for mass silence gives them as long again
+	homeAfter   = 30 * time.Second       // at another broker than that of the own machine, and as long again at most
 	lookGivenUp = time.Minute            // after one that found a broker, unless a connection follows
 )
 
@@ -41,6 +42,8 @@ type Roamer struct {
 	many    bool      // the network is big
 	looking bool
 	began   time.Time // of the newest look
+	homeAt  time.Time // when to look at the broker of the own machine; zero: never
+	homing  bool      // that is the look under way
 }
 
 // New makes a Roamer without a connection. chance draws a time from [0, d).
@@ -54,12 +57,19 @@ func (r *Roamer) Alone() bool { return r.alone }
 
 // Connected notes a new connection to a broker that is alone or not.
 func (r *Roamer) Connected(alone bool, now time.Time) {
-	r.up, r.alone = true, alone
+	r.up, r.alone, r.homeAt = true, alone, time.Time{}
 	r.reset(now)
 	if alone { // it was the only one to be had just now, and managers may not hear this process
 		r.at = now.Add(aloneLeast + r.chance(aloneLeast))
 	}
 }
+
+// Away notes that the new connection is to another broker than that of the own machine,
+// to which the process wants to return.
+func (r *Roamer) Away(now time.Time) { r.homeAt = now.Add(homeAfter + r.chance(homeAfter)) }
+
+// Homing reports whether to look at the broker of the own machine alone.
+func (r *Roamer) Homing() bool { return r.homing }
 
 // Disconnected notes that there is no connection.
 func (r *Roamer) Disconnected() { r.up = false }
@@ -96,7 +106,9 @@ func (r *Roamer) Advance(many bool, now time.Time) (look bool) {
 	}
 	if r.at.IsZero() {
 		if now.Before(r.heard.Add(silentAfter)) {
-			return false
+			r.homing = !r.homeAt.IsZero() && !now.Before(r.homeAt)
+			r.looking, r.began = r.homing, now
+			return r.homing
 		}
 		window := lookSpread
 		if many {
@@ -112,13 +124,19 @@ func (r *Roamer) Advance(many bool, now time.Time) (look bool) {
 }
 
 // Better reports whether a broker through which the look found a tick is still better
-// than the own one: no tick came through that since the look began, or it is alone. Ask
+// than the own one: no tick came through that since the look began, or it is alone, or the
+// other is that of the own machine. Ask
 // Settle after the tick.
-func (r *Roamer) Better() bool { return r.alone || r.heard.Before(r.began) }
+func (r *Roamer) Better() bool { return r.homing || r.alone || r.heard.Before(r.began) }
 
 // Looked notes that a look has ended, and found a broker or none.
 func (r *Roamer) Looked(found bool, now time.Time) {
-	r.looking = false
+	homing := r.homing
+	r.looking, r.homing = false, false
+	if homing {
+		r.Away(now)
+		return
+	}
 	if found { // the next connection begins anew
 		r.at = now.Add(lookGivenUp)
 		return
@@ -138,7 +156,10 @@ func (r *Roamer) Next() time.Time {
 	case !r.up || r.looking:
 		return time.Time{}
 	case r.at.IsZero():
-		return r.heard.Add(silentAfter)
+		if at := r.heard.Add(silentAfter); r.homeAt.IsZero() || at.Before(r.homeAt) {
+			return at
+		}
+		return r.homeAt
 	}
 	return r.at
 }

@@ -132,6 +132,39 @@ func TestAProcessLooksForAnotherBroker(t *testing.T) {
 	})
 }
 
+// A process that wants the broker of its own machine looks at it after a while, again and
+// again, though ticks come.
+func TestAProcessLooksForItsHome(t *testing.T) {
+	start := time.Unix(1000, 0)
+	for _, chance := range []func(time.Duration) time.Duration{shortest, longest} {
+		r := &Roamer{chance: chance}
+		r.Connected(false, start)
+		r.Away(start)
+		var at []time.Duration
+		for now := start; now.Before(start.Add(5 * time.Minute)); now = now.Add(100 * time.Millisecond) {
+			r.Tick(now)
+			if !r.Advance(false, now) {
+				if n := r.Next(); !n.After(now) {
+					t.Fatalf("due at %v, and it does not look", n.Sub(start))
+				}
+				continue
+			}
+			if !r.Homing() || !r.Better() {
+				t.Fatal("not for its home")
+			}
+			at = append(at, now.Sub(start))
+			r.Looked(false, now)
+		}
+		if n := len(at); n < 4 || n > 10 || at[0] < homeAfter || at[0] > 2*homeAfter+time.Second {
+			t.Errorf("looked at %v", at)
+		}
+		r.Connected(false, start.Add(5*time.Minute))
+		if at := looks(r, start.Add(5*time.Minute), 5*time.Minute, r.Tick); at != nil || r.Homing() {
+			t.Errorf("at home it looked at %v", at)
+		}
+	}
+}
+
 // When a manager begins to lead after a pause, its first tick comes through all brokers:
 // who was looking for one stays.
 func TestATickThroughTheOwnBrokerEndsTheLook(t *testing.T) {
