@@ -114,6 +114,9 @@ func (m *Manager) Online(up bool, now time.Time) {
 	m.offline = !up
 	if !up {
 		m.wentAway = now
+		if at := m.confirmed.Add(tickEvery); m.lead == nil && at.Before(now) { // nothing came through it any more, before that was noticed
+			m.wentAway = at
+		}
 	} else {
 		if now.Sub(m.wentAway) > awayLong {
 			m.returned = now

@@ -347,19 +347,20 @@ func TestAFoundStatusIsNeverThePresent(t *testing.T) {
 // no term before it has asked; a short loss of the connection costs nothing.
 func TestAManagerThatWasAwayAsksFirst(t *testing.T) {
 	for _, c := range []struct {
-		away time.Duration
-		at   bool // it leads at once
-	}{{500 * time.Millisecond, true}, {3 * time.Second, false}} {
+		deaf, away time.Duration // nothing is heard before it notices that it is away
+		at         bool          // it leads at once
+	}{{0, 500 * time.Millisecond, true}, {0, 3 * time.Second, false}, {time.Second, 500 * time.Millisecond, true}, {2600 * time.Millisecond, 50 * time.Millisecond, false}} {
 		m := newLone(t)
 		m.follow(told(4, 40), false)
 		m.pass(claimsEvery + time.Second)
 		m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+		m.pass(c.deaf)
 		m.Online(false, m.now)
 		m.pass(c.away)
 		m.Online(true, m.now)
 		m.wins(5, 100, 1000)
 		if m.Leads() != c.at {
-			t.Errorf("away for %v: leads %v", c.away, m.Leads())
+			t.Errorf("away for %v after %v: leads %v", c.away, c.deaf, m.Leads())
 		}
 		m.pass(20 * time.Millisecond)
 		m.hear(said(subjects.EventServer, "b1", 1, seen(5, 90)))
