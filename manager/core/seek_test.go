@@ -24,6 +24,7 @@ func TestTheFirstStatusGoesOnFromTheHighestThatIsKnown(t *testing.T) {
 		{"the store is later", disk, store, nil, []subjects.NodeID{"n3"}},
 		{"another manager knows more", disk, store, peer, []subjects.NodeID{"n4"}},
 		{"another manager, without a disk", nil, nil, peer, []subjects.NodeID{"n4"}},
+		{"the store is older than the disk", store, disk, nil, []subjects.NodeID{"n3"}},
 		{"nothing is known anywhere", nil, nil, nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
