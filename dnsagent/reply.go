@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/netip"
+	"sort"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ type responder struct {
 	nsid   dns.EDNS0_NSID
 	cookie dns.EDNS0_COOKIE
 	buf    []byte
+	ends   []int // for glueEnds
+	packs  int   // of messages, for tests
 
 	files  *files    // those of the requests that follow
 	now    time.Time // of the requests that follow
@@ -247,7 +250,7 @@ func (r *responder) pack(rcode int) []byte {
 		Question: r.msg.Question[:0],
 		Answer:   r.found.Answer,
 		Ns:       r.found.Authority,
-		Extra:    append(r.msg.Extra[:0], r.found.Additional...),
+		Extra:    r.msg.Extra[:0],
 	}
 	if q.asked {
 		r.msg.Question = append(r.msg.Question, dns.Question{Name: strings.ToLower(q.name), Qtype: q.qtype, Qclass: q.qclass})
@@ -264,7 +267,6 @@ func (r *responder) pack(rcode int) []byte {
 		if q.cookie != nil && len(r.quick.Secrets) > 0 {
 			r.opt.Option = append(r.opt.Option, &r.cookie)
 		}
-		r.msg.Extra = append(r.msg.Extra, &r.opt)
 	}
 	limit, glue := dns.MaxMsgSize, dns.MaxMsgSize
 	if r.udp {
@@ -283,52 +285,68 @@ func (r *responder) pack(rcode int) []byte {
 	return reply
 }
 
-// fit packs r.msg into limit bytes, and into glue bytes if it has glue. Additional addresses of hosts are
-// dropped first, set by set, without TC. Only if the answer itself does not fit
-// is it left out whole and TC set (RFC 2181 9), so that the client asks by TCP.
+// fit packs r.msg and the addresses of hosts that were found: into limit bytes, or glue bytes with any
+// address. As many sets of them as have room are there, without TC. Only if the answer itself does not
+// fit is it left out whole and TC set (RFC 2181 9), so that the client asks by TCP. Each attempt packs the
+// whole message, so there are few of them: a small question can have 100 records for its answer.
 func (r *responder) fit(limit, glue int) []byte {
-	for {
-		b, err := r.msg.PackBuffer(r.buf)
-		switch {
-		case err == nil && len(b) <= limit && (len(b) <= glue || !r.hasGlue()):
+	ends := r.glueEnds()
+	all := len(ends) - 1
+	try := func(sets int) []byte {
+		if sets > 0 {
+			return r.packWith(ends[sets], min(limit, glue))
+		}
+		return r.packWith(0, limit)
+	}
+	if !r.udp || !r.found.Whole { // else it seldom fits
+		if b := try(all); b != nil {
 			return b
-		case err != nil && len(r.msg.Answer)+len(r.msg.Ns) == 0:
-			// Cannot be: a question that was parsed can be packed.
-			return bare(&r.query, dns.RcodeServerFailure)
 		}
-		if r.dropGlue() {
-			continue
-		}
-		r.count.truncated.Add(1)
-		r.msg.Truncated = true
-		r.msg.Answer = nil
-		r.msg.Ns = nil
 	}
+	switch b := try(0); {
+	case b == nil:
+		return r.truncate()
+	case all == 0:
+		return b
+	}
+	return try(sort.Search(all, func(sets int) bool { return try(sets+1) == nil }))
 }
 
-// hasGlue reports whether the additional section has more than an OPT.
-func (r *responder) hasGlue() bool {
-	n := len(r.msg.Extra)
-	return n > 1 || n == 1 && r.msg.Extra[0].Header().Rrtype != dns.TypeOPT
+// truncate packs r.msg without any records.
+func (r *responder) truncate() []byte {
+	r.count.truncated.Add(1)
+	r.msg.Truncated, r.msg.Answer, r.msg.Ns = true, nil, nil
+	if b := r.packWith(0, dns.MaxMsgSize); b != nil {
+		return b
+	}
+	return bare(&r.query, dns.RcodeServerFailure) // cannot be: a question that was parsed can be packed
 }
 
-// dropGlue removes the last set of addresses of the additional section, and its signature.
-func (r *responder) dropGlue() bool {
-	extra := r.msg.Extra
-	var opt []dns.RR
-	if n := len(extra); n > 0 && extra[n-1].Header().Rrtype == dns.TypeOPT {
-		extra, opt = extra[:n-1], extra[n-1:]
+// packWith packs r.msg with the first n addresses of hosts; nil if it is longer than limit.
+func (r *responder) packWith(n, limit int) []byte {
+	r.packs++
+	r.msg.Extra = append(r.msg.Extra[:0], r.found.Additional[:n]...)
+	if r.query.edns {
+		r.msg.Extra = append(r.msg.Extra, &r.opt)
 	}
-	if len(extra) == 0 {
-		return false
+	b, err := r.msg.PackBuffer(r.buf)
+	if err != nil || len(b) > limit {
+		return nil
 	}
-	n := len(extra) - 1
-	last, rtype := extra[n].Header(), covered(extra[n])
-	for n > 0 && covered(extra[n-1]) == rtype && extra[n-1].Header().Name == last.Name {
-		n--
+	return b
+}
+
+// glueEnds are where in the additional records that were found the sets end, each with its signature; 0 is
+// the end of none.
+func (r *responder) glueEnds() []int {
+	r.ends = append(r.ends[:0], 0)
+	rrs := r.found.Additional
+	for i := range rrs {
+		if i+1 == len(rrs) || covered(rrs[i+1]) != covered(rrs[i]) || rrs[i+1].Header().Name != rrs[i].Header().Name {
+			r.ends = append(r.ends, i+1)
+		}
 	}
-	r.msg.Extra = append(extra[:n], opt...)
-	return true
+	return r.ends
 }
 
 // covered is the type of the set that rr belongs to, or is the signature of.
