@@ -269,6 +269,27 @@ func TestSignaturesAreRenewedLongBeforeTheirEnd(t *testing.T) {
 	}
 }
 
+func TestAClockSetBackSignsAnew(t *testing.T) {
+	p := bothPaths(t, 1232, withKeys(t, 1))
+	r := p.general
+	for _, name := range []string{"node01.sipthor.net", "proxy.sipthor.net"} {
+		request := packet(0, [4]uint16{1, 0, 0, 1}, question(name, dns.TypeA, dns.ClassINET), opt(1232, 0, 0x8000))
+		ask := func(now time.Time) *dns.Msg {
+			r.at(now)
+			var out [1232]byte
+			return parsed(t, out[:r.serveUDP(request, out[:], netip.IPv6Loopback())])
+		}
+		for range 10 * dnssec.Pool {
+			ask(testTime.Add(48 * time.Hour))
+		}
+		for range 20 {
+			if n := verify(t, r.agent.files.Load().zoneKeys.DNSKEY("sipthor.net."), ask(testTime), testTime); n == 0 {
+				t.Fatal("no signature")
+			}
+		}
+	}
+}
+
 func TestSignedSlicesAreFair(t *testing.T) {
 	p := bothPaths(t, 1232, withKeys(t, 1))
 	st := manyProxies(t, 200)

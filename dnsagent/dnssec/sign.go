@@ -29,11 +29,13 @@ type Signature struct {
 	Records []dns.RR // what is sent behind the records: RRSIG, and before it the NSEC if that was signed
 	Packed  []byte   // the same as it travels, with a pointer to the question as owner of each
 	Slice   []int    // which records of the set it is of; nil: all
-	until   uint32   // not used any more from then on, in seconds since 1970
+	made    uint32   // in seconds since 1970
+	life    uint32   // seconds for which it is used
 }
 
-// good reports whether s can be sent at time now.
-func (s *Signature) good(now uint32) bool { return s != nil && int32(s.until-now) > 0 }
+// good reports whether s can be sent at time now. One that was made later, by a clock that has been set
+// back, may be of a time that is still to come.
+func (s *Signature) good(now uint32) bool { return s != nil && now-s.made < s.life }
 
 // A Set is the signatures of one set of records.
 type Set struct {
@@ -101,14 +103,14 @@ func (s *Set) Sign(rng *rand.Rand, now uint32) (*Signature, error) {
 		return nil, err
 	}
 	one.Slice = append([]int{}, drawn[:n]...)
-	one.until = now + min(s.ttl, renew)
+	one.life = min(s.ttl, renew)
 	at.Store(one)
 	return one, nil
 }
 
 // sign makes the signatures of one set. An NSEC record is sent along with its own.
 func (z *Zone) sign(rrs []dns.RR, ttl, now uint32) (*Signature, error) {
-	out := &Signature{until: now + renew}
+	out := &Signature{made: now, life: renew}
 	h := rrs[0].Header()
 	if h.Rrtype == dns.TypeNSEC {
 		out.Records = append(out.Records, rrs...)
