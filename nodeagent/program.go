@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"thor/overlay"
@@ -106,6 +107,10 @@ func (a *Agent) JoinProgram(role subjects.Role, info ProgramInfo) (*Presence, er
 		defer a.programs.mu.Unlock()
 		return nil, &TakenError{role, s.here.info.PID}
 	}
+	if a.programRole(role) != r { // the configuration took it away meanwhile
+		a.programs.mu.Unlock()
+		return nil, fmt.Errorf("role %s %w", role, ErrNoProgramRole)
+	}
 	s.here, s.left, s.lost = p, false, ""
 	a.programs.mu.Unlock()
 	r.log.Info().Int("pid", info.PID).Str("version", info.Version).Msg("a program has joined")
@@ -164,6 +169,7 @@ func (p *Presence) End(reason string) {
 	if reason == "" {
 		reason = programEnded
 	}
+	reason = subjects.Printable(reason, subjects.MaxReason)
 	p.end(func(s *programRole) { s.lost = reason })
 }
 
@@ -234,7 +240,7 @@ func (r *role) decide(m *overlay.Member, cond check.Condition) {
 // asked is the member that r would be with what a program says of itself.
 func (r *role) asked(info *ProgramInfo) (m overlay.Member) {
 	r.group.Locked(func() { m = r.dressed(r.member, info) })
-	m.State = subjects.Up
+	m.State, m.Reason = subjects.Down, strings.Repeat("x", subjects.MaxReason) // what is announced of it later has room too
 	return m
 }
 

@@ -51,8 +51,6 @@ type daemon struct {
 	onSignal func(os.Signal)           // SIGUSR1 and SIGUSR2; nil ignores them
 	onReload func() error              // takes over the new file, at SIGHUP after the certificate; nil: nothing more
 	reloads  prometheus.Gauge          // nil without metrics
-
-	fileRefused bool // the configuration was, at the last SIGHUP
 }
 
 // A part is something that lives: Run blocks until ctx ends.

@@ -83,7 +83,7 @@ func changeKeys(use, short string, args int, example string, change func(*dnssec
 			if err != nil {
 				return err
 			}
-			if err := atomicfile.Write(args[0], []byte(text), 0o600); err != nil {
+			if err := atomicfile.Replace(args[0], []byte(text)); err != nil {
 				return err
 			}
 			return printKeys(cmd, out, k)

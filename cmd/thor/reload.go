@@ -39,7 +39,6 @@ func (d *daemon) reload(p part) (again bool) {
 		sdnotify.Send("READY=1")
 	default: // announceReady will say so
 	}
-	d.fileRefused = !file
 	return !certificate
 }
 
@@ -50,8 +49,9 @@ func (d *daemon) retryCertificate(n int) (again bool) {
 	switch {
 	case err == nil:
 		d.log.Info().Time("not_after", d.creds.Identity().NotAfter).Msg("certificate re-read")
-		d.audit.Write(audit.Entry{Who: audit.Local, Act: audit.Reload, What: d.file.Path, Outcome: audit.OK, Detail: "the certificate that was refused before"})
-		d.reloaded(!d.fileRefused)
+		good, detail := d.reloadFile() // it may need what the certificate allows now
+		d.audit.Write(audit.Entry{Who: audit.Local, Act: audit.Reload, What: d.file.Path, Outcome: outcome(good), Detail: "the certificate that was refused before; " + detail})
+		d.reloaded(good)
 		return false
 	case n >= certificateTries:
 		d.log.Error().Err(err).Msg("certificate refused for a minute, the old one stays in use until the next SIGHUP")

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,8 +62,8 @@ type Difference struct {
 // maxShown bounds the records of one set that are told.
 const maxShown = 5
 
-// Servers are the differences between name servers. The first that has the newest serial
-// is what the others are compared with.
+// Servers are the differences between name servers. The first that is not behind is what
+// the others of its serial are compared with.
 func Servers(all []Answers) (out []Difference) {
 	var model *Answers
 	for i := range all {
@@ -76,6 +77,8 @@ func Servers(all []Answers) (out []Difference) {
 			out = append(out, Difference{Unknown, a.Name, "its zone changed again and again while it was asked: its records were not compared"})
 		case model == nil:
 			model = a
+		case a.Serial != model.Serial:
+			out = append(out, Difference{Unknown, a.Name, fmt.Sprintf("the zone changed while servers were asked: its serial was %d then, that of %s %d: their records were not compared", a.Serial, model.Name, model.Serial)})
 		default:
 			out = append(out, records(model, a)...)
 		}
@@ -151,6 +154,10 @@ type Zone struct {
 // Parent are the differences between what the parent delegates and what there is.
 func Parent(z Zone, referrals []Referral) (out []Difference) {
 	for _, r := range referrals {
+		if errors.Is(r.Err, errUndelegated) {
+			out = append(out, Difference{Delegation, "parent " + r.Name, fmt.Sprintf("%s: %v", r.Address, r.Err)})
+			continue
+		}
 		if r.Err != nil {
 			out = append(out, Difference{Unknown, "parent " + r.Name, fmt.Sprintf("%s: %v", r.Address, r.Err)})
 			continue

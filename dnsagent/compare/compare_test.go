@@ -169,7 +169,7 @@ ns2.example 60 A 192.0.2.77
 		t.Errorf("%+v", referrals)
 	}
 	got, _ = CheckParent(t.Context(), "example.net.", of, "", []Server{{"p", serve(t, "net.", "@ 60 NS a.gtld\n")}})
-	if len(got) != 1 || got[0].Kind != Unknown || !strings.Contains(got[0].Text, "does not delegate") {
+	if len(got) != 1 || got[0].Kind != Delegation || !strings.Contains(got[0].Text, "does not delegate") {
 		t.Errorf("%v", got)
 	}
 }

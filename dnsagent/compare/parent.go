@@ -83,6 +83,9 @@ func AskParent(ctx context.Context, domain string, servers []Server) []Referral 
 	return out
 }
 
+// errUndelegated is what the parent says, not that it could not be asked.
+var errUndelegated = errors.New("it does not delegate the zone")
+
 func (r *Referral) ask(ctx context.Context, domain string) error {
 	m := new(dns.Msg).SetQuestion(domain, dns.TypeNS)
 	m.RecursionDesired = false
@@ -91,12 +94,14 @@ func (r *Referral) ask(ctx context.Context, domain string) error {
 	switch {
 	case err != nil:
 		return err
+	case a.Rcode == dns.RcodeNameError:
+		return errUndelegated
 	case a.Rcode != dns.RcodeSuccess:
 		return errors.New("it answers " + dns.RcodeToString[a.Rcode])
 	}
 	r.NS = values(append(a.Ns, a.Answer...), domain, dns.TypeNS)
 	if len(r.NS) == 0 {
-		return errors.New("it does not delegate the zone")
+		return errUndelegated
 	}
 	r.Glue = make(map[string][]string)
 	for _, host := range r.NS {

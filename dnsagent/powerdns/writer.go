@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -124,7 +125,7 @@ func (w *Writer) keep(ctx context.Context) {
 		switch {
 		case errors.As(err, &r):
 			wait = retryRefused
-		case errors.Is(err, errHostile):
+		case errors.Is(err, errHostile), errors.Is(err, errInternal):
 			wait = retryHostile
 		}
 		if !sleep(ctx, wait) {
@@ -134,11 +135,14 @@ func (w *Writer) keep(ctx context.Context) {
 	}
 }
 
+var errInternal = errors.New("internal error of this name server")
+
 // session works on one connection until it fails.
 func (w *Writer) session(ctx context.Context) (err error) {
 	defer func() { // the name server goes on, whatever a database makes of the driver
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: panic: %v", errHostile, r)
+			w.log.Error().Str("stack", string(debug.Stack())).Msg("panic")
+			err = fmt.Errorf("%w: panic: %v", errInternal, r)
 		}
 	}()
 	s, err := open(ctx, &w.cfg, max(idleSessions*w.cfg.Verify, leastIdle))

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 )
@@ -23,6 +24,27 @@ import (
 // the file before. A symbolic link is replaced, not followed.
 func Write(path string, data []byte, mode os.FileMode) error {
 	f, err := pending(path, data, -1, mode)
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup() // a temporary file that cannot be removed does no harm
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Replace is Write for a secret that may be there already: it keeps the group of the file
+// and its group's right to read. One that is not there is for its owner alone.
+func Replace(path string, data []byte) error {
+	mode, gid := os.FileMode(0o600), -1
+	if fi, err := os.Stat(path); err == nil {
+		mode |= fi.Mode().Perm() & 0o040
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && mode != 0o600 {
+			gid = int(st.Gid)
+		}
+	}
+	f, err := pending(path, data, gid, mode)
 	if err != nil {
 		return err
 	}

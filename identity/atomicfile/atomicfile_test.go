@@ -102,3 +102,29 @@ func only(t *testing.T, dir, name string) {
 		t.Errorf("%v: %v, not %s alone", err, left, name)
 	}
 }
+
+func TestReplaceKeepsTheGroupAndItsRight(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "k")
+	for _, c := range []struct{ before, after os.FileMode }{{0, 0o600}, {0o600, 0o600}, {0o640, 0o640}, {0o666, 0o640}} {
+		if c.before != 0 {
+			if err := os.Chmod(path, c.before); err != nil {
+				t.Fatal(err)
+			}
+			if os.Geteuid() == 0 {
+				if err := os.Chown(path, -1, 4321); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := atomicfile.Replace(path, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		fi, err := os.Stat(path)
+		if err != nil || fi.Mode().Perm() != c.after {
+			t.Errorf("%o becomes %o, %v", c.before, fi.Mode().Perm(), err)
+		}
+		if gid := fi.Sys().(*syscall.Stat_t).Gid; os.Geteuid() == 0 && c.after == 0o640 && gid != 4321 {
+			t.Errorf("%o: group %d", c.before, gid)
+		}
+	}
+}

@@ -123,8 +123,8 @@ func (t *Table) suspected(b *broker) bool {
 	return false
 }
 
-// suspectedUntil is when the members of b had the time to reconnect: their pings
-// find the broker dead within 4 s, and two dials may time out after 3 s each.
+// suspectedUntil is when the members of b had the time to reconnect: the budget of
+// silence, see pace, and a dial that times out.
 func (t *Table) suspectedUntil(b *broker) instant { return b.last + t.dead() + suspectMargin }
 
 // enclosed reports whether no broker that this observer hears has a route to one that it

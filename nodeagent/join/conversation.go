@@ -31,7 +31,7 @@ var errTaken = errors.New("the configuration has taken the role away")
 // selfEvery is how often the state of the role is looked at: an operator may drain it.
 const selfEvery = time.Second
 
-// run talks until the program leaves or is lost, or ctx ends. The error is one to tell the
+// run talks until the program leaves or is lost, or its connection ends. The error is one to tell the
 // program.
 func (c *conversation) run(ctx context.Context) error {
 	c.out.w.Header().Set("Content-Type", contentType)
@@ -39,11 +39,13 @@ func (c *conversation) run(ctx context.Context) error {
 	var j joinedLine
 	j.Joined.Node, j.Joined.Role, j.Joined.Boot = c.service.network.ID(), c.role, c.service.network.Boot()
 	if err := c.out.say(j); err != nil {
-		c.presence.End("")
+		_ = c.slow(err)
 		return nil
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.listen() })
+	// net/http ends the request's context by itself when a read or a write fails, before
+	// that returns: then the reason would be lost.
+	g, ctx := errgroup.WithContext(context.WithoutCancel(ctx))
+	g.Go(func() error { return c.listen(ctx) })
 	g.Go(func() error { return c.tell(ctx) })
 	if len(c.watch) > 0 {
 		g.Go(func() error {
@@ -67,11 +69,13 @@ func (c *conversation) run(ctx context.Context) error {
 }
 
 // listen hears the program.
-func (c *conversation) listen() error {
+func (c *conversation) listen(ctx context.Context) error {
 	for {
 		var w word
-		err := c.in.line(SilentAfter, &w)
+		err := c.in.line(ctx, SilentAfter, &w)
 		switch {
+		case err != nil && ctx.Err() != nil: // another one ended it
+			return errOver
 		case errors.Is(err, errEnded):
 			c.presence.End("")
 			return errOver

@@ -292,6 +292,25 @@ func TestWhatIsWrongIsOneLine(t *testing.T) {
 	m.expect("fax_server", subjects.Down, "its program is cut off: a line is not a JSON object")
 }
 
+// What it said last is longer than a reason may be.
+func TestAProgramThatIsCutOffWithALongLineIsDown(t *testing.T) {
+	m := newMachine(t)
+	p := m.ask("POST", "/join/fax_server", "{}\n")
+	m.expect("fax_server", subjects.Up, "")
+	p.say(`{"` + strings.Repeat("x", 180) + `":1}`)
+	p.read("error")
+	for end := time.After(patience); ; {
+		select {
+		case a := <-m.heard:
+			if a.Role == "fax_server" && a.State == subjects.Down {
+				return
+			}
+		case <-end:
+			t.Fatal("it is not announced down")
+		}
+	}
+}
+
 // curl and Python are clients that others wrote.
 func TestCurlJoins(t *testing.T) {
 	m := newMachine(t)

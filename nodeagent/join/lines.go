@@ -3,6 +3,7 @@ package join
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,10 +97,13 @@ var errLong = fmt.Errorf("a line is longer than %d bytes", MaxLine)
 var errEnded = errors.New("ended")
 
 // line reads the next one that is not empty into v. The error is errEnded, or one to
-// tell the program.
-func (r *reader) line(within time.Duration, v any) error {
+// tell the program. Who ends ctx sets the deadline to the past after that.
+func (r *reader) line(ctx context.Context, within time.Duration, v any) error {
 	if err := r.rc.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return err
+	}
+	if ctx.Err() != nil { // it may have ended before the deadline was set
+		return errEnded
 	}
 	for {
 		b, err := r.b.ReadSlice('\n')

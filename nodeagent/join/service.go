@@ -71,7 +71,7 @@ func (s *Service) join(w http.ResponseWriter, r *http.Request) {
 	}
 	in := newReader(r.Body, rc)
 	var h hello
-	if err := in.line(firstLineWithin, &h); err != nil {
+	if err := in.line(r.Context(), firstLineWithin, &h); err != nil {
 		if errors.Is(err, errEnded) {
 			err = errors.New(`the body is lines of JSON, and stays open: the first is {} or has "version", "weight", "attrs", "watch"`)
 		}

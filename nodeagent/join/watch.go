@@ -41,7 +41,7 @@ func (e *encoded) line(s *subjects.Status, role subjects.Role) []byte {
 	return b
 }
 
-// members is the part of a line that says who is there.
+// membersPart is the part of a line that says who is there.
 func membersPart(line []byte) []byte {
 	return line[:bytes.LastIndex(line, []byte(`,"epoch":`))]
 }

@@ -228,6 +228,7 @@ func (g *Group) leave(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.part(ctx)
+	g.out = false // nothing brings it back
 }
 
 // part leaves if the member is announced. The caller holds mu.

@@ -57,7 +57,7 @@ func (r *Roamer) Alone() bool { return r.alone }
 
 // Connected notes a new connection to a broker that is alone or not.
 func (r *Roamer) Connected(alone bool, now time.Time) {
-	r.up, r.alone, r.homeAt = true, alone, time.Time{}
+	r.up, r.alone, r.homeAt, r.homing = true, alone, time.Time{}, false
 	r.reset(now)
 	if alone { // it was the only one to be had just now, and managers may not hear this process
 		r.at = now.Add(aloneLeast + r.chance(aloneLeast))
@@ -123,10 +123,9 @@ func (r *Roamer) Advance(many bool, now time.Time) (look bool) {
 	return true
 }
 
-// Better reports whether a broker through which the look found a tick is still better
-// than the own one: no tick came through that since the look began, or it is alone, or the
-// other is that of the own machine. Ask
-// Settle after the tick.
+// Better reports whether a broker through which the look found a tick is still better than
+// the own one: since the look began no tick came through the own one, or that is alone, or
+// the found one is that of this machine. Ask Settle after the tick.
 func (r *Roamer) Better() bool { return r.homing || r.alone || r.heard.Before(r.began) }
 
 // Looked notes that a look has ended, and found a broker or none.

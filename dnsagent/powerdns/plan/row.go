@@ -55,8 +55,6 @@ type Set struct {
 	// Redraw is how long what was drawn may stay: after that another seed is to be
 	// used. 0: nothing was drawn.
 	Redraw time.Duration
-	// Probe is a set that PowerDNS draws from by itself; the zero value: there is none.
-	Probe Key
 }
 
 // A LeftOut is a record that PowerDNS' tables cannot hold.
@@ -120,9 +118,7 @@ func (m *maker) lua(s zone.RRset) {
 		return
 	}
 	r := Row{Name: undotted(s.Name), Type: "LUA", Content: dns.Type(s.Type).String() + ` "` + d.code() + `"`, TTL: ttl(s.Records[0])}
-	if m.row(r) && m.set.Probe == (Key{}) {
-		m.set.Probe = Key{s.Name, dns.Type(s.Type).String()}
-	}
+	m.row(r)
 }
 
 // redraw notes that s was drawn from.
