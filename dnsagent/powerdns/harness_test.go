@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// patience bounds every wait.
+// patience bounds a wait.
 const patience = 20 * time.Second
 
 // schemaFile is where Debian's package pdns-backend-mysql has the tables.
@@ -183,7 +183,12 @@ func freePort(t testing.TB) int {
 // eventually waits until f returns nil.
 func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	within(t, patience, what, f)
+}
+
+func within(t testing.TB, d time.Duration, what string, f func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -195,7 +200,7 @@ func eventually(t testing.TB, what string, f func() error) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: not within %v: %v", what, patience, err)
+			t.Fatalf("%s: not within %v: %v", what, d, err)
 		}
 	}
 }
@@ -325,3 +330,60 @@ func (p *pdns) has(serial uint32) error {
 	}
 	return errors.New(dns.RcodeToString[r.Rcode])
 }
+
+// A relay passes bytes on to a server, until it is cut: then it passes nothing, and
+// closes nothing.
+type relay struct {
+	l    net.Listener
+	dead chan struct{}
+}
+
+func proxyTo(t testing.TB, to string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{l, make(chan struct{})}
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = l.Close(); close(done) })
+	pass := func(from, to net.Conn) {
+		b := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(b)
+			select {
+			case <-r.dead:
+				return
+			default:
+			}
+			if err != nil {
+				_ = to.Close()
+				return
+			}
+			if _, err := to.Write(b[:n]); err != nil {
+				_ = from.Close()
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = c.Close()
+				continue
+			}
+			go func() { <-done; _ = c.Close(); _ = s.Close() }()
+			go pass(c, s)
+			go pass(s, c)
+		}
+	}()
+	return r
+}
+
+func (r *relay) addr() string { return r.l.Addr().String() }
+func (r *relay) cut()         { close(r.dead); _ = r.l.Close() }

@@ -17,10 +17,10 @@ import (
 type role string
 
 const (
-	connecting role = "connecting" // not connected yet, or no more
+	connecting role = "connecting" // not connected yet, or no more, or without a status beside an empty zone
 	writing    role = "writing"    // has the lock
-	standby    role = "standby"    // another agent has it
-	behind     role = "behind"     // has the lock, but the rows are of a later status than its own
+	standby    role = "standby"    // another agent has it, or has written
+	behind     role = "behind"     // no other agent has the lock, but the rows are of a later status than its own
 	refused    role = "refused"    // it is no database to write to
 )
 

@@ -151,7 +151,7 @@ func (w *Writer) session(ctx context.Context) (err error) {
 	}
 	defer s.close()
 	d := &draws{seed: rand.Uint64()}
-	var behind time.Time // since when the rows are of a later status
+	var behind time.Time // since when the rows are of a later status than a confirmed one
 	for {
 		wait, err := w.step(ctx, s, d, &behind)
 		if err != nil {
@@ -169,14 +169,15 @@ func (w *Writer) session(ctx context.Context) (err error) {
 // step does what is to be done now, and tells when to look again.
 func (w *Writer) step(ctx context.Context, s *session, d *draws, behind *time.Time) (time.Duration, error) {
 	o := w.newest()
+	if o.zone == nil { // it has nothing to write: the lock is for an agent that has
+		return w.standBy(ctx, s, o)
+	}
 	if err := bounded(ctx, s.lock); err != nil {
 		return 0, err
 	}
 	if !s.locked {
+		*behind = time.Time{}
 		return w.standBy(ctx, s, o)
-	}
-	if o.zone == nil {
-		return w.cfg.Verify, nil
 	}
 	now := time.Now()
 	mode := w.mode()
@@ -196,10 +197,14 @@ func (w *Writer) step(ctx context.Context, s *session, d *draws, behind *time.Ti
 		return 0, err
 	}
 	if r.behind {
+		w.isBehind()
+		if !o.confirmed { // it may not write, however long it waits: another agent may
+			*behind = time.Time{}
+			return standbyPoll, bounded(ctx, s.unlock)
+		}
 		if behind.IsZero() {
 			*behind = now
 		}
-		w.isBehind()
 		return standbyPoll, nil
 	}
 	*behind = time.Time{}
@@ -227,7 +232,7 @@ func (w *Writer) mode() plan.Mode {
 	return w.cfg.Mode
 }
 
-// standBy sees what the agent that has the lock has written.
+// standBy sees what another agent has written.
 func (w *Writer) standBy(ctx context.Context, s *session, o offer) (time.Duration, error) {
 	var content, serial string
 	err := bounded(ctx, func(ctx context.Context) (err error) {
@@ -236,6 +241,10 @@ func (w *Writer) standBy(ctx context.Context, s *session, o offer) (time.Duratio
 	})
 	if err != nil {
 		return 0, err
+	}
+	if o.zone == nil && content == "" { // no agent has written yet
+		w.became(connecting)
+		return standbyPoll, nil
 	}
 	m, digest := parseMark(content)
 	waiting := w.stands(o, m, digest, serial)
