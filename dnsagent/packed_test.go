@@ -52,6 +52,7 @@ func bothPaths(t testing.TB, size int, change ...func(*Config)) *paths {
 	st.Lookup[subjects.SIPProxy] = subjects.Lookup{Bits: lookup.DefaultBits}
 	cfg := config(nil, make(fakeSource))
 	cfg.UDPSize = size
+	cfg.RateExempt = []string{"::1/128", "192.0.2.0/24"}
 	cfg.Zone.Slices = map[subjects.Role]int{subjects.XCAPServer: 8, "chat_room": 1}
 	cfg.Zone.Static = []string{
 		"www CNAME proxy", "@ A 192.0.2.1", "@ AAAA 2001:db8::1", "@ MX 10 node01", "@ MX 20 mail.example.org.", "@ MX 30 node02",

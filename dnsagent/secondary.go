@@ -148,7 +148,6 @@ func (r *responder) signed(request, reply []byte) []byte {
 		}
 		return reply
 	}
-	r.proved = true
 	b, err := (&signer{key: key, mac: mac}).sign(m, r.now)
 	if err == nil && r.udp && len(b) > min(r.query.size, r.agent.cfg.UDPSize) {
 		r.empty(m)

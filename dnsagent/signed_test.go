@@ -302,7 +302,7 @@ func TestSignedSlicesAreFair(t *testing.T) {
 	seen, answers := make(map[string]int), 0
 	for now := uint32(1_000_000); now < 1_000_000+40*10; now += 10 {
 		for range 200 {
-			one, err := signed.Set("proxy.sipthor.net.", dns.TypeA).Sign(rng, now)
+			one, err := signed.Set("proxy.sipthor.net.", dns.TypeA).Sign(rng, now, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -331,18 +331,64 @@ func TestSigningForClientsThatHaveProvedNothingIsLimited(t *testing.T) {
 		r.client = netip.AddrFrom4([4]byte{192, 0, 2, 1})
 		return parsed(t, r.respond(packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0x8000, more...))))
 	}
+	r.at(testTime.Add(-time.Second))
+	ask(0) // the SOA is signed once
 	r.at(testTime)
 	for i := range maxSigned + 100 {
 		if m := ask(i); m.Truncated != (i >= maxSigned) || m.Rcode != dns.RcodeSuccess || m.Truncated == (len(m.Ns) > 0) {
 			t.Fatalf("question %d: %v", i, m)
 		}
 	}
+	known := packet(0, [4]uint16{1, 0, 0, 1}, question("node01.sipthor.net", dns.TypeA, dns.ClassINET), opt(1232, 0, 0x8000))
+	r.at(testTime.Add(time.Minute))
+	for i := range maxSigned + 100 {
+		if m := parsed(t, r.respond(known)); m.Truncated || len(m.Answer) != 2 {
+			t.Fatalf("question %d, signed before: %v", i, m)
+		}
+	}
+	for i := range maxSigned - 1 {
+		if m := ask(i); m.Truncated {
+			t.Fatalf("question %d behind those that were signed before: %v", i, m)
+		}
+	}
+	if m := ask(0); !m.Truncated {
+		t.Errorf("above the limit: %v", m)
+	}
 	if m := ask(1, option(dns.EDNS0COOKIE, p.cookieOf(1))); m.Truncated || len(m.Ns) != 4 {
 		t.Errorf("with a cookie: %v", m)
 	}
-	r.at(testTime.Add(time.Second))
+	r.at(testTime.Add(time.Minute + time.Second))
 	if m := ask(1); m.Truncated {
 		t.Errorf("a second later: %v", m)
+	}
+}
+
+// A network above its rate has nothing signed: what there is for others stays.
+func TestANetworkAboveItsRateUsesUpNoSignatures(t *testing.T) {
+	p := bothPaths(t, 1232, withKeys(t, 1), func(c *Config) { c.RateLimit = 10 })
+	r := p.general
+	r.at(time.Now()) // not before the limiter's time
+	ask := func(i int, client netip.Addr) (out []byte) {
+		q := question(fmt.Sprintf("x%d.sipthor.net", i), dns.TypeA, dns.ClassINET)
+		out = make([]byte, 1232)
+		return out[:r.serveUDP(packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0x8000)), out, client)]
+	}
+	whole, truncated := 0, 0
+	const n = 2 * maxSigned
+	for i := range n {
+		switch b := ask(i, addr4(198, 51, 100, 1)); {
+		case len(b) == 0:
+		case parsed(t, b).Truncated:
+			truncated++
+		default:
+			whole++
+		}
+	}
+	if whole < 10 || whole > 11 || truncated < n/3 || truncated > 2*n/3 || r.signs.count > 12 {
+		t.Errorf("%d whole, %d truncated answers, %d signatures", whole, truncated, r.signs.count)
+	}
+	if m := parsed(t, ask(n, addr4(203, 0, 113, 1))); m.Truncated || len(m.Ns) != 4 {
+		t.Errorf("another network: %v", m)
 	}
 }
 

@@ -3,6 +3,7 @@ package dnssec
 import (
 	b64 "encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -73,11 +74,18 @@ func (s *Set) place(rng *rand.Rand) *atomic.Pointer[Signature] {
 	return nil
 }
 
-// Sign is Ready, and makes a signature if there is none.
-func (s *Set) Sign(rng *rand.Rand, now uint32) (*Signature, error) {
+// ErrLimited is that a signature had to be made, and may not be.
+var ErrLimited = errors.New("signatures are limited")
+
+// Sign is Ready, and makes a signature if there is none and affords, which counts it, allows that. No
+// affords is no limit.
+func (s *Set) Sign(rng *rand.Rand, now uint32, affords func() bool) (*Signature, error) {
 	if !s.Sliced() {
 		if one := s.whole.Load(); one.good(now) {
 			return one, nil
+		}
+		if affords != nil && !affords() {
+			return nil, ErrLimited
 		}
 		one, err := s.zone.sign(s.records, s.ttl, now)
 		if err == nil {
@@ -91,6 +99,9 @@ func (s *Set) Sign(rng *rand.Rand, now uint32) (*Signature, error) {
 	at := s.place(rng)
 	if one := at.Load(); one.good(now) {
 		return one, nil
+	}
+	if affords != nil && !affords() {
+		return nil, ErrLimited
 	}
 	var drawn [zone.MaxSlice]int
 	n := s.draw.Pick(rng, &drawn)

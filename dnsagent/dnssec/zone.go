@@ -94,9 +94,9 @@ func next(owner string) string {
 }
 
 // Lookup is that of a zone.Zone for a client that wants signatures. now is in seconds
-// since 1970. A name that does not exist is no error then (RFC 9824 3).
-func (z *Zone) Lookup(owner string, qtype uint16, rng *rand.Rand, now uint32, a *zone.Answer) error {
-	l := &looker{zone: z, rng: rng, now: now}
+// since 1970. A name that does not exist is no error then (RFC 9824 3). affords is that of Set.Sign.
+func (z *Zone) Lookup(owner string, qtype uint16, rng *rand.Rand, now uint32, affords func() bool, a *zone.Answer) error {
+	l := &looker{zone: z, rng: rng, now: now, affords: affords}
 	z.Zone.LookupBy(owner, qtype, l, a)
 	if !a.Authoritative {
 		return l.err // of another zone
@@ -112,11 +112,12 @@ func (z *Zone) Lookup(owner string, qtype uint16, rng *rand.Rand, now uint32, a 
 
 // A looker answers one question.
 type looker struct {
-	zone  *Zone
-	rng   *rand.Rand
-	now   uint32
-	slice *Signature // of the slice that was drawn
-	err   error
+	zone    *Zone
+	rng     *rand.Rand
+	now     uint32
+	affords func() bool
+	slice   *Signature // of the slice that was drawn
+	err     error
 }
 
 // Pick draws a slice that is signed.
@@ -125,7 +126,7 @@ func (l *looker) Pick(owner string, rtype uint16, d *zone.Draw, out *[zone.MaxSl
 	if s == nil || !s.Sliced() {
 		return d.Pick(l.rng, out)
 	}
-	if l.slice, l.err = s.Sign(l.rng, l.now); l.err != nil {
+	if l.slice, l.err = s.Sign(l.rng, l.now, l.affords); l.err != nil {
 		return 0
 	}
 	return copy(out[:], l.slice.Slice)
@@ -160,7 +161,7 @@ func (l *looker) signature(rrs []dns.RR) []dns.RR {
 }
 
 func (l *looker) made(s *Set) []dns.RR {
-	one, err := s.Sign(l.rng, l.now)
+	one, err := s.Sign(l.rng, l.now, l.affords)
 	if err != nil {
 		l.err = err
 		return nil
