@@ -173,6 +173,17 @@ func serial(ctx context.Context, address, domain string) (uint32, error) {
 	return 0, errors.New("it has no SOA of the zone: " + dns.RcodeToString[r.Rcode])
 }
 
+// conclusive is exchange for an answer that says which records there are: any other rcode than success, and
+// those of also, says nothing of them, and is an error.
+func conclusive(ctx context.Context, address string, m *dns.Msg, also ...int) (*dns.Msg, error) {
+	r, err := exchange(ctx, address, m)
+	if err == nil && r.Rcode != dns.RcodeSuccess && !slices.Contains(also, r.Rcode) {
+		q := Question{m.Question[0].Name, m.Question[0].Qtype}
+		return nil, fmt.Errorf("%s: it answers %s", q, dns.RcodeToString[r.Rcode])
+	}
+	return r, err
+}
+
 // exchange asks by UDP, a second time if there is no answer, and by TCP if it is cut.
 func exchange(ctx context.Context, address string, m *dns.Msg) (r *dns.Msg, err error) {
 	c := &dns.Client{Timeout: patience / 2}

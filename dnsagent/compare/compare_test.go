@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,8 +93,8 @@ func TestTheParentIsComparedWithTheZone(t *testing.T) {
 		"glue parent p: ns1.example.net. lacks 192.0.2.1, which the zone has; has 192.0.2.9, which the zone lacks")
 }
 
-// serve answers by a zone file, and delegates what has NS records below the apex.
-func serve(t *testing.T, apex, records string) string {
+// serve answers by a zone file, and delegates what has NS records below the apex. It fails to answer some.
+func serve(t *testing.T, apex, records string, fails ...Question) string {
 	t.Helper()
 	var all []dns.RR
 	for p := dns.NewZoneParser(strings.NewReader(records), apex, ""); ; {
@@ -125,6 +126,9 @@ func serve(t *testing.T, apex, records string) string {
 			for _, rr := range ns {
 				r.Extra = append(r.Extra, match(rr.(*dns.NS).Ns, dns.TypeA, dns.TypeAAAA)...)
 			}
+		}
+		if slices.Contains(fails, Question{name, at.Qtype}) {
+			r = new(dns.Msg).SetRcode(q, dns.RcodeServerFailure)
 		}
 		r.Authoritative = true
 		_ = w.WriteMsg(r)
@@ -171,6 +175,30 @@ ns2.example 60 A 192.0.2.77
 	got, _ = CheckParent(t.Context(), "example.net.", of, "", []Server{{"p", serve(t, "net.", "@ 60 NS a.gtld\n")}})
 	if len(got) != 1 || got[0].Kind != Delegation || !strings.Contains(got[0].Text, "does not delegate") {
 		t.Errorf("%v", got)
+	}
+}
+
+func TestWhatAServerFailsToAnswerIsUnknown(t *testing.T) {
+	const delegation = "example 60 NS ns1.example\nexample 60 NS ns2.example\nns1.example 60 A 192.0.2.1\nns2.example 60 A 192.0.2.2\n"
+	of := func(rtype uint16) Question { return Question{"example.net.", rtype} }
+	sound := delegation + "example 60 IN " + strings.TrimPrefix(dnskey('A').ToDS(dns.SHA256).String(), "example.net.\t3600\tIN\t") + "\n"
+	for what, c := range map[string]struct{ zone, parent []Question }{
+		"DS":     {nil, []Question{of(dns.TypeDS)}},
+		"NS":     {[]Question{of(dns.TypeNS)}, nil},
+		"DNSKEY": {[]Question{of(dns.TypeDNSKEY)}, nil},
+		"glue":   {[]Question{{"ns2.example.net.", dns.TypeA}}, nil},
+		"":       {},
+	} {
+		got, _ := CheckParent(t.Context(), "example.net.", serve(t, "example.net.", child, c.zone...), "", []Server{{"p", serve(t, "net.", sound, c.parent...)}})
+		if what == "" {
+			wantTexts(t, got)
+		} else if len(got) != 1 || got[0].Kind != Unknown || !strings.Contains(got[0].Text, "SERVFAIL") {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	resolver := serve(t, ".", "net. 60 NS a.gtld.example.\na.gtld.example. 60 A 192.0.2.40\n", of(dns.TypeNS))
+	if got, err := FindParent(t.Context(), resolver, "sip.example.net."); err == nil {
+		t.Errorf("%v, though the zone above may be one that the resolver failed to find", got)
 	}
 }
 

@@ -46,7 +46,7 @@ func FindParent(ctx context.Context, resolver, domain string) (out []Server, err
 // resolve has a resolver look up names or addresses, sorted.
 func resolve(ctx context.Context, resolver, name string, t uint16) ([]string, error) {
 	m := new(dns.Msg).SetQuestion(name, t)
-	r, err := exchange(ctx, resolver, m)
+	r, err := conclusive(ctx, resolver, m, dns.RcodeNameError)
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +90,12 @@ func (r *Referral) ask(ctx context.Context, domain string) error {
 	m := new(dns.Msg).SetQuestion(domain, dns.TypeNS)
 	m.RecursionDesired = false
 	m.SetEdns0(1232, false)
-	a, err := exchange(ctx, r.Address, m)
+	a, err := conclusive(ctx, r.Address, m, dns.RcodeNameError)
 	switch {
 	case err != nil:
 		return err
 	case a.Rcode == dns.RcodeNameError:
 		return errUndelegated
-	case a.Rcode != dns.RcodeSuccess:
-		return errors.New("it answers " + dns.RcodeToString[a.Rcode])
 	}
 	r.NS = values(append(a.Ns, a.Answer...), domain, dns.TypeNS)
 	if len(r.NS) == 0 {
@@ -112,7 +110,7 @@ func (r *Referral) ask(ctx context.Context, domain string) error {
 	}
 	m = new(dns.Msg).SetQuestion(domain, dns.TypeDS)
 	m.RecursionDesired = false
-	if a, err = exchange(ctx, r.Address, m); err != nil {
+	if a, err = conclusive(ctx, r.Address, m); err != nil {
 		return err
 	}
 	for _, rr := range a.Answer {
@@ -125,12 +123,12 @@ func (r *Referral) ask(ctx context.Context, domain string) error {
 
 // AskZone asks a name server of the zone what the parent should say.
 func AskZone(ctx context.Context, domain, address string) (z Zone, err error) {
-	ask := func(name string, t uint16) []dns.RR {
+	ask := func(name string, t uint16, also ...int) []dns.RR {
 		if err != nil {
 			return nil
 		}
 		var r *dns.Msg
-		if r, err = exchange(ctx, address, new(dns.Msg).SetQuestion(name, t)); err != nil {
+		if r, err = conclusive(ctx, address, new(dns.Msg).SetQuestion(name, t), also...); err != nil {
 			return nil
 		}
 		return r.Answer
@@ -142,7 +140,7 @@ func AskZone(ctx context.Context, domain, address string) (z Zone, err error) {
 			continue
 		}
 		for _, t := range []uint16{dns.TypeA, dns.TypeAAAA} {
-			z.Addresses[host] = append(z.Addresses[host], values(ask(host, t), host, t)...)
+			z.Addresses[host] = append(z.Addresses[host], values(ask(host, t, dns.RcodeNameError), host, t)...)
 		}
 		slices.Sort(z.Addresses[host])
 	}
