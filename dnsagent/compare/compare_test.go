@@ -93,6 +93,23 @@ func TestTheParentIsComparedWithTheZone(t *testing.T) {
 		"glue parent p: ns1.example.net. lacks 192.0.2.1, which the zone has; has 192.0.2.9, which the zone lacks")
 }
 
+// listen takes a port that is free for TCP and UDP alike.
+func listen(t *testing.T) (l net.Listener, pc net.PacketConn) {
+	t.Helper()
+	var err error
+	for range 20 {
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		if pc, err = net.ListenPacket("udp", l.Addr().String()); err == nil {
+			return l, pc
+		}
+		_ = l.Close()
+	}
+	t.Fatal(err)
+	return nil, nil
+}
+
 // serve answers by a zone file, and delegates what has NS records below the apex. It fails to answer some.
 func serve(t *testing.T, apex, records string, fails ...Question) string {
 	t.Helper()
@@ -133,14 +150,7 @@ func serve(t *testing.T, apex, records string, fails ...Question) string {
 		r.Authoritative = true
 		_ = w.WriteMsg(r)
 	}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, pc := listen(t)
 	for _, s := range []*dns.Server{{PacketConn: pc}, {Listener: l}} {
 		up := make(chan struct{})
 		s.Handler, s.NotifyStartedFunc = dns.HandlerFunc(handle), func() { close(up) }
