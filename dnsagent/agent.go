@@ -81,7 +81,7 @@ type Config struct {
 
 	// How often the name servers of the network are compared with each other; what differs is in the metrics.
 	CheckEvery time.Duration `toml:"check_every" default:"1m" range:"10s..24h"`
-	// Address of a resolver, as HOST:PORT, by which the zone's delegation at the parent is found, to be compared once
+	// Address of a resolver, as IP:PORT, by which the zone's delegation at the parent is found, to be compared once
 	// an hour.
 	CheckResolver string `toml:"check_resolver" default:"(the delegation is not compared)"`
 

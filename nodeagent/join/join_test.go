@@ -143,7 +143,11 @@ func (m *machine) ask(method, path string, first string) *program {
 		dial = func() (net.Conn, error) { return net.Dial("unix", m.socket) }
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return dial() }}}
-	ctx, cancel := context.WithCancel(context.Background())
+	within := time.Minute
+	if m.dial != nil { // in virtual time
+		within = 24 * time.Hour
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	m.Cleanup(cancel)
 	var body io.Reader
 	if method == http.MethodPost {
@@ -314,7 +318,7 @@ func TestAProgramThatIsCutOffWithALongLineIsDown(t *testing.T) {
 // curl and Python are clients that others wrote.
 func TestCurlJoins(t *testing.T) {
 	m := newMachine(t)
-	cmd := exec.Command(needs(t, "curl", "curl"), "-sN", "--unix-socket", m.socket, "-X", "POST", "-T", ".", "http://node/join/fax_server")
+	cmd := exec.CommandContext(deadline(t), needs(t, "curl", "curl"), "-sN", "--unix-socket", m.socket, "-X", "POST", "-T", ".", "http://node/join/fax_server")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +351,7 @@ func TestCurlJoins(t *testing.T) {
 
 func TestPythonJoins(t *testing.T) {
 	m := newMachine(t)
-	out, err := exec.Command(needs(t, "python3", "python3"), "testdata/join.py", m.socket, "fax_server").CombinedOutput()
+	out, err := exec.CommandContext(deadline(t), needs(t, "python3", "python3"), "testdata/join.py", m.socket, "fax_server").CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "node1 up left" {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -400,6 +404,14 @@ func TestTheDatabaseIsToldToClearedRoles(t *testing.T) {
 	expect("/database/sip_proxy", 403, `{"error":"role sip_proxy is not cleared for the database: see [database] cleared of db1"}`)
 	expect("/database/media_relay", 404, `{"error":"role media_relay is not one of this node"}`)
 	expect("/database/fax_server?mode=write", 400, `{"error":"mode is read-write or read-only"}`)
+}
+
+// deadline bounds a program of others.
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 func needs(t *testing.T, program, pkg string) string {
