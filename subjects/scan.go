@@ -279,6 +279,8 @@ func (s *scanner) attr(m Attrs, k string) error {
 	}
 	if t := string(s.b[v.from:v.to]); t != "null" {
 		m[k] = t
+	} else {
+		delete(m, k) // of equal keys the last one counts
 	}
 	return nil
 }

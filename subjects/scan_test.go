@@ -87,6 +87,7 @@ func FuzzScan(f *testing.F) {
 func FuzzAttrs(f *testing.F) {
 	for _, s := range []string{
 		`{"a":"b","c":1,"d":true,"e":null,"f":-1.5e3}`, `{"e":null,"a":"b"}`, `{}`, `null`, ` null `, `[]`, `1`, `{"a":{}}`, `{"a":[1]}`, `{"a":"\u00e4\n"}`, `{"\u0061":1}`, `"x"`,
+		`{"a":true,"a":null}`, `{"a":null,"a":1}`,
 	} {
 		f.Add([]byte(s))
 	}
