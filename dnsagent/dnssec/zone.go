@@ -1,6 +1,7 @@
 package dnssec
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 
@@ -62,35 +63,50 @@ func (z *Zone) denial(owner string, types []uint16, exists bool) *Set {
 	}}}
 }
 
-// maxName is the size in bytes of a name as it travels.
-const maxName = 255
+// Sizes in bytes of a name as it travels, and of a label.
+const (
+	maxName  = 255
+	maxLabel = 63
+)
 
 // next is the first name behind owner in canonical order (RFC 4034 6.1, RFC 4470 3).
 func next(owner string) string {
-	wire := make([]byte, 256)
+	wire := make([]byte, maxName+1)
 	n, err := dns.PackDomainName(owner, wire, 0, nil, false)
 	if err != nil || n+2 <= maxName {
 		return `\000.` + owner
 	}
-	// No name is below it, there is no room: the next is beside it.
-	if first := int(wire[0]); n < maxName && first < 63 {
-		wire = slices.Insert(wire[:n], 1+first, 0)
-		wire[0]++
-		n++
-	} else {
-		for wire[first] == 0xff && first > 1 {
-			wire = slices.Delete(wire, first, first+1)
-			first--
-			n--
-		}
-		wire[0] = byte(first)
-		wire[first]++
-	}
-	text, _, err := dns.UnpackDomainName(wire[:n], 0)
+	text, _, err := dns.UnpackDomainName(beside(wire[:n]), 0) // there is no room for a name below owner
 	if err != nil {
 		return `\000.` + owner
 	}
 	return text
+}
+
+// beside is the first name behind name and all that is below it; name is in lower case.
+func beside(name []byte) []byte {
+	end := 1 + int(name[0])
+	label, above := name[1:end], name[end:]
+	if len(name) < maxName && len(label) < maxLabel {
+		return join(append(slices.Clone(label), 0), above)
+	}
+	label = bytes.TrimRight(label, "\xff")
+	switch {
+	case len(label) == 0 && len(above) > 0: // the last label of all
+		return beside(above)
+	case len(label) == 0:
+		return name // behind the last name comes the root
+	}
+	label = slices.Clone(label)
+	last := &label[len(label)-1]
+	if *last++; *last == 'A' {
+		*last = 'Z' + 1 // capital letters are small ones
+	}
+	return join(label, above)
+}
+
+func join(label, above []byte) []byte {
+	return append(append([]byte{byte(len(label))}, label...), above...)
 }
 
 // Lookup is that of a zone.Zone for a client that wants signatures. now is in seconds
