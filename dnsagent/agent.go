@@ -152,7 +152,8 @@ type Agent struct {
 	wait    time.Duration // patience, but for tests
 	started atomic.Bool
 	bound   atomic.Pointer[[]netip.AddrPort]
-	limiter *limit.Limiter
+	limiter *limit.Limiter // of answers by UDP to clients that have proved nothing
+	signers *limit.Limiter // of signatures for the others
 	peers   peers
 
 	checkEvery time.Duration // Config.CheckEvery, but for tests
@@ -203,7 +204,7 @@ func New(cfg Config) (*Agent, error) {
 		log: cfg.Log.With().Str("comp", "dnsagent").Logger(), conns: connlimit.New(cfg.Clients, cfg.PerClient), told: make(chan struct{}, 1),
 		checkEvery: cfg.CheckEvery,
 	}
-	a.limiter, a.begun = limit.New(cfg.RateLimit), time.Now()
+	a.limiter, a.signers, a.begun = limit.New(cfg.RateLimit), limit.New(maxSignedEach), time.Now()
 	for _, e := range cfg.RateExempt {
 		p, _ := netip.ParsePrefix(e) // checked
 		a.exempt = append(a.exempt, p.Masked())

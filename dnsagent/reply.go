@@ -99,7 +99,7 @@ const (
 // limit asks the rate limiter.
 func (r *responder) limit() int {
 	switch {
-	case r.agent.allow(r.client, r.now):
+	case r.agent.allow(r.agent.limiter, r.client, r.now):
 		return allowed
 	case r.rng.Uint32()%slip == 0:
 		return slipped
@@ -236,6 +236,8 @@ func (r *responder) answer() (reply []byte, rcode int) {
 		return r.refuse(dns.RcodeFormatError), dns.RcodeFormatError
 	case s.signed != nil && q.do:
 		switch err := s.signed.Lookup(q.name, q.qtype, r.rng, uint32(r.now.Unix()), r.affords, &r.found); {
+		case errors.Is(err, dnssec.ErrLimited) && (!r.udp || r.proved):
+			return r.refuse(dns.RcodeServerFailure), dns.RcodeServerFailure // another name server may have it signed
 		case errors.Is(err, dnssec.ErrLimited):
 			r.count.truncated.Add(1)
 			r.cut = true
@@ -267,16 +269,21 @@ func (r *responder) prove(request []byte) {
 	r.cookie.Cookie = hex.EncodeToString(b[:])
 }
 
-// maxSigned is how many signatures a second each socket makes for clients by UDP that have
-// proved nothing: a fifth of a core at most, and so what forged questions can take from the
-// others. Those that were made before do not count.
-const maxSigned = 2000
+// How many signatures are made in a second; those that were made before do not count.
+const (
+	// maxSigned is of each socket for clients by UDP that have proved nothing: a fifth of a core at most, and
+	// so what forged questions can take from the others.
+	maxSigned = 2000
+	// maxSignedEach is for one network whose clients come by TCP or with a cookie: 5 % of a core. A resolver
+	// needs one for each name that does not exist; a set of the zone needs one in its TTL for all clients.
+	maxSignedEach = 500
+)
 
 // affordable counts a signature that is to be made, and reports whether it may be. Clients beyond the
-// limit are told to ask by TCP, which is limited otherwise.
+// limit that have proved nothing are told to ask by TCP.
 func (r *responder) affordable() bool {
 	if !r.udp || r.proved {
-		return true
+		return r.agent.allow(r.agent.signers, r.client, r.now)
 	}
 	if now := r.now.Unix(); now != r.signs.second {
 		r.signs.second, r.signs.count = now, 0

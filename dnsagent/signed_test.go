@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"thor/dnsagent/cookie"
 	"thor/dnsagent/dnssec"
 )
 
@@ -389,6 +390,55 @@ func TestANetworkAboveItsRateUsesUpNoSignatures(t *testing.T) {
 	}
 	if m := parsed(t, ask(n, addr4(203, 0, 113, 1))); m.Truncated || len(m.Ns) != 4 {
 		t.Errorf("another network: %v", m)
+	}
+}
+
+// Who comes by TCP or with a cookie cannot have a core do nothing but sign either, and gets what is signed already.
+func TestSignaturesForOneNetworkAreLimited(t *testing.T) {
+	client := addr4(198, 51, 100, 1)
+	for what, udp := range map[string]bool{"with a cookie": true, "by TCP": false} {
+		t.Run(what, func(t *testing.T) {
+			p := bothPaths(t, 1232, withKeys(t, 1))
+			r := p.general
+			r.udp = udp
+			now := time.Now() // not before the limiter's time
+			r.at(now)
+			var known [cookie.Size]byte
+			ask := func(name string, from netip.Addr) *dns.Msg {
+				r.client = from
+				r.files.secrets.Answer(known[:], []byte("12345678"), from, uint32(now.Unix()))
+				request := packet(0, [4]uint16{1, 0, 0, 1}, question(name, dns.TypeA, dns.ClassINET),
+					opt(1232, 0, 0x8000, option(dns.EDNS0COOKIE, string(known[:]))))
+				return parsed(t, r.respond(request))
+			}
+			signed := 0
+			for i := range 2 * maxSignedEach {
+				switch m := ask(fmt.Sprintf("x%d.sipthor.net", i), client); {
+				case m.Rcode == dns.RcodeSuccess && len(m.Ns) == 4 && i == signed:
+					signed++
+				case m.Rcode != dns.RcodeServerFailure || m.Truncated || len(m.Ns) > 0:
+					t.Fatalf("question %d: %v", i, m)
+				}
+			}
+			if signed < maxSignedEach-2 || signed > maxSignedEach { // and the SOA; the limiter rounds
+				t.Errorf("%d denials were signed, want %d", signed, maxSignedEach-1)
+			}
+			other := addr4(203, 0, 113, 1)
+			if m := ask("proxy.sipthor.net", client); m.Rcode != dns.RcodeServerFailure {
+				t.Errorf("a set of which nothing is signed: %v", m)
+			}
+			if m := ask("proxy.sipthor.net", other); len(m.Answer) != 5 {
+				t.Errorf("another network: %v", m)
+			}
+			for range 20 {
+				if m := ask("proxy.sipthor.net", client); len(m.Answer) != 5 || m.Rcode != dns.RcodeSuccess {
+					t.Fatalf("a set of which a slice is signed: %v", m)
+				}
+			}
+			if r.at(now.Add(time.Second)); ask("x.sipthor.net", client).Rcode != dns.RcodeSuccess {
+				t.Error("a second later nothing is signed")
+			}
+		})
 	}
 }
 

@@ -3,14 +3,16 @@ package dnsagent
 import (
 	"net/netip"
 	"time"
+
+	"thor/dnsagent/limit"
 )
 
-// allow counts an answer by UDP to a client that has proved nothing.
-func (a *Agent) allow(client netip.Addr, now time.Time) bool {
+// allow counts in l what a client gets, and reports whether it may have it.
+func (a *Agent) allow(l *limit.Limiter, client netip.Addr, now time.Time) bool {
 	for _, e := range a.exempt {
 		if e.Contains(client) {
 			return true
 		}
 	}
-	return a.limiter.Allow(client, now.Sub(a.begun))
+	return l.Allow(client, now.Sub(a.begun))
 }

@@ -16,7 +16,7 @@ import (
 // Times of signatures, in seconds.
 const (
 	before = 3 * 3600      // that clocks may be behind
-	valid  = 3 * 24 * 3600 // from now on
+	lasts  = 3 * 24 * 3600 // from now on
 	renew  = 24 * 3600     // after which one is not used any more
 )
 
@@ -37,6 +37,10 @@ type Signature struct {
 // good reports whether s can be sent at time now. One that was made later, by a clock that has been set
 // back, may be of a time that is still to come.
 func (s *Signature) good(now uint32) bool { return s != nil && now-s.made < s.life }
+
+// valid reports whether s can be sent in place of one that may not be made: a slice beyond the time for which
+// it is used is one that others have got before.
+func (s *Signature) valid(now uint32) bool { return s != nil && now-s.made < renew }
 
 // A Set is the signatures of one set of records.
 type Set struct {
@@ -78,7 +82,7 @@ func (s *Set) place(rng *rand.Rand) *atomic.Pointer[Signature] {
 var ErrLimited = errors.New("signatures are limited")
 
 // Sign is Ready, and makes a signature if there is none and affords, which counts it, allows that. No
-// affords is no limit.
+// affords is no limit. In place of a new slice that it does not allow comes an older one, if there is any.
 func (s *Set) Sign(rng *rand.Rand, now uint32, affords func() bool) (*Signature, error) {
 	if !s.Sliced() {
 		if one := s.whole.Load(); one.good(now) {
@@ -101,7 +105,7 @@ func (s *Set) Sign(rng *rand.Rand, now uint32, affords func() bool) (*Signature,
 		return one, nil
 	}
 	if affords != nil && !affords() {
-		return nil, ErrLimited
+		return s.older(rng, now)
 	}
 	var drawn [zone.MaxSlice]int
 	n := s.draw.Pick(rng, &drawn)
@@ -119,6 +123,17 @@ func (s *Set) Sign(rng *rand.Rand, now uint32, affords func() bool) (*Signature,
 	return one, nil
 }
 
+// older is a slice that was signed before, by chance the first valid one behind a random place.
+func (s *Set) older(rng *rand.Rand, now uint32) (*Signature, error) {
+	pool, first := s.slices.Load(), rng.IntN(Pool)
+	for i := range Pool {
+		if one := pool[(first+i)%Pool].Load(); one.valid(now) {
+			return one, nil
+		}
+	}
+	return nil, ErrLimited
+}
+
 // sign makes the signatures of one set. An NSEC record is sent along with its own.
 func (z *Zone) sign(rrs []dns.RR, ttl, now uint32) (*Signature, error) {
 	out := &Signature{made: now, life: renew}
@@ -132,7 +147,7 @@ func (z *Zone) sign(rrs []dns.RR, ttl, now uint32) (*Signature, error) {
 	}
 	for _, k := range by {
 		sig := &dns.RRSIG{
-			Algorithm: algorithm, KeyTag: k.tag, SignerName: z.Apex(), Inception: now - before, Expiration: now + valid,
+			Algorithm: algorithm, KeyTag: k.tag, SignerName: z.Apex(), Inception: now - before, Expiration: now + lasts,
 		}
 		if err := sig.Sign(k.private, rrs); err != nil {
 			return nil, fmt.Errorf("sign %s %s: %w", h.Name, dns.Type(h.Rrtype), err)
