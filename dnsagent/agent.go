@@ -176,12 +176,17 @@ type served struct {
 	packed *packed.Zone
 }
 
-func newServed(z *zone.Zone, keys *dnssec.Keys) *served {
+// newServed makes what is served of z, with what was made of the zone before, prev, where the two are
+// alike; nil: there was none.
+func newServed(z *zone.Zone, keys *dnssec.Keys, prev *served) *served {
+	if prev == nil {
+		prev = new(served)
+	}
 	s := &served{zone: z}
 	if keys != nil {
-		s.signed = dnssec.New(z, keys)
+		s.signed = dnssec.New(z, keys, prev.signed)
 	}
-	s.packed = packed.New(z, s.signed)
+	s.packed = packed.New(z, s.signed, prev.packed)
 	return s
 }
 
@@ -322,7 +327,7 @@ func (a *Agent) take(v *overlay.View) {
 		return
 	}
 	start := time.Now()
-	z, err := a.builder.Build(v.Status)
+	z, err := a.builder.BuildAfter(a.Zone(), v.Status)
 	if err != nil {
 		a.log.Error().Err(err).Uint64("epoch", v.Status.Epoch).Uint64("gen", v.Status.Generation).
 			Msg("status makes no zone: the last one stays in service")
@@ -336,7 +341,9 @@ func (a *Agent) take(v *overlay.View) {
 
 // publish makes z the zone that is served. The caller holds a.mu.
 func (a *Agent) publish(z *zone.Zone) {
-	if a.served.Swap(newServed(z, a.files.Load().zoneKeys)) == nil {
+	prev := a.served.Load()
+	a.served.Store(newServed(z, a.files.Load().zoneKeys, prev))
+	if prev == nil {
 		close(a.known)
 	}
 	a.metrics.serial.Set(float64(z.Serial()))

@@ -12,9 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"thor/dnsagent/cookie"
-	"thor/dnsagent/dnssec"
 	"thor/dnsagent/packed"
-	"thor/dnsagent/zone"
 	"thor/overlay/lookup"
 	"thor/subjects"
 )
@@ -275,38 +273,6 @@ func BenchmarkReply(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				p.quick.serveUDP(request, p.out[:1232], netip.IPv6Loopback())
-			}
-		})
-	}
-}
-
-func BenchmarkPublish1000MembersOf5Roles(b *testing.B) {
-	st := network2009(b)
-	for i := range 1000 {
-		m := subjects.Member{Node: subjects.NodeID("n" + string(rune('a'+i/26/26)) + string(rune('a'+i/26%26)) + string(rune('a'+i%26))), State: subjects.Up}
-		m.Addresses = append(m.Addresses, addr4(10, 9, byte(i/250), byte(1+i%250)))
-		for _, r := range []subjects.Role{subjects.SIPProxy, subjects.MediaRelay, subjects.XCAPServer, "chat_room", "web"} {
-			st.Put(r, m)
-		}
-	}
-	builder, err := zone.NewBuilder(zone.DefaultConfig("sipthor.net"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	var cfg Config
-	withKeys(b, 1)(&cfg)
-	keys, err := ReadKeys(cfg.KeyFile)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for what, k := range map[string]*dnssec.Keys{"unsigned": nil, "signed": keys} {
-		b.Run(what, func(b *testing.B) {
-			for b.Loop() {
-				z, err := builder.Build(st)
-				if err != nil {
-					b.Fatal(err)
-				}
-				newServed(z, k)
 			}
 		})
 	}

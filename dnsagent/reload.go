@@ -90,7 +90,7 @@ func (a *Agent) Reload(cfg Config) error {
 	b = f.signed(b)
 	var z *zone.Zone
 	if a.status != nil {
-		if z, err = b.Build(a.status); err != nil {
+		if z, err = b.BuildAfter(a.Zone(), a.status); err != nil {
 			return err
 		}
 	}

@@ -298,7 +298,7 @@ func TestSignedSlicesAreFair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed := dnssec.New(z, p.general.agent.files.Load().zoneKeys)
+	signed := dnssec.New(z, p.general.agent.files.Load().zoneKeys, nil)
 	rng := rand.New(rand.NewPCG(1, 2))
 	seen, answers := make(map[string]int), 0
 	for now := uint32(1_000_000); now < 1_000_000+40*10; now += 10 {

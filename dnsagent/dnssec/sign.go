@@ -44,7 +44,8 @@ func (s *Signature) valid(now uint32) bool { return s != nil && now-s.made < ren
 
 // A Set is the signatures of one set of records.
 type Set struct {
-	zone    *Zone
+	signer
+	of      zone.RRset // without a Name: none of the zone's
 	records []dns.RR
 	ttl     uint32 // of the signatures, and of the records as they are sent
 	draw    *zone.Draw
@@ -91,7 +92,7 @@ func (s *Set) Sign(rng *rand.Rand, now uint32, affords func() bool) (*Signature,
 		if affords != nil && !affords() {
 			return nil, ErrLimited
 		}
-		one, err := s.zone.sign(s.records, s.ttl, now)
+		one, err := s.sign(s.records, s.ttl, now)
 		if err == nil {
 			s.whole.Store(one)
 		}
@@ -113,7 +114,7 @@ func (s *Set) Sign(rng *rand.Rand, now uint32, affords func() bool) (*Signature,
 	for k, i := range drawn[:n] {
 		part[k] = s.records[i]
 	}
-	one, err := s.zone.sign(part, s.ttl, now)
+	one, err := s.sign(part, s.ttl, now)
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +135,14 @@ func (s *Set) older(rng *rand.Rand, now uint32) (*Signature, error) {
 	return nil, ErrLimited
 }
 
+// A signer signs for a zone.
+type signer struct {
+	keys *Keys
+	apex string
+}
+
 // sign makes the signatures of one set. An NSEC record is sent along with its own.
-func (z *Zone) sign(rrs []dns.RR, ttl, now uint32) (*Signature, error) {
+func (z signer) sign(rrs []dns.RR, ttl, now uint32) (*Signature, error) {
 	out := &Signature{made: now, life: renew}
 	h := rrs[0].Header()
 	if h.Rrtype == dns.TypeNSEC {
@@ -147,7 +154,7 @@ func (z *Zone) sign(rrs []dns.RR, ttl, now uint32) (*Signature, error) {
 	}
 	for _, k := range by {
 		sig := &dns.RRSIG{
-			Algorithm: algorithm, KeyTag: k.tag, SignerName: z.Apex(), Inception: now - before, Expiration: now + lasts,
+			Algorithm: algorithm, KeyTag: k.tag, SignerName: z.apex, Inception: now - before, Expiration: now + lasts,
 		}
 		if err := sig.Sign(k.private, rrs); err != nil {
 			return nil, fmt.Errorf("sign %s %s: %w", h.Name, dns.Type(h.Rrtype), err)

@@ -13,7 +13,7 @@ import (
 // A Zone is a zone with its signatures.
 type Zone struct {
 	*zone.Zone
-	keys  *Keys
+	signer
 	sets  map[id]*Set
 	names map[string]*Set // the denial at each name
 	soa   *Set            // the SOA as it goes with "there is none"
@@ -24,18 +24,33 @@ type id struct {
 	rtype uint16
 }
 
-// New makes a zone whose answers are signed by keys. z has the records of the keys.
-func New(z *zone.Zone, keys *Keys) *Zone {
-	out := &Zone{Zone: z, keys: keys, names: make(map[string]*Set)}
+// New makes a zone whose answers are signed by keys. z has the records of the keys. The
+// signatures of what z shares with the zone of prev, if prev has the same keys, are used
+// further; nil: there is none.
+func New(z *zone.Zone, keys *Keys, prev *Zone) *Zone {
+	if prev == nil || prev.keys != keys || prev.Negative().Hdr.Ttl != z.Negative().Hdr.Ttl {
+		prev = &Zone{Zone: z} // without any sets
+	}
 	all := z.Names()
-	out.sets = make(map[id]*Set, 2*len(all))
+	out := &Zone{
+		Zone: z, signer: signer{keys, z.Apex()}, sets: make(map[id]*Set, 2*len(all)), names: make(map[string]*Set, len(all)),
+	}
 	for s := range z.RRsets() {
-		out.sets[id{s.Name, s.Type}] = &Set{zone: out, records: s.Records, ttl: s.Records[0].Header().Ttl, draw: s.Draw}
+		k := id{s.Name, s.Type}
+		set := prev.sets[k]
+		if set == nil || !set.of.Shared(s) {
+			set = &Set{signer: out.signer, of: s, records: s.Records, ttl: s.Records[0].Header().Ttl, draw: s.Draw}
+		}
+		out.sets[k] = set
 	}
 	for _, owner := range all {
-		out.names[owner] = out.denial(owner, z.Types(owner), true)
+		denial := prev.names[owner]
+		if denial == nil || !z.Shares(owner, prev.Zone) {
+			denial = out.denial(owner, z.Types(owner), true)
+		}
+		out.names[owner] = denial
 	}
-	out.soa = &Set{zone: out, records: []dns.RR{z.SOA()}, ttl: z.Negative().Hdr.Ttl}
+	out.soa = &Set{signer: out.signer, records: []dns.RR{z.SOA()}, ttl: z.Negative().Hdr.Ttl}
 	return out
 }
 
@@ -57,7 +72,7 @@ func (z *Zone) denial(owner string, types []uint16, exists bool) *Set {
 		bitmap = append(bitmap, dns.TypeNXNAME)
 	}
 	slices.Sort(bitmap)
-	return &Set{zone: z, ttl: ttl, records: []dns.RR{&dns.NSEC{
+	return &Set{signer: z.signer, ttl: ttl, records: []dns.RR{&dns.NSEC{
 		Hdr:        dns.RR_Header{Name: owner, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: ttl},
 		NextDomain: next(owner), TypeBitMap: bitmap,
 	}}}
@@ -169,7 +184,7 @@ func (l *looker) signature(rrs []dns.RR) []dns.RR {
 	s := l.zone.Set(h.Name, h.Rrtype)
 	switch {
 	case s == nil:
-		s = &Set{zone: l.zone, records: rrs, ttl: h.Ttl}
+		s = &Set{signer: l.zone.signer, records: rrs, ttl: h.Ttl}
 	case s.Sliced():
 		return l.slice.Records
 	}

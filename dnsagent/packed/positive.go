@@ -57,7 +57,7 @@ func (w *Writer) draw(s *set, sig *dnssec.Signature, limit int, request, out []b
 	end := q.end
 	var hosts [zone.MaxSlice]int // where their names are in the reply
 	for k, i := range picked {
-		r := &s.records[i]
+		r := s.record(i)
 		if end+len(r.data) > limit {
 			return 0
 		}
@@ -70,8 +70,9 @@ func (w *Writer) draw(s *set, sig *dnssec.Signature, limit int, request, out []b
 		n.answer += uint16(len(sig.Records))
 	}
 	for k, i := range picked {
-		for j := range s.records[i].glue {
-			g := &s.records[i].glue[j]
+		glue := s.record(i).glue
+		for j := range glue {
+			g := &glue[j]
 			var of *dnssec.Signature
 			size := len(g.data)
 			if sig != nil {

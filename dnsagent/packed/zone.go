@@ -17,6 +17,7 @@ const pointer = 0xc000
 
 // A Zone is a zone with its answers packed. It is immutable.
 type Zone struct {
+	zone     *zone.Zone
 	apex     []byte           // as it travels, in lower case
 	names    map[string]*node // by name as it travels, in lower case
 	made     [][]byte         // names below which the zone makes names when they are asked for
@@ -31,7 +32,12 @@ type node struct {
 	denial  *dnssec.Set
 }
 
+// set is that of a type; nil if there is none, or no node.
+
 func (n *node) set(rtype uint16) *set {
+	if n == nil {
+		return nil
+	}
 	for _, s := range n.sets {
 		if s.rtype == rtype {
 			return s
@@ -42,12 +48,22 @@ func (n *node) set(rtype uint16) *set {
 
 // A set is all records of one name and type.
 type set struct {
+	of      zone.RRset
 	rtype   uint16
-	draw    *zone.Draw // nil: the answer is records, whole
-	records []record   // of a drawn set: each
-	whole   record
+	draw    *zone.Draw  // nil: the answer is records, whole
+	records []record    // of a drawn set with glue: each
+	whole   record      // all records
+	size    int         // of each record of a drawn set without glue
 	count   uint16      // records of whole
 	signed  *dnssec.Set // nil: the zone is not signed
+}
+
+// record is one of a drawn set.
+func (s *set) record(i int) record {
+	if s.records == nil {
+		return record{data: s.whole.data[i*s.size : (i+1)*s.size]}
+	}
+	return s.records[i]
 }
 
 // A record is one or more records of an answer, with the addresses that go with them.
@@ -73,23 +89,19 @@ type negative struct {
 }
 
 // New packs the answers of z. It takes a millisecond for about 1,000 names. signed has
-// the signatures of z; nil: there are none.
-func New(z *zone.Zone, signed *dnssec.Zone) *Zone {
+// the signatures of z; nil: there are none. Of prev is used what z shares with the zone of
+// that, and what has the same signatures; nil: nothing.
+func New(z *zone.Zone, signed *dnssec.Zone, prev *Zone) *Zone {
 	names := z.Names()
 	p := &packer{
-		zone: z, signed: signed, out: &Zone{names: make(map[string]*node, len(names))}, buf: make([]byte, dns.MaxMsgSize),
-		hosts: make(map[dns.RR]glue, len(names)),
+		zone: z, signed: signed, out: &Zone{zone: z, names: make(map[string]*node, len(names))}, buf: make([]byte, dns.MaxMsgSize),
 	}
 	p.out.apex = slices.Clone(p.name(z.Apex()))
-	nodes := make([]node, len(names))
-	for i, name := range names {
-		p.out.names[string(p.name(name))] = &nodes[i]
-		if signed != nil {
-			nodes[i].denial = signed.Denial(name)
-		}
+	if prev != nil && prev.signed != (signed != nil) {
+		prev = nil
 	}
-	for s := range z.RRsets() {
-		p.add(s)
+	for _, name := range names {
+		p.node(name, prev)
 	}
 	for _, name := range z.Made() {
 		p.out.made = append(p.out.made, slices.Clone(p.name(name)))
@@ -108,7 +120,33 @@ type packer struct {
 	buf    []byte
 	label  [256]byte // for name
 	found  zone.Answer
-	hosts  map[dns.RR]glue // addresses by the first of them: several sets name a host
+	hosts  map[string][]glue // addresses by name: several sets name a host
+}
+
+// node packs the sets of a name.
+func (p *packer) node(name string, prev *Zone) {
+	var denial *dnssec.Set
+	if p.signed != nil {
+		denial = p.signed.Denial(name)
+	}
+	wire := string(p.name(name))
+	var old *node
+	if prev != nil {
+		old = prev.names[wire]
+	}
+	if old != nil && old.denial == denial && p.zone.Shares(name, prev.zone) {
+		p.out.names[wire] = old
+		return
+	}
+	n := &node{denial: denial}
+	p.out.names[wire] = n
+	for r := range p.zone.Sets(name) {
+		if s := old.set(r.Type); s != nil && s.of.Shared(r) {
+			n.sets = append(n.sets, s)
+			continue
+		}
+		p.add(n, r)
+	}
 }
 
 // name is a name as it travels, until the next call.
@@ -120,9 +158,9 @@ func (p *packer) name(text string) []byte {
 	return p.label[:n]
 }
 
-func (p *packer) add(r zone.RRset) {
-	n := p.out.names[string(p.name(r.Name))]
-	s := &set{rtype: r.Type, draw: r.Draw, count: uint16(len(r.Records)), signed: p.signatures(r.Records[0])}
+// add packs a set; what cannot be packed is left to the general path.
+func (p *packer) add(n *node, r zone.RRset) {
+	s := &set{of: r, rtype: r.Type, draw: r.Draw, count: uint16(len(r.Records)), signed: p.signatures(r.Records[0])}
 	ok := false
 	switch {
 	case r.Type == dns.TypeCNAME:
@@ -173,38 +211,52 @@ func appendHead(b []byte, h *dns.RR_Header) []byte {
 
 // drawn packs a set of which answers hold a part.
 func (p *packer) drawn(s *set, r zone.RRset) bool {
-	s.records = make([]record, 0, len(r.Records))
-	targets := make(map[string]bool)
+	switch r.Type {
+	case dns.TypeA, dns.TypeAAAA:
+		s.whole.data, s.size = addresses(r.Records), addressSize(r.Records[0])
+		return true
+	case dns.TypeSRV:
+		return p.services(s, r)
+	}
+	return false
+}
+
+// services packs SRV records, one behind the other, each with the addresses of its target.
+func (p *packer) services(s *set, r zone.RRset) bool {
+	size := 0
+	for _, rr := range r.Records {
+		size += srvSize + 1 + len(rr.(*dns.SRV).Target)
+	}
+	all := make([]byte, 0, size)
+	s.records = make([]record, len(r.Records))
+	targets := make(map[string]bool, len(r.Records))
 	for i, rr := range r.Records {
-		var rec record
-		switch rr := rr.(type) {
-		case *dns.A, *dns.AAAA:
-			rec.data = addresses(r.Records[i : i+1])
-		case *dns.SRV:
-			if targets[rr.Target] {
-				return false // their glue would be there twice
-			}
-			targets[rr.Target] = true
-			rec = p.srv(rr)
-			for g := range r.Glue(i) {
-				rec.glue = append(rec.glue, p.host(g))
-			}
-		default:
-			return false
+		srv := rr.(*dns.SRV)
+		if targets[srv.Target] {
+			return false // their glue would be there twice
 		}
-		s.records = append(s.records, rec)
+		targets[srv.Target] = true
+		begin := len(all)
+		all = p.appendSRV(all, srv)
+		s.records[i] = record{data: all[begin:], host: srvSize, glue: p.glue(srv.Target, r, i)}
 	}
 	return true
 }
 
-// host is the addresses of a host as glue.
-func (p *packer) host(rrs []dns.RR) glue {
-	g, ok := p.hosts[rrs[0]]
-	if !ok {
-		g = glue{addresses(rrs), uint16(len(rrs)), p.signatures(rrs[0])}
-		p.hosts[rrs[0]] = g
+// glue is the addresses of a host, the target of record i of r.
+func (p *packer) glue(target string, r zone.RRset, i int) []glue {
+	out, ok := p.hosts[target]
+	if ok {
+		return out
 	}
-	return g
+	for rrs := range r.Glue(i) {
+		out = append(out, glue{addresses(rrs), uint16(len(rrs)), p.signatures(rrs[0])})
+	}
+	if p.hosts == nil {
+		p.hosts = make(map[string][]glue, len(p.zone.Names()))
+	}
+	p.hosts[target] = out
+	return out
 }
 
 // signatures are those of the set of rr, nil in a zone without.
@@ -215,14 +267,17 @@ func (p *packer) signatures(rr dns.RR) *dnssec.Set {
 	return p.signed.Set(rr.Header().Name, rr.Header().Rrtype)
 }
 
-func (p *packer) srv(rr *dns.SRV) record {
+// srvSize is that of an SRV record before its target.
+const srvSize = 18
+
+func (p *packer) appendSRV(b []byte, rr *dns.SRV) []byte {
 	target := p.name(rr.Target)
-	b := appendHead(make([]byte, 0, 18+len(target)), &rr.Hdr)
+	b = appendHead(b, &rr.Hdr)
 	b = binary.BigEndian.AppendUint16(b, uint16(6+len(target)))
 	b = binary.BigEndian.AppendUint16(b, rr.Priority)
 	b = binary.BigEndian.AppendUint16(b, rr.Weight)
 	b = binary.BigEndian.AppendUint16(b, rr.Port)
-	return record{data: append(b, target...), host: len(b)}
+	return append(b, target...)
 }
 
 // whole packs a set that is answered as it is: what the library makes of the

@@ -3,6 +3,7 @@ package zone
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -18,8 +19,8 @@ import (
 type Builder struct {
 	cfg     Config // filled
 	digest  string
-	static  []dns.RR
-	keys    []dns.RR // DNSKEY
+	static  map[string]*node // the names of static records, with those alone
+	keys    []dns.RR         // DNSKEY
 	mailbox string
 }
 
@@ -30,7 +31,7 @@ func NewBuilder(cfg Config) (*Builder, error) {
 	if err := setting.Join("zone", problems); err != nil {
 		return nil, err
 	}
-	b := &Builder{cfg: cfg.filled(), digest: cfg.Digest(), static: static}
+	b := &Builder{cfg: cfg.filled(), digest: cfg.Digest(), static: staticNodes(static)}
 	b.mailbox, _ = mailbox(b.cfg.Contact) // checked
 	return b, nil
 }
@@ -64,7 +65,10 @@ func Build(cfg Config, s *subjects.Status) (*Zone, error) {
 
 // Build makes the zone of s. It fails if s is nil or of another network; what it
 // cannot use of s, such as a role name of a later version, it leaves out.
-func (b *Builder) Build(s *subjects.Status) (*Zone, error) {
+func (b *Builder) Build(s *subjects.Status) (*Zone, error) { return b.BuildAfter(nil, s) }
+
+// BuildAfter is Build for a zone that shares with an earlier one, prev, what it has alike.
+func (b *Builder) BuildAfter(prev *Zone, s *subjects.Status) (*Zone, error) {
 	if s == nil {
 		return nil, errors.New("build zone: no status")
 	}
@@ -72,13 +76,15 @@ func (b *Builder) Build(s *subjects.Status) (*Zone, error) {
 		return nil, fmt.Errorf("build zone %s: the status is of %q", b.cfg.Domain, s.Domain)
 	}
 	a := &assembly{
-		Builder: b, status: s,
-		hosts: make(map[subjects.NodeID][]netip.Addr),
-		owned: make(map[string]bool),
+		Builder: b, status: s, owned: make(map[string]bool), targets: make(map[subjects.Role][]string),
 		zone: &Zone{
-			apex: b.cfg.Domain, digest: b.digest, mark: s.Mark(), serial: uint32(s.Generation),
+			apex: b.cfg.Domain, digest: b.digest, mark: s.Mark(), serial: uint32(s.Generation), status: s,
 			names: make(map[string]*node, 64),
 		},
+	}
+	if prev != nil && prev.digest == b.digest {
+		a.prev = prev
+		a.zone.names = make(map[string]*node, len(prev.names))
 	}
 	// Earlier sources win a name that two want: configuration, roles, nodes.
 	a.addStatic()
@@ -90,17 +96,25 @@ func (b *Builder) Build(s *subjects.Status) (*Zone, error) {
 	a.addLookups()
 	a.addAll()
 	a.addApex()
-	a.zone.link()
+	a.zone.link(prev)
 	return a.zone, nil
 }
 
 // An assembly is a zone in the making.
 type assembly struct {
 	*Builder
-	status *subjects.Status
-	zone   *Zone
-	hosts  map[subjects.NodeID][]netip.Addr // what <node>.D resolves to, sorted
-	owned  map[string]bool                  // names of services and roles
+	prev    *Zone // of an earlier status and the same configuration; nil: none
+	status  *subjects.Status
+	zone    *Zone
+	hosts   map[subjects.NodeID]host
+	owned   map[string]bool            // names of services and roles
+	targets map[subjects.Role][]string // host names of the serving members, of roles with a service
+}
+
+// A host is the name of a node and what it resolves to, sorted.
+type host struct {
+	name  string
+	addrs []netip.Addr
 }
 
 func (a *assembly) name(label string) string { return label + "." + a.cfg.Domain }
@@ -115,26 +129,46 @@ func (a *assembly) free(name string) bool {
 }
 
 func (a *assembly) addStatic() {
-	a.zone.static = make(map[string]bool)
-	for _, rr := range a.static {
-		a.zone.static[rr.Header().Name] = true
-		rr = dns.Copy(rr)
-		n := a.zone.at(rr.Header().Name)
-		if set := n.set(rr.Header().Rrtype); set != nil {
-			ttl := min(set.rrs[0].Header().Ttl, rr.Header().Ttl) // one TTL per set: RFC 2181 5.2
-			set.rrs = append(set.rrs, rr)
-			for _, r := range set.rrs {
-				r.Header().Ttl = ttl
-			}
-			continue
+	a.zone.static = make(map[string]bool, len(a.static))
+	for name, n := range a.static {
+		a.zone.static[name] = true
+		to := a.zone.at(name)
+		for _, s := range n.sets {
+			to.sets = append(to.sets, &rrset{rtype: s.rtype, rrs: s.rrs})
 		}
-		n.sets = append(n.sets, &rrset{rtype: rr.Header().Rrtype, rrs: []dns.RR{rr}})
 	}
-	for _, n := range a.zone.names {
+}
+
+// staticNodes sorts static records by name and type.
+func staticNodes(all []dns.RR) map[string]*node {
+	names := make(map[string]*node)
+	for _, rr := range all {
+		name, rtype := rr.Header().Name, rr.Header().Rrtype
+		n := names[name]
+		if n == nil {
+			n = &node{}
+			names[name] = n
+		}
+		set := n.set(rtype)
+		if set == nil {
+			set = &rrset{rtype: rtype}
+			n.sets = append(n.sets, set)
+		}
+		set.rrs = append(set.rrs, dns.Copy(rr))
+	}
+	for _, n := range names {
 		for _, set := range n.sets {
+			ttl := set.rrs[0].Header().Ttl
+			for _, rr := range set.rrs {
+				ttl = min(ttl, rr.Header().Ttl) // one TTL per set: RFC 2181 5.2
+			}
+			for _, rr := range set.rrs {
+				rr.Header().Ttl = ttl
+			}
 			slices.SortFunc(set.rrs, func(x, y dns.RR) int { return strings.Compare(x.String(), y.String()) })
 		}
 	}
+	return names
 }
 
 // addRoles puts the addresses of every role that has a name at that name.
@@ -160,32 +194,50 @@ func (a *assembly) addRoles() {
 func (a *assembly) addRole(name string, role subjects.Role) {
 	n := a.zone.at(name)
 	ttl, limit := seconds(a.cfg.TTL.Role), a.cfg.slice(role)
+	if old := a.prev.node(name); old != nil && a.sameMembers(role) {
+		for _, s := range old.sets {
+			if s.draw != nil && s.rtype != dns.TypeSRV {
+				n.sets = append(n.sets, s)
+			}
+		}
+		return
+	}
 	members := serving(a.status, role)
 	for _, is4 := range []bool{true, false} {
-		weights := make(map[netip.Addr]uint64, len(members))
-		addrs := make([]netip.Addr, 0, len(members))
+		drawn := make([]drawnAddress, 0, len(members))
 		for _, m := range members {
 			own := family(m.Addresses, is4)
 			for _, ad := range own {
-				if weights[ad] == 0 {
-					addrs = append(addrs, ad)
-				}
 				// A member is drawn by its weight, however many addresses it has.
-				weights[ad] += uint64(weight(m)) * shares / uint64(len(own))
+				drawn = append(drawn, drawnAddress{ad, uint64(weight(m)) * shares / uint64(len(own))})
 			}
 		}
-		slices.SortFunc(addrs, netip.Addr.Compare)
-		set := addressSet(name, ttl, addrs)
-		if set == nil {
+		addrs, weights := sums(drawn)
+		if set := addressSet(name, ttl, addrs); set != nil {
+			set.draw = newDraw(limit, weights)
+			n.sets = append(n.sets, set)
+		}
+	}
+}
+
+// A drawnAddress is one of a member of a role.
+type drawnAddress struct {
+	addr   netip.Addr
+	weight uint64
+}
+
+// sums are the addresses in order, each once, with its weights added up.
+func sums(drawn []drawnAddress) (addrs []netip.Addr, weights []uint64) {
+	slices.SortFunc(drawn, func(a, b drawnAddress) int { return a.addr.Compare(b.addr) })
+	addrs, weights = make([]netip.Addr, 0, len(drawn)), make([]uint64, 0, len(drawn))
+	for i, d := range drawn {
+		if i > 0 && d.addr == drawn[i-1].addr {
+			weights[len(weights)-1] += d.weight
 			continue
 		}
-		w := make([]uint64, len(addrs))
-		for i, ad := range addrs {
-			w[i] = weights[ad]
-		}
-		set.draw = newDraw(limit, w)
-		n.sets = append(n.sets, set)
+		addrs, weights = append(addrs, d.addr), append(weights, d.weight)
 	}
+	return addrs, weights
 }
 
 // shares can be divided by any number of addresses of a member without rest.
@@ -204,7 +256,11 @@ func serving(s *subjects.Status, role subjects.Role) []*subjects.Member {
 
 func weight(m *subjects.Member) int { return orDefault(m.Weight, subjects.DefaultWeight) }
 
+// family are the addresses of as of one IP version, each once.
 func family(as []netip.Addr, is4 bool) []netip.Addr {
+	if len(as) == 1 && as[0].Is4() && is4 {
+		return as
+	}
 	var out []netip.Addr
 	for _, a := range as {
 		if a.IsValid() && a.Unmap().Is4() == is4 && !slices.Contains(out, a.Unmap()) {
@@ -214,22 +270,39 @@ func family(as []netip.Addr, is4 bool) []netip.Addr {
 	return out[:min(len(out), subjects.MaxAddresses)]
 }
 
+func addressType(is4 bool) uint16 {
+	if is4 {
+		return dns.TypeA
+	}
+	return dns.TypeAAAA
+}
+
 // addressSet is an A or AAAA set; nil for no addresses. All are of one family.
 func addressSet(name string, ttl uint32, as []netip.Addr) *rrset {
 	if len(as) == 0 {
 		return nil
 	}
-	set := &rrset{rtype: dns.TypeAAAA, rrs: make([]dns.RR, len(as))}
-	if as[0].Is4() {
-		set.rtype = dns.TypeA
+	set := &rrset{rtype: addressType(as[0].Is4()), rrs: make([]dns.RR, len(as))}
+	// Records and addresses of a set are in one piece each.
+	size := as[0].BitLen() / 8
+	ips := make([]byte, 0, size*len(as))
+	for _, a := range as {
+		ips = append(ips, a.AsSlice()...)
 	}
-	h := dns.RR_Header{Name: name, Rrtype: set.rtype, Class: dns.ClassINET, Ttl: ttl}
-	for i, a := range as {
-		if set.rtype == dns.TypeA {
-			set.rrs[i] = &dns.A{Hdr: h, A: a.AsSlice()}
-		} else {
-			set.rrs[i] = &dns.AAAA{Hdr: h, AAAA: a.AsSlice()}
+	ip := func(i int) net.IP { return ips[i*size : (i+1)*size : (i+1)*size] }
+	h := header(name, set.rtype, ttl)
+	if set.rtype == dns.TypeA {
+		records := make([]dns.A, len(as))
+		for i := range records {
+			records[i] = dns.A{Hdr: h, A: ip(i)}
+			set.rrs[i] = &records[i]
 		}
+		return set
+	}
+	records := make([]dns.AAAA, len(as))
+	for i := range records {
+		records[i] = dns.AAAA{Hdr: h, AAAA: ip(i)}
+		set.rrs[i] = &records[i]
 	}
 	return set
 }
@@ -241,45 +314,70 @@ func addressSet(name string, ttl uint32, as []netip.Addr) *rrset {
 // which the machine runs a part of the network itself. So do those of a node
 // whose last service departed while it goes on being such a part.
 func (a *assembly) addHosts() {
-	infra := make(map[subjects.NodeID][]netip.Addr)
+	nodes, infra := make(map[subjects.NodeID][]netip.Addr), make(map[subjects.NodeID][]netip.Addr)
 	for r, ms := range a.status.Roles {
-		into := a.hosts
+		into := nodes
 		if strings.HasPrefix(string(r), "thor_") {
 			into = infra
 		}
 		for i := range ms {
-			into[ms[i].Node] = append(into[ms[i].Node], ms[i].Addresses...)
+			have := into[ms[i].Node]
+			if all := union(have, ms[i].Addresses); len(all) > len(have) {
+				into[ms[i].Node] = all
+			}
 		}
 	}
 	for _, d := range a.status.Departed {
-		if len(a.hosts[d.Node]) == 0 {
-			a.hosts[d.Node] = d.Addresses
+		if len(nodes[d.Node]) == 0 {
+			nodes[d.Node] = d.Addresses
 		}
 	}
 	for node, as := range infra {
-		if len(a.hosts[node]) == 0 {
-			a.hosts[node] = as
+		if len(nodes[node]) == 0 {
+			nodes[node] = as
 		}
 	}
-	for node, as := range a.hosts {
-		a.hosts[node] = nil
-		if _, err := subjects.ParseNodeID(string(node)); err == nil && a.free(a.name(string(node))) {
-			a.hosts[node] = sorted(as)
-			a.addHost(a.name(string(node)), a.hosts[node])
+	a.hosts = make(map[subjects.NodeID]host, len(nodes))
+	for node, as := range nodes {
+		h := host{name: a.name(string(node))}
+		if _, err := subjects.ParseNodeID(string(node)); err == nil && a.free(h.name) {
+			h.addrs = sorted(as)
+			a.addHost(h.name, h.addrs)
+		}
+		a.hosts[node] = h
+	}
+}
+
+// union is all, or as itself if all is nothing, and those of as that it has not.
+func union(all, as []netip.Addr) []netip.Addr {
+	if len(all) == 0 {
+		return slices.Clip(as)
+	}
+	for _, ad := range as {
+		if !slices.Contains(all, ad) {
+			all = append(all, ad)
 		}
 	}
+	return all
 }
 
 func (a *assembly) addHost(name string, as []netip.Addr) {
 	n := a.zone.at(name)
 	for _, is4 := range []bool{true, false} {
-		if set := addressSet(name, seconds(a.cfg.TTL.Host), family(as, is4)); set != nil {
+		own, ttl := family(as, is4), seconds(a.cfg.TTL.Host)
+		if old := a.oldSet(name, addressType(is4)); old.hasAddresses(own, ttl) {
+			n.sets = append(n.sets, old)
+		} else if set := addressSet(name, ttl, own); set != nil {
 			n.sets = append(n.sets, set)
 		}
 	}
 }
 
+// sorted are the addresses of as in order, each once.
 func sorted(as []netip.Addr) []netip.Addr {
+	if len(as) < 2 {
+		return as
+	}
 	out := slices.Clone(as)
 	slices.SortFunc(out, netip.Addr.Compare)
 	return slices.Compact(out)
@@ -288,9 +386,9 @@ func sorted(as []netip.Addr) []netip.Addr {
 // target is the host name of m, whose addresses are exactly those m announces:
 // that of its node, or if the node has others too, one of m's own below label.
 func (a *assembly) target(m *subjects.Member, label string) string {
-	as := sorted(m.Addresses)
-	if host := a.name(string(m.Node)); slices.Equal(a.hosts[m.Node], as) {
-		return host
+	as, node := sorted(m.Addresses), a.hosts[m.Node]
+	if slices.Equal(node.addrs, as) {
+		return node.name
 	}
 	own := a.name(string(m.Node) + "." + label)
 	if a.free(own) {
@@ -307,6 +405,8 @@ func (a *assembly) addSRVs(s *Service) {
 		weights[i] = uint64(weight(m))
 		targets[i] = a.target(m, s.Host)
 	}
+	a.targets[s.Role] = targets
+	same := a.sameMembers(s.Role)
 	limit := a.cfg.slice(s.Role)
 	// Weights count once. If all members fit the answer the client draws by
 	// them (RFC 2782); if not, our draw did, and the client draws evenly.
@@ -317,14 +417,19 @@ func (a *assembly) addSRVs(s *Service) {
 		if len(members) == 0 {
 			continue
 		}
+		if old := a.oldSet(name, dns.TypeSRV); same && old.hasTargets(targets) {
+			n.sets = append(n.sets, &rrset{rtype: dns.TypeSRV, rrs: old.rrs, draw: old.draw})
+			continue
+		}
 		set := &rrset{rtype: dns.TypeSRV, rrs: make([]dns.RR, len(members))}
-		h := dns.RR_Header{Name: name, Rrtype: dns.TypeSRV, Class: dns.ClassINET, Ttl: seconds(a.cfg.TTL.Role)}
+		records, h := make([]dns.SRV, len(members)), header(name, dns.TypeSRV, seconds(a.cfg.TTL.Role))
 		for i := range members {
 			w := uint16(weights[i])
 			if even {
 				w = subjects.DefaultWeight
 			}
-			set.rrs[i] = &dns.SRV{Hdr: h, Priority: v.Priority, Weight: w, Port: port(members[i], s.Role, v.Port), Target: targets[i]}
+			records[i] = dns.SRV{Hdr: h, Priority: v.Priority, Weight: w, Port: port(members[i], s.Role, v.Port), Target: targets[i]}
+			set.rrs[i] = &records[i]
 		}
 		set.draw = newDraw(limit, weights)
 		n.sets = append(n.sets, set)

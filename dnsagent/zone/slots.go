@@ -68,10 +68,13 @@ func (a *assembly) addSlots(role subjects.Role, s *Service) {
 	if l, ok := a.status.Lookup[role]; ok {
 		n.roster, _ = lookup.NewRoster(l.Bits, lookup.Members(a.status.Roles[role])) // nil if it is impossible, as without members
 	}
-	members := serving(a.status, role)
+	members, targets := serving(a.status, role), a.targets[role]
 	n.members = make(map[subjects.NodeID]slotMember, len(members))
-	for _, m := range members {
-		n.members[m.Node] = slotMember{a.target(m, label), m}
+	for i, m := range members {
+		if s == nil {
+			targets = append(targets, a.target(m, label))
+		}
+		n.members[m.Node] = slotMember{targets[i], m}
 	}
 	a.zone.slots[role.HostLabel()] = n
 	a.zone.at(a.name(role.HostLabel() + "." + lookupLabel))

@@ -3,7 +3,6 @@ package zone
 import (
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 
@@ -16,9 +15,8 @@ type RRset struct {
 	Name    string
 	Type    uint16
 	Records []dns.RR
-	Slice   int      // how many records one answer holds; 0: all
-	Weights []uint64 // of a set with a slice, one per record; only their proportions mean something
-	Draw    *Draw    // picks the records of one answer; nil: all
+	Slice   int   // how many records one answer holds; 0: all
+	Draw    *Draw // picks the records of one answer; nil: all
 	set     *rrset
 }
 
@@ -37,41 +35,62 @@ func (s RRset) Glue(i int) iter.Seq[[]dns.RR] {
 	}
 }
 
+// Weights are those by which the records of a set with a slice are drawn, one per record;
+// only their proportions mean something.
+func (s RRset) Weights() []uint64 {
+	if s.Draw == nil {
+		return nil
+	}
+	out := make([]uint64, len(s.Records))
+	for i := range out {
+		out[i] = s.Draw.weight(i)
+	}
+	return out
+}
+
 // Names lists all names of the zone, those without records included: the apex
-// first, then by text.
-func (z *Zone) Names() []string {
-	names := slices.Sorted(maps.Keys(z.names))
-	slices.SortStableFunc(names, func(a, b string) int {
-		switch {
-		case a == b:
-			return 0
-		case a == z.apex:
-			return -1
-		case b == z.apex:
-			return 1
+// first, then by text. The list must not be changed.
+func (z *Zone) Names() []string { return z.sorted }
+
+// sort makes the list of names.
+func (z *Zone) sort() {
+	z.sorted = append(make([]string, 0, len(z.names)), z.apex)
+	for name := range z.names {
+		if name != z.apex {
+			z.sorted = append(z.sorted, name)
 		}
-		return 0
-	})
-	return names
+	}
+	slices.Sort(z.sorted[1:])
 }
 
 // RRsets yields all sets, by name as in Names and then by type, SOA and NS first.
 func (z *Zone) RRsets() iter.Seq[RRset] {
 	return func(yield func(RRset) bool) {
-		for _, name := range z.Names() {
-			sets := slices.Clone(z.names[name].sets)
-			slices.SortStableFunc(sets, func(a, b *rrset) int { return rank(a.rtype) - rank(b.rtype) })
-			for _, s := range sets {
-				r := RRset{Name: name, Type: s.rtype, Records: slices.Clone(s.rrs), Draw: s.draw, set: s}
-				if s.draw != nil {
-					r.Slice = s.draw.limit
-					for i := range s.rrs {
-						r.Weights = append(r.Weights, s.draw.weight(i))
-					}
-				}
-				if !yield(r) {
+		for _, name := range z.sorted {
+			for s := range z.Sets(name) {
+				if !yield(s) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// Sets yields the sets of a name that Names lists, by type, SOA and NS first.
+func (z *Zone) Sets(name string) iter.Seq[RRset] {
+	return func(yield func(RRset) bool) {
+		sets := z.names[name].sets
+		if len(sets) > 1 && name == z.apex {
+			sets = slices.Clone(sets)
+			slices.SortStableFunc(sets, func(a, b *rrset) int { return rank(a.rtype) - rank(b.rtype) })
+		}
+		for _, s := range sets {
+			r := RRset{Name: name, Type: s.rtype, Records: slices.Clip(s.rrs), Draw: s.draw, set: s}
+			if s.draw != nil {
+				r.Slice = s.draw.limit
+			}
+			if !yield(r) {
+				return
 			}
 		}
 	}
@@ -95,8 +114,8 @@ func (z *Zone) Text() string {
 	for s := range z.RRsets() {
 		if s.Slice > 0 {
 			fmt.Fprintf(&b, "; %d of %d", min(s.Slice, len(s.Records)), len(s.Records))
-			if slices.Max(s.Weights) != slices.Min(s.Weights) {
-				fmt.Fprintf(&b, " by weights %d", s.Weights)
+			if w := s.Weights(); slices.Max(w) != slices.Min(w) {
+				fmt.Fprintf(&b, " by weights %d", w)
 			}
 			b.WriteString(":\n")
 		}

@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -16,7 +17,9 @@ type Zone struct {
 	digest   string
 	mark     subjects.Mark
 	serial   uint32
+	status   *subjects.Status
 	names    map[string]*node      // by canonical name; empty non-terminals included
+	sorted   []string              // their names
 	slots    map[string]*slotNames // by the label of a role: the names of the slots of its lookup table
 	roles    map[string]bool       // names of roles, without the apex: those that are below all.D too
 	pages    int                   // of the largest role
@@ -51,7 +54,8 @@ func (z *Zone) Made() []string {
 // A node is a name of the zone. Without sets it is a name that exists and has
 // no records.
 type node struct {
-	sets []*rrset
+	sets      []*rrset
+	addresses []*rrset // those of sets that go with records that name a host
 }
 
 func (n *node) set(rtype uint16) *rrset {
@@ -93,10 +97,10 @@ func (z *Zone) at(name string) *node {
 	return n
 }
 
-// link finishes the zone: it makes the empty non-terminals and ties the records
-// that name a host of the zone to its addresses.
-func (z *Zone) link() {
-	for _, name := range z.Names() {
+// link finishes the zone: it makes the empty non-terminals, ties the records that
+// name a host of the zone to its addresses, and takes from prev what it has alike.
+func (z *Zone) link(prev *Zone) {
+	for _, name := range slices.Collect(maps.Keys(z.names)) {
 		for parent := name; parent != z.apex; {
 			i, end := dns.NextLabel(parent, 0)
 			if end {
@@ -106,34 +110,56 @@ func (z *Zone) link() {
 			z.at(parent)
 		}
 	}
-	for _, n := range z.names {
+	for name, n := range z.names {
 		slices.SortFunc(n.sets, func(a, b *rrset) int { return int(a.rtype) - int(b.rtype) })
-	}
-	for _, n := range z.names {
-		for _, s := range n.sets {
-			switch s.rtype {
-			case dns.TypeNS, dns.TypeSRV, dns.TypeMX:
-				s.glue = z.glue(s.rrs)
+		for i, s := range n.sets {
+			if namesHosts(s.rtype) {
+				continue
+			}
+			n.sets[i] = prev.alike(name, s)
+			// The name of a whole role is no host: its slice is drawn when it is asked for.
+			if s.draw == nil && (s.rtype == dns.TypeA || s.rtype == dns.TypeAAAA) {
+				n.addresses = append(n.addresses, n.sets[i])
 			}
 		}
 	}
+	for name, n := range z.names {
+		for i, s := range n.sets {
+			if !namesHosts(s.rtype) {
+				continue
+			}
+			if old := prev.alike(name, s); old != s && z.ties(old) {
+				n.sets[i] = old
+				continue
+			}
+			s.glue = z.glue(s.rrs)
+		}
+		if old := prev.node(name); old != nil && slices.Equal(old.sets, n.sets) {
+			z.names[name] = old
+		}
+	}
+	z.sort()
+}
+
+// namesHosts reports whether records of a type name hosts whose addresses go with them.
+func namesHosts(rtype uint16) bool {
+	return rtype == dns.TypeNS || rtype == dns.TypeSRV || rtype == dns.TypeMX
 }
 
 func (z *Zone) glue(rrs []dns.RR) [][]*rrset {
 	out := make([][]*rrset, len(rrs))
 	for i, rr := range rrs {
-		n := z.names[canonical(hostOf(rr))]
-		if n == nil {
-			continue
-		}
-		for _, rtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-			// The name of a whole role is no glue: its slice is drawn when it is asked for.
-			if s := n.set(rtype); s != nil && s.draw == nil {
-				out[i] = append(out[i], s)
-			}
-		}
+		out[i] = z.glueOf(rr)
 	}
 	return out
+}
+
+// glueOf are the addresses of the host that rr names; none of a host of another zone.
+func (z *Zone) glueOf(rr dns.RR) []*rrset {
+	if n := z.names[canonical(hostOf(rr))]; n != nil {
+		return n.addresses
+	}
+	return nil
 }
 
 func hostOf(rr dns.RR) string {

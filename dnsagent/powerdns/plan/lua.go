@@ -46,8 +46,9 @@ func drawingOf(s zone.RRset, rng func(zone.RRset) *rand.Rand) (d drawing, cut bo
 		picked = append(picked, i)
 	}
 	slices.Sort(picked)
+	weights := s.Weights()
 	for _, i := range picked {
-		d.contents, d.weights = append(d.contents, luaContent(s.Records[i])), append(d.weights, s.Weights[i])
+		d.contents, d.weights = append(d.contents, luaContent(s.Records[i])), append(d.weights, weights[i])
 	}
 	return d, cut
 }
