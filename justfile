@@ -27,6 +27,7 @@ lint:
     {{ go_tools }}/staticcheck -tags 'e2e boot' ./cmd/thor/e2e
     {{ go_tools }}/staticcheck -tags man ./cmd/thor
     just --fmt --check
+    /usr/bin/python3 -m pyflakes deploy/python
     shellcheck .ci/run .ci/fuzz .ci/sbom deploy/*.sh deploy/debian/* cmd/thor/e2e/testdata/*.sh
 
 # the main job on real Kamailio, rtpengine, SIPp and MariaDB
@@ -50,9 +51,12 @@ lab-upgrade FROM="HEAD~20" SEED="1":
 lab-rotation N="9" SEED="1":
     THOR_LAB={{ N }} THOR_LAB_LOAD=25 THOR_LAB_KINDS="authority changes,all certificates are renewed,certificate is renewed" THOR_LAB_SEED={{ SEED }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestLab$' ./cmd/thor/e2e
 
-# the Debian package dist/thor_VERSION_amd64.deb
-deb:
+# the Debian packages dist/thor_VERSION_amd64.deb and dist/python3-thor_VERSION_all.deb
+packages:
     NFPM={{ go_tools }}/nfpm deploy/package.sh
+
+# the same by its former name
+deb: packages
 
 # the package installed into a Debian that is booted for it; needs root
 boot-test: deb

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Make the Debian package dist/thor_VERSION_amd64.deb: just deb. The version is
-# the newest tag v1.2.3, with the commits since, or 0.0.0~dev.
+# Make the Debian packages dist/thor_VERSION_amd64.deb and
+# dist/python3-thor_VERSION_all.deb: just packages. The version is the newest tag
+# v1.2.3, with the commits since, or 0.0.0~dev.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 nfpm=${NFPM:-nfpm}
@@ -29,6 +30,9 @@ gzip -9n "$out"/man/*
 {
 	printf 'thor is the work of the thor developers'
 	if [[ -f LICENSE ]]; then printf ':\n\n%s\n' "$(<LICENSE)"; else printf '. No licence for it is given yet.\n'; fi
+} >"$out/copyright.python"
+{
+	cat "$out/copyright.python"
 	printf '\nThe program holds parts of these modules, under their own licences:\n'
 	go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/thor | sort -u |
 		while read -r path version dir; do
@@ -46,6 +50,8 @@ gzip -9n "$out"/man/*
 	cat "$(go env GOROOT)/LICENSE"
 } >"$out/copyright"
 
-rm -f dist/thor_*.deb
+rm -f dist/thor_*.deb dist/python3-thor_*.deb
 "$nfpm" package --config deploy/nfpm.yaml --packager deb --target "dist/thor_${VERSION}_amd64.deb" >&2
 echo "dist/thor_${VERSION}_amd64.deb"
+"$nfpm" package --config deploy/nfpm-python.yaml --packager deb --target "dist/python3-thor_${VERSION}_all.deb" >&2
+echo "dist/python3-thor_${VERSION}_all.deb"

@@ -65,7 +65,7 @@ type programs struct {
 type programRole struct {
 	here *Presence // nil: none
 	left bool      // the last one did, and said so
-	lost string    // why the last one is not here; empty: there was none
+	lost string    // why the last one is not here; empty: there was none, or it left
 }
 
 // A Presence is a program that has joined a role, from JoinProgram to Leave or End. Its
@@ -228,12 +228,10 @@ func (r *role) decide(m *overlay.Member, cond check.Condition) {
 		if s.here.info.Draining && cond == check.Passing {
 			m.State, m.Reason = subjects.Draining, "its program drains"
 		}
-	case s != nil && s.left:
-		m.State, m.Reason = subjects.Leave, ""
 	case s != nil && s.lost != "":
 		m.State, m.Reason = subjects.Down, s.lost
-	default:
-		m.State, m.Reason = subjects.Down, noProgram
+	default: // it has not failed: it is not a member yet
+		m.State, m.Reason = subjects.Leave, ""
 	}
 }
 

@@ -165,6 +165,7 @@ func (c *conversation) self() (l selfLine) {
 	for _, s := range c.service.agent.Status() {
 		if s.Role == c.role {
 			l.Self.State, l.Self.Reason = s.State, s.Reason
+			l.Self.Drained = s.State == subjects.Draining && !c.presence.Info().Draining
 		}
 	}
 	return l

@@ -58,15 +58,25 @@ type (
 	}
 	selfLine struct {
 		Self struct {
-			State  subjects.State `json:"state"` // as the node announces the role; empty: it does not
-			Reason string         `json:"reason"`
+			State   subjects.State `json:"state"` // as the node announces the role; empty: it does not
+			Reason  string         `json:"reason"`
+			Drained bool           `json:"drained,omitempty"` // it drains by an operator's wish, not the program's
 		} `json:"self"`
 	}
 	membersLine struct {
 		Role       subjects.Role     `json:"role"`
 		Members    []subjects.Member `json:"members"`
+		Lookup     *subjects.Lookup  `json:"lookup,omitempty"` // of a role whose members are looked up
 		Epoch      uint64            `json:"epoch"`
 		Generation uint64            `json:"generation"`
+	}
+	// A toldLine follows the lines of all roles that changed with a status: what was told
+	// until then is the whole of that status.
+	toldLine struct {
+		Told struct {
+			Epoch      uint64 `json:"epoch"`
+			Generation uint64 `json:"generation"`
+		} `json:"told"`
 	}
 	networkLine struct {
 		// Current says that an active manager confirmed the status a moment ago. While it

@@ -220,15 +220,40 @@ func TestMembersAreToldWithoutJoining(t *testing.T) {
 		p := m.ask("GET", "/members", "")
 		expectMembers(p, "media_relay", 5, "r1")
 		expectMembers(p, "sip_proxy", 5, "p1")
+		expectTold(p, 5)
 		time.Sleep(time.Hour) // virtual, beyond all deadlines
 		next := *s
 		next.Generation, next.Roles = 6, map[subjects.Role][]subjects.Member{"sip_proxy": s.Roles["sip_proxy"]}
 		views <- &overlay.View{Status: &next, Connected: true}
 		expectMembers(p, "media_relay", 6)
-		if m.state() != `down "no program has joined"` {
+		expectTold(p, 6)
+		if m.state() != ` ""` {
 			t.Errorf("%s", m.state())
 		}
 	})
+}
+
+// The size of the lookup's table is told with the members: programs look up by themselves.
+func TestTheLookupIsToldWithTheMembers(t *testing.T) {
+	inVirtualTime(t, func(m *machine, views chan<- *overlay.View) {
+		views <- &overlay.View{Connected: true, Status: &subjects.Status{
+			V: subjects.Version, Domain: brokertest.Domain, Epoch: 1, Generation: 5,
+			Roles:  map[subjects.Role][]subjects.Member{"sip_proxy": {{Node: "p1", State: subjects.Up}}},
+			Lookup: map[subjects.Role]subjects.Lookup{"sip_proxy": {Bits: 20, Digest: "0123456789abcdef"}},
+		}}
+		p := m.ask("GET", "/members/sip_proxy", "")
+		if l, _ := p.read("role")["lookup"].(map[string]any); l["bits"] != 20.0 || l["digest"] != "0123456789abcdef" {
+			t.Errorf("%v", l)
+		}
+		expectTold(p, 5)
+	})
+}
+
+func expectTold(p *program, generation float64) {
+	p.Helper()
+	if told, _ := p.read("told")["told"].(map[string]any); told["generation"] != generation {
+		p.Errorf("told %v, want generation %v", told, generation)
+	}
 }
 
 func expectMembers(p *program, role string, generation float64, nodes ...string) {

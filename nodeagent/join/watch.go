@@ -35,7 +35,11 @@ func (e *encoded) line(s *subjects.Status, role subjects.Role) []byte {
 		if members == nil {
 			members = []subjects.Member{}
 		}
-		b = append(subjects.Encode(membersLine{Role: role, Members: members, Epoch: s.Epoch, Generation: s.Generation}), '\n')
+		l := membersLine{Role: role, Members: members, Epoch: s.Epoch, Generation: s.Generation}
+		if t, ok := s.Lookup[role]; ok {
+			l.Lookup = &t
+		}
+		b = append(subjects.Encode(l), '\n')
 		e.lines[role] = b
 	}
 	return b
@@ -61,6 +65,7 @@ func (s *Service) follow(ctx context.Context, w *writer, roles []subjects.Role) 
 				return err
 			}
 		}
+		changed := len(told) == 0
 		for _, role := range wanted(v.Status, roles, told) {
 			line := s.encoded.line(v.Status, role)
 			if was, ok := told[role]; ok && bytes.Equal(was, membersPart(line)) {
@@ -68,6 +73,14 @@ func (s *Service) follow(ctx context.Context, w *writer, roles []subjects.Role) 
 			}
 			told[role] = membersPart(line)
 			if err := w.raw(line); err != nil {
+				return err
+			}
+			changed = true
+		}
+		if changed {
+			var l toldLine
+			l.Told.Epoch, l.Told.Generation = v.Status.Epoch, v.Status.Generation
+			if err := w.say(l); err != nil {
 				return err
 			}
 		}
