@@ -127,7 +127,7 @@ bench-flood:
 bench-lookup:
     THOR_BENCH=1 go test -count=1 -timeout 10m -v -run 'TestFigures|TestOnlyTheMember' ./overlay/lookup
 
-# the name server beside NSD and Knot on one core, dnsperf on the other: CPU time per answer, bursts, junk
+# the name server beside NSD and Knot on one core, dnsperf on the other: CPU time per answer, bursts, junk, changes
 bench-dns RUNS="9":
     THOR_BENCH_DNS={{ RUNS }} go test -count=1 -timeout 30m -v -run TestBenchDNS ./dnsagent
 

@@ -2,6 +2,7 @@ package dnsagent
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -156,7 +157,8 @@ type Agent struct {
 	signers *limit.Limiter // of signatures for the others
 	peers   peers
 
-	checkEvery time.Duration // Config.CheckEvery, but for tests
+	checkEvery time.Duration   // Config.CheckEvery, but for tests
+	seed       func() [32]byte // of the draws of one goroutine; random, but for tests
 	exempt     []netip.Prefix
 	begun      time.Time
 	files      atomic.Pointer[files]  // what Reload replaces, but for the zone
@@ -208,6 +210,10 @@ func New(cfg Config) (*Agent, error) {
 		cfg: cfg, apex: b.Apex(), wait: patience, builder: b, ready: make(chan struct{}), known: make(chan struct{}),
 		log: cfg.Log.With().Str("comp", "dnsagent").Logger(), conns: connlimit.New(cfg.Clients, cfg.PerClient), told: make(chan struct{}, 1),
 		checkEvery: cfg.CheckEvery,
+		seed: func() (b [32]byte) {
+			_, _ = crand.Read(b[:]) // never fails, see crypto/rand
+			return b
+		},
 	}
 	a.limiter, a.signers, a.begun = limit.New(cfg.RateLimit), limit.New(maxSignedEach), time.Now()
 	for _, e := range cfg.RateExempt {
@@ -262,7 +268,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.started.Swap(true) {
 		return errors.New("dns: Run was called before")
 	}
-	socks, err := bind(ctx, a.cfg.Listen, runtime.GOMAXPROCS(0))
+	cores := runtime.GOMAXPROCS(0)
+	if cores == 1 {
+		// On a single core Go looks for packets only each 10 ms while a zone is made. With a second thread
+		// the kernel shares the core, and questions are answered meanwhile.
+		runtime.GOMAXPROCS(2)
+	}
+	socks, err := bind(ctx, a.cfg.Listen, cores)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -172,8 +173,14 @@ func (b *benchmark) write(file, text string) {
 // run starts a server on the first core and waits until it answers.
 func (b *benchmark) run(name, port string, env []string, args ...string) peer {
 	b.t.Helper()
-	cmd := exec.Command("taskset", append([]string{"-c", "0"}, args...)...)
-	cmd.Env = append(os.Environ(), env...)
+	return b.runOn("0", nil, name, port, env, args...)
+}
+
+// runOn is run on some cores, with an input.
+func (b *benchmark) runOn(cores string, in io.Reader, name, port string, env []string, args ...string) peer {
+	b.t.Helper()
+	cmd := exec.Command("taskset", append([]string{"-c", cores}, args...)...)
+	cmd.Env, cmd.Stdin = append(os.Environ(), env...), in
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
@@ -308,7 +315,13 @@ func benchServer(port string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	go func() { views <- &overlay.View{Status: st, Connected: true} }()
+	go func() {
+		if os.Getenv("THOR_BENCH_DNS_CHANGES") != "" {
+			benchChanges(os.Stdin, views)
+			return
+		}
+		views <- &overlay.View{Status: st, Connected: true}
+	}()
 	return a.Run(ctx)
 }
 

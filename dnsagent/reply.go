@@ -1,7 +1,6 @@
 package dnsagent
 
 import (
-	crand "crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -48,10 +47,8 @@ type responder struct {
 }
 
 func (a *Agent) newResponder(count *tally) *responder {
-	var seed [32]byte
-	_, _ = crand.Read(seed[:]) // never fails, see crypto/rand
 	r := &responder{
-		agent: a, udp: count.proto == "udp", count: count, rng: rand.New(rand.NewChaCha8(seed)), buf: make([]byte, maxQuery),
+		agent: a, udp: count.proto == "udp", count: count, rng: rand.New(rand.NewChaCha8(a.seed())), buf: make([]byte, maxQuery),
 	}
 	r.affords = r.affordable
 	r.quick = packed.Writer{Size: a.cfg.UDPSize, Rand: r.rng}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -130,7 +131,12 @@ func (f *checkFlags) parent(ctx context.Context, out *dnsCheck, domain, address 
 func zoneOf(r *reach, st *subjects.Status) (*zone.Zone, error) {
 	cfg := zone.DefaultConfig(st.Domain)
 	if r.config != "" {
-		if f, err := config.Load(r.config); err == nil && f.DNS != nil {
+		f, err := config.Load(r.config)
+		if err != nil {
+			first, _, _ := strings.Cut(err.Error(), "\n")
+			return nil, usagef("the zone's own names are not known: %s (see thor config check)", first)
+		}
+		if f.DNS != nil {
 			cfg = f.DNS.Zone(st.Domain)
 		}
 	}

@@ -243,7 +243,7 @@ func (n *scaleNet) find(name string) *scaleDaemon {
 // A usage is what processes used of the machine.
 type scaleUsage struct {
 	brokers, managers, dns, self time.Duration
-	rss                          int64 // of brokers, managers and the name server
+	rss, dnsRSS                  int64 // of brokers and managers; of the name server
 }
 
 // use adds up what the daemons and this process have used so far.
@@ -259,17 +259,17 @@ func (n *scaleNet) use(t testing.TB) (u scaleUsage) {
 			u.managers += cpu
 		default:
 			u.dns += cpu
+			u.dnsRSS += residentSet(t, pid)
+			continue
 		}
-		if d.command != "dns" {
-			u.rss += residentSet(t, pid)
-		}
+		u.rss += residentSet(t, pid)
 	}
 	u.self = onCPU(t, os.Getpid())
 	return u
 }
 
 func (u scaleUsage) since(o scaleUsage) scaleUsage {
-	return scaleUsage{u.brokers - o.brokers, u.managers - o.managers, u.dns - o.dns, u.self - o.self, u.rss}
+	return scaleUsage{u.brokers - o.brokers, u.managers - o.managers, u.dns - o.dns, u.self - o.self, u.rss, u.dnsRSS}
 }
 
 // cores says what was used over d, in cores.

@@ -150,6 +150,7 @@ func (s *scale) idle(name string, d time.Duration) {
 		s.figure("at rest: cores of brokers and managers", "≤ 0.6", "%.3f + %.3f = %.3f", s.restBrokers, float64(used.managers)/float64(d), float64(used.brokers+used.managers)/float64(d))
 		s.figure("at rest: cores of the harness", "", "%.3f", float64(used.self)/float64(d))
 		s.figure("at rest: RSS of brokers and managers", "≤ 1.2 GiB", "%d MiB", used.rss>>20)
+		s.figure("at rest: RSS of the name server", "≤ 30 MiB at 1,000", "%.1f MiB", float64(used.dnsRSS)/(1<<20))
 	} else {
 		s.figure("without members: cores of brokers and managers", "", "%.3f", float64(used.brokers+used.managers)/float64(d))
 	}
