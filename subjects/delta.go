@@ -1,6 +1,7 @@
 package subjects
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -234,10 +235,17 @@ func (d *Delta) check() error {
 // if d does not start at s, asks for a reload, or the result does not have the
 // digest that d promises: then only the snapshot helps.
 func (s *Status) Apply(d *Delta) (next *Status, encoded []byte, ok bool) {
+	return s.ApplyEncoded(nil, d)
+}
+
+// ApplyEncoded is Apply for one who has the encoding of s: of thousands of members
+// few change, and the bytes of the others are copied. Another text than that encoding,
+// also none, is no error, but takes longer.
+func (s *Status) ApplyEncoded(had []byte, d *Delta) (next *Status, encoded []byte, ok bool) {
 	if d.Reload || d.Prev != s.Mark() {
 		return nil, nil, false
 	}
-	n := s.Clone()
+	n := s.cloneFor(d.Changes)
 	n.V = Version
 	n.Epoch, n.Generation = d.Epoch, d.Generation
 	n.Manager, n.Time = d.Manager, d.Time
@@ -269,11 +277,33 @@ func (s *Status) Apply(d *Delta) (next *Status, encoded []byte, ok bool) {
 		n.Lookup[r] = *l
 	}
 	n.applyLosses(d.Lost, d.Held)
+	if encoded, ok = splice(had, s, n, d.Changes); ok && Digest(encoded) == d.Digest {
+		return n, encoded, true
+	}
 	encoded = n.Encode()
 	if Digest(encoded) != d.Digest {
 		return nil, nil, false
 	}
 	return n, encoded, true
+}
+
+// cloneFor is a Clone for these changes: what it shares of the lists of members, they
+// leave alone.
+func (s *Status) cloneFor(changes []Change) *Status {
+	c := *s
+	c.Roles = maps.Clone(s.Roles)
+	if c.Roles == nil {
+		c.Roles = make(map[Role][]Member)
+	}
+	for i, x := range changes {
+		if i == 0 || x.Role != changes[i-1].Role {
+			c.Roles[x.Role] = slices.Clone(s.Roles[x.Role])
+		}
+	}
+	c.Departed = slices.Clone(s.Departed)
+	c.Lookup = maps.Clone(s.Lookup)
+	c.Lost, c.Held = slices.Clone(s.Lost), slices.Clone(s.Held)
+	return &c
 }
 
 func cmpNode(a, b NodeID) int {

@@ -15,6 +15,16 @@ import (
 
 // appendStatus appends the canonical form of s without its losses.
 func appendStatus(b []byte, s *Status) []byte {
+	b = appendStatusHead(b, s)
+	for i, r := range s.RoleNames() {
+		b = append(appendText(comma(b, i), string(r)), ':')
+		b = appendMembers(b, s.Roles[r])
+	}
+	return appendStatusTail(b, s)
+}
+
+// appendStatusHead appends what comes before the roles.
+func appendStatusHead(b []byte, s *Status) []byte {
 	b = append(b, `{"v":`...)
 	b = strconv.AppendInt(b, int64(s.V), 10)
 	b = appendText(append(b, `,"domain":`...), s.Domain)
@@ -22,12 +32,15 @@ func appendStatus(b []byte, s *Status) []byte {
 	b = strconv.AppendUint(append(b, `,"generation":`...), s.Generation, 10)
 	b = appendText(append(b, `,"manager":`...), string(s.Manager))
 	b = appendTime(append(b, `,"time":`...), s.Time)
-	b = append(b, `,"roles":{`...)
-	for i, r := range s.RoleNames() {
-		b = append(appendText(comma(b, i), string(r)), ':')
-		b = appendMembers(b, s.Roles[r])
-	}
-	b = append(b, `},"departed":[`...)
+	return append(b, `,"roles":{`...)
+}
+
+// statusDeparted ends the roles.
+const statusDeparted = `},"departed":[`
+
+// appendStatusTail appends what comes after the roles.
+func appendStatusTail(b []byte, s *Status) []byte {
+	b = append(b, statusDeparted...)
 	for i := range s.Departed {
 		d := &s.Departed[i]
 		b = appendText(append(comma(b, i), `{"node":`...), string(d.Node))

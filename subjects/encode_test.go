@@ -111,10 +111,10 @@ func BenchmarkApply(b *testing.B) {
 			m := next.Roles[subjects.SIPProxy][members/2]
 			m.Weight = 50
 			next.Put(subjects.SIPProxy, m)
-			d := subjects.Diff(s, next)
+			d, encoded := subjects.Diff(s, next), s.Encode()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, ok := s.Apply(d); !ok {
+				if _, _, ok := s.ApplyEncoded(encoded, d); !ok {
 					b.Fatal("the delta does not lead to the status")
 				}
 			}

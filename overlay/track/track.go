@@ -411,7 +411,7 @@ func (t *Tracker) apply(d *subjects.Delta, now time.Time) bool {
 	if t.Status == nil {
 		return false
 	}
-	s, encoded, ok := t.Status.Apply(d)
+	s, encoded, ok := t.Status.ApplyEncoded(t.Encoded, d)
 	if ok {
 		losses := t.Losses
 		if d.Lost != nil || d.Held != nil {
