@@ -203,10 +203,7 @@ func (f *front) handshake(w *waiter) (*clientConn, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeQueue)
 	defer cancel()
-	if err := f.admission.begin(ctx, w, f.done); err != nil {
-		return nil, err
-	}
-	if err := f.pressure.wait(ctx); err != nil {
+	if err := f.turn(ctx, w); err != nil {
 		return nil, err
 	}
 	_ = w.conn.SetDeadline(time.Now().Add(handshakeTime))
@@ -234,6 +231,15 @@ func (f *front) handshake(w *waiter) (*clientConn, error) {
 		return nil, fmt.Errorf("%s: %w", id.Node, err)
 	}
 	return m, nil
+}
+
+// turn waits until the handshake of w may begin.
+func (f *front) turn(ctx context.Context, w *waiter) error {
+	defer f.pressure.arrived()()
+	if err := f.admission.begin(ctx, w, f.done); err != nil {
+		return err
+	}
+	return f.pressure.wait(ctx, w.conn)
 }
 
 const turnAwayTime = 500 * time.Millisecond
