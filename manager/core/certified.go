@@ -12,7 +12,7 @@ const (
 	askLast   = 10 * time.Second       // …and so often in the end
 	askMissed = 2 * time.Second        // at most so often after a loss of input: the answers are many, and may be what is lost
 	askAlways = 10 * time.Minute       // and in any case
-	keepFacts = 2 * time.Second        // between two writes to disk
+	keepFacts = 5 * time.Second        // between two writes to disk: each is of all
 )
 
 // certified is what a manager does about the certificates of members.

@@ -202,7 +202,7 @@ func (m *Manager) Next() time.Time {
 	case r != nil && !m.offline:
 		at(r.ticked.Add(tickEvery))
 		if r.pending {
-			at(r.rhythm.next())
+			at(r.rhythm.next(m.joinsOnly()))
 		}
 	case r == nil && m.uncompared != nil:
 		at(m.compareAt)

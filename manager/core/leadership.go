@@ -36,7 +36,8 @@ type leadership struct {
 	digest   string
 	losses   string                   // digest of the losses
 	roles    map[subjects.Role]string // digests of the roles; never written to
-	revision uint64                   // of the table, as published
+	revision uint64                   // of the table, as published…
+	joins    uint64                   // …and how many of its changes were joins
 	pending  bool                     // a change waits for the coalescing time
 	rhythm   rhythm
 	ticked   time.Time
@@ -132,7 +133,7 @@ func (m *Manager) stepLead(now time.Time) {
 	switch {
 	case m.table.Revision() == r.revision:
 		r.pending = false
-	case !now.Before(r.rhythm.next()):
+	case !now.Before(r.rhythm.next(m.joinsOnly())):
 		m.issue(now, false)
 	default:
 		r.pending = true
@@ -186,7 +187,8 @@ func (m *Manager) noteEpoch(old, next uint64, now time.Time) {
 func (m *Manager) issue(now time.Time, must bool) {
 	r := m.lead
 	next := m.fill(now)
-	r.revision = m.table.Revision()
+	joinsOnly := m.joinsOnly()
+	r.revision, r.joins = m.table.Revision(), m.table.Joins()
 	r.pending = false
 	r.rhythm.last = now
 	encoded := next.Encode()
@@ -198,7 +200,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 		r.revision-- // try again when the lease has reserved more
 		return
 	}
-	r.rhythm.issued(next, now)
+	r.rhythm.issued(next, joinsOnly, now)
 	held := Hold(next, encoded)
 	if r.losses == "" || delta.Lost != nil || delta.Held != nil {
 		r.losses = next.LossesDigest()
@@ -214,6 +216,11 @@ func (m *Manager) issue(now time.Time, must bool) {
 	m.compareMembers()
 	m.tellEvents(now)
 	m.emit(Snapshot{held})
+}
+
+// joinsOnly reports whether all that waits to be told are members who came.
+func (m *Manager) joinsOnly() bool {
+	return m.table.Revision()-m.lead.revision == m.table.Joins()-m.lead.joins
 }
 
 // tellRoles tells the changes of each role, which the newest status has made. The

@@ -18,17 +18,21 @@ func sized(n int) *subjects.Status {
 func TestGenerationsAreApart(t *testing.T) {
 	for _, x := range []struct {
 		members int
+		joins   bool
 		apart   time.Duration
-	}{{3, 20 * time.Millisecond}, {100, 20 * time.Millisecond}, {1000, 200 * time.Millisecond}, {5000, time.Second}} {
+	}{
+		{3, false, 20 * time.Millisecond}, {100, false, 20 * time.Millisecond}, {1000, false, 200 * time.Millisecond}, {5000, false, time.Second},
+		{3, true, 100 * time.Millisecond}, {100, true, 100 * time.Millisecond}, {1000, true, time.Second}, {5000, true, 2 * time.Second},
+	} {
 		var r rhythm
 		now := time.Date(2026, 11, 30, 1, 2, 3, 0, time.UTC)
-		if r.next().After(now) {
+		if r.next(false).After(now) {
 			t.Fatalf("%d: the first waits", x.members)
 		}
 		var at []time.Time
 		for end := now.Add(20 * time.Second); now.Before(end); now = now.Add(5 * time.Millisecond) { // all the time something changes
-			if !now.Before(r.next()) {
-				r.issued(sized(x.members), now)
+			if !now.Before(r.next(x.joins)) {
+				r.issued(sized(x.members), x.joins, now)
 				at = append(at, now)
 			}
 		}
@@ -41,8 +45,8 @@ func TestGenerationsAreApart(t *testing.T) {
 		if gap := at[last].Sub(at[last-1]); gap != x.apart {
 			t.Errorf("%d: generations of a storm are %s apart, want %s", x.members, gap, x.apart)
 		}
-		if now = now.Add(5 * x.apart); r.next().After(now) {
-			t.Errorf("%d: a change after a rest waits %s", x.members, r.next().Sub(now))
+		if now = now.Add(5 * x.apart); r.next(x.joins).After(now) {
+			t.Errorf("%d: a change after a rest waits %s", x.members, r.next(x.joins).Sub(now))
 		}
 	}
 }
@@ -95,5 +99,22 @@ func TestManagerAsksForFullAnnouncements(t *testing.T) {
 	m.pass(1500 * time.Millisecond)
 	if n := len(all[AskAnnouncement](m)); n != 1000 {
 		t.Errorf("asked %d in all", n)
+	}
+}
+
+// Who is lost in a storm of joins is told as soon as without it.
+func TestALossDoesNotWaitForJoins(t *testing.T) {
+	var r rhythm
+	now := time.Date(2026, 11, 30, 1, 2, 3, 0, time.UTC)
+	for end := now.Add(20 * time.Second); now.Before(end); now = now.Add(5 * time.Millisecond) {
+		if !now.Before(r.next(true)) {
+			r.issued(sized(1000), true, now)
+		}
+	}
+	if wait := r.next(false).Sub(r.last); wait > 200*time.Millisecond {
+		t.Errorf("a loss waits %v", wait)
+	}
+	if wait := r.next(true).Sub(r.last); wait != time.Second {
+		t.Errorf("a join waits %v", wait)
 	}
 }

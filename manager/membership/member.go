@@ -272,6 +272,7 @@ func (t *Table) enlist(m *member) {
 	t.endHoldDown(m)
 	t.endAbsence(m.key)
 	t.revision++
+	t.joins++
 	if !m.adopted {
 		detail := string(m.shown.State)
 		if m.shown.Reason != "" {

@@ -64,6 +64,7 @@ type Table struct {
 	dropped    int
 	duplicates []Duplicate
 	revision   uint64
+	joins      uint64
 }
 
 type key struct {
@@ -215,6 +216,9 @@ func (t *Table) sortedRoles() []*role {
 
 // Revision rises with each change of what Fill writes.
 func (t *Table) Revision() uint64 { return t.revision }
+
+// Joins counts the changes of Revision that are members who came into the status.
+func (t *Table) Joins() uint64 { return t.joins }
 
 // Counts is the size of a table, for metrics.
 type Counts struct {
