@@ -36,11 +36,25 @@ type follower struct {
 
 // The numbers of the SDK's tracker.
 const (
-	lightDelta  = 150 * time.Millisecond
-	lightWindow = 2 * time.Second
-	lightAnswer = 3 * time.Second
-	lightLater  = 32
+	lightDelta     = 150 * time.Millisecond
+	lightWindow    = time.Millisecond // for each member
+	lightAnswer    = 3 * time.Second
+	lightRetry     = 250 * time.Millisecond // the first time
+	lightRetryMost = 5 * time.Second
+	lightLater     = 32
 )
+
+// window is the time over which members spread their requests.
+func (f *fleet) window() time.Duration {
+	return min(time.Duration(len(f.light)+len(f.sdk))*lightWindow, 10*time.Second)
+}
+
+// retry is how long a member waits after a request that did not help.
+func (f *follower) retry(m *lightMember) time.Duration {
+	f.tries++
+	back := min(lightRetry<<min(f.tries-1, 10), lightRetryMost)
+	return back/2 + mathrand.N(back/2+m.f.window())
+}
 
 func (f *follower) online(m *lightMember) {
 	f.reply, f.tries = "", 0
@@ -90,7 +104,7 @@ func (f *follower) tick(m *lightMember, b []byte) {
 		f.want = k.Mark()
 	}
 	if f.want.After(f.have) {
-		f.plan(m, lightDelta+mathrand.N(lightWindow))
+		f.plan(m, lightDelta+mathrand.N(m.f.window()))
 	}
 }
 
@@ -116,7 +130,7 @@ func (f *follower) delta(m *lightMember, head, b []byte) {
 		if d.Mark().After(f.want) {
 			f.want = d.Mark()
 		}
-		f.plan(m, mathrand.N(lightWindow))
+		f.plan(m, mathrand.N(m.f.window()))
 	}
 }
 
@@ -143,9 +157,7 @@ func (f *follower) ask(m *lightMember) {
 	}
 	m.publish(subjects.StatusGet, f.reply, r.Encode())
 	m.f.repairs.Add(1)
-	f.tries++
-	back := min(250*time.Millisecond<<min(f.tries, 10), 5*time.Second)
-	f.asking = time.AfterFunc(lightAnswer+back/2+mathrand.N(back/2+lightWindow), func() { f.ask(m) })
+	f.asking = time.AfterFunc(lightAnswer+f.retry(m), func() { f.ask(m) })
 }
 
 // answer takes one message of the answer to the request under way.
@@ -160,7 +172,7 @@ func (f *follower) answer(m *lightMember, subject string, head, b []byte) {
 		f.reply = ""
 		f.asking.Stop()
 		f.asking = nil
-		f.plan(m, 250*time.Millisecond+mathrand.N(lightWindow))
+		f.plan(m, f.retry(m))
 		return
 	}
 	n, of := 1, 1
@@ -188,7 +200,7 @@ func (f *follower) answer(m *lightMember, subject string, head, b []byte) {
 		f.hold(m, mark, h["Thor-Digest"])
 	}
 	if f.want.After(f.have) {
-		f.plan(m, mathrand.N(lightWindow))
+		f.plan(m, mathrand.N(m.f.window()))
 	}
 }
 

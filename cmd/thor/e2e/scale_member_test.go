@@ -95,10 +95,12 @@ func (m *lightMember) run(ctx context.Context) {
 
 // connect makes a connection to a broker, subscribes and beats for the first time.
 func (m *lightMember) connect(ctx context.Context, try int) (*bufio.Reader, error) {
-	if err := m.f.dialing.Acquire(ctx, 1); err != nil {
-		return nil, err
+	if !m.f.expectBreaks.Load() { // who loses a broker comes at once
+		if err := m.f.dialing.Acquire(ctx, 1); err != nil {
+			return nil, err
+		}
+		defer m.f.dialing.Release(1)
 	}
-	defer m.f.dialing.Release(1)
 	m.mu.Lock()
 	m.broker = (m.broker + min(try, 1)) % scaleServers
 	target := m.f.net.brokers[m.broker]

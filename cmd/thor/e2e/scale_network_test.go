@@ -184,6 +184,9 @@ func (d *scaleDaemon) start(t testing.TB) {
 	defer log.Close()
 	cmd := exec.Command(thor, d.command, "--config", d.config)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Dir(d.config), log, log
+	// Eight processes share the machine: each with all of its processors would spend
+	// time on the contest alone.
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	// A session each, as systemd would make: Linux shares the processor among sessions.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	if err := cmd.Start(); err != nil {

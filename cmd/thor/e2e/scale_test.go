@@ -101,7 +101,15 @@ func (s *scale) join() {
 	profiled := f.net.profile("join", 8*time.Second)
 	f.join(s.t)
 	const within = 200 * time.Second
-	_, ok := s.wait(within, f.complete)
+	told := time.Duration(0)
+	_, ok := s.wait(within, func() bool {
+		if d := time.Since(began); d > told+10*time.Second {
+			told = d
+			s.say("  after %3.0f s: %d connected, %d listed, %d connections made, %d broken, %d dials failed, %d asked for the snapshot, %d had it", d.Seconds(),
+				f.connected(), f.listed(f.view.View().Status), f.connects.Load(), f.breaks.Load(), f.failedDials.Load(), f.repairs.Load(), f.snapshots.Load())
+		}
+		return f.complete()
+	})
 	listed, took := 0, time.Since(began)
 	if st := f.view.View().Status; st != nil {
 		listed = f.listed(st)
