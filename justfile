@@ -129,7 +129,8 @@ bench-lookup:
 
 # the name server beside NSD and Knot on one core, dnsperf on the other: CPU time per answer, bursts, junk, changes
 bench-dns RUNS="9":
-    THOR_BENCH_DNS={{ RUNS }} go test -count=1 -timeout 30m -v -run TestBenchDNS ./dnsagent
+    THOR_BENCH_DNS={{ RUNS }} go test -count=1 -timeout 30m -v -run 'TestBenchDNS|TestAnswersFromTheSocketAreFair' ./dnsagent
+    THOR_BENCH_POWERDNS=200 THOR_BENCH_POWERDNS_MEMBERS=200 go test -count=1 -timeout 10m -v -run TestBenchPowerDNS ./dnsagent/powerdns
 
 # from a changed membership to PowerDNS' answer, with 20 to 5,000 members, so many changes of each
 bench-powerdns CHANGES="200":

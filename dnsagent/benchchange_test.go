@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"thor/dnsagent/dnssec"
+	"thor/dnsagent/zone"
 	"thor/overlay"
 	"thor/subjects"
 )
@@ -42,7 +45,51 @@ func TestBenchDNSChanges(t *testing.T) {
 			b.changes(cores, &out)
 		})
 	}
+	benchPublish(t, &out)
+	benchAllocations(t, &out)
 	fmt.Printf("%d members of %d roles\n%s", changingMembers, len(fiveRoles), out.String())
+}
+
+// benchPublish writes how long zone, signatures and packed answers take to make.
+func benchPublish(t *testing.T, out io.Writer) {
+	_, _ = fmt.Fprintln(out, "rebuild (goal: ≤ 10 ms):")
+	builder, err := zone.NewBuilder(zone.DefaultConfig("sipthor.net"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cfg Config
+	withKeys(t, 1)(&cfg)
+	keys, err := ReadKeys(cfg.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := large(changingMembers)
+	for what, k := range map[string]*dnssec.Keys{"unsigned": nil, "signed": keys} {
+		for _, c := range publishings {
+			var now *served
+			var took []time.Duration
+			turn := []*subjects.Status{st, without(st, "m0500", c.change...)}
+			for i := range changeSamples {
+				if c.change == nil {
+					now = nil
+				}
+				began := time.Now()
+				now = publishing(t, builder, k, now, turn[i%2])
+				took = append(took, time.Since(began))
+			}
+			writeFigure(out, c.what+", "+what, took)
+		}
+	}
+}
+
+// benchAllocations writes those for one answer.
+func benchAllocations(t *testing.T, out io.Writer) {
+	p := bothPaths(t, 1232)
+	for name, qtype := range map[string]uint16{"proxy.sipthor.net": dns.TypeA, "_sip._udp.sipthor.net": dns.TypeSRV} {
+		request := packet(0, [4]uint16{1, 0, 0, 1}, question(name, qtype, dns.ClassINET), opt(1232, 0, 0))
+		n := testing.AllocsPerRun(10_000, func() { p.quick.serveUDP(request, p.out[:1232], netip.IPv6Loopback()) })
+		_, _ = fmt.Fprintf(out, "allocations for an answer to %s %s: %v\n", name, dns.Type(qtype), n)
+	}
 }
 
 func (b *benchmark) changes(cores string, out io.Writer) {
