@@ -259,7 +259,8 @@ func permissions(id *identity.Identity, self bool) *server.Permissions {
 }
 
 // PermissionTable is the table of who may publish and subscribe to what, in
-// Markdown, for the documentation. It is made from the data the broker enforces.
+// Markdown, for the documentation. It is made from the data the broker enforces, and
+// that which control ports do.
 func PermissionTable() string {
 	var b strings.Builder
 	b.WriteString("| with the role | may | subject | to |\n|---|---|---|---|\n")
@@ -270,6 +271,11 @@ func PermissionTable() string {
 			}
 		}
 	}
-	b.WriteString("\n`<role>` is each role (OU) of the certificate, `<node>` its node name. Roles of one certificate add up. All else is refused.\n")
+	for _, r := range subjects.ControlRights() {
+		for _, role := range r.Roles {
+			fmt.Fprintf(&b, "| %s | command | `%s` | %s |\n", role, r.Form, r.Why)
+		}
+	}
+	b.WriteString("\n`<role>` is each role (OU) of the certificate, `<node>` its node name. Roles of one certificate add up. All else is refused. Commands are lines on the control port of a node agent, which enforces these rows.\n")
 	return b.String()
 }

@@ -51,6 +51,9 @@ type RoleConfig struct {
 	Version string `toml:"version" default:"(none)"`
 	// Attributes for others, such as control_port.
 	Attrs subjects.Attrs `toml:"attrs" default:"(none)"`
+	// Signal that the program which has joined the role gets when an operator drains it,
+	// such as HUP for the relay of MediaProxy. It is for a role with a check of the kind program.
+	DrainSignal string `toml:"drain_signal" oneof:"HUP INT QUIT TERM USR1 USR2" default:"(none)"`
 	// Checks must all pass for the role to be up. None: the role is up as long as
 	// the agent runs.
 	Checks []CheckConfig

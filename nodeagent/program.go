@@ -132,6 +132,15 @@ func (a *Agent) programRole(name subjects.Role) *role {
 	return a.roles[i]
 }
 
+// DrainSignal is the name of the signal that the program of a role gets when an operator
+// drains the role; empty: none.
+func (a *Agent) DrainSignal(name subjects.Role) string {
+	if r := a.programRole(name); r != nil {
+		return r.drainSignal.Load().(string)
+	}
+	return ""
+}
+
 // Change announces info instead. An error is what the SDK would not announce; then what
 // was announced stays.
 func (p *Presence) Change(info ProgramInfo) error {

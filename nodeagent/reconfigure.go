@@ -130,7 +130,7 @@ func (x *amendment) apply() error {
 }
 
 func (rc *RoleConfig) equal(o *RoleConfig) bool {
-	return rc.Role == o.Role && rc.Priority == o.Priority && rc.Weight == o.Weight && rc.Version == o.Version &&
+	return rc.Role == o.Role && rc.Priority == o.Priority && rc.Weight == o.Weight && rc.Version == o.Version && rc.DrainSignal == o.DrainSignal &&
 		slices.Equal(rc.Addresses, o.Addresses) && maps.Equal(rc.Attrs, o.Attrs) &&
 		slices.EqualFunc(rc.Checks, o.Checks, func(a, b CheckConfig) bool { return a.equal(&b) })
 }

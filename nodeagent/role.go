@@ -18,7 +18,9 @@ type role struct {
 	group *check.Group
 	// byProgram says that a program joins it.
 	byProgram atomic.Bool
-	member    overlay.Member // as configured; State and Reason are derived; guarded by the group
+	// drainSignal is what its program gets when it is drained.
+	drainSignal atomic.Value   // string
+	member      overlay.Member // as configured; State and Reason are derived; guarded by the group
 
 	// Guarded by the engine's Change.
 	cfg     RoleConfig // its checks are those of the group, with their defaults
@@ -36,6 +38,7 @@ func (a *Agent) newRole(rc RoleConfig, checks []*check.Check) *role {
 func (r *role) configure(rc RoleConfig) {
 	r.cfg = rc
 	r.byProgram.Store(rc.byProgram())
+	r.drainSignal.Store(rc.DrainSignal)
 	r.member = overlay.Member{
 		Role: rc.Role, Addresses: rc.Addresses, Priority: rc.Priority, Weight: rc.Weight, Version: rc.Version, Attrs: rc.Attrs,
 	}

@@ -41,6 +41,9 @@ func (cfg *Config) Validate(id *identity.Identity) (ps []Problem) {
 		if n := len(rc.Checks) - len(rc.probed()); n > 1 {
 			add(-1, setting.Problem{Text: fmt.Sprintf("has %d checks of the kind program: one program joins a role", n)})
 		}
+		if rc.DrainSignal != "" && !rc.byProgram() {
+			add(-1, setting.Problem{Key: "drain_signal", Text: "is for a role that a program joins: add a check of the kind program"})
+		}
 		for j, cc := range rc.Checks {
 			cc = cc.withDefaults()
 			for _, p := range cc.faults() {

@@ -18,6 +18,7 @@ import (
 	"thor/dnsagent/powerdns"
 	"thor/manager"
 	"thor/nodeagent"
+	"thor/nodeagent/control"
 	"thor/nodeagent/join"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
@@ -90,11 +91,16 @@ func newNode() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			p, online, err := besideSubscribers(d, a, &lc)
+			programs := join.New(a, d.net, d.log)
+			lc.SocketPages = programs.Pages()
+			cc := control.Config{Programs: programs.Command}
+			p, online, err := besideSubscribers(d, a, &lc, &cc)
 			if err != nil {
 				return nil, err
 			}
-			lc.SocketPages = join.New(a, d.net, d.log).Pages()
+			if p, err = besideControl(d, p, cc); err != nil {
+				return nil, err
+			}
 			here, err := local.New(lc)
 			if err != nil {
 				return nil, err

@@ -8,6 +8,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/cmd/thor/internal/sdnotify"
 	"thor/nodeagent"
+	"thor/nodeagent/control"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/secret"
@@ -19,7 +20,7 @@ import (
 // besideSubscribers adds to p what a node does for subscribers: it keeps their
 // profiles and gives them on the local HTTP service, and it tells who is
 // registered with its Kamailio.
-func besideSubscribers(d *daemon, p part, lc *local.Config) (part, *kamailio.Answers, error) {
+func besideSubscribers(d *daemon, p part, lc *local.Config, cc *control.Config) (part, *kamailio.Answers, error) {
 	if c := d.file.Node.Subscribers; c != nil {
 		sc := *c
 		sc.Overlay, sc.Audit = d.net, d.audit
@@ -32,6 +33,7 @@ func besideSubscribers(d *daemon, p part, lc *local.Config) (part, *kamailio.Ans
 			return nil, nil, err
 		}
 		lc.Pages = map[string]http.Handler{"/subscriber/": cache.Handler()}
+		cc.Changed = cache.Changed
 		p = beside{p, cache}
 	}
 	clients, err := kamailios(d.file, lc.Key)
@@ -56,6 +58,20 @@ func kamailios(f *config.File, key *secret.Key) (map[subjects.Role]*kamailio.Cli
 		out[r.Role] = c
 	}
 	return out, nil
+}
+
+// besideControl adds the control port to p, if the file has one.
+func besideControl(d *daemon, p part, cc control.Config) (part, error) {
+	if d.file.Node.Control == "" {
+		return p, nil
+	}
+	cc.Listen, cc.Credentials, cc.View = d.file.Node.Control, d.creds, d.net.View
+	cc.Log, cc.Metrics = d.log, d.registerer()
+	c, err := control.New(cc)
+	if err != nil {
+		return nil, err
+	}
+	return beside{p, c}, nil
 }
 
 // localServices is what programs of the machine are told, and where.

@@ -2,11 +2,15 @@ package python_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os/exec"
 	"testing"
 
+	"thor/broker/brokertest"
 	"thor/dbagent/location"
 	"thor/overlay"
 	"thor/overlay/lookup"
@@ -185,6 +189,104 @@ func TestAnOperatorsDrainReachesTheProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.expect("drain", is("reason", overlay.DrainReason))
+}
+
+func TestAnOperatorsDrainSignalsTheProgram(t *testing.T) {
+	n := newNetwork(t)
+	role := byProgram("fax_server")
+	role.DrainSignal = "HUP"
+	a := n.newAgent(role)
+	a.start()
+	p := a.run("fax_server")
+	p.members("fax_server", "node1")
+	if err := a.agent.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	p.expect("signal", is("signal", "HUP"))
+}
+
+// A program sends commands to the control port of another node, in threads of its own,
+// and a program there gets them.
+func TestCommandsFromNodeToNode(t *testing.T) {
+	n := newNetwork(t)
+	a := n.newAgent(byProgram("xcap_server"), byProgram("fax_server"))
+	a.start()
+	p := a.run("xcap_server")
+	p.members("xcap_server", "node1")
+	_, port, _ := net.SplitHostPort(a.port.Address().String())
+	p.command("notify 127.0.93.1", port, "notify update sip_account alice@example.com")
+	p.expect("code", is("code", "200"))
+	if key := <-a.changed; key != "alice@example.com" {
+		t.Errorf("told of %q", key)
+	}
+	p.command("request 127.0.93.1", port, "get sip_watchers for alice@example.com")
+	p.expect("code", is("code", "501"))
+	a.env = []string{"TAKES_COMMANDS=1"}
+	presence := a.run("fax_server")
+	presence.members("fax_server", "node1")
+	p.command("request 127.0.93.1", port, "get sip_watchers for alice@example.com")
+	if l := presence.expect("command", is("command", "get sip_watchers for alice@example.com")); l["node"] != "node1" || l["in_reactor"] != true {
+		t.Errorf("%v", l)
+	}
+	if l := p.expect("code", is("code", "200")); l["data"] != `[{"watcher": "bob@example.com", "online": true}]` {
+		t.Errorf("%v", l)
+	}
+	p.command("notify 127.0.93.1", port, "notify update sip_account bob@example.com")
+	presence.expect("command", is("command", "notify update sip_account bob@example.com"))
+	p.expect("code", is("code", "200"))
+
+	// What is wrong is told, and the next command goes through.
+	p.command("notify 127.0.93.1", port, "notify update domain example.com")
+	p.expect("code", is("code", "400"))
+	p.command("request 127.0.93.2 9 get sip_watchers for a@b") // no agent listens there
+	p.expect("error", func(map[string]any) error { return nil })
+	a.stop()
+	a.start()
+	p.expect("lost", func(map[string]any) error { return nil })
+	brokertest.Eventually(t, patience, "the agent knows the program as a member", func() error {
+		if s := a.node.View().Status; s == nil || s.Member("xcap_server", "node1") == nil {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	_, port, _ = net.SplitHostPort(a.port.Address().String())
+	p.command("notify 127.0.93.1", port, "notify update sip_account carol@example.com")
+	p.expect("code", is("code", "200"))
+	p.command("stop")
+	p.exit()
+}
+
+// A member that has another's address in the network's place is not believed.
+func TestTheCertificateAtAControlPortMustBeThatOfItsAddress(t *testing.T) {
+	n := newNetwork(t)
+	a := n.newAgent(byProgram("xcap_server"))
+	a.start()
+	p := a.run("xcap_server")
+	p.members("xcap_server", "node1")
+	_, port, _ := net.SplitHostPort(a.port.Address().String())
+	l, err := net.Listen("tcp", "127.0.93.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { // it has moved in at that address, and passes on
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("tcp", "127.0.93.1:"+port)
+			if err != nil {
+				_ = c.Close()
+				return
+			}
+			go func() { _, _ = io.Copy(to, c); _ = to.Close() }()
+			go func() { _, _ = io.Copy(c, to); _ = c.Close() }()
+		}
+	}()
+	_, other, _ := net.SplitHostPort(l.Addr().String())
+	p.command("request 127.0.93.2", other, "get sip_watchers for a@b")
+	p.expect("error", is("error", "127.0.93.2:"+other+": the certificate at 127.0.93.2 is for 127.0.93.1"))
 }
 
 // Members with the role thor_database have the password for a program that is cleared,

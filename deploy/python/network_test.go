@@ -21,6 +21,7 @@ import (
 	"thor/identity"
 	"thor/manager"
 	"thor/nodeagent"
+	"thor/nodeagent/control"
 	"thor/nodeagent/join"
 	"thor/nodeagent/local"
 	"thor/overlay"
@@ -144,7 +145,10 @@ type agent struct {
 	roles  []nodeagent.RoleConfig
 	creds  *identity.Credentials
 	files  identity.Files
-	edit   func(*local.Config) // nil: nothing
+	env    []string // of its programs
+
+	changed chan string // keys that the control port was told of
+	port    *control.Port
 
 	agent *nodeagent.Agent
 	node  *overlay.Node
@@ -163,7 +167,7 @@ func (n *network) newAgent(roles ...nodeagent.RoleConfig) *agent {
 		names = append(names, r.Role)
 	}
 	files := n.files("node1", "127.0.93.1", names...)
-	return &agent{network: n, socket: filepath.Join(dir, "s"), roles: roles, files: files, creds: n.credentials(files)}
+	return &agent{network: n, socket: filepath.Join(dir, "s"), roles: roles, files: files, creds: n.credentials(files), changed: make(chan string, 100)}
 }
 
 func byProgram(role subjects.Role) nodeagent.RoleConfig {
@@ -179,15 +183,24 @@ func (a *agent) start() {
 	if a.agent, err = nodeagent.New(nodeagent.Config{Overlay: a.node, Roles: a.roles}); err != nil {
 		a.Fatal(err)
 	}
-	here, err := local.New(local.Config{
-		Source: a.node, Socket: a.socket, Group: -1, SocketPages: join.New(a.agent, a.node, zerolog.New(zerolog.NewTestWriter(a.T))).Pages(),
+	log := zerolog.New(zerolog.NewTestWriter(a.T))
+	programs := join.New(a.agent, a.node, log)
+	here, err := local.New(local.Config{Source: a.node, Socket: a.socket, Group: -1, SocketPages: programs.Pages()})
+	if err != nil {
+		a.Fatal(err)
+	}
+	a.port, err = control.New(control.Config{
+		Listen: "127.0.93.1:0", Credentials: a.creds, View: a.node.View, Programs: programs.Command, Log: log,
+		Changed: func(_ context.Context, key string) error { a.changed <- key; return nil },
 	})
 	if err != nil {
 		a.Fatal(err)
 	}
+	stopPort := running(a.T, "control port", a.port.Run)
+	<-a.port.Ready()
 	stopAgent := running(a.T, "agent", a.agent.Run)
 	stopHere := running(a.T, "local", here.Run)
-	a.stop = func() { stopAgent(); stopHere(); stopNet() }
+	a.stop = func() { stopPort(); stopAgent(); stopHere(); stopNet() }
 	<-here.Ready()
 }
 
@@ -219,6 +232,7 @@ func (a *agent) run(roles ...string) *program {
 	p := &program{agent: a, lines: make(chan map[string]any, 1000), ended: make(chan error, 1)}
 	p.cmd = exec.Command(python, append([]string{"-X", "dev", "-W", "error::ResourceWarning", "tests/program.py", "127.0.93.1"}, roles...)...)
 	p.cmd.Env = append(os.Environ(), "PYTHONPATH=.", "PYTHONDONTWRITEBYTECODE=1", "THOR_SOCKET="+a.socket, "THOR_CONFIG_DIR="+conf)
+	p.cmd.Env = append(p.cmd.Env, a.env...)
 	p.cmd.Stderr = &logged{t: a.T}
 	out, err := p.cmd.StdoutPipe()
 	if err == nil {

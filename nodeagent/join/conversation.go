@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
 	"thor/nodeagent"
@@ -19,6 +20,9 @@ type conversation struct {
 	role     subjects.Role
 	presence *nodeagent.Presence
 	watch    []subjects.Role
+	control  bool // it takes commands of other nodes
+	process  process
+	log      zerolog.Logger
 	in       *reader
 	out      *writer
 }
@@ -41,6 +45,10 @@ func (c *conversation) run(ctx context.Context) error {
 	if err := c.out.say(j); err != nil {
 		_ = c.slow(err)
 		return nil
+	}
+	if c.control {
+		c.service.commands.add(c)
+		defer c.service.commands.remove(c)
 	}
 	// net/http ends the request's context by itself when a read or a write fails, before
 	// that returns: then the reason would be lost.
@@ -95,6 +103,9 @@ func (c *conversation) heed(w *word) error {
 		c.presence.Leave()
 		return errOver
 	}
+	if w.Answer != nil {
+		c.service.commands.answered(c, w.Answer)
+	}
 	info := c.presence.Info()
 	changed := w.Version != nil || w.Weight != nil || w.Attrs != nil
 	switch w.State {
@@ -131,9 +142,15 @@ func (c *conversation) tell(ctx context.Context) error {
 	var told selfLine
 	for n, first := 1, true; ; {
 		if self := c.self(); first || self != told {
+			begins := self.Self.Drained && !told.Self.Drained && !first
 			first, told = false, self
 			if err := c.out.say(self); err != nil {
 				return c.slow(err)
+			}
+			if begins {
+				if err := c.signal(); err != nil {
+					return c.slow(err)
+				}
 			}
 		}
 		select {
@@ -169,4 +186,19 @@ func (c *conversation) self() (l selfLine) {
 		}
 	}
 	return l
+}
+
+// signal sends the program the signal with which it ends gracefully, if the role has one.
+// A program that this process may not signal is asked to do it by itself.
+func (c *conversation) signal() error {
+	name := c.service.agent.DrainSignal(c.role)
+	if name == "" {
+		return nil
+	}
+	if err := c.process.signal(name); err != nil {
+		c.log.Info().Err(err).Str("signal", name).Msg("the program is asked to signal itself")
+		return c.out.say(signalLine{name})
+	}
+	c.log.Info().Str("signal", name).Msg("the program is signalled: an operator drains its role")
+	return nil
 }

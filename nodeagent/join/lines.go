@@ -34,7 +34,8 @@ type hello struct {
 	Version string          `json:"version"`
 	Weight  int             `json:"weight"`
 	Attrs   subjects.Attrs  `json:"attrs"`
-	Watch   []subjects.Role `json:"watch"` // the roles whose members it wants to know
+	Watch   []subjects.Role `json:"watch"`   // the roles whose members it wants to know
+	Control bool            `json:"control"` // it takes commands of the control port
 }
 
 // A word is each further line of a program.
@@ -45,6 +46,14 @@ type word struct {
 	Weight  *int            `json:"weight"`
 	Attrs   *subjects.Attrs `json:"attrs"`
 	Pong    any             `json:"pong"` // an answer to a ping, as every line is
+	Answer  *answer         `json:"answer"`
+}
+
+// An answer is what a program says to a command.
+type answer struct {
+	ID   uint64 `json:"id"`
+	Code int    `json:"code"`
+	Data string `json:"data"`
 }
 
 // Lines to programs.
@@ -82,6 +91,18 @@ type (
 		// Current says that an active manager confirmed the status a moment ago. While it
 		// is false the members are the last ones known.
 		Current bool `json:"current"`
+	}
+	// A commandLine passes on a command of another node. One with an ID wants an answer.
+	commandLine struct {
+		Command struct {
+			ID   uint64          `json:"id,omitempty"`
+			Text string          `json:"text"`
+			Node subjects.NodeID `json:"node"`
+		} `json:"command"`
+	}
+	// A signalLine asks a program to send itself a signal, which the agent may not.
+	signalLine struct {
+		Signal string `json:"signal"`
 	}
 	pingLine struct {
 		Ping int `json:"ping"`

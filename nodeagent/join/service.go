@@ -32,6 +32,7 @@ type Service struct {
 	log      zerolog.Logger
 	watchers chan struct{} // one for each connection that follows without joining
 	encoded  encoded
+	commands commands
 }
 
 // maxWatchers is how many connections may follow without joining.
@@ -88,7 +89,8 @@ func (s *Service) join(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := &writer{w: w, rc: rc}
-	c := &conversation{service: s, role: role, presence: p, watch: h.Watch, in: in, out: out}
+	c := &conversation{service: s, role: role, presence: p, watch: h.Watch, control: h.Control, process: processOf(pid), in: in, out: out, log: log}
+	defer c.process.close()
 	if err := c.run(r.Context()); err != nil {
 		log.Info().Err(err).Msg("program cut off")
 		_ = out.say(errorLine{err.Error()}) // who is gone needs no reason

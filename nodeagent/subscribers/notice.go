@@ -2,6 +2,7 @@ package subscribers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -68,6 +69,9 @@ func (c *Cache) handed(_ context.Context, r *overlay.Request) *subjects.Reply {
 	c.mu.Lock()
 	for _, k := range h.Keys {
 		k = fold(k)
+		if h.Changed {
+			c.contents.invalidate(k)
+		}
 		if e := c.contents.entries[k]; (e == nil || !c.contents.fresh(e, now)) && c.refill.add(k) {
 			n++
 		}
@@ -76,4 +80,41 @@ func (c *Cache) handed(_ context.Context, r *overlay.Request) *subjects.Reply {
 	c.metrics.handed.WithLabelValues("received").Add(float64(len(h.Keys)))
 	c.kick()
 	return &subjects.Reply{V: subjects.Version, Text: fmt.Sprintf("%d of %d taken note of", n, len(h.Keys))}
+}
+
+// Changed notes that a subscriber may have changed by something that provisioning does not
+// know of, such as a document that an XCAP server stored: the next read asks for it, and
+// so it is with the other nodes that hold it. The error is a key that is none.
+func (c *Cache) Changed(_ context.Context, key string) error {
+	key = fold(key)
+	if !isKey(key) {
+		return errBadKey
+	}
+	nodes, _, err := c.net.Lookup(c.cfg.Role, key)
+	if errors.Is(err, overlay.ErrBadKey) {
+		return errBadKey
+	}
+	c.mu.Lock()
+	if c.contents.invalidate(key) && nodes.Holds(c.net.ID()) && c.refill.add(key) {
+		c.kick()
+	}
+	c.mu.Unlock()
+	c.metrics.notices.WithLabelValues("by control").Inc()
+	h := subscriber.Handover{V: subjects.Version, Keys: []string{key}, Changed: true}
+	for _, n := range nodes.Holders() {
+		if n != c.net.ID() {
+			c.working.Go(func() { c.pass(n, &h) })
+		}
+	}
+	return nil
+}
+
+// pass tells n of a change. If n does not hear it, its next read may be old until
+// provisioning tells of a change.
+func (c *Cache) pass(n subjects.NodeID, h *subscriber.Handover) {
+	ctx, cancel := context.WithTimeout(c.life, attemptTime)
+	defer cancel()
+	if r, err := c.net.Ask(ctx, subjects.AgentRequestFrom(c.net.ID(), n, subjects.VerbHandover), h.Encode()); err != nil || r.Code != "" {
+		c.log.Info().Err(err).Str("peer", string(n)).Msg("change not passed on")
+	}
 }

@@ -108,6 +108,8 @@ func ParseChangedKeys(b []byte) (*ChangedKeys, error) { return parse[ChangedKeys
 type Handover struct {
 	V    int      `json:"v"`
 	Keys []string `json:"keys"`
+	// Changed tells that what the node holds of Keys may be old, whatever its revision.
+	Changed bool `json:"changed,omitempty"`
 }
 
 // Encode returns the wire form.

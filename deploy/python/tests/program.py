@@ -5,6 +5,7 @@ input, in a thread of its own, as programs with workers do.
 """
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from twisted.python import threadable
 from thor import network as thor_network
 from thor.entities import GenericThorEntity, ThorEntities, ThorEntitiesRoleMap
 from thor.eventservice import EventServiceClient, ThorEvent
-from thor.link import ControlLink, Notification, Request
+from thor.link import ControlLink, Notification, Request, Response
 from thor.scheduler import KeepRunning, RecurrentCall
 from thor.tls import TLSContext, X509Credentials
 
@@ -78,6 +79,14 @@ class Program(EventServiceClient):
 
     def handle_drain(self, role, reason):
         say(drain=role, reason=reason)
+
+    def obey(self, command, node):
+        say(command=str(command), node=node, in_reactor=threadable.isInIOThread())
+        if command.startswith('get sip_watchers'):
+            return defer.succeed(Response(200, json.dumps([{'watcher': 'bob@example.com', 'online': True}])))
+
+    if os.environ.get('TAKES_COMMANDS'):
+        handle_command = obey
 
     def connectionLost(self, connector, reason):
         self.connections.discard(connector.transport)

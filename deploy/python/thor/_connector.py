@@ -1,5 +1,6 @@
 """Connections to the node agent: who makes them again, and how long it waits."""
 
+import json
 import random
 
 from twisted.internet import defer, protocol, reactor
@@ -7,6 +8,7 @@ from twisted.logger import Logger
 from twisted.python import failure
 
 from thor._stream import Stream
+from thor.link import Request
 
 log = Logger('thor')
 
@@ -14,6 +16,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 5   # seconds before a connection is made again
 REFUSED_WAIT = 30                   # after a refusal that only a change of configuration ends
 TAKEN_WAIT = 1                      # while another program is in the role
 LEAVE_WITHIN = 2                    # seconds that the end of a presence is waited for
+MAX_DATA = 15 << 10                 # bytes of an answer to a command, as JSON
 
 
 class Unsubscribe:
@@ -208,6 +211,8 @@ class JoinConnector(Connector):
         out = self._protocol = _Client(self)
         out.method, out.path, out.hello = 'POST', '/join/' + self.role, self._hello()
         self._said = (out.hello, 'up')
+        if self.client.handle_command is not None:
+            out.hello = dict(out.hello, control=True)
         return out
 
     def _hello(self):
@@ -219,6 +224,26 @@ class JoinConnector(Connector):
         if isinstance(getattr(entity, 'weight', None), int):
             hello['weight'] = entity.weight
         return hello
+
+    def _command(self, said):
+        """A command that another node sent to the control port of this one."""
+        done = defer.maybeDeferred(self.client.handle_command, Request(said['text']), said['node'])
+
+        def answer(response):
+            code, data = (200, '') if response is None else (response.code, response.data)
+            if len(json.dumps(data)) > MAX_DATA:
+                code, data = 500, 'the answer is longer than %d bytes' % MAX_DATA
+            return code, data
+
+        def failed(reason):
+            log.failure('handling a command failed', failure=reason)
+            return 500, 'the program failed'
+
+        def send(answer):
+            if said.get('id') and self._joined_now():
+                self._protocol.say({'answer': {'id': said['id'], 'code': answer[0], 'data': answer[1]}})
+
+        done.addCallback(answer).addErrback(failed).addCallback(send)
 
     def announce(self):
         """Say what is new of the entity and its state."""
@@ -264,6 +289,9 @@ class JoinConnector(Connector):
             if drained and not self._drained:
                 self.client._heard_self(self.role, said['self'])
             self._drained = drained
+        elif 'command' in said:
+            if self.client.handle_command is not None:
+                self._command(said['command'])
         elif 'signal' in said:
             self.client._heard_signal(said['signal'])
         elif 'error' in said:

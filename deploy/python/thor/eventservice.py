@@ -198,6 +198,11 @@ class EventServiceClient:
         """For programs: an operator drains the role."""
         log.info('{role} is drained: {reason}', role=role, reason=reason)
 
+    #: For programs: a method (command, node) that obeys a command which another node sent
+    #: to the control port of this one. It returns a thor.link.Response, a Deferred of one,
+    #: or None for what is done. None: the program takes no commands.
+    handle_command = None
+
     def _told_members(self, roles, bits):
         """The status is roles now, and bits the sizes of their lookups."""
         self._roles, self._bits = roles, bits

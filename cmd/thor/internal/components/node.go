@@ -3,10 +3,12 @@ package components
 import (
 	"fmt"
 	"maps"
+	"net"
 
 	"thor/cmd/thor/internal/config"
 	"thor/identity"
 	"thor/nodeagent"
+	"thor/nodeagent/control"
 	"thor/overlay/subscriber"
 	"thor/subjects"
 )
@@ -19,7 +21,10 @@ func NodeRoles(f *config.File, id *identity.Identity) (out []nodeagent.RoleConfi
 		rc := &out[i]
 		rc.Addresses = Addresses(id, rc.Addresses)
 		if f.Node.Subscribers != nil && rc.Role == subjects.SIPProxy {
-			rc.Attrs = keepsSubscribers(rc.Attrs)
+			rc.Attrs = with(rc.Attrs, subscriber.Attr, "cached")
+		}
+		if _, port, err := net.SplitHostPort(f.Node.Control); err == nil && rc.Attrs[control.Attr] == "" {
+			rc.Attrs = with(rc.Attrs, control.Attr, port)
 		}
 		for j, c := range f.Node.Roles[i].Checks {
 			var err error
@@ -31,12 +36,12 @@ func NodeRoles(f *config.File, id *identity.Identity) (out []nodeagent.RoleConfi
 	return out, ps
 }
 
-// keepsSubscribers is attrs with what has provisioning tell the node of changes.
-func keepsSubscribers(attrs map[string]string) map[string]string {
+// with is attrs with one more.
+func with(attrs subjects.Attrs, name, value string) subjects.Attrs {
 	out := maps.Clone(attrs)
 	if out == nil {
-		out = make(map[string]string)
+		out = make(subjects.Attrs)
 	}
-	out[subscriber.Attr] = "cached"
+	out[name] = value
 	return out
 }

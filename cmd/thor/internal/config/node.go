@@ -25,6 +25,10 @@ type Node struct {
 	// File with the secret that programs prove over TCP to be given subscribers. It is
 	// made if it is missing.
 	SecretFile string `toml:"secret_file" form:"file" default:"$THOR_SECRET_FILE"`
+	// Address and port for commands of other nodes, over TLS with the certificates of the
+	// network: xcap_server and provisioning_server tell there that a subscriber changed. Roles
+	// announce the port as the attribute control_port.
+	Control string `toml:"control" form:"listen" default:"(off)"`
 	// Keep the profiles of the subscribers that the node serves as a sip_proxy, and
 	// give them to programs of the machine.
 	Subscribers *subscribers.Config `toml:"subscribers" default:"(none are kept)"`
@@ -66,6 +70,9 @@ func (n *Node) check(f *File) {
 		}
 	}
 	n.checkSubscribers(f)
+	if _, port, err := net.SplitHostPort(n.Control); err == nil && port == "0" {
+		f.d.add("node.control", "port 0 cannot be announced")
+	}
 	nc := nodeagent.Config{Roles: n.RoleConfigs()}
 	for _, p := range nc.Validate(nil) {
 		if key := ProblemKey(p); !f.d.problems.Has(key) && !f.failed("node.role") {
