@@ -58,9 +58,9 @@ func (w *Writer) gauges() (out []prometheus.Collector) {
 			return f(&w.state)
 		}))
 	}
-	for _, r := range roles {
+	for _, r := range standings {
 		gauge("thor_dns_powerdns_state", "1 for what this name server does for the database of PowerDNS.", prometheus.Labels{"state": string(r)},
-			func(s *state) float64 { return is(s.role == r) })
+			func(s *state) float64 { return is(s.standing == r) })
 	}
 	gauge("thor_dns_powerdns_serial", "Serial of the zone in the database of PowerDNS; 0 before it is known.", nil,
 		func(s *state) float64 { return float64(s.serial) })

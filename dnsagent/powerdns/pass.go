@@ -38,15 +38,15 @@ type job struct {
 	lua       bool // the set needs PowerDNS to run Lua
 	whole     bool // compare with all rows that there are, not with those that are known
 	confirmed bool // the status is the present one, as a manager says
-	behind    time.Duration
+	laterFor  time.Duration
 }
 
 // A result says what a pass did.
 type result struct {
-	behind                    bool // nothing: the rows are of a later status
+	rowsLater                 bool // nothing: the rows are of a later status
 	created                   bool // the zone was not there
 	primary                   bool // other servers transfer the zone
-	noLua                     bool // the operator has switched Lua off for the zone
+	luaForbidden              bool // the operator has switched Lua off for the zone
 	changed                   bool
 	whole                     bool // all rows were compared
 	serial                    uint32
@@ -82,7 +82,7 @@ func (s *session) attempt(ctx context.Context, j *job, kind string, known *rows)
 	if err := p.run(ctx); err != nil {
 		return nil, err // the session ends, and with it the transaction
 	}
-	if p.behind {
+	if p.rowsLater {
 		_, err := s.conn.ExecContext(ctx, "ROLLBACK")
 		return &p.result, err
 	}
@@ -111,11 +111,11 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.findDomain(ctx); err != nil {
 		return err
 	}
-	p.noLua = p.meta[kindLua] != "" && p.meta[kindLua] != "1"
+	p.luaForbidden = p.meta[kindLua] != "" && p.meta[kindLua] != "1"
 	stored, digest := parseMark(p.meta[kindMark])
 	own := p.job.zone.Mark()
-	if !plan.MayWrite(own, stored, p.job.confirmed, p.job.behind) {
-		p.behind = true
+	if !plan.MayWrite(own, stored, p.job.confirmed, p.job.laterFor) {
+		p.rowsLater = true
 		return nil
 	}
 	if p.rows == nil || p.rows.domain != p.domain || p.rows.mark != p.meta[kindMark] {

@@ -44,12 +44,12 @@ type server struct {
 	poke    func()
 	news    chan struct{} // has room for one
 
-	mu      sync.Mutex
-	next    settled
-	pending bool
-	purging string // why the caches could not be purged; empty: they were
-	asking  string // why it does not answer as it should; empty: it does
-	noLua   bool   // it does not run LUA records
+	mu        sync.Mutex
+	next      settled
+	pending   bool
+	purging   string // why the caches could not be purged; empty: they were
+	asking    string // why it does not answer as it should; empty: it does
+	luaFailed bool   // it does not run LUA records
 }
 
 func newServer(cfg *Config, log zerolog.Logger, m *metrics, poke func()) *server {
@@ -76,7 +76,7 @@ func (s *server) follow(n settled) {
 func (s *server) luaFails() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.noLua
+	return s.luaFailed
 }
 
 func (s *server) faults() (out []string) {
@@ -299,8 +299,8 @@ func (s *server) probe(ctx context.Context) {
 		}
 	}
 	s.mu.Lock()
-	turned := fails != s.noLua
-	s.noLua = fails
+	turned := fails != s.luaFailed
+	s.luaFailed = fails
 	s.mu.Unlock()
 	switch {
 	case turned && fails:

@@ -13,31 +13,31 @@ import (
 	"thor/subjects"
 )
 
-// A role is what an agent does for the database now.
-type role string
+// A standing is what an agent does for the database now.
+type standing string
 
 const (
-	connecting role = "connecting" // not connected yet, or no more, or without a status beside an empty zone
-	writing    role = "writing"    // has the lock
-	standby    role = "standby"    // another agent has it, or has written
-	behind     role = "behind"     // no other agent has the lock, but the rows are of a later status than its own
-	refused    role = "refused"    // it is no database to write to
+	connecting standing = "connecting" // not connected yet, or no more, or without a status beside an empty zone
+	writing    standing = "writing"    // has the lock
+	standby    standing = "standby"    // another agent has it, or has written
+	behind     standing = "behind"     // no other agent has the lock, but the rows are of a later status than its own
+	refused    standing = "refused"    // it is no database to write to
 )
 
-var roles = []role{connecting, writing, standby, behind, refused}
+var standings = []standing{connecting, writing, standby, behind, refused}
 
 // state is what the writer tells of itself.
 type state struct {
-	role      role
-	fault     string // what the last failure was; empty: none since
-	since     time.Time
-	serial    uint32
-	mark      subjects.Mark // of the rows
-	written   bool          // the rows are known
-	foreign   int
-	conflicts []string
-	leftOut   int
-	noLua     bool
+	standing     standing
+	fault        string // what the last failure was; empty: none since
+	since        time.Time
+	serial       uint32
+	mark         subjects.Mark // of the rows
+	written      bool          // the rows are known
+	foreign      int
+	conflicts    []string
+	leftOut      int
+	luaForbidden bool
 }
 
 // faultText is an error in one line, without a password.
@@ -63,10 +63,10 @@ func (w *Writer) failed(err error) {
 	w.metrics.failures.Inc()
 	w.mu.Lock()
 	news := w.state.fault != text
-	w.state.role = connecting
+	w.state.standing = connecting
 	var r *refusal
 	if errors.As(err, &r) {
-		w.state.role = refused
+		w.state.standing = refused
 	}
 	if w.state.fault == "" {
 		w.state.since = time.Now()
@@ -74,7 +74,7 @@ func (w *Writer) failed(err error) {
 	w.state.fault = text
 	w.mu.Unlock()
 	switch {
-	case news && w.role() == refused:
+	case news && w.standing() == refused:
 		w.log.Error().Str("reason", text).Msg("database refused")
 	case news:
 		w.log.Warn().Str("reason", text).AnErr("error", err).Msg("database not written")
@@ -82,10 +82,10 @@ func (w *Writer) failed(err error) {
 }
 
 // became notes what the agent does, and that the database works.
-func (w *Writer) became(r role) {
+func (w *Writer) became(r standing) {
 	w.mu.Lock()
-	was, fault := w.state.role, w.state.fault
-	w.state.role, w.state.fault = r, ""
+	was, fault := w.state.standing, w.state.fault
+	w.state.standing, w.state.fault = r, ""
 	w.mu.Unlock()
 	switch {
 	case was == r && fault == "":
@@ -98,10 +98,10 @@ func (w *Writer) became(r role) {
 	}
 }
 
-func (w *Writer) role() role {
+func (w *Writer) standing() standing {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.state.role
+	return w.state.standing
 }
 
 func (w *Writer) isBehind() { w.became(behind) }
@@ -109,7 +109,7 @@ func (w *Writer) isBehind() { w.became(behind) }
 func (w *Writer) luaForbidden() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.state.noLua
+	return w.state.luaForbidden
 }
 
 // wrote notes what a pass did for the offer o.
@@ -120,12 +120,12 @@ func (w *Writer) wrote(o offer, r *result, set *plan.Set, mode plan.Mode, began 
 	before := w.state
 	w.state.serial, w.state.mark, w.state.written = r.serial, o.zone.Mark(), true
 	w.state.foreign, w.state.conflicts, w.state.leftOut = r.foreign, r.conflicts, len(set.LeftOut)
-	w.state.noLua = r.noLua && w.cfg.Mode == plan.Lua
+	w.state.luaForbidden = r.luaForbidden && w.cfg.Mode == plan.Lua
 	since := o.since
 	w.settle(o, began)
 	w.mu.Unlock()
 	w.metrics.wrote(r, now.Sub(began))
-	if r.noLua && mode == plan.Lua {
+	if r.luaForbidden && mode == plan.Lua {
 		w.poke()
 	}
 	w.tell(before, r, set)
@@ -166,7 +166,7 @@ func (w *Writer) tell(before state, r *result, set *plan.Set) {
 			w.log.Warn().Str("name", subjects.Printable(l.Name, 100)).Str("type", l.Type).Str("reason", l.Why).Msg("record left out")
 		}
 	}
-	if r.noLua && w.cfg.Mode == plan.Lua && !before.noLua {
+	if r.luaForbidden && w.cfg.Mode == plan.Lua && !before.luaForbidden {
 		w.log.Warn().Str("kind", kindLua).Msg("metadata of the zone forbid LUA records: slices are rotated")
 	}
 }
@@ -212,7 +212,7 @@ func (w *Writer) Faults() (out []string) {
 	w.mu.Lock()
 	s := w.state
 	w.mu.Unlock()
-	if s.fault != "" && (s.role == refused || time.Since(s.since) >= tolerance) {
+	if s.fault != "" && (s.standing == refused || time.Since(s.since) >= tolerance) {
 		out = append(out, fmt.Sprintf("database of PowerDNS at %s: %s", w.cfg.DSN.Address(), s.fault))
 	}
 	if s.leftOut > 0 {
@@ -221,7 +221,7 @@ func (w *Writer) Faults() (out []string) {
 	if len(s.conflicts) > 0 {
 		out = append(out, "rows of others exclude records at "+subjects.Printable(strings.Join(s.conflicts, " "), 200))
 	}
-	if s.role == standby && w.server.luaFails() { // the one that writes cannot know
+	if s.standing == standby && w.server.luaFails() { // the one that writes cannot know
 		out = append(out, fmt.Sprintf("PowerDNS at %s does not run the LUA records of its database", w.cfg.Server))
 	}
 	return append(out, w.server.faults()...)

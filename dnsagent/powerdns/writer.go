@@ -61,7 +61,7 @@ func New(cfg Config) (*Writer, error) {
 	setting.Fill(&cfg)
 	cfg.Domain = strings.ToLower(strings.TrimSuffix(cfg.Domain, "."))
 	w := &Writer{
-		cfg: cfg, changed: make(chan struct{}, 1), state: state{role: connecting},
+		cfg: cfg, changed: make(chan struct{}, 1), state: state{standing: connecting},
 		log: cfg.Log.With().Str("comp", "powerdns").Str("database", cfg.DSN.Address()+"/"+cfg.DSN.Name()).Logger(),
 	}
 	var err error
@@ -151,9 +151,9 @@ func (w *Writer) session(ctx context.Context) (err error) {
 	}
 	defer s.close()
 	d := &draws{seed: rand.Uint64()}
-	var behind time.Time // since when the rows are of a later status than a confirmed one
+	var laterSince time.Time // since when the rows are of a later status than a confirmed one
 	for {
-		wait, err := w.step(ctx, s, d, &behind)
+		wait, err := w.step(ctx, s, d, &laterSince)
 		if err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (w *Writer) session(ctx context.Context) (err error) {
 }
 
 // step does what is to be done now, and tells when to look again.
-func (w *Writer) step(ctx context.Context, s *session, d *draws, behind *time.Time) (time.Duration, error) {
+func (w *Writer) step(ctx context.Context, s *session, d *draws, laterSince *time.Time) (time.Duration, error) {
 	o := w.newest()
 	if o.zone == nil { // it has nothing to write: the lock is for an agent that has
 		return w.standBy(ctx, s, o)
@@ -176,7 +176,7 @@ func (w *Writer) step(ctx context.Context, s *session, d *draws, behind *time.Ti
 		return 0, err
 	}
 	if !s.locked {
-		*behind = time.Time{}
+		*laterSince = time.Time{}
 		return w.standBy(ctx, s, o)
 	}
 	now := time.Now()
@@ -189,25 +189,25 @@ func (w *Writer) step(ctx context.Context, s *session, d *draws, behind *time.Ti
 	j := &job{zone: o.zone, set: set, lua: w.cfg.Mode == plan.Lua, confirmed: o.confirmed}
 	// What is new goes first; all rows are compared after that.
 	j.whole = !now.Before(due) && o.zone == s.zone
-	if !behind.IsZero() {
-		j.behind = now.Sub(*behind)
+	if !laterSince.IsZero() {
+		j.laterFor = now.Sub(*laterSince)
 	}
 	r, err := s.pass(ctx, j, w.cfg.Kind)
 	if err != nil {
 		return 0, err
 	}
-	if r.behind {
+	if r.rowsLater {
 		w.isBehind()
 		if !o.confirmed { // it may not write, however long it waits: another agent may
-			*behind = time.Time{}
+			*laterSince = time.Time{}
 			return standbyPoll, bounded(ctx, s.unlock)
 		}
-		if behind.IsZero() {
-			*behind = now
+		if laterSince.IsZero() {
+			*laterSince = now
 		}
 		return standbyPoll, nil
 	}
-	*behind = time.Time{}
+	*laterSince = time.Time{}
 	if s.zone = o.zone; r.whole {
 		s.compared = now
 	}
