@@ -21,7 +21,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -341,9 +343,10 @@ func (b *Broker) connect() (*nats.Conn, error) {
 
 // state is what a broker can tell of itself at once.
 type state struct {
-	clients, peers int
-	slow           uint64
-	jetstream      JetStreamState
+	clients   int
+	peers     []string // the brokers that routes lead to, sorted
+	slow      uint64
+	jetstream JetStreamState
 }
 
 func (b *Broker) state() state {
@@ -352,7 +355,7 @@ func (b *Broker) state() state {
 		return state{jetstream: JetStreamOff}
 	}
 	return state{
-		clients: s.NumClients(), peers: len(remoteNames(s)),
+		clients: s.NumClients(), peers: slices.Sorted(maps.Keys(remoteNames(s))),
 		slow: s.NumSlowConsumersClients(), jetstream: jetStreamState(s),
 	}
 }

@@ -21,6 +21,7 @@ import (
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	n := brokertest.Cluster(t, 3)
+	t.Run("brokers name those that they have routes to", func(t *testing.T) { namesPeers(t, n) })
 	t.Run("an operator lists each broker once", func(t *testing.T) { listServers(t, n) })
 	t.Run("events reach managers at other brokers once", func(t *testing.T) { remoteDisconnect(t, n) })
 	t.Run("clients hear of advertised addresses only", func(t *testing.T) { gossip(t, n) })
@@ -28,6 +29,33 @@ func TestCluster(t *testing.T) {
 	t.Run("a bucket of three copies outlives a broker", func(t *testing.T) { bucketOutlives(t, n) })
 	t.Run("JetStream comes back on one of three", func(t *testing.T) { jetStreamOfOne(t, n) })
 	t.Run("all brokers restarted", func(t *testing.T) { restartAll(t, n) })
+}
+
+// What a broker announces names the others, in order, as soon as it has routes to them.
+func namesPeers(t *testing.T, n *brokertest.Net) {
+	m := n.Brokers[0].Dial(n.Options("m1", subjects.Manager)...)
+	sub, err := m.SubscribeSync(subjects.AllPresences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[subjects.NodeID]string{"b1": "b2,b3", "b2": "b1,b3", "b3": "b1,b2"}
+	brokertest.Eventually(t, 10*time.Second, "all brokers name the others", func() error {
+		msg, err := sub.NextMsg(2 * time.Second)
+		if err != nil {
+			return err
+		}
+		a, err := subjects.ParseAnnouncement(msg.Subject, msg.Data)
+		if err != nil || a.Role != subjects.EventServer {
+			return fmt.Errorf("%s: %w", msg.Subject, err)
+		}
+		if a.Attrs[subjects.AttrPeers] == want[a.Node] && a.Attrs[subjects.AttrRoutes] == "2" {
+			delete(want, a.Node)
+		}
+		if len(want) > 0 {
+			return fmt.Errorf("not yet: %v", want)
+		}
+		return nil
+	})
 }
 
 func bucketOutlives(t *testing.T, n *brokertest.Net) {

@@ -57,7 +57,7 @@ func (m *metrics) register(r prometheus.Registerer, b *Broker) error {
 	for _, c := range []prometheus.Collector{
 		m.accepted, m.refused, m.revoked, m.crls, m.restarts, m.sentAway, m.suppressed, m.limited,
 		gauge("clients", "Client connections now.", func() float64 { return float64(b.state().clients) }),
-		gauge("routes", "Other brokers connected now.", func() float64 { return float64(b.state().peers) }),
+		gauge("routes", "Other brokers connected now.", func() float64 { return float64(len(b.state().peers)) }),
 		gauge("alone", "1 while no route leads to another broker although the configuration names some, else 0.", func() float64 { return float64(b2i(b.isAlone())) }),
 		gauge("slow_consumers", "Clients ended because they did not read, since the start.", func() float64 { return float64(b.state().slow) }),
 		gauge("jetstream_up", "1 if JetStream can be used, else 0.", func() float64 {

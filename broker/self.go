@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -164,8 +165,11 @@ func (b *Broker) attrs() subjects.Attrs {
 		"clients":   strconv.Itoa(coarse(s.clients)),
 		"jetstream": string(s.jetstream),
 
-		subjects.AttrRoutes:   strconv.Itoa(s.peers),
+		subjects.AttrRoutes:   strconv.Itoa(len(s.peers)),
 		subjects.AttrIdentity: "1",
+	}
+	if peers := strings.Join(s.peers, ","); peers != "" && len(peers) <= subjects.MaxAttrValue {
+		as[subjects.AttrPeers] = peers
 	}
 	if u, err := url.Parse(b.ClientURL()); err == nil && u.Port() != "" {
 		as[subjects.AttrPort] = u.Port() // name servers tell it to those who look for brokers

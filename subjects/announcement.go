@@ -51,6 +51,10 @@ const AttrPort = "port"
 // AttrRoutes is the attribute by which a broker says to how many others it has a route.
 const AttrRoutes = "routes"
 
+// AttrPeers is the attribute by which a broker names the brokers that it has a route to,
+// sorted, with commas between them; it is left out where they do not fit.
+const AttrPeers = "peers"
+
 func (a Attrs) check() error {
 	if len(a) > MaxAttrs {
 		return Bad(CodeRange, "%d attributes, %d allowed", len(a), MaxAttrs)
