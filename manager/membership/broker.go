@@ -1,10 +1,6 @@
 package membership
 
-import (
-	"strconv"
-
-	"thor/subjects"
-)
+import "thor/subjects"
 
 // A broker is what the members that beat through it tell of it (guard G5).
 type broker struct {
@@ -126,45 +122,3 @@ func (t *Table) suspected(b *broker) bool {
 // suspectedUntil is when the members of b had the time to reconnect: the budget of
 // silence, see pace, and a dial that times out.
 func (t *Table) suspectedUntil(b *broker) instant { return b.last + t.dead() + suspectMargin }
-
-// enclosed reports whether no broker that this observer hears has a route to one that it
-// does not hear, by the number of routes that each announces. Who is connected to any broker
-// of this part of the network is heard then, whichever manager leads.
-func (t *Table) enclosed() bool {
-	r := t.roles[subjects.EventServer]
-	if r == nil {
-		return false
-	}
-	heard, most := 0, 0
-	for _, m := range r.list {
-		if m.cause != alive || m.adopted || t.now-m.last > t.missed() {
-			continue
-		}
-		n, err := strconv.Atoi(m.announced.attrs[subjects.AttrRoutes])
-		if err != nil {
-			return false
-		}
-		heard, most = heard+1, max(most, n)
-	}
-	return heard > most
-}
-
-// strayHold is until when m may be silent because it may have gone to a broker that fell
-// silent after it: if that is cut off, it sends its clients away within this time. Or because
-// its broker is heard again since a moment ago: m's next beat is due. Neither
-// rests on what members say of others.
-func (t *Table) strayHold(m *member) (until instant) {
-	r := t.roles[subjects.EventServer]
-	if r == nil {
-		return 0
-	}
-	for _, o := range r.list {
-		switch {
-		case o != m && o.last > m.last && t.now-o.last > t.missed():
-			until = max(until, o.last+t.dead())
-		case m.broker != nil && m.broker.name == string(o.key.node) && o.returned > 0 && t.now-o.returned < t.missed():
-			until = max(until, o.returned+t.missed())
-		}
-	}
-	return until
-}

@@ -204,11 +204,21 @@ func (t *Table) hadFallenSilent(m *member) bool {
 // unsure reports whether the end of m's connection, whose grace is over, proves
 // nothing: the broker, or the client, gave it up while it, or this observer, was cut off from the
 // others, or while other nodes lost it at the same time. A rack that loses its way
-// to two brokers finds the third one only when its dials have timed out. Then
-// silence decides.
+// to two brokers finds the third one only when its dials have timed out. Or input was lost: the
+// process may have said that it moves. Then silence decides.
 func (t *Table) unsure(m *member) bool {
 	c := &m.closed
-	return t.saysAlone(subjects.ViaBroker(c.via)) || (c.byBroker || c.silent) && (t.cutOff(subjects.ViaBroker(c.via)) || t.inCompany(m))
+	return t.saysAlone(subjects.ViaBroker(c.via)) || (c.givenUp() || t.missedAt >= m.last) && (t.cutOff(subjects.ViaBroker(c.via)) || t.inCompany(m))
+}
+
+// givenUp reports whether one side gave the connection up while the other may live.
+func (c *closed) givenUp() bool { return c.byBroker || c.silent }
+
+// deaf reports whether nothing at all was heard since the grace of m's connection was over: what
+// shows that the process lives may wait for this observer, which may be cut off. That is known soon.
+func (t *Table) deaf(m *member) bool {
+	c := &m.closed
+	return c.givenUp() && t.heard < c.due && t.now <= c.due+isolatedAfter
 }
 
 // saysAlone reports whether broker name, or any if that is empty, says that it is

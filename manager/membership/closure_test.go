@@ -55,7 +55,7 @@ func TestOneFrozenNodeIsOutByItsBrokersWord(t *testing.T) {
 	all[0].cut = true
 	s.pass(3 * time.Second)
 	s.hangUp(all[0], "Stale Connection")
-	s.pass(1600 * time.Millisecond)
+	s.pass(2100 * time.Millisecond)
 	if s.listed(all[0]) {
 		t.Error("it is still listed")
 	}

@@ -50,10 +50,12 @@ type Config struct {
 const (
 	blindMargin      = 2 * time.Second         // G4: blind for Dead and this
 	suspectMargin    = 1500 * time.Millisecond // G5: the members of a suspected broker have Dead and this
+	lookMargin       = 4 * time.Second         // members have Dead and this while a broker runs that this observer does not hear, see docs/budget.md
 	pauseGap         = 2 * time.Second         // G4: a longer gap between calls of Advance is a pause
 	isolatedAfter    = 3 * time.Second         // G4: no member heard for so long: this observer is cut off
 	gapAfter         = 1500 * time.Millisecond // no member heard for so long: beats may have been missed
 	missedAfter      = 2 * time.Second         // with beats each second: a member silent for so long has missed one
+	listenAgain      = 20 * time.Millisecond   // until it is looked again whether anything is heard
 	heartbeat        = time.Second             // Next is never further ahead, so that a pause can be told
 	afterglow        = 100 * time.Millisecond  // beats that name no connection may arrive so long after the DISCONNECT that ended it
 	closedConnWindow = 10 * time.Second        // what comes through a connection that ended counts for nothing so long; then its broker may have begun to count anew

@@ -41,6 +41,9 @@
 // are those of a table that has heard all itself; one that missed something takes
 // over more (see adopt, dropUnlisted).
 //
+// A broker that another one names, which is heard, does not fall silent, and comes back from
+// silent and dropped: a route is cut, not the broker (see named, hearsay).
+//
 // # The verdict
 //
 // Failing, lost and silent members are judged with their role, by one function,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"thor/subjects"
 )
@@ -160,7 +161,10 @@ func (t *Table) heldUntil(m *member) instant {
 	if t.blind.until > t.now {
 		return t.blind.until
 	}
-	return max(t.brokerHold(m), t.strayHold(m))
+	if deaf := t.now - t.heard; deaf > gapAfter && deaf <= isolatedAfter { // whether this observer is cut off is known then
+		return t.heard + isolatedAfter + time.Millisecond
+	}
+	return max(t.brokerHold(m), t.elsewhereHold(m))
 }
 
 // canLose reports whether r can do without its failed members (guard G2): a member

@@ -40,6 +40,9 @@ func (t *Table) wake(m *member) {
 	}
 	quiet := t.now - m.last
 	switch {
+	case m.closed.on && m.closed.due <= t.now && t.deaf(m):
+		t.timers.set(&m.timer, t.now+listenAgain)
+		return
 	case m.closed.on && m.closed.due <= t.now && t.unsure(m):
 		m.closed = closed{}
 		m.node.lastClosed = longAgo // its silence is explained by nothing

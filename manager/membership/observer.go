@@ -33,6 +33,7 @@ func (t *Table) Blind(now time.Time) {
 func (t *Table) Missed(now time.Time) {
 	t.enter(now)
 	t.identitiesKnownAt = t.now + identityWait
+	t.missedAt = t.now
 	t.wasCutOff(false)
 	t.flush()
 }

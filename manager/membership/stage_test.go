@@ -23,7 +23,7 @@ type stage struct {
 type actor struct {
 	node, role, boot, via string
 	state                 subjects.State
-	routes                string // that it announces, if it is a broker
+	routes, peers         string // that it announces, if it is a broker
 	cut                   bool
 }
 
@@ -63,6 +63,9 @@ func (s *stage) word(a *actor) *subjects.Announcement {
 	}
 	if a.routes != "" {
 		out.Attrs = subjects.Attrs{subjects.AttrRoutes: a.routes}
+	}
+	if a.peers != "" {
+		out.Attrs = subjects.Attrs{subjects.AttrPeers: a.peers}
 	}
 	return out
 }

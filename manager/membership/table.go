@@ -15,14 +15,15 @@ import (
 type Table struct {
 	cfg Config
 
-	started bool
-	base    time.Time // of instant 0
-	now     instant
-	wall    time.Time // of now, for show
-	advance instant   // of the last Advance
-	heard   instant   // of the last announcement of any member
-	resumed instant   // when it last heard again after a gap
-	bare    instant   // of the last beat that names no connection
+	started  bool
+	base     time.Time // of instant 0
+	now      instant
+	wall     time.Time // of now, for show
+	advance  instant   // of the last Advance
+	heard    instant   // of the last announcement of any member
+	resumed  instant   // when it last heard again after a gap
+	missedAt instant   // of the last input that was lost
+	bare     instant   // of the last beat that names no connection
 
 	members   map[key]*member // listed ones, and who is remembered
 	fullUntil instant         // members is full, and none of them was to be forgotten: not looked at before
@@ -31,7 +32,9 @@ type Table struct {
 	labels    map[string]subjects.Role   // host labels of the roles that have members
 	hashes    map[uint64]subjects.NodeID // of nodes, as the lookup has them; empty without Config.NodeHash
 	brokers   map[string]*broker
-	alone     map[string]aloneness // brokers that say so
+	alone     map[string]aloneness        // brokers that say so
+	naming    map[subjects.NodeID]instant // since when a broker that is heard has a route to these, as of…
+	listened  instant                     // …then
 	departed  map[subjects.NodeID]*departed
 	losses    losses
 	revoked   revocations
@@ -124,6 +127,7 @@ func New(cfg Config) *Table {
 		identitiesKnownAt: identityWait,
 		bare:              longAgo,
 		resumed:           longAgo,
+		missedAt:          longAgo,
 	}
 	t.blind.timer = timer{kind: timerObserver, index: -1, act: t.endBlind}
 	t.panicTimer = timer{kind: timerPanic, index: -1, act: t.endPanics}
@@ -142,6 +146,7 @@ func (t *Table) Advance(now time.Time) {
 	t.advance = t.now
 	t.keepPace()
 	t.isolation()
+	t.hearsay()
 	for x := t.timers.due(t.now); x != nil; x = t.timers.due(t.now) {
 		x.act()
 	}

@@ -67,6 +67,20 @@ func TestTheInvariantsBite(t *testing.T) {
 			w.truth.published(leader, deltaTo(c, subjects.Change{Role: role, Node: m.p.node}))
 			w.truth.observed(w.observers[0], c, "x")
 		}},
+		"a broker is removed to which one route is cut": {"I4", func(w *world, leader *manager, s *subjects.Status) {
+			i := leader.p.link.b.index
+			cutRoutes(w, []*route{w.routes[i][(i+1)%brokerCount]})
+			w.run(w.now + 20*time.Second)
+			c := later(leader.core.Holding().Status)
+			b := w.brokers[(i+1)%brokerCount]
+			c.Roles[subjects.EventServer] = slices.DeleteFunc(slices.Clone(c.Roles[subjects.EventServer]), func(x subjects.Member) bool { return string(x.Node) == b.name })
+			w.truth.published(leader, deltaTo(c, subjects.Change{Role: subjects.EventServer, Node: subjects.NodeID(b.name)}))
+			w.truth.observed(w.observers[0], c, "x")
+		}},
+		"a live broker is not listed": {"I10", func(w *world, leader *manager, s *subjects.Status) {
+			delete(s.Roles, subjects.EventServer)
+			w.settled()
+		}},
 		"a dead member stays": {"I5", func(w *world, _ *manager, _ *subjects.Status) {
 			w.members[0].p.alive = false
 			w.settled()

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"thor/manager/core"
@@ -110,7 +111,7 @@ func (b *broker) announce() {
 		b.publish(&subjects.Announcement{
 			V: subjects.Version, Node: subjects.NodeID(b.name), Role: subjects.EventServer, Boot: fmt.Sprintf("%s-%d", b.name, b.boots), Seq: b.beat,
 			Via: b.name + "#1", Addresses: []netip.Addr{b.addr()}, Weight: subjects.DefaultWeight, State: subjects.Up, Seen: b.seen,
-			Attrs: subjects.Attrs{subjects.AttrIdentity: "1", subjects.AttrRoutes: strconv.Itoa(b.routes())},
+			Attrs: subjects.Attrs{subjects.AttrIdentity: "1", subjects.AttrRoutes: strconv.Itoa(len(b.routes())), subjects.AttrPeers: strings.Join(b.routes(), ",")},
 		}, toManagers)
 		b.after(b.w.between(900, 1100), beat)
 	}
@@ -124,14 +125,14 @@ func (b *broker) announce() {
 	b.after(b.w.between(10, 1000), beat)
 }
 
-// routes is how many other brokers b has a route to.
-func (b *broker) routes() (n int) {
-	for _, r := range b.w.routes[b.index] {
+// routes are the other brokers that b has a route to.
+func (b *broker) routes() (names []string) {
+	for i, r := range b.w.routes[b.index] {
 		if r != nil && r.up {
-			n++
+			names = append(names, b.w.brokers[i].name)
 		}
 	}
-	return n
+	return names
 }
 
 // lookRound finds out whether this broker is alone: it has had no route for 3 s.

@@ -186,6 +186,11 @@ func (w *world) listed(s *subjects.Status, leader *manager) {
 			t.broke("I10: guard %s %s %s is on: %s", g.Name, g.Role, g.Node, g.Detail)
 		}
 	}
+	for _, b := range w.brokers {
+		if x := s.Member(subjects.EventServer, subjects.NodeID(b.name)); x == nil || x.State != subjects.Up {
+			t.broke("I10: broker %s is %s", b.name, shown(x))
+		}
+	}
 	for _, p := range w.procs {
 		for _, r := range p.app.roles() {
 			x := s.Member(r, p.node)

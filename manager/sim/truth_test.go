@@ -23,13 +23,14 @@ type truth struct {
 	w      *world
 	broken []string
 
-	epochs    map[uint64]string                 // the boot that leads each
-	digests   map[subjects.Mark]string          // of each status
-	owners    map[subjects.Mark]string          // the boot that published it
-	removed   map[subjects.Mark]string          // removals that must have no effect
-	newest    []sighting                        // marks as observers confirmed them, rising
-	touched   map[subjects.NodeID]time.Duration // when its processes last came or went on purpose
-	goods     [brokerCount]time.Duration        // since when a broker is in the main part; -1: it is not
+	epochs    map[uint64]string                       // the boot that leads each
+	digests   map[subjects.Mark]string                // of each status
+	owners    map[subjects.Mark]string                // the boot that published it
+	removed   map[subjects.Mark]string                // removals that must have no effect
+	newest    []sighting                              // marks as observers confirmed them, rising
+	touched   map[subjects.NodeID]time.Duration       // when its processes last came or went on purpose
+	goods     [brokerCount]time.Duration              // since when a broker is in the main part; -1: it is not
+	routes    [brokerCount][brokerCount]time.Duration // since when messages pass between two brokers; -1: they do not
 	lastEpoch uint64
 	granted   map[string]time.Duration // when the newest lease of each boot was sent that was stored
 }
@@ -118,6 +119,12 @@ func shown(m *subjects.Member) string {
 // look for another broker.
 func (t *truth) wrong(m *manager, role subjects.Role, node subjects.NodeID) string {
 	now := t.w.now
+	if role == subjects.EventServer {
+		if since := t.hearable(m, node); since >= 0 && now-since >= reachFor {
+			return fmt.Sprintf("I4: broker %s removed, though it ran and had routes for %v", node, (now - since).Round(time.Millisecond))
+		}
+		return ""
+	}
 	var alive []*proc
 	for _, p := range t.w.procs {
 		if p.node == node && p.alive && slices.Contains(p.app.roles(), role) {
@@ -146,7 +153,7 @@ func (t *truth) wrong(m *manager, role subjects.Role, node subjects.NodeID) stri
 			return ""
 		}
 	}
-	if since := p.reachable(); since >= 0 && now-since >= reachFor {
+	if since := p.reachable(m); since >= 0 && now-since >= reachFor {
 		return fmt.Sprintf("I4: %s of %s removed, though it could reach a broker for %v", role, p.boot, (now - since).Round(time.Millisecond))
 	}
 	return ""
@@ -252,21 +259,63 @@ func (t *truth) event(m *manager, e *subjects.Event) {
 	t.w.log("%s: event %s %s %s %s", m.p.node, e.Kind, e.Role, e.Node, e.Detail)
 }
 
-// reachable is since when p could reach one and the same broker of the main part
-// all the time; -1: it cannot.
-func (p *proc) reachable() time.Duration {
-	since := time.Duration(-1)
+// reachable is since when p could reach one and the same broker all the time through which
+// m could hear it; -1: it cannot. Messages pass one route at most: what reaches
+// a broker of the main part only that has no route to the one of m is heard by others alone.
+func (p *proc) reachable(m *manager) time.Duration {
+	at := time.Duration(-1)
 	if !p.alive || p.frozen {
-		return since
+		return at
 	}
 	for i, b := range p.w.brokers {
-		if g := p.w.truth.goods[i]; g >= 0 && p.pathSince[i] >= 0 && p.reaches(b) {
-			if at := max(g, p.pathSince[i], p.soundSince); since < 0 || at < since {
-				since = at
+		if p.reaches(b) {
+			at = earlier(at, latest(p.w.truth.hears(m, i), p.pathSince[i], p.soundSince))
+		}
+	}
+	return at
+}
+
+// hears is since when m could hear what is said at broker i, if m is in the main part; if it
+// is not, since when that broker is: m has to know that it hears nothing of it.
+func (t *truth) hears(m *manager, i int) time.Duration {
+	here := m.p.link.b.index
+	if i == here || t.goods[here] < 0 {
+		return t.goods[i]
+	}
+	return latest(t.goods[i], t.routes[i][here])
+}
+
+// hearable is since when m could hear broker node, or another one could that m could hear.
+func (t *truth) hearable(m *manager, node subjects.NodeID) time.Duration {
+	at := time.Duration(-1)
+	for i, b := range t.w.brokers {
+		if b.name != string(node) {
+			continue
+		}
+		at = t.hears(m, i)
+		for j := range t.w.brokers {
+			if j != i {
+				at = earlier(at, latest(t.routes[i][j], t.hears(m, j)))
 			}
 		}
 	}
-	return since
+	return at
+}
+
+// latest is since when all of what began at these times holds, earlier since when one of two
+// does; -1: it does not.
+func latest(at ...time.Duration) time.Duration {
+	if slices.Min(at) < 0 {
+		return -1
+	}
+	return slices.Max(at)
+}
+
+func earlier(a, b time.Duration) time.Duration {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // since is when something began to hold, -1: it does not.
@@ -286,10 +335,14 @@ func (t *truth) survey() {
 	w := t.w
 	for i, b := range w.brokers {
 		peers := 0
-		for _, r := range w.routes[i] {
-			if r != nil && r.sound() {
+		for j, r := range w.routes[i] {
+			if i == j {
+				continue
+			}
+			if r.sound() {
 				peers++
 			}
+			t.routes[i][j] = since(t.routes[i][j], r.sound(), w.now)
 		}
 		t.goods[i] = since(t.goods[i], b.alive && !b.frozen && peers > 0, w.now)
 	}

@@ -10,16 +10,18 @@ import "time"
 
 // When a process that is connected looks for another broker.
 const (
-	silentAfter = 3 * time.Second        // without a tick; they come each second
-	aloneLeast  = 500 * time.Millisecond // brokers that lose each other know it as much apart; twice that after one had to be taken
-	lookSpread  = 3 * time.Second        // members of one broker look within this time…
-	lookMany    = 15 * time.Second       // …or this, when the network has many members
-	lookPause   = 2 * time.Second        // before the next look, after one that found none, as while managers change; doubles…
-	pauseMany   = 5 * time.Second        // …from this, when the network has many members…
-	lookLongest = 8 * time.Second        // …up to this: a manager that takes over where this process is not heard counts its silence after 12 s (manager/membership: Dead and blindMargin)
-	longestMany = 30 * time.Second       // …or this, when the network has many members: the guard for mass silence gives them as long again
-	homeAfter   = 30 * time.Second       // at another broker than that of the own machine, and as long again at most
-	lookGivenUp = time.Minute            // after one that found a broker, unless a connection follows
+	silentAfter = 3 * time.Second         // without a tick; they come each second
+	freshAfter  = 2 * time.Second         // without the first tick of a connection: who has lost some time already…
+	freshSpread = time.Second             // …looks within this time, since it comes alone, or spread already
+	aloneLeast  = 500 * time.Millisecond  // brokers that lose each other know it as much apart; twice that after one had to be taken
+	lookSpread  = 2500 * time.Millisecond // members of one broker look within this time…
+	lookMany    = 15 * time.Second        // …or this, when the network has many members
+	lookPause   = 2 * time.Second         // before the next look, after one that found none, as while managers change; doubles…
+	pauseMany   = 5 * time.Second         // …from this, when the network has many members…
+	lookLongest = 8 * time.Second         // …up to this: a manager that takes over where this process is not heard counts its silence after 12 s (manager/membership: Dead and blindMargin)
+	longestMany = 30 * time.Second        // …or this, when the network has many members: the guard for mass silence gives them as long again
+	homeAfter   = 10 * time.Second        // at another broker than that of the own machine, and as long again at most
+	lookGivenUp = time.Minute             // after one that found a broker, unless a connection follows
 )
 
 // TickWait is how long to wait for a tick through another broker: two are due.
@@ -37,6 +39,7 @@ type Roamer struct {
 	up      bool
 	alone   bool      // the broker says so
 	heard   time.Time // the newest tick, or the beginning of the connection
+	fresh   bool      // no tick came through the connection yet
 	at      time.Time // of the next look; zero: none is planned
 	tries   int       // looks that found none
 	many    bool      // the network is big
@@ -57,7 +60,7 @@ func (r *Roamer) Alone() bool { return r.alone }
 
 // Connected notes a new connection to a broker that is alone or not.
 func (r *Roamer) Connected(alone bool, now time.Time) {
-	r.up, r.alone, r.homeAt, r.homing = true, alone, time.Time{}, false
+	r.up, r.alone, r.fresh, r.homeAt, r.homing = true, alone, true, time.Time{}, false
 	r.reset(now)
 	if alone { // it was the only one to be had just now, and managers may not hear this process
 		r.at = now.Add(aloneLeast + r.chance(aloneLeast))
@@ -76,7 +79,7 @@ func (r *Roamer) Disconnected() { r.up = false }
 
 // Tick notes that a tick came.
 func (r *Roamer) Tick(now time.Time) {
-	r.heard = now
+	r.heard, r.fresh = now, false
 	if !r.alone && !r.at.IsZero() {
 		r.reset(now)
 	}
@@ -87,10 +90,18 @@ func (r *Roamer) Notice(alone bool, now time.Time) {
 	if alone == r.alone {
 		return
 	}
+	planned := r.at
 	r.alone = alone
 	r.reset(now)
-	if alone {
-		r.at = now.Add(aloneLeast + r.chance(lookSpread-aloneLeast))
+	if !alone {
+		return
+	}
+	r.at = now.Add(aloneLeast + r.chance(lookSpread-aloneLeast))
+	if least := now.Add(aloneLeast); !planned.IsZero() && planned.Before(r.at) { // no tick came, before the broker knew why
+		r.at = planned
+		if planned.Before(least) {
+			r.at = least
+		}
 	}
 }
 
@@ -105,14 +116,17 @@ func (r *Roamer) Advance(many bool, now time.Time) (look bool) {
 		return false
 	}
 	if r.at.IsZero() {
-		if now.Before(r.heard.Add(silentAfter)) {
+		if now.Before(r.heard.Add(r.patience())) {
 			r.homing = !r.homeAt.IsZero() && !now.Before(r.homeAt)
 			r.looking, r.began = r.homing, now
 			return r.homing
 		}
 		window := lookSpread
-		if many {
+		switch {
+		case many:
 			window = lookMany
+		case r.fresh:
+			window = freshSpread
 		}
 		r.at = now.Add(r.chance(window))
 	}
@@ -155,10 +169,18 @@ func (r *Roamer) Next() time.Time {
 	case !r.up || r.looking:
 		return time.Time{}
 	case r.at.IsZero():
-		if at := r.heard.Add(silentAfter); r.homeAt.IsZero() || at.Before(r.homeAt) {
+		if at := r.heard.Add(r.patience()); r.homeAt.IsZero() || at.Before(r.homeAt) {
 			return at
 		}
 		return r.homeAt
 	}
 	return r.at
+}
+
+// patience is how long no tick may come.
+func (r *Roamer) patience() time.Duration {
+	if r.fresh && !r.many {
+		return freshAfter
+	}
+	return silentAfter
 }

@@ -36,6 +36,7 @@ func TestAProcessLooksForAnotherBroker(t *testing.T) {
 		for _, chance := range []func(time.Duration) time.Duration{shortest, longest} {
 			r := &Roamer{chance: chance}
 			r.Connected(false, start)
+			r.Tick(start)
 			at := looks(r, start, 10*time.Minute, quiet)
 			if len(at) < 5 || at[0] < silentAfter || at[0] > silentAfter+lookSpread {
 				t.Fatalf("looked at %v", at)
@@ -47,6 +48,37 @@ func TestAProcessLooksForAnotherBroker(t *testing.T) {
 			}
 			if len(at) > 160 {
 				t.Errorf("the pauses do not grow: %v", at)
+			}
+		}
+	})
+	t.Run("sooner when none has come through the connection yet", func(t *testing.T) {
+		for _, chance := range []func(time.Duration) time.Duration{shortest, longest} {
+			r := &Roamer{chance: chance}
+			r.Connected(false, start)
+			if next := r.Next().Sub(start); next != freshAfter {
+				t.Errorf("due after %v", next)
+			}
+			at := looks(r, start, 20*time.Second, quiet)
+			if len(at) < 3 || at[0] < freshAfter || at[0] > freshAfter+freshSpread {
+				t.Errorf("looked at %v", at)
+			}
+		}
+	})
+	t.Run("when its broker says why no tick comes, not later than it would have", func(t *testing.T) {
+		for _, c := range []struct{ planned, want time.Duration }{
+			{0, lookSpread - 1},
+			{100 * time.Millisecond, aloneLeast},
+			{time.Second, time.Second},
+			{time.Minute, lookSpread - 1},
+		} {
+			r := &Roamer{chance: longest}
+			r.Connected(false, start)
+			if c.planned > 0 {
+				r.at = start.Add(c.planned)
+			}
+			r.Notice(true, start)
+			if got := r.Next().Sub(start); got != c.want {
+				t.Errorf("planned after %v: looks after %v, want %v", c.planned, got, c.want)
 			}
 		}
 	})
@@ -125,6 +157,9 @@ func TestAProcessLooksForAnotherBroker(t *testing.T) {
 	t.Run("members of a big network take longer to look", func(t *testing.T) {
 		r := &Roamer{chance: longest}
 		r.Connected(false, start)
+		if r.Advance(true, start.Add(freshAfter)); !r.at.IsZero() {
+			t.Errorf("a new connection plans to look after %v", r.at.Sub(start))
+		}
 		r.Advance(true, start.Add(silentAfter))
 		if got := r.Next().Sub(start); got != silentAfter+lookMany-1 {
 			t.Errorf("after %v", got)
@@ -155,7 +190,8 @@ func TestAProcessLooksForItsHome(t *testing.T) {
 			at = append(at, now.Sub(start))
 			r.Looked(false, now)
 		}
-		if n := len(at); n < 4 || n > 10 || at[0] < homeAfter || at[0] > 2*homeAfter+time.Second {
+		most := int(5 * time.Minute / homeAfter)
+		if n := len(at); n < most/2-1 || n > most || at[0] < homeAfter || at[0] > 2*homeAfter+time.Second {
 			t.Errorf("looked at %v", at)
 		}
 		r.Connected(false, start.Add(5*time.Minute))
