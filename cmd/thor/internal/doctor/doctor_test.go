@@ -176,6 +176,27 @@ func TestRolesWithoutASpareAreNoted(t *testing.T) {
 	}
 }
 
+func TestBrokersWithoutARouteToEachOtherAreNamed(t *testing.T) {
+	broker := func(n subjects.NodeID, peers string) subjects.Member {
+		return subjects.Member{Node: n, State: subjects.Up, Attrs: subjects.Attrs{subjects.AttrPeers: peers}}
+	}
+	for _, c := range []struct {
+		b1, b2, b3 string // their peers
+		want       []string
+	}{
+		{"b2,b3", "b1,b3", "b1,b2", nil},
+		{"", "b1,b3", "b1,b2", nil}, // of an earlier version
+		{"b2", "b1,b3", "b1,b2", []string{"partial brokers b1 and b3 have no route to each other -> "}},
+		{"b3", "b3", "b1,b2", []string{"partial brokers b1 and b2 have no route to each other -> "}},
+	} {
+		fs := routes(&subjects.Status{Roles: map[subjects.Role][]subjects.Member{subjects.EventServer: {broker("b1", c.b1), broker("b2", c.b2), broker("b3", c.b3)}}})
+		if len(fs) != len(c.want) || Degraded(fs) != (len(c.want) > 0) {
+			t.Errorf("%q", lines(fs))
+		}
+		contains(t, lines(fs), c.want...)
+	}
+}
+
 // A whole healthy network: no fault, every part judged.
 func TestAHealthyNetwork(t *testing.T) {
 	member := func(n subjects.NodeID) subjects.Member { return subjects.Member{Node: n, State: subjects.Up} }

@@ -32,6 +32,7 @@ func network(n *Network) (fs []Finding) {
 	}
 	fs = append(fs, ok("status of epoch %d, generation %d by %s", st.Epoch, st.Generation, st.Manager))
 	fs = append(fs, spares(st)...)
+	fs = append(fs, routes(st)...)
 	if n.Bucket != nil {
 		fs = append(fs, bucket(n.Bucket))
 	}
@@ -104,6 +105,26 @@ func spares(st *subjects.Status) (fs []Finding) {
 			fs = append(fs, ok("%d %ss up", up, x.what))
 		default:
 			fs = append(fs, Finding{Note, fmt.Sprintf("%d %s(s) up, and nobody to spare", up, x.what), fmt.Sprintf("run %d on different hosts", x.want)})
+		}
+	}
+	return fs
+}
+
+// routes names brokers that are up without a route to each other. They stay in the status as long
+// as a third one has routes to both. Of the two, the one that the manager does not hear is shown as it was
+// heard last.
+func routes(st *subjects.Status) (fs []Finding) {
+	lacks := func(a, b *subjects.Member) bool {
+		peers := a.Attrs[subjects.AttrPeers]
+		return peers != "" && !slices.Contains(strings.Split(peers, ","), string(b.Node))
+	}
+	ms := st.Roles[subjects.EventServer]
+	for i := range ms {
+		for j := range i {
+			if lacks(&ms[i], &ms[j]) || lacks(&ms[j], &ms[i]) {
+				text := fmt.Sprintf("brokers %s and %s have no route to each other", ms[j].Node, ms[i].Node)
+				fs = append(fs, Finding{Partial, text, "see their logs; is the cluster port (6222) of each open to the other?"})
+			}
 		}
 	}
 	return fs
