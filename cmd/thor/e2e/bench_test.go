@@ -61,6 +61,8 @@ func TestBench(t *testing.T) {
 	}{
 		{"thor up → ready", 8 * time.Second, true, b.starts},
 		{"agent kill -9 → gone", time.Second, false, func() { b.losses(b.signal("node2", syscall.SIGKILL), b.start("node2")) }},
+		{"program joins by the socket → in DNS", time.Second, false, func() { b.programs(false) }},
+		{"program kill -9 → gone", time.Second, false, func() { b.programs(true) }},
 		{"service dies → gone (500 ms, fall 2)", 1500 * time.Millisecond, false, func() { b.losses(b.killService, b.start("node2-sip")) }},
 		{"SIGTERM of a node → gone", 100 * time.Millisecond, false, func() { b.losses(b.signal("node2", syscall.SIGTERM), b.start("node2")) }},
 		{"drain → gone", 50 * time.Millisecond, false, func() { b.losses(b.ask("drain"), b.ask("resume")) }},
