@@ -2,11 +2,13 @@
 
 import random
 import re
+import signal
 import unittest
 
 import thor
 from thor._stream import MAX_LINE, Answer, Malformed
 from thor.entities import GenericThorEntity, ThorEntities, ThorEntitiesRoleMap
+from thor.eventservice import EventServiceClient
 from thor.link import ControlLink, Notification, Request, Response
 from thor.tls import X509NameValidator
 
@@ -98,6 +100,17 @@ class Names(unittest.TestCase):
         for bad in 'Example', 'X:y', 'O:a*b':
             with self.assertRaises(ValueError):
                 X509NameValidator(bad)
+
+
+class Signals(unittest.TestCase):
+    def test_a_program_signals_itself_where_the_agent_may_not(self):
+        got = []
+        before = signal.signal(signal.SIGUSR1, lambda number, frame: got.append(number))
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+        client = EventServiceClient.__new__(EventServiceClient)
+        client._heard_signal('USR1')
+        client._heard_signal('NONE')
+        self.assertEqual(got, [signal.SIGUSR1])
 
 
 class Commands(unittest.TestCase):
