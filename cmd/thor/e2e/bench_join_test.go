@@ -92,7 +92,9 @@ func (b *bench) programs(death bool) {
 	if death {
 		row = 2
 	}
-	add := func(i int) *joiner { return net.addJoiner(b.t, fmt.Sprintf("fax%d%d", row, i), fmt.Sprintf("127.85.6%d.%d", row, i)) }
+	add := func(i int) *joiner {
+		return net.addJoiner(b.t, fmt.Sprintf("fax%d%d", row, i), fmt.Sprintf("127.85.6%d.%d", row, i))
+	}
 	stays, comes := add(1), add(2)
 	stays.start(b.t)
 	defer func() {
