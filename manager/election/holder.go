@@ -99,14 +99,21 @@ func (m *Machine) write(op operation) {
 // reconcile decides, after a renewal met another revision than the known one and
 // what is stored was read: our own renewal whose acknowledgement was lost, another
 // manager's lease, or nothing, since the bucket lost its memory. Into nothing the
-// lease is written again: still by compare-and-set, in the same term.
+// lease is written again: still by compare-and-set, in the same term. Not if another manager led
+// meanwhile and gave its lease back, or went with the memory of all brokers: a later epoch is known
+// then, or a mark is stored that the lease was given back.
 func (m *Machine) reconcile() {
+	known := m.facts.Known.Epoch
 	switch {
 	case m.mine(m.term.epoch):
 	case m.seen.held:
 		m.end(fmt.Sprintf("the lease is %s's", m.seen.lease.Manager))
 	case !m.now.Before(m.term.until):
 		m.end(errLost.Error())
+	case m.seen.revision > m.own:
+		m.end("the lease was another's, which gave it back")
+	case known > m.term.epoch:
+		m.end(fmt.Sprintf("the lease is gone, and epoch %d is known", known))
 	default:
 		m.write(rewriting)
 	}

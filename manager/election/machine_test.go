@@ -235,6 +235,17 @@ func TestAConflictIsReconciled(t *testing.T) {
 				}
 			},
 		},
+		"another gave it back": {
+			func(b *bench) election.Fetched { return election.Fetched{Entry: &election.Entry{Revision: 9}} },
+			func(b *bench, out []election.Action) { one[election.End](b, out) },
+		},
+		"the bucket lost it, and a later epoch is known": {
+			func(b *bench) election.Fetched {
+				b.facts.Known.Epoch = 2
+				return election.Fetched{}
+			},
+			func(b *bench, out []election.Action) { one[election.End](b, out) },
+		},
 		"the bucket lost it, and another is first": {
 			func(b *bench) election.Fetched { return election.Fetched{} },
 			func(b *bench, out []election.Action) {

@@ -50,6 +50,7 @@ type Config struct {
 const (
 	blindMargin      = 2 * time.Second         // G4: blind for Dead and this
 	suspectMargin    = 1500 * time.Millisecond // G5: the members of a suspected broker have Dead and this
+	routeLost        = 3 * time.Second         // in which brokers give up a route that does not answer
 	lookMargin       = 4 * time.Second         // members have Dead and this while a broker runs that this observer does not hear, see docs/budget.md
 	pauseGap         = 2 * time.Second         // G4: a longer gap between calls of Advance is a pause
 	isolatedAfter    = 3 * time.Second         // G4: no member heard for so long: this observer is cut off

@@ -35,12 +35,14 @@ func (t *Table) elsewhereHold(m *member) (until instant) {
 	return until
 }
 
-// named reports whether the broker m runs by the word of another one, which is heard as
-// others are, and has a route to it. A broker that is dead, frozen or cut off from all loses
-// its routes within 3 s, and then none names it.
+// named reports whether the broker m runs by the word of another one, which has a route to it. A
+// broker that is dead, frozen or cut off from all loses its routes within routeLost, and then none
+// names it. The word counts as long as the other one is heard as others are; what it said when m was silent for
+// longer than that already, until it is judged itself: it may be this observer that is cut off.
 func (t *Table) named(m *member) bool {
 	return slices.ContainsFunc(m.role.list, func(o *member) bool {
-		return o != m && o.cause == alive && !o.adopted && t.heard-o.last <= t.missed() && o.announced.hasPeer(m.key.node)
+		fresh := t.heard-o.last <= t.missed() || o.last-m.last > t.missed()+routeLost
+		return o != m && o.cause == alive && !o.adopted && fresh && o.announced.hasPeer(m.key.node)
 	})
 }
 

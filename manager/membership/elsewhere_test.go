@@ -111,6 +111,26 @@ func TestAnObserverThatIsCutOffRemovesNoBroker(t *testing.T) {
 	}
 }
 
+// Nor does one that is cut off with its broker, and hears the members there: who named the broker until
+// then may go on doing so.
+func TestAnObserverThatIsCutOffWithItsBrokerRemovesNoBroker(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	b1, b2, b3 := threeBrokers(s)
+	s.troop(10, "n", "sip_proxy", "b1")
+	s.pass(20 * time.Second)
+	b1.peers, b3.cut = "b2", true
+	s.pass(20 * time.Second)
+	b1.peers, b2.cut = "", true
+	s.pass(10 * time.Second)
+	if !s.listed(b3) {
+		t.Error("it is removed")
+	}
+	s.pass(5 * time.Minute)
+	if s.listed(b3) && s.listed(b2) {
+		t.Error("they keep each other")
+	}
+}
+
 // A broker that was lost and comes back behind a cut route is listed again by the word of
 // another one, after it was named for two seconds; one that left is not.
 func TestALostBrokerThatIsNamedIsBack(t *testing.T) {

@@ -172,6 +172,7 @@ func (t *Table) adoptStatus(s *subjects.Status, confirmed instant, age time.Dura
 				t.adopt(name, &s.Roles[name][i])
 			}
 		}
+		t.adoptLast(name, s.Roles[name])
 		t.adoptHold(name, s.Roles[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.roles)) {
@@ -285,6 +286,19 @@ func (t *Table) adopt(name subjects.Role, a *subjects.Member) {
 		return
 	}
 	t.listAdopted(m, a)
+}
+
+// adoptLast lists what another manager kept of a role of which none is left here: it failed while
+// another member was up, as this table has it, and for the other manager it is the last one (G2).
+func (t *Table) adoptLast(name subjects.Role, ms []subjects.Member) {
+	if r := t.roles[name]; r == nil || len(r.list) > 0 || name == subjects.Monitor {
+		return
+	}
+	for i := range ms {
+		if m := t.members[key{name, ms[i].Node}]; m != nil && (m.cause == lost || m.cause == silent) {
+			t.listAdopted(m, &ms[i])
+		}
+	}
 }
 
 // doubtful reports whether m was removed because its broker gave up its connection:

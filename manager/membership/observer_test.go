@@ -205,3 +205,28 @@ func TestACheckThatFailedBeforeACutIsNoProof(t *testing.T) {
 		t.Error("n1 says that its check fails, and is kept beside another one")
 	}
 }
+
+// A member failed while another was up, which left then: here the role is empty. Another manager, which
+// heard of the failure later, keeps it as the last one, and so does who takes over.
+func TestTheLastMemberOfAnotherManagerStays(t *testing.T) {
+	s := newStage(t, membership.Config{})
+	n1, n2, other := s.cast("n1", "sip_proxy", "b1#1"), s.cast("n2", "sip_proxy", "b1#2"), s.cast("m1", "media_relay", "b1#3")
+	s.pass(20 * time.Second)
+	n1.cut = true
+	s.hangUp(n1, "Client Closed")
+	s.pass(time.Second)
+	n2.state = subjects.Leave
+	s.beat(n2)
+	n2.cut = true
+	s.pass(time.Second)
+	if s.count("sip_proxy") != 0 || !s.listed(other) {
+		t.Fatal("the role is not empty")
+	}
+	kept := s.status()
+	kept.Roles["sip_proxy"] = []subjects.Member{{Node: "n1", State: subjects.Up, Addresses: addresses("10.0.0.1"), Weight: 100}}
+	s.table.TakeUp(kept, 0, s.now, s.now)
+	s.pass(time.Minute)
+	if m := s.status().Member("sip_proxy", "n1"); m == nil || m.State != subjects.Suspect {
+		t.Errorf("a minute later: %+v", m)
+	}
+}
