@@ -20,7 +20,6 @@ import (
 	"thor/nodeagent"
 	"thor/nodeagent/control"
 	"thor/nodeagent/join"
-	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/secret"
 	"thor/overlay"
@@ -94,7 +93,7 @@ func newNode() *cobra.Command {
 			programs := join.New(a, d.net, d.log)
 			lc.SocketPages = programs.Pages()
 			cc := control.Config{Programs: programs.Command}
-			p, online, err := besideSubscribers(d, a, &lc, &cc)
+			p, x, err := besideSubscribers(d, a, &lc, &cc)
 			if err != nil {
 				return nil, err
 			}
@@ -106,14 +105,14 @@ func newNode() *cobra.Command {
 				return nil, err
 			}
 			d.onSignal = func(s os.Signal) { drainBySignal(d, a, s) }
-			d.onReload = func() error { return reloadRoles(d, a, online, lc.Key) }
+			d.onReload = func() error { return reloadRoles(d, a, x, lc.Key) }
 			return beside{p, here}, nil
 		})
 }
 
 // reloadRoles makes the roles of the file what the agent announces, and their
-// Kamailios those that are asked.
-func reloadRoles(d *daemon, a *nodeagent.Agent, online *kamailio.Answers, key *secret.Key) error {
+// Kamailios those that are asked and told.
+func reloadRoles(d *daemon, a *nodeagent.Agent, x *proxies, key *secret.Key) error {
 	roles, ps := components.NodeRoles(d.file, d.creds.Identity())
 	if len(ps) > 0 {
 		return ps
@@ -125,7 +124,7 @@ func reloadRoles(d *daemon, a *nodeagent.Agent, online *kamailio.Answers, key *s
 	if err := a.Reconfigure(roles); err != nil {
 		return err
 	}
-	online.Use(clients)
+	x.use(d.file, clients)
 	return nil
 }
 

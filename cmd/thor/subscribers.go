@@ -12,6 +12,7 @@ import (
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/secret"
+	"thor/nodeagent/sets/live"
 	"thor/nodeagent/subscribers"
 	"thor/nodeagent/subscribers/kept"
 	"thor/subjects"
@@ -19,8 +20,8 @@ import (
 
 // besideSubscribers adds to p what a node does for subscribers: it keeps their
 // profiles and gives them on the local HTTP service, and it tells who is
-// registered with its Kamailio.
-func besideSubscribers(d *daemon, p part, lc *local.Config, cc *control.Config) (part, *kamailio.Answers, error) {
+// registered with its Kamailio. The proxies are told of members.
+func besideSubscribers(d *daemon, p part, lc *local.Config, cc *control.Config) (part, *proxies, error) {
 	if c := d.file.Node.Subscribers; c != nil {
 		sc := *c
 		sc.Overlay, sc.Audit = d.net, d.audit
@@ -40,8 +41,37 @@ func besideSubscribers(d *daemon, p part, lc *local.Config, cc *control.Config) 
 	if err != nil {
 		return nil, nil, err
 	}
-	a := kamailio.Handle(d.net, clients, d.log)
-	return beside{p, registrations{a}}, a, nil
+	sets, err := live.New(d.net, setsOf(d.file, clients), d.log, d.registerer())
+	if err != nil {
+		return nil, nil, err
+	}
+	of := d.health
+	d.health = func() []string { return append(of(), sets.Faults()...) }
+	x := &proxies{kamailio.Handle(d.net, clients, d.log), sets}
+	return beside{beside{p, registrations{x.answers}}, x.sets}, x, nil
+}
+
+// proxies are the Kamailios of this machine, as those who are asked and those who are
+// told.
+type proxies struct {
+	answers *kamailio.Answers
+	sets    *live.Keeper
+}
+
+// use takes the Kamailios of another file.
+func (x *proxies) use(f *config.File, clients map[subjects.Role]*kamailio.Client) {
+	x.sets.Use(setsOf(f, clients))
+	x.answers.Use(clients)
+}
+
+// setsOf are the sets that the roles of the file have kept.
+func setsOf(f *config.File, clients map[subjects.Role]*kamailio.Client) (out []live.Target) {
+	for _, r := range f.Node.Roles {
+		if c := clients[r.Role]; c != nil && r.Sets != nil {
+			out = append(out, live.Target{Role: r.Role, URL: r.Kamailio, RPC: c, Sets: r.Sets})
+		}
+	}
+	return out
 }
 
 // kamailios are those that the roles of the file have beside them.

@@ -54,8 +54,8 @@ type rpcError struct {
 func (e *rpcError) Error() string { return fmt.Sprintf("%d %.200q", e.Code, e.Message) }
 
 // call runs method and decodes its result.
-func (c *Client) call(ctx context.Context, result any, method string, params ...string) error {
-	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+func (c *Client) call(ctx context.Context, result any, method string, params ...any) error {
+	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": append([]any{}, params...)})
 	if err != nil {
 		return err
 	}
@@ -64,6 +64,7 @@ func (c *Client) call(ctx context.Context, result any, method string, params ...
 		return err
 	}
 	q.Header.Set("Content-Type", "application/json")
+	q.Header["X-Idempotency-Key"] = nil // is not sent: net/http may ask again if Kamailio just ended the idle connection
 	if c.key != nil {
 		proof, _ := c.key.Sign(secret.RPC, string(body), time.Now())
 		q.Header.Set(secret.Header, proof)

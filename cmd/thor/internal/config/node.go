@@ -10,6 +10,7 @@ import (
 	"thor/nodeagent"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
+	"thor/nodeagent/sets"
 	"thor/nodeagent/subscribers"
 	"thor/overlay/setting"
 	"thor/subjects"
@@ -37,8 +38,10 @@ type Node struct {
 // Role is one role that the node agent announces.
 type Role struct {
 	nodeagent.RoleConfig
-	// URL of the JSON-RPC of the role's Kamailio, which is asked who is registered.
+	// URL of the JSON-RPC of the role's Kamailio, which is asked who is registered, and told of sets.
 	Kamailio string `toml:"kamailio" default:"(none)"`
+	// Sets of members that the role's Kamailio holds, kept as the network status says.
+	Sets *sets.Config `toml:"sets" default:"(none are kept)"`
 	// Checks of the local service, which must all pass for the role to be up.
 	Checks []Check `toml:"check" default:"(none: the role is up as long as the agent runs)"`
 }
@@ -56,6 +59,9 @@ func (n *Node) fill() {
 	for i := range n.Roles {
 		for j := range n.Roles[i].Checks {
 			setting.Fill(&n.Roles[i].Checks[j])
+		}
+		if s := n.Roles[i].Sets; s != nil {
+			s.Fill()
 		}
 	}
 }
@@ -94,7 +100,18 @@ func (n *Node) check(f *File) {
 				f.d.add(key+".kamailio", "%s", strings.TrimPrefix(err.Error(), "kamailio: "))
 			}
 		}
+		if r.Sets != nil {
+			r.checkSets(f, key)
+		}
 	}
+}
+
+// checkSets is about the sets of the role at key.
+func (r *Role) checkSets(f *File, key string) {
+	if r.Kamailio == "" {
+		f.d.add(key+".sets", "needs the kamailio of the role, which is told of them")
+	}
+	f.addAll(key+".sets", r.Sets.Validate())
 }
 
 // checkSubscribers sees to it that digests of passwords stay on the machine.

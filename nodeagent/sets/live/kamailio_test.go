@@ -1,0 +1,114 @@
+package live_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// config is a Kamailio whose dispatcher, relays and trusted addresses are the files of a
+// directory.
+const config = `#!KAMAILIO
+debug=1
+log_stderror=yes
+children=1
+tcp_children=2
+auto_aliases=no
+tcp_accept_no_cl=yes
+mpath="%[1]s/"
+listen=udp:%[2]s
+listen=tcp:%[2]s
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "xhttp.so"
+loadmodule "jsonrpcs.so"
+loadmodule "dispatcher.so"
+loadmodule "permissions.so"
+loadmodule "db_text.so"
+loadmodule "rtpengine.so"
+modparam("jsonrpcs", "transport", 1)
+modparam("dispatcher", "list_file", "%[3]s/dispatcher.list")
+modparam("dispatcher", "reload_delta", %[4]d)
+modparam("permissions", "address_file", "%[3]s/address.list")
+modparam("permissions", "reload_delta", 0)
+modparam("db_text", "db_mode", 1)
+modparam("rtpengine", "db_url", "text://%[3]s/rtpengine")
+modparam("rtpengine", "rtpengine_tout_ms", 100)
+modparam("rtpengine", "rtpengine_retr", 1)
+request_route {
+  if (allow_source_address("1")) {
+    if (ds_select_dst("1", "4")) { append_to_reply("X-Next: $du\r\n"); sl_send_reply("302", "There"); exit; }
+    sl_send_reply("503", "None");
+    exit;
+  }
+  sl_send_reply("403", "Stranger");
+}
+event_route[xhttp:request] {
+  if ($hu == "/RPC") { jsonrpc_dispatch(); exit; }
+  xhttp_reply("404", "Not Found", "text/plain", "");
+}
+`
+
+// A proxy is a real Kamailio that can be ended and started again.
+type proxy struct {
+	t         *testing.T
+	addr, dir string
+	delta     int
+	out       bytes.Buffer
+	cmd       *exec.Cmd
+	done      chan struct{}
+}
+
+func newProxy(t *testing.T, addr, dir string, delta int) *proxy {
+	t.Helper()
+	if _, err := exec.LookPath("kamailio"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("kamailio is not installed (Debian package kamailio)")
+		}
+		t.Skip("kamailio is not installed (Debian package kamailio)")
+	}
+	p := &proxy{t: t, addr: addr, dir: dir, delta: delta}
+	t.Cleanup(func() {
+		p.end()
+		if t.Failed() {
+			t.Logf("kamailio:\n%s", p.out.Bytes())
+		}
+	})
+	return p
+}
+
+func (p *proxy) start() {
+	p.t.Helper()
+	modules, err := filepath.Glob("/usr/lib*/*/kamailio/modules/xhttp.so")
+	if err != nil || len(modules) == 0 {
+		p.t.Fatal("no Kamailio modules (Debian package kamailio)")
+	}
+	run := p.t.TempDir()
+	cfg := filepath.Join(run, "kamailio.cfg")
+	if err := os.WriteFile(cfg, fmt.Appendf(nil, config, filepath.Dir(modules[0]), p.addr, p.dir, p.delta), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd = exec.Command("kamailio", "-f", cfg, "-DD", "-E", "-m", "64", "-M", "8", "-Y", run, "-w", run, "-P", filepath.Join(run, "pid"))
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.done = make(chan struct{})
+	go func(cmd *exec.Cmd, done chan struct{}) { _ = cmd.Wait(); close(done) }(p.cmd, p.done)
+}
+
+func (p *proxy) end() {
+	if p.cmd == nil {
+		return
+	}
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.done
+	p.cmd = nil
+}

@@ -1,0 +1,327 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"thor/identity/atomicfile"
+	"thor/nodeagent/kamailio"
+	"thor/nodeagent/sets"
+	"thor/overlay"
+	"thor/subjects"
+)
+
+const (
+	pollEvery  = time.Second            // how soon a restart of Kamailio is noticed
+	busyRetry  = 250 * time.Millisecond // after a refusal to reload again so soon
+	retryFirst = 250 * time.Millisecond
+	retryMost  = 5 * time.Second
+	// fileMode lets Kamailio read: the file holds addresses, which are no secret.
+	fileMode = 0o644
+)
+
+// A table keeps one table of one Kamailio.
+type table struct {
+	*sets.Table
+	kind    kind
+	role    subjects.Role
+	rpc     RPC
+	log     zerolog.Logger
+	metrics *metrics
+
+	// Of the goroutine in run.
+	wanted  sets.Sets
+	known   bool      // wanted is by a confirmed status
+	written bool      // the file holds wanted
+	loaded  sets.Sets // what Kamailio holds; nil: not known
+	up      string    // since when it runs; empty: not known
+	next    time.Time // no reload before
+	since   time.Time // when the status came that Kamailio does not follow yet; zero: it does
+	wait    time.Duration
+	spaced  bool // it was said that Kamailio refuses to reload so often
+
+	mu    sync.Mutex
+	kept  []subjects.Role // without members: their sets stay
+	fault string          // why the table is not in step
+}
+
+func newTable(t Target, d *sets.Table, log zerolog.Logger, m *metrics) *table {
+	return &table{
+		Table: d, kind: kindOf(d.Kind, t.RPC), role: t.Role, rpc: t.RPC, metrics: m,
+		log: log.With().Str("role", string(t.Role)).Str("table", string(d.Kind)).Logger(),
+	}
+}
+
+func (t *table) labels() []string { return []string{string(t.role), string(t.Kind)} }
+
+// faults are what to tell of t, a line each.
+func (t *table) faults() (out []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fault != "" {
+		out = append(out, fmt.Sprintf("%s of the Kamailio of %s: %s", t.Kind, t.role, t.fault))
+	}
+	for _, r := range t.kept {
+		out = append(out, fmt.Sprintf("%s of the Kamailio of %s: %s has no members, its set stays as it is", t.Kind, t.role, r))
+	}
+	return out
+}
+
+// run keeps the table until ctx ends.
+func (t *table) run(ctx context.Context, views <-chan *overlay.View) {
+	t.metrics.inStep.WithLabelValues(t.labels()...).Set(0)
+	t.open()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case v, ok := <-views:
+			if !ok {
+				return
+			}
+			if !t.consider(v) {
+				continue
+			}
+			if t.wait > 0 { // Kamailio does not answer: the timer tries again
+				_ = t.flush() // and tells this error
+				continue
+			}
+		case <-timer.C:
+		}
+		wait := t.step(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		timer.Reset(wait)
+	}
+}
+
+// open begins with what the file holds. One that is missing is made, since a Kamailio
+// without it does not start.
+func (t *table) open() {
+	b, err := os.ReadFile(t.File)
+	if err == nil {
+		t.wanted = t.Decode(b)
+		return
+	}
+	t.wanted = make(sets.Sets)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = t.write()
+	}
+	if err != nil {
+		t.failed(err)
+	}
+}
+
+// consider takes over what v says, if it says anything that counts, and reports whether
+// there is something to do.
+func (t *table) consider(v *overlay.View) bool {
+	if v.Status == nil || v.Stale || v.FromDisk {
+		return false
+	}
+	next, kept := t.Next(t.wanted, v.Status)
+	t.keep(kept)
+	if t.known && next.Equal(t.wanted) {
+		return false
+	}
+	t.written = t.written && next.Equal(t.wanted)
+	t.wanted, t.known = next, true
+	if t.since.IsZero() {
+		t.since = time.Now()
+	}
+	t.metrics.inStep.WithLabelValues(t.labels()...).Set(0)
+	t.metrics.members.WithLabelValues(t.labels()...).Set(float64(next.Len()))
+	return true
+}
+
+// keep notes the roles whose sets stay since they have no members.
+func (t *table) keep(kept []subjects.Role) {
+	t.mu.Lock()
+	before := t.kept
+	t.kept = kept
+	t.mu.Unlock()
+	for _, r := range kept {
+		if !slices.Contains(before, r) {
+			t.log.Warn().Str("of", string(r)).Msg("role without members, its set stays as it is")
+		}
+	}
+}
+
+// flush has the file hold what is wanted.
+func (t *table) flush() error {
+	if t.written {
+		return nil
+	}
+	err := t.write()
+	t.written = err == nil
+	return err
+}
+
+func (t *table) write() error {
+	for _, p := range slices.Sorted(maps.Keys(t.Beside)) {
+		if b, err := os.ReadFile(p); err == nil && string(b) == string(t.Beside[p]) {
+			continue
+		}
+		if err := atomicfile.Write(p, t.Beside[p], fileMode); err != nil {
+			return err
+		}
+	}
+	return atomicfile.Write(t.File, t.Encode(t.wanted), fileMode)
+}
+
+// step does what is to be done, and returns how long to wait for the next.
+func (t *table) step(ctx context.Context) time.Duration {
+	if !t.known {
+		return pollEvery
+	}
+	wait, err := t.push(ctx)
+	switch {
+	case err != nil && kamailio.Busy(err):
+		if !t.spaced {
+			t.spaced = true
+			t.log.Info().Err(err).Msg("Kamailio refuses to reload so often, retrying")
+		}
+		return busyRetry
+	case err != nil && ctx.Err() != nil:
+		return 0
+	case err != nil:
+		t.loaded, t.up = nil, ""
+		t.failed(err)
+		t.wait = min(max(2*t.wait, retryFirst), retryMost)
+		return t.wait
+	}
+	t.wait = 0
+	if wait > 0 {
+		return wait
+	}
+	t.recovered()
+	return pollEvery
+}
+
+// push brings Kamailio to what is wanted; wait is not zero if that is to go on later.
+func (t *table) push(ctx context.Context) (wait time.Duration, err error) {
+	if err := t.flush(); err != nil {
+		return 0, err
+	}
+	if err := t.watchRestart(ctx); err != nil {
+		return 0, err
+	}
+	if t.wanted.Len() == 0 {
+		return 0, nil // an empty file empties the set, and Kamailio says nothing
+	}
+	c := sets.Change{Reload: true}
+	if t.loaded != nil {
+		c = t.Compare(t.loaded, t.wanted)
+	}
+	early := time.Until(t.next)
+	if !c.Reload || early > 0 {
+		if err := t.tell(ctx, c.States); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case !c.Reload:
+		return 0, nil
+	case early > 0:
+		return early, nil
+	}
+	return 0, t.reload(ctx)
+}
+
+// watchRestart forgets what Kamailio holds if it was started anew.
+func (t *table) watchRestart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	up, err := t.rpc.UpSince(ctx)
+	if err != nil {
+		return err
+	}
+	if up != t.up {
+		if t.up != "" {
+			t.log.Info().Str("since", up).Msg("Kamailio was restarted, telling it again")
+		}
+		t.up, t.loaded = up, nil
+	}
+	return nil
+}
+
+// tell tells single states.
+func (t *table) tell(ctx context.Context, states []sets.StateChange) error {
+	if t.kind.set == nil {
+		return nil
+	}
+	for _, s := range states {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		err := t.kind.set(ctx, s)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("state of %s: %w", s.Address, err)
+		}
+		t.loaded.Apply(s)
+		t.metrics.states.WithLabelValues(t.labels()...).Inc()
+	}
+	return nil
+}
+
+// reload has Kamailio read the file, and looks whether it holds what stands there.
+func (t *table) reload(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.kind.patience)
+	defer cancel()
+	if err := t.kind.reload(ctx); err != nil {
+		return err
+	}
+	t.next = time.Now().Add(t.kind.space)
+	t.metrics.reloads.WithLabelValues(t.labels()...).Inc()
+	has, err := t.kind.list(ctx)
+	if err != nil {
+		return err
+	}
+	if n := t.wanted.Missing(has); n > 0 {
+		return fmt.Errorf("%d of %d entries are missing after the reload: Kamailio reads another file than %s, or refuses lines (its log says which)", n, t.wanted.Len(), t.File)
+	}
+	t.loaded = t.wanted.Clone()
+	return nil
+}
+
+// failed notes why t is not in step: one line for each reason, until it is again.
+func (t *table) failed(err error) {
+	text := subjects.Printable(strings.TrimPrefix(err.Error(), "kamailio "), 300)
+	t.mu.Lock()
+	was := t.fault
+	t.fault = text
+	t.mu.Unlock()
+	t.metrics.failures.WithLabelValues(t.labels()...).Inc()
+	t.metrics.inStep.WithLabelValues(t.labels()...).Set(0)
+	if was == "" {
+		t.log.Error().Str("reason", text).Msg("sets cannot be changed, retrying")
+	}
+}
+
+// recovered notes that Kamailio holds what is wanted.
+func (t *table) recovered() {
+	t.mu.Lock()
+	was := t.fault
+	t.fault = ""
+	t.mu.Unlock()
+	t.metrics.inStep.WithLabelValues(t.labels()...).Set(1)
+	if was != "" {
+		t.log.Info().Msg("sets can be changed again")
+	}
+	if !t.since.IsZero() && t.wanted.Len() > 0 {
+		t.metrics.took.WithLabelValues(t.labels()...).Observe(time.Since(t.since).Seconds())
+		t.log.Info().Int("members", t.wanted.Len()).Int64("took_ms", time.Since(t.since).Milliseconds()).Msg("sets changed")
+		t.since = time.Time{}
+	}
+}

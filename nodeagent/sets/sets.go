@@ -1,0 +1,168 @@
+package sets
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"thor/subjects"
+)
+
+// An Entry is one member in a set.
+type Entry struct {
+	// Address is what Kamailio knows it by: a SIP URI, the URL of a relay, an IP address.
+	Address string
+	// State is what Kamailio can be told alone, in the form of its table; empty where a
+	// table has no states.
+	State string
+	// Rest is the rest of its line.
+	Rest string
+}
+
+// Sets are the contents of one table of Kamailio, by the numbers of the sets.
+type Sets map[int][]Entry
+
+// Len is the number of all entries.
+func (s Sets) Len() (n int) {
+	for _, es := range s {
+		n += len(es)
+	}
+	return n
+}
+
+// Equal reports whether s and o hold the same, in the same order.
+func (s Sets) Equal(o Sets) bool { return maps.EqualFunc(s, o, slices.Equal) }
+
+// Clone shares nothing with s.
+func (s Sets) Clone() Sets {
+	c := make(Sets, len(s))
+	for n, es := range s {
+		c[n] = slices.Clone(es)
+	}
+	return c
+}
+
+// A rule says who is in one set.
+type rule struct {
+	number  int
+	role    subjects.Role
+	entries func([]subjects.Member) []Entry
+}
+
+// Next is what t should hold by the status. before is what it holds: a set stays as it
+// is while its role has no members, and is in kept then. Sets that are not configured
+// are left out.
+func (t *Table) Next(before Sets, s *subjects.Status) (next Sets, kept []subjects.Role) {
+	next = make(Sets, len(t.rules))
+	for _, r := range t.rules {
+		es := unique(r.entries(s.Roles[r.role]))
+		if len(es) == 0 {
+			kept = append(kept, r.role)
+			es = slices.Clone(before[r.number])
+		}
+		if len(es) > 0 {
+			next[r.number] = es
+		}
+	}
+	return next, kept
+}
+
+// unique is es without those whose address is there before.
+func unique(es []Entry) []Entry {
+	seen := make(map[string]bool, len(es))
+	return slices.DeleteFunc(es, func(e Entry) bool {
+		was := seen[e.Address]
+		seen[e.Address] = true
+		return was
+	})
+}
+
+// A StateChange tells Kamailio the state of one entry.
+type StateChange struct {
+	Number  int
+	Address string
+	State   string
+}
+
+// A Change leads from what Kamailio holds to what it should hold.
+type Change struct {
+	// Reload says that entries came, went, or differ in more than their state.
+	Reload bool
+	// States are those that differ; also of entries that went, where t has a state that
+	// keeps new work from them.
+	States []StateChange
+}
+
+// Compare is how old becomes next.
+func (t *Table) Compare(old, next Sets) (c Change) {
+	numbers := make(map[int]bool)
+	for n := range old {
+		numbers[n] = true
+	}
+	for n := range next {
+		numbers[n] = true
+	}
+	for _, n := range slices.Sorted(maps.Keys(numbers)) {
+		after := byAddress(next[n])
+		for _, e := range old[n] {
+			now, ok := after[e.Address]
+			delete(after, e.Address)
+			if !ok {
+				now = Entry{State: t.off}
+			}
+			if !ok || now.Rest != e.Rest {
+				c.Reload = true
+			}
+			if now.State != "" && now.State != e.State {
+				c.States = append(c.States, StateChange{n, e.Address, now.State})
+			}
+		}
+		c.Reload = c.Reload || len(after) > 0
+	}
+	return c
+}
+
+func byAddress(es []Entry) map[string]Entry {
+	m := make(map[string]Entry, len(es))
+	for _, e := range es {
+		m[e.Address] = e
+	}
+	return m
+}
+
+// Apply notes in s that Kamailio was told c.
+func (s Sets) Apply(c StateChange) {
+	for i := range s[c.Number] {
+		if s[c.Number][i].Address == c.Address {
+			s[c.Number][i].State = c.State
+		}
+	}
+}
+
+// Missing is how many entries of s are not in o, which may lack their rest.
+func (s Sets) Missing(o Sets) (n int) {
+	for number, es := range s {
+		there := byAddress(o[number])
+		for _, e := range es {
+			if _, ok := there[e.Address]; !ok {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// where is the address and port at which m serves; not ok if it has no such address.
+func (e *Endpoint) where(m *subjects.Member) (ap netip.AddrPort, ok bool) {
+	port := uint16(e.Port)
+	if p, err := strconv.ParseUint(m.Attrs[e.PortAttr], 10, 16); err == nil && p != 0 {
+		port = uint16(p)
+	}
+	for _, a := range m.Addresses {
+		if a = a.Unmap(); a.IsValid() && (e.Address == "first" || a.Is4() == (e.Address == "ipv4")) {
+			return netip.AddrPortFrom(a, port), true
+		}
+	}
+	return ap, false
+}
