@@ -69,11 +69,13 @@ func TestSetsOfAProxy(t *testing.T) {
 }
 
 func TestSetsChangeAtRunTime(t *testing.T) {
-	before, err := config.Load(write(t, network+roleWithSets))
+	p := write(t, network+roleWithSets)
+	before, err := config.Load(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := config.Load(write(t, network+strings.Replace(roleWithSets, "group = 2", "group = 3", 1)))
+	rewrite(t, p, network+strings.Replace(roleWithSets, "group = 2", "group = 3", 1))
+	after, err := config.Load(p)
 	if err != nil {
 		t.Fatal(err)
 	}
