@@ -83,25 +83,29 @@ func (j *joiner) kill(t testing.TB) {
 	j.cmd = nil
 }
 
+// joiners are two programs with nodes of their own, for all rows: nodes that come and go
+// with a row would be failures of the role, and many of them are held back by a guard.
+func (b *bench) joiners() (stays, comes *joiner) {
+	b.t.Helper()
+	net := b.network()
+	if b.of != net {
+		b.of = net
+		b.stays, b.comes = net.addJoiner(b.top, "fax1", "127.85.60.1"), net.addJoiner(b.top, "fax2", "127.85.60.2")
+		b.stays.start(b.top)
+		b.top.Cleanup(func() { _ = b.stays.cmd.Process.Kill() })
+	}
+	return b.stays, b.comes
+}
+
 // programs samples how long a program's join, or its death, takes to the answers of both
 // name servers. Another program stays: the last member of a role is never gone.
 func (b *bench) programs(death bool) {
 	b.t.Helper()
-	net := b.network()
-	row := 1
-	if death {
-		row = 2
-	}
-	add := func(i int) *joiner {
-		return net.addJoiner(b.t, fmt.Sprintf("fax%d%d", row, i), fmt.Sprintf("127.85.6%d.%d", row, i))
-	}
-	stays, comes := add(1), add(2)
-	stays.start(b.t)
+	stays, comes := b.joiners()
+	net := b.net
 	defer func() {
-		for _, j := range []*joiner{stays, comes} {
-			if j.cmd != nil {
-				j.kill(b.t)
-			}
+		if comes.cmd != nil {
+			comes.kill(b.t)
 		}
 	}()
 	there := func() bool { return net.hasAddress(comes.name, comes.address) }

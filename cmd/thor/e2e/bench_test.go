@@ -29,6 +29,9 @@ type bench struct {
 	net *network
 	dns *resolver
 
+	of           *network // whose the joiners are
+	stays, comes *joiner
+
 	samples []time.Duration // of the row
 	moment  func()          // waits before a loss
 }
