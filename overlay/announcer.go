@@ -34,6 +34,7 @@ type announcer struct {
 	members map[subjects.Role]*Membership
 	seq     map[subjects.Role]uint64
 	drains  drainSet
+	expiry  *time.Timer // of the drain that ends next; nil: none does
 }
 
 func (a *announcer) join(m Member) (*Membership, error) {
@@ -96,6 +97,9 @@ func (a *announcer) leaveAll(ctx context.Context) {
 	var err error
 	a.mu.Lock()
 	a.ended = true
+	if a.expiry != nil {
+		a.expiry.Stop()
+	}
 	any := len(a.members) > 0
 	for _, r := range a.joined() {
 		a.members[r].left = true
@@ -130,8 +134,8 @@ func (a *announcer) announce(m *Membership) {
 func (a *announcer) full(m *Membership) *subjects.Announcement {
 	x := m.member.announcement(a.id, a.cfg.Boot)
 	x.Attrs = withFaults(x.Attrs, a.faults())
-	if a.drains.has(m.role) {
-		x.State, x.Reason = subjects.Draining, DrainReason
+	if d, ok := a.drains.of(m.role); ok {
+		x.State, x.Reason = subjects.Draining, d.text()
 	}
 	return x
 }
@@ -216,43 +220,82 @@ func (a *announcer) openStore() error {
 	if err := a.store.open(); err != nil {
 		return err
 	}
-	roles, err := a.store.loadDrains()
+	drains, err := a.store.loadDrains()
 	if err != nil {
 		a.log.Error("drain state lost", cause(err))
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, r := range roles {
-		a.drains.add(r)
+	for r, x := range drains {
+		if !a.drains.has(r) { // asked for since the start
+			a.drains[r] = x
+		}
+	}
+	a.expireLater(time.Now())
+	return nil
+}
+
+// expireLater ends what has to end, and waits for what ends next. The caller holds
+// a.mu.
+func (a *announcer) expireLater(now time.Time) {
+	if a.expiry != nil {
+		a.expiry.Stop()
+		a.expiry = nil
+	}
+	if next := a.drains.expire(now); !next.IsZero() && !a.ended {
+		a.expiry = time.AfterFunc(next.Sub(now), func() {
+			if err := a.change("the drain ended", func([]subjects.Role) {}); err != nil {
+				a.log.Error("the end of a drain is not saved; a restart will find it again", cause(err))
+			}
+		})
+	}
+}
+
+// drain drains role, or changes why and how long it is.
+func (a *announcer) drain(role subjects.Role, d Drain) error {
+	if err := checkDrained(role); err != nil {
+		return err
+	}
+	return a.change("drain changed by an operator", func([]subjects.Role) { a.drains.add(role, d) })
+}
+
+// resume ends the drain of role.
+func (a *announcer) resume(role subjects.Role) error {
+	if err := checkDrained(role); err != nil {
+		return err
+	}
+	return a.change("drain changed by an operator", func(joined []subjects.Role) { a.drains.remove(role, joined) })
+}
+
+func checkDrained(role subjects.Role) error {
+	if role == subjects.Agent {
+		return nil
+	}
+	if _, err := subjects.ParseRole(string(role)); err != nil {
+		return fmt.Errorf("drain or resume: %w", err)
 	}
 	return nil
 }
 
-// setDrain changes what is drained, announces it and then writes it to disk: the
+// change changes what is drained, announces it and then writes it to disk: the
 // network waits for the one, and only the next start for the other.
-func (a *announcer) setDrain(role subjects.Role, on bool) error {
-	if role != subjects.Agent {
-		if _, err := subjects.ParseRole(string(role)); err != nil {
-			return fmt.Errorf("drain or resume: %w", err)
-		}
-	}
+func (a *announcer) change(why string, by func(joined []subjects.Role)) error {
 	a.storeMu.Lock()
 	defer a.storeMu.Unlock()
 	a.mu.Lock()
 	joined := a.joined()
 	before := maps.Clone(a.drains)
-	if on {
-		a.drains.add(role)
-	} else {
-		a.drains.remove(role, joined)
-	}
+	by(joined)
+	a.expireLater(time.Now())
 	for _, r := range joined {
-		if drained := a.drains.has(r); drained != before.has(r) {
+		was, drained := before.of(r)
+		is, drains := a.drains.of(r)
+		if drained != drains || drains && was.text() != is.text() {
 			a.announce(a.members[r])
-			a.log.Info("drain changed by an operator", roleAttr(r), slog.Bool("drained", drained))
+			a.log.Info(why, roleAttr(r), slog.Bool("drained", drains))
 		}
 	}
-	keep := a.drains.roles()
+	keep := maps.Clone(a.drains)
 	a.mu.Unlock()
 	return a.store.saveDrains(keep)
 }
@@ -264,8 +307,14 @@ func (a *announcer) drainReply() *DrainReply {
 	defer a.mu.Unlock()
 	for _, role := range a.joined() {
 		r.Roles = append(r.Roles, role)
-		if a.drains.has(role) {
+		if d, ok := a.drains.of(role); ok {
 			r.Drained = append(r.Drained, role)
+			if !d.plain() {
+				if r.Drains == nil {
+					r.Drains = make(map[subjects.Role]Drain)
+				}
+				r.Drains[role] = d
+			}
 		}
 	}
 	return r

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"thor/overlay/audit"
 	"thor/subjects"
@@ -51,7 +52,20 @@ func (b *builtin) handlers() map[string]handler {
 func (b *builtin) drain(role subjects.Role, on bool) handler {
 	return func(_ context.Context, r *Request) *subjects.Reply {
 		reply := &subjects.Reply{}
-		err := b.announcer.setDrain(role, on)
+		act := func() error { return b.announcer.resume(role) }
+		if on {
+			q, err := subjects.ParseDrainRequest(r.Data)
+			if err != nil {
+				b.metrics.drop(subjects.CodeOf(err))
+				return &subjects.Reply{Code: subjects.ErrorBad, Text: err.Error()}
+			}
+			d := Drain{By: string(r.Sender()), Reason: q.Reason}
+			if q.For > 0 {
+				d.Until = time.Now().Add(q.Duration()).UTC().Truncate(time.Second)
+			}
+			act = func() error { return b.announcer.drain(role, d) }
+		}
+		err := act()
 		b.audit(r, role, on, err)
 		if err != nil {
 			b.log.Error("drain not saved; a restart will forget it", cause(err), roleAttr(role))

@@ -16,7 +16,8 @@ import (
 // address the node's certificate does not hold.
 var ErrNotCertified = errors.New("not in the certificate")
 
-// DrainReason is the reason of a member that an operator drained.
+// DrainReason is the reason of a member that an operator drained without giving a
+// reason or an end.
 const DrainReason = "drained by an operator"
 
 // A Member is what this process announces of itself under one role.
@@ -128,10 +129,16 @@ func (m *Membership) Member() Member {
 }
 
 // Drained reports whether an operator drained the role.
-func (m *Membership) Drained() bool {
+func (m *Membership) Drained() bool { return m.DrainReason() != "" }
+
+// DrainReason is why the role is drained, as it is announced; empty: it is not.
+func (m *Membership) DrainReason() string {
 	m.a.mu.Lock()
 	defer m.a.mu.Unlock()
-	return m.a.drains.has(m.role)
+	if d, ok := m.a.drains.of(m.role); ok {
+		return d.text()
+	}
+	return ""
 }
 
 // Err is why the network does not receive this member's announcements although

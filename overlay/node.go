@@ -199,11 +199,11 @@ func (n *Node) Allows(m Member) error {
 // subjects.Agent stands for all roles of the process, also for those that it
 // joins later. An error means that the drain is in force, but that a restart will
 // forget it; or that role is none, and nothing has changed.
-func (n *Node) Drain(role subjects.Role) error { return n.announcer.setDrain(role, true) }
+func (n *Node) Drain(role subjects.Role) error { return n.announcer.drain(role, Drain{}) }
 
 // Resume ends what Drain began. An error means that the drain has ended, but
 // that a restart will bring it back.
-func (n *Node) Resume(role subjects.Role) error { return n.announcer.setDrain(role, false) }
+func (n *Node) Resume(role subjects.Role) error { return n.announcer.resume(role) }
 
 // Handle answers requests to thor.node.<node>.<role>.<verb>, and to subjects
 // that continue with further tokens, by h; role may be subjects.Agent. It may be

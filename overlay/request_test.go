@@ -270,6 +270,57 @@ func TestHandlersGetWhatIsTheirsAndTheSDKKeepsItsOwn(t *testing.T) {
 	})
 }
 
+// A drain may end by itself, also after a restart, and says why it is.
+func TestADrainEndsByItself(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		as := announcements(t, b.Dial("m1", subjects.Manager))
+		c := config(t, b, "n1", "sip_proxy")
+		n, end := run(t, c)
+		mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		ready(t, n)
+		op, _ := run(t, config(t, b, "op", subjects.Operator))
+		ready(t, op)
+		drain := func(q subjects.DrainRequest) *subjects.Reply {
+			r, err := op.Ask(t.Context(), subjects.RequestFrom("op", "n1", "sip_proxy", "drain"), q.Encode())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		for _, q := range []subjects.DrainRequest{{V: 1, For: -1}, {V: 1, For: 31 * 86400}, {V: 1, Reason: "two\nlines"}, {V: 2}} {
+			if r := drain(q); r.Code != subjects.ErrorBad {
+				t.Errorf("%+v: %+v", q, r)
+			}
+		}
+		var d overlay.DrainReply
+		if err := json.Unmarshal(drain(subjects.DrainRequest{V: 1, For: 60, Reason: "new kernel"}).Data, &d); err != nil {
+			t.Fatal(err)
+		}
+		if x := d.Drains["sip_proxy"]; x.By != "op" || x.Reason != "new kernel" || time.Until(x.Until) > time.Minute || time.Until(x.Until) < 58*time.Second {
+			t.Errorf("%+v", x)
+		}
+		if a := nextState(t, as, "sip_proxy", subjects.Draining); !strings.HasPrefix(a.Reason, "drained by op until 20") || !strings.HasSuffix(a.Reason, "Z: new kernel") {
+			t.Errorf("%s", a.Encode())
+		}
+		time.Sleep(20 * time.Second)
+		end()
+		n, _ = run(t, c)
+		again := mustJoin(t, n, overlay.Member{Role: "sip_proxy"})
+		ready(t, n)
+		time.Sleep(time.Second)
+		if !again.Drained() {
+			t.Error("a restart ended the drain")
+		}
+		time.Sleep(40 * time.Second)
+		if again.Drained() {
+			t.Error("the drain did not end")
+		}
+		if again.Update(func(*overlay.Member) {}); again.DrainReason() != "" {
+			t.Error(again.DrainReason())
+		}
+	})
+}
+
 // A request that would change something names its sender, or changes nothing.
 func TestWhatChangesSomethingNamesItsSender(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *brokertest.B) {

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"thor/identity/atomicfile"
@@ -175,15 +177,19 @@ func (s store) readStatus(name, domain string) (*subjects.Status, []byte, time.T
 // drains is the content of drainFile: what an operator drained and has not
 // resumed. The role subjects.Agent stands for all roles of the process.
 type drains struct {
-	V       int             `json:"v"`
-	Drained []subjects.Role `json:"drained"`
+	V       int                     `json:"v"`
+	Drained []subjects.Role         `json:"drained"`
+	Drains  map[subjects.Role]Drain `json:"drains,omitempty"` // of those that have a reason or an end
 }
 
-func (s store) saveDrains(roles []subjects.Role) error {
+func (s store) saveDrains(d drainSet) error {
 	if s.dir == "" {
 		return errors.New("keep drain: no state directory")
 	}
-	b, err := json.Marshal(drains{V: subjects.Version, Drained: roles})
+	x := drains{V: subjects.Version, Drained: slices.AppendSeq([]subjects.Role{}, maps.Keys(d)), Drains: maps.Clone(d)}
+	slices.Sort(x.Drained)
+	maps.DeleteFunc(x.Drains, func(_ subjects.Role, d Drain) bool { return d.plain() })
+	b, err := json.Marshal(x)
 	if err != nil {
 		return fmt.Errorf("keep drain: %w", err)
 	}
@@ -195,7 +201,7 @@ func (s store) saveDrains(roles []subjects.Role) error {
 
 // loadDrains returns what can be read. The error tells what could not: an entry
 // is passed over, a file that is none of ours is set aside.
-func (s store) loadDrains() (roles []subjects.Role, err error) {
+func (s store) loadDrains() (out drainSet, err error) {
 	if s.dir == "" {
 		return nil, nil
 	}
@@ -208,12 +214,14 @@ func (s store) loadDrains() (roles []subjects.Role, err error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	var d struct {
-		Drained []json.RawMessage `json:"drained"`
+		Drained []json.RawMessage          `json:"drained"`
+		Drains  map[string]json.RawMessage `json:"drains"`
 	}
 	if err := json.Unmarshal(b, &d); err != nil {
 		return nil, errors.Join(fmt.Errorf("refuse %s: %w", path, err), os.Rename(path, filepath.Join(s.dir, drainBad)))
 	}
 	var faults []error
+	out = make(drainSet)
 	for i, raw := range d.Drained {
 		var r subjects.Role
 		err := json.Unmarshal(raw, &r)
@@ -224,9 +232,13 @@ func (s store) loadDrains() (roles []subjects.Role, err error) {
 			faults = append(faults, fmt.Errorf("refuse entry %d of %s: %w", i+1, path, err))
 			continue
 		}
-		roles = append(roles, r)
+		var x Drain
+		if raw := d.Drains[string(r)]; raw != nil && json.Unmarshal(raw, &x) != nil {
+			faults = append(faults, fmt.Errorf("refuse reason and end of %s in %s", r, path))
+		}
+		out[r] = x
 	}
-	return roles, errors.Join(faults...)
+	return out, errors.Join(faults...)
 }
 
 // ForgetStatus removes the status that an earlier run of a process kept in its

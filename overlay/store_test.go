@@ -2,9 +2,9 @@ package overlay
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +65,7 @@ func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.saveDrains([]subjects.Role{"sip_proxy"}); err != nil {
+	if err := s.saveDrains(drainSet{"sip_proxy": {}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.open(); err != nil {
@@ -168,11 +168,12 @@ func TestStatusOfAnotherNetworkIsRefused(t *testing.T) {
 
 func TestDrainsAreKeptAndNonsenseIsTold(t *testing.T) {
 	s := store{dir: t.TempDir()}
-	for _, roles := range [][]subjects.Role{{subjects.Agent}, {"media_relay", "sip_proxy"}, nil} {
-		if err := s.saveDrains(roles); err != nil {
+	until := time.Date(2026, 12, 1, 14, 0, 0, 0, time.UTC)
+	for _, d := range []drainSet{{subjects.Agent: {}}, {"media_relay": {}, "sip_proxy": {By: "op", Reason: "why", Until: until}}, {}} {
+		if err := s.saveDrains(d); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.loadDrains(); err != nil || len(got) != len(roles) {
+		if got, err := s.loadDrains(); err != nil || !maps.Equal(got, d) {
 			t.Errorf("%v %v", got, err)
 		}
 	}
@@ -190,7 +191,7 @@ func TestDrainsAreKeptAndNonsenseIsTold(t *testing.T) {
 	}
 	write(t, filepath.Join(s.dir, drainFile), []byte(`{"v":1,"drained":["A B","sip_proxy",7,"_"]}`))
 	got, err := s.loadDrains()
-	if !slices.Equal(got, []subjects.Role{"sip_proxy", subjects.Agent}) || err == nil ||
+	if !maps.Equal(got, drainSet{"sip_proxy": {}, subjects.Agent: {}}) || err == nil ||
 		!strings.Contains(err.Error(), "entry 1") || !strings.Contains(err.Error(), "entry 3") {
 		t.Errorf("good entries beside bad ones: %v %v", got, err)
 	}

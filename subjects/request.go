@@ -14,6 +14,7 @@ const (
 	VerbDrain       = "drain"
 	VerbResume      = "resume"
 	VerbDuplicate   = "duplicate"   // from the manager, for a role only
+	VerbWork        = "work"        // to a node: how many calls its services carry; a Work
 	VerbCredentials = "credentials" // of a database, from its locator
 	VerbLookup      = "lookup"      // to a node: a LookupRequest; the Reply's data is a list of LookupResult, one for each key
 )

@@ -25,11 +25,14 @@ type maintenance struct {
 	drains bool
 	node   subjects.NodeID
 	role   subjects.Role // empty: all of the node
+	words  *subjects.DrainRequest
 }
 
 func newMaintenance(verb, short string, drains bool) *cobra.Command {
 	var r reach
-	var role string
+	var role, reason string
+	var lasts time.Duration
+	var wait bool
 	m := maintenance{verb: verb, drains: drains}
 	c := &cobra.Command{
 		Use: verb + " NODE", Short: short,
@@ -37,12 +40,24 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 		Example: "  thor " + verb + " node2\n  thor " + verb + " node2 --role sip_proxy", Args: cobra.ExactArgs(1),
 	}
 	c.Flags().StringVar(&role, "role", "", "only this `role` of the node")
+	if drains {
+		c.Long += "\n\nWith --wait it tells how many calls and sessions are left, and returns when there are none: then the machine may be stopped. --timeout is how long it waits, 30m if not given."
+		c.Example += "\n  thor drain node2 --wait --reason \"new kernel\" --for 2h"
+		c.Flags().StringVar(&reason, "reason", "", "why, for those who look at it")
+		c.Flags().DurationVar(&lasts, "for", 0, "resume by itself after this `time` (0: not)")
+		c.Flags().BoolVar(&wait, "wait", false, "wait until no call is left")
+	}
 	before(c, func(_ *cobra.Command, args []string) (err error) {
 		if m.node, err = subjects.ParseNodeID(args[0]); err != nil {
 			return usageError{err}
 		}
 		if role != "" {
-			m.role, err = parseRole(role)
+			if m.role, err = parseRole(role); err != nil {
+				return err
+			}
+		}
+		if drains {
+			m.words, err = drainWords(reason, lasts)
 		}
 		return err
 	})
@@ -59,11 +74,21 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 		if err := s.await(cmd.Context(), r.timeout, m.node, roles, drains); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprint(cmd.OutOrStdout(), m.outcome(roles, earlier)); err != nil || forgets == "" {
+		if _, err := fmt.Fprint(cmd.OutOrStdout(), m.outcome(roles, earlier)); err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "thor: %s %s: %s\n", verb, m.node, forgets)
-		return errDegraded
+		if forgets != "" {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "thor: %s %s: %s\n", verb, m.node, forgets)
+			err = errDegraded
+		}
+		if !wait {
+			return err
+		}
+		patience := drainWait
+		if cmd.Flags().Changed("timeout") {
+			patience = r.timeout
+		}
+		return cmp.Or(s.awaitIdle(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), &drained{node: m.node, roles: roles}, patience), err)
 	})
 	r.complete(c, nodesOf)
 	completeFlagBy(c, "role", func(cmd *cobra.Command, args []string) []string {
@@ -87,16 +112,21 @@ func (m *maintenance) warnOfRole(cmd *cobra.Command, status *subjects.Status) {
 }
 
 // ask has the processes of the node obey, and returns the roles that they did
-// it for. forgets is why a restart of one would undo it.
+// it for. forgets is what they did not do: a restart of one would undo it.
 func (m *maintenance) ask(ctx context.Context, s *session) (roles []subjects.Role, forgets string, err error) {
 	on := cmp.Or(m.role, subjects.Role(subjects.Agent))
-	replies, err := s.AskAll(ctx, subjects.RequestFrom(s.ID(), m.node, on, m.verb), nil, 500*time.Millisecond)
+	var payload []byte
+	if m.words != nil {
+		payload = m.words.Encode()
+	}
+	replies, err := s.AskAll(ctx, subjects.RequestFrom(s.ID(), m.node, on, m.verb), payload, 500*time.Millisecond)
 	if err != nil && !errors.Is(err, overlay.ErrNoResponders) {
 		return nil, "", err
 	}
 	if len(replies) == 0 {
 		return nil, "", errors.New("nobody answered for it: is the node's agent running and connected?")
 	}
+	var all []overlay.DrainReply
 	for _, p := range replies {
 		if p.Code != "" {
 			return nil, "", errors.New(p.Text)
@@ -106,13 +136,13 @@ func (m *maintenance) ask(ctx context.Context, s *session) (roles []subjects.Rol
 		if err := json.Unmarshal(p.Data, &d); err != nil {
 			return nil, "", fmt.Errorf("it answered what this program does not understand: %w", err)
 		}
-		roles = append(roles, d.Roles...)
+		all = append(all, d)
 	}
+	forgets = cmp.Or(forgets, unheeded(m.words, all))
 	if m.role != "" {
 		return []subjects.Role{m.role}, forgets, nil
 	}
-	slices.Sort(roles)
-	return slices.Compact(roles), forgets, nil
+	return rolesOfReplies(all), forgets, nil
 }
 
 // outcome says what happened to roles of the node: a line for those that

@@ -15,6 +15,7 @@ import (
 	"thor/nodeagent/sets/live"
 	"thor/nodeagent/subscribers"
 	"thor/nodeagent/subscribers/kept"
+	"thor/nodeagent/work"
 	"thor/subjects"
 )
 
@@ -47,21 +48,40 @@ func besideSubscribers(d *daemon, p part, lc *local.Config, cc *control.Config) 
 	}
 	of := d.health
 	d.health = func() []string { return append(of(), sets.Faults()...) }
-	x := &proxies{kamailio.Handle(d.net, clients, d.log), sets}
+	x := &proxies{kamailio.Handle(d.net, clients, d.log), work.Handle(d.net, counters(d.file, clients), d.log), sets}
 	return beside{beside{p, registrations{x.answers}}, x.sets}, x, nil
 }
 
 // proxies are the Kamailios of this machine, as those who are asked and those who are
-// told.
+// told, and what counts their work.
 type proxies struct {
 	answers *kamailio.Answers
+	work    *work.Answers
 	sets    *live.Keeper
 }
 
 // use takes the Kamailios of another file.
 func (x *proxies) use(f *config.File, clients map[subjects.Role]*kamailio.Client) {
 	x.sets.Use(setsOf(f, clients))
-	x.answers.Use(clients)
+	x.work.Use(counters(f, clients))
+	x.answers.Use(clients) // which closes the former
+}
+
+// counters are how the work of the roles is counted: by their Kamailios, and by the
+// relays that their checks ask.
+func counters(f *config.File, clients map[subjects.Role]*kamailio.Client) map[subjects.Role][]work.Counter {
+	out := make(map[subjects.Role][]work.Counter)
+	for role, c := range clients {
+		out[role] = append(out[role], work.Counter{What: subjects.Dialogs, Count: c.Dialogs})
+	}
+	for _, r := range f.Node.Roles {
+		for _, c := range r.Checks {
+			if c.Kind == nodeagent.RTPEngine {
+				out[r.Role] = append(out[r.Role], work.RTPEngine(c.Target))
+			}
+		}
+	}
+	return out
 }
 
 // setsOf are the sets that the roles of the file have kept.

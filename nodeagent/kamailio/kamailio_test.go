@@ -80,6 +80,11 @@ event_route[xhttp:request] {
 // start runs a real Kamailio that lets everybody register.
 func start(t *testing.T, addr string) {
 	t.Helper()
+	startWith(t, addr, config)
+}
+
+func startWith(t *testing.T, addr, config string) {
+	t.Helper()
 	program := needs(t, "kamailio", "kamailio")
 	modules, err := filepath.Glob("/usr/lib*/*/kamailio/modules/xhttp.so")
 	if err != nil || len(modules) == 0 {

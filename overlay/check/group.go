@@ -56,8 +56,10 @@ func (g *Group) Checks() []*Check { return g.checks }
 func (g *Group) Status() (subjects.State, string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.ms != nil && g.ms.Drained() {
-		return subjects.Draining, overlay.DrainReason
+	if g.ms != nil {
+		if why := g.ms.DrainReason(); why != "" {
+			return subjects.Draining, why
+		}
 	}
 	return g.now.State, g.now.Reason
 }

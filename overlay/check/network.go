@@ -18,7 +18,7 @@ type Network interface {
 type Membership interface {
 	Update(func(*overlay.Member))
 	Amend(func(*overlay.Member)) error
-	Drained() bool
+	DrainReason() string
 	Leave(context.Context) error
 }
 

@@ -98,10 +98,13 @@ func (m membership) announce(f func(*overlay.Member)) error {
 	return nil
 }
 
-func (m membership) Drained() bool {
+func (m membership) DrainReason() string {
 	m.n.mu.Lock()
 	defer m.n.mu.Unlock()
-	return m.n.drained
+	if m.n.drained {
+		return overlay.DrainReason
+	}
+	return ""
 }
 
 func (m membership) Leave(context.Context) error {
