@@ -24,10 +24,10 @@ const Attr = "control_port"
 // Limits of the port.
 const (
 	maxConns       = 512
-	maxConnsOfPeer = 32 // of an address
-	maxAtOnce      = 16 // commands of one connection
-	perSecond      = 200
-	burst          = 1000 // of one node
+	maxConnsOfPeer = 32   // of an address
+	maxAtOnce      = 16   // commands of one connection
+	perSecond      = 200  // commands of one node…
+	burst          = 1000 // …after so many at once
 
 	idleFor       = 10 * time.Minute // without a command
 	answerWithin  = 4 * time.Second
@@ -42,7 +42,6 @@ const (
 	CodeBad         = 400
 	CodeForbidden   = 403
 	CodeTooMany     = 429
-	CodeFailed      = 500
 	CodeNotHere     = 501 // nothing on this node answers such a command
 	CodeUnavailable = 503 // not now
 )
