@@ -122,5 +122,6 @@ type Address struct {
 
 // Addresses are the single addresses of all groups of the module permissions.
 func (c *Client) Addresses(ctx context.Context) (out []Address, err error) {
-	return out, c.call(ctx, &out, "permissions.addressDump")
+	err = c.call(ctx, &out, "permissions.addressDump")
+	return out, err
 }

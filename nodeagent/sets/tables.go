@@ -45,7 +45,7 @@ func (c *Config) Tables() (out []*Table) {
 	}
 	if c.RTPEngineDir != "" {
 		t := &Table{
-			Kind: KindRTPEngine, File: filepath.Join(c.RTPEngineDir, "rtpengine"), off: relayOff,
+			Kind: KindRTPEngine, File: filepath.Join(c.RTPEngineDir, "rtpengine"), off: RelayOff,
 			Beside: map[string][]byte{filepath.Join(c.RTPEngineDir, "version"): []byte("table_name(string) table_version(int)\nrtpengine:1\n")},
 		}
 		for _, r := range c.RTPEngine {
@@ -116,8 +116,8 @@ func weight(m *subjects.Member) int { return cmp.Or(m.Weight, subjects.DefaultWe
 
 // States of a relay, as rtpengine.enable has them.
 const (
-	relayOn  = "1"
-	relayOff = "0"
+	RelayOn  = "1"
+	RelayOff = "0"
 )
 
 func (r *RTPEngine) entries(ms []subjects.Member) (out []Entry) {
@@ -131,9 +131,9 @@ func (r *RTPEngine) entries(ms []subjects.Member) (out []Entry) {
 		if ap.Addr().Is6() {
 			scheme = "udp6:"
 		}
-		e := Entry{Address: scheme + ap.String(), State: relayOn, Rest: strconv.Itoa(weight(m))}
+		e := Entry{Address: scheme + ap.String(), State: RelayOn, Rest: strconv.Itoa(weight(m))}
 		if !m.Serves() {
-			e.State = relayOff
+			e.State = RelayOff
 		}
 		out = append(out, e)
 	}
@@ -172,7 +172,7 @@ func (t *Table) Encode(s Sets) []byte {
 				fmt.Fprintf(&b, "%d %s %s %s\n", n, e.Address, flagsOf[e.State], e.Rest)
 			case KindRTPEngine:
 				off := 0
-				if e.State == relayOff {
+				if e.State == RelayOff {
 					off = 1
 				}
 				fmt.Fprintf(&b, "%d:%s:%s:%d\n", n, strings.ReplaceAll(e.Address, ":", `\:`), e.Rest, off)
@@ -222,9 +222,9 @@ func decodeRelay(line string) (number string, e Entry, ok bool) {
 	if len(f) != 4 || f[3] != "0" && f[3] != "1" {
 		return "", e, false
 	}
-	e = Entry{Address: strings.ReplaceAll(f[1], colon, ":"), State: relayOn, Rest: f[2]}
+	e = Entry{Address: strings.ReplaceAll(f[1], colon, ":"), State: RelayOn, Rest: f[2]}
 	if f[3] == "1" {
-		e.State = relayOff
+		e.State = RelayOff
 	}
 	return f[0], e, true
 }

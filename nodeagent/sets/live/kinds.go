@@ -82,7 +82,7 @@ func rtpengine(rpc RPC) kind {
 	return kind{
 		reload: rpc.ReloadRTPEngine, space: relaySpace, patience: relayPatience,
 		set: func(ctx context.Context, c sets.StateChange) error {
-			return rpc.EnableRTPEngine(ctx, c.Address, c.State != "0")
+			return rpc.EnableRTPEngine(ctx, c.Address, c.State != sets.RelayOff)
 		},
 		list: func(ctx context.Context) (sets.Sets, error) {
 			rs, err := rpc.Relays(ctx)
