@@ -33,7 +33,6 @@ type node struct {
 }
 
 // set is that of a type; nil if there is none, or no node.
-
 func (n *node) set(rtype uint16) *set {
 	if n == nil {
 		return nil
