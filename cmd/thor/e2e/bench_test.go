@@ -69,6 +69,8 @@ func TestBench(t *testing.T) {
 		{"service dies → gone (500 ms, fall 2)", 1500 * time.Millisecond, false, func() { b.losses(b.killService, b.start("node2-sip")) }},
 		{"SIGTERM of a node → gone", 100 * time.Millisecond, false, func() { b.losses(b.signal("node2", syscall.SIGTERM), b.start("node2")) }},
 		{"drain → gone", 50 * time.Millisecond, false, func() { b.losses(b.ask("drain"), b.ask("resume")) }},
+		{"drain, resume → in Kamailio's dispatcher", 500 * time.Millisecond, false, func() { b.sets(true) }},
+		{"program joins, kill -9 → in Kamailio's dispatcher", time.Second, false, func() { b.sets(false) }},
 		{"agent SIGSTOP → gone, nobody else", 6 * time.Second, false, func() { b.losses(b.signal("node2", syscall.SIGSTOP), b.signal("node2", syscall.SIGCONT)) }},
 		{"active manager kill -9 → new epoch", 600 * time.Millisecond, false, b.takeOvers},
 		{"one certificate floods: kill -9 → gone", time.Second, false, func() { b.underAttack("evil", fullSpeed) }},
