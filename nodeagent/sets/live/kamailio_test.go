@@ -2,16 +2,17 @@ package live_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
 
-// config is a Kamailio whose dispatcher, relays and trusted addresses are the files of a
-// directory.
+// config is a Kamailio that includes the example of the sets.
 const config = `#!KAMAILIO
 debug=1
 log_stderror=yes
@@ -28,26 +29,13 @@ loadmodule "pv.so"
 loadmodule "textops.so"
 loadmodule "xhttp.so"
 loadmodule "jsonrpcs.so"
-loadmodule "dispatcher.so"
-loadmodule "permissions.so"
-loadmodule "db_text.so"
-loadmodule "rtpengine.so"
-modparam("jsonrpcs", "transport", 1)
-modparam("dispatcher", "list_file", "%[3]s/dispatcher.list")
-modparam("dispatcher", "reload_delta", %[4]d)
-modparam("permissions", "address_file", "%[3]s/address.list")
-modparam("permissions", "reload_delta", 0)
-modparam("db_text", "db_mode", 1)
-modparam("rtpengine", "db_url", "text://%[3]s/rtpengine")
-modparam("rtpengine", "rtpengine_tout_ms", 100)
-modparam("rtpengine", "rtpengine_retr", 1)
+include_file "%[3]s"
 request_route {
-  if (allow_source_address("1")) {
-    if (ds_select_dst("1", "4")) { append_to_reply("X-Next: $du\r\n"); sl_send_reply("302", "There"); exit; }
-    sl_send_reply("503", "None");
-    exit;
-  }
-  sl_send_reply("403", "Stranger");
+  route(FROM_PROXY);
+  if ($rc < 0) { sl_send_reply("403", "Stranger"); exit; }
+  if (!ds_select_dst("1", "4")) { sl_send_reply("503", "None"); exit; }
+  append_to_reply("X-Next: $du\r\n");
+  sl_send_reply("302", "There");
 }
 event_route[xhttp:request] {
   if ($hu == "/RPC") { jsonrpc_dispatch(); exit; }
@@ -90,8 +78,19 @@ func (p *proxy) start() {
 		p.t.Fatal("no Kamailio modules (Debian package kamailio)")
 	}
 	run := p.t.TempDir()
-	cfg := filepath.Join(run, "kamailio.cfg")
-	if err := os.WriteFile(cfg, fmt.Appendf(nil, config, filepath.Dir(modules[0]), p.addr, p.dir, p.delta), 0o600); err != nil {
+	example, err := os.ReadFile("../../../deploy/examples/kamailio/sets.cfg")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	text := strings.Replace(string(example), "!SETS_DIR!/var/lib/thor-kamailio!g", "!SETS_DIR!"+p.dir+"!g", 1)
+	text = strings.Replace(text, `"dispatcher", "reload_delta", 0`, fmt.Sprintf(`"dispatcher", "reload_delta", %d`, p.delta), 1)
+	if strings.Contains(text, "/var/lib") || p.delta > 0 && !strings.Contains(text, fmt.Sprintf(`reload_delta", %d`, p.delta)) {
+		p.t.Fatal("the example has changed")
+	}
+	included, cfg := filepath.Join(run, "sets.cfg"), filepath.Join(run, "kamailio.cfg")
+	err = errors.Join(os.WriteFile(included, []byte(text), 0o600),
+		os.WriteFile(cfg, fmt.Appendf(nil, config, filepath.Dir(modules[0]), p.addr, included), 0o600))
+	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.cmd = exec.Command("kamailio", "-f", cfg, "-DD", "-E", "-m", "64", "-M", "8", "-Y", run, "-w", run, "-P", filepath.Join(run, "pid"))
