@@ -488,3 +488,52 @@ func TestKeysAreReadAgain(t *testing.T) {
 		t.Errorf("the zone is signed still, %v", err)
 	}
 }
+
+// What was packed and signed before the keys were changed is signed by the new ones, also
+// where the zone itself is as it was.
+func TestPackedAnswersAreSignedByTheNewKeys(t *testing.T) {
+	s := start(t, network2009(t), withKeys(t, 1))
+	tags := func(name string, q uint16) (tags []uint16) {
+		t.Helper()
+		m := new(dns.Msg)
+		m.SetQuestion(name, q)
+		m.SetEdns0(1232, true)
+		r, _, err := (&dns.Client{Net: "udp", Timeout: 5 * time.Second}).Exchange(m, s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rr := range r.Answer {
+			if sig, ok := rr.(*dns.RRSIG); ok {
+				tags = append(tags, sig.KeyTag)
+			}
+		}
+		if len(tags) == 0 {
+			t.Fatalf("%s %s is not signed", name, dns.Type(q))
+		}
+		return tags
+	}
+	questions := []struct {
+		name string
+		q    uint16
+	}{{"node01.sipthor.net.", dns.TypeA}, {"proxy.sipthor.net.", dns.TypeA}, {"_sip._udp.sipthor.net.", dns.TypeSRV}, {"sipthor.net.", dns.TypeNAPTR}}
+	for range 3 { // the first answers are those of the general path
+		for _, x := range questions {
+			tags(x.name, x.q)
+		}
+	}
+	cfg := s.cfg
+	withKeys(t, 1)(&cfg)
+	if err := s.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	want := tags("sipthor.net.", dns.TypeDNSKEY)[0]
+	for range 3 {
+		for _, x := range questions {
+			for _, tag := range tags(x.name, x.q) {
+				if tag != want {
+					t.Errorf("%s %s is signed by %d, the key is %d", x.name, dns.Type(x.q), tag, want)
+				}
+			}
+		}
+	}
+}

@@ -140,7 +140,7 @@ func (p *packer) node(name string, prev *Zone) {
 	n := &node{denial: denial}
 	p.out.names[wire] = n
 	for r := range p.zone.Sets(name) {
-		if s := old.set(r.Type); s != nil && s.of.Shared(r) {
+		if s := old.set(r.Type); s != nil && s.of.Shared(r) && s.signed == p.signatures(r.Records[0]) {
 			n.sets = append(n.sets, s)
 			continue
 		}
