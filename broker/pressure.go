@@ -22,6 +22,7 @@ type pressure struct {
 	waiting atomic.Int64  // clients whose handshake has not begun
 	turn    chan struct{} // one pauses at a time, in the order in which they came
 	pause   time.Duration // before the next handshake
+	late    time.Duration // by how much the last pause was longer: the next is as much shorter
 	last    time.Time     // when a handshake began
 	sleep   func(context.Context, time.Duration) (late time.Duration, err error)
 }
@@ -65,10 +66,11 @@ func (p *pressure) wait(ctx context.Context, c net.Conn) error {
 	}
 	most := max(min(pressureMost, pressureQueue/max(1, time.Duration(p.waiting.Load()))), pressureLeast)
 	p.pause = min(p.pause, most)
-	late, err := p.sleep(ctx, p.pause)
+	late, err := p.sleep(ctx, max(0, p.pause-p.late))
 	if err != nil {
 		return err
 	}
+	p.late = late
 	if late > pressureLate {
 		p.pause = min(2*p.pause, most)
 	} else {
