@@ -34,12 +34,13 @@ const patience = 20 * time.Second
 // join, and sip_proxy, which is up by itself, on a real broker.
 type machine struct {
 	*testing.T
-	socket string
-	agent  *nodeagent.Agent
-	heard  chan *subjects.Announcement
-	dial   func() (net.Conn, error) // nil: to socket
-	net    *toldNetwork
-	broker *brokertest.Net
+	socket  string
+	agent   *nodeagent.Agent
+	service *join.Service // in virtual time
+	heard   chan *subjects.Announcement
+	dial    func() (net.Conn, error) // nil: to socket
+	net     *toldNetwork
+	broker  *brokertest.Net
 }
 
 func newMachine(t *testing.T) *machine {

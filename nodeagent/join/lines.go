@@ -124,7 +124,7 @@ func newReader(body io.Reader, rc *http.ResponseController) *reader {
 
 var errLong = fmt.Errorf("a line is longer than %d bytes", MaxLine)
 
-// errEnded is the end of what a program sends.
+// errEnded is the end of a connection: of what its program sends, or of what it is told.
 var errEnded = errors.New("ended")
 
 // line reads the next one that is not empty into v. The error is errEnded, or one to
@@ -177,11 +177,14 @@ func decode(b []byte, v any) error {
 	return nil
 }
 
-// A writer sends lines; its methods may be called from any goroutine.
+// A writer sends lines; its methods may be called from any goroutine. After end it sends
+// nothing: net/http gives the buffers of a request whose handler returns to other requests.
 type writer struct {
-	mu sync.Mutex
 	w  http.ResponseWriter
 	rc *http.ResponseController
+
+	mu   sync.Mutex
+	over bool
 }
 
 // say sends v as a line.
@@ -190,6 +193,9 @@ func (w *writer) say(v any) error { return w.raw(append(subjects.Encode(v), '\n'
 func (w *writer) raw(line []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.over {
+		return errEnded
+	}
 	if err := w.rc.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
 		return err
 	}
@@ -197,4 +203,12 @@ func (w *writer) raw(line []byte) error {
 		return err
 	}
 	return w.rc.Flush()
+}
+
+// end waits for a line that is being sent, and lets no other follow. The handler of the
+// request calls it before it returns.
+func (w *writer) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
 }

@@ -89,6 +89,7 @@ func (s *Service) join(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := &writer{w: w, rc: rc}
+	defer out.end()
 	c := &conversation{service: s, role: role, presence: p, watch: h.Watch, control: h.Control, process: processOf(pid), in: in, out: out, log: log}
 	defer c.process.close()
 	if err := c.run(r.Context()); err != nil {

@@ -96,7 +96,8 @@ func inVirtualTime(t *testing.T, f func(m *machine, views chan<- *overlay.View))
 		<-agent.Ready()
 		n := &toldNetwork{Node: on, views: make(chan *overlay.View, 1)}
 		mux := http.NewServeMux()
-		for pattern, h := range join.New(agent, n, zerolog.Nop()).Pages() {
+		service := join.New(agent, n, zerolog.Nop())
+		for pattern, h := range service.Pages() {
 			mux.Handle(pattern, h)
 		}
 		l := pipes{make(chan net.Conn), make(chan struct{})}
@@ -111,7 +112,7 @@ func inVirtualTime(t *testing.T, f func(m *machine, views chan<- *overlay.View))
 				}
 			}
 		})
-		f(&machine{T: t, agent: agent, dial: l.dial}, n.views)
+		f(&machine{T: t, agent: agent, service: service, dial: l.dial}, n.views)
 	})
 }
 
