@@ -50,6 +50,9 @@ func (e *TakenError) Error() string {
 
 // Reasons of a role that a program joins.
 const (
+	// ProgramDrains is that of a role which drains by its program's wish.
+	ProgramDrains = "its program drains"
+
 	noProgram    = "no program has joined"
 	programEnded = "its program ended without leaving"
 )
@@ -235,7 +238,7 @@ func (r *role) decide(m *overlay.Member, cond check.Condition) {
 	case s != nil && s.here != nil:
 		*m = r.dressed(*m, &s.here.info)
 		if s.here.info.Draining && cond == check.Passing {
-			m.State, m.Reason = subjects.Draining, "its program drains"
+			m.State, m.Reason = subjects.Draining, ProgramDrains
 		}
 	case s != nil && s.lost != "":
 		m.State, m.Reason = subjects.Down, s.lost

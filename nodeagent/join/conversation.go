@@ -182,10 +182,17 @@ func (c *conversation) self() (l selfLine) {
 	for _, s := range c.service.agent.Status() {
 		if s.Role == c.role {
 			l.Self.State, l.Self.Reason = s.State, s.Reason
-			l.Self.Drained = s.State == subjects.Draining && !c.presence.Info().Draining
+			l.Self.Drained = drained(s, c.presence.Info().Draining)
 		}
 	}
 	return l
+}
+
+// drained says whether s is an operator's wish that the program does not have by itself.
+// wish is the program's, and may be newer than s, or s newer: a wish that has just ended,
+// and is announced still, is known by its reason.
+func drained(s nodeagent.RoleStatus, wish bool) bool {
+	return s.State == subjects.Draining && s.Reason != nodeagent.ProgramDrains && !wish
 }
 
 // signal sends the program the signal with which it ends gracefully, if the role has one.
