@@ -38,6 +38,8 @@ func (b *Broker) Degraded() (reasons []string) {
 		reasons = append(reasons, "JetStream has no leader: too few brokers are connected")
 	case JetStreamOff:
 		reasons = append(reasons, "JetStream is off")
+	case JetStreamStalled:
+		reasons = append(reasons, "JetStream does not answer: see whether the disk of its store hangs")
 	case JetStreamOK:
 	}
 	return reasons

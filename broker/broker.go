@@ -46,7 +46,8 @@ type Broker struct {
 	gate       *gate
 	identities *identityPublisher
 	usage      *usage
-	front      *front // nil without a client port, and before Run
+	streams    question // of the state of JetStream
+	front      *front   // nil without a client port, and before Run
 	ready      chan struct{}
 	ran        atomic.Bool
 	srv        atomic.Pointer[server.Server] // nil before Run and after it
@@ -356,7 +357,7 @@ func (b *Broker) state() state {
 	}
 	return state{
 		clients: s.NumClients(), peers: slices.Sorted(maps.Keys(remoteNames(s))),
-		slow: s.NumSlowConsumersClients(), jetstream: jetStreamState(s),
+		slow: s.NumSlowConsumersClients(), jetstream: b.JetStream(),
 	}
 }
 
