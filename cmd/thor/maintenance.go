@@ -42,7 +42,7 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 	c.Flags().StringVar(&role, "role", "", "only this `role` of the node")
 	if drains {
 		c.Long += "\n\nWith --wait it tells how many calls and sessions are left, and returns when there are none: then the machine may be stopped. --timeout is how long it waits, 30m if not given."
-		c.Example += "\n  thor drain node2 --wait --reason \"new kernel\" --for 2h"
+		c.Example += "\n  thor drain node2 --wait --reason kernel --for 2h"
 		c.Flags().StringVar(&reason, "reason", "", "why, for those who look at it")
 		c.Flags().DurationVar(&lasts, "for", 0, "resume by itself after this `time` (0: not)")
 		c.Flags().BoolVar(&wait, "wait", false, "wait until no call is left")
