@@ -53,7 +53,8 @@ type Config struct {
 	Credentials *identity.Credentials
 	// View tells the members.
 	View func() *overlay.View
-	// Changed is told that a subscriber changed; nil: none are held here.
+	// Changed is told that a subscriber changed; nil: none are held here. An error that is
+	// no overlay.ErrBadKey says that the peer should tell it again later.
 	Changed func(ctx context.Context, key string) error
 	// Programs passes a command to programs of this machine. ok is false where none
 	// takes such commands.

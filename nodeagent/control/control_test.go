@@ -243,6 +243,36 @@ func TestOthersAreRefused(t *testing.T) {
 	}
 }
 
+// A change that cannot be passed on now has to be told again. Programs are told in any
+// case, after all else.
+func TestAChangeThatIsNotPassedOnIsRefused(t *testing.T) {
+	fails := make(chan error, 1)
+	order := make(chan string, 2)
+	w := newWorld(t, func(c *Config) {
+		c.Changed = func(context.Context, string) error { order <- "changed"; return <-fails }
+	})
+	w.answer = func(*subjects.ControlCommand) (int, string, bool) { order <- "programs"; return 200, "", true }
+	x := w.dial("x1", "xcap_server")
+	for i, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, "200 "},
+		{fmt.Errorf("no key: %w", overlay.ErrBadKey), "400 no key: " + overlay.ErrBadKey.Error()},
+		{overlay.ErrNoStatus, "503 " + overlay.ErrNoStatus.Error()},
+		{overlay.ErrNoTable, "503 " + overlay.ErrNoTable.Error()},
+		{overlay.ErrTableDiffers, "503 " + overlay.ErrTableDiffers.Error()},
+		{overlay.ErrNotFollowed, "503 " + overlay.ErrNotFollowed.Error()},
+	} {
+		fails <- c.err
+		x.say(fmt.Sprintf("%d notify update sip_account a@b\n", i+1))
+		x.expect(fmt.Sprintf("%d %s", i+1, c.want))
+		if first, second := <-order, <-order; first != "changed" || second != "programs" {
+			t.Errorf("%v: %s is told before %s", c.err, first, second)
+		}
+	}
+}
+
 // A list of revocations is in force for connections that are open.
 func TestARevokedCertificateIsRefusedOnAnOpenConnection(t *testing.T) {
 	w := newWorld(t)

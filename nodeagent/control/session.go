@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/identity"
+	"thor/overlay"
 	"thor/overlay/connlimit"
 	"thor/subjects"
 )
@@ -180,17 +181,21 @@ func (s *session) obey(ctx context.Context, c *subjects.ControlCommand) (code in
 	return CodeNotHere, "no program of this node knows watchers"
 }
 
-// notify passes on that a subscriber changed, to all that may hold something of it.
+// notify passes on that a subscriber changed, to all that may hold something of it. The
+// programs come last: they may take their time.
 func (s *session) notify(ctx context.Context, c *subjects.ControlCommand) (int, string) {
-	_, _, known := s.port.cfg.Programs(ctx, c, s.peer)
-	if s.port.cfg.Changed == nil {
-		if known {
-			return CodeOK, ""
-		}
-		return CodeNotHere, "this node keeps no subscribers"
+	var err error
+	if s.port.cfg.Changed != nil {
+		err = s.port.cfg.Changed(ctx, c.Entity)
 	}
-	if err := s.port.cfg.Changed(ctx, c.Entity); err != nil {
+	_, _, known := s.port.cfg.Programs(ctx, c, s.peer)
+	switch {
+	case errors.Is(err, overlay.ErrBadKey):
 		return CodeBad, err.Error()
+	case err != nil:
+		return CodeUnavailable, err.Error()
+	case s.port.cfg.Changed == nil && !known:
+		return CodeNotHere, "this node keeps no subscribers"
 	}
 	return CodeOK, ""
 }

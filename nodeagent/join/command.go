@@ -84,9 +84,7 @@ func (s *Service) Command(ctx context.Context, cmd *subjects.ControlCommand, fro
 	var l commandLine
 	l.Command.Text, l.Command.Node = cmd.Text(), from
 	if cmd.Verb == subjects.ControlNotify {
-		for _, c := range programs {
-			_ = c.out.say(l) // its own connection ends by that
-		}
+		s.notify(ctx, programs, l)
 		return 200, "", len(programs) > 0
 	}
 	answers := make(chan answer, len(programs))
@@ -100,6 +98,24 @@ func (s *Service) Command(ctx context.Context, cmd *subjects.ControlCommand, fro
 		}
 	}
 	return code, data, len(programs) > 0
+}
+
+// notify tells the programs, until ctx ends: one that does not read keeps no other from it.
+func (s *Service) notify(ctx context.Context, programs []*conversation, l commandLine) {
+	told := make(chan struct{}, len(programs))
+	for _, c := range programs {
+		go func() {
+			_ = c.out.say(l) // after an error its own connection ends
+			told <- struct{}{}
+		}()
+	}
+	for range programs {
+		select {
+		case <-told:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // ask has one program answer a command, until ctx ends.

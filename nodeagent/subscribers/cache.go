@@ -19,9 +19,15 @@ import (
 
 // Errors of Get.
 var (
-	errBadKey      = errors.New("subscribers: not user@domain")
+	errBadKey      = error(badKey{})
 	errUnavailable = errors.New("subscribers: not held, and no provisioning server answers")
 )
+
+// badKey is an overlay.ErrBadKey, which may not be all that a profile is looked up by.
+type badKey struct{}
+
+func (badKey) Error() string { return "subscribers: not user@domain" }
+func (badKey) Unwrap() error { return overlay.ErrBadKey }
 
 // A Cache holds the profiles of the subscribers that this node is responsible
 // for. Its methods may be called from any goroutine.

@@ -1,8 +1,13 @@
 package subscribers_test
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"thor/nodeagent/subscribers"
+	"thor/overlay"
+	"thor/subjects"
 )
 
 // An XCAP server stores a document in the profile, which is no change that provisioning
@@ -27,8 +32,29 @@ func TestAChangeWithoutARevisionIsReadAnewByAllHolders(t *testing.T) {
 				return ps["n1"].ha1(k) == want && ps["n2"].get("/subscriber/"+k+"/ha1?for=heir").Body.String() == want
 			})
 		}
-		if err := ps["n1"].cache.Changed(t.Context(), "nonsense"); err == nil {
-			t.Error("what is no key was taken")
+		if err := ps["n1"].cache.Changed(t.Context(), "nonsense"); !errors.Is(err, overlay.ErrBadKey) {
+			t.Errorf("what is no key: %v", err)
+		}
+	})
+}
+
+// Which other nodes hold the profile is not known, so none is told: the sender has to
+// learn of it, and not to take it for a bad key.
+func TestAChangeThatCannotBePassedOnIsNotTaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *network) {
+		alone := n.join("n8", subjects.SIPProxy) // never connected
+		c, err := subscribers.New(subscribers.Config{Overlay: alone.node})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Changed(t.Context(), "alice@example.com"); !errors.Is(err, overlay.ErrNoStatus) {
+			t.Errorf("without a status: %v", err)
+		}
+		p1 := n.server("p1")
+		other := n.proxy("n9", func(cfg *subscribers.Config) { cfg.Role = subjects.MediaRelay })
+		n.settled([]*peer{p1, other}, "n9")
+		if err := other.cache.Changed(t.Context(), "alice@example.com"); !errors.Is(err, overlay.ErrNoTable) {
+			t.Errorf("without a table: %v", err)
 		}
 	})
 }

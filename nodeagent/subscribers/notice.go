@@ -84,7 +84,8 @@ func (c *Cache) handed(_ context.Context, r *overlay.Request) *subjects.Reply {
 
 // Changed notes that a subscriber may have changed by something that provisioning does not
 // know of, such as a document that an XCAP server stored: the next read asks for it, and
-// so it is with the other nodes that hold it. The error is a key that is none.
+// so it is with the other nodes that hold it. The error is an overlay.ErrBadKey, or says
+// that it is not known now which nodes those are: only this one has taken note.
 func (c *Cache) Changed(_ context.Context, key string) error {
 	key = fold(key)
 	if !isKey(key) {
@@ -94,12 +95,16 @@ func (c *Cache) Changed(_ context.Context, key string) error {
 	if errors.Is(err, overlay.ErrBadKey) {
 		return errBadKey
 	}
+	// Without a lookup there are no nodes, and this one may hold the profile nevertheless.
 	c.mu.Lock()
 	if c.contents.invalidate(key) && nodes.Holds(c.net.ID()) && c.refill.add(key) {
 		c.kick()
 	}
 	c.mu.Unlock()
 	c.metrics.notices.WithLabelValues("by control").Inc()
+	if err != nil {
+		return fmt.Errorf("not passed on: %w", err)
+	}
 	h := subscriber.Handover{V: subjects.Version, Keys: []string{key}, Changed: true}
 	for _, n := range nodes.Holders() {
 		if n != c.net.ID() {
