@@ -5,7 +5,6 @@ port"). The other end proves by its certificate that it is the node at that addr
 """
 
 import ipaddress
-import itertools
 
 from twisted.internet import protocol, reactor
 from twisted.logger import Logger
@@ -110,7 +109,7 @@ class _Link:
         self.owner = owner
         self.address = address
         self.waiting = {}
-        self.numbers = itertools.count(1)
+        self.last = 0            # number of a command
         self.connector = None
         self.protocol = None
         self.proved = False
@@ -121,7 +120,7 @@ class _Link:
         if len(self.waiting) >= MAX_WAITING:
             one.done(failure.Failure(LinkError('too many commands wait for %s:%d' % self.address)))
             return
-        number = next(self.numbers)
+        self.last = number = self.last + 1
         self.waiting[number] = one
         one.timer = reactor.callLater(ANSWER_WITHIN, self.late, number)
         if self.idle is not None and self.idle.active():
@@ -155,16 +154,22 @@ class _Link:
             self.proved = True
         number, _, rest = line.partition(' ')
         code, _, data = rest.partition(' ')
-        one = self.waiting.pop(int(number), None) if number.isdecimal() else None
-        if one is None or not code.isdecimal():
+        if not number.isdecimal() or not 0 < int(number) <= self.last or not code.isdecimal():
             self.end(LinkError('%s:%d does not speak as control ports do: %.200r' % (*self.address, line)))
             return
-        one.done(Response(int(code), data))
-        if not self.waiting:
+        one = self.waiting.pop(int(number), None)
+        if one is not None:      # else it comes too late
+            one.done(Response(int(code), data))
+            self.rest()
+
+    def rest(self):
+        """End the link after a while in which there is nothing to send."""
+        if not self.waiting and (self.idle is None or not self.idle.active()):
             self.idle = reactor.callLater(IDLE_FOR, self.disconnect)
 
     def late(self, number):
         self.waiting.pop(number).done(failure.Failure(LinkError('%s:%d did not answer within %d s' % (*self.address, ANSWER_WITHIN))))
+        self.rest()
 
     def lost(self, reason):
         self.connector = self.protocol = None
