@@ -211,7 +211,9 @@ class JoinConnector(Connector):
         out = self._protocol = _Client(self)
         out.method, out.path, out.hello = 'POST', '/join/' + self.role, self._hello()
         self._said = (out.hello, 'up')
-        if self.client.handle_command is not None:
+        # One of its connections takes commands, or it would get each several times.
+        entity = self.client._entity
+        if self.client.handle_command is not None and entity is not None and entity.roles[:1] == (self.role,):
             out.hello = dict(out.hello, control=True)
         return out
 

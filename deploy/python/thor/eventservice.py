@@ -102,7 +102,7 @@ class EventServiceClient:
         except ValueError as e:
             log.error('presence not published: {error}', error=str(e))
             return
-        joined = {connector.role: connector for connector in self.connectors if connector.role is not None}
+        joined = {connector.role: connector for connector in self.connectors if connector.role is not None and connector._leaving is None}
         for role in self._entity.roles:
             if role not in joined:
                 JoinConnector(self, role, thor.socket_path()).connect()
@@ -200,7 +200,8 @@ class EventServiceClient:
 
     #: For programs: a method (command, node) that obeys a command which another node sent
     #: to the control port of this one. It returns a thor.link.Response, a Deferred of one,
-    #: or None for what is done. None: the program takes no commands.
+    #: or None for what is done. None: the program takes no commands. They come by the
+    #: connection of its first role.
     handle_command = None
 
     def _told_members(self, roles, bits):
