@@ -2,6 +2,9 @@ package sets
 
 import (
 	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
 
 	"thor/overlay/setting"
 	"thor/subjects"
@@ -67,6 +70,20 @@ const (
 	sipsPort      = 5061
 	rtpenginePort = 2223
 )
+
+// A File is one that is written, with the key that names it or its directory.
+type File struct{ Key, Path string }
+
+// Files are those that are written for c.
+func (c *Config) Files() (out []File) {
+	keys := map[Kind]string{KindDispatcher: "dispatcher_file", KindRTPEngine: "rtpengine_dir", KindTrusted: "trusted_file"}
+	for _, t := range c.Tables() {
+		for _, p := range append(slices.Sorted(maps.Keys(t.Beside)), t.File) {
+			out = append(out, File{keys[t.Kind], filepath.Clean(p)})
+		}
+	}
+	return out
+}
 
 // Fill sets what is left open to its default, in lists too.
 func (c *Config) Fill() {

@@ -104,6 +104,24 @@ func (n *Node) check(f *File) {
 			r.checkSets(f, key)
 		}
 	}
+	n.checkSetFiles(f)
+}
+
+// checkSetFiles sees to it that each file of sets has one table that is kept there.
+func (n *Node) checkSetFiles(f *File) {
+	by := make(map[string]string)
+	for i, r := range n.Roles {
+		if r.Sets == nil {
+			continue
+		}
+		for _, file := range r.Sets.Files() {
+			key := fmt.Sprintf("node.role[%d].sets.%s", i, file.Key)
+			if other, ok := by[file.Path]; ok && !f.failed(key) {
+				f.d.add(key, "%s is written for %s too", file.Path, other)
+			}
+			by[file.Path] = key
+		}
+	}
 }
 
 // checkSets is about the sets of the role at key.

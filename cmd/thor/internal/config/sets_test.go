@@ -51,6 +51,8 @@ func TestSetsOfAProxy(t *testing.T) {
 	}
 	const role = "[[node.role]]\nrole = \"sip_proxy\"\nkamailio = \"http://127.0.0.1:5062/RPC\"\n[node.role.sets]\n"
 	const group = "[[node.role.sets.dispatcher]]\nmembers = \"sip_proxy\"\n"
+	const relays, trusted = "[[node.role.sets.rtpengine]]\n", "[[node.role.sets.trusted]]\nmembers = \"sip_proxy\"\n"
+	const other = "[[node.role]]\nrole = \"voicemail_server\"\nkamailio = \"http://127.0.0.1:5072/RPC\"\n[node.role.sets]\n"
 	for key, text := range map[string]string{
 		"node.role[0].sets":                       "[[node.role]]\nrole = \"sip_proxy\"\n[node.role.sets]\ndispatcher_file = \"d\"\n" + group,
 		"node.role[0].sets.dispatcher_file":       role + group,
@@ -59,6 +61,10 @@ func TestSetsOfAProxy(t *testing.T) {
 		"node.role[0].sets.dispatcher[0].port":    role + "dispatcher_file = \"d\"\n" + group + "port = 70000\n",
 		"node.role[0].sets.dispatcher[0].members": role + "dispatcher_file = \"d\"\n[[node.role.sets.dispatcher]]\n",
 		"node.role[0].sets.dispatcher_list":       role + "dispatcher_list = \"d\"\n",
+		"node.role[1].sets.dispatcher_file":       role + "dispatcher_file = \"d\"\n" + group + other + "dispatcher_file = \"./x/../d\"\n" + group,
+		"node.role[1].sets.rtpengine_dir":         role + "rtpengine_dir = \"/d\"\n" + relays + other + "rtpengine_dir = \"/d/\"\n" + relays,
+		"node.role[1].sets.trusted_file":          role + "trusted_file = \"d\"\n" + trusted + other + "trusted_file = \"d\"\n" + trusted,
+		"node.role[0].sets.rtpengine_dir":         role + "dispatcher_file = \"/d/version\"\nrtpengine_dir = \"/d\"\n" + group + relays,
 	} {
 		_, err := config.Load(write(t, network+text))
 		var ps config.Problems
