@@ -103,6 +103,7 @@ func (t *Table) Compare(old, next Sets) (c Change) {
 	for n := range next {
 		numbers[n] = true
 	}
+	on := t.on(next)
 	for _, n := range slices.Sorted(maps.Keys(numbers)) {
 		after := byAddress(next[n])
 		for _, e := range old[n] {
@@ -114,6 +115,9 @@ func (t *Table) Compare(old, next Sets) (c Change) {
 			if !ok || now.Rest != e.Rest {
 				c.Reload = true
 			}
+			if now.State == t.off && on[e.Address] {
+				continue
+			}
 			if now.State != "" && now.State != e.State {
 				c.States = append(c.States, StateChange{n, e.Address, now.State})
 			}
@@ -121,6 +125,23 @@ func (t *Table) Compare(old, next Sets) (c Change) {
 		c.Reload = c.Reload || len(after) > 0
 	}
 	return c
+}
+
+// on are the addresses that may not be told off: Kamailio takes the state of a relay
+// for all sets, and one of them wants it on.
+func (t *Table) on(s Sets) map[string]bool {
+	m := make(map[string]bool)
+	if t.off == "" {
+		return m
+	}
+	for _, es := range s {
+		for _, e := range es {
+			if e.State != t.off {
+				m[e.Address] = true
+			}
+		}
+	}
+	return m
 }
 
 func byAddress(es []Entry) map[string]Entry {

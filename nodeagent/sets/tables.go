@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -184,10 +185,19 @@ func (t *Table) Encode(s Sets) []byte {
 	return b.Bytes()
 }
 
-// Decode reads what Encode wrote. Lines that it would not write are left out.
-func (t *Table) Decode(b []byte) Sets {
-	s := make(Sets)
-	for line := range strings.Lines(string(b)) {
+// Decode reads what Encode wrote. Lines that it would not write are left out; strange is
+// how many, without blank ones and comments.
+func (t *Table) Decode(b []byte) (s Sets, strange int) {
+	s = make(Sets)
+	text := string(b)
+	columns := true
+	if t.Kind == KindRTPEngine {
+		text, columns = strings.CutPrefix(text, dbTextHeader)
+	}
+	for line := range strings.Lines(text) {
+		if l := strings.TrimSpace(line); l == "" || l[0] == '#' {
+			continue
+		}
 		var number string
 		var e Entry
 		ok := false
@@ -204,16 +214,21 @@ func (t *Table) Decode(b []byte) Sets {
 			}
 		case KindRTPEngine:
 			number, e, ok = decodeRelay(strings.TrimSpace(line))
+			ok = ok && columns
 		case KindTrusted:
-			if ok = len(f) == 2; ok {
-				number, e = f[0], Entry{Address: f[1]}
+			if len(f) == 2 {
+				a, err := netip.ParseAddr(f[1])
+				number, e, ok = f[0], Entry{Address: f[1]}, err == nil && a.String() == f[1]
 			}
 		}
-		if n, err := strconv.ParseUint(number, 10, 31); ok && err == nil {
-			s[int(n)] = append(s[int(n)], e)
+		n, err := strconv.ParseUint(number, 10, 31)
+		if !ok || err != nil {
+			strange++
+			continue
 		}
+		s[int(n)] = append(s[int(n)], e)
 	}
-	return s
+	return s, strange
 }
 
 func decodeRelay(line string) (number string, e Entry, ok bool) {

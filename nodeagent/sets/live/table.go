@@ -113,7 +113,7 @@ func (t *table) run(ctx context.Context, views <-chan *overlay.View) {
 func (t *table) open() {
 	b, err := os.ReadFile(t.File)
 	if err == nil {
-		t.wanted = t.Decode(b)
+		t.wanted, _ = t.Decode(b)
 		return
 	}
 	t.wanted = make(sets.Sets)
