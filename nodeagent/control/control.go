@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,8 @@ const (
 	patience      = 5 * time.Second
 	retryListen   = 5 * time.Second
 	acceptRecover = 100 * time.Millisecond
+
+	handshakesComputing = 2 // at once on one processor: the agent has other work
 )
 
 // Codes of answers, after HTTP's.
@@ -70,6 +73,7 @@ type Port struct {
 	ready    chan struct{}
 	addr     net.Addr // once ready
 	commands *prometheus.CounterVec
+	turns    chan struct{} // one for each handshake that computes
 	strange  *rate.Limiter // lines of the log about connections that are no peers
 	patience time.Duration // with a handshake, with the rest of a line, and with a peer that takes an answer
 
@@ -84,6 +88,7 @@ func New(cfg Config) (*Port, error) {
 	}
 	p := &Port{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "control").Logger(), ready: make(chan struct{}),
+		turns: make(chan struct{}, handshakesComputing*runtime.GOMAXPROCS(0)),
 		rates: make(map[subjects.NodeID]*rate.Limiter), strange: rate.NewLimiter(1, 20), patience: patience,
 		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "thor_nodeagent_control_commands_total", Help: "Commands of other nodes on the control port, by verb and code of the answer.",

@@ -38,10 +38,9 @@ type session struct {
 // talk answers the commands of one connection until it ends.
 func (p *Port) talk(ctx context.Context, set *connlimit.Set, c net.Conn) {
 	s := &session{port: p, set: set, conn: c, slots: make(chan struct{}, maxAtOnce)}
-	s.tls = tls.Server(c, p.cfg.Credentials.ServerTLS())
-	hs, cancel := context.WithTimeout(ctx, p.patience)
-	err := s.tls.HandshakeContext(hs)
-	cancel()
+	turn := &turnConn{Conn: c, turns: p.turns}
+	s.tls = tls.Server(turn, p.cfg.Credentials.ServerTLS())
+	err := p.handshake(ctx, s.tls, turn)
 	from, _, _ := net.SplitHostPort(c.RemoteAddr().String())
 	if err != nil {
 		if ctx.Err() == nil && p.strange.Allow() {
@@ -53,11 +52,43 @@ func (p *Port) talk(ctx context.Context, set *connlimit.Set, c net.Conn) {
 	if err != nil {
 		return // its list or its time came up in this moment
 	}
+	if !set.Busy(c) {
+		return // closed to make room
+	}
+	set.Trust(c)
+	set.Done(c)
 	s.peer = id.Node
 	s.log = p.log.With().Str("peer", string(id.Node)).Logger()
 	if err := s.commands(ctx); err != nil && ctx.Err() == nil {
 		s.log.Info().Str("error", subjects.Printable(err.Error(), 300)).Msg("control connection cut off")
 	}
+}
+
+// handshake is that of c, when it is its turn.
+func (p *Port) handshake(ctx context.Context, c *tls.Conn, turn *turnConn) error {
+	p.turns <- struct{}{}
+	defer func() {
+		<-p.turns
+		turn.turns = nil
+	}()
+	ctx, cancel := context.WithTimeout(ctx, p.patience)
+	defer cancel()
+	return c.HandshakeContext(ctx)
+}
+
+// A turnConn gives its turn back while it waits for the client.
+type turnConn struct {
+	net.Conn
+	turns chan struct{} // not nil during the handshake
+}
+
+func (c *turnConn) Read(b []byte) (int, error) {
+	if c.turns == nil {
+		return c.Conn.Read(b)
+	}
+	<-c.turns
+	defer func() { c.turns <- struct{}{} }()
+	return c.Conn.Read(b)
 }
 
 func (s *session) verify() (*identity.Identity, error) {
