@@ -30,6 +30,9 @@ type Table struct {
 	// File holds the sets. What else Kamailio wants beside it is in Beside.
 	File   string
 	Beside map[string][]byte
+	// ByTime says that Kamailio reads the file again only if it was changed in a later second
+	// than what it has read: so db_text does.
+	ByTime bool
 
 	rules []rule
 	off   string // the state that an entry which goes is given before the reload; "" for none
@@ -46,7 +49,7 @@ func (c *Config) Tables() (out []*Table) {
 	}
 	if c.RTPEngineDir != "" {
 		t := &Table{
-			Kind: KindRTPEngine, File: filepath.Join(c.RTPEngineDir, "rtpengine"), off: RelayOff,
+			Kind: KindRTPEngine, File: filepath.Join(c.RTPEngineDir, "rtpengine"), off: RelayOff, ByTime: true,
 			Beside: map[string][]byte{filepath.Join(c.RTPEngineDir, "version"): []byte("table_name(string) table_version(int)\nrtpengine:1\n")},
 		}
 		for _, r := range c.RTPEngine {

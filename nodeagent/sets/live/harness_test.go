@@ -25,6 +25,8 @@ import (
 const (
 	patience = 30 * time.Second
 	tick     = 5 * time.Millisecond
+	// answerWithin is how long a Kamailio may take: one that hangs fails the test.
+	answerWithin = 3 * time.Second
 )
 
 // A network tells the views that a test gives it.
@@ -174,7 +176,9 @@ func (b *bench) until(what, want string, f func() (string, error)) {
 
 // dispatcher is what Kamailio holds: "1 sip:192.0.2.1:5060 A".
 func (b *bench) dispatcher() (string, error) {
-	ds, err := b.client.Destinations(b.t.Context())
+	ctx, cancel := context.WithTimeout(b.t.Context(), answerWithin)
+	defer cancel()
+	ds, err := b.client.Destinations(ctx)
 	var out []string
 	for _, d := range ds {
 		out = append(out, fmt.Sprintf("%d %s %s", d.Group, strings.TrimPrefix(strings.TrimSuffix(d.URI, ":5060"), "sip:"), d.Flags[:1]))
@@ -184,7 +188,9 @@ func (b *bench) dispatcher() (string, error) {
 }
 
 func (b *bench) relays() (string, error) {
-	rs, err := b.client.Relays(b.t.Context())
+	ctx, cancel := context.WithTimeout(b.t.Context(), answerWithin)
+	defer cancel()
+	rs, err := b.client.Relays(ctx)
 	var out []string
 	for _, r := range rs {
 		state := "off"
@@ -198,7 +204,9 @@ func (b *bench) relays() (string, error) {
 }
 
 func (b *bench) trusted() (string, error) {
-	as, err := b.client.Addresses(b.t.Context())
+	ctx, cancel := context.WithTimeout(b.t.Context(), answerWithin)
+	defer cancel()
+	as, err := b.client.Addresses(ctx)
 	var out []string
 	for _, a := range as {
 		out = append(out, fmt.Sprintf("%d %s", a.Group, a.Item.IP))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +30,7 @@ loadmodule "pv.so"
 loadmodule "textops.so"
 loadmodule "xhttp.so"
 loadmodule "jsonrpcs.so"
+modparam("jsonrpcs", "transport", 1)
 include_file "%[3]s"
 request_route {
   route(FROM_PROXY);
@@ -51,6 +53,17 @@ type proxy struct {
 	out       bytes.Buffer
 	cmd       *exec.Cmd
 	done      chan struct{}
+}
+
+// free is an address and a port that nothing listens on: the tests may run twice at once.
+func free(t *testing.T, address string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", address+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func newProxy(t *testing.T, addr, dir string, delta int) *proxy {

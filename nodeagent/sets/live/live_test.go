@@ -21,7 +21,7 @@ const (
 )
 
 func TestRealKamailioFollowsTheMembers(t *testing.T) {
-	dir, addr := t.TempDir(), "127.0.91.21:25081"
+	dir, addr := t.TempDir(), free(t, "127.0.91.21")
 	p := newProxy(t, addr, dir, 0)
 	b := newBench(t, "http://"+addr+"/RPC", dir)
 	for _, f := range []string{"dispatcher.list", "address.list", "rtpengine/rtpengine", "rtpengine/version"} {
@@ -58,7 +58,7 @@ func TestRealKamailioFollowsTheMembers(t *testing.T) {
 }
 
 func TestRealKamailioKeepsItsSetsWithoutAStatus(t *testing.T) {
-	dir, addr := t.TempDir(), "127.0.91.22:25082"
+	dir, addr := t.TempDir(), free(t, "127.0.91.22")
 	p := newProxy(t, addr, dir, 0)
 	b := newBench(t, "http://"+addr+"/RPC", dir)
 	b.until("file", "<nil>", func() (string, error) {
@@ -83,7 +83,7 @@ func TestRealKamailioKeepsItsSetsWithoutAStatus(t *testing.T) {
 }
 
 func TestRealKamailioIsToldAgainAfterARestart(t *testing.T) {
-	dir, addr := t.TempDir(), "127.0.91.23:25083"
+	dir, addr := t.TempDir(), free(t, "127.0.91.23")
 	p := newProxy(t, addr, dir, 0)
 	b := newBench(t, "http://"+addr+"/RPC", dir)
 	b.net.say(nil, proxy1, "sip_proxy node2 192.0.2.2 draining")
@@ -115,7 +115,7 @@ func TestRealKamailioIsToldAgainAfterARestart(t *testing.T) {
 }
 
 func TestRealKamailioThatSpacesReloads(t *testing.T) {
-	dir, addr := t.TempDir(), "127.0.91.24:25084"
+	dir, addr := t.TempDir(), free(t, "127.0.91.24")
 	p := newProxy(t, addr, dir, 2)
 	b := newBench(t, "http://"+addr+"/RPC", dir)
 	b.until("file", "<nil>", func() (string, error) {
@@ -185,7 +185,7 @@ func TestARefusalIsOneLineAndHoldsUpNoOtherTable(t *testing.T) {
 }
 
 func TestAKamailioThatReadsAnotherFileIsAFault(t *testing.T) {
-	dir, addr := t.TempDir(), "127.0.91.25:25085"
+	dir, addr := t.TempDir(), free(t, "127.0.91.25")
 	p := newProxy(t, addr, dir, 0)
 	b := newBench(t, "http://"+addr+"/RPC", dir)
 	b.until("file", "<nil>", func() (string, error) {

@@ -48,7 +48,8 @@ type table struct {
 	next    time.Time // no reload before
 	since   time.Time // when the status came that Kamailio does not follow yet; zero: it does
 	wait    time.Duration
-	spaced  bool // it was said that Kamailio refuses to reload so often
+	stamped int64 // the second of the file's time at the last reload
+	spaced  bool  // it was said that Kamailio refuses to reload so often
 
 	mu    sync.Mutex
 	kept  []subjects.Role // without members: their sets stay
@@ -275,10 +276,34 @@ func (t *table) tell(ctx context.Context, states []sets.StateChange) error {
 	return nil
 }
 
+// stamp gives the file a time of a later second than it had, where Kamailio reads it by
+// that. Reloads of such a table are further apart than a second: the time is now again.
+func (t *table) stamp() error {
+	if !t.ByTime {
+		return nil
+	}
+	fi, err := os.Stat(t.File)
+	if err != nil {
+		return err
+	}
+	at := time.Now()
+	if at.Unix() <= t.stamped {
+		at = time.Unix(t.stamped+1, 0)
+	}
+	if at.Unix() <= fi.ModTime().Unix() {
+		at = time.Unix(fi.ModTime().Unix()+1, 0)
+	}
+	t.stamped = at.Unix()
+	return os.Chtimes(t.File, time.Time{}, at)
+}
+
 // reload has Kamailio read the file, and looks whether it holds what stands there.
 func (t *table) reload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.kind.patience)
 	defer cancel()
+	if err := t.stamp(); err != nil {
+		return err
+	}
 	if err := t.kind.reload(ctx); err != nil {
 		return err
 	}
