@@ -207,11 +207,12 @@ func (a *agent) start() {
 // A program is tests/program.py.
 type program struct {
 	*agent
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	lines chan map[string]any
-	seen  []string // the newest lines
-	ended chan error
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	lines  chan map[string]any
+	seen   []string // the newest lines
+	ended  chan error
+	ticked map[string]any // the line about its recurrent call; nil: not yet
 }
 
 func (a *agent) run(roles ...string) *program {
@@ -289,6 +290,9 @@ func (p *program) expect(key string, ok func(map[string]any) error) map[string]a
 				p.Fatalf("the program ended before %q: %v, after %v", key, last, p.seen)
 			}
 			p.seen = append(p.seen[max(0, len(p.seen)-9):], fmt.Sprint(l))
+			if _, has := l["ticks"]; has { // said once, at any time
+				p.ticked = l
+			}
 			if _, has := l[key]; !has {
 				continue
 			}
