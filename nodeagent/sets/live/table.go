@@ -2,11 +2,7 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -14,7 +10,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"thor/identity/atomicfile"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/sets"
 	"thor/overlay"
@@ -26,8 +21,9 @@ const (
 	busyRetry  = 250 * time.Millisecond // after a refusal to reload again so soon
 	retryFirst = 250 * time.Millisecond
 	retryMost  = 5 * time.Second
-	// fileMode lets Kamailio read: the file holds addresses, which are no secret.
-	fileMode = 0o644
+	// busyMost is how long Kamailio may refuse to reload before that is a fault. The
+	// longest of its own accord is 10 s, of the module rtpengine.
+	busyMost = 15 * time.Second
 )
 
 // A table keeps one table of one Kamailio.
@@ -41,15 +37,16 @@ type table struct {
 
 	// Of the goroutine in run.
 	wanted  sets.Sets
-	known   bool      // wanted is by a confirmed status
-	written bool      // the file holds wanted
-	loaded  sets.Sets // what Kamailio holds; nil: not known
-	up      string    // since when it runs; empty: not known
-	next    time.Time // no reload before
-	since   time.Time // when the status came that Kamailio does not follow yet; zero: it does
+	status  *subjects.Status // the last confirmed one, which wanted is by; nil: none yet
+	written bool             // the file holds wanted
+	ours    bool             // this run has written entries to the file
+	loaded  sets.Sets        // what Kamailio holds; nil: not known
+	up      string           // since when it runs; empty: not known
+	next    time.Time        // no reload before
+	since   time.Time        // when the status came that Kamailio does not follow yet; zero: it does
 	wait    time.Duration
-	stamped int64 // the second of the file's time at the last reload
-	spaced  bool  // it was said that Kamailio refuses to reload so often
+	stamped int64     // the second of the file's time at the last reload
+	busy    time.Time // since when Kamailio refuses to reload so often; zero: it does not
 
 	mu    sync.Mutex
 	kept  []subjects.Role // without members: their sets stay
@@ -109,23 +106,6 @@ func (t *table) run(ctx context.Context, views <-chan *overlay.View) {
 	}
 }
 
-// open begins with what the file holds. One that is missing is made, since a Kamailio
-// without it does not start.
-func (t *table) open() {
-	b, err := os.ReadFile(t.File)
-	if err == nil {
-		t.wanted, _ = t.Decode(b)
-		return
-	}
-	t.wanted = make(sets.Sets)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = t.write()
-	}
-	if err != nil {
-		t.failed(err)
-	}
-}
-
 // consider takes over what v says, if it says anything that counts, and reports whether
 // there is something to do.
 func (t *table) consider(v *overlay.View) bool {
@@ -134,11 +114,13 @@ func (t *table) consider(v *overlay.View) bool {
 	}
 	next, kept := t.Next(t.wanted, v.Status)
 	t.keep(kept)
-	if t.known && next.Equal(t.wanted) {
+	known := t.status != nil
+	t.status = v.Status
+	if known && next.Equal(t.wanted) {
 		return false
 	}
 	t.written = t.written && next.Equal(t.wanted)
-	t.wanted, t.known = next, true
+	t.wanted = next
 	if t.since.IsZero() {
 		t.since = time.Now()
 	}
@@ -160,40 +142,15 @@ func (t *table) keep(kept []subjects.Role) {
 	}
 }
 
-// flush has the file hold what is wanted.
-func (t *table) flush() error {
-	if t.written {
-		return nil
-	}
-	err := t.write()
-	t.written = err == nil
-	return err
-}
-
-func (t *table) write() error {
-	for _, p := range slices.Sorted(maps.Keys(t.Beside)) {
-		if b, err := os.ReadFile(p); err == nil && string(b) == string(t.Beside[p]) {
-			continue
-		}
-		if err := atomicfile.Write(p, t.Beside[p], fileMode); err != nil {
-			return err
-		}
-	}
-	return atomicfile.Write(t.File, t.Encode(t.wanted), fileMode)
-}
-
 // step does what is to be done, and returns how long to wait for the next.
 func (t *table) step(ctx context.Context) time.Duration {
-	if !t.known {
+	if t.status == nil {
 		return pollEvery
 	}
 	wait, err := t.push(ctx)
 	switch {
 	case err != nil && kamailio.Busy(err):
-		if !t.spaced {
-			t.spaced = true
-			t.log.Info().Err(err).Msg("Kamailio refuses to reload so often, retrying")
-		}
+		t.refused(err)
 		return busyRetry
 	case err != nil && ctx.Err() != nil:
 		return 0
@@ -219,6 +176,9 @@ func (t *table) push(ctx context.Context) (wait time.Duration, err error) {
 	if err := t.watchRestart(ctx); err != nil {
 		return 0, err
 	}
+	if err := t.flush(); err != nil { // again, if Kamailio is another
+		return 0, err
+	}
 	if t.wanted.Len() == 0 {
 		return 0, nil // an empty file empties the set, and Kamailio says nothing
 	}
@@ -241,7 +201,8 @@ func (t *table) push(ctx context.Context) (wait time.Duration, err error) {
 	return 0, t.reload(ctx)
 }
 
-// watchRestart forgets what Kamailio holds if it was started anew.
+// watchRestart forgets what Kamailio and the file hold if Kamailio was started anew, or
+// after a failure.
 func (t *table) watchRestart(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -253,7 +214,7 @@ func (t *table) watchRestart(ctx context.Context) error {
 		if t.up != "" {
 			t.log.Info().Str("since", up).Msg("Kamailio was restarted, telling it again")
 		}
-		t.up, t.loaded = up, nil
+		t.up, t.loaded, t.written = up, nil, false
 	}
 	return nil
 }
@@ -276,27 +237,6 @@ func (t *table) tell(ctx context.Context, states []sets.StateChange) error {
 	return nil
 }
 
-// stamp gives the file a time of a later second than it had, where Kamailio reads it by
-// that. Reloads of such a table are further apart than a second: the time is now again.
-func (t *table) stamp() error {
-	if !t.ByTime {
-		return nil
-	}
-	fi, err := os.Stat(t.File)
-	if err != nil {
-		return err
-	}
-	at := time.Now()
-	if at.Unix() <= t.stamped {
-		at = time.Unix(t.stamped+1, 0)
-	}
-	if at.Unix() <= fi.ModTime().Unix() {
-		at = time.Unix(fi.ModTime().Unix()+1, 0)
-	}
-	t.stamped = at.Unix()
-	return os.Chtimes(t.File, time.Time{}, at)
-}
-
 // reload has Kamailio read the file, and looks whether it holds what stands there.
 func (t *table) reload(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.kind.patience)
@@ -314,10 +254,27 @@ func (t *table) reload(ctx context.Context) error {
 		return err
 	}
 	if n := t.wanted.Missing(has); n > 0 {
+		t.written = false
 		return fmt.Errorf("%d of %d entries are missing after the reload: Kamailio reads another file than %s, or refuses lines (its log says which)", n, t.wanted.Len(), t.File)
+	}
+	if n := has.Missing(t.wanted); n > 0 {
+		t.written = false
+		return fmt.Errorf("%d entries that are not wanted are there after the reload: Kamailio was just reloading, or reads another file than %s", n, t.File)
 	}
 	t.loaded = t.wanted.Clone()
 	return nil
+}
+
+// refused notes that Kamailio does not reload now. That passes, and is a fault only if it
+// does not, or if there is one already, which it takes the place of.
+func (t *table) refused(err error) {
+	if t.busy.IsZero() {
+		t.busy = time.Now()
+		t.log.Info().Err(err).Msg("Kamailio refuses to reload so often, retrying")
+	}
+	if t.fault != "" || time.Since(t.busy) >= busyMost {
+		t.failed(err)
+	}
 }
 
 // failed notes why t is not in step: one line for each reason, until it is again.
@@ -340,6 +297,7 @@ func (t *table) recovered() {
 	was := t.fault
 	t.fault = ""
 	t.mu.Unlock()
+	t.busy = time.Time{}
 	t.metrics.inStep.WithLabelValues(t.labels()...).Set(1)
 	if was != "" {
 		t.log.Info().Msg("sets can be changed again")
