@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +79,17 @@ func (n *network) say(edit func(*overlay.View), members ...string) {
 		}
 		ch <- n.now
 	}
+}
+
+// unread is how many views wait to be read: say replaces them.
+func (n *network) unread() (string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sum := 0
+	for ch := range n.chs {
+		sum += len(ch)
+	}
+	return strconv.Itoa(sum), nil
 }
 
 // A logbook is a log that a test reads.

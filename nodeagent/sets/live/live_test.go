@@ -73,9 +73,12 @@ func TestRealKamailioKeepsItsSetsWithoutAStatus(t *testing.T) {
 	b.until("an empty status shows", "true", func() (string, error) {
 		return fmt.Sprint(strings.Contains(strings.Join(b.keeper.Faults(), "\n"), "dispatcher of the Kamailio of sip_proxy: sip_proxy has no members, its set stays as it is")), nil
 	})
-	b.net.say(func(v *overlay.View) { v.Stale = true }, proxy1)
-	b.net.say(func(v *overlay.View) { v.FromDisk = true }, proxy1)
-	b.net.say(func(v *overlay.View) { v.Status = nil })
+	for _, edit := range []func(*overlay.View){
+		func(v *overlay.View) { v.Stale = true }, func(v *overlay.View) { v.FromDisk = true }, func(v *overlay.View) { v.Status = nil },
+	} {
+		b.net.say(edit, proxy1)
+		b.until("views that were not read", "0", b.net.unread)
+	}
 	// What comes after all of these is seen, and what it does not touch is as it was.
 	b.net.say(nil, mailbox)
 	b.until("sets kept", two+", 2 192.0.2.7 A", b.dispatcher)
@@ -106,12 +109,10 @@ func TestRealKamailioIsToldAgainAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.start()
-	b.until("what it starts with", "1 192.0.2.99 A", b.dispatcher)
-	b.net.say(nil, proxy1, "sip_proxy node2 192.0.2.2 draining", mailbox)
-	b.until("told again", two+", 2 192.0.2.7 A", b.dispatcher)
+	b.until("told again", two, b.dispatcher)
 	p.end()
 	p.start()
-	b.until("after the restart", two+", 2 192.0.2.7 A", b.dispatcher)
+	b.until("after the restart", two, b.dispatcher)
 }
 
 func TestRealKamailioThatSpacesReloads(t *testing.T) {
