@@ -55,6 +55,11 @@ func (d *double) ReloadDispatcher(context.Context) error {
 	return nil
 }
 
+func (d *double) ReloadRTPEngine(context.Context) error {
+	d.reloads++
+	return d.busy
+}
+
 func (d *double) SetDispatcherState(context.Context, int, string, string) error { return nil }
 
 func (d *double) Destinations(context.Context) ([]kamailio.Destination, error) { return d.has, nil }
@@ -127,8 +132,13 @@ func (s *stage) faults() string {
 
 func onStage(t *testing.T, prepare func(d *double), f func(t *testing.T, s *stage)) {
 	t.Helper()
+	c := &sets.Config{DispatcherFile: filepath.Join(t.TempDir(), "dispatcher.list"), Dispatcher: []sets.Dispatcher{{Members: "sip_proxy"}, {Members: "voicemail_server", Group: 2}}}
+	onStageOf(t, c, prepare, f)
+}
+
+func onStageOf(t *testing.T, c *sets.Config, prepare func(d *double), f func(t *testing.T, s *stage)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := &sets.Config{DispatcherFile: filepath.Join(t.TempDir(), "dispatcher.list"), Dispatcher: []sets.Dispatcher{{Members: "sip_proxy"}, {Members: "voicemail_server", Group: 2}}}
 		c.Fill()
 		s := &stage{double: &double{t: t, file: c.DispatcherFile}, net: &network{}, log: &logbook{}}
 		if prepare != nil {

@@ -93,6 +93,9 @@ func (t *table) stamp() error {
 	if err != nil {
 		return err
 	}
+	if !t.busy.IsZero() && fi.ModTime().Unix() == t.stamped {
+		return nil // Kamailio refused to reload: it has not read this one yet
+	}
 	at := time.Now()
 	if at.Unix() <= t.stamped {
 		at = time.Unix(t.stamped+1, 0)

@@ -2,9 +2,12 @@ package live_test
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"thor/nodeagent/sets"
 )
 
 const (
@@ -168,6 +171,27 @@ func TestARefusalToReloadThatLastsIsAFault(t *testing.T) {
 		s.pass(10 * time.Second)
 		if s.faults() != table+`dispatcher.reload: 500 "Too short reload interval"` {
 			t.Errorf("another failure before: %q", s.faults())
+		}
+	})
+}
+
+func TestTheTimeOfAFileDoesNotRunAheadWhileReloadsAreRefused(t *testing.T) {
+	c := &sets.Config{RTPEngineDir: t.TempDir(), RTPEngine: []sets.RTPEngine{{}}}
+	refusal := busy(t, "Too short reload interval")
+	onStageOf(t, c, func(d *double) { d.busy = refusal }, func(t *testing.T, s *stage) {
+		at := func() time.Time {
+			fi, err := os.Stat(filepath.Join(c.RTPEngineDir, "rtpengine"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fi.ModTime()
+		}
+		s.net.say(nil, relay1)
+		s.pass(2 * time.Second)
+		first, reloads := at(), s.reloads
+		s.pass(10 * time.Second)
+		if s.reloads < reloads+10 || !at().Equal(first) {
+			t.Errorf("%d more reloads, %v after %v", s.reloads-reloads, at(), first)
 		}
 	})
 }

@@ -155,7 +155,7 @@ func (t *table) step(ctx context.Context) time.Duration {
 	case err != nil && ctx.Err() != nil:
 		return 0
 	case err != nil:
-		t.loaded, t.up = nil, ""
+		t.loaded, t.up, t.busy = nil, "", time.Time{}
 		t.failed(err)
 		t.wait = min(max(2*t.wait, retryFirst), retryMost)
 		return t.wait
@@ -247,6 +247,7 @@ func (t *table) reload(ctx context.Context) error {
 	if err := t.kind.reload(ctx); err != nil {
 		return err
 	}
+	t.busy = time.Time{}
 	t.next = time.Now().Add(t.kind.space)
 	t.metrics.reloads.WithLabelValues(t.labels()...).Inc()
 	has, err := t.kind.list(ctx)
