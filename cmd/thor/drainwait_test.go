@@ -21,8 +21,13 @@ func TestAWaitTellsWhatIsLeft(t *testing.T) {
 		line              string
 		done              bool
 	}{
-		{3, 12, "node3: 3 sessions of media_relay, 12 dialogs of sip_proxy", false}, {3, 12, "", false}, {0, 2, "node3: 2 dialogs of sip_proxy", false},
-		{0, 0, "", false}, {1, 0, "node3: 1 session of media_relay", false}, {0, 0, "", false}, {0, 0, "", true},
+		{3, 12, "node3: 3 sessions of media_relay, 12 dialogs of sip_proxy", false},
+		{3, 12, "", false},
+		{0, 2, "node3: 2 dialogs of sip_proxy", false},
+		{0, 0, "", false},
+		{1, 0, "node3: 1 session of media_relay", false},
+		{0, 0, "", false},
+		{0, 0, "", true},
 	} {
 		if line, done := d.see(count(x.sessions, x.dialogs)); line != x.line || done != x.done {
 			t.Errorf("%d: %q %v, want %q %v", i, line, done, x.line, x.done)

@@ -21,8 +21,14 @@ func TestGenerationsAreApart(t *testing.T) {
 		joins   bool
 		apart   time.Duration
 	}{
-		{3, false, 20 * time.Millisecond}, {100, false, 20 * time.Millisecond}, {1000, false, 200 * time.Millisecond}, {5000, false, time.Second},
-		{3, true, 100 * time.Millisecond}, {100, true, 100 * time.Millisecond}, {1000, true, time.Second}, {5000, true, 2 * time.Second},
+		{3, false, 20 * time.Millisecond},
+		{100, false, 20 * time.Millisecond},
+		{1000, false, 200 * time.Millisecond},
+		{5000, false, time.Second},
+		{3, true, 100 * time.Millisecond},
+		{100, true, 100 * time.Millisecond},
+		{1000, true, time.Second},
+		{5000, true, 2 * time.Second},
 	} {
 		var r rhythm
 		now := time.Date(2026, 11, 30, 1, 2, 3, 0, time.UTC)
