@@ -53,6 +53,11 @@ func (l *layout) prepare() error {
 	}
 	l.net = &Network{Domain: l.Domain, HTTP: make(map[string]string), Local: make(map[string]string)}
 	defer l.ports.release()
+	for _, listen := range l.nameServerAddresses() {
+		if a, err := netip.ParseAddrPort(listen); err == nil { // another form has no address of its own
+			l.ports.told = append(l.ports.told, int(a.Port()))
+		}
+	}
 	for _, step := range []func() error{l.operator, l.brokers, l.managers, l.findMariaDB, l.nameServers, l.database, l.nodes} {
 		if err := step(); err != nil {
 			return err

@@ -29,14 +29,15 @@ var nodePorts = map[int][]string{
 // a port until all are known. One that is let go at once can come again, and
 // two servers of a child would then want the same.
 type ports struct {
+	told []int // those that name servers are told, who listen there at addresses of their own too
 	held []net.Listener
 }
 
-// take is a port that the system chooses.
+// take is a port that the system chooses, of those that no other child may use.
 func (p *ports) take(addr netip.Addr) (int, error) {
 	for range 1000 { // only a system whose own range holds fixedPorts needs two
 		port, err := p.hold(addr, 0)
-		if err != nil || !slices.Contains(fixedPorts, port) {
+		if err != nil || !slices.Contains(fixedPorts, port) && !slices.Contains(p.told, port) {
 			return port, err
 		}
 	}

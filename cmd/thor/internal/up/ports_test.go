@@ -12,6 +12,29 @@ import (
 
 var testAddr = netip.MustParseAddr("127.83.99.1")
 
+// A name server listens at its own address on the port that it is told for another one.
+func TestPortsOfNameServersAreNotHandedOut(t *testing.T) {
+	l, err := net.Listen("tcp", netip.AddrPortFrom(testAddr, 0).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	low, high := next-2000, next+2000 // all of them, wherever the system begins
+	var p ports
+	defer p.release()
+	for port := low; port <= high; port++ {
+		p.told = append(p.told, port)
+	}
+	for range 300 {
+		if port, err := p.take(testAddr); err != nil || port >= low && port <= high {
+			t.Fatalf("%d, %v", port, err)
+		}
+	}
+}
+
 func TestNoPortIsHandedOutTwice(t *testing.T) {
 	var p ports
 	defer p.release()
