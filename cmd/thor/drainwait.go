@@ -27,6 +27,7 @@ type drained struct {
 	roles []subjects.Role // that were drained
 	told  string
 	quiet int
+	known map[string]bool // what was counted before: that it is not counted now says nothing
 }
 
 // see takes a count. line is what is new to tell, empty if nothing is; done reports
@@ -34,7 +35,17 @@ type drained struct {
 func (d *drained) see(w *subjects.Work) (line string, done bool) {
 	var left []string
 	for _, r := range d.roles {
-		for _, c := range w.Roles[r] {
+		for i, c := range w.Roles[r] {
+			key := fmt.Sprintf("%s %d", r, i)
+			switch {
+			case c.Fault != "" && d.known[key]:
+				left = append(left, fmt.Sprintf("%s of %s do not answer", c.What, r))
+			case c.Fault == "":
+				if d.known == nil {
+					d.known = make(map[string]bool)
+				}
+				d.known[key] = true
+			}
 			if c.N > 0 {
 				what := c.What
 				if c.N == 1 {

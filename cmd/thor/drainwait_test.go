@@ -33,6 +33,14 @@ func TestAWaitTellsWhatIsLeft(t *testing.T) {
 			t.Errorf("%d: %q %v, want %q %v", i, line, done, x.line, x.done)
 		}
 	}
+	silent := count(0, 0)
+	silent.Roles["media_relay"][0].Fault = "no answer"
+	for i := range 2 * drainQuiet { // it was counted before: sessions may be left
+		line, done := d.see(silent)
+		if want := "node3: sessions of media_relay do not answer"; done || i == 0 && line != want {
+			t.Errorf("%q %v", line, done)
+		}
+	}
 	var out, warnings bytes.Buffer
 	w := count(0, 0)
 	w.Roles["sip_proxy"][0].Fault = "no answer"
