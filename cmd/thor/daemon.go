@@ -27,6 +27,7 @@ import (
 	"thor/cmd/thor/internal/components"
 	"thor/cmd/thor/internal/config"
 	"thor/cmd/thor/internal/examine"
+	"thor/cmd/thor/internal/pages"
 	"thor/cmd/thor/internal/sdnotify"
 	"thor/identity"
 	"thor/overlay"
@@ -249,6 +250,9 @@ func (d *daemon) announceReady(ctx context.Context, p part) {
 	}
 	sdnotify.Send("READY=1")
 	d.log.Info().Str("version", versionString()).Msg("ready")
+	if err := pages.Release(); err != nil { // only costs memory
+		d.log.Debug().Err(err).Msg("pages that only the start needed stay resident")
+	}
 	every := sdnotify.WatchdogInterval()
 	if every == 0 {
 		return
