@@ -10,7 +10,7 @@ import (
 )
 
 // lookupLabel is the name below the apex under which slots have names.
-const lookupLabel = "lookup"
+const lookupLabel = lookup.DNSLabel
 
 // heirAfter is how much less the heir is preferred than the owner, as SRV priority.
 const heirAfter = 10

@@ -42,7 +42,10 @@ type RTPEngine struct {
 	// Role whose members are the relays.
 	Members subjects.Role `toml:"members" default:"media_relay"`
 	// Number of the set.
-	Set int `toml:"set" unit:"id" range:"0..2147483647" default:"0"`
+	Set int `toml:"set" unit:"id" range:"0..1073741823" default:"0"`
+	// Give each relay a set of its own too, so that a script can send a call to the relay that
+	// has it. The agent tells the number (GET /call). Relays that drain stay enabled there.
+	Each bool `toml:"each" default:"false"`
 	Endpoint
 }
 

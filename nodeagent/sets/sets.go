@@ -1,6 +1,7 @@
 package sets
 
 import (
+	"hash/fnv"
 	"maps"
 	"net/netip"
 	"slices"
@@ -48,6 +49,46 @@ type rule struct {
 	number  int
 	role    subjects.Role
 	entries func([]subjects.Member) []Entry
+	each    bool // each member has a set of its own too
+}
+
+// ownSets is the least number of a set that one relay has for itself.
+const ownSets = 1 << 30
+
+// RelaySet is the number of the set that the relay of node has for itself. It follows from
+// the name alone, so that all proxies know it. Two relays have the same one in 1 of 10^9 cases,
+// and then share it.
+func RelaySet(node subjects.NodeID) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(node)) // never fails
+	return ownSets | int(h.Sum32()&(ownSets-1))
+}
+
+// addOwn adds to next the sets that members have for themselves. A member that drains is on in
+// its set: a script sends it what it has already.
+func (r *rule) addOwn(next Sets, ms []subjects.Member) {
+	for i := range ms {
+		n := RelaySet(ms[i].Node)
+		for _, e := range r.entries(ms[i : i+1]) {
+			e.State = RelayOn
+			next[n] = unique(append(next[n], e))
+		}
+	}
+}
+
+// keepOwn adds to next the sets that members had for themselves before.
+func (r *rule) keepOwn(next, before Sets) {
+	had := byAddress(before[r.number])
+	for n, es := range before {
+		if n < ownSets {
+			continue
+		}
+		for _, e := range es {
+			if _, ok := had[e.Address]; ok {
+				next[n] = unique(append(next[n], e))
+			}
+		}
+	}
 }
 
 // Next is what t should hold by the status. before is what it holds: a set stays as it
@@ -57,12 +98,19 @@ func (t *Table) Next(before Sets, s *subjects.Status) (next Sets, kept []subject
 	next = make(Sets, len(t.rules))
 	for _, r := range t.rules {
 		es := unique(r.entries(s.Roles[r.role]))
-		if len(es) == 0 {
+		empty := len(es) == 0
+		if empty {
 			kept = append(kept, r.role)
 			es = slices.Clone(before[r.number])
 		}
 		if len(es) > 0 {
 			next[r.number] = es
+		}
+		switch {
+		case r.each && empty:
+			r.keepOwn(next, before)
+		case r.each:
+			r.addOwn(next, s.Roles[r.role])
 		}
 	}
 	return next, kept
@@ -116,6 +164,7 @@ func (t *Table) Compare(old, next Sets) (c Change) {
 				c.Reload = true
 			}
 			if now.State == t.off && on[e.Address] {
+				c.Reload = c.Reload || e.State != t.off // which tells it of this set alone
 				continue
 			}
 			if now.State != "" && now.State != e.State {

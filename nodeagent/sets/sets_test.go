@@ -1,6 +1,7 @@
 package sets_test
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -240,7 +241,7 @@ func TestARelayThatASetWantsOnIsNotToldOff(t *testing.T) {
 		want     sets.Change
 	}{
 		{"leaves one set", []string{m, n, n2}, []string{m, n2}, sets.Change{Reload: true}},
-		{"drains in one set", []string{m, n}, []string{m, nDrains}, sets.Change{}},
+		{"drains in one set: a reload tells it of that one", []string{m, n}, []string{m, nDrains}, sets.Change{Reload: true}},
 		{"leaves one set, drains in the other", []string{m, n, n2}, []string{mDrains, n2}, sets.Change{Reload: true, States: []sets.StateChange{{0, url, off}, {1, url, off}}}},
 		{"drains in both", []string{m, n}, []string{mDrains, nDrains}, sets.Change{States: []sets.StateChange{{0, url, off}, {1, url, off}}}},
 		{"resumes in one set", []string{mDrains, nDrains}, []string{m, nDrains}, sets.Change{States: []sets.StateChange{{0, url, on}}}},
@@ -249,6 +250,53 @@ func TestARelayThatASetWantsOnIsNotToldOff(t *testing.T) {
 		next, _ := tab.Next(old, status(t, c.new...))
 		if got := tab.Compare(old, next); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, not %+v", c.name, got, c.want)
+		}
+	}
+}
+
+// A script reaches a relay by the set that it has for itself, also while it drains.
+func TestEachRelayHasASetOfItsOwn(t *testing.T) {
+	tab := tables(t, sets.Config{RTPEngineDir: "/r", RTPEngine: []sets.RTPEngine{{Each: true}, {Members: "big_relay", Set: 7, Each: true}}})[sets.KindRTPEngine]
+	a, b, c := sets.RelaySet("a"), sets.RelaySet("b"), sets.RelaySet("c")
+	if a == b || b == c || a == c || min(a, b, c) < 1<<30 || max(a, b, c) >= 1<<31 {
+		t.Fatal(a, b, c)
+	}
+	text := func(s sets.Sets) string {
+		var out []string
+		for _, n := range []int{0, 7, a, b, c} {
+			for _, e := range s[n] {
+				name := map[int]string{a: "a", b: "b", c: "c"}[n]
+				out = append(out, fmt.Sprintf("%s%d=%s:%s", name, min(n, 7), strings.TrimSuffix(strings.TrimPrefix(e.Address, "udp:192.0.2."), ":2223"), e.State))
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	full, kept := tab.Next(nil, status(t, "media_relay a 192.0.2.1 up", "media_relay b 192.0.2.2 draining", "big_relay c 192.0.2.3 up"))
+	const want = "0=1:1 0=2:0 7=3:1 a7=1:1 b7=2:1 c7=3:1"
+	if got := text(full); got != want || len(kept) > 0 || len(full) != 5 {
+		t.Errorf("%s, kept %v, not %s", got, kept, want)
+	}
+	if back, strange := tab.Decode(tab.Encode(full)); !back.Equal(full) || strange > 0 {
+		t.Errorf("read back as %v with %d strange lines", back, strange)
+	}
+	// The relays of the role without members stay, one of the other role that left does not.
+	next, kept := tab.Next(full, status(t, "big_relay d 192.0.2.4 up"))
+	if got := text(next); got != "0=1:1 0=2:0 7=4:1 a7=1:1 b7=2:1" || len(kept) != 1 || len(next[sets.RelaySet("d")]) != 1 || len(next) != 5 {
+		t.Errorf("%v, kept %v", next, kept)
+	}
+	up, _ := tab.Next(full, status(t, "media_relay a 192.0.2.1 up", "media_relay b 192.0.2.2 up", "big_relay c 192.0.2.3 up"))
+	gone, _ := tab.Next(full, status(t, "media_relay a 192.0.2.1 up", "big_relay c 192.0.2.3 up"))
+	for _, x := range []struct {
+		what     string
+		old, new sets.Sets
+		want     sets.Change
+	}{
+		{"drains", up, full, sets.Change{Reload: true}},
+		{"resumes", full, up, sets.Change{States: []sets.StateChange{{0, "udp:192.0.2.2:2223", "1"}}}},
+		{"dies", up, gone, sets.Change{Reload: true, States: []sets.StateChange{{0, "udp:192.0.2.2:2223", "0"}, {b, "udp:192.0.2.2:2223", "0"}}}},
+	} {
+		if got := tab.Compare(x.old, x.new); !reflect.DeepEqual(got, x.want) {
+			t.Errorf("%s: %+v, not %+v", x.what, got, x.want)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (c *Config) Tables() (out []*Table) {
 	if c.DispatcherFile != "" {
 		t := &Table{Kind: KindDispatcher, File: c.DispatcherFile}
 		for _, d := range c.Dispatcher {
-			t.rules = append(t.rules, rule{d.Group, d.Members, d.entries})
+			t.rules = append(t.rules, rule{number: d.Group, role: d.Members, entries: d.entries})
 		}
 		out = append(out, t)
 	}
@@ -53,14 +53,14 @@ func (c *Config) Tables() (out []*Table) {
 			Beside: map[string][]byte{filepath.Join(c.RTPEngineDir, "version"): []byte("table_name(string) table_version(int)\nrtpengine:1\n")},
 		}
 		for _, r := range c.RTPEngine {
-			t.rules = append(t.rules, rule{r.Set, r.Members, r.entries})
+			t.rules = append(t.rules, rule{r.Set, r.Members, r.entries, r.Each})
 		}
 		out = append(out, t)
 	}
 	if c.TrustedFile != "" {
 		t := &Table{Kind: KindTrusted, File: c.TrustedFile}
 		for _, x := range c.Trusted {
-			t.rules = append(t.rules, rule{x.Group, x.Members, x.entries})
+			t.rules = append(t.rules, rule{number: x.Group, role: x.Members, entries: x.entries})
 		}
 		out = append(out, t)
 	}

@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"thor/subjects"
@@ -28,6 +29,11 @@ func NewRoster(bits int, members []Member) (*Roster, error) {
 
 // Bits is log2 of the number of slots.
 func (r *Roster) Bits() int { return r.bits }
+
+// Has reports whether node is one of those that own slots.
+func (r *Roster) Has(node subjects.NodeID) bool {
+	return slices.ContainsFunc(r.members, func(c candidate) bool { return c.node == node })
+}
 
 // At is owner and heir of a slot, as Table.At has them. It takes 2 to 10 ns for
 // each member and allocates nothing. The error is ErrNoMembers.
@@ -58,6 +64,14 @@ func Label(bits int, slot uint32) string {
 		slot >>= 5
 	}
 	return string(b)
+}
+
+// DNSLabel is the label, below the apex of the zone, under which slots have names.
+const DNSLabel = "lookup"
+
+// Name is the DNS name of a slot of role's table with 2^bits slots, without the last dot.
+func Name(bits int, slot uint32, role subjects.Role, domain string) string {
+	return Label(bits, slot) + "." + role.HostLabel() + "." + DNSLabel + "." + domain
 }
 
 // ParseLabel is the slot of a label, in lower case. ok is false for what Label

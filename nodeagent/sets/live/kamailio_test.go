@@ -24,6 +24,7 @@ tcp_accept_no_cl=yes
 mpath="%[1]s/"
 listen=udp:%[2]s
 listen=tcp:%[2]s
+%[4]s
 loadmodule "tm.so"
 loadmodule "sl.so"
 loadmodule "pv.so"
@@ -50,6 +51,7 @@ type proxy struct {
 	t         *testing.T
 	addr, dir string
 	delta     int
+	more      string // lines of configuration
 	out       bytes.Buffer
 	cmd       *exec.Cmd
 	done      chan struct{}
@@ -102,7 +104,7 @@ func (p *proxy) start() {
 	}
 	included, cfg := filepath.Join(run, "sets.cfg"), filepath.Join(run, "kamailio.cfg")
 	err = errors.Join(os.WriteFile(included, []byte(text), 0o600),
-		os.WriteFile(cfg, fmt.Appendf(nil, config, filepath.Dir(modules[0]), p.addr, included), 0o600))
+		os.WriteFile(cfg, fmt.Appendf(nil, config, filepath.Dir(modules[0]), p.addr, included, p.more), 0o600))
 	if err != nil {
 		p.t.Fatal(err)
 	}
