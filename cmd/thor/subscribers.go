@@ -8,6 +8,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/cmd/thor/internal/sdnotify"
 	"thor/nodeagent"
+	"thor/nodeagent/calls"
 	"thor/nodeagent/control"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
@@ -23,6 +24,7 @@ import (
 // profiles and gives them on the local HTTP service, and it tells who is
 // registered with its Kamailio. The proxies are told of members.
 func besideSubscribers(d *daemon, p part, lc *local.Config, cc *control.Config) (part, *proxies, error) {
+	lc.Pages = map[string]http.Handler{calls.Pattern: calls.Handler(d.net)}
 	if c := d.file.Node.Subscribers; c != nil {
 		sc := *c
 		sc.Overlay, sc.Audit = d.net, d.audit
@@ -34,7 +36,7 @@ func besideSubscribers(d *daemon, p part, lc *local.Config, cc *control.Config) 
 		if err != nil {
 			return nil, nil, err
 		}
-		lc.Pages = map[string]http.Handler{"/subscriber/": cache.Handler()}
+		lc.Pages["/subscriber/"] = cache.Handler()
 		cc.Changed = cache.Changed
 		p = beside{p, cache}
 	}
