@@ -62,7 +62,7 @@ type fakeProbe struct {
 
 type span struct{ from, to time.Duration }
 
-func (p *fakeProbe) name() string { return "fake" }
+func (p *fakeProbe) Name() string { return "fake" }
 func (p *fakeProbe) Close()       { p.closed++ }
 
 func (p *fakeProbe) Probe(ctx context.Context) error {
@@ -330,6 +330,18 @@ func TestBadChecksAreRefused(t *testing.T) {
 		"transport of tcp":      with(func(c *CheckConfig) { c.Kind, c.Transport = TCP, "tls" }),
 		"expect 99":             with(func(c *CheckConfig) { c.Expect = []int{99} }),
 		"expect of tcp":         with(func(c *CheckConfig) { c.Kind, c.Expect = TCP, []int{200} }),
+		"180 of OPTIONS":        with(func(c *CheckConfig) { c.Expect = []int{180} }),
+		"from 180 of OPTIONS":   with(func(c *CheckConfig) { c.ExpectMin = 180 }),
+		"codes upside down":     with(func(c *CheckConfig) { c.ExpectMin, c.ExpectMax = 500, 400 }),
+		"greatest code 700":     with(func(c *CheckConfig) { c.ExpectMax = 700 }),
+		"range of tcp":          with(func(c *CheckConfig) { c.Kind, c.ExpectMax = TCP, 299 }),
+		"account of OPTIONS":    with(func(c *CheckConfig) { c.Account = "probe@example.net" }),
+		"password of OPTIONS":   with(func(c *CheckConfig) { c.PasswordFile = "/x" }),
+		"register of nobody":    with(func(c *CheckConfig) { c.Kind = Register }),
+		"register of a URI":     with(func(c *CheckConfig) { c.Kind, c.Account = Register, "sip:probe@example.net" }),
+		"register with callee":  with(func(c *CheckConfig) { c.Kind, c.Account, c.Callee = Register, "a@b", "c@d" }),
+		"a name, no password":   with(func(c *CheckConfig) { c.Kind, c.Account, c.AuthUser = Register, "a@b", "x" }),
+		"call of nobody":        with(func(c *CheckConfig) { c.Kind, c.Account = Call, "a@b" }),
 		"interval 99ms":         with(func(c *CheckConfig) { c.Interval = 99 * time.Millisecond }),
 		"negative interval":     with(func(c *CheckConfig) { c.Interval = -time.Second }),
 		"timeout over interval": with(func(c *CheckConfig) { c.Timeout = 3 * time.Second }),
@@ -354,5 +366,39 @@ func TestBadChecksAreRefused(t *testing.T) {
 	}
 	if c := (CheckConfig{Kind: SIP, Timing: check.Timing{Interval: 300 * time.Millisecond}}).withDefaults(); c.Timeout != c.Interval || c.Rise != 2 || c.Fall != 2 || c.Transport != "udp" {
 		t.Errorf("defaults: %+v", c)
+	}
+	if c := (CheckConfig{Kind: Call}).withDefaults(); c.Interval != 30*time.Second || c.Timeout != 5*time.Second || c.Transport != "udp" {
+		t.Errorf("defaults of a call: %+v", c)
+	}
+}
+
+func TestCodesAreNamedOneByOneAndByARange(t *testing.T) {
+	for _, c := range []struct {
+		cfg      CheckConfig
+		yes, no  []int
+		isNaming bool
+	}{
+		{CheckConfig{Expect: []int{200, 404}}, []int{200, 404}, []int{201, 403}, true},
+		{CheckConfig{ExpectMin: 200, ExpectMax: 299}, []int{200, 299}, []int{300, 404}, true},
+		{CheckConfig{ExpectMax: 499}, []int{200, 499}, []int{500}, true},
+		{CheckConfig{ExpectMin: 400}, []int{400, 699}, []int{399}, true},
+		{CheckConfig{Expect: []int{503}, ExpectMin: 200, ExpectMax: 299}, []int{200, 503}, []int{404}, true},
+		{CheckConfig{}, nil, []int{200}, false},
+	} {
+		c.cfg.Kind, c.cfg.Target = SIP, "127.0.0.1:5060"
+		cfg := c.cfg.withDefaults()
+		if fs := cfg.faults(); len(fs) > 0 || cfg.namesCodes() != c.isNaming {
+			t.Errorf("%+v: %v", c.cfg, fs)
+		}
+		for _, code := range c.yes {
+			if !cfg.accepts(code) {
+				t.Errorf("%+v: %d is not accepted", c.cfg, code)
+			}
+		}
+		for _, code := range c.no {
+			if cfg.accepts(code) {
+				t.Errorf("%+v: %d is accepted", c.cfg, code)
+			}
+		}
 	}
 }

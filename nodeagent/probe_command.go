@@ -22,8 +22,8 @@ const (
 // need: thor's own is none of its business.
 type commandProbe struct{ argv []string }
 
-// name leaves out the arguments, which may hold a password.
-func (p *commandProbe) name() string { return "command " + p.argv[0] }
+// Name leaves out the arguments, which may hold a password.
+func (p *commandProbe) Name() string { return "command " + p.argv[0] }
 func (p *commandProbe) Close()       {}
 
 func (p *commandProbe) Probe(ctx context.Context) error {

@@ -1,55 +1,31 @@
 package nodeagent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"slices"
 
+	"thor/nodeagent/ng"
 	"thor/overlay/check"
 )
 
-// An rtpengineProbe sends rtpengine's ng protocol a ping: a cookie and a bencoded
-// dictionary over UDP.
+// An rtpengineProbe sends rtpengine a ping.
 type rtpengineProbe struct {
 	target string
-	cookie string // of the check; the probe's number follows
-	seq    int
-	udp    dialogue
+	ng     *ng.Client
 }
 
-func (p *rtpengineProbe) name() string { return "rtpengine ping " + p.target }
-func (p *rtpengineProbe) Close()       { p.udp.close() }
-
-func (p *rtpengineProbe) Probe(ctx context.Context) error {
-	// rtpengine answers a cookie that it knows out of its memory.
-	p.seq++
-	cookie := fmt.Sprintf("%s-%d", p.cookie, p.seq)
-	return p.udp.ask(ctx,
-		func(netip.AddrPort) []byte { return []byte(cookie + " d7:command4:pinge") },
-		func(b []byte) (match, error) {
-			got, body, _ := bytes.Cut(b, []byte(" "))
-			switch {
-			case string(got) != cookie && bytes.HasPrefix(got, []byte(p.cookie+"-")):
-				return other, nil
-			case string(got) != cookie || !bytes.HasPrefix(body, []byte("d")):
-				return foreign, nil
-			case bytes.Contains(body, []byte("6:result4:pong")):
-				return final, nil
-			}
-			return final, &check.Fault{Text: "answered something other than pong", Cause: fmt.Errorf("%.100q", body)}
-		})
-}
+func (p *rtpengineProbe) Name() string                    { return "rtpengine ping " + p.target }
+func (p *rtpengineProbe) Close()                          { p.ng.Close() }
+func (p *rtpengineProbe) Probe(ctx context.Context) error { return p.ng.Ping(ctx) }
 
 // A tcpProbe makes a connection and ends it.
 type tcpProbe struct{ target string }
 
-func (p *tcpProbe) name() string { return "tcp connect " + p.target }
+func (p *tcpProbe) Name() string { return "tcp connect " + p.target }
 func (p *tcpProbe) Close()       {}
 
 func (p *tcpProbe) Probe(ctx context.Context) error {
@@ -63,9 +39,9 @@ func (p *tcpProbe) Probe(ctx context.Context) error {
 // An httpProbe asks with GET, on a new connection each time, and follows no
 // redirection: that answer is the service's own.
 type httpProbe struct {
-	url    *url.URL
-	expect []int // that count as alive; empty: 200 to 299
-	client *http.Client
+	url     *url.URL
+	accepts func(code int) bool
+	client  *http.Client
 }
 
 func newHTTPProbe(c *CheckConfig) (*httpProbe, error) {
@@ -73,7 +49,11 @@ func newHTTPProbe(c *CheckConfig) (*httpProbe, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &httpProbe{url: u, expect: c.Expect, client: &http.Client{
+	accepts := func(code int) bool { return code >= 200 && code < 300 }
+	if c.namesCodes() {
+		accepts = c.accepts
+	}
+	return &httpProbe{url: u, accepts: accepts, client: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
@@ -82,8 +62,8 @@ func newHTTPProbe(c *CheckConfig) (*httpProbe, error) {
 	}}, nil
 }
 
-// name leaves out the query, which may hold a token.
-func (p *httpProbe) name() string {
+// Name leaves out the query, which may hold a token.
+func (p *httpProbe) Name() string {
 	return "http get " + (&url.URL{Scheme: p.url.Scheme, Host: p.url.Host, Path: p.url.Path}).String()
 }
 
@@ -104,8 +84,7 @@ func (p *httpProbe) Probe(ctx context.Context) error {
 		return err
 	}
 	_ = a.Body.Close() // unread: the connection is not used again
-	switch {
-	case len(p.expect) == 0 && a.StatusCode >= 200 && a.StatusCode < 300, slices.Contains(p.expect, a.StatusCode):
+	if p.accepts(a.StatusCode) {
 		return nil
 	}
 	return &check.Fault{Text: fmt.Sprintf("answered %d", a.StatusCode)}

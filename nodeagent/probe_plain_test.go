@@ -98,8 +98,8 @@ func TestHTTPProbeJudgesTheStatusAndHidesTheQuery(t *testing.T) {
 		{"http://" + freePort(t, "tcp"), 200, nil, nil, "connection refused"},
 	} {
 		p := proberOf(t, CheckConfig{Kind: HTTP, Target: fmt.Sprintf("%s/%d?token=canary", c.base, c.code), Expect: c.expect, Roots: c.roots})
-		if strings.Contains(p.name(), "canary") {
-			t.Errorf("name %q", p.name())
+		if strings.Contains(p.Name(), "canary") {
+			t.Errorf("name %q", p.Name())
 		}
 		if got := faultOf(t, p, never); got != c.want {
 			t.Errorf("%s %d: %q, want %q", c.base, c.code, got, c.want)

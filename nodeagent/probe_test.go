@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"thor/nodeagent/datagram"
 	"thor/overlay/check"
 )
 
@@ -51,7 +52,7 @@ func faultOf(t *testing.T, p prober, timeout time.Duration) string {
 func askTwice(t *testing.T, p prober, want string) {
 	t.Helper()
 	timeout := never
-	if want == check.NoAnswer || want == noValidAnswer {
+	if want == check.NoAnswer || want == datagram.NoValidAnswer {
 		timeout = soon
 	}
 	for range 2 {
@@ -159,6 +160,9 @@ func TestTheEndOfTheAgentEndsAProbeAtOnce(t *testing.T) {
 	for _, cc := range []CheckConfig{
 		{Kind: SIP, Target: silent},
 		{Kind: RTPEngine, Target: silent},
+		{Kind: Register, Target: silent, Account: "probe@example.net"},
+		{Kind: Call, Target: silent, Account: "probe@example.net", Callee: "echo@example.net"},
+		{Kind: Call, Transport: "tcp", Target: hold, Account: "probe@example.net", Callee: "echo@example.net"},
 		{Kind: SIP, Transport: "tcp", Target: hold},
 		{Kind: SIP, Transport: "tls", Target: hold},
 		{Kind: HTTP, Target: "http://" + hold + "/"},
@@ -172,10 +176,10 @@ func TestTheEndOfTheAgentEndsAProbeAtOnce(t *testing.T) {
 		select {
 		case err := <-done:
 			if err == nil {
-				t.Errorf("%s: alive", p.name())
+				t.Errorf("%s: alive", p.Name())
 			}
 		case <-time.After(never):
-			t.Fatalf("%s: does not end", p.name())
+			t.Fatalf("%s: does not end", p.Name())
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (a *Agent) checks(rc *RoleConfig, r *role) (checks []*check.Check, err erro
 		if err != nil {
 			return nil, fmt.Errorf("nodeagent: role %s: check %d: %w", rc.Role, i+1, err)
 		}
-		checks = append(checks, check.New(p.name(), cc.Timing, cc.Counts, p, string(rc.Role), p.name()))
+		checks = append(checks, check.New(p.Name(), cc.Timing, cc.Counts, p, string(rc.Role), p.Name()))
 	}
 	return checks, nil
 }
@@ -138,7 +138,8 @@ func (rc *RoleConfig) equal(o *RoleConfig) bool {
 func (c *CheckConfig) equal(o *CheckConfig) bool {
 	sameRoots := c.Roots == nil && o.Roots == nil || c.Roots != nil && o.Roots != nil && c.Roots.Equal(o.Roots)
 	return sameRoots && c.Kind == o.Kind && c.Target == o.Target && c.Transport == o.Transport && c.ServerName == o.ServerName &&
-		c.Timing == o.Timing && c.Counts == o.Counts && slices.Equal(c.Command, o.Command) && slices.Equal(c.Expect, o.Expect)
+		c.Timing == o.Timing && c.Counts == o.Counts && slices.Equal(c.Command, o.Command) && slices.Equal(c.Expect, o.Expect) &&
+		c.ExpectMin == o.ExpectMin && c.ExpectMax == o.ExpectMax && c.Account == o.Account && c.AuthUser == o.AuthUser && c.PasswordFile == o.PasswordFile && c.Callee == o.Callee
 }
 
 // withDefaults is rc with its checks' zero values replaced; it shares nothing that the

@@ -65,16 +65,6 @@ func TestWorkIsCounted(t *testing.T) {
 	})
 }
 
-func FuzzSessions(f *testing.F) {
-	f.Add([]byte("d6:result2:ok10:statisticsd17:currentstatisticsd11:sessionsowni3e15:sessionsforeigni0e13:sessionstotali3e10:transcodedi0eeee"))
-	f.Add([]byte("13:sessionstotali4e"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if n, err := parseSessions(b); n < 0 || err != nil && n != 0 {
-			t.Errorf("%d, %v", n, err)
-		}
-	})
-}
-
 // The sessions of a real rtpengine.
 func TestSessionsOfRTPEngine(t *testing.T) {
 	program, err := exec.LookPath("rtpengine")

@@ -12,7 +12,6 @@ import (
 	"thor/nodeagent/local"
 	"thor/nodeagent/sets"
 	"thor/nodeagent/subscribers"
-	"thor/overlay/setting"
 	"thor/subjects"
 )
 
@@ -58,7 +57,7 @@ const maxSocketPath = 100 // of 107, unix(7): a new socket has a longer name for
 func (n *Node) fill() {
 	for i := range n.Roles {
 		for j := range n.Roles[i].Checks {
-			setting.Fill(&n.Roles[i].Checks[j])
+			n.Roles[i].Checks[j].Fill()
 		}
 		if s := n.Roles[i].Sets; s != nil {
 			s.Fill()

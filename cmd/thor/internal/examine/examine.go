@@ -4,12 +4,14 @@
 package examine
 
 import (
+	"fmt"
 	"strings"
 
 	"thor/cmd/thor/internal/components"
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent"
 	"thor/identity"
+	"thor/nodeagent/sipprobe"
 	"thor/provisioning/login"
 )
 
@@ -51,6 +53,7 @@ func gather(path, section string, held *identity.Credentials) (in *input, others
 	if in.reads("node") {
 		roles, ps := components.NodeRoles(in.file, in.id())
 		in.roles, in.unread = roles, append(in.unread, ps...)
+		in.readTestAccounts()
 	}
 	if in.reads("database") {
 		in.readDatabases()
@@ -93,6 +96,19 @@ func (in *input) credentials() {
 		key = "network.ca"
 	}
 	in.cannotRead(key, err)
+}
+
+func (in *input) readTestAccounts() {
+	if in.section != "" { // a daemon reads them again and again
+		return
+	}
+	for i, r := range in.roles {
+		for j, c := range r.Checks {
+			if c.PasswordFile != "" {
+				in.cannotRead(fmt.Sprintf("node.role[%d].check[%d].password_file", i, j), sipprobe.CheckPasswordFile(c.PasswordFile))
+			}
+		}
+	}
 }
 
 func (in *input) readDatabases() {

@@ -117,6 +117,11 @@ role = "sip_proxy"
 kind = "http"
 target = "https://127.0.0.1/"
 ca = "absent.crt"
+[[node.role.check]]
+kind = "register"
+target = "127.0.0.1:5060"
+account = "probe@example.net"
+password_file = "absent"
 [database]
 uri = "mysql://thor@192.0.2.10/thor"
 password_file = "absent"
@@ -126,7 +131,7 @@ admin = "admin"
 admin_password_file = "absent"
 `)
 	for section, want := range map[string][]string{
-		"":             {"node.role[0].check[0].ca", "database.password_file", "provisioning.admin_password_file"},
+		"":             {"node.role[0].check[0].ca", "node.role[0].check[1].password_file", "database.password_file", "provisioning.admin_password_file"},
 		"node":         {"node.role[0].check[0].ca"},
 		"database":     nil, // it may come
 		"provisioning": {"provisioning.admin_password_file"},
