@@ -27,18 +27,21 @@ type network interface {
 
 // A candidate is one database of the configuration.
 type candidate struct {
-	cfg     Database // with its defaults
-	prober  prober
-	label   string // host:port/name, for logs and metrics
-	check   *check.Check
-	version atomic.Pointer[string] // of the server, when last seen
+	cfg    Database // with its defaults
+	prober prober
+	label  string // host:port/name, for logs and metrics
+	check  *check.Check
+	server atomic.Pointer[server] // when last seen
 }
 
 // Probe implements check.Prober.
 func (c *candidate) Probe(ctx context.Context) error {
-	version, err := c.prober.probe(ctx)
-	if version != "" {
-		c.version.Store(&version)
+	s, err := c.prober.probe(ctx)
+	if s.version != "" {
+		if before := c.server.Load(); before != nil && s.cluster == "" && err != nil {
+			s.cluster = before.cluster // it starts, perhaps
+		}
+		c.server.Store(&s)
 	}
 	if err != nil {
 		return explain(err)
@@ -202,8 +205,11 @@ func (c *candidate) member() overlay.Member {
 		Attrs: subjects.Attrs{location.AttrURI: c.cfg.DSN.String(), location.AttrMode: string(c.cfg.Mode)},
 		State: now.State(), Reason: subjects.Printable(why, subjects.MaxReason),
 	}
-	if v := c.version.Load(); v != nil {
-		m.Version = *v
+	if s := c.server.Load(); s != nil {
+		m.Version = s.version
+		if s.cluster != "" {
+			m.Attrs[location.AttrCluster] = s.cluster
+		}
 	}
 	return m
 }

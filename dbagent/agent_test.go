@@ -106,19 +106,19 @@ type failure struct {
 
 func (f *fakeDB) dsn() (location.DSN, error) { return f.where, nil }
 
-func (f *fakeDB) probe(ctx context.Context) (string, error) {
+func (f *fakeDB) probe(ctx context.Context) (server, error) {
 	at := time.Since(f.start)
 	select {
 	case <-time.After(f.takes):
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return server{}, ctx.Err()
 	}
 	for _, x := range f.fails {
 		if at >= x.from && at < x.to {
-			return "", &check.Fault{Text: x.text}
+			return server{}, &check.Fault{Text: x.text}
 		}
 	}
-	return "10.11", nil
+	return server{version: "10.11"}, nil
 }
 
 func agentWith(t *testing.T, n *fakeNet, dbs ...*fakeDB) *Agent {

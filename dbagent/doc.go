@@ -19,6 +19,10 @@
 // back when the first is well again. Clients choose between locators
 // by location.Choose; how many databases stand behind one does not matter to them.
 //
+// A node of a Galera cluster passes only if package galera finds that it may be used,
+// and its cluster is announced with it: each node has a locator of its own, and a
+// client may take another one of the cluster for one that it cannot reach.
+//
 // # What it is not
 //
 // It promotes no replica and moves no data. Of two databases that both take

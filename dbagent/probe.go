@@ -14,6 +14,7 @@ import (
 
 	"thor/dbagent/location"
 	"thor/dbagent/location/driver"
+	"thor/dbagent/location/galera"
 	"thor/identity"
 	"thor/overlay/check"
 	"thor/subjects"
@@ -25,13 +26,19 @@ const (
 	shunTime    = time.Minute // for a server that crashes the driver
 )
 
-// A prober checks a database once. ctx carries the timeout. version is the
-// server's, "" if it was not learned; the error is for explain. mysqlProbe is one;
-// tests of time have another.
+// A prober checks a database once. ctx carries the timeout. What was learned of the
+// server is told with an error too, which is for explain. mysqlProbe is one; tests of
+// time have another.
 type prober interface {
-	probe(ctx context.Context) (version string, err error)
+	probe(ctx context.Context) (server, error)
 	// dsn is the location with the password, for those who may know.
 	dsn() (location.DSN, error)
+}
+
+// A server is what one tells of itself; what was not learned is empty.
+type server struct {
+	version string
+	cluster string // the same for all nodes of one Galera cluster
 }
 
 // mysqlProbe makes a new connection for each check, as a client that just came
@@ -92,17 +99,17 @@ func (p *mysqlProbe) config(d location.DSN) (*mysql.Config, error) {
 	return c, c.Apply(mysql.Charset(d.Charset(), ""))
 }
 
-func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
+func (p *mysqlProbe) probe(ctx context.Context) (s server, err error) {
 	if time.Now().Before(p.shun) {
-		return "", &check.Fault{Text: driver.NotMySQL}
+		return s, &check.Fault{Text: driver.NotMySQL}
 	}
 	d, err := p.dsn()
 	if err != nil {
-		return "", err
+		return s, err
 	}
 	cfg, err := p.config(d)
 	if err != nil {
-		return "", err
+		return s, err
 	}
 	var dialled net.Conn
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -117,20 +124,20 @@ func (p *mysqlProbe) probe(ctx context.Context) (version string, err error) {
 	}()
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
-		return "", err
+		return s, err
 	}
 	pool := sql.OpenDB(connector)
 	defer func() { _ = pool.Close() }() // what was asked has been answered
 	conn, err := pool.Conn(ctx)
 	if err == nil {
-		version, err = p.ask(ctx, conn)
+		s, err = p.ask(ctx, conn)
 		_ = conn.Close()
 	}
 	if err != nil && ctx.Err() != nil {
 		// The driver tells of an end by timeout in several ways.
-		return version, &check.Fault{Text: check.NoAnswer, Cause: err}
+		return s, &check.Fault{Text: check.NoAnswer, Cause: err}
 	}
-	return version, err
+	return s, err
 }
 
 // guard turns a panic of the driver into a fault. A server that asks for
@@ -145,72 +152,41 @@ func (p *mysqlProbe) guard(r any, c net.Conn) error {
 	return &check.Fault{Text: driver.NotMySQL, Cause: fmt.Errorf("the driver panicked: %v", r)}
 }
 
-// ask sees whether the server is what the announcement says.
-func (p *mysqlProbe) ask(ctx context.Context, conn *sql.Conn) (version string, err error) {
+// ask sees whether the server is what the announcement says. A node of a Galera
+// cluster is judged first: one that must not be used answers little else.
+func (p *mysqlProbe) ask(ctx context.Context, conn *sql.Conn) (s server, err error) {
+	vars, err := driver.Variables(ctx, conn)
+	if err != nil {
+		return s, err
+	}
+	access := galera.Writes
+	if p.db.Mode == location.ReadOnly {
+		access = galera.ReadsOnly
+	}
+	v := galera.Judge(vars, access)
+	s = server{version: subjects.Printable(vars["version"], 64), cluster: v.Cluster}
+	if v.Reason != "" {
+		return s, &check.Fault{Text: v.Reason, Cause: errors.New(v.Detail)}
+	}
 	var name sql.NullString
 	if err := conn.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&name); err != nil {
-		return "", err
+		return s, err
 	}
 	if !strings.EqualFold(name.String, p.db.DSN.Name()) { // some file systems fold case
-		return "", &check.Fault{Text: "another database answers"}
-	}
-	vars, err := variables(ctx, conn)
-	if err != nil {
-		return "", err
-	}
-	version = subjects.Printable(vars["version"], 64)
-	if strings.EqualFold(vars["wsrep_on"], "ON") {
-		if err := galeraReady(ctx, conn); err != nil {
-			return version, err
-		}
+		return s, &check.Fault{Text: "another database answers"}
 	}
 	if p.db.Mode == location.ReadOnly {
-		return version, nil
+		return s, nil
 	}
-	for _, v := range []string{"read_only", "super_read_only", "innodb_read_only"} {
-		if s := strings.ToUpper(vars[v]); s != "" && s != "OFF" && s != "0" {
-			return version, &check.Fault{Text: driver.ReadOnly, Cause: fmt.Errorf("%s is %s", v, s)}
+	for _, v := range driver.ReadOnlyVariables {
+		if x := strings.ToUpper(vars[v]); x != "" && x != "OFF" && x != "0" {
+			return s, &check.Fault{Text: driver.ReadOnly, Cause: fmt.Errorf("%s is %s", v, x)}
 		}
 	}
 	if p.db.Probe == "" {
-		return version, nil
+		return s, nil
 	}
-	return version, p.write(ctx, conn)
-}
-
-// variables asks for what not every server has: MariaDB knows no
-// super_read_only.
-func variables(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
-	rows, err := conn.QueryContext(ctx,
-		"SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'read_only', 'super_read_only', 'innodb_read_only', 'wsrep_on')")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }() // Err has told
-	vars := make(map[string]string)
-	for rows.Next() {
-		var k, v string
-		if err := rows.Scan(&k, &v); err != nil {
-			return nil, err
-		}
-		vars[k] = v
-	}
-	return vars, rows.Err()
-}
-
-// galeraReady fails on a node of a Galera cluster that refuses work, such as one
-// outside the primary component. What was asked before touches no table, so such
-// a node answers it. A MariaDB without Galera says OFF too: it is not asked.
-func galeraReady(ctx context.Context, conn *sql.Conn) error {
-	var name, ready string
-	err := conn.QueryRowContext(ctx, "SHOW GLOBAL STATUS LIKE 'wsrep\\_ready'").Scan(&name, &ready)
-	if errors.Is(err, sql.ErrNoRows) { // what has wsrep_on and no such row is no Galera that we know
-		return nil
-	}
-	if err == nil && !strings.EqualFold(ready, "ON") {
-		err = &check.Fault{Text: driver.NotReady, Cause: errors.New("wsrep_ready is not ON")}
-	}
-	return err
+	return s, p.write(ctx, conn)
 }
 
 // write inserts a row of its own, so that two locators never wait for each

@@ -49,7 +49,7 @@ func (a *Agent) replace(next []*candidate, successors map[*candidate]*candidate,
 	defer a.mu.Unlock()
 	for was, is := range successors {
 		is.check.Inherit(was.check)
-		is.version.Store(was.version.Load())
+		is.server.Store(was.server.Load())
 		if a.shown == was {
 			a.shown = is
 		}

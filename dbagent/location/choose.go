@@ -22,6 +22,9 @@ const (
 const (
 	AttrURI  = "dburi" // the location, its password masked
 	AttrMode = "mode"
+	// AttrCluster is the same for all databases of one Galera cluster, of which each has
+	// what was written to another. Others have none.
+	AttrCluster = "cluster"
 )
 
 // Choose is the database to use of the members of thor_database: of those that
@@ -29,13 +32,41 @@ const (
 // passes over those that are for reading only; for ReadOnly any will do. Without
 // a priority a member comes last. ok is false when there is none.
 //
+// If that one is suspect and in a cluster, another one of the cluster that is up
+// takes its place. Without a cluster it does not: which of several databases has the
+// newest changes is not known then.
+//
 // Addresses compare as text, as the clients of the original do: all have to
 // choose the same one. The choice changes with the membership only: locators
 // check their databases, so clients need not try one after the other.
 func Choose(members []subjects.Member, m Mode) (chosen subjects.Member, ok bool) {
+	return ChooseWithout(members, m, func(subjects.NodeID) bool { return false })
+}
+
+// ChooseWithout is Choose for a client that cannot use the databases of some nodes
+// itself: another one of the same cluster takes their place. Without one it is Choose.
+func ChooseWithout(members []subjects.Member, m Mode, avoid func(subjects.NodeID) bool) (chosen subjects.Member, ok bool) {
+	first, ok := best(members, m, func(*subjects.Member) bool { return true })
+	cluster := first.Attrs[AttrCluster]
+	if !ok || cluster == "" || first.State == subjects.Up && !avoid(first.Node) {
+		return first, ok
+	}
+	inCluster := func(x *subjects.Member) bool { return x.Attrs[AttrCluster] == cluster && !avoid(x.Node) }
+	if x, ok := best(members, m, func(x *subjects.Member) bool { return inCluster(x) && x.State == subjects.Up }); ok {
+		return x, true
+	}
+	if x, ok := best(members, m, inCluster); ok {
+		return x, true
+	}
+	return first, true
+}
+
+// best is the most preferred of the members that serve and that take writes if m says
+// so.
+func best(members []subjects.Member, m Mode, pass func(*subjects.Member) bool) (chosen subjects.Member, ok bool) {
 	const none = 1 << 16 // above every priority
 	for _, x := range members {
-		if !x.Serves() || m != ReadOnly && Mode(x.Attrs[AttrMode]) == ReadOnly {
+		if !x.Serves() || m != ReadOnly && Mode(x.Attrs[AttrMode]) == ReadOnly || !pass(&x) {
 			continue
 		}
 		if !ok || cmp.Or(

@@ -276,3 +276,42 @@ func TestCredentialsTravelWhole(t *testing.T) {
 		}
 	}
 }
+
+// Within a cluster, a member that is suspect, or that a client cannot use, is passed
+// over: the others have what was written to it. Elsewhere it is not.
+func TestAnotherDatabaseOfTheCluster(t *testing.T) {
+	member := func(node string, priority int, cluster string, state subjects.State) subjects.Member {
+		m := subjects.Member{Node: subjects.NodeID(node), Priority: priority, State: state, Attrs: subjects.Attrs{location.AttrMode: "read-write"}}
+		if cluster != "" {
+			m.Attrs[location.AttrCluster] = cluster
+		}
+		return m
+	}
+	const up, suspect, draining = subjects.Up, subjects.Suspect, subjects.Draining
+	for _, c := range []struct {
+		what    string
+		members []subjects.Member
+		avoid   string
+		want    string
+	}{
+		{"all well", []subjects.Member{member("a", 10, "c", up), member("b", 20, "c", up)}, "", "a"},
+		{"the first is suspect", []subjects.Member{member("a", 10, "c", suspect), member("b", 20, "c", up)}, "", "b"},
+		{"all are suspect", []subjects.Member{member("a", 10, "c", suspect), member("b", 20, "c", suspect)}, "", "a"},
+		{"the first of all suspect ones cannot be used", []subjects.Member{member("a", 10, "c", suspect), member("b", 20, "c", suspect)}, "a", "b"},
+		{"the first cannot be used", []subjects.Member{member("a", 10, "c", up), member("c", 30, "c", up), member("b", 20, "c", up)}, "a", "b"},
+		{"two cannot be used", []subjects.Member{member("a", 10, "c", up), member("c", 30, "c", up), member("b", 20, "c", up)}, "ab", "c"},
+		{"none can be used", []subjects.Member{member("a", 10, "c", up), member("b", 20, "c", up)}, "ab", "a"},
+		{"the next drains", []subjects.Member{member("a", 10, "c", suspect), member("b", 20, "c", draining), member("c", 30, "c", up)}, "", "c"},
+		{"no cluster, suspect", []subjects.Member{member("a", 10, "", suspect), member("b", 20, "", up)}, "", "a"},
+		{"no cluster, cannot be used", []subjects.Member{member("a", 10, "", up), member("b", 20, "", up)}, "a", "a"},
+		{"another cluster", []subjects.Member{member("a", 10, "c", suspect), member("b", 20, "d", up)}, "a", "a"},
+	} {
+		got, ok := location.ChooseWithout(c.members, location.ReadWrite, func(n subjects.NodeID) bool { return strings.Contains(c.avoid, string(n)) })
+		if !ok || string(got.Node) != c.want {
+			t.Errorf("%s: %s %v, want %s", c.what, got.Node, ok, c.want)
+		}
+	}
+	if _, ok := location.ChooseWithout(nil, location.ReadWrite, func(subjects.NodeID) bool { return false }); ok {
+		t.Error("one of none was chosen")
+	}
+}

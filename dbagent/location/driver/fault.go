@@ -8,12 +8,14 @@ import (
 	"syscall"
 
 	"github.com/go-sql-driver/mysql"
+
+	"thor/dbagent/location/galera"
 )
 
 // What a server or the way to it is found to be.
 const (
 	ReadOnly = "takes no writes"
-	NotReady = "not ready for work" // a Galera node outside the primary component
+	NotReady = galera.NotReady // what a Galera node answers that refuses to work
 	NotMySQL = "does not speak MySQL"
 )
 
