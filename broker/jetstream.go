@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -109,6 +110,9 @@ func (b *Broker) storable() bool {
 // minFree is how much of the disk must be free before JetStream is tried again.
 const minFree = 32 << 20
 
+// giveUpPause is how long JetStream that was started again may take to become whole.
+const giveUpPause = 10 * time.Second
+
 // guardJetStream tells when JetStream fails and starts it again when it can.
 // The process would look alive without it.
 func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) {
@@ -117,8 +121,19 @@ func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) {
 		was = JetStreamNoLeader // until the first others come
 	}
 	tries := 0
+	var ended time.Time // when it was switched off here
 	every(ctx, jetStreamTick, func() {
 		is := jetStreamState(s)
+		if is != JetStreamOff && time.Since(ended) >= giveUpPause {
+			if lost := givenUp(s); lost != "" {
+				b.log.Error().Str("error", lost).Msg("JetStream could not write and gave a group up, starting it again")
+				ended = time.Now()
+				if err := s.ShutdownJetStream(); err != nil {
+					b.log.Error().Err(err).Msg("JetStream does not end")
+				}
+				is = jetStreamState(s)
+			}
+		}
 		if is != was {
 			l := b.log.Info()
 			if is != JetStreamOK {
@@ -136,6 +151,18 @@ func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) {
 		}
 		tries++
 	})
+}
+
+// givenUp is the first group of JetStream that could not write, as without free file descriptors;
+// empty: none. nats-server stops such a group for good: it votes no more, and when
+// one more broker goes the others have no majority.
+func givenUp(s *server.Server) string {
+	for _, e := range s.Healthz(&server.HealthzOptions{Details: true}).Errors {
+		if strings.Contains(e.Error, "write error") {
+			return e.Error
+		}
+	}
+	return ""
 }
 
 func (b *Broker) restartJetStream(s *server.Server) error {
