@@ -38,6 +38,7 @@ type Roamer struct {
 
 	up      bool
 	alone   bool      // the broker says so
+	told    time.Time // when it said so
 	heard   time.Time // the newest tick, or the beginning of the connection
 	fresh   bool      // no tick came through the connection yet
 	at      time.Time // of the next look; zero: none is planned
@@ -91,7 +92,7 @@ func (r *Roamer) Notice(alone bool, now time.Time) {
 		return
 	}
 	planned := r.at
-	r.alone = alone
+	r.alone, r.told = alone, now
 	r.reset(now)
 	if !alone {
 		return
@@ -152,6 +153,12 @@ func (r *Roamer) Looked(found bool, now time.Time) {
 	}
 	if found { // the next connection begins anew
 		r.at = now.Add(lookGivenUp)
+		return
+	}
+	if r.alone && !r.told.Before(r.began) { // the look was for a tick, and began before another broker was known to be better without
+		if r.at.Before(now) {
+			r.at = now
+		}
 		return
 	}
 	first, longest := lookPause, lookLongest

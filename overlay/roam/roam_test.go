@@ -229,3 +229,33 @@ func TestATickThroughTheOwnBrokerEndsTheLook(t *testing.T) {
 		}
 	}
 }
+
+// A look for a tick is under way when the broker says that it is alone: the look that needs no tick follows
+// as soon as if there had been none.
+func TestALookForATickDelaysNoLookForABrokerThatIsNotAlone(t *testing.T) {
+	start := time.Unix(1000, 0)
+	r := &Roamer{chance: longest}
+	r.Connected(false, start)
+	r.Tick(start)
+	began := start
+	for !r.Advance(false, began) {
+		began = began.Add(100 * time.Millisecond)
+	}
+	told := began.Add(time.Second)
+	r.Notice(true, told)
+	for _, c := range []struct{ ends, due time.Duration }{{1500 * time.Millisecond, lookSpread}, {lookSpread + time.Second, lookSpread + time.Second}} {
+		r := *r
+		now := told.Add(c.ends)
+		r.Looked(false, now)
+		if next := r.Next(); next.Before(told.Add(c.ends)) || next.After(told.Add(c.due)) {
+			t.Errorf("the look ends %v after the notice, the next one is due after %v", c.ends, next.Sub(told))
+		}
+		if !r.Advance(false, told.Add(c.due)) {
+			t.Error("no look then")
+		}
+		r.Looked(false, told.Add(c.due))
+		if next := r.Next(); next.Before(told.Add(c.due + lookPause/2)) {
+			t.Errorf("no pause after a look that found none: due after %v", next.Sub(told))
+		}
+	}
+}
