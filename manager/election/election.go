@@ -48,12 +48,16 @@ const (
 	voidAfter     = LocalLease + 500*time.Millisecond // a lease of which nothing newer was heard for so long is void: its holder has stopped
 	reserve       = 1000                              // generations reserved ahead of the published one
 	confirmWait   = 300 * time.Millisecond            // for the first renewal through a new connection, before which the holder publishes nothing
-	standstill    = 1500 * time.Millisecond           // between two steps of a holder, which renews each second: its process stood still
-	retryEvery    = 250 * time.Millisecond            // after what failed
-	mayLeadEvery  = 50 * time.Millisecond             // while this manager may not campaign
-	askAfter      = 2 * time.Second                   // of a lease that is not renewed, the holder's broker is asked for its connection
-	askEvery      = time.Second
-	lastStatus    = 3 * time.Second // for the manager to publish its last status when it ends
+	// A holder whose lease was not stored for longAway may have been replaced, and listens to members before it goes on:
+	// all of a network of up to 500 beat within a second, and so many of a larger one.
+	longAway     = 3 * time.Second
+	listenFor    = 1500 * time.Millisecond
+	standstill   = 1500 * time.Millisecond // between two steps of a holder, which renews each second: its process stood still
+	retryEvery   = 250 * time.Millisecond  // after what failed
+	mayLeadEvery = 50 * time.Millisecond   // while this manager may not campaign
+	askAfter     = 2 * time.Second         // of a lease that is not renewed, the holder's broker is asked for its connection
+	askEvery     = time.Second
+	lastStatus   = 3 * time.Second // for the manager to publish its last status when it ends
 )
 
 // Config says who campaigns.

@@ -65,7 +65,7 @@ func (m *Machine) bidden(x Written) {
 // extend counts the lease from before the write was sent.
 func (m *Machine) extend(rewritten bool, revision uint64) {
 	t := m.term
-	t.stood, t.until, t.ceiling = false, t.sent.Add(LocalLease), t.claim
+	t.stood, t.doubt, t.until, t.ceiling = false, time.Time{}, t.sent.Add(LocalLease), t.claim
 	a := Extend{Ceiling: t.ceiling, Until: t.until}
 	if rewritten {
 		a.Rewritten = revision
@@ -101,7 +101,8 @@ func (m *Machine) write(op operation) {
 // manager's lease, or nothing, since the bucket lost its memory. Into nothing the
 // lease is written again: still by compare-and-set, in the same term. Not if another manager led
 // meanwhile and gave its lease back, or went with the memory of all brokers: a later epoch is known
-// then, or a mark is stored that the lease was given back.
+// then, or a mark is stored that the lease was given back. After a standstill or without a connection it may
+// not be known yet: what members beat is listened to before, and nothing is published meanwhile.
 func (m *Machine) reconcile() {
 	known := m.facts.Known.Epoch
 	switch {
@@ -114,6 +115,9 @@ func (m *Machine) reconcile() {
 		m.end("the lease was another's, which gave it back")
 	case known > m.term.epoch:
 		m.end(fmt.Sprintf("the lease is gone, and epoch %d is known", known))
+	case m.now.Before(m.term.doubt.Add(listenFor)) && !m.term.doubt.IsZero():
+		m.term.renewAt = m.term.doubt.Add(listenFor)
+		m.do(Hold{Until: m.term.until, Sure: m.term.until.Add(-LocalLease)})
 	default:
 		m.write(rewriting)
 	}

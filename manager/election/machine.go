@@ -31,7 +31,7 @@ import (
 //	leading     Online, a standstill        Hold, and a renewal at once
 //	leading     Written: conflict           reconciling: Read
 //	reconciling Fetched: ours               leading: an acknowledgement was lost
-//	reconciling Fetched: nothing            leading: Write into the bucket that lost its memory
+//	reconciling Fetched: nothing            leading: Write into the bucket that lost its memory, 1.5 s after a break
 //	leading, …  another's lease, lease over following, after a pause: End
 //	leading, …  StepDown                    End, then Release, then looking
 type Machine struct {
@@ -80,6 +80,7 @@ type tenure struct {
 	sent         time.Time // when the newest write was sent
 	claim        uint64    // its ceiling
 	stood        bool      // its process stood still, and nothing was stored since
+	doubt        time.Time // when it went on, or had a connection after longAway, if nothing was stored since; else zero
 	until        time.Time // the local lease
 	renewAt      time.Time
 }
@@ -203,15 +204,21 @@ func (m *Machine) online() {
 // confirm has the lease renewed at once, before anything is published. Whether
 // another manager holds it by now is open for as long as that takes after a
 // standstill. After a new connection alone the lease counts soon: while JetStream
-// comes back with its brokers, nothing would be published otherwise.
+// comes back with its brokers, nothing would be published otherwise. But if it was not stored
+// for long, members are heard first: they know who led meanwhile.
 func (m *Machine) confirm() {
 	t := m.term
 	t.renewAt = m.now
+	sure := t.until.Add(-LocalLease)
 	until := m.now.Add(confirmWait)
+	if t.stood || m.now.Sub(sure) > longAway {
+		t.doubt = m.now
+		until = m.now.Add(listenFor)
+	}
 	if t.stood {
 		until = t.until
 	}
-	m.do(Hold{Until: until, Sure: t.until.Add(-LocalLease)})
+	m.do(Hold{Until: until, Sure: sure})
 }
 
 // Busy reports whether an operation is under way.

@@ -433,6 +433,61 @@ func TestAReconnectionDuringAConflictReplacesItsOwnRevisionOnly(t *testing.T) {
 	}
 }
 
+// The bucket lost the lease while its holder stood still or had no connection: another manager may have led
+// and lost its own with the bucket. The holder hears of it by the beats of members, or writes its lease then.
+func TestAfterABreakALostLeaseIsWrittenAgainWhenMembersWereHeard(t *testing.T) {
+	stood := func(b *bench) []election.Action {
+		b.now = b.now.Add(5 * time.Second)
+		return b.step(election.Woken{})
+	}
+	away := func(b *bench) []election.Action {
+		for end := b.now.Add(4 * time.Second); b.now.Before(end); {
+			one[election.Write](b, b.pass(election.RenewEvery))
+			b.step(election.Written{Outcome: election.Unknown, Err: errors.New("no connection")})
+		}
+		return b.step(election.Online{})
+	}
+	for name, c := range map[string]struct {
+		breaks func(b *bench) []election.Action
+		epoch  uint64 // what members say then
+	}{
+		"stood still":                         {stood, 1},
+		"stood still, another led":            {stood, 2},
+		"had no connection":                   {away, 1},
+		"had no connection, another led then": {away, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.leads()
+			out := c.breaks(b)
+			if h, ok := out[0].(election.Hold); !ok || h.Until.Before(b.now.Add(1500*time.Millisecond)) {
+				t.Errorf("%#v", out)
+			}
+			last[election.Write](b, out)
+			back := b.now
+			one[election.Read](b, b.step(election.Written{Outcome: election.Conflict}))
+			if h := one[election.Hold](b, b.step(election.Fetched{})); h.Until.Before(back.Add(1500 * time.Millisecond)) {
+				t.Errorf("publishes %v after the break", h.Until.Sub(back))
+			}
+			b.facts.Known.Epoch = c.epoch
+			one[election.Write](b, b.pass(election.LocalLease))
+			if b.now.Sub(back) < 1500*time.Millisecond {
+				t.Errorf("asks again after %v", b.now.Sub(back))
+			}
+			one[election.Read](b, b.step(election.Written{Outcome: election.Conflict}))
+			out = b.step(election.Fetched{})
+			if c.epoch > 1 {
+				one[election.End](b, out)
+				return
+			}
+			if w := one[election.Write](b, out); w.Epoch != 1 || w.Revision != 0 {
+				t.Errorf("%+v", w)
+			}
+			one[election.Extend](b, b.step(election.Written{Revision: 1}))
+		})
+	}
+}
+
 // What is stored is learnt when the lease is over: nothing is written any more.
 func TestALostLeaseIsNotWrittenAgainAfterItsTime(t *testing.T) {
 	b := newBench(t)
