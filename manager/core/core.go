@@ -19,6 +19,7 @@ const (
 	claimsEvery  = time.Minute
 	standstill   = 1500 * time.Millisecond // a longer gap between two steps: this process stood still
 	backlog      = 500 * time.Millisecond  // what it heard meanwhile is read within this
+	tellGap      = 2 * tickEvery           // a longer pause between two ticks: they may have been held up
 	awayLong     = time.Second             // so long without a connection, others may have led, and what was known is the past
 	compareLater = 100 * time.Millisecond  // a standby makes its tables after a change: name servers act on it meanwhile…
 	compareApart = time.Second             // …and not more often: in a storm they are most of what it does
@@ -57,6 +58,8 @@ type Manager struct {
 	wentAway  time.Time // when the connection ended last
 	returned  time.Time // when there was one again, after so long that others may have led meanwhile
 	confirmed time.Time // when newest was last known to be the current status; zero: never
+	told      time.Time // when the tracker was last told that a status is the current one
+	lagged    time.Time // when it was for the first time after a pause
 	seek      *seek     // not nil while the newest status is searched for
 	sought    time.Time // when that ended last
 
@@ -264,8 +267,17 @@ func (m *Manager) current(now time.Time) bool {
 
 // Confirm says that the status of this mark was the current one at a time: so this
 // process's tracker found, from a tick, a delta or an answer.
+//
+// Ticks come each second: after a pause the first may have lain at a broker that stood still, and prove
+// nothing.
 func (m *Manager) Confirm(k subjects.Mark, at time.Time) {
-	if !m.resumed.IsZero() && at.Before(m.resumed.Add(backlog)) {
+	if at.After(m.told) {
+		if !m.told.IsZero() && at.Sub(m.told) > tellGap {
+			m.lagged = at
+		}
+		m.told = at
+	}
+	if at.Before(m.resumed.Add(backlog)) || at.Before(m.lagged.Add(backlog)) {
 		return
 	}
 	if h := m.newest; h != nil && !h.seed && h.Status.Mark() == k && at.After(m.confirmed) {

@@ -248,6 +248,32 @@ func TestWhatAManagerReadsAfterAStandstillIsThePast(t *testing.T) {
 	}
 }
 
+// No tick came for some seconds: what comes first may have lain at a broker that stood still.
+func TestTheFirstTickAfterAPauseProvesNothing(t *testing.T) {
+	m := newLone(t)
+	mark := subjects.Mark{Epoch: 4, Generation: 40}
+	m.follow(told(4, 40), false)
+	for range 3 {
+		m.Confirm(mark, m.now)
+		m.pass(1500 * time.Millisecond)
+	}
+	if !m.Holding().Present(m.now) {
+		t.Error("it does not answer while ticks come")
+	}
+	m.pass(2500 * time.Millisecond)
+	m.Confirm(mark, m.now)
+	m.pass(100 * time.Millisecond)
+	m.Confirm(mark, m.now)
+	if m.Holding().Present(m.now) {
+		t.Error("it tells the past as the present")
+	}
+	m.pass(500 * time.Millisecond)
+	m.Confirm(mark, m.now)
+	if !m.Holding().Present(m.now) {
+		t.Error("it does not answer")
+	}
+}
+
 // While it is quiet a leader publishes nothing, and everything after that.
 func TestNothingIsPublishedBeforeTheLeaseIsConfirmed(t *testing.T) {
 	m := newLone(t)

@@ -27,12 +27,19 @@ type truth struct {
 	digests   map[subjects.Mark]string                // of each status
 	owners    map[subjects.Mark]string                // the boot that published it
 	removed   map[subjects.Mark]string                // removals that must have no effect
+	fell      map[listing]time.Duration               // when those were removed that are not listed
 	newest    []sighting                              // marks as observers confirmed them, rising
 	touched   map[subjects.NodeID]time.Duration       // when its processes last came or went on purpose
 	goods     [brokerCount]time.Duration              // since when a broker is in the main part; -1: it is not
 	routes    [brokerCount][brokerCount]time.Duration // since when messages pass between two brokers; -1: they do not
 	lastEpoch uint64
 	granted   map[string]time.Duration // when the newest lease of each boot was sent that was stored
+}
+
+// A listing is a node in a role.
+type listing struct {
+	node subjects.NodeID
+	role subjects.Role
 }
 
 // A sighting is when a mark was first confirmed by any observer.
@@ -74,6 +81,7 @@ func (t *truth) ticked(m *manager, k *subjects.Tick) {
 func (t *truth) published(m *manager, d *subjects.Delta) {
 	if t.owners == nil {
 		t.owners, t.removed = map[subjects.Mark]string{}, map[subjects.Mark]string{}
+		t.fell = map[listing]time.Duration{}
 	}
 	mark := d.Mark()
 	if t.epochs == nil {
@@ -94,7 +102,9 @@ func (t *truth) published(m *manager, d *subjects.Delta) {
 	t.keptDeparted(m, d)
 	for _, c := range d.Changes {
 		t.w.log("%s tells %v: %s %s %s", m.p.node, mark, c.Role, c.Node, shown(c.Member))
+		delete(t.fell, listing{c.Node, c.Role})
 		if c.Member == nil {
+			t.fell[listing{c.Node, c.Role}] = t.w.now
 			t.w.stats.count("change", "removed")
 			if why := t.wrong(m, c.Role, c.Node); why != "" {
 				t.removed[mark] = why
@@ -211,27 +221,29 @@ func (t *truth) neverEmpty(o *observer, s *subjects.Status) {
 			continue
 		}
 		for _, x := range before {
-			if _, touched := t.touched[x.Node]; (!touched || !t.wished(x.Node)) && !t.leftBehind(before, x.Node) {
+			if _, touched := t.touched[x.Node]; (!touched || !t.wished(x.Node)) && !t.leftBehind(role, before, x.Node) {
 				t.broke("I6: %s is empty at %s, %s did not leave", role, o.p.boot, x.Node)
 			}
 		}
 	}
 }
 
-// leftBehind reports whether node failed while another of the role was up, which left on
-// purpose since: the two may be told at once.
-func (t *truth) leftBehind(role []subjects.Member, node subjects.NodeID) bool {
+// leftBehind reports whether node failed, or was removed, while another of the role was up, which left
+// on purpose since: an observer may hear of the two at once.
+func (t *truth) leftBehind(role subjects.Role, members []subjects.Member, node subjects.NodeID) bool {
+	ended, fell := t.fell[listing{node, role}]
+	alive := false
 	died := time.Duration(0)
 	for _, p := range t.w.procs {
-		if p.node == node && p.alive {
-			return false
-		}
 		if p.node == node {
-			died = max(died, p.died)
+			alive, died = alive || p.alive, max(died, p.died)
 		}
 	}
-	return slices.ContainsFunc(role, func(y subjects.Member) bool {
-		return y.Node != node && t.wished(y.Node) && t.touched[y.Node] > died
+	if !alive {
+		ended, fell = died, true
+	}
+	return fell && slices.ContainsFunc(members, func(y subjects.Member) bool {
+		return y.Node != node && t.wished(y.Node) && t.touched[y.Node] > ended
 	})
 }
 
