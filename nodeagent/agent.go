@@ -3,6 +3,7 @@ package nodeagent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -67,6 +68,7 @@ var names = check.Names{
 	Probes:      prometheus.CounterOpts{Name: "thor_nodeagent_probes_total", Help: "Probes of local services, by result."},
 	Took:        prometheus.GaugeOpts{Name: "thor_nodeagent_probe_seconds", Help: "How long the newest probe took."},
 	Up:          prometheus.GaugeOpts{Name: "thor_nodeagent_role_up", Help: "1 while all checks of the role pass, whatever an operator drained."},
+	Passing:     prometheus.GaugeOpts{Name: "thor_nodeagent_check_passing", Help: "1 while a check passes, also one that only reports."},
 	CheckLabels: []string{"role", "check"},
 	GroupLabels: []string{"role"},
 }
@@ -145,6 +147,19 @@ func (a *Agent) Has(name subjects.Role) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.ContainsFunc(a.roles, func(r *role) bool { return r.name == name })
+}
+
+// Reported says in one line each what checks would do that only report.
+func (a *Agent) Reported() (out []string) {
+	a.mu.Lock()
+	roles := a.roles
+	a.mu.Unlock()
+	for _, r := range roles {
+		for _, why := range r.group.Reported() {
+			out = append(out, fmt.Sprintf("%s would be down, but the check only reports: %s", r.name, why))
+		}
+	}
+	return out
 }
 
 // A RoleStatus is how one role of this machine is.

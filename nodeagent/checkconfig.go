@@ -71,6 +71,15 @@ func (c *CheckConfig) faults() []setting.Problem {
 	if !c.speaksSIP() && c.Transport != "" {
 		fail("transport", "%q: sip, register and call have udp, tcp and tls, the other kinds have none", c.Transport)
 	}
+	if c.Full != 0 && c.Kind != RTPEngine && c.Kind != Kamailio {
+		fail("full", "is for rtpengine and kamailio only")
+	}
+	if c.Weigh && c.Kind != Command {
+		fail("weigh", "is for command only")
+	}
+	if c.ReportOnly && c.Kind == Program {
+		fail("report_only", "is not for program: the connection of the program is the member")
+	}
 	c.codeFaults(fail)
 	c.accountFaults(fail)
 	switch {
@@ -145,7 +154,7 @@ func (c *CheckConfig) accountFaults(fail failFunc) {
 }
 
 func (c *CheckConfig) checkTarget() error {
-	if c.Kind == HTTP {
+	if c.Kind == HTTP || c.Kind == Kamailio {
 		u, err := url.Parse(c.Target)
 		switch {
 		case err == nil && u.User != nil:

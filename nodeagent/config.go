@@ -1,6 +1,7 @@
 package nodeagent
 
 import (
+	"context"
 	"crypto/x509"
 	"net/netip"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"thor/nodeagent/weight"
 	"thor/overlay"
 	"thor/overlay/check"
 	"thor/subjects"
@@ -39,6 +41,7 @@ type RoleConfig struct {
 	Priority int `toml:"priority" unit:"lower is preferred" range:"1..65535" default:"(none)"`
 	// Share of the work.
 	Weight int `toml:"weight" unit:"100 is usual" range:"1..65535" default:"(100)"`
+	weight.Rule
 	// Version of the service's software, for show.
 	Version string `toml:"version" default:"(none)"`
 	// Attributes for others, such as control_port.
@@ -59,21 +62,28 @@ const (
 	SIP       Kind = "sip"       // OPTIONS to Target over Transport
 	Register  Kind = "register"  // the registration of a test account at Target
 	Call      Kind = "call"      // a test call by way of Target
-	RTPEngine Kind = "rtpengine" // ping of the ng protocol to Target over UDP
+	RTPEngine Kind = "rtpengine" // ping or statistics of the ng protocol to Target over UDP
+	Kamailio  Kind = "kamailio"  // RPC of the Kamailio at the URL Target
 	TCP       Kind = "tcp"       // a connection to Target
 	HTTP      Kind = "http"      // GET of the URL Target
 	Command   Kind = "command"   // a program that exits with 0
 	Program   Kind = "program"   // nothing is asked: a program of this machine joins the role by itself, see Agent.JoinProgram
 )
 
+// A Proxy is a SIP proxy that is asked by its RPC; a *kamailio.Client is one.
+type Proxy interface {
+	UpSince(context.Context) (string, error)
+	Dialogs(context.Context) (int, error)
+}
+
 // A CheckConfig is one probe of a local service, made again and again.
 type CheckConfig struct {
 	// How the service is asked: by SIP OPTIONS, the registration of a test account (REGISTER), a test call
-	// (INVITE) that must ring, ng ping, TCP connection, HTTP GET or a program that exits with 0.
+	// (INVITE) that must ring, ng ping, the RPC of a Kamailio, TCP connection, HTTP GET or a program that exits with 0.
 	// "program" asks nothing: a program joins the role on the Unix socket, and is up while it is connected.
-	Kind Kind `toml:"kind" oneof:"sip register call rtpengine tcp http command program" required:"yes"`
-	// Address to ask: host:port, or a URL for http and https.
-	Target string `toml:"target" default:"(none, required but for command and program)"`
+	Kind Kind `toml:"kind" oneof:"sip register call rtpengine kamailio tcp http command program" required:"yes"`
+	// Address to ask: host:port, or a URL for http and kamailio.
+	Target string `toml:"target" default:"(of kamailio the role's kamailio; else none, required but for command and program)"`
 	// Transport of sip, register and call.
 	Transport string `toml:"transport" oneof:"udp tcp tls" default:"(udp)"`
 	// Absolute path of a program, and its arguments.
@@ -93,6 +103,16 @@ type CheckConfig struct {
 	PasswordFile string `toml:"password_file" form:"file" default:"(none)"`
 	// Who is called, USER@DOMAIN. The call is cancelled when it rings, or ended when it is answered.
 	Callee string `toml:"callee" default:"(none, required for call)"`
+	// How much fills the service: sessions of rtpengine, dialogs of kamailio. The role's weight is announced lower
+	// the more it carries, and 1 where it is full.
+	Full int `toml:"full" unit:"sessions or dialogs" range:"1..10000000" default:"(the weight does not depend on it)"`
+	// The command prints a line weight=N: the percentage of its weight, 0 to 100, that the role is to have.
+	Weigh bool `toml:"weigh"`
+	// The check tells what it finds, and decides nothing: a failure is logged, counted, and told as the attribute
+	// report_only of the member; the weight is not changed.
+	ReportOnly bool `toml:"report_only"`
+	// Proxy is the one at Target, for kamailio.
+	Proxy Proxy
 	// Roots verify the certificate of SIP over TLS and of https. nil: it is not
 	// verified, since the question is whether the service answers, and nothing
 	// secret is asked or told.

@@ -3,7 +3,6 @@ package nodeagent
 import (
 	"slices"
 
-	"thor/nodeagent/ng"
 	"thor/nodeagent/sipprobe"
 	"thor/overlay/check"
 )
@@ -21,13 +20,15 @@ func (c *CheckConfig) prober() (prober, error) {
 	case SIP, Register, Call:
 		return c.sipProber()
 	case RTPEngine:
-		return &rtpengineProbe{target: c.Target, ng: ng.New(c.Target)}, nil
+		return newRTPEngineProbe(c), nil
+	case Kamailio:
+		return newProxyProbe(c)
 	case TCP:
 		return &tcpProbe{target: c.Target}, nil
 	case HTTP:
 		return newHTTPProbe(c)
 	}
-	return &commandProbe{argv: slices.Clone(c.Command)}, nil
+	return &commandProbe{argv: slices.Clone(c.Command), weigh: c.Weigh}, nil
 }
 
 func (c *CheckConfig) sipProber() (p prober, err error) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -13,14 +15,23 @@ import (
 )
 
 const (
-	maxOutput = 2 << 10                // bytes of a command's output that are kept, for the debug log
+	maxOutput = 2 << 10                // bytes of a command's output that are read
 	pipeTime  = 200 * time.Millisecond // for what a command leaves behind to close its output
 )
 
 // A commandProbe runs a program, without a shell. Exit status 0 means alive.
 // The program has no input, and of the environment only what programs commonly
 // need: thor's own is none of its business.
-type commandProbe struct{ argv []string }
+type commandProbe struct {
+	argv  []string
+	weigh bool // its output tells a weight
+
+	share int
+	known bool
+}
+
+// Share implements check.Measurer.
+func (p *commandProbe) Share() (percent int, ok bool) { return p.share, p.known }
 
 // Name leaves out the arguments, which may hold a password.
 func (p *commandProbe) Name() string { return "command " + p.argv[0] }
@@ -49,6 +60,11 @@ func (p *commandProbe) Probe(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return &check.Fault{Text: "timed out", Cause: ctx.Err()}
 	}
+	if p.weigh && (err == nil || errors.Is(err, exec.ErrWaitDelay)) {
+		if share, ok := shareIn(out.b); ok {
+			p.share, p.known = share, true
+		}
+	}
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.Exited():
@@ -59,6 +75,17 @@ func (p *commandProbe) Probe(ctx context.Context) error {
 		return nil // it ended well, only what it left behind did not
 	}
 	return err
+}
+
+// shareIn is the percentage in the first line weight=N of a command's output.
+func shareIn(output []byte) (percent int, ok bool) {
+	for line := range strings.Lines(string(output)) {
+		if digits, is := strings.CutPrefix(strings.TrimSpace(line), "weight="); is {
+			n, err := strconv.Atoi(digits)
+			return n, err == nil && n >= 0 && n <= 100
+		}
+	}
+	return 0, false
 }
 
 // head keeps the beginning of what is written to it.

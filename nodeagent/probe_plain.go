@@ -8,19 +8,8 @@ import (
 	"net/http"
 	"net/url"
 
-	"thor/nodeagent/ng"
 	"thor/overlay/check"
 )
-
-// An rtpengineProbe sends rtpengine a ping.
-type rtpengineProbe struct {
-	target string
-	ng     *ng.Client
-}
-
-func (p *rtpengineProbe) Name() string                    { return "rtpengine ping " + p.target }
-func (p *rtpengineProbe) Close()                          { p.ng.Close() }
-func (p *rtpengineProbe) Probe(ctx context.Context) error { return p.ng.Ping(ctx) }
 
 // A tcpProbe makes a connection and ends it.
 type tcpProbe struct{ target string }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"thor/overlay/check"
+	"thor/overlay/setting"
 )
 
 // An amendment is what becomes of a role that stays.
@@ -101,7 +102,11 @@ func (a *Agent) checks(rc *RoleConfig, r *role) (checks []*check.Check, err erro
 		if err != nil {
 			return nil, fmt.Errorf("nodeagent: role %s: check %d: %w", rc.Role, i+1, err)
 		}
-		checks = append(checks, check.New(p.Name(), cc.Timing, cc.Counts, p, string(rc.Role), p.Name()))
+		c := check.New(p.Name(), cc.Timing, cc.Counts, p, string(rc.Role), p.Name())
+		if cc.ReportOnly {
+			c.ReportOnly()
+		}
+		checks = append(checks, c)
 	}
 	return checks, nil
 }
@@ -130,7 +135,7 @@ func (x *amendment) apply() error {
 }
 
 func (rc *RoleConfig) equal(o *RoleConfig) bool {
-	return rc.Role == o.Role && rc.Priority == o.Priority && rc.Weight == o.Weight && rc.Version == o.Version && rc.DrainSignal == o.DrainSignal &&
+	return rc.Role == o.Role && rc.Priority == o.Priority && rc.Weight == o.Weight && rc.Rule == o.Rule && rc.Version == o.Version && rc.DrainSignal == o.DrainSignal &&
 		slices.Equal(rc.Addresses, o.Addresses) && maps.Equal(rc.Attrs, o.Attrs) &&
 		slices.EqualFunc(rc.Checks, o.Checks, func(a, b CheckConfig) bool { return a.equal(&b) })
 }
@@ -139,7 +144,8 @@ func (c *CheckConfig) equal(o *CheckConfig) bool {
 	sameRoots := c.Roots == nil && o.Roots == nil || c.Roots != nil && o.Roots != nil && c.Roots.Equal(o.Roots)
 	return sameRoots && c.Kind == o.Kind && c.Target == o.Target && c.Transport == o.Transport && c.ServerName == o.ServerName &&
 		c.Timing == o.Timing && c.Counts == o.Counts && slices.Equal(c.Command, o.Command) && slices.Equal(c.Expect, o.Expect) &&
-		c.ExpectMin == o.ExpectMin && c.ExpectMax == o.ExpectMax && c.Account == o.Account && c.AuthUser == o.AuthUser && c.PasswordFile == o.PasswordFile && c.Callee == o.Callee
+		c.ExpectMin == o.ExpectMin && c.ExpectMax == o.ExpectMax && c.Account == o.Account && c.AuthUser == o.AuthUser && c.PasswordFile == o.PasswordFile && c.Callee == o.Callee &&
+		c.Full == o.Full && c.Weigh == o.Weigh && c.ReportOnly == o.ReportOnly
 }
 
 // withDefaults is rc with its checks' zero values replaced; it shares nothing that the
@@ -148,6 +154,7 @@ func (rc RoleConfig) withDefaults() RoleConfig {
 	rc.Addresses = slices.Clone(rc.Addresses)
 	rc.Attrs = maps.Clone(rc.Attrs)
 	rc.Checks = slices.Clone(rc.Checks)
+	setting.Fill(&rc.Rule)
 	for i, cc := range rc.Checks {
 		rc.Checks[i] = cc.withDefaults()
 	}

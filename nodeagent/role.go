@@ -1,10 +1,15 @@
 package nodeagent
 
 import (
+	"cmp"
+	"maps"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 
+	"thor/nodeagent/weight"
 	"thor/overlay"
 	"thor/overlay/check"
 	"thor/subjects"
@@ -21,6 +26,8 @@ type role struct {
 	// drainSignal is what its program gets when it is drained.
 	drainSignal atomic.Value   // string
 	member      overlay.Member // as configured; State and Reason are derived; guarded by the group
+	rule        weight.Rule    // guarded by the group
+	damper      weight.Damper  // guarded by the group
 
 	// Guarded by the engine's Change.
 	cfg     RoleConfig // its checks are those of the group, with their defaults
@@ -39,6 +46,7 @@ func (r *role) configure(rc RoleConfig) {
 	r.cfg = rc
 	r.byProgram.Store(rc.byProgram())
 	r.drainSignal.Store(rc.DrainSignal)
+	r.rule = rc.Rule
 	r.member = overlay.Member{
 		Role: rc.Role, Addresses: rc.Addresses, Priority: rc.Priority, Weight: rc.Weight, Version: rc.Version, Attrs: rc.Attrs,
 	}
@@ -59,7 +67,48 @@ func (r *role) Decide(checks []*check.Check, now overlay.Member) (overlay.Member
 	if r.byProgram.Load() {
 		r.decide(&m, cond)
 	}
+	r.weigh(&m, checks)
+	r.report(&m, checks)
 	return m, m.State != ""
+}
+
+// weigh lowers the weight of m to the least share that a check measures.
+func (r *role) weigh(m *overlay.Member, checks []*check.Check) {
+	least, measured := 100, false
+	for _, c := range checks {
+		if share, ok := c.Share(); ok {
+			least, measured = min(least, share), true
+		}
+	}
+	if !measured {
+		r.damper = weight.Damper{}
+		return
+	}
+	if share := r.damper.Next(r.rule, time.Now(), least); share < 100 {
+		m.Weight = weight.Of(cmp.Or(m.Weight, subjects.DefaultWeight), share)
+	}
+}
+
+// ReportAttr is the attribute that tells what checks would do that only report.
+const ReportAttr = "report_only"
+
+const maxReport = 256 // bytes of it
+
+// report tells in m what the checks would do that only report, if there is room for it.
+func (r *role) report(m *overlay.Member, checks []*check.Check) {
+	whys := check.Reported(checks)
+	if len(whys) == 0 || m.State == subjects.Leave {
+		return
+	}
+	with := *m
+	with.Attrs = maps.Clone(m.Attrs)
+	if with.Attrs == nil {
+		with.Attrs = make(subjects.Attrs)
+	}
+	with.Attrs[ReportAttr] = subjects.Printable("would be down: "+strings.Join(whys, "; "), maxReport)
+	if r.agent.net.Allows(with) == nil {
+		*m = with
+	}
 }
 
 // Announced implements check.Announcer.

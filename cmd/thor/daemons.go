@@ -82,18 +82,27 @@ func newNode() *cobra.Command {
 			if len(ps) > 0 {
 				return nil, ps
 			}
+			key, err := localKey(d)
+			if err != nil {
+				return nil, err
+			}
+			if err := askProxies(d.file, roles, key); err != nil {
+				return nil, err
+			}
 			a, err := nodeagent.New(nodeagent.Config{Overlay: d.net, Roles: roles, Log: d.log, Metrics: d.registerer()})
 			if err != nil {
 				return nil, err
 			}
-			lc, err := localServices(d, a)
+			lc, err := localServices(d, a, key)
 			if err != nil {
 				return nil, err
 			}
+			of := d.health
+			d.health = func() []string { return append(of(), a.Reported()...) }
 			programs := join.New(a, d.net, d.log)
 			lc.SocketPages = programs.Pages()
 			cc := control.Config{Programs: programs.Command}
-			p, x, err := besideSubscribers(d, a, &lc, &cc)
+			p, x, err := besideSubscribers(d, a, roles, &lc, &cc)
 			if err != nil {
 				return nil, err
 			}
@@ -117,6 +126,9 @@ func reloadRoles(d *daemon, a *nodeagent.Agent, x *proxies, key *secret.Key) err
 	if len(ps) > 0 {
 		return ps
 	}
+	if err := askProxies(d.file, roles, key); err != nil {
+		return err
+	}
 	clients, err := kamailios(d.file, key)
 	if err != nil {
 		return err
@@ -124,7 +136,7 @@ func reloadRoles(d *daemon, a *nodeagent.Agent, x *proxies, key *secret.Key) err
 	if err := a.Reconfigure(roles); err != nil {
 		return err
 	}
-	x.use(d.file, clients)
+	x.use(d.file, roles, clients)
 	return nil
 }
 

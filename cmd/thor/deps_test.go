@@ -39,6 +39,7 @@ var arrows = []struct {
 	{"monitor/view", []string{"github.com/nats-io", "net/http", "thor/overlay"}, nil, "the picture is a pure function of the status"},
 	{"nodeagent", []string{"thor/manager", "thor/provisioning", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/go-sql-driver"}, []string{"thor/dbagent/location"}, "agents meet on the bus; where a database is, location tells everybody"},
 	{"nodeagent/sets!", []string{".", "net", "os", "time", "log", "sync"}, []string{"net/netip", "thor/overlay/setting", "thor/subjects"}, "what a set should hold is a pure function of the status"},
+	{"nodeagent/weight", []string{".", "net", "os", "log", "sync"}, nil, "which weight is announced is a pure function of load and time"},
 	{"dnsagent/powerdns/plan", []string{".", "net", "os", "log", "sync"}, []string{"thor/dnsagent/zone", "thor/subjects", "github.com/miekg/dns"}, "which rows a database should hold is a pure function of the zone and the rows there are"},
 	{"dnsagent!", []string{"thor/dnsagent/powerdns", "github.com/go-sql-driver"}, nil, "an answer never waits for a database"},
 	{"dnsagent", []string{"thor/manager", "thor/nodeagent", "thor/dbagent", "thor/monitor", "thor/broker"}, []string{"thor/dbagent/location"}, "agents meet on the bus; how a database is connected to, location tells everybody"},

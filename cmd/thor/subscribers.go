@@ -23,7 +23,7 @@ import (
 // besideSubscribers adds to p what a node does for subscribers: it keeps their
 // profiles and gives them on the local HTTP service, and it tells who is
 // registered with its Kamailio. The proxies are told of members.
-func besideSubscribers(d *daemon, p part, lc *local.Config, cc *control.Config) (part, *proxies, error) {
+func besideSubscribers(d *daemon, p part, roles []nodeagent.RoleConfig, lc *local.Config, cc *control.Config) (part, *proxies, error) {
 	lc.Pages = map[string]http.Handler{calls.Pattern: calls.Handler(d.net)}
 	if c := d.file.Node.Subscribers; c != nil {
 		sc := *c
@@ -50,7 +50,7 @@ func besideSubscribers(d *daemon, p part, lc *local.Config, cc *control.Config) 
 	}
 	of := d.health
 	d.health = func() []string { return append(of(), sets.Faults()...) }
-	x := &proxies{kamailio.Handle(d.net, clients, d.log), work.Handle(d.net, counters(d.file, clients), d.log), sets}
+	x := &proxies{kamailio.Handle(d.net, clients, d.log), work.Handle(d.net, counters(roles, clients), d.log), sets}
 	return beside{beside{p, registrations{x.answers}}, x.sets}, x, nil
 }
 
@@ -63,23 +63,26 @@ type proxies struct {
 }
 
 // use takes the Kamailios of another file.
-func (x *proxies) use(f *config.File, clients map[subjects.Role]*kamailio.Client) {
+func (x *proxies) use(f *config.File, roles []nodeagent.RoleConfig, clients map[subjects.Role]*kamailio.Client) {
 	x.sets.Use(setsOf(f, clients))
-	x.work.Use(counters(f, clients))
+	x.work.Use(counters(roles, clients))
 	x.answers.Use(clients) // which closes the former
 }
 
 // counters are how the work of the roles is counted: by their Kamailios, and by the
-// relays that their checks ask.
-func counters(f *config.File, clients map[subjects.Role]*kamailio.Client) map[subjects.Role][]work.Counter {
+// services that their checks ask.
+func counters(roles []nodeagent.RoleConfig, clients map[subjects.Role]*kamailio.Client) map[subjects.Role][]work.Counter {
 	out := make(map[subjects.Role][]work.Counter)
 	for role, c := range clients {
 		out[role] = append(out[role], work.Counter{What: subjects.Dialogs, Count: c.Dialogs})
 	}
-	for _, r := range f.Node.Roles {
+	for _, r := range roles {
 		for _, c := range r.Checks {
-			if c.Kind == nodeagent.RTPEngine {
+			switch {
+			case c.Kind == nodeagent.RTPEngine:
 				out[r.Role] = append(out[r.Role], work.RTPEngine(c.Target))
+			case c.Kind == nodeagent.Kamailio && clients[r.Role] == nil:
+				out[r.Role] = append(out[r.Role], work.Counter{What: subjects.Dialogs, Count: c.Proxy.Dialogs})
 			}
 		}
 	}
@@ -127,7 +130,7 @@ func besideControl(d *daemon, p part, cc control.Config) (part, error) {
 }
 
 // localServices is what programs of the machine are told, and where.
-func localServices(d *daemon, a *nodeagent.Agent) (local.Config, error) {
+func localServices(d *daemon, a *nodeagent.Agent, key *secret.Key) (local.Config, error) {
 	n := d.file.Node
 	gid, err := socketGroup(d.file)
 	if err != nil {
@@ -137,15 +140,46 @@ func localServices(d *daemon, a *nodeagent.Agent) (local.Config, error) {
 	lc.Source, lc.Fault = d.net, a.Fault
 	lc.Group, lc.Inherited = gid, d.inherited.Listeners()
 	lc.Log = d.log
-	if n.SecretFile != "" {
-		if lc.Key, err = secret.Load(n.SecretFile, gid); err != nil {
-			return local.Config{}, config.Problems{d.file.Problem("node.secret_file", "%v", err)}
-		}
-	}
+	lc.Key = key
 	if n.Subscribers != nil && lc.Key == nil && lc.Socket == "" {
 		d.log.Warn().Msg("subscribers cannot be asked for: neither node.socket nor node.secret_file is set")
 	}
 	return lc, nil
+}
+
+// localKey is the secret that programs of the machine share with the agent; nil: there is
+// none.
+func localKey(d *daemon) (*secret.Key, error) {
+	if d.file.Node.SecretFile == "" {
+		return nil, nil
+	}
+	gid, err := socketGroup(d.file)
+	if err != nil {
+		return nil, err
+	}
+	k, err := secret.Load(d.file.Node.SecretFile, gid)
+	if err != nil {
+		return nil, config.Problems{d.file.Problem("node.secret_file", "%v", err)}
+	}
+	return k, nil
+}
+
+// askProxies gives the checks of proxies what asks them.
+func askProxies(f *config.File, roles []nodeagent.RoleConfig, key *secret.Key) error {
+	for i := range roles {
+		for j := range roles[i].Checks {
+			c := &roles[i].Checks[j]
+			if c.Kind != nodeagent.Kamailio {
+				continue
+			}
+			p, err := kamailio.NewClient(c.Target, key)
+			if err != nil {
+				return config.Problems{f.Problem(fmt.Sprintf("node.role[%d].check[%d].target", i, j), "%v", err)}
+			}
+			c.Proxy = p
+		}
+	}
+	return nil
 }
 
 // socketGroup is the group of the file, or the usual one where the machine has

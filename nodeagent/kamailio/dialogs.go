@@ -2,8 +2,10 @@ package kamailio
 
 import (
 	"context"
-	"errors"
 	"strings"
+
+	"thor/nodeagent/rpc"
+	"thor/overlay/check"
 )
 
 // Dialogs is the number of dialogs that have begun and not ended, which Kamailio
@@ -16,14 +18,13 @@ func (c *Client) Dialogs(ctx context.Context) (int, error) {
 		Ongoing    *int `json:"ongoing"`
 	}
 	err := c.call(ctx, &n, "dlg.stats_active")
-	var refused *rpcError
-	switch {
-	case errors.As(err, &refused) && strings.EqualFold(refused.Message, methodNotFound):
-		return 0, errors.New("kamailio counts no dialogs: load its module dialog, and call dlg_manage() for each INVITE")
+	switch no := rpc.Refused(err); {
+	case no != nil && strings.EqualFold(no.Message, methodNotFound):
+		return 0, &check.Fault{Text: "kamailio counts no dialogs: load its module dialog, and call dlg_manage() for each INVITE"}
 	case err != nil:
 		return 0, err
 	case n.Ongoing == nil:
-		return 0, errors.New("kamailio dlg.stats_active: no number in the answer")
+		return 0, &check.Fault{Text: "kamailio dlg.stats_active: no number in the answer"}
 	}
 	return n.Starting + n.Connecting + n.Answering + *n.Ongoing, nil
 }

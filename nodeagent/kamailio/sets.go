@@ -2,8 +2,10 @@ package kamailio
 
 import (
 	"context"
-	"errors"
 	"strings"
+
+	"thor/nodeagent/rpc"
+	"thor/overlay/check"
 )
 
 // UpSince is when Kamailio was started, in its own words: another one after a restart.
@@ -15,15 +17,15 @@ func (c *Client) UpSince(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if r.UpSince == "" {
-		return "", errors.New("kamailio core.uptime: does not tell up_since")
+		return "", &check.Fault{Text: "kamailio core.uptime: does not tell up_since"}
 	}
 	return r.UpSince, nil
 }
 
 // Busy reports whether err is Kamailio's refusal to reload a table again so soon.
 func Busy(err error) bool {
-	var no *rpcError
-	if !errors.As(err, &no) {
+	no := rpc.Refused(err)
+	if no == nil {
 		return false
 	}
 	text := strings.ToLower(no.Message)
@@ -62,8 +64,7 @@ func (c *Client) Destinations(ctx context.Context) (out []Destination, err error
 		}
 	}
 	err = c.call(ctx, &r, "dispatcher.list", "short")
-	var no *rpcError
-	if errors.As(err, &no) && strings.Contains(no.Message, "No Destination Sets") {
+	if no := rpc.Refused(err); no != nil && strings.Contains(no.Message, "No Destination Sets") {
 		return nil, nil
 	}
 	if err != nil {
@@ -102,8 +103,7 @@ type Relay struct {
 // Relays are those of all sets of the module rtpengine.
 func (c *Client) Relays(ctx context.Context) (out []Relay, err error) {
 	err = c.call(ctx, &out, "rtpengine.show", "all")
-	var no *rpcError
-	if errors.As(err, &no) && no.Code == 404 {
+	if no := rpc.Refused(err); no != nil && no.Code == 404 {
 		return nil, nil
 	}
 	return out, err

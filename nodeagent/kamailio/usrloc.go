@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"net"
 	"strconv"
 	"strings"
 
+	"thor/nodeagent/rpc"
 	"thor/overlay/subscriber"
 	"thor/subjects"
 )
@@ -58,8 +58,7 @@ func (c *Client) Contacts(ctx context.Context, key string) ([]subscriber.Contact
 		Contacts []struct{ Contact contact }
 	}
 	err := c.call(ctx, &found, "ul.lookup", table, key)
-	var no *rpcError
-	if errors.As(err, &no) && (no.Code == 404 || strings.Contains(no.Message, "not found")) {
+	if no := rpc.Refused(err); no != nil && (no.Code == 404 || strings.Contains(no.Message, "not found")) {
 		return nil, nil
 	}
 	if err != nil {

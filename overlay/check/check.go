@@ -18,14 +18,25 @@ type Prober interface {
 	Close()
 }
 
+// A Measurer is a Prober that finds how much of its usual work the service should get.
+type Measurer interface {
+	Prober
+	// Share is what the last Probe that passed found, in percent from 0 to 100. ok is false
+	// where it found nothing.
+	Share() (percent int, ok bool)
+}
+
 // A Check is one probe that is made again and again.
 type Check struct {
-	name   string
-	labels []string
-	timing Timing
-	counts Counts
-	prober Prober
-	health health // guarded by the group's mu
+	name       string
+	labels     []string
+	timing     Timing
+	counts     Counts
+	prober     Prober
+	reportOnly bool
+	health     health // guarded by the group's mu
+	share      int    // of the newest probe that found one, as measured says; guarded by the group's mu
+	measured   bool
 
 	stop  context.CancelFunc // ends it; nil before it began; guarded by the engine's change
 	ended chan struct{}      // closed when it has
@@ -39,21 +50,33 @@ func New(name string, t Timing, n Counts, p Prober, labels ...string) *Check {
 	return &Check{name: name, labels: labels, timing: t, counts: n, prober: p, health: health{rise: n.Rise, fall: n.Fall}}
 }
 
+// ReportOnly makes c one that tells what it finds and decides nothing. It is called before
+// the group of c is made.
+func (c *Check) ReportOnly() { c.reportOnly = true }
+
+// Share is how much of its usual work the service should get, in percent; ok is false
+// where nothing was measured. It is for Decide.
+func (c *Check) Share() (percent int, ok bool) { return c.share, c.measured && !c.reportOnly }
+
 // Condition is what the probes say together, and why it fails. It is for Decide.
 func (c *Check) Condition() (Condition, string) { return c.health.now, c.health.reason }
 
 // Inherit makes what o has found so far c's own, since both ask the same. It is for
 // the function that Replace is given.
 func (c *Check) Inherit(o *Check) {
-	c.health = o.health
+	c.health, c.share, c.measured = o.health, o.share, o.measured
 	c.health.rise, c.health.fall = c.counts.Rise, c.counts.Fall
 }
 
 // All is the condition of several checks of which all must pass. The reason is that
-// of the first that fails. No checks at all pass: the service is checked elsewhere.
+// of the first that fails. No checks at all pass: the service is checked elsewhere. Those
+// that only report are left out.
 func All(checks []*Check) (Condition, string) {
 	all := Passing
 	for _, c := range checks {
+		if c.reportOnly {
+			continue
+		}
 		switch now, why := c.Condition(); now {
 		case Failing:
 			return Failing, why
@@ -62,6 +85,16 @@ func All(checks []*Check) (Condition, string) {
 		}
 	}
 	return all, ""
+}
+
+// Reported are the reasons of the checks that fail and only report.
+func Reported(checks []*Check) (whys []string) {
+	for _, c := range checks {
+		if now, why := c.Condition(); c.reportOnly && now == Failing {
+			whys = append(whys, why)
+		}
+	}
+	return whys
 }
 
 // watch probes until ctx ends and hands each result to observe, which tells whether
@@ -113,17 +146,26 @@ func (c *Check) observe(f *Fault, took time.Duration, log *zerolog.Logger, n *Na
 		text = f.Text
 		log.Debug().Err(f.Cause).Str("reason", text).Int64("took_ms", took.Milliseconds()).Msg(n.Check + " failed")
 	}
+	if m, ok := c.prober.(Measurer); ok && f == nil {
+		if share, found := m.Share(); found {
+			c.share, c.measured = min(max(share, 0), 100), true
+		}
+	}
 	before := c.health.now
 	if !c.health.observe(text) {
 		return
 	}
 	last := len(n.CheckLabels) - 1
+	e := log.Info()
+	if c.reportOnly {
+		e.Bool("report_only", true)
+	}
 	switch {
 	case f != nil:
-		log.Info().Str("reason", text).Msg(n.Check + " fails")
+		e.Str("reason", text).Msg(n.Check + " fails")
 	case before == Failing:
-		log.Info().Str(n.CheckLabels[last], c.labels[last]).Msg(n.Check + " passes again")
+		e.Str(n.CheckLabels[last], c.labels[last]).Msg(n.Check + " passes again")
 	default:
-		log.Info().Str(n.CheckLabels[last], c.labels[last]).Msg(n.Check + " passes")
+		e.Str(n.CheckLabels[last], c.labels[last]).Msg(n.Check + " passes")
 	}
 }

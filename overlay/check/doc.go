@@ -18,6 +18,9 @@
 // Timeout 500ms and Fall 2 that is 1.5 s, and 0.75 s where the kernel refuses for the
 // service.
 //
+// A check may only report: what it finds is logged, counted and told by Reported, and
+// decides nothing.
+//
 // # What it is not
 //
 // It knows no kind of service, and it does not decide who is a member: the manager

@@ -48,6 +48,13 @@ func (e *Engine) NewGroup(a Announcer, checks []*Check, log zerolog.Logger, labe
 	return &Group{engine: e, announcer: a, checks: checks, log: log, labels: labels}
 }
 
+// Reported are the reasons of the checks of g that fail and only report.
+func (g *Group) Reported() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Reported(g.checks)
+}
+
 // Checks are those of the group. It is for the function that Change is given.
 func (g *Group) Checks() []*Check { return g.checks }
 
@@ -156,6 +163,7 @@ func (g *Group) observe(c *Check, f *Fault, took time.Duration) (pending bool, e
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.observe(f, took, &g.log, g.engine.metrics.names)
+	g.engine.metrics.judged(c)
 	return c.health.pending(), g.announce()
 }
 

@@ -16,17 +16,20 @@ type Names struct {
 	// Probes counts the probes, by CheckLabels and "result"; Took is how long the
 	// newest took, by CheckLabels, of which the last names the check in the log too; Up
 	// is 1 while a member is announced as up, by GroupLabels.
-	Probes      prometheus.CounterOpts
-	Took, Up    prometheus.GaugeOpts
+	Probes   prometheus.CounterOpts
+	Took, Up prometheus.GaugeOpts
+	// Passing is 1 while a check passes, also one that only reports, by CheckLabels; no
+	// Name: it is not told.
+	Passing     prometheus.GaugeOpts
 	CheckLabels []string
 	GroupLabels []string
 }
 
 // metrics count whether or not they are collected.
 type metrics struct {
-	names    *Names
-	probes   *prometheus.CounterVec
-	took, up *prometheus.GaugeVec
+	names             *Names
+	probes            *prometheus.CounterVec
+	took, up, passing *prometheus.GaugeVec
 }
 
 func newMetrics(cfg *Config) (*metrics, error) {
@@ -35,7 +38,7 @@ func newMetrics(cfg *Config) (*metrics, error) {
 		names:  n,
 		probes: prometheus.NewCounterVec(n.Probes, append(n.CheckLabels[:len(n.CheckLabels):len(n.CheckLabels)], "result")),
 		took:   prometheus.NewGaugeVec(n.Took, n.CheckLabels),
-		up:     prometheus.NewGaugeVec(n.Up, n.GroupLabels),
+		up:     prometheus.NewGaugeVec(n.Up, n.GroupLabels), passing: prometheus.NewGaugeVec(n.Passing, n.CheckLabels),
 	}
 	if len(n.GroupLabels) == 0 {
 		m.up.WithLabelValues() // 0 before the first announcement
@@ -43,7 +46,11 @@ func newMetrics(cfg *Config) (*metrics, error) {
 	if cfg.Metrics == nil {
 		return m, nil
 	}
-	return m, errors.Join(cfg.Metrics.Register(m.probes), cfg.Metrics.Register(m.took), cfg.Metrics.Register(m.up))
+	var err error
+	if n.Passing.Name != "" {
+		err = cfg.Metrics.Register(m.passing)
+	}
+	return m, errors.Join(err, cfg.Metrics.Register(m.probes), cfg.Metrics.Register(m.took), cfg.Metrics.Register(m.up))
 }
 
 func (m *metrics) probed(c *Check, f *Fault, took time.Duration) {
@@ -53,6 +60,15 @@ func (m *metrics) probed(c *Check, f *Fault, took time.Duration) {
 	}
 	m.probes.WithLabelValues(append(c.labels[:len(c.labels):len(c.labels)], result)...).Inc()
 	m.took.WithLabelValues(c.labels...).Set(took.Seconds())
+}
+
+// judged tells the condition of c. The caller holds the lock of its group.
+func (m *metrics) judged(c *Check) {
+	passing := 0.0
+	if c.health.now == Passing {
+		passing = 1
+	}
+	m.passing.WithLabelValues(c.labels...).Set(passing)
 }
 
 func (m *metrics) announced(g *Group, s subjects.State) {
@@ -71,6 +87,7 @@ func (m *metrics) forgetCheck(c *Check) {
 	}
 	m.probes.DeletePartialMatch(labels)
 	m.took.DeletePartialMatch(labels)
+	m.passing.DeletePartialMatch(labels)
 }
 
 // forget drops what was counted of a group that is gone. Its checks have ended.

@@ -273,12 +273,14 @@ func TestSubscribersAreGivenOnLoopbackOnly(t *testing.T) {
 		t.Errorf("defaults: %+v", s)
 	}
 	for key, text := range map[string]string{
-		"node.http":                "[node]\nhttp = \"192.0.2.1:9501\"\n[node.subscribers]\n" + role,
-		"node.subscribers":         "[node.subscribers]\n[[node.role]]\nrole = \"media_relay\"\n",
-		"node.subscribers.max":     "[node.subscribers]\nmax = -1\n" + role,
-		"node.subscribers.grace":   "[node.subscribers]\ngrace = \"10ms\"\n" + role,
-		"node.role[0].kamailio":    "[[node.role]]\nrole = \"sip_proxy\"\nkamailio = \"127.0.0.1:5060\"\n",
-		"node.subscribers.maximum": "[node.subscribers]\nmaximum = 1\n" + role,
+		"node.http":                   "[node]\nhttp = \"192.0.2.1:9501\"\n[node.subscribers]\n" + role,
+		"node.subscribers":            "[node.subscribers]\n[[node.role]]\nrole = \"media_relay\"\n",
+		"node.subscribers.max":        "[node.subscribers]\nmax = -1\n" + role,
+		"node.subscribers.grace":      "[node.subscribers]\ngrace = \"10ms\"\n" + role,
+		"node.role[0].check[0].full":  "[node.subscribers]\n" + role + "[[node.role.check]]\nkind = \"kamailio\"\nfull = 100\n",
+		"node.role[0].check[0].weigh": "[node.subscribers]\n" + role + "[[node.role.check]]\nkind = \"command\"\ncommand = [\"/bin/true\"]\nweigh = true\n",
+		"node.role[0].kamailio":       "[[node.role]]\nrole = \"sip_proxy\"\nkamailio = \"127.0.0.1:5060\"\n",
+		"node.subscribers.maximum":    "[node.subscribers]\nmaximum = 1\n" + role,
 	} {
 		_, err := config.Load(write(t, network+text))
 		var ps config.Problems
@@ -288,5 +290,12 @@ func TestSubscribersAreGivenOnLoopbackOnly(t *testing.T) {
 	}
 	if _, err := config.Load(write(t, network+"[node]\nhttp = \"192.0.2.1:9501\"\n"+role)); err != nil {
 		t.Errorf("without subscribers: %v", err)
+	}
+	f, err = config.Load(write(t, network+"[node.subscribers]\n"+role+"[[node.role.check]]\nkind = \"kamailio\"\nfull = 100\nreport_only = true\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := f.Node.Roles[0].Checks[0]; c.Target != "http://127.0.0.1:5060/RPC" {
+		t.Errorf("a check of the role's Kamailio asks %q", c.Target)
 	}
 }

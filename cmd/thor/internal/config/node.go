@@ -57,6 +57,9 @@ const maxSocketPath = 100 // of 107, unix(7): a new socket has a longer name for
 func (n *Node) fill() {
 	for i := range n.Roles {
 		for j := range n.Roles[i].Checks {
+			if c := &n.Roles[i].Checks[j]; c.Kind == nodeagent.Kamailio && c.Target == "" {
+				c.Target = n.Roles[i].Kamailio
+			}
 			n.Roles[i].Checks[j].Fill()
 		}
 		if s := n.Roles[i].Sets; s != nil {
@@ -104,6 +107,22 @@ func (n *Node) check(f *File) {
 		}
 	}
 	n.checkSetFiles(f)
+	n.checkWeights(f)
+}
+
+// checkWeights sees to it that subscribers are not moved from node to node by load.
+func (n *Node) checkWeights(f *File) {
+	for i, r := range n.Roles {
+		for j, c := range r.Checks {
+			key, on := "full", c.Full != 0
+			if c.Weigh {
+				key, on = "weigh", true
+			}
+			if on && !c.ReportOnly && r.Role == subjects.SIPProxy && n.Subscribers != nil {
+				f.d.add(fmt.Sprintf("node.role[%d].check[%d].%s", i, j, key), "the weight of %s says which subscribers are at this node: they would move with the load", r.Role)
+			}
+		}
+	}
 }
 
 // checkSetFiles sees to it that each file of sets has one table that is kept there.

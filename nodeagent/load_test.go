@@ -1,0 +1,211 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"thor/nodeagent/kamailio"
+	"thor/overlay"
+	"thor/overlay/check"
+	"thor/subjects"
+)
+
+// laden is a service that carries what a function of the time says.
+type laden struct {
+	fakeProbe
+	share func(at time.Duration) int
+	now   int
+}
+
+func (p *laden) Probe(ctx context.Context) error {
+	p.now = p.share(time.Since(p.start))
+	return p.fakeProbe.Probe(ctx)
+}
+
+func (p *laden) Share() (int, bool) { return p.now, true }
+
+// stage is an agent of sip_proxy whose checks are probes, in virtual time.
+func stage(t *testing.T, rc RoleConfig, probes ...prober) (*fakeNet, *Agent) {
+	t.Helper()
+	n := newFakeNet()
+	n.Text = func(m overlay.Member) string { return fmt.Sprintf("%s %d %s", m.State, m.Weight, m.Attrs[ReportAttr]) }
+	rc.Role = "sip_proxy"
+	for i := range rc.Checks {
+		rc.Checks[i].Kind, rc.Checks[i].Target = TCP, "127.0.0.1:1"
+	}
+	i := -1
+	a, err := newAgent(Config{Roles: []RoleConfig{rc}, Metrics: prometheus.NewRegistry()}, n, func(*CheckConfig) (prober, error) {
+		i++
+		switch p := probes[i].(type) {
+		case *laden:
+			p.start = n.Start
+		case *fakeProbe:
+			p.start = n.Start
+		}
+		return probes[i], nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, a
+}
+
+func TestAWeightFollowsTheLoadSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &laden{share: func(at time.Duration) int {
+			if at < 60*time.Second || at > 200*time.Second {
+				return 100
+			}
+			return 30 + int(at/time.Second)%5 // it trembles
+		}}
+		n, a := stage(t, RoleConfig{Weight: 50, Checks: make([]CheckConfig, 1)}, p)
+		runFor(t, a, 5*time.Minute)
+		n.expect(t, "0s up 50 ", "1m30s up 16 ", "3m30s up 25 ", "4m0s up 50 ", "5m0s leave 0 ")
+	})
+}
+
+func TestTheLeastShareCountsAndTheFirstAnnouncementHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		half := &laden{share: func(time.Duration) int { return 50 }}
+		less := &laden{share: func(time.Duration) int { return 20 }}
+		n, a := stage(t, RoleConfig{Checks: make([]CheckConfig, 2)}, half, less)
+		runFor(t, a, time.Minute)
+		n.expect(t, "0s up 20 ", "1m0s leave 0 ")
+	})
+}
+
+func TestACheckThatOnlyReportsDecidesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ok := &fakeProbe{}
+		odd := &laden{fakeProbe: fakeProbe{dead: []span{{9 * time.Second, 20 * time.Second}}}, share: func(time.Duration) int { return 10 }}
+		n, a := stage(t, RoleConfig{Weight: 80, Checks: []CheckConfig{{}, {ReportOnly: true}}}, ok, odd)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if r := a.Reported(); len(r) != 1 || r[0] != "sip_proxy would be down, but the check only reports: fake: connection refused" {
+			t.Errorf("%q", r)
+		}
+		if s := a.Status(); s[0].State != subjects.Up || s[0].Reason != "" {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(15 * time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		n.expect(t, "0s up 80 ", "11s up 80 would be down: fake: connection refused", "22s up 80 ", "30s leave 0 ")
+		if r := a.Reported(); len(r) != 0 {
+			t.Errorf("%q", r)
+		}
+	})
+}
+
+// A role whose checks all only report is up as one without checks is.
+func TestReportsAloneDoNotHoldUpARole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, a := stage(t, RoleConfig{Checks: []CheckConfig{{ReportOnly: true}}}, &fakeProbe{dead: []span{{0, time.Hour}}})
+		runFor(t, a, time.Minute)
+		n.expect(t, "0s up 0 ", "0s up 0 would be down: fake: connection refused", "1m0s leave 0 ")
+	})
+}
+
+func TestACommandTellsAWeight(t *testing.T) {
+	for _, c := range []struct {
+		script string
+		share  int
+		known  bool
+		want   string
+	}{
+		{"echo loaded; echo weight=40; echo weight=90", 40, true, ""},
+		{"echo weight=0", 0, true, ""},
+		{"echo weight=101", 0, false, ""},
+		{"echo weight=-1", 0, false, ""},
+		{"echo weight=x", 0, false, ""},
+		{"true", 0, false, ""},
+		{"echo weight=40; exit 1", 0, false, "exit status 1"},
+	} {
+		for _, weigh := range []bool{true, false} {
+			p := proberOf(t, CheckConfig{Kind: Command, Weigh: weigh, Command: []string{"/bin/sh", "-c", c.script}})
+			if got := faultOf(t, p, never); got != c.want {
+				t.Errorf("%s: %q", c.script, got)
+			}
+			share, known := p.(check.Measurer).Share()
+			if share != c.share && weigh || known != (c.known && weigh) {
+				t.Errorf("%s, weigh %v: %d %v", c.script, weigh, share, known)
+			}
+		}
+	}
+}
+
+func TestRTPEngineTellsItsLoad(t *testing.T) {
+	answer := func(q string) []string {
+		cookie, _, _ := strings.Cut(q, " ")
+		return []string{cookie + " d10:statisticsd17:currentstatisticsd11:sessionsowni30e15:sessionsforeigni10e13:sessionstotali40eeee"}
+	}
+	p := proberOf(t, CheckConfig{Kind: RTPEngine, Full: 50, Target: udpServer(t, answer)})
+	if got := faultOf(t, p, never); got != "" {
+		t.Error(got)
+	}
+	if share, ok := p.(check.Measurer).Share(); share != 20 || !ok || !strings.HasPrefix(p.Name(), "rtpengine statistics ") {
+		t.Error(share, ok, p.Name())
+	}
+	slow := proberOf(t, CheckConfig{Kind: RTPEngine, Full: 50, Target: udpServer(t, func(string) []string { return nil })})
+	if got := faultOf(t, slow, soon); got != "no answer" {
+		t.Error(got)
+	}
+}
+
+// What a Kamailio that refuses answers is one clear line.
+func TestKamailioIsAskedByItsRPC(t *testing.T) {
+	for _, c := range []struct {
+		name, answer string
+		code, full   int
+		share        int
+		want         string
+	}{
+		{"alive", `{"jsonrpc":"2.0","result":{"now":"x","up_since":"Mon"},"id":1}`, 200, 0, 0, ""},
+		{"dialogs", `{"jsonrpc":"2.0","result":{"starting":1,"connecting":0,"answering":0,"ongoing":24},"id":1}`, 200, 100, 75, ""},
+		{"another secret", `no`, 403, 0, 0, "refused: its secret is another, or it has just started"},
+		{"no method", `{"jsonrpc":"2.0","error":{"code":500,"message":"Method Not Found"},"id":1}`, 500, 0, 0, "refuses with 500"},
+		{"no dialogs", `{"jsonrpc":"2.0","error":{"code":500,"message":"Method Not Found"},"id":1}`, 500, 100, 0, "kamailio counts no dialogs: load its module dialog, and call dlg_manage() for each INVITE"},
+		{"no JSON", `<html>`, 200, 0, 0, "no valid answer"},
+		{"nothing", ``, 404, 0, 0, "no answer (HTTP 404)"},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(c.code)
+			_, _ = w.Write([]byte(c.answer))
+		}))
+		client, err := kamailio.NewClient(srv.URL+"/RPC", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := proberOf(t, CheckConfig{Kind: Kamailio, Target: srv.URL + "/RPC", Full: c.full, Proxy: client})
+		if got := faultOf(t, p, never); got != c.want {
+			t.Errorf("%s: %q", c.name, got)
+		}
+		if share, ok := p.(check.Measurer).Share(); share != c.share || ok != (c.full > 0 && c.want == "") {
+			t.Errorf("%s: %d %v", c.name, share, ok)
+		}
+		client.Close()
+		srv.Close()
+		if got := faultOf(t, p, never); got != "connection refused" {
+			t.Errorf("%s, gone: %q", c.name, got)
+		}
+		client.Close()
+	}
+	c := CheckConfig{Kind: Kamailio, Target: "http://127.0.0.1:1/RPC"}
+	if _, err := c.prober(); err == nil || errors.Is(err, context.Canceled) {
+		t.Error("made without a client")
+	}
+}
