@@ -43,6 +43,9 @@ func migrate(ctx context.Context, c *mysql.Config, p Proxy) (err error) {
 		return err
 	}
 	defer lock.Close() // the lock is released with the connection
+	if err := settle(ctx, lock); err != nil {
+		return err
+	}
 	if err := take(ctx, lock, c.DBName); err != nil {
 		return err
 	}
@@ -60,7 +63,9 @@ func migrate(ctx context.Context, c *mysql.Config, p Proxy) (err error) {
 	return p.declare(ctx, db)
 }
 
-// take waits for the lock that only one server has while it migrates the schema.
+// take waits for the lock that only one server has while it migrates the schema. In a
+// Galera cluster it holds on one node; two servers that use two nodes at that moment
+// both migrate, in the cluster's one order of such statements.
 func take(ctx context.Context, c *sql.Conn, schema string) error {
 	sum := sha256.Sum256([]byte(schema)) // a lock's name may have 64 characters
 	var got sql.NullInt64

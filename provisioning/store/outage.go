@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 
 	"github.com/go-sql-driver/mysql"
@@ -28,7 +29,10 @@ func (o *outage) Unwrap() []error { return []error{o.fault, o.cause} }
 
 // plain are the server's errors whose texts name no values. Those of others may
 // repeat what is in a row or in a statement.
-var plain = []uint16{1040, 1044, 1045, 1049, 1129, 1130, 1142, 1143, 1146, 1203, 1205, 1213, 1226, 1290, 1665, 1698, 1792, 1836}
+var plain = []uint16{
+	1040, 1044, 1045, errNotReady, 1049, errShutdown, 1129, 1130, 1142, 1143, 1146, 1180, 1203, errLocked, errDeadlock, 1226, errReadOnly,
+	1665, 1698, errTxReadOnly, errROMode, 3100, errGroup,
+}
 
 // describe is the text of err without anything that was bound or stored.
 func describe(err error) string {
@@ -39,30 +43,95 @@ func describe(err error) string {
 	return fmt.Sprintf("error %d (%s) of the database", e.Number, e.SQLState[:])
 }
 
+// errno is the number of the server's error in err, 0 if there is none.
+func errno(err error) uint16 {
+	var e *mysql.MySQLError
+	if errors.As(err, &e) {
+		return e.Number
+	}
+	return 0
+}
+
+// The server's errors on which a decision depends (MySQL 8.0 and MariaDB 10.11).
+const (
+	errLocked     = 1205 // waited too long for a row
+	errDeadlock   = 1213 // and what fails certification in a Galera cluster
+	errChanged    = 1020
+	errReprepare  = 1615
+	errUnknown    = 1243 // prepared statement
+	errNotReady   = 1047 // a Galera node that refuses all work: nothing was begun
+	errShutdown   = 1053
+	errGroup      = 3101 // what fails certification in MySQL's Group Replication
+	errReadOnly   = 1290
+	errTxReadOnly = 1792
+	errROMode     = 1836
+)
+
 // transient reports whether the transaction was rolled back and may do better
 // when it is tried again.
 func transient(err error) bool {
-	const locked, deadlock, changed, reprepare, unknown = 1205, 1213, 1020, 1615, 1243
-	var e *mysql.MySQLError
-	if errors.As(err, &e) {
-		return slices.Contains([]uint16{locked, deadlock, changed, reprepare, unknown}, e.Number)
-	}
 	var u *uncertain
-	return !errors.As(err, &u) && (errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn))
+	if errors.As(err, &u) {
+		return false
+	}
+	return slices.Contains([]uint16{errLocked, errDeadlock, errChanged, errReprepare, errUnknown, errGroup}, errno(err)) || broken(err)
+}
+
+func broken(err error) bool {
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn)
 }
 
 // refused reports whether the server does not let us in or takes no writes any
 // more: another one may, or another password.
 func refused(err error) bool {
-	var e *mysql.MySQLError
-	return errors.As(err, &e) && slices.Contains([]uint16{1044, 1045, 1049, 1290, 1698, 1792, 1836}, e.Number)
+	return slices.Contains([]uint16{1044, 1045, 1049, errReadOnly, 1698, errTxReadOnly, errROMode}, errno(err))
 }
 
-// An uncertain error came instead of the answer to COMMIT.
+// elsewhere reports whether nothing was done, for sure, and another node of the same
+// cluster may do it.
+func elsewhere(err error) bool {
+	var u *uncertain
+	var dial *net.OpError
+	if errors.As(err, &u) {
+		return false
+	}
+	full := []uint16{1040, 1203}
+	return slices.Contains(append(full, errNotReady, errShutdown, errReadOnly, errTxReadOnly, errROMode), errno(err)) || broken(err) || errors.As(err, &dial)
+}
+
+// An uncertain error came instead of the answer to COMMIT, or is an answer that
+// leaves open what became of the transaction.
 type uncertain struct{ cause error }
 
 func (u *uncertain) Error() string { return "commit: " + u.cause.Error() }
 func (u *uncertain) Unwrap() error { return u.cause }
+
+// A conflict is the answer to COMMIT that the transaction lost against another one and
+// was rolled back. In a Galera cluster it is also what a node answers that loses its
+// cluster while it resolves a conflict (wsrep-lib, transaction::certify_commit): then
+// the others may have committed. So it is tried again at the same node only, which
+// answers nothing but errNotReady in that case.
+type conflict struct{ cause error }
+
+func (c *conflict) Error() string { return "commit: " + c.cause.Error() }
+func (c *conflict) Unwrap() error { return c.cause }
+
+// committing is the error of a transaction whose COMMIT was answered by err, nil or
+// not. A Galera node that loses its cluster answers 1180 while the others may have the
+// transaction or not; so do other errors leave it open unless they are known to come
+// before the commit.
+func committing(err error) error {
+	switch errno(err) {
+	case errDeadlock, errGroup:
+		return &conflict{err}
+	case errNotReady, errReadOnly, errTxReadOnly, errROMode:
+		return err
+	}
+	if err == nil {
+		return nil
+	}
+	return &uncertain{err}
+}
 
 // fail makes the error of a method out of what its transaction returned.
 func fail(act string, err error) error {
@@ -72,8 +141,7 @@ func fail(act string, err error) error {
 	}
 	f = ngnpro.ErrUnavailable
 	var u *uncertain
-	var e *mysql.MySQLError
-	if errors.As(err, &u) && !errors.As(err, &e) {
+	if errors.As(err, &u) {
 		f = errUnconfirmed
 	}
 	return &outage{act: act, fault: f, cause: err}
@@ -81,6 +149,5 @@ func fail(act string, err error) error {
 
 // duplicate reports whether a row with that key is there already.
 func duplicate(err error) bool {
-	var e *mysql.MySQLError
-	return errors.As(err, &e) && e.Number == 1062
+	return errno(err) == 1062
 }

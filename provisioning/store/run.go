@@ -26,6 +26,12 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 	defer s.use(nil, errors.New("the server is ending"))
 	changed := s.cfg.Source.Watch(ctx)
+	if s.cluster != nil {
+		guarded := make(chan struct{})
+		ctx, cancel := context.WithCancel(ctx)
+		go func() { defer close(guarded); s.guard(ctx) }()
+		defer func() { cancel(); <-guarded }()
+	}
 	retry, trim := time.NewTimer(0), time.NewTicker(trimEvery)
 	defer retry.Stop()
 	defer trim.Stop()
@@ -92,6 +98,9 @@ func (s *Store) follow(ctx context.Context, changed <-chan struct{}) error {
 	}
 	db, err := s.openUnlessMoved(ctx, d, changed)
 	if err != nil {
+		if s.cluster != nil && !errors.Is(err, errMoved) && ctx.Err() == nil {
+			s.cluster.Avoid()
+		}
 		return err
 	}
 	s.use(db, nil)

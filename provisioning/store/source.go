@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"thor/dbagent/location"
 	"thor/identity"
@@ -45,26 +47,86 @@ type Node interface {
 
 // Announced is the Source that the network announces under thor_database: the
 // database for reading and writing with the lowest (priority, address). Its
-// locator tells the password to a provisioning server that asks.
+// locator tells the password to a provisioning server that asks. Of a cluster, whose
+// members announce that they are one, another database is used for one that fails here.
 type Announced struct {
 	node Node
 	role subjects.Role
 
-	mu   sync.Mutex
-	last subjects.Member // that was asked last, successfully
+	poked chan struct{} // holds one token: avoided has changed
+
+	mu      sync.Mutex
+	last    subjects.Member               // that was asked last, successfully
+	avoided map[subjects.NodeID]time.Time // until then
 }
+
+// avoidTime is how long a database is passed over that could not be used. Then it is
+// opened again if it is still the most preferred one that is announced.
+const avoidTime = 15 * time.Second
 
 // NewAnnounced asks in the name of role, which the locator has to know as
 // cleared.
-func NewAnnounced(n Node, role subjects.Role) *Announced { return &Announced{node: n, role: role} }
+func NewAnnounced(n Node, role subjects.Role) *Announced {
+	return &Announced{node: n, role: role, poked: make(chan struct{}, 1), avoided: make(map[subjects.NodeID]time.Time)}
+}
 
 var errNoDatabase = errors.New("no database for reading and writing is announced")
 
-func chosen(v *overlay.View) (subjects.Member, bool) {
+// chosen is the database to use, of those that v lists.
+func (a *Announced) chosen(v *overlay.View) (subjects.Member, bool) {
 	if v == nil || v.Status == nil {
 		return subjects.Member{}, false
 	}
-	return location.Choose(v.Status.Roles[subjects.Database], location.ReadWrite)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return location.ChooseWithout(v.Status.Roles[subjects.Database], location.ReadWrite, a.avoids)
+}
+
+// avoids reports whether a node is passed over. The caller holds mu.
+func (a *Announced) avoids(n subjects.NodeID) bool { return time.Now().Before(a.avoided[n]) }
+
+// Others implements Cluster.
+func (a *Announced) Others() bool {
+	a.mu.Lock()
+	last := a.last
+	a.mu.Unlock()
+	cluster := last.Attrs[location.AttrCluster]
+	v := a.node.View()
+	if cluster == "" || v == nil || v.Status == nil {
+		return false
+	}
+	return slices.ContainsFunc(v.Status.Roles[subjects.Database], func(m subjects.Member) bool {
+		return m.Node != last.Node && m.Serves() && m.Attrs[location.AttrCluster] == cluster && m.Attrs[location.AttrMode] != string(location.ReadOnly)
+	})
+}
+
+// Avoid implements Cluster.
+func (a *Announced) Avoid() bool {
+	a.mu.Lock()
+	last := a.last
+	a.mu.Unlock()
+	return a.avoid(last)
+}
+
+// avoid passes over m for a while, and reports whether that changes the choice.
+func (a *Announced) avoid(m subjects.Member) bool {
+	if m.Attrs[location.AttrCluster] == "" {
+		return false
+	}
+	a.mu.Lock()
+	a.avoided[m.Node] = time.Now().Add(avoidTime)
+	a.mu.Unlock()
+	time.AfterFunc(avoidTime, a.poke)
+	a.poke()
+	next, ok := a.chosen(a.node.View())
+	return ok && next.Node != m.Node
+}
+
+func (a *Announced) poke() {
+	select {
+	case a.poked <- struct{}{}:
+	default:
+	}
 }
 
 // same reports whether two members announce the same database in the same state.
@@ -74,12 +136,15 @@ func same(a, b subjects.Member) bool {
 
 // Locate asks the locator of the announced database for its location.
 func (a *Announced) Locate(ctx context.Context) (location.DSN, error) {
-	m, ok := chosen(a.node.View())
+	m, ok := a.chosen(a.node.View())
 	if !ok {
 		return location.DSN{}, errNoDatabase
 	}
 	r, err := a.node.Ask(ctx, subjects.Credentials(m.Node, a.role, a.node.ID()), nil)
 	if err != nil {
+		if ctx.Err() == nil {
+			a.avoid(m)
+		}
 		return location.DSN{}, fmt.Errorf("ask %s for the database password: %w", m.Node, err)
 	}
 	if r.Code != "" {
@@ -107,8 +172,18 @@ func (a *Announced) Watch(ctx context.Context) <-chan struct{} {
 	views := a.node.Watch(ctx)
 	go func() {
 		defer close(changed)
-		for v := range views {
-			m, ok := chosen(v)
+		for {
+			var v *overlay.View
+			select {
+			case next, ok := <-views:
+				if !ok {
+					return
+				}
+				v = next
+			case <-a.poked:
+				v = a.node.View()
+			}
+			m, ok := a.chosen(v)
 			a.mu.Lock()
 			known := same(m, a.last)
 			a.mu.Unlock()

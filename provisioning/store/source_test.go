@@ -25,6 +25,8 @@ type network struct {
 	views chan *overlay.View
 	give  map[string]location.DSN // by subject
 	asked []string
+
+	cluster string // of all databases
 }
 
 var _ store.Node = (*overlay.Node)(nil)
@@ -74,9 +76,11 @@ func (n *network) announce(nodes ...subjects.NodeID) { n.announceAs(subjects.Up,
 func (n *network) announceAs(state subjects.State, nodes ...subjects.NodeID) {
 	s := &subjects.Status{Roles: map[subjects.Role][]subjects.Member{}}
 	for i, node := range nodes {
-		s.Roles[subjects.Database] = append(s.Roles[subjects.Database], subjects.Member{
-			Node: node, State: state, Priority: i + 1, Attrs: map[string]string{location.AttrURI: "mysql://x:xxxxxx@" + string(node) + "/x"},
-		})
+		m := subjects.Member{Node: node, State: state, Priority: i + 1, Attrs: map[string]string{location.AttrURI: "mysql://x:xxxxxx@" + string(node) + "/x"}}
+		if n.cluster != "" {
+			m.Attrs[location.AttrCluster] = n.cluster
+		}
+		s.Roles[subjects.Database] = append(s.Roles[subjects.Database], m)
 	}
 	v := &overlay.View{Status: s}
 	n.mu.Lock()

@@ -24,6 +24,16 @@ type Source interface {
 	Watch(ctx context.Context) <-chan struct{}
 }
 
+// A Cluster is a Source that knows of several databases of which each has what was
+// written to another. Announced is one.
+type Cluster interface {
+	// Others reports whether there is another one for the database located last.
+	Others() bool
+	// Avoid has Locate pass over the database located last for a while, and Watch yield.
+	// It reports whether another one takes its place.
+	Avoid() bool
+}
+
 // Config is how a Store works. Only Source is required.
 type Config struct {
 	Source Source
@@ -89,13 +99,16 @@ type Store struct {
 
 // A backend is the database in use, which all kinds of records share.
 type backend struct {
-	cfg   Config
-	log   zerolog.Logger
-	again chan struct{} // holds one token: the source should be asked
+	cfg     Config
+	log     zerolog.Logger
+	again   chan struct{} // holds one token: the source should be asked
+	doubted chan struct{} // holds one token: the database should be looked at
+	cluster Cluster       // the source, nil if it is none
 
 	mu      sync.Mutex
 	current *database
-	reason  error // why there is none
+	reason  error         // why there is none
+	moved   chan struct{} // closed when current changes
 }
 
 // New checks the configuration. It does no I/O.
@@ -110,8 +123,9 @@ func New(cfg Config) (*Store, error) {
 	}
 	b := &backend{
 		cfg: cfg, log: cfg.Log.With().Str("comp", "store").Logger(), reason: errors.New("no database is known yet"),
-		again: make(chan struct{}, 1),
+		again: make(chan struct{}, 1), doubted: make(chan struct{}, 1), moved: make(chan struct{}),
 	}
+	b.cluster, _ = cfg.Source.(Cluster)
 	return &Store{
 		Domains: domains{b}, Accounts: accounts{b}, Aliases: aliases{b}, Screening: screening{b}, Phonebook: phonebook{b}, Peers: peers{b},
 		Mailboxes: mailboxes{b}, Ranges: ranges{b}, Numbers: numbers{b}, Customers: customers{b}, Pushes: pushes{b},
@@ -158,6 +172,8 @@ func (b *backend) use(d *database, reason error) {
 	b.mu.Lock()
 	old := b.current
 	b.current, b.reason = d, reason
+	close(b.moved)
+	b.moved = make(chan struct{})
 	idle := false
 	if old != nil {
 		old.retired = true

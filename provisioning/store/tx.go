@@ -92,7 +92,8 @@ func (b *backend) look(ctx context.Context, act string, f func(*tx) error) error
 }
 
 // do runs f on the current database, again where that may help, within the
-// deadline of a call. Its error is a fault.
+// deadline of a call: on the same database, or on another one of its cluster once that
+// is used. Its error is a fault.
 func (b *backend) do(ctx context.Context, act string, f func(context.Context, *sql.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
 	defer cancel()
@@ -100,17 +101,32 @@ func (b *backend) do(ctx context.Context, act string, f func(context.Context, *s
 	if err != nil {
 		return &outage{act: act, fault: ngnpro.ErrUnavailable, cause: err}
 	}
-	defer b.release(db)
+	defer func() { b.release(db) }()
+	conflicts := false
 	for n := 1; ; n++ {
 		if err = f(ctx, db.db); err == nil {
 			return nil
 		}
-		if n == attempts || !transient(err) || !pause(ctx, n) {
+		var lost *conflict
+		conflicts = conflicts || errors.As(err, &lost)
+		if n < attempts && transient(err) && pause(ctx, n) {
+			continue
+		}
+		if conflicts || !elsewhere(err) {
 			break
 		}
+		next := b.awaitOther(ctx, db)
+		if next == nil {
+			break
+		}
+		b.release(db)
+		db, n = next, 0
 	}
 	if refused(err) {
 		b.relocate()
+	}
+	if conflicts && elsewhere(err) {
+		err = &uncertain{err}
 	}
 	return fail(act, err)
 }
@@ -137,8 +153,8 @@ func (b *backend) transact(ctx context.Context, db *sql.DB, o *sql.TxOptions, f 
 		return err
 	}
 	err = t.Commit()
-	if err == nil || o != nil && o.ReadOnly {
+	if o != nil && o.ReadOnly {
 		return err
 	}
-	return &uncertain{err}
+	return committing(err)
 }
