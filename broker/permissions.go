@@ -33,6 +33,7 @@ const (
 	toDatabase           = class(subjects.Database)
 	toProvisioning       = class(subjects.ProvisioningServer)
 	toProxy              = class(subjects.SIPProxy)
+	toNameServer         = class(subjects.DNSManager)
 	toSelf         class = "the broker itself" // its own connection inside the process; no certificate gives this
 )
 
@@ -95,6 +96,7 @@ func grants() []grant {
 		{toProvisioning, publish, subjects.AgentRequestFrom("<node>", "*", subjects.VerbSubscriber), "tell a node that a subscriber changed"},
 		{toProvisioning, publish, subjects.AgentRequest("*", subjects.VerbStatistics), "ask a node how many subscribers are online"},
 		{toProvisioning, publish, subjects.AgentRequest("*", subjects.VerbLocations), "ask a node where subscribers are registered"},
+		{toNameServer, publish, subjects.ProvisioningRequest("*", subjects.VerbRecords, subjects.DNSManager, "<node>"), "ask a provisioning server for records of the zone, as itself"},
 		{toProxy, publish, subjects.AgentRequestFrom("<node>", "*", subjects.VerbHandover), "tell a node which subscribers it has to serve now"},
 		{toProxy, publish, subjects.ProfileRequest("*", "<role>", "<node>"), "ask the heir of its subscribers for one, as itself"},
 
@@ -264,7 +266,7 @@ func permissions(id *identity.Identity, self bool) *server.Permissions {
 func PermissionTable() string {
 	var b strings.Builder
 	b.WriteString("| with the role | may | subject | to |\n|---|---|---|---|\n")
-	for _, to := range []class{toService, toClient, toManager, toMonitor, toDatabase, toProvisioning, toProxy, toOperator, toSelf} {
+	for _, to := range []class{toService, toClient, toManager, toMonitor, toDatabase, toProvisioning, toProxy, toNameServer, toOperator, toSelf} {
 		for _, g := range grants() {
 			if g.to == to {
 				fmt.Fprintf(&b, "| %s | %s | `%s` | %s |\n", g.to, g.act, g.subject, g.why)

@@ -26,6 +26,8 @@
 //	                                    that role and node  that locator         none            on demand
 //	thor.node.<n>.provisioning_server.{subscriber,changes,trust}.<role>.<node>
 //	                                    that role and node  that server          Request, ChangesRequest, TrustRequest *
+//	thor.node.<n>.provisioning_server.records.thor_dnsmanager.<node>
+//	                                    that name server    that server          Request of overlay/records, on demand
 //	thor.node.<heir>._.profile.<role>.<node>
 //	                                    that SIP proxy      that node agent      Request *        no provisioning server answers
 //	thor.node.<node>._.subscriber.<sender>

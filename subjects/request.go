@@ -32,6 +32,10 @@ const (
 	VerbLocations  = "locations"  // to a node: where subscribers are registered
 )
 
+// VerbRecords is a name server's request to a provisioning server for the records of
+// the zone that are provisioned; package overlay/records has the messages.
+const VerbRecords = "records"
+
 // NeedsSender reports whether a request with this verb changes something at the
 // member that receives it. Such a request must name its sender; without one it
 // is refused.
