@@ -166,9 +166,10 @@ type Agent struct {
 	known      chan struct{}          // closed with the first zone
 	served     atomic.Pointer[served] // nil before the first status
 
-	mu      sync.Mutex // guards what follows, and the order of stores to served
-	builder *zone.Builder
-	status  *subjects.Status
+	mu       sync.Mutex // guards what follows, cfg.Zone, and the order of stores to served
+	builder  *zone.Builder
+	status   *subjects.Status
+	unserved []zone.Unserved // as last logged
 }
 
 // served is one zone, its signatures and its answers packed.
@@ -359,6 +360,7 @@ func (a *Agent) publish(z *zone.Zone) {
 		close(a.known)
 	}
 	a.metrics.serial.Set(float64(z.Serial()))
+	a.tellUnserved(z)
 	a.tell()
 	a.offer()
 }

@@ -15,6 +15,8 @@ import (
 type metrics struct {
 	tcp    *tally // of all connections
 	serial prometheus.Gauge
+	// unserved is the number of provisioned records that are not in the zone.
+	unserved prometheus.Gauge
 	tallies
 
 	mu    sync.Mutex
@@ -28,6 +30,9 @@ func newMetrics(reg prometheus.Registerer, p *peers) (*metrics, error) {
 		serial: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "thor_dns_zone_serial", Help: "Serial of the zone that is served; 0 before the first.",
 		}),
+		unserved: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "thor_dns_records_unserved", Help: "Provisioned records that are not in the zone: the log says why.",
+		}),
 	}
 	m.tcp = m.tally("tcp")
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -38,7 +43,7 @@ func newMetrics(reg prometheus.Registerer, p *peers) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{&m.tallies, m.serial, age, p} {
+	for _, c := range []prometheus.Collector{&m.tallies, m.serial, m.unserved, age, p} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)

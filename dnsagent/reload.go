@@ -66,14 +66,18 @@ func (a *Agent) read(cfg Config) (*files, error) {
 
 // Reload takes over the zone, the secondary servers and the names of files of cfg, of
 // the same domain, and reads all files of secrets and keys again. The present status is
-// served by it at once; a question is answered by the old or by the new. On an error
-// all of the old stays in use. The rest of cfg is not looked at.
+// served by it at once; a question is answered by the old or by the new. The records
+// that were provisioned stay. On an error all of the old stays in use. The rest of cfg
+// is not looked at.
 func (a *Agent) Reload(cfg Config) error {
 	ps := cfg.Validate()
 	if err := setting.Join("dns", ps); err != nil {
 		return err
 	}
 	setting.Fill(&cfg)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	cfg.Zone.Records = a.cfg.Zone.Records
 	b, err := zone.NewBuilder(cfg.Zone)
 	if err != nil {
 		return err
@@ -81,8 +85,6 @@ func (a *Agent) Reload(cfg Config) error {
 	if b.Apex() != a.apex {
 		return fmt.Errorf("reload zone: the domain was %s and cannot become %s while running", a.apex, b.Apex())
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	f, err := a.read(cfg)
 	if err != nil {
 		return err
@@ -94,7 +96,7 @@ func (a *Agent) Reload(cfg Config) error {
 			return err
 		}
 	}
-	a.builder, a.cfg.CookieFile = b, cfg.CookieFile
+	a.builder, a.cfg.CookieFile, a.cfg.Zone = b, cfg.CookieFile, cfg.Zone
 	a.files.Store(f)
 	if z != nil {
 		a.publish(z)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 
@@ -16,6 +17,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/dnsagent"
 	"thor/dnsagent/powerdns"
+	"thor/dnsagent/provisioned"
 	"thor/manager"
 	"thor/nodeagent"
 	"thor/nodeagent/control"
@@ -191,6 +193,11 @@ func newDNS() *cobra.Command {
 			if err != nil {
 				return nil, config.Problems{d.file.Problem("dns", "%v", err)}
 			}
+			var member atomic.Pointer[overlay.Membership]
+			records, err := d.followRecords(s, &member)
+			if err != nil {
+				return nil, err
+			}
 			_, port, _ := net.SplitHostPort(c.Listen[0]) // checked by config
 			m, err := d.net.Join(overlay.Member{
 				Role: subjects.DNSManager, Addresses: d.addresses(d.file.DNS.Addresses), Version: versionString(),
@@ -199,9 +206,36 @@ func newDNS() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
+			member.Store(m)
 			d.onReload = func() error { return reloadZone(d, s, m) }
-			return announced{s, m}, nil
+			if records == nil {
+				return announced{s, m}, nil
+			}
+			return beside{announced{s, m}, records}, nil
 		}))
+}
+
+// recordsFile is the file of the state directory that keeps the provisioned records.
+const recordsFile = "records.json"
+
+// followRecords has the name server serve the provisioned records, and its member
+// announce the zone's digest; nil if the file says that there are none.
+func (d *daemon) followRecords(s *dnsagent.Agent, member *atomic.Pointer[overlay.Membership]) (*provisioned.Follower, error) {
+	if d.file.DNS.FileOnly {
+		return nil, nil
+	}
+	return provisioned.New(provisioned.Config{
+		Node: d.net, Log: d.log, File: filepath.Join(d.file.Network.StateDir, recordsFile),
+		Take: func(lines []string) error {
+			if err := s.SetRecords(lines); err != nil {
+				return err
+			}
+			if m := member.Load(); m != nil {
+				m.Update(func(m *overlay.Member) { m.Attrs["zone"] = s.ZoneDigest() })
+			}
+			return nil
+		},
+	})
 }
 
 // nameServer is what the file says of the name server.

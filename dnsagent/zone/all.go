@@ -118,5 +118,5 @@ func (z *Zone) All(name string, page int) string {
 	return front + "." + allLabel + "." + z.apex
 }
 
-// Static reports whether a name has static records.
+// Static reports whether a name has static or provisioned records.
 func (z *Zone) Static(name string) bool { return z.static[name] }

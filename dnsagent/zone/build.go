@@ -19,18 +19,22 @@ type Builder struct {
 	cfg     Config // filled
 	digest  string
 	static  map[string]*node // the names of static records, with those alone
+	records map[string]*node // the same of provisioned ones
 	keys    []dns.RR         // DNSKEY
 	mailbox string
+
+	badRecords []Unserved // provisioned ones that no status makes good
 }
 
-// NewBuilder checks cfg and parses its static records, once for all zones. The
-// error joins every problem.
+// NewBuilder checks cfg and parses its static and provisioned records, once for all
+// zones. The error joins every problem.
 func NewBuilder(cfg Config) (*Builder, error) {
-	static, problems := cfg.check()
-	if err := setting.Join("zone", problems); err != nil {
+	k := cfg.check()
+	if err := setting.Join("zone", k.problems); err != nil {
 		return nil, err
 	}
-	b := &Builder{cfg: cfg.filled(), digest: cfg.Digest(), static: staticNodes(static)}
+	records, bad := k.records(k.static)
+	b := &Builder{cfg: cfg.filled(), digest: cfg.Digest(), static: staticNodes(k.static), records: staticNodes(records), badRecords: bad}
 	b.mailbox, _ = mailbox(b.cfg.Contact) // checked
 	return b, nil
 }
@@ -85,7 +89,7 @@ func (b *Builder) BuildAfter(prev *Zone, s *subjects.Status) (*Zone, error) {
 		a.prev = prev
 		a.zone.names = make(map[string]*node, len(prev.names))
 	}
-	// Earlier sources win a name that two want: configuration, roles, nodes.
+	// Earlier sources win a name that two want: configuration, roles, nodes, provisioning.
 	a.addStatic()
 	a.addRoles()
 	a.addHosts()
@@ -95,6 +99,7 @@ func (b *Builder) BuildAfter(prev *Zone, s *subjects.Status) (*Zone, error) {
 	a.addLookups()
 	a.addAll()
 	a.addApex()
+	a.addRecords()
 	a.zone.link(prev)
 	return a.zone, nil
 }

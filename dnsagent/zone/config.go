@@ -42,6 +42,10 @@ type Config struct {
 	Timers Timers                `toml:",inline"`
 	// Further records, one zone file line each. Relative names are below the domain.
 	Static []string `toml:"static" reload:"yes" default:"(none)"`
+	// Records are those of the provisioning servers, one zone file line each, at most
+	// MaxRecords. They hide nothing: one whose name the rest of the zone has is left out,
+	// and so is one that cannot be served.
+	Records []string `json:",omitempty"`
 }
 
 // TTLs are times to live, of at least one second: resolvers do not cache a TTL
@@ -145,7 +149,7 @@ func (c *Config) filled() Config {
 	for r, n := range c.Slices {
 		f.Slices[r] = n
 	}
-	f.Static = slices.Clone(c.Static)
+	f.Static, f.Records = slices.Clone(c.Static), slices.Clone(c.Records)
 	return f
 }
 
@@ -194,6 +198,7 @@ func (c *Config) Digest() string {
 		}
 	}
 	slices.Sort(f.Static)
+	f.Records = canonicalRecords(f.Records, f.Domain, seconds(f.TTL.Static))
 	b, err := json.Marshal(struct {
 		Form int // raised when the same configuration comes to mean another zone
 		Config

@@ -12,6 +12,7 @@
 //	<role>.D         A AAAA    any other role, "_" written "-"                 slice
 //	<node>.D         A AAAA    every member's host, and departed ones
 //	configured       any       the static records
+//	provisioned      any       the records of the provisioning servers, where nothing else is
 //	<slot>.<role>.lookup.D     the owner of a slot of the role's lookup table:
 //	                 A AAAA    its addresses
 //	                 NAPTR     to the SRV names below, as at D

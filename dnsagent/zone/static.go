@@ -12,8 +12,8 @@ import (
 // maxSetSize is the greatest size of a static set in bytes: it must fit a message.
 const maxSetSize = 16 << 10
 
-// static parses the static records and checks that they leave the zone sound.
-func (c *checker) static() []dns.RR {
+// staticRecords parses the static records and checks that they leave the zone sound.
+func (c *checker) staticRecords() []dns.RR {
 	var all []dns.RR
 	for i, line := range c.cfg.Static {
 		key := fmt.Sprintf("static[%d]", i)

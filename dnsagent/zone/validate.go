@@ -18,6 +18,7 @@ type checker struct {
 	cfg      Config // filled
 	problems []setting.Problem
 	owned    map[string]string // names the zone makes itself, and what they are
+	static   []dns.RR
 }
 
 func (c *checker) add(key, format string, args ...any) {
@@ -26,20 +27,20 @@ func (c *checker) add(key, format string, args ...any) {
 
 // Validate lists everything that is wrong with c; nothing if c makes a zone.
 func (c *Config) Validate() []setting.Problem {
-	_, problems := c.check()
-	return problems
+	return c.check().problems
 }
 
-// check returns the parsed static records too.
-func (c *Config) check() ([]dns.RR, []setting.Problem) {
+// check is all that is known of c: its problems, and the records it is parsed to.
+func (c *Config) check() *checker {
 	k := &checker{cfg: c.filled(), owned: make(map[string]string)}
 	k.problems = setting.Check(&k.cfg)
 	k.domain()
 	k.nameServers()
 	k.services()
-	static := k.static()
-	k.reachable(static)
-	return static, k.problems
+	k.static = k.staticRecords()
+	k.reachable(k.static)
+	k.recordProblems()
+	return k
 }
 
 func (c *checker) domain() {

@@ -23,8 +23,9 @@ type Zone struct {
 	slots    map[string]*slotNames // by the label of a role: the names of the slots of its lookup table
 	roles    map[string]bool       // names of roles, without the apex: those that are below all.D too
 	pages    int                   // of the largest role
-	static   map[string]bool       // names of static records
-	negative *dns.SOA              // as it goes with "there is none"
+	static   map[string]bool       // names of static and of provisioned records
+	unserved []Unserved
+	negative *dns.SOA // as it goes with "there is none"
 }
 
 // Apex is the zone's name, lower case, with the final dot.

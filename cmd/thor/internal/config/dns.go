@@ -19,6 +19,9 @@ type DNS struct {
 	Addresses []netip.Addr `toml:"addresses" reload:"yes" default:"(those of the certificate)"`
 	// Keep the default services of the roles that no [[dns.service]] names.
 	ListedOnly bool `toml:"default_services,not" reload:"yes"`
+	// Serve the records that are provisioned, by the Dns port of a provisioning server. They hide
+	// no name of the network or of this file. All name servers have the same.
+	FileOnly bool `toml:"provisioned,not"`
 	// Database of a PowerDNS that is kept in step with the zone.
 	PowerDNS *PowerDNS `toml:"powerdns" default:"(none)"`
 }
