@@ -50,7 +50,7 @@ func (x *exchange) loginName(v ngnpro.Viewer) string {
 }
 
 // keyNames are the parameters that are keys themselves.
-var keyNames = []string{"domain", "ip", "id", "customer", "group", "uri"}
+var keyNames = []string{"domain", "ip", "id", "customer", "group", "uri", "zone", "recordId"}
 
 // keysOf are the keys in the parameters of a call, in their order.
 func keysOf(params []soap.Param, args []any) string {

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/dbagent/location"
+	"thor/dnsagent/zone"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/store"
 	"thor/provisioning/store/mariadbtest"
@@ -55,9 +56,16 @@ func emptyStore(t testing.TB) *store.Store {
 	return storeOn(t, store.Fixed{DSN: mariadbtest.Shared(t).Schema()})
 }
 
+// networkDomain is that of the network of these stores.
+const networkDomain = "net.example"
+
 func storeOn(t testing.TB, source store.Source) *store.Store {
 	t.Helper()
-	s, err := store.New(store.Config{Source: source, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	z := zone.DefaultConfig(networkDomain)
+	s, err := store.New(store.Config{
+		Source: source, Log: zerolog.New(zerolog.NewTestWriter(t)), Domain: networkDomain,
+		Unserved: func(have []string, line string) string { return z.Refuses(have, line, nil) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ func existing(exists lookup, o operation) operation {
 var notFound = []*ngnpro.Fault{
 	ngnpro.ErrDomainNotFound, ngnpro.ErrAccountNotFound, ngnpro.ErrAliasNotFound, ngnpro.ErrPeerNotFound, ngnpro.ErrEntryNotFound,
 	ngnpro.ErrVoicemailNotFound, ngnpro.ErrRangeNotFound, ngnpro.ErrNumberNotFound, ngnpro.ErrCustomerNotFound,
+	ngnpro.ErrZoneNotFound, ngnpro.ErrRecordNotFound,
 }
 
 // named is the lookup of the record whose key is the first argument.

@@ -38,7 +38,7 @@ func TestWSDLIsTheGoldenOne(t *testing.T) {
 	cfg.URL = "https://ngnpro.example.net:9200"
 	s := start(t, cfg)
 	golden(t, "testdata/wsdl/NGNPro.wsdl", s.get(t, "/wsdl"))
-	for _, port := range []string{"Sip", "Voicemail", "Enum", "Customer", "Network"} {
+	for _, port := range []string{"Sip", "Voicemail", "Enum", "Dns", "Customer", "Network"} {
 		golden(t, "testdata/wsdl/"+port+".wsdl", s.get(t, "/"+port+"?wsdl"))
 	}
 }

@@ -68,6 +68,9 @@ func config(t testing.TB, s *store.Store) provisioning.Config {
 	return provisioning.Config{
 		Listen: "127.0.0.1:0", Store: s, Admins: []login.Admin{{User: adminUser, Password: adminPassword}},
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil },
+		Apex: func(context.Context) (*provisioning.Apex, error) {
+			return &provisioning.Apex{Email: "hostmaster@net.example", TTL: 3600, Minimum: 10, Retry: 3600, Expire: 604800, Serial: 7, Nameservers: []string{"ns1.net.example", "ns2.net.example"}}, nil
+		},
 	}
 }
 

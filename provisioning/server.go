@@ -52,6 +52,8 @@ type Config struct {
 	Network statusWatcher // nil: an empty status
 	Nodes   nodeQuerier   // nil: no node is queried
 	Pusher  deliverer     // nil: changes stay in the database for other servers to push
+	// Apex asks a name server of the network for the apex of its zone. nil: none is asked.
+	Apex func(ctx context.Context) (*Apex, error)
 
 	Log     zerolog.Logger        // zero value: silent
 	Audit   *audit.Log            // receives every operation that writes; nil: none

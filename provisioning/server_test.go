@@ -203,7 +203,7 @@ func TestWSDLDescribesEveryPortAtThePublicURL(t *testing.T) {
 			t.Errorf("%s differs from /wsdl", same)
 		}
 	}
-	for _, p := range []string{"Sip", "Voicemail", "Enum", "Customer", "Network"} {
+	for _, p := range []string{"Sip", "Voicemail", "Enum", "Dns", "Customer", "Network"} {
 		address := `<soap:address location="https://ngnpro.example.net:9200/` + p + `"/>`
 		if !strings.Contains(whole, address) || strings.Contains(whole, "attacker") {
 			t.Errorf("the WSDL lacks %s, or believes Host", address)
@@ -225,7 +225,7 @@ func TestAWSDLOfAPortThatIsNotHereIsNotFound(t *testing.T) {
 	cfg := config(t, populated(t))
 	cfg.URL = "https://ngnpro.example.net/soap/v1/"
 	s := start(t, cfg)
-	for _, path := range []string{"/Dns?wsdl", "/Rating?wsdl", "/Presence?wsdl", "/ngnpro/Dns?wsdl", "/Dns/wsdl", "/dns/?WSDL", "/v2?wsdl", "/Sip/x?wsdl"} {
+	for _, path := range []string{"/Rating?wsdl", "/Presence?wsdl", "/ngnpro/Rating?wsdl", "/Rating/wsdl", "/rating/?WSDL", "/v2?wsdl", "/Sip/x?wsdl"} {
 		resp, err := s.client.Get(s.url + path)
 		if err != nil {
 			t.Fatal(err)
@@ -310,13 +310,13 @@ func TestWSDLIsComplete(t *testing.T) {
 	for _, want := range []string{
 		"SipId", "SipAccount", "SipDomain", "SipAlias", "AliasQuery", "SipQuery", "SipDomainQuery", "CallDiversions",
 		"AcceptRules", "PhonebookEntry", "Range", "StringArray", "SipIdArray", "TrustedPeer", "VoicemailAccount", "EnumRange", "EnumRangeId",
-		"EnumNumber", "EnumId", "CustomerAccount", "CustomerQuery", "CustomerPropertyArray",
+		"EnumNumber", "EnumId", "DnsZone", "DnsZoneQuery", "DnsRecord", "DnsRecordQuery", "CustomerAccount", "CustomerQuery", "CustomerPropertyArray",
 	} {
 		if !defined["tns:"+want] {
 			t.Errorf("type %s is not defined", want)
 		}
 	}
-	if len(w.Message) != 2*58+1 {
+	if len(w.Message) != 2*68+1 {
 		t.Errorf("%d messages", len(w.Message))
 	}
 }

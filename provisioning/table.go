@@ -58,6 +58,7 @@ func newPorts(st *store.Store) []port {
 		{"Sip", sipOperations(st)},
 		{"Voicemail", voicemailOperations(st)},
 		{"Enum", enumOperations(st)},
+		{"Dns", dnsOperations(st)},
 		{"Customer", customerOperations(st)},
 		{"Network", networkOperations(st)},
 	}

@@ -64,7 +64,7 @@ func TestEveryWritingOperationHasAKeyAndTellsNoValue(t *testing.T) {
 			}
 			for _, word := range strings.Fields(got) {
 				for field := range strings.SplitSeq(word, "@") {
-					if last := field[strings.LastIndexByte(field, '.')+1:]; last != "4711" && !slices.Contains(keys, last) {
+					if last := field[strings.LastIndexByte(field, '.')+1:]; last != "4711" && !slices.Contains(keys, last) && field != ".Zone.Name" && field != ".Zone" {
 						t.Errorf("%s.%s tells %s", p.name, o.Name, field)
 					}
 				}

@@ -57,7 +57,7 @@ func newProvisioner(d *daemon) (*provisioner, error) {
 	}
 	sc := c.Server
 	sc.Store, sc.Network = p.store, d.net
-	sc.Nodes, sc.Pusher = p.live, p.live
+	sc.Nodes, sc.Pusher, sc.Apex = p.live, p.live, d.apex
 	sc.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return d.creds.Certificate(), nil }
 	sc.Log, sc.Metrics = d.log, d.registerer()
 	sc.Audit = d.audit
@@ -176,7 +176,7 @@ func (p *pair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.no
 // newStore is the store on the configured database, or on the announced one.
 func newStore(d *daemon) (*store.Store, error) {
 	sc := d.file.Provisioning.Store
-	sc.Domain, sc.Log = d.creds.Identity().Domain, d.log
+	sc.Domain, sc.Log, sc.Unserved = d.creds.Identity().Domain, d.log, d.unservedRecord
 	sc.Source = store.NewAnnounced(d.net, subjects.ProvisioningServer)
 	if db := d.file.Provisioning.Database; db != nil {
 		sc.Source = store.Fixed{DSN: db.URI, PasswordFile: db.PasswordFile}

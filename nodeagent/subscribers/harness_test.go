@@ -27,6 +27,7 @@ import (
 	"thor/overlay"
 	"thor/overlay/audit"
 	"thor/overlay/lookup"
+	"thor/overlay/records"
 	"thor/overlay/subscriber"
 	"thor/provisioning/push"
 	"thor/subjects"
@@ -111,6 +112,10 @@ func (m *memory) Changes(_ context.Context, since uint64) (*subscriber.ChangedKe
 		c.Keys, c.Revisions, c.All = nil, nil, true
 	}
 	return c, nil
+}
+
+func (m *memory) ZoneRecords(context.Context) (*records.List, error) {
+	return &records.List{V: 1}, nil
 }
 
 func (m *memory) Trust(context.Context) (*subscriber.Trust, error) {

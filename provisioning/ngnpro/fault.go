@@ -58,4 +58,10 @@ var (
 	ErrCustomerNotFound = &Fault{5000, "CustomerNotFound", "no such customer"}
 	ErrCustomerExists   = &Fault{5001, "CustomerAlreadyExists", "the customer's user name exists already"}
 	ErrCustomerInUse    = &Fault{5002, "CustomerInUse", "records still belong to the customer"}
+
+	ErrZoneNotFound   = &Fault{7000, "DnsZoneNotFound", "no such DNS zone"}
+	ErrZoneExists     = &Fault{7001, "DnsZoneAlreadyExists", "the DNS zone exists already"}
+	ErrRecordNotFound = &Fault{7002, "DnsRecordNotFound", "no such DNS record"}
+	ErrRecordExists   = &Fault{7003, "DnsRecordAlreadyExists", "the DNS record exists already"}
+	ErrZoneNotEmpty   = &Fault{7004, "DnsZoneNotEmpty", "records are left in the DNS zone"}
 )

@@ -15,6 +15,16 @@ func (r EnumRange) Key() string        { return r.ID.Key() }
 func (id EnumID) Key() string          { return id.Number + " " + id.TLD }
 func (n EnumNumber) Key() string       { return n.ID.Key() }
 
+func (z DnsZone) Key() string { return z.Name }
+
+// Key of a record is its number, or its name and type where it has none yet.
+func (r DnsRecord) Key() string {
+	if r.ID != nil {
+		return strconv.Itoa(*r.ID)
+	}
+	return r.Name + " " + r.Type
+}
+
 // Key of a customer is its number, or its login where it has none yet.
 func (c CustomerAccount) Key() string {
 	switch {

@@ -167,6 +167,46 @@ func (q *EnumNumberQuery) Clean() error {
 	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "number", "tld"}, []*string{&f.TLD, &f.Type}, []*string{&f.Number, &f.MapTo})
 }
 
+// A DnsZoneQuery sorts by changeDate, name.
+type DnsZoneQuery struct {
+	Filter struct {
+		Name     string `soap:"name"`
+		Info     string `soap:"info"`
+		Customer int    `soap:"customer"`
+		Reseller int    `soap:"reseller"`
+	} `soap:"filter"`
+	OrderBy *OrderBy `soap:"orderBy"`
+	Range   *Range   `soap:"range"`
+}
+
+// Clean folds and checks a query.
+func (q *DnsZoneQuery) Clean() error {
+	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "name"}, []*string{&q.Filter.Name}, []*string{&q.Filter.Info})
+}
+
+// A DnsRecordQuery sorts by changeDate, type, name.
+type DnsRecordQuery struct {
+	Filter struct {
+		ID       int    `soap:"id"`
+		Zone     string `soap:"zone"`
+		Name     string `soap:"name"`
+		Type     string `soap:"type"`
+		Value    string `soap:"value"`
+		Owner    int    `soap:"owner"`
+		Customer int    `soap:"customer"`
+		Reseller int    `soap:"reseller"`
+	} `soap:"filter"`
+	OrderBy *OrderBy `soap:"orderBy"`
+	Range   *Range   `soap:"range"`
+}
+
+// Clean folds and checks a query.
+func (q *DnsRecordQuery) Clean() error {
+	f := &q.Filter
+	f.Type = strings.ToUpper(strings.TrimSpace(f.Type))
+	return cleanQuery(&q.OrderBy, q.Range, []string{"changeDate", "type", "name"}, []*string{&f.Zone, &f.Name}, []*string{&f.Type, &f.Value})
+}
+
 // A CustomerQuery sorts by id, username, firstName, lastName, organization,
 // email, changeDate.
 type CustomerQuery struct {

@@ -39,6 +39,18 @@ type EnumNumbers struct {
 	Numbers []EnumNumber `soap:"numbers"`
 }
 
+// DnsZones answers getZones.
+type DnsZones struct {
+	Total int       `soap:"total"`
+	Zones []DnsZone `soap:"zones"`
+}
+
+// DnsRecords answers getRecords.
+type DnsRecords struct {
+	Total   int         `soap:"total"`
+	Records []DnsRecord `soap:"records"`
+}
+
 // CustomerAccounts answers getCustomers and getResellers.
 type CustomerAccounts struct {
 	Total    int               `soap:"total"`

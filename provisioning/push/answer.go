@@ -7,6 +7,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/records"
 	"thor/overlay/subscriber"
 	"thor/subjects"
 )
@@ -27,12 +28,12 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
-// handle answers the requests of nodes that end in verb with the data that answer
-// returns.
-func handle[Q any](p *Pusher, verb string, parse func([]byte) (*Q, error), answer func(context.Context, requester, *Q) ([]byte, error)) {
+// handle answers the requests of nodes in one of the roles cleared that end in verb
+// with the data that answer returns.
+func handle[Q any](p *Pusher, verb string, cleared []subjects.Role, parse func([]byte) (*Q, error), answer func(context.Context, requester, *Q) ([]byte, error)) {
 	p.net.Handle(string(subjects.ProvisioningServer), verb, func(ctx context.Context, r *overlay.Request) *subjects.Reply {
 		from := requester{r.SenderRole(), r.Sender()}
-		if err := p.authorize(from, r); err != nil {
+		if err := authorize(from, cleared, r); err != nil {
 			return p.refuse(verb, from, err)
 		}
 		q, err := parse(r.Data)
@@ -52,12 +53,12 @@ func handle[Q any](p *Pusher, verb string, parse func([]byte) (*Q, error), answe
 // publish only requests whose subject ends in a role of its own and its own name,
 // and lets that node alone subscribe to its answers: the subject is the identity
 // of the requester, the reply subject that of the receiver.
-func (p *Pusher) authorize(from requester, r *overlay.Request) error {
+func authorize(from requester, cleared []subjects.Role, r *overlay.Request) error {
 	switch {
 	case from.role == "" || from.node == "":
 		return &refusal{subjects.ErrorBad, "the subject does not name who asks"}
-	case !slices.Contains(p.cfg.Cleared, from.role):
-		return &refusal{subjects.ErrorForbidden, "this role is not cleared for subscribers"}
+	case !slices.Contains(cleared, from.role):
+		return &refusal{subjects.ErrorForbidden, "this role is not cleared for that"}
 	case !r.Confidential():
 		return &refusal{subjects.ErrorForbidden, "the answer would not reach the sender alone"}
 	}
@@ -129,7 +130,7 @@ func (p *Pusher) changes(ctx context.Context, from requester, q *subscriber.Chan
 
 // trusted answers a request for the Trust.
 func (p *Pusher) trusted(ctx context.Context, _ requester, q *subscriber.TrustRequest) ([]byte, error) {
-	t, err := p.trust.get(ctx, p.cfg.Store.Trust)
+	t, err := p.trust.get(ctx, p.readTrust)
 	if err != nil {
 		return nil, err
 	}
@@ -140,4 +141,13 @@ func (p *Pusher) trusted(ctx context.Context, _ requester, q *subscriber.TrustRe
 		p.log.Error().Int("peers", len(t.Peers)).Msg("too many trusted peers, proxies do not know all of them")
 	}
 	return t.Encode(), nil
+}
+
+// zoneRecords answers a name server's request for the provisioned records.
+func (p *Pusher) zoneRecords(ctx context.Context, _ requester, q *records.Request) ([]byte, error) {
+	l, err := p.records.get(ctx, p.cfg.Store.ZoneRecords)
+	if err != nil {
+		return nil, err
+	}
+	return l.Answer(q.Have).Encode(), nil
 }

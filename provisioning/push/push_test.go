@@ -168,12 +168,12 @@ func TestBacklogsEndWithTheRevisionThatIsHeld(t *testing.T) {
 // Requests that come together share a read, and one that ends does not end it.
 func TestTrustIsReadOnceForAllRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var c trustCache
+		var c recentRead[subscriber.Trust]
 		reads, leave := 0, make(chan struct{})
 		read := func(ctx context.Context) (*subscriber.Trust, error) {
 			reads++
 			<-leave
-			return &subscriber.Trust{Domains: []string{"example.net"}}, ctx.Err()
+			return withDigest(&subscriber.Trust{Domains: []string{"example.net"}}), ctx.Err()
 		}
 		first, end := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -203,7 +203,7 @@ func TestTrustIsReadOnceForAllRequests(t *testing.T) {
 		if _, err := c.get(t.Context(), read); err != nil || reads != 1 {
 			t.Errorf("a moment later: %d reads, %v", reads, err)
 		}
-		time.Sleep(trustFor)
+		time.Sleep(readFor)
 		if _, err := c.get(t.Context(), read); err != nil || reads != 2 {
 			t.Errorf("later: %d reads, %v", reads, err)
 		}

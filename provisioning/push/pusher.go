@@ -13,6 +13,7 @@ import (
 
 	"thor/overlay"
 	"thor/overlay/audit"
+	"thor/overlay/records"
 	"thor/overlay/setting"
 	"thor/overlay/subscriber"
 	"thor/subjects"
@@ -28,6 +29,8 @@ type store interface {
 	Changes(ctx context.Context, since uint64) (*subscriber.ChangedKeys, error)
 	// Trust is whom proxies trust, and which domains are served.
 	Trust(ctx context.Context) (*subscriber.Trust, error)
+	// ZoneRecords is the list of the provisioned records of the network's zone.
+	ZoneRecords(ctx context.Context) (*records.List, error)
 	// Pending lists the outstanding pushes, the oldest first.
 	Pending(ctx context.Context, limit int) ([]subscriber.Notice, error)
 	// Acknowledge ends the pushes of these keys up to their revisions.
@@ -77,7 +80,9 @@ type Pusher struct {
 	moved    chan struct{}          // holds one token: the lookup table changed
 
 	given *audit.Tally // profiles that nodes requested
-	trust trustCache
+	trust recentRead[subscriber.Trust]
+
+	records recentRead[records.List]
 }
 
 // New checks cfg and registers the handlers of nodes' requests. It does no I/O and
@@ -101,9 +106,10 @@ func New(cfg Config) (*Pusher, error) {
 	if p.metrics, err = newMetrics(cfg.Metrics, p); err != nil {
 		return nil, fmt.Errorf("push: register metrics: %w", err)
 	}
-	handle(p, subjects.VerbSubscriber, subscriber.ParseRequest, p.profile)
-	handle(p, subjects.VerbChanges, subscriber.ParseChangesRequest, p.changes)
-	handle(p, subjects.VerbTrust, subscriber.ParseTrustRequest, p.trusted)
+	handle(p, subjects.VerbSubscriber, cfg.Cleared, subscriber.ParseRequest, p.profile)
+	handle(p, subjects.VerbChanges, cfg.Cleared, subscriber.ParseChangesRequest, p.changes)
+	handle(p, subjects.VerbTrust, cfg.Cleared, subscriber.ParseTrustRequest, p.trusted)
+	handle(p, subjects.VerbRecords, []subjects.Role{subjects.DNSManager}, records.ParseRequest, p.zoneRecords)
 	return p, nil
 }
 

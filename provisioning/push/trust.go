@@ -13,25 +13,25 @@ import (
 	"thor/subjects"
 )
 
-// trustFor is how long a read of the Trust serves all nodes: each requests it
-// every few seconds.
-const trustFor = time.Second
+// readFor is how long a read of the store serves all nodes: each asks every few
+// seconds.
+const readFor = time.Second
 
-// A trustCache is the Trust as last read. Requests that come together share one
-// read.
-type trustCache struct {
+// A recentRead is what was last read of the store. Requests that come together share
+// one read.
+type recentRead[T any] struct {
 	reads singleflight.Group
 
 	mu   sync.Mutex
-	last *subscriber.Trust
+	last *T
 	at   time.Time // when it was read
 }
 
-// get reads the Trust, unless it was read a moment ago. A request that ends does
-// not end the read that others share.
-func (c *trustCache) get(ctx context.Context, read func(context.Context) (*subscriber.Trust, error)) (*subscriber.Trust, error) {
+// get reads, unless that was done a moment ago. A request that ends does not end the
+// read that others share.
+func (c *recentRead[T]) get(ctx context.Context, read func(context.Context) (*T, error)) (*T, error) {
 	c.mu.Lock()
-	last, fresh := c.last, c.last != nil && time.Since(c.at) < trustFor
+	last, fresh := c.last, c.last != nil && time.Since(c.at) < readFor
 	c.mu.Unlock()
 	if fresh {
 		return last, nil
@@ -43,9 +43,6 @@ func (c *trustCache) get(ctx context.Context, read func(context.Context) (*subsc
 		if err != nil {
 			return nil, err
 		}
-		t.V, t.Digest = subjects.Version, ""
-		sum := sha256.Sum256(t.Encode())
-		t.Digest = hex.EncodeToString(sum[:16])
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.last, c.at = t, time.Now()
@@ -53,9 +50,25 @@ func (c *trustCache) get(ctx context.Context, read func(context.Context) (*subsc
 	})
 	select {
 	case r := <-result:
-		t, _ := r.Val.(*subscriber.Trust)
+		t, _ := r.Val.(*T)
 		return t, r.Err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// readTrust reads the Trust, with its digest.
+func (p *Pusher) readTrust(ctx context.Context) (*subscriber.Trust, error) {
+	t, err := p.cfg.Store.Trust(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return withDigest(t), nil
+}
+
+func withDigest(t *subscriber.Trust) *subscriber.Trust {
+	t.V, t.Digest = subjects.Version, ""
+	sum := sha256.Sum256(t.Encode())
+	t.Digest = hex.EncodeToString(sum[:16])
+	return t
 }

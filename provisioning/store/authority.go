@@ -152,6 +152,15 @@ func (a authority) hasPeers() error {
 	return nil
 }
 
+// hasZones checks that v may say that records are added to a zone at all: it is the
+// network's.
+func (a authority) hasZones() error {
+	if !a.v.Admin {
+		return ngnpro.ErrForbidden.With("the network's zone is an administrator's to add and to delete")
+	}
+	return nil
+}
+
 // changesPeer checks that v, which has peers, may make peer is of was. One that is
 // new was blocked.
 func (a authority) changesPeer(n netip.Prefix, was, is *ngnpro.TrustedPeer) error {

@@ -52,9 +52,12 @@ func (t *tx) claim(id ngnpro.SipID) error {
 // revision is also not below the database's time in milliseconds, so that after
 // changing to a replica that lacks the newest changes, revisions rise
 // nevertheless.
-func (t *tx) next() (uint64, error) {
-	const q = "UPDATE sip_counters SET value = LAST_INSERT_ID(GREATEST(value + 1, CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED))) WHERE name = 'revision'"
-	r, err := t.exec(q)
+func (t *tx) next() (uint64, error) { return t.count("revision") }
+
+// count is next for the counter with a name.
+func (t *tx) count(name string) (uint64, error) {
+	const q = "UPDATE sip_counters SET value = LAST_INSERT_ID(GREATEST(value + 1, CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS UNSIGNED))) WHERE name = ?"
+	r, err := t.exec(q, name)
 	if err != nil {
 		return 0, err
 	}

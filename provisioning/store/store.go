@@ -47,6 +47,10 @@ type Config struct {
 	// Domain is the network's. It and the names below it are reserved, see
 	// allowance.Reserved. Empty: none is.
 	Domain string
+	// Unserved says why name servers would leave out a record, a line of a zone file,
+	// or for its sake another one, of a zone that has the records have; empty if they
+	// would serve it. nil: records are not checked.
+	Unserved func(have []string, line string) string
 	// Proxy whose tables are kept.
 	Proxy Proxy `toml:"proxy" oneof:"kamailio opensips" default:"kamailio"`
 	// Keep passwords beside their digests. A reseller's property
@@ -90,6 +94,8 @@ type Store struct {
 	Ranges    ranges
 	Numbers   numbers
 	Customers customers
+	Zones     zones
+	Records   zoneRecords
 	Pushes    pushes
 	*backend
 
@@ -128,7 +134,7 @@ func New(cfg Config) (*Store, error) {
 	b.cluster, _ = cfg.Source.(Cluster)
 	return &Store{
 		Domains: domains{b}, Accounts: accounts{b}, Aliases: aliases{b}, Screening: screening{b}, Phonebook: phonebook{b}, Peers: peers{b},
-		Mailboxes: mailboxes{b}, Ranges: ranges{b}, Numbers: numbers{b}, Customers: customers{b}, Pushes: pushes{b},
+		Mailboxes: mailboxes{b}, Ranges: ranges{b}, Numbers: numbers{b}, Customers: customers{b}, Zones: zones{b}, Records: zoneRecords{b}, Pushes: pushes{b},
 		backend: b, ready: make(chan struct{}),
 	}, nil
 }

@@ -105,7 +105,7 @@ func TestProvisioning(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(php, "../../../provisioning/testdata/interop/all.php", strings.TrimSuffix(n.SOAP.URL, "/"), n.Operator.CA,
-		n.SOAP.User, strings.TrimSpace(string(password)), "plain").CombinedOutput()
+		n.SOAP.User, strings.TrimSpace(string(password)), "plain", n.domain).CombinedOutput()
 	if err != nil || !bytes.HasPrefix(out, []byte("ok ")) {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -1,14 +1,14 @@
 <?php
 // Every operation through ext-soap, a client for each port. Arguments: URL, CA
-// file, user, password, and how: "typed" (WSDL mode, the header with the types'
-// namespace, lists always as arrays), "plain" (WSDL mode without options, the
-// header with a namespace that the WSDL does not know, so that PHP writes it as a
-// map) or "untyped" (no WSDL: every associative array is a map, every parameter a
-// number). Prints "ok N" at the end.
+// file, user, password, how, and the domain of the network (default net.example).
+// How is "typed" (WSDL mode, the header with the types' namespace, lists always as
+// arrays), "plain" (WSDL mode without options, the header with a namespace that the
+// WSDL does not know, so that PHP writes it as a map) or "untyped" (no WSDL: every
+// associative array is a map, every parameter a number). Prints "ok N" at the end.
 error_reporting(E_ALL);
 set_error_handler(function ($no, $msg, $file, $line) { throw new ErrorException($msg, 0, $no, $file, $line); });
 ini_set('soap.wsdl_cache_enabled', '0');
-[, $url, $ca, $user, $password, $how] = $argv;
+[, $url, $ca, $user, $password, $how, $z] = $argv + [6 => 'net.example'];
 $clients = [];
 function port($name, $user = null, $password = null, $impersonate = null, $admin = true) {
     global $url, $ca, $argv, $how;
@@ -39,7 +39,7 @@ function call($c, $port, $op, ...$args) {
     $done["$port.$op"] = true;
     return $c->$op(...$args);
 }
-$cust = port('Customer'); $sip = port('Sip'); $vm = port('Voicemail'); $enum = port('Enum'); $net = port('Network');
+$cust = port('Customer'); $sip = port('Sip'); $vm = port('Voicemail'); $enum = port('Enum'); $dns = port('Dns'); $net = port('Network');
 
 // customers
 $tag = bin2hex(random_bytes(4));
@@ -178,6 +178,35 @@ call($enum, 'Enum', 'deleteNumber', $n);
 fails(3002, fn() => $enum->getNumber($n));
 call($enum, 'Enum', 'deleteRange', ['prefix' => $p, 'tld' => 'e164.arpa']);
 
+// DNS: the network's own zone
+fails(3, fn() => $dns->addZone(['name' => "other$z", 'reseller' => $r->id]));
+call($dns, 'Dns', 'addZone', ['name' => $z, 'reseller' => $r->id, 'info' => 'x', 'ttl' => 3600, 'nameservers' => ['ns1.example.com']]);
+fails(7001, fn() => $dns->addZone(['name' => strtoupper($z)]));
+call($dns, 'Dns', 'updateZone', ['name' => $z, 'info' => 'the network\'s']);
+$l = call($dns, 'Dns', 'getZones', ['filter' => ['name' => '', 'info' => 'the%', 'customer' => 0, 'reseller' => $r->id], 'orderBy' => ['attribute' => 'changeDate', 'direction' => 'DESC'], 'range' => ['start' => 0, 'count' => 20]]);
+same('zones', [1, $z], [$l->total, $l->zones[0]->name]);
+$v = call($dns, 'Dns', 'getZone', $z);
+same('zone', ["the network's", $r->id, "hostmaster@$z", 2], [$v->info, $v->reseller, $v->email, count($v->nameservers)]);
+fails(7000, fn() => $dns->getZone("other$z"));
+$made = call($dns, 'Dns', 'addRecord', ['name' => '', 'zone' => $z, 'type' => 'MX', 'value' => 'mail', 'owner' => 0, 'ttl' => 600, 'priority' => 10]);
+fails(7003, fn() => $dns->addRecord(['name' => '@', 'zone' => $z, 'type' => 'mx', 'value' => 'mail', 'ttl' => 60, 'priority' => 10]));
+fails(3, fn() => $dns->addRecord(['name' => 'proxy', 'zone' => $z, 'type' => 'A', 'value' => '192.0.2.1']));
+fails(7000, fn() => $dns->addRecord(['name' => 'www', 'zone' => "other$z", 'type' => 'A', 'value' => '192.0.2.1']));
+$w = $dns->addRecord(['name' => '_stun._udp', 'zone' => $z, 'type' => 'SRV', 'value' => '10 3478 stun', 'priority' => 1]);
+$rec = call($dns, 'Dns', 'getRecord', $made);
+same('record', [$z, 'MX', 'mail', 10, 600], [$rec->name, $rec->type, $rec->value, $rec->priority, $rec->ttl]);
+$rec->ttl = 60; $rec->value = 'mx.example.org';
+call($dns, 'Dns', 'updateRecord', $rec); // sends back all it was given
+$l = call($dns, 'Dns', 'getRecords', ['filter' => ['id' => 0, 'zone' => $z, 'name' => '', 'type' => 'MX', 'value' => 'mx.%', 'owner' => 0, 'customer' => 0, 'reseller' => 0], 'orderBy' => ['attribute' => 'name', 'direction' => 'ASC'], 'range' => ['start' => 0, 'count' => 20]]);
+same('records', [1, 60, $made], [$l->total, $l->records[0]->ttl, $l->records[0]->id]);
+fails(7004, fn() => $dns->deleteZone($z));
+same('reseller\'s records', 2, port('Dns', "res$tag", 'pw-1', null, false)->getRecords(['filter' => []])->total);
+fails(7002, fn() => port('Dns', "cus$tag", 'pw-2', null, false)->deleteRecord($made));
+call($dns, 'Dns', 'deleteRecord', $made);
+$dns->deleteRecord($w);
+fails(7002, fn() => $dns->getRecord($made));
+call($dns, 'Dns', 'deleteZone', $z);
+
 // network
 same('status', true, is_array(json_decode(call($net, 'Network', 'getStatus'), true)));
 $v = json_decode(call($net, 'Network', 'getStatistics'), true);
@@ -200,7 +229,7 @@ call($cust, 'Customer', 'deleteAccount', $c1->id);
 $cust->deleteAccount($r->id);
 
 $missing = [];
-if ($how !== 'untyped') foreach (['Customer' => $cust, 'Sip' => $sip, 'Voicemail' => $vm, 'Enum' => $enum, 'Network' => $net] as $name => $c)
+if ($how !== 'untyped') foreach (['Customer' => $cust, 'Sip' => $sip, 'Voicemail' => $vm, 'Enum' => $enum, 'Dns' => $dns, 'Network' => $net] as $name => $c)
     foreach ($c->__getFunctions() as $f) {
         preg_match('/ (\w+)\(/', $f, $m);
         if (!isset($done["$name.$m[1]"])) $missing[] = "$name.$m[1]";

@@ -17,7 +17,7 @@ session.trust_env = False  # no proxies, no other authorities
 session.verify = ca
 NS = "{urn:AGProjects:NGNPro}"
 login = {"username": user, "password": password, "admin": True}
-names = ("Customer", "Sip", "Voicemail", "Enum", "Network")
+names = ("Customer", "Sip", "Voicemail", "Enum", "Dns", "Network")
 
 
 def connect(address):
@@ -174,6 +174,28 @@ same("mappings sent back", 1, len(call("Enum.getNumber", enumId=number).mappings
 same("numbers", 1, call("Enum.getNumbers", query={"filter": {"number": prefix + "%"}}).total)
 call("Enum.deleteNumber", enumId=number)
 call("Enum.deleteRange", range={"prefix": prefix, "tld": "e164.arpa"})
+
+# DNS: the network's own zone
+zone = "net.example"
+fails(3, "Dns.addZone", zone={"name": "other" + zone})
+call("Dns.addZone", zone={"name": zone, "reseller": reseller.id})
+stored = call("Dns.getZone", zone=zone)
+same("zone", (7, ["ns1.net.example", "ns2.net.example"]), (stored.serial, stored.nameservers))
+stored.info = "the network's"
+call("Dns.updateZone", zone=stored)  # sends back all it was given
+same("zones", [("the network's", reseller.id)], [(z.info, z.reseller) for z in call("Dns.getZones", query={"filter": {"name": "net.%"}}).zones])
+fails(3, "Dns.addRecord", record={"name": "proxy", "zone": zone, "type": "CNAME", "value": "elsewhere.example.org"})
+made = call("Dns.addRecord", record={"name": "www", "zone": zone, "type": "A", "value": "192.0.2.1"})
+fails(7003, "Dns.addRecord", record={"name": "www", "zone": zone, "type": "A", "value": "192.0.2.1"})
+stored = call("Dns.getRecord", recordId=made)
+same("record", ("www.net.example", 3600), (stored.name, stored.ttl))
+stored.value = "192.0.2.2"
+call("Dns.updateRecord", record=stored)
+found = call("Dns.getRecords", query={"filter": {"zone": zone, "type": "A"}})
+same("records", (1, ["192.0.2.2"]), (found.total, [r.value for r in found.records]))
+call("Dns.deleteRecord", recordId=made)
+fails(7002, "Dns.getRecord", recordId=made)
+call("Dns.deleteZone", zone=zone)
 
 # network
 assert isinstance(json.loads(call("Network.getStatus")), dict)
