@@ -71,8 +71,8 @@ func (c *CheckConfig) faults() []setting.Problem {
 	if !c.speaksSIP() && c.Transport != "" {
 		fail("transport", "%q: sip, register and call have udp, tcp and tls, the other kinds have none", c.Transport)
 	}
-	if c.Full != 0 && c.Kind != RTPEngine && c.Kind != Kamailio {
-		fail("full", "is for rtpengine and kamailio only")
+	if c.Full != 0 && c.Kind != RTPEngine && c.Kind != Kamailio && c.Kind != OpenSIPS {
+		fail("full", "is for rtpengine, kamailio and opensips only")
 	}
 	if c.Weigh && c.Kind != Command {
 		fail("weigh", "is for command only")
@@ -154,7 +154,7 @@ func (c *CheckConfig) accountFaults(fail failFunc) {
 }
 
 func (c *CheckConfig) checkTarget() error {
-	if c.Kind == HTTP || c.Kind == Kamailio {
+	if c.Kind == HTTP || c.Kind == Kamailio || c.Kind == OpenSIPS {
 		u, err := url.Parse(c.Target)
 		switch {
 		case err == nil && u.User != nil:

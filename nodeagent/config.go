@@ -64,13 +64,14 @@ const (
 	Call      Kind = "call"      // a test call by way of Target
 	RTPEngine Kind = "rtpengine" // ping or statistics of the ng protocol to Target over UDP
 	Kamailio  Kind = "kamailio"  // RPC of the Kamailio at the URL Target
+	OpenSIPS  Kind = "opensips"  // management interface of the OpenSIPS at the URL Target
 	TCP       Kind = "tcp"       // a connection to Target
 	HTTP      Kind = "http"      // GET of the URL Target
 	Command   Kind = "command"   // a program that exits with 0
 	Program   Kind = "program"   // nothing is asked: a program of this machine joins the role by itself, see Agent.JoinProgram
 )
 
-// A Proxy is a SIP proxy that is asked by its RPC; a *kamailio.Client is one.
+// A Proxy is a SIP proxy that is asked by its RPC; *kamailio.Client and *opensips.Client are.
 type Proxy interface {
 	UpSince(context.Context) (string, error)
 	Dialogs(context.Context) (int, error)
@@ -79,11 +80,11 @@ type Proxy interface {
 // A CheckConfig is one probe of a local service, made again and again.
 type CheckConfig struct {
 	// How the service is asked: by SIP OPTIONS, the registration of a test account (REGISTER), a test call
-	// (INVITE) that must ring, ng ping, the RPC of a Kamailio, TCP connection, HTTP GET or a program that exits with 0.
+	// (INVITE) that must ring, ng ping, the RPC of a Kamailio or an OpenSIPS, TCP connection, HTTP GET or a program that exits with 0.
 	// "program" asks nothing: a program joins the role on the Unix socket, and is up while it is connected.
-	Kind Kind `toml:"kind" oneof:"sip register call rtpengine kamailio tcp http command program" required:"yes"`
-	// Address to ask: host:port, or a URL for http and kamailio.
-	Target string `toml:"target" default:"(of kamailio the role's kamailio; else none, required but for command and program)"`
+	Kind Kind `toml:"kind" oneof:"sip register call rtpengine kamailio opensips tcp http command program" required:"yes"`
+	// Address to ask: host:port, or a URL for http, kamailio and opensips.
+	Target string `toml:"target" default:"(of kamailio and opensips that of the role; else none, required but for command and program)"`
 	// Transport of sip, register and call.
 	Transport string `toml:"transport" oneof:"udp tcp tls" default:"(udp)"`
 	// Absolute path of a program, and its arguments.
@@ -103,7 +104,7 @@ type CheckConfig struct {
 	PasswordFile string `toml:"password_file" form:"file" default:"(none)"`
 	// Who is called, USER@DOMAIN. The call is cancelled when it rings, or ended when it is answered.
 	Callee string `toml:"callee" default:"(none, required for call)"`
-	// How much fills the service: sessions of rtpengine, dialogs of kamailio. The role's weight is announced lower
+	// How much fills the service: sessions of rtpengine, dialogs of kamailio and opensips. The role's weight is announced lower
 	// the more it carries, and 1 where it is full.
 	Full int `toml:"full" unit:"sessions or dialogs" range:"1..10000000" default:"(the weight does not depend on it)"`
 	// The command prints a line weight=N: the percentage of its weight, 0 to 100, that the role is to have.
@@ -111,7 +112,7 @@ type CheckConfig struct {
 	// The check tells what it finds, and decides nothing: a failure is logged, counted, and told as the attribute
 	// report_only of the member; the weight is not changed.
 	ReportOnly bool `toml:"report_only"`
-	// Proxy is the one at Target, for kamailio.
+	// Proxy is the one at Target, for kamailio and opensips.
 	Proxy Proxy
 	// Roots verify the certificate of SIP over TLS and of https. nil: it is not
 	// verified, since the question is whether the service answers, and nothing

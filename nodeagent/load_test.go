@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"thor/nodeagent/kamailio"
+	"thor/nodeagent/opensips"
+	"thor/nodeagent/opensips/opensipstest"
 	"thor/overlay"
 	"thor/overlay/check"
 	"thor/subjects"
@@ -203,6 +205,22 @@ func TestKamailioIsAskedByItsRPC(t *testing.T) {
 			t.Errorf("%s, gone: %q", c.name, got)
 		}
 		client.Close()
+	}
+	f := &opensipstest.Fake{}
+	f.SetDialogs(20, 5)
+	srv := httptest.NewServer(f)
+	defer srv.Close()
+	client, err := opensips.NewClient(srv.URL + "/mi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	p := proberOf(t, CheckConfig{Kind: OpenSIPS, Target: srv.URL + "/mi", Full: 100, Proxy: client})
+	if got := faultOf(t, p, never); got != "" {
+		t.Errorf("OpenSIPS: %q", got)
+	}
+	if share, ok := p.(check.Measurer).Share(); share != 75 || !ok {
+		t.Errorf("OpenSIPS: %d %v", share, ok)
 	}
 	c := CheckConfig{Kind: Kamailio, Target: "http://127.0.0.1:1/RPC"}
 	if _, err := c.prober(); err == nil || errors.Is(err, context.Canceled) {

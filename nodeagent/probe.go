@@ -21,7 +21,7 @@ func (c *CheckConfig) prober() (prober, error) {
 		return c.sipProber()
 	case RTPEngine:
 		return newRTPEngineProbe(c), nil
-	case Kamailio:
+	case Kamailio, OpenSIPS:
 		return newProxyProbe(c)
 	case TCP:
 		return &tcpProbe{target: c.Target}, nil

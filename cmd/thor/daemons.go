@@ -122,7 +122,7 @@ func newNode() *cobra.Command {
 }
 
 // reloadRoles makes the roles of the file what the agent announces, and their
-// Kamailios those that are asked and told.
+// proxies those that are asked and told.
 func reloadRoles(d *daemon, a *nodeagent.Agent, x *proxies, key *secret.Key) error {
 	roles, ps := components.NodeRoles(d.file, d.creds.Identity())
 	if len(ps) > 0 {
@@ -131,14 +131,14 @@ func reloadRoles(d *daemon, a *nodeagent.Agent, x *proxies, key *secret.Key) err
 	if err := askProxies(d.file, roles, key); err != nil {
 		return err
 	}
-	clients, err := kamailios(d.file, key)
+	of, err := sipProxies(d.file, key)
 	if err != nil {
 		return err
 	}
 	if err := a.Reconfigure(roles); err != nil {
 		return err
 	}
-	x.use(d.file, roles, clients)
+	x.use(d.file, roles, of)
 	return nil
 }
 

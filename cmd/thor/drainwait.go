@@ -73,7 +73,7 @@ func (d *drained) unseen(w *subjects.Work) (out []string) {
 	for _, r := range d.roles {
 		counts := w.Roles[r]
 		if len(counts) == 0 && !r.Infrastructure() {
-			out = append(out, fmt.Sprintf("what %s carries is not counted: its [[node.role]] has neither kamailio nor a check of an rtpengine", r))
+			out = append(out, fmt.Sprintf("what %s carries is not counted: its [[node.role]] has no kamailio or opensips, and no check of a service that can tell", r))
 		}
 		for _, c := range counts {
 			if c.Fault != "" {

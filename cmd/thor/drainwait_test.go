@@ -48,7 +48,7 @@ func TestAWaitTellsWhatIsLeft(t *testing.T) {
 		t.Error(err)
 	}
 	want := "thor: drain node3: dialogs of sip_proxy are not counted: no answer\n" +
-		"thor: drain node3: what voicemail_server carries is not counted: its [[node.role]] has neither kamailio nor a check of an rtpengine\n"
+		"thor: drain node3: what voicemail_server carries is not counted: its [[node.role]] has no kamailio or opensips, and no check of a service that can tell\n"
 	if warnings.String() != want || out.String() != "node3: nothing is left of what is counted\n" {
 		t.Errorf("%s%s", warnings.String(), out.String())
 	}

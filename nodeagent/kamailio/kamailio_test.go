@@ -18,6 +18,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"thor/nodeagent/registrar"
 	"thor/nodeagent/rpc"
 	"thor/overlay"
 	"thor/overlay/subscriber"
@@ -181,7 +182,7 @@ func TestRegistrationsOfARealKamailio(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := make(desk)
-	a := Handle(d, map[subjects.Role]*Client{"sip_proxy": c}, zerolog.Nop())
+	a := registrar.Handle(d, map[subjects.Role]registrar.Source{"sip_proxy": c}, zerolog.Nop())
 	t.Cleanup(a.Close)
 	r := d["_.statistics"](t.Context(), &overlay.Request{})
 	s, err := subscriber.ParseStatistics(r.Data)
@@ -223,7 +224,7 @@ func TestASilentKamailioCostsItsAnswerOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := make(desk)
-	Handle(d, map[subjects.Role]*Client{"sip_proxy": c}, zerolog.Nop())
+	registrar.Handle(d, map[subjects.Role]registrar.Source{"sip_proxy": c}, zerolog.Nop())
 	s, err := subscriber.ParseStatistics(d["_.statistics"](t.Context(), &overlay.Request{}).Data)
 	if err != nil || len(s.Roles) != 0 {
 		t.Errorf("statistics %+v %v", s, err)
@@ -268,10 +269,10 @@ func TestAnotherKamailioTakesOver(t *testing.T) {
 		return c
 	}
 	d := make(desk)
-	a := Handle(d, nil, zerolog.Nop())
+	a := registrar.Handle(d, nil, zerolog.Nop())
 	t.Cleanup(a.Close)
 	for _, domain := range []string{"one.example.net", "two.example.net"} {
-		a.Use(map[subjects.Role]*Client{"sip_proxy": online(domain)})
+		a.Use(map[subjects.Role]registrar.Source{"sip_proxy": online(domain)})
 		s, err := subscriber.ParseStatistics(d["_.statistics"](t.Context(), &overlay.Request{}).Data)
 		if err != nil || s.Roles["sip_proxy"][subscriber.OnlineAccounts][domain] != 1 {
 			t.Errorf("%s: %+v %v", domain, s, err)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"thor/nodeagent/registrar"
 	"thor/overlay/subscriber"
 )
 
@@ -27,7 +28,7 @@ func TestContactsAreUnderstood(t *testing.T) {
 		if err := json.Unmarshal([]byte(in), &c); err != nil {
 			t.Fatal(err)
 		}
-		got, ok := c.meaning()
+		got, ok := registrar.Contact(c).Meaning()
 		if ok != (want != nil) || ok && got != *want {
 			t.Errorf("%s\n got %+v %v\nwant %+v", in, got, ok, want)
 		}

@@ -10,7 +10,7 @@ import (
 	"thor/subjects"
 )
 
-// A Config says which sets of a Kamailio are kept, and in which files.
+// A Config says which sets of a Kamailio or an OpenSIPS are kept, and in which files.
 type Config struct {
 	// File with the groups of Kamailio's module dispatcher, its list_file.
 	DispatcherFile string `toml:"dispatcher_file" form:"file" default:"(none)"`
@@ -22,6 +22,9 @@ type Config struct {
 	RTPEngine []RTPEngine `toml:"rtpengine" default:"(none)"`
 	// File with the groups of addresses of Kamailio's module permissions, its address_file.
 	TrustedFile string `toml:"trusted_file" form:"file" default:"(none)"`
+	// Directory of the db_text database of the role's OpenSIPS, which takes the place of the files above: the
+	// db_url of its modules dispatcher, rtpengine and permissions.
+	DatabaseDir string `toml:"database_dir" form:"directory" default:"(none)"`
 	// Groups of addresses in trusted_file.
 	Trusted []Trusted `toml:"trusted" default:"(none)"`
 }
@@ -81,8 +84,14 @@ type File struct{ Key, Path string }
 func (c *Config) Files() (out []File) {
 	keys := map[Kind]string{KindDispatcher: "dispatcher_file", KindRTPEngine: "rtpengine_dir", KindTrusted: "trusted_file"}
 	for _, t := range c.Tables() {
+		key := keys[t.Kind]
+		if c.DatabaseDir != "" {
+			key = "database_dir"
+		}
 		for _, p := range append(slices.Sorted(maps.Keys(t.Beside)), t.File) {
-			out = append(out, File{keys[t.Kind], filepath.Clean(p)})
+			if f := (File{key, filepath.Clean(p)}); !slices.Contains(out, f) {
+				out = append(out, f)
+			}
 		}
 	}
 	return out
@@ -115,6 +124,9 @@ func (c *Config) Fill() {
 func (c *Config) Validate() (ps []setting.Problem) {
 	list := func(name, fileKey, file, number string, numbers []int) {
 		switch {
+		case c.DatabaseDir != "" && file != "":
+			ps = append(ps, setting.Problem{Key: fileKey, Text: "is for Kamailio, and database_dir for OpenSIPS"})
+		case c.DatabaseDir != "":
 		case len(numbers) > 0 && file == "":
 			ps = append(ps, setting.Problem{Key: fileKey, Text: fmt.Sprintf("is missing: %s has sets", name)})
 		case len(numbers) == 0 && file != "":
@@ -141,5 +153,8 @@ func (c *Config) Validate() (ps []setting.Problem) {
 	list("dispatcher", "dispatcher_file", c.DispatcherFile, "group", dispatcher)
 	list("rtpengine", "rtpengine_dir", c.RTPEngineDir, "set", rtpengine)
 	list("trusted", "trusted_file", c.TrustedFile, "group", trusted)
+	if c.DatabaseDir != "" && len(dispatcher)+len(rtpengine)+len(trusted) == 0 {
+		ps = append(ps, setting.Problem{Key: "database_dir", Text: "has no sets: add [[…sets.dispatcher]], [[…sets.rtpengine]] or [[…sets.trusted]]"})
+	}
 	return ps
 }

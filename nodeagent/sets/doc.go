@@ -1,4 +1,4 @@
-// Package sets decides what the sets of a Kamailio should hold, from the network
+// Package sets decides what the sets of a Kamailio or an OpenSIPS should hold, from the network
 // status: the groups of its module dispatcher, the sets of its module rtpengine and
 // the groups of addresses of its module permissions. It is pure: package live writes
 // the files and calls Kamailio.

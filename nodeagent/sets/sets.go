@@ -180,7 +180,7 @@ func (t *Table) Compare(old, next Sets) (c Change) {
 // for all sets, and one of them wants it on.
 func (t *Table) on(s Sets) map[string]bool {
 	m := make(map[string]bool)
-	if t.off == "" {
+	if t.off == "" || t.perSet {
 		return m
 	}
 	for _, es := range s {
@@ -206,6 +206,15 @@ func (s Sets) Apply(c StateChange) {
 	for i := range s[c.Number] {
 		if s[c.Number][i].Address == c.Address {
 			s[c.Number][i].State = c.State
+		}
+	}
+}
+
+// SetStates gives all entries one state.
+func (s Sets) SetStates(state string) {
+	for _, es := range s {
+		for i := range es {
+			es[i].State = state
 		}
 	}
 }

@@ -35,13 +35,29 @@ type Table struct {
 	ByTime bool
 
 	rules []rule
+	form  form
 	off   string // the state that an entry which goes is given before the reload; "" for none
+	// perSet says that the proxy takes a state for one set; else for all that have the address.
+	perSet bool
+}
+
+// A form is how a file holds entries.
+type form struct {
+	head string
+	need bool // without head, the file says something else
+	// line is one entry, of a table whose entries are numbered from 1.
+	line func(number, id int, e Entry) string
+	// read is what line wrote.
+	read func(line string) (number string, e Entry, ok bool)
 }
 
 // Tables are those that c configures. c has been filled.
 func (c *Config) Tables() (out []*Table) {
+	if c.DatabaseDir != "" {
+		return c.opensipsTables()
+	}
 	if c.DispatcherFile != "" {
-		t := &Table{Kind: KindDispatcher, File: c.DispatcherFile}
+		t := &Table{Kind: KindDispatcher, File: c.DispatcherFile, form: dispatcherForm}
 		for _, d := range c.Dispatcher {
 			t.rules = append(t.rules, rule{number: d.Group, role: d.Members, entries: d.entries})
 		}
@@ -49,7 +65,7 @@ func (c *Config) Tables() (out []*Table) {
 	}
 	if c.RTPEngineDir != "" {
 		t := &Table{
-			Kind: KindRTPEngine, File: filepath.Join(c.RTPEngineDir, "rtpengine"), off: RelayOff, ByTime: true,
+			Kind: KindRTPEngine, File: filepath.Join(c.RTPEngineDir, "rtpengine"), off: RelayOff, ByTime: true, form: relayForm,
 			Beside: map[string][]byte{filepath.Join(c.RTPEngineDir, "version"): []byte("table_name(string) table_version(int)\nrtpengine:1\n")},
 		}
 		for _, r := range c.RTPEngine {
@@ -58,7 +74,7 @@ func (c *Config) Tables() (out []*Table) {
 		out = append(out, t)
 	}
 	if c.TrustedFile != "" {
-		t := &Table{Kind: KindTrusted, File: c.TrustedFile}
+		t := &Table{Kind: KindTrusted, File: c.TrustedFile, form: trustedForm}
 		for _, x := range c.Trusted {
 			t.rules = append(t.rules, rule{number: x.Group, role: x.Members, entries: x.entries})
 		}
@@ -81,7 +97,15 @@ var flagsOf = map[string]string{active: "0", trying: "2", disabled: "4"}
 // maxRWeight is the greatest relative weight that Kamailio takes.
 const maxRWeight = 100
 
-func (d *Dispatcher) entries(ms []subjects.Member) (out []Entry) {
+// A destination is one member of a group of dispatcher.
+type destination struct {
+	uri, state string
+	node       subjects.NodeID
+	weight     int // 1 to 100
+	priority   int // the higher one is preferred; a role prefers the lower number
+}
+
+func (d *Dispatcher) destinations(ms []subjects.Member) (out []destination) {
 	most := 0
 	for i := range ms {
 		most = max(most, weight(&ms[i]))
@@ -92,26 +116,30 @@ func (d *Dispatcher) entries(ms []subjects.Member) (out []Entry) {
 		if !ok {
 			continue
 		}
-		uri := "sip:" + ap.String()
+		x := destination{uri: "sip:" + ap.String(), state: active, node: m.Node, weight: weight(m)}
 		if d.Transport != "udp" {
-			uri += ";transport=" + d.Transport
+			x.uri += ";transport=" + d.Transport
 		}
-		w := weight(m)
 		if most > maxRWeight {
-			w = max(1, w*maxRWeight/most)
+			x.weight = max(1, x.weight*maxRWeight/most)
 		}
-		priority := 0 // Kamailio prefers the higher number, a role the lower one
 		if m.Priority > 0 {
-			priority = 65536 - m.Priority
+			x.priority = 65536 - m.Priority
 		}
-		e := Entry{Address: uri, State: active, Rest: fmt.Sprintf("%d node=%s;rweight=%d", priority, m.Node, w)}
 		switch m.State {
 		case subjects.Draining:
-			e.State = disabled
+			x.state = disabled
 		case subjects.Suspect:
-			e.State = trying
+			x.state = trying
 		}
-		out = append(out, e)
+		out = append(out, x)
+	}
+	return out
+}
+
+func (d *Dispatcher) entries(ms []subjects.Member) (out []Entry) {
+	for _, x := range d.destinations(ms) {
+		out = append(out, Entry{Address: x.uri, State: x.state, Rest: fmt.Sprintf("%d node=%s;rweight=%d", x.priority, x.node, x.weight)})
 	}
 	return out
 }
@@ -161,28 +189,65 @@ const header = "# Kept by the thor node agent: what is changed here is lost.\n"
 // dbTextHeader names the columns of the table rtpengine.
 const dbTextHeader = "setid(int) url(string) weight(int) disabled(int)\n"
 
+var dispatcherForm = form{
+	head: header,
+	line: func(n, _ int, e Entry) string {
+		return fmt.Sprintf("%d %s %s %s", n, e.Address, flagsOf[e.State], e.Rest)
+	},
+	read: func(line string) (number string, e Entry, ok bool) {
+		f := strings.Fields(line)
+		if len(f) != 5 {
+			return "", e, false
+		}
+		e = Entry{Address: f[1], Rest: f[3] + " " + f[4]}
+		for state, flags := range flagsOf {
+			if flags == f[2] {
+				e.State = state
+			}
+		}
+		return f[0], e, e.State != ""
+	},
+}
+
+var relayForm = form{
+	head: dbTextHeader, need: true,
+	line: func(n, _ int, e Entry) string {
+		off := 0
+		if e.State == RelayOff {
+			off = 1
+		}
+		return fmt.Sprintf("%d:%s:%s:%d", n, escape(e.Address), e.Rest, off)
+	},
+	read: decodeRelay,
+}
+
+var trustedForm = form{
+	head: header,
+	line: func(n, _ int, e Entry) string { return fmt.Sprintf("%d %s", n, e.Address) },
+	read: func(line string) (number string, e Entry, ok bool) {
+		f := strings.Fields(line)
+		if len(f) != 2 || !isAddress(f[1]) {
+			return "", e, false
+		}
+		return f[0], Entry{Address: f[1]}, true
+	},
+}
+
+// isAddress reports whether s is an address as it would be written.
+func isAddress(s string) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.String() == s
+}
+
 // Encode is the file of s.
 func (t *Table) Encode(s Sets) []byte {
 	var b bytes.Buffer
-	if t.Kind == KindRTPEngine {
-		b.WriteString(dbTextHeader)
-	} else {
-		b.WriteString(header)
-	}
+	b.WriteString(t.form.head)
+	id := 0
 	for _, n := range slices.Sorted(maps.Keys(s)) {
 		for _, e := range s[n] {
-			switch t.Kind {
-			case KindDispatcher:
-				fmt.Fprintf(&b, "%d %s %s %s\n", n, e.Address, flagsOf[e.State], e.Rest)
-			case KindRTPEngine:
-				off := 0
-				if e.State == RelayOff {
-					off = 1
-				}
-				fmt.Fprintf(&b, "%d:%s:%s:%d\n", n, strings.ReplaceAll(e.Address, ":", `\:`), e.Rest, off)
-			case KindTrusted:
-				fmt.Fprintf(&b, "%d %s\n", n, e.Address)
-			}
+			id++
+			b.WriteString(t.form.line(n, id, e) + "\n")
 		}
 	}
 	return b.Bytes()
@@ -194,38 +259,17 @@ func (t *Table) Decode(b []byte) (s Sets, strange int) {
 	s = make(Sets)
 	text := string(b)
 	columns := true
-	if t.Kind == KindRTPEngine {
-		text, columns = strings.CutPrefix(text, dbTextHeader)
+	if t.form.need {
+		text, columns = strings.CutPrefix(text, t.form.head)
 	}
 	for line := range strings.Lines(text) {
-		if l := strings.TrimSpace(line); l == "" || l[0] == '#' {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
 			continue
 		}
-		var number string
-		var e Entry
-		ok := false
-		switch f := strings.Fields(line); t.Kind {
-		case KindDispatcher:
-			if ok = len(f) == 5; ok {
-				number, e = f[0], Entry{Address: f[1], Rest: f[3] + " " + f[4]}
-				for state, flags := range flagsOf {
-					if flags == f[2] {
-						e.State = state
-					}
-				}
-				ok = e.State != ""
-			}
-		case KindRTPEngine:
-			number, e, ok = decodeRelay(strings.TrimSpace(line))
-			ok = ok && columns
-		case KindTrusted:
-			if len(f) == 2 {
-				a, err := netip.ParseAddr(f[1])
-				number, e, ok = f[0], Entry{Address: f[1]}, err == nil && a.String() == f[1]
-			}
-		}
+		number, e, ok := t.form.read(line)
 		n, err := strconv.ParseUint(number, 10, 31)
-		if !ok || err != nil {
+		if !ok || err != nil || !columns {
 			strange++
 			continue
 		}
@@ -234,13 +278,25 @@ func (t *Table) Decode(b []byte) (s Sets, strange int) {
 	return s, strange
 }
 
-func decodeRelay(line string) (number string, e Entry, ok bool) {
+// escape is text in a field of db_text.
+func escape(s string) string { return strings.ReplaceAll(s, ":", `\:`) }
+
+// fields takes a line of db_text apart.
+func fields(line string) []string {
 	const colon = "\x00"
 	f := strings.Split(strings.ReplaceAll(line, `\:`, colon), ":")
+	for i := range f {
+		f[i] = strings.ReplaceAll(f[i], colon, ":")
+	}
+	return f
+}
+
+func decodeRelay(line string) (number string, e Entry, ok bool) {
+	f := fields(line)
 	if len(f) != 4 || f[3] != "0" && f[3] != "1" {
 		return "", e, false
 	}
-	e = Entry{Address: strings.ReplaceAll(f[1], colon, ":"), State: RelayOn, Rest: f[2]}
+	e = Entry{Address: f[1], State: RelayOn, Rest: f[2]}
 	if f[3] == "1" {
 		e.State = RelayOff
 	}

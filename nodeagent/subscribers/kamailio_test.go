@@ -21,6 +21,7 @@ import (
 	"thor/broker/brokertest"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
+	"thor/nodeagent/registrar"
 	"thor/nodeagent/secret"
 	"thor/overlay/subscriber"
 	"thor/subjects"
@@ -98,7 +99,7 @@ func (s *site) agents(t *testing.T, key *secret.Key) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(kamailio.Handle(n, map[subjects.Role]*kamailio.Client{subjects.SIPProxy: c}, zerolog.Nop()).Close)
+		t.Cleanup(registrar.Handle(n, map[subjects.Role]registrar.Source{subjects.SIPProxy: c}, zerolog.Nop()).Close)
 		l, err := local.New(local.Config{Source: n, HTTP: addr + ":9501", Key: key, Pages: map[string]http.Handler{"/subscriber/": s.caches[name].Handler()}})
 		if err != nil {
 			t.Fatal(err)

@@ -1,5 +1,5 @@
-// Package live keeps the sets of the Kamailios beside the node agent in step with the
-// network status, as package sets decides: it writes files and calls Kamailio by
+// Package live keeps the sets of the SIP proxies beside the node agent in step with the
+// network status, as package sets decides: it writes files and calls the proxy by
 // JSON-RPC.
 //
 // # What it keeps

@@ -24,7 +24,7 @@ import (
 // A double is a Kamailio with the module dispatcher alone, which does what a real one
 // does at times that a test cannot choose. It is for bubbles, whose Wait orders accesses.
 type double struct {
-	live.RPC
+	live.KamailioRPC
 	t       *testing.T
 	file    string
 	up      int
@@ -145,7 +145,7 @@ func onStageOf(t *testing.T, c *sets.Config, prepare func(d *double), f func(t *
 			prepare(s.double)
 		}
 		var err error
-		if s.keeper, err = live.New(s.net, []live.Target{{Role: "sip_proxy", RPC: s.double, Sets: c}}, zerolog.New(s.log), nil); err != nil {
+		if s.keeper, err = live.New(s.net, []live.Target{{Role: "sip_proxy", Proxy: live.Kamailio(s.double), Sets: c}}, zerolog.New(s.log), nil); err != nil {
 			t.Fatal(err)
 		}
 		ctx, end := context.WithCancel(t.Context())

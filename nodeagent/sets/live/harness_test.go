@@ -146,7 +146,7 @@ func newBench(t *testing.T, url, dir string) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, net: &network{}, client: c, log: &logbook{}, dir: dir}
-	if b.keeper, err = live.New(b.net, []live.Target{{Role: "sip_proxy", URL: url, RPC: c, Sets: configOf(dir)}}, zerolog.New(b.log), nil); err != nil {
+	if b.keeper, err = live.New(b.net, []live.Target{{Role: "sip_proxy", URL: url, Proxy: live.Kamailio(c), Sets: configOf(dir)}}, zerolog.New(b.log), nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, end := context.WithCancel(t.Context())

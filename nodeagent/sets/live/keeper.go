@@ -20,12 +20,12 @@ type Network interface {
 	Watch(ctx context.Context) <-chan *overlay.View
 }
 
-// A Target is a Kamailio with the sets that are kept there.
+// A Target is a SIP proxy with the sets that are kept there.
 type Target struct {
-	Role subjects.Role // whose Kamailio it is; each once
-	URL  string        // of its JSON-RPC, by which a change is noticed
-	RPC  RPC
-	Sets *sets.Config // filled and valid
+	Role  subjects.Role // whose proxy it is; each once
+	URL   string        // of its JSON-RPC, by which a change is noticed
+	Proxy Proxy
+	Sets  *sets.Config // filled and valid
 }
 
 // same reports whether t is kept like o.

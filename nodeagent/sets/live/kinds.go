@@ -9,8 +9,20 @@ import (
 	"thor/nodeagent/sets"
 )
 
-// RPC is what is asked of a Kamailio; a *kamailio.Client is one.
-type RPC interface {
+// A Proxy is a SIP proxy whose sets are kept: see Kamailio and OpenSIPS.
+type Proxy interface {
+	// Name is what it is called, to people.
+	Name() string
+	// UpSince is when it was started, in its own words: another one after a restart.
+	UpSince(ctx context.Context) (string, error)
+	// Busy reports whether err is a refusal to reload a table again so soon.
+	Busy(err error) bool
+	// ops says how it is told of a table.
+	ops(k sets.Kind) ops
+}
+
+// KamailioRPC is what is asked of a Kamailio; a *kamailio.Client is one.
+type KamailioRPC interface {
 	UpSince(ctx context.Context) (string, error)
 	ReloadDispatcher(ctx context.Context) error
 	SetDispatcherState(ctx context.Context, group int, uri, state string) error
@@ -22,12 +34,14 @@ type RPC interface {
 	Addresses(ctx context.Context) ([]kamailio.Address, error)
 }
 
-// A kind is how Kamailio is told of one kind of table.
-type kind struct {
+// ops are how a proxy is told of one kind of table.
+type ops struct {
 	reload func(ctx context.Context) error
 	// set tells one state; nil: the table has none.
 	set func(ctx context.Context, c sets.StateChange) error
-	// list is what Kamailio holds, addresses alone.
+	// stateless says that the file holds no states: after a reload all are on.
+	stateless bool
+	// list is what the proxy holds, addresses alone.
 	list func(ctx context.Context) (sets.Sets, error)
 	// space is the least time from reload to reload.
 	space time.Duration
@@ -49,7 +63,16 @@ const (
 	relayPatience = time.Minute
 )
 
-func kindOf(k sets.Kind, rpc RPC) kind {
+type kamailioProxy struct{ KamailioRPC }
+
+// Kamailio is a Proxy.
+func Kamailio(rpc KamailioRPC) Proxy { return kamailioProxy{rpc} }
+
+func (kamailioProxy) Name() string        { return "Kamailio" }
+func (kamailioProxy) Busy(err error) bool { return kamailio.Busy(err) }
+
+func (p kamailioProxy) ops(k sets.Kind) ops {
+	rpc := p.KamailioRPC
 	switch k {
 	case sets.KindDispatcher:
 		return dispatcher(rpc)
@@ -61,8 +84,8 @@ func kindOf(k sets.Kind, rpc RPC) kind {
 	panic(fmt.Sprintf("live: no kind %q", k))
 }
 
-func dispatcher(rpc RPC) kind {
-	return kind{
+func dispatcher(rpc KamailioRPC) ops {
+	return ops{
 		reload: rpc.ReloadDispatcher, space: space, patience: patience,
 		set: func(ctx context.Context, c sets.StateChange) error {
 			return rpc.SetDispatcherState(ctx, c.Number, c.Address, c.State)
@@ -78,8 +101,8 @@ func dispatcher(rpc RPC) kind {
 	}
 }
 
-func rtpengine(rpc RPC) kind {
-	return kind{
+func rtpengine(rpc KamailioRPC) ops {
+	return ops{
 		reload: rpc.ReloadRTPEngine, space: relaySpace, patience: relayPatience,
 		set: func(ctx context.Context, c sets.StateChange) error {
 			return rpc.EnableRTPEngine(ctx, c.Address, c.State != sets.RelayOff)
@@ -95,8 +118,8 @@ func rtpengine(rpc RPC) kind {
 	}
 }
 
-func trusted(rpc RPC) kind {
-	return kind{
+func trusted(rpc KamailioRPC) ops {
+	return ops{
 		reload: rpc.ReloadAddresses, space: space, patience: patience,
 		list: func(ctx context.Context) (sets.Sets, error) {
 			as, err := rpc.Addresses(ctx)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"thor/nodeagent/kamailio"
 	"thor/nodeagent/sets"
 	"thor/overlay"
 	"thor/subjects"
@@ -29,9 +28,9 @@ const (
 // A table keeps one table of one Kamailio.
 type table struct {
 	*sets.Table
-	kind    kind
+	ops     ops
 	role    subjects.Role
-	rpc     RPC
+	proxy   Proxy
 	log     zerolog.Logger
 	metrics *metrics
 
@@ -55,7 +54,7 @@ type table struct {
 
 func newTable(t Target, d *sets.Table, log zerolog.Logger, m *metrics) *table {
 	return &table{
-		Table: d, kind: kindOf(d.Kind, t.RPC), role: t.Role, rpc: t.RPC, metrics: m,
+		Table: d, ops: t.Proxy.ops(d.Kind), role: t.Role, proxy: t.Proxy, metrics: m,
 		log: log.With().Str("role", string(t.Role)).Str("table", string(d.Kind)).Logger(),
 	}
 }
@@ -67,10 +66,10 @@ func (t *table) faults() (out []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.fault != "" {
-		out = append(out, fmt.Sprintf("%s of the Kamailio of %s: %s", t.Kind, t.role, t.fault))
+		out = append(out, fmt.Sprintf("%s of the %s of %s: %s", t.Kind, t.proxy.Name(), t.role, t.fault))
 	}
 	for _, r := range t.kept {
-		out = append(out, fmt.Sprintf("%s of the Kamailio of %s: %s has no members, its set stays as it is", t.Kind, t.role, r))
+		out = append(out, fmt.Sprintf("%s of the %s of %s: %s has no members, its set stays as it is", t.Kind, t.proxy.Name(), t.role, r))
 	}
 	return out
 }
@@ -149,7 +148,7 @@ func (t *table) step(ctx context.Context) time.Duration {
 	}
 	wait, err := t.push(ctx)
 	switch {
-	case err != nil && kamailio.Busy(err):
+	case err != nil && t.proxy.Busy(err):
 		t.refused(err)
 		return busyRetry
 	case err != nil && ctx.Err() != nil:
@@ -206,13 +205,13 @@ func (t *table) push(ctx context.Context) (wait time.Duration, err error) {
 func (t *table) watchRestart(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	up, err := t.rpc.UpSince(ctx)
+	up, err := t.proxy.UpSince(ctx)
 	if err != nil {
 		return err
 	}
 	if up != t.up {
 		if t.up != "" {
-			t.log.Info().Str("since", up).Msg("Kamailio was restarted, telling it again")
+			t.log.Info().Str("since", up).Msg(t.proxy.Name() + " was restarted, telling it again")
 		}
 		t.up, t.loaded, t.written = up, nil, false
 	}
@@ -221,12 +220,12 @@ func (t *table) watchRestart(ctx context.Context) error {
 
 // tell tells single states.
 func (t *table) tell(ctx context.Context, states []sets.StateChange) error {
-	if t.kind.set == nil {
+	if t.ops.set == nil {
 		return nil
 	}
 	for _, s := range states {
 		ctx, cancel := context.WithTimeout(ctx, patience)
-		err := t.kind.set(ctx, s)
+		err := t.ops.set(ctx, s)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("state of %s: %w", s.Address, err)
@@ -239,31 +238,35 @@ func (t *table) tell(ctx context.Context, states []sets.StateChange) error {
 
 // reload has Kamailio read the file, and looks whether it holds what stands there.
 func (t *table) reload(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, t.kind.patience)
+	ctx, cancel := context.WithTimeout(ctx, t.ops.patience)
 	defer cancel()
 	if err := t.stamp(); err != nil {
 		return err
 	}
-	if err := t.kind.reload(ctx); err != nil {
+	if err := t.ops.reload(ctx); err != nil {
 		return err
 	}
 	t.busy = time.Time{}
-	t.next = time.Now().Add(t.kind.space)
+	t.next = time.Now().Add(t.ops.space)
 	t.metrics.reloads.WithLabelValues(t.labels()...).Inc()
-	has, err := t.kind.list(ctx)
+	has, err := t.ops.list(ctx)
 	if err != nil {
 		return err
 	}
 	if n := t.wanted.Missing(has); n > 0 {
 		t.written = false
-		return fmt.Errorf("%d of %d entries are missing after the reload: Kamailio reads another file than %s, or refuses lines (its log says which)", n, t.wanted.Len(), t.File)
+		return fmt.Errorf("%d of %d entries are missing after the reload: %s reads another file than %s, or refuses lines (its log says which)", n, t.wanted.Len(), t.proxy.Name(), t.File)
 	}
 	if n := has.Missing(t.wanted); n > 0 {
 		t.written = false
-		return fmt.Errorf("%d entries that are not wanted are there after the reload: Kamailio was just reloading, or reads another file than %s", n, t.File)
+		return fmt.Errorf("%d entries that are not wanted are there after the reload: %s was just reloading, or reads another file than %s", n, t.proxy.Name(), t.File)
 	}
 	t.loaded = t.wanted.Clone()
-	return nil
+	if !t.ops.stateless {
+		return nil
+	}
+	t.loaded.SetStates(sets.RelayOn)
+	return t.tell(ctx, t.Compare(t.loaded, t.wanted).States)
 }
 
 // refused notes that Kamailio does not reload now. That passes, and is a fault only if it
@@ -271,7 +274,7 @@ func (t *table) reload(ctx context.Context) error {
 func (t *table) refused(err error) {
 	if t.busy.IsZero() {
 		t.busy = time.Now()
-		t.log.Info().Err(err).Msg("Kamailio refuses to reload so often, retrying")
+		t.log.Info().Err(err).Msg(t.proxy.Name() + " refuses to reload so often, retrying")
 	}
 	if t.fault != "" || time.Since(t.busy) >= busyMost {
 		t.failed(err)
@@ -280,7 +283,7 @@ func (t *table) refused(err error) {
 
 // failed notes why t is not in step: one line for each reason, until it is again.
 func (t *table) failed(err error) {
-	text := subjects.Printable(strings.TrimPrefix(err.Error(), "kamailio "), 300)
+	text := subjects.Printable(strings.TrimPrefix(err.Error(), strings.ToLower(t.proxy.Name())+" "), 300)
 	t.mu.Lock()
 	was := t.fault
 	t.fault = text

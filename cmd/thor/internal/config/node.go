@@ -10,6 +10,7 @@ import (
 	"thor/nodeagent"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
+	"thor/nodeagent/opensips"
 	"thor/nodeagent/sets"
 	"thor/nodeagent/subscribers"
 	"thor/subjects"
@@ -39,7 +40,9 @@ type Role struct {
 	nodeagent.RoleConfig
 	// URL of the JSON-RPC of the role's Kamailio, which is asked who is registered, and told of sets.
 	Kamailio string `toml:"kamailio" default:"(none)"`
-	// Sets of members that the role's Kamailio holds, kept as the network status says.
+	// URL of the management interface of the role's OpenSIPS (its module mi_http, as JSON-RPC), instead of a Kamailio.
+	OpenSIPS string `toml:"opensips" default:"(none)"`
+	// Sets of members that the role's Kamailio or OpenSIPS holds, kept as the network status says.
 	Sets *sets.Config `toml:"sets" default:"(none are kept)"`
 	// Checks of the local service, which must all pass for the role to be up.
 	Checks []Check `toml:"check" default:"(none: the role is up as long as the agent runs)"`
@@ -52,13 +55,22 @@ type Check struct {
 	CA string `toml:"ca" form:"file" default:"(none: the certificate is not verified)"`
 }
 
+// Proxy is the SIP proxy of the role and its URL, empty if it has none.
+func (r *Role) Proxy() (kind nodeagent.Kind, url string) {
+	if r.Kamailio == "" && r.OpenSIPS != "" {
+		return nodeagent.OpenSIPS, r.OpenSIPS
+	}
+	return nodeagent.Kamailio, r.Kamailio
+}
+
 const maxSocketPath = 100 // of 107, unix(7): a new socket has a longer name for a moment
 
 func (n *Node) fill() {
 	for i := range n.Roles {
 		for j := range n.Roles[i].Checks {
-			if c := &n.Roles[i].Checks[j]; c.Kind == nodeagent.Kamailio && c.Target == "" {
-				c.Target = n.Roles[i].Kamailio
+			c := &n.Roles[i].Checks[j]
+			if kind, url := n.Roles[i].Proxy(); c.Kind == kind && c.Target == "" {
+				c.Target = url
 			}
 			n.Roles[i].Checks[j].Fill()
 		}
@@ -100,6 +112,14 @@ func (n *Node) check(f *File) {
 		if r.Kamailio != "" {
 			if _, err := kamailio.NewClient(r.Kamailio, nil); err != nil {
 				f.d.add(key+".kamailio", "%s", strings.TrimPrefix(err.Error(), "kamailio: "))
+			}
+		}
+		if r.OpenSIPS != "" {
+			if _, err := opensips.NewClient(r.OpenSIPS); err != nil {
+				f.d.add(key+".opensips", "%s", strings.TrimPrefix(err.Error(), "opensips: "))
+			}
+			if r.Kamailio != "" {
+				f.d.add(key+".opensips", "the role has a kamailio too: which of them has the calls?")
 			}
 		}
 		if r.Sets != nil {
@@ -144,8 +164,13 @@ func (n *Node) checkSetFiles(f *File) {
 
 // checkSets is about the sets of the role at key.
 func (r *Role) checkSets(f *File, key string) {
-	if r.Kamailio == "" {
-		f.d.add(key+".sets", "needs the kamailio of the role, which is told of them")
+	switch kind, url := r.Proxy(); {
+	case url == "":
+		f.d.add(key+".sets", "needs the kamailio or the opensips of the role, which is told of them")
+	case kind == nodeagent.OpenSIPS && r.Sets.DatabaseDir == "":
+		f.d.add(key+".sets", "needs database_dir, which OpenSIPS reads")
+	case kind == nodeagent.Kamailio && r.Sets.DatabaseDir != "":
+		f.d.add(key+".sets.database_dir", "is for OpenSIPS: Kamailio has dispatcher_file, rtpengine_dir and trusted_file")
 	}
 	f.addAll(key+".sets", r.Sets.Validate())
 }

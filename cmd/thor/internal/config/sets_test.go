@@ -53,7 +53,16 @@ func TestSetsOfAProxy(t *testing.T) {
 	const group = "[[node.role.sets.dispatcher]]\nmembers = \"sip_proxy\"\n"
 	const relays, trusted = "[[node.role.sets.rtpengine]]\n", "[[node.role.sets.trusted]]\nmembers = \"sip_proxy\"\n"
 	const other = "[[node.role]]\nrole = \"voicemail_server\"\nkamailio = \"http://127.0.0.1:5072/RPC\"\n[node.role.sets]\n"
+	const opensips = "[[node.role]]\nrole = \"sip_proxy\"\nopensips = \"http://127.0.0.1:8888/mi\"\n"
+	if f, err := config.Load(write(t, network+opensips+"[node.role.sets]\ndatabase_dir = \"/db\"\n"+group+"[[node.role.check]]\nkind = \"opensips\"\nfull = 100\n")); err != nil {
+		t.Error(err)
+	} else if c := f.Node.Roles[0].Checks[0]; c.Target != "http://127.0.0.1:8888/mi" {
+		t.Errorf("the check of the role's OpenSIPS asks %q", c.Target)
+	}
 	for key, text := range map[string]string{
+		"node.role[0].opensips":                   opensips + "kamailio = \"http://127.0.0.1:5062/RPC\"\n",
+		"node.role[0].sets.database_dir":          role + "database_dir = \"/db\"\n" + group,
+		"node.role[1].sets.database_dir":          opensips + "[node.role.sets]\ndatabase_dir = \"/db\"\n" + group + strings.Replace(other, "kamailio", "opensips", 1) + "database_dir = \"/db/\"\n" + group,
 		"node.role[0].sets":                       "[[node.role]]\nrole = \"sip_proxy\"\n[node.role.sets]\ndispatcher_file = \"d\"\n" + group,
 		"node.role[0].sets.dispatcher_file":       role + group,
 		"node.role[0].sets.trusted_file":          role + "trusted_file = \"t\"\n",

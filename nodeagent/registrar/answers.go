@@ -1,4 +1,4 @@
-package kamailio
+package registrar
 
 import (
 	"context"
@@ -17,11 +17,21 @@ import (
 
 const (
 	countEvery = 10 * time.Second // a count is not made again before
-	countTime  = 20 * time.Second // Kamailio takes 3 s for 20,000 subscribers
+	countTime  = 20 * time.Second // a Kamailio takes 3 s for 20,000 subscribers
 	countWait  = time.Second      // an answer waits so long for a newer count…
 	countOld   = 5 * time.Minute  // …and gives one of up to this age otherwise
 	lookups    = 8                // at once
 )
+
+// A Source is a SIP proxy that knows who is registered with it.
+type Source interface {
+	// Online counts the subscribers that are registered, by domain.
+	Online(ctx context.Context) (map[string]int, error)
+	// Contacts are where key is registered; none is no error.
+	Contacts(ctx context.Context, key string) ([]subscriber.Contact, error)
+	// Close ends idle connections.
+	Close()
+}
 
 // A Network is what is needed of an overlay.Node. Tests have a map.
 type Network interface {
@@ -37,9 +47,9 @@ type Answers struct {
 	working sync.WaitGroup
 }
 
-// counted is a Kamailio with its newest count.
+// counted is a proxy with its newest count.
 type counted struct {
-	client *Client
+	source Source
 
 	mu   sync.Mutex
 	last map[string]int
@@ -47,10 +57,10 @@ type counted struct {
 	busy chan struct{} // closed when the count under way is done; nil: none is
 }
 
-// Handle has n answer by the Kamailios of the roles from now on. Call it before
+// Handle has n answer by the proxies of the roles from now on. Call it before
 // the network runs.
-func Handle(n Network, roles map[subjects.Role]*Client, log zerolog.Logger) *Answers {
-	a := &Answers{log: log.With().Str("comp", "kamailio").Logger()}
+func Handle(n Network, roles map[subjects.Role]Source, log zerolog.Logger) *Answers {
+	a := &Answers{log: log.With().Str("comp", "registrar").Logger()}
 	a.life, a.end = context.WithCancel(context.Background())
 	a.Use(roles)
 	n.Handle(subjects.Agent, subjects.VerbStatistics, a.statistics)
@@ -58,23 +68,23 @@ func Handle(n Network, roles map[subjects.Role]*Client, log zerolog.Logger) *Ans
 	return a
 }
 
-// Use has the questions of the roles answered by other Kamailios. A question under
+// Use has the questions of the roles answered by other proxies. A question under
 // way may still go to the former.
-func (a *Answers) Use(roles map[subjects.Role]*Client) {
+func (a *Answers) Use(roles map[subjects.Role]Source) {
 	next := make(map[subjects.Role]*counted)
 	for r, c := range roles {
-		next[r] = &counted{client: c}
+		next[r] = &counted{source: c}
 	}
 	if old := a.now.Swap(&next); old != nil {
 		for _, c := range *old {
-			c.client.Close()
+			c.source.Close()
 		}
 	}
 }
 
 func (a *Answers) roles() map[subjects.Role]*counted { return *a.now.Load() }
 
-// Close ends what is under way, and the connections to Kamailio. Questions that
+// Close ends what is under way, and the connections to the proxies. Questions that
 // come later get no counts.
 func (a *Answers) Close() {
 	a.end()
@@ -129,7 +139,7 @@ func (a *Answers) count(ctx context.Context, c *counted) (map[string]int, error)
 func (c *counted) refresh(ctx context.Context, busy chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, countTime)
 	defer cancel()
-	counts, err := c.client.Online(ctx)
+	counts, err := c.source.Online(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
@@ -155,7 +165,7 @@ func (a *Answers) locations(ctx context.Context, r *overlay.Request) *subjects.R
 			slots <- struct{}{}
 			g.Go(func() {
 				defer func() { <-slots }()
-				cs, err := roles[role].client.Contacts(ctx, k)
+				cs, err := roles[role].source.Contacts(ctx, k)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
@@ -171,7 +181,7 @@ func (a *Answers) locations(ctx context.Context, r *overlay.Request) *subjects.R
 	}
 	g.Wait()
 	if !answered {
-		return &subjects.Reply{V: subjects.Version, Code: subjects.ErrorFailed, Text: "Kamailio does not answer"}
+		return &subjects.Reply{V: subjects.Version, Code: subjects.ErrorFailed, Text: "the SIP proxy does not answer"}
 	}
 	return &subjects.Reply{V: subjects.Version, Data: out.Encode()}
 }
