@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -191,6 +192,49 @@ func opened(t *testing.T, call, to string, caller, callee *sipEnd) dialog {
 	return d
 }
 
+// A stray is a request that claims to be of a dialog.
+type stray struct {
+	what, uri, call string
+	routes          []string
+	from            string // another caller than that of the dialog
+}
+
+// refused sends what would lead out of the dialog d, and more, through the proxy, which is
+// known by own.
+func refused(t *testing.T, caller, gateway *sipEnd, d dialog, own string, more []stray) {
+	t.Helper()
+	_, sign, _ := strings.Cut(d.callee, ";thor=")
+	sign = ";thor=" + sign
+	toll, toGateway := "sip:+31900123@"+gateway.addr(), "<sip:"+gateway.addr()+";lr>"
+	for _, x := range append([]stray{
+		{what: "no dialog at all", uri: toll, call: "none", routes: []string{own}},
+		{what: "no dialog, two routes", uri: toll, call: "none", routes: []string{own, toGateway}},
+		{what: "no dialog, a strict router", uri: "sip:" + proxyAddr, call: "none", routes: []string{"<" + toll + ">"}},
+		{what: "another target", uri: toll, call: d.call, routes: d.route},
+		{what: "another target, another tag", uri: toll, call: d.call, routes: d.back},
+		{what: "a further route", uri: d.callee, call: d.call, routes: append(append([]string(nil), d.route...), toGateway)},
+		{what: "a further route, another target", uri: toll, call: d.call, routes: append(append([]string(nil), d.route...), toGateway)},
+		{what: "by the name of the further route", uri: toll, call: d.call, routes: []string{own, "<sip:127.0.47.9@" + gateway.addr() + ";lr>"}},
+		{what: "a target of another call", uri: d.callee, call: "other", routes: d.route},
+		{what: "a target that names its own way", uri: strings.Replace(d.callee, ";alias=", ";alias=127.0.47.23~5060~1;x=", 1), call: d.call, routes: d.route},
+		{what: "the sign of another target", uri: toll + sign, call: d.call, routes: d.route},
+	}, more...) {
+		for _, method := range []string{"INVITE", "MESSAGE", "SUBSCRIBE", "REFER"} {
+			c := caller.request(dialogRequest{method: method, uri: x.uri, call: x.call, from: cmp.Or(x.from, d.from), to: d.to, routes: x.routes, contact: "sip:x@" + gateway.addr()})
+			a := caller.receive(5*time.Second, "SIP/2.0 ", c)
+			for strings.HasPrefix(a, "SIP/2.0 1") {
+				a = caller.receive(5*time.Second, "SIP/2.0 ", c)
+			}
+			if !strings.HasPrefix(a, "SIP/2.0 403") && !strings.HasPrefix(a, "SIP/2.0 404") {
+				t.Errorf("%s, %s: %.60q", x.what, method, a)
+			}
+		}
+	}
+	if m := gateway.receive(200*time.Millisecond, "", "From: "); m != "" {
+		t.Errorf("the gateway received\n%s", m)
+	}
+}
+
 // Whoever can reach a proxy writes a To tag and a Route, also such as he has from a
 // dialog of his own. The proxy passes on what belongs to a dialog, and nothing else.
 func TestOnlyDialogsPassByTheirRoute(t *testing.T) {
@@ -204,48 +248,10 @@ func TestOnlyDialogsPassByTheirRoute(t *testing.T) {
 	screen(t, k, callee.addr(), "127.0.47.9")
 	startProxy(t, file)
 	d := opened(t, "first", "sip:bob@example.net", caller, callee)
-	_, sign, _ := strings.Cut(d.callee, ";thor=")
-	sign = ";thor=" + sign
-	own := "<sip:" + proxyAddr + ";lr>"
-	toll, toGateway := "sip:+31900123@"+gateway.addr(), "<sip:"+gateway.addr()+";lr>"
-
 	ext := opened(t, "ext", "sip:ext@"+callee.addr(), caller, callee)
-
-	for _, x := range []struct {
-		what, uri, call string
-		routes          []string
-	}{
-		{"no dialog at all", toll, "none", []string{own}},
-		{"no dialog, two routes", toll, "none", []string{own, toGateway}},
-		{"no dialog, a strict router", "sip:" + proxyAddr, "none", []string{"<" + toll + ">"}},
-		{"another target", toll, d.call, d.route},
-		{"another target, another tag", toll, d.call, d.back},
-		{"a further route", d.callee, d.call, append(append([]string(nil), d.route...), toGateway)},
-		{"a further route, another target", toll, d.call, append(append([]string(nil), d.route...), toGateway)},
-		{"by the name of the further route", toll, d.call, []string{own, "<sip:127.0.47.9@" + gateway.addr() + ";lr>"}},
-		{"a target of another call", d.callee, "other", d.route},
-		{"a target that names its own way", strings.Replace(d.callee, ";alias=", ";alias=127.0.47.23~5060~1;x=", 1), d.call, d.route},
-		{"the sign of another target", toll + sign, d.call, d.route},
-		{"the way of another caller", toll, ext.call, append(append([]string(nil), d.route...), toGateway)},
-	} {
-		for _, method := range []string{"INVITE", "MESSAGE", "SUBSCRIBE", "REFER"} {
-			tag := d.from
-			if x.call == ext.call {
-				tag = "<sip:x@elsewhere.example>;tag=other"
-			}
-			c := caller.request(dialogRequest{method: method, uri: x.uri, call: x.call, from: tag, to: d.to, routes: x.routes, contact: "sip:x@" + gateway.addr()})
-			a := caller.receive(5*time.Second, "SIP/2.0 ", c)
-			for strings.HasPrefix(a, "SIP/2.0 1") {
-				a = caller.receive(5*time.Second, "SIP/2.0 ", c)
-			}
-			if !strings.HasPrefix(a, "SIP/2.0 403") && !strings.HasPrefix(a, "SIP/2.0 404") {
-				t.Errorf("%s, %s: %.60q", x.what, method, a)
-			}
-		}
-	}
-	if m := gateway.receive(200*time.Millisecond, "", "From: "); m != "" {
-		t.Errorf("the gateway received\n%s", m)
-	}
+	refused(t, caller, gateway, d, "<sip:"+proxyAddr+";lr>", []stray{
+		{what: "the way of another caller", uri: "sip:+31900123@" + gateway.addr(), call: ext.call, routes: append(append([]string(nil), ext.route...), "<sip:"+gateway.addr()+";lr>"), from: "<sip:x@elsewhere.example>;tag=other"},
+	})
 
 	// What belongs to it, from both sides; the contacts are those that cannot be reached as they are.
 	for _, method := range []string{"INVITE", "INFO", "REFER", "BYE"} {

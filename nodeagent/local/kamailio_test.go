@@ -29,8 +29,14 @@ const (
 	rpcAddr   = proxyAddr + ":5062"
 )
 
-// startProxy runs the example configuration, and returns the end of its process.
+// startProxy runs register.cfg, and returns the end of its process.
 func startProxy(t *testing.T, secretFile string, memory ...string) (ended <-chan struct{}) {
+	t.Helper()
+	return startExample(t, "register.cfg", secretFile, memory)
+}
+
+// startExample runs an example configuration with own values, in pairs, in the place of its own.
+func startExample(t *testing.T, name, secretFile string, memory []string, values ...string) (ended <-chan struct{}) {
 	t.Helper()
 	m, _ := filepath.Glob("/usr/lib*/*/kamailio/modules/http_client.so")
 	if _, err := exec.LookPath("kamailio"); err != nil || len(m) == 0 {
@@ -40,16 +46,16 @@ func startProxy(t *testing.T, secretFile string, memory ...string) (ended <-chan
 		}
 		t.Skip(text)
 	}
-	b, err := os.ReadFile("../../deploy/examples/kamailio/register.cfg")
+	b, err := os.ReadFile(filepath.Join("../../deploy/examples/kamailio", name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "kamailio.cfg")
-	cfg := strings.NewReplacer(
+	cfg := strings.NewReplacer(append(values,
 		"/etc/thor/local.secret", secretFile, "192.0.2.1", proxyAddr, "127.0.0.1:9501", agentAddr, "127.0.0.1:5062", rpcAddr,
 		"children=4", "children=2\ntcp_children=2\nmpath=\""+filepath.Dir(m[0])+"/\"",
-	).Replace(string(b))
+	)...).Replace(string(b))
 	if err := os.WriteFile(file, []byte(cfg), 0o600); err != nil {
 		t.Fatal(err)
 	}
