@@ -107,6 +107,10 @@ race:
 bench N="50" ROWS="":
     THOR_BENCH={{ N }} THOR_BENCH_ROWS={{ quote(ROWS) }} go test -tags e2e -count=1 -timeout 120m -v -run TestBench ./cmd/thor/e2e
 
+# what N calls see of dead and drained proxies and relays: real Kamailio, rtpengine and SIPp; needs root
+bench-calls N="200":
+    THOR_BENCH_CALLS={{ N }} go test -tags e2e -count=1 -timeout 30m -v -run TestBenchCalls ./cmd/thor/e2e
+
 # how the network behaves with N members: joins, changes, losses, a broker killed, what it uses at rest
 scale N="1000" SAMPLES="20":
     THOR_SCALE={{ N }} THOR_SCALE_SAMPLES={{ SAMPLES }} go test -tags e2e -count=1 -timeout 30m -run TestScale ./cmd/thor/e2e
