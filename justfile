@@ -119,6 +119,10 @@ scale N="1000" SAMPLES="20":
 bench-provisioning SECONDS="30":
     THOR_BENCH_PROVISIONING={{ SECONDS }} go test -tags e2e -count=1 -timeout 20m -v -run TestBenchProvisioning ./cmd/thor/e2e
 
+# so many faults of a Galera cluster: when provisioning writes elsewhere, what is lost; needs root
+bench-galera N="20":
+    THOR_BENCH_GALERA={{ N }} go test -tags e2e -count=1 -timeout 60m -v -run TestBenchGalera ./cmd/thor/e2e
+
 # from a committed change to the subscriber's node, and what a read there costs
 bench-push N="1000":
     go test -count=1 -run '^$' -bench 'Push|Hit' -benchtime {{ N }}x ./nodeagent/subscribers | grep -v '^ '

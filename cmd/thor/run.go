@@ -108,7 +108,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		newUp(), newBroker(), newManager(), newNode(), newDNS(), newDatabase(), newProvisioning(),
 		newMonitor(), newStatus(), newMembers(), newEvents(), newLookup(), newDrain(), newResume(),
 		newForget(), newConfirm(), newHold(), newRescue(),
-		newCA(), newConfig(), newDoctor(), newContext(), newVersion(), newSIPResponder(),
+		newCA(), newConfig(), newDoctor(), newContext(), newVersion(), newSIPResponder(), newGaleraNode(),
 	)
 	root.AddCommand(packaging()...)
 	amendDefaults(root)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"thor/cmd/thor/internal/galeranode"
 	"thor/cmd/thor/internal/sipresponder"
 	"thor/cmd/thor/internal/up"
 )
@@ -49,6 +50,7 @@ func newUp() *cobra.Command {
 	f.StringVar(&o.Loopback, "loopback", "127.83", "first two bytes of the `addresses` to use")
 	f.BoolVar(&o.Damping, "damping", true, "hold back members that flap (off for measurements)")
 	f.BoolVar(&o.PowerDNS, "powerdns", false, "run a PowerDNS beside each name server, at the two ports after theirs, with a database that the name servers keep")
+	f.BoolVar(&o.Galera, "galera", false, "run three MariaDB that are one Galera cluster, each with a database locator, instead of one MariaDB")
 	f.DurationVar(&o.RestartAfter, "restart-after", 3*time.Second, "when to start a child again that died; 0 is never")
 	c.AddCommand(newUpControl("stop", "End processes of a running thor up", &o.Dir), newUpControl("start", "Start processes of a running thor up", &o.Dir))
 	return c
@@ -112,6 +114,18 @@ func newUpControl(verb, short string, dir *string) *cobra.Command {
 	c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return processNames(*dir, args), noFiles
 	}
+	return c
+}
+
+func newGaleraNode() *cobra.Command {
+	var n galeranode.Node
+	c := &cobra.Command{
+		Use: "galera-node", Short: "Become a node of the Galera cluster of thor up", Hidden: true,
+		Example: "  thor galera-node --server /usr/sbin/mariadbd --dir DIR", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return n.Exec(cmd.Context()) },
+	}
+	c.Flags().StringVar(&n.Server, "server", "/usr/sbin/mariadbd", "`program` to become")
+	c.Flags().StringVar(&n.Dir, "dir", "", "`directory` with my.cnf and data")
 	return c
 }
 

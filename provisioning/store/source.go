@@ -108,18 +108,20 @@ func (a *Announced) Avoid() bool {
 	return a.avoid(last)
 }
 
-// avoid passes over m for a while, and reports whether that changes the choice.
+// avoid passes over m for a while from now on, and reports whether that changes the
+// choice.
 func (a *Announced) avoid(m subjects.Member) bool {
 	if m.Attrs[location.AttrCluster] == "" {
 		return false
 	}
 	a.mu.Lock()
+	was := a.avoids(m.Node)
 	a.avoided[m.Node] = time.Now().Add(avoidTime)
 	a.mu.Unlock()
 	time.AfterFunc(avoidTime, a.poke)
 	a.poke()
 	next, ok := a.chosen(a.node.View())
-	return ok && next.Node != m.Node
+	return ok && next.Node != m.Node && !was
 }
 
 func (a *Announced) poke() {

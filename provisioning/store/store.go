@@ -30,7 +30,7 @@ type Cluster interface {
 	// Others reports whether there is another one for the database located last.
 	Others() bool
 	// Avoid has Locate pass over the database located last for a while, and Watch yield.
-	// It reports whether another one takes its place.
+	// It reports whether another one takes its place now.
 	Avoid() bool
 }
 

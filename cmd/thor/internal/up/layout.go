@@ -30,7 +30,8 @@ type layout struct {
 	urls   []string // of the brokers
 	routes []string
 
-	mariadb          *mariadb // nil: it is not installed
+	mariadb          *mariadb // nil: it is not installed, or there is a cluster
+	galera           *galera  // nil: there is no cluster
 	powerDNSPassword string
 }
 
@@ -58,7 +59,7 @@ func (l *layout) prepare() error {
 			l.ports.told = append(l.ports.told, int(a.Port()))
 		}
 	}
-	for _, step := range []func() error{l.operator, l.brokers, l.managers, l.findMariaDB, l.nameServers, l.database, l.nodes} {
+	for _, step := range []func() error{l.operator, l.brokers, l.managers, l.findDatabase, l.nameServers, l.database, l.nodes} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -226,8 +227,20 @@ func (l *layout) nameServers() error {
 	return nil
 }
 
-// database adds a MariaDB with its locator if a server program is installed.
+// findDatabase finds out which database servers there can be, and where.
+func (l *layout) findDatabase() error {
+	if l.Galera {
+		return l.findGalera()
+	}
+	return l.findMariaDB()
+}
+
+// database adds a MariaDB with its locator if a server program is installed, or a
+// cluster of them.
 func (l *layout) database() error {
+	if l.galera != nil {
+		return l.galeraDatabases()
+	}
 	if l.mariadb == nil {
 		l.Say("MariaDB is not installed (Debian package mariadb-server): the network runs without thor_database and provisioning_server")
 		return nil
@@ -237,21 +250,25 @@ func (l *layout) database() error {
 	if err := l.mariaDB(password); err != nil {
 		return err
 	}
-	head, err := l.home("database1", a, subjects.Database)
-	if err != nil {
-		return err
-	}
-	if err := atomicfile.Write(filepath.Join(l.Dir, "database1", "password"), []byte(password+"\n"), 0o600); err != nil {
-		return err
-	}
-	uri := fmt.Sprintf("mysql://thor@%s:%d/thor", a, port)
 	dsn := fmt.Sprintf("thor@tcp(%s:%d)/thor", a, port)
 	l.net.Database = &dsn
-	if err := l.daemon(controlTier, "database1", "database", subjects.Database,
-		head+fmt.Sprintf("[database]\nuri = %q\npassword_file = \"password\"\npriority = 10\ncleared = [\"provisioning_server\"]\ninterval = \"500ms\"\n", uri)); err != nil {
+	if err := l.locator("database1", a, fmt.Sprintf("mysql://thor@%s:%d/thor", a, port), password, 10); err != nil {
 		return err
 	}
 	return l.provisioning()
+}
+
+// locator adds the locator of one database server.
+func (l *layout) locator(node string, a netip.Addr, uri, password string, priority int) error {
+	head, err := l.home(node, a, subjects.Database)
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(filepath.Join(l.Dir, node, "password"), []byte(password+"\n"), 0o600); err != nil {
+		return err
+	}
+	return l.daemon(controlTier, node, "database", subjects.Database, head+fmt.Sprintf(
+		"[database]\nuri = %q\npassword_file = \"password\"\npriority = %d\ncleared = [\"provisioning_server\"]\ninterval = \"500ms\"\n", uri, priority))
 }
 
 // provisioning adds a provisioning server, on NGNPro's port if that is free.

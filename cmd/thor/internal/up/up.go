@@ -14,7 +14,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Options says what network to run. All but Damping, PowerDNS and RestartAfter is required.
+// Options says what network to run. All but Damping, PowerDNS, Galera and RestartAfter is required.
 type Options struct {
 	Dir          string
 	Domain       string
@@ -25,6 +25,7 @@ type Options struct {
 	RestartAfter time.Duration                    // 0: never
 	Damping      bool                             // hold back members that flap
 	PowerDNS     bool                             // a PowerDNS beside each name server, at the ports after theirs
+	Galera       bool                             // three databases that are one cluster
 	Say          func(format string, args ...any) // progress
 }
 
@@ -50,10 +51,18 @@ func (o *Options) Check() error {
 	if o.RestartAfter < 0 {
 		return fmt.Errorf("--restart-after %s is negative; 0 is never", o.RestartAfter)
 	}
-	if err := o.checkDNS(); err != nil || !o.PowerDNS {
+	if err := o.checkDNS(); err != nil {
 		return err
 	}
-	return checkPowerDNS()
+	switch {
+	case o.PowerDNS && o.Galera:
+		return errors.New("--powerdns needs a database of its own: leave out --galera")
+	case o.PowerDNS:
+		return checkPowerDNS()
+	case o.Galera:
+		return checkGalera()
+	}
+	return nil
 }
 
 // checkDNS wants a host of this machine, and a port for each name server.
