@@ -77,6 +77,7 @@ type Presence struct {
 	agent *Agent
 	role  subjects.Role
 	info  ProgramInfo   // guarded by the agent's programs
+	work  *int          // what it says it carries; nil: nothing yet; guarded by the agent's programs
 	ended chan struct{} // closed by the agent when the role is not the program's any more
 }
 
@@ -167,6 +168,31 @@ func (p *Presence) Info() ProgramInfo {
 	p.agent.programs.mu.Lock()
 	defer p.agent.programs.mu.Unlock()
 	return p.info
+}
+
+// SetWork notes how much the program says it carries. It is not announced.
+func (p *Presence) SetWork(n int) {
+	p.agent.programs.mu.Lock()
+	defer p.agent.programs.mu.Unlock()
+	p.work = &n
+}
+
+// errNoWork is why the work of a program is not known.
+var errNoWork = errors.New(`its program does not say how much it carries, by a line {"work":N}`)
+
+// ProgramWork is how much the program that has joined a role says it carries; none that is
+// here carries nothing.
+func (a *Agent) ProgramWork(role subjects.Role) (int, error) {
+	a.programs.mu.Lock()
+	defer a.programs.mu.Unlock()
+	s := a.programs.all[role]
+	switch {
+	case s == nil || s.here == nil:
+		return 0, nil
+	case s.here.work == nil:
+		return 0, errNoWork
+	}
+	return *s.here.work, nil
 }
 
 // Leave ends the presence: the member leaves the network, which is no loss.

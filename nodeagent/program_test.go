@@ -66,6 +66,11 @@ func TestAProgramIsTheMemberOfItsRole(t *testing.T) {
 		if m.Version != "2" || m.Weight != 40 || m.Attrs["zone"] != "a" || m.Attrs["lines"] != "30" {
 			t.Errorf("announced %+v", m)
 		}
+		before := len(n.Lines())
+		p.SetWork(3)
+		if w, err := a.ProgramWork("media_relay"); w != 3 || err != nil || len(n.Lines()) != before {
+			t.Errorf("work %d, %v, announced %v", w, err, n.Lines()[before:])
+		}
 		if err := p.Change(ProgramInfo{Weight: 10, Draining: true}); err != nil {
 			t.Error(err)
 		}
@@ -74,6 +79,9 @@ func TestAProgramIsTheMemberOfItsRole(t *testing.T) {
 		}
 		p.End("")
 		state(t, n, subjects.Down, programEnded)
+		if w, err := a.ProgramWork("media_relay"); w != 0 || err != nil {
+			t.Errorf("gone, it carries %d, %v", w, err)
+		}
 		p.Leave() // after the end
 		state(t, n, subjects.Down, programEnded)
 		if n.Member("sip_proxy").State != subjects.Up {

@@ -62,6 +62,8 @@ type Count struct {
 const (
 	Dialogs  = "dialogs"  // calls of a SIP proxy
 	Sessions = "sessions" // media sessions of a relay
+	Channels = "channels" // of an Asterisk
+	Tasks    = "tasks"    // what a program that joined a role says
 )
 
 const maxWork = 64 << 10

@@ -47,13 +47,14 @@ func newSIPProxy(kind nodeagent.Kind, url string, key *secret.Key) (*sipProxy, e
 // proxies are those of this machine, as those who are asked and those who are told, and
 // what counts their work.
 type proxies struct {
+	agent   *nodeagent.Agent
 	answers *registrar.Answers
 	work    *work.Answers
 	sets    *live.Keeper
 }
 
 // newProxies makes what serves the proxies of the roles.
-func newProxies(d *daemon, roles []nodeagent.RoleConfig, key *secret.Key) (*proxies, error) {
+func newProxies(d *daemon, a *nodeagent.Agent, roles []nodeagent.RoleConfig, key *secret.Key) (*proxies, error) {
 	of, err := sipProxies(d.file, key)
 	if err != nil {
 		return nil, err
@@ -64,13 +65,13 @@ func newProxies(d *daemon, roles []nodeagent.RoleConfig, key *secret.Key) (*prox
 	}
 	before := d.health
 	d.health = func() []string { return append(before(), sets.Faults()...) }
-	return &proxies{registrar.Handle(d.net, sources(of), d.log), work.Handle(d.net, counters(roles, of), d.log), sets}, nil
+	return &proxies{a, registrar.Handle(d.net, sources(of), d.log), work.Handle(d.net, counters(a, roles, of), d.log), sets}, nil
 }
 
 // use takes the proxies of another file.
 func (x *proxies) use(f *config.File, roles []nodeagent.RoleConfig, of map[subjects.Role]*sipProxy) {
 	x.sets.Use(setsOf(f, of))
-	x.work.Use(counters(roles, of))
+	x.work.Use(counters(x.agent, roles, of))
 	x.answers.Use(sources(of)) // which closes the former
 }
 
@@ -82,9 +83,9 @@ func sources(of map[subjects.Role]*sipProxy) map[subjects.Role]registrar.Source 
 	return out
 }
 
-// counters are how the work of the roles is counted: by their proxies, and by the
-// services that their checks ask.
-func counters(roles []nodeagent.RoleConfig, of map[subjects.Role]*sipProxy) map[subjects.Role][]work.Counter {
+// counters are how the work of the roles is counted: by their proxies, by the services
+// that their checks ask, and by what programs say that have joined.
+func counters(a *nodeagent.Agent, roles []nodeagent.RoleConfig, of map[subjects.Role]*sipProxy) map[subjects.Role][]work.Counter {
 	out := make(map[subjects.Role][]work.Counter)
 	for role, p := range of {
 		out[role] = append(out[role], work.Counter{What: subjects.Dialogs, Count: p.Dialogs})
@@ -94,6 +95,8 @@ func counters(roles []nodeagent.RoleConfig, of map[subjects.Role]*sipProxy) map[
 			switch {
 			case c.Kind == nodeagent.RTPEngine:
 				out[r.Role] = append(out[r.Role], work.RTPEngine(c.Target))
+			case c.Kind == nodeagent.Program:
+				out[r.Role] = append(out[r.Role], work.Counter{What: subjects.Tasks, Count: func(context.Context) (int, error) { return a.ProgramWork(r.Role) }})
 			case c.Proxy != nil && (of[r.Role] == nil || of[r.Role].url != c.Target):
 				out[r.Role] = append(out[r.Role], work.Counter{What: subjects.Dialogs, Count: c.Proxy.Dialogs})
 			}

@@ -14,10 +14,11 @@ import (
 	"thor/nodeagent/subscribers/kept"
 )
 
-// besideSubscribers adds to p what a node does for subscribers: it keeps their
+// besideSubscribers adds to a what a node does for subscribers: it keeps their
 // profiles and gives them on the local HTTP service, and it tells who is
 // registered with its SIP proxies. These are told of members.
-func besideSubscribers(d *daemon, p part, roles []nodeagent.RoleConfig, lc *local.Config, cc *control.Config) (part, *proxies, error) {
+func besideSubscribers(d *daemon, a *nodeagent.Agent, roles []nodeagent.RoleConfig, lc *local.Config, cc *control.Config) (part, *proxies, error) {
+	var p part = a
 	lc.Pages = map[string]http.Handler{calls.Pattern: calls.Handler(d.net)}
 	if c := d.file.Node.Subscribers; c != nil {
 		sc := *c
@@ -34,7 +35,7 @@ func besideSubscribers(d *daemon, p part, roles []nodeagent.RoleConfig, lc *loca
 		cc.Changed = cache.Changed
 		p = beside{p, cache}
 	}
-	x, err := newProxies(d, roles, lc.Key)
+	x, err := newProxies(d, a, roles, lc.Key)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -32,6 +32,9 @@ var errOver = errors.New("over")
 
 var errTaken = errors.New("the configuration has taken the role away")
 
+// maxWork is more than any program carries.
+const maxWork = 1_000_000_000
+
 // selfEvery is how often the state of the role is looked at: an operator may drain it.
 const selfEvery = time.Second
 
@@ -105,6 +108,12 @@ func (c *conversation) heed(w *word) error {
 	}
 	if w.Answer != nil {
 		c.service.commands.answered(c, w.Answer)
+	}
+	if w.Work != nil {
+		if *w.Work < 0 || *w.Work > maxWork {
+			return c.out.say(errorLine{fmt.Sprintf("work %d is not 0 to %d", *w.Work, maxWork)})
+		}
+		c.presence.SetWork(*w.Work)
 	}
 	info := c.presence.Info()
 	changed := w.Version != nil || w.Weight != nil || w.Attrs != nil

@@ -215,6 +215,16 @@ func TestAProgramJoinsDrainsAndLeaves(t *testing.T) {
 	if a := m.expect("fax_server", subjects.Up, ""); a.Weight != 20 || a.Version != "3.1" {
 		t.Errorf("announced %+v", a)
 	}
+	if n, err := m.agent.ProgramWork("fax_server"); err == nil {
+		t.Errorf("it carries %d, of which it did not say anything", n)
+	}
+	p.say(`{"work":12}`)
+	brokertest.Eventually(t, patience, "its work is known", func() error {
+		if n, err := m.agent.ProgramWork("fax_server"); n != 12 || err != nil {
+			return fmt.Errorf("%d, %w", n, err)
+		}
+		return nil
+	})
 	if err := m.agent.Drain(); err != nil {
 		t.Fatal(err)
 	}
@@ -225,6 +235,9 @@ func TestAProgramJoinsDrainsAndLeaves(t *testing.T) {
 	}
 	p.say(`{"leave":true}`)
 	m.expect("fax_server", subjects.Leave, "")
+	if n, err := m.agent.ProgramWork("fax_server"); n != 0 || err != nil {
+		t.Errorf("gone, it carries %d, %v", n, err)
+	}
 	if rest, err := io.ReadAll(p.lines); err != nil || strings.Contains(string(rest), "error") {
 		t.Errorf("%q, %v", rest, err)
 	}
@@ -287,6 +300,12 @@ func TestWhatIsWrongIsOneLine(t *testing.T) {
 	p.say(`{"weight":65536}`)
 	if e := p.read("error")["error"].(string); !strings.Contains(e, "weight") {
 		t.Errorf("%q", e)
+	}
+	for _, n := range []string{"-1", "1000000001"} {
+		p.say(`{"work":` + n + `}`)
+		if e := p.read("error")["error"]; e != "work "+n+" is not 0 to 1000000000" {
+			t.Errorf("%q", e)
+		}
 	}
 	m.expect("fax_server", subjects.Up, "")
 	p.say("rubbish")

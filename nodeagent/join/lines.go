@@ -45,6 +45,7 @@ type word struct {
 	Version *string         `json:"version"` // these three replace what it said before
 	Weight  *int            `json:"weight"`
 	Attrs   *subjects.Attrs `json:"attrs"`
+	Work    *int            `json:"work"` // how much it carries now, which a drain waits for
 	Pong    any             `json:"pong"` // an answer to a ping, as every line is
 	Answer  *answer         `json:"answer"`
 }
