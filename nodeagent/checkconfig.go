@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"thor/nodeagent/asterisk"
 	"thor/nodeagent/sipprobe"
 	"thor/overlay/setting"
 )
@@ -71,8 +73,8 @@ func (c *CheckConfig) faults() []setting.Problem {
 	if !c.speaksSIP() && c.Transport != "" {
 		fail("transport", "%q: sip, register and call have udp, tcp and tls, the other kinds have none", c.Transport)
 	}
-	if c.Full != 0 && c.Kind != RTPEngine && c.Kind != Kamailio && c.Kind != OpenSIPS {
-		fail("full", "is for rtpengine, kamailio and opensips only")
+	if c.Full != 0 && !slices.Contains([]Kind{RTPEngine, Kamailio, OpenSIPS, Asterisk}, c.Kind) {
+		fail("full", "is for rtpengine, kamailio, opensips and asterisk only")
 	}
 	if c.Weigh && c.Kind != Command {
 		fail("weigh", "is for command only")
@@ -134,8 +136,8 @@ func (c *CheckConfig) accountFaults(fail failFunc) {
 	}{
 		{"account", c.Account, c.Kind == Register || c.Kind == Call, true},
 		{"callee", c.Callee, c.Kind == Call, true},
-		{"auth_user", c.AuthUser, c.Kind == Register || c.Kind == Call, false},
-		{"password_file", c.PasswordFile, c.Kind == Register || c.Kind == Call, false},
+		{"auth_user", c.AuthUser, c.Kind == Register || c.Kind == Call || c.Kind == Asterisk, false},
+		{"password_file", c.PasswordFile, c.Kind == Register || c.Kind == Call || c.Kind == Asterisk, false},
 	} {
 		switch {
 		case k.value == "" && k.needed && k.wanted:
@@ -151,9 +153,24 @@ func (c *CheckConfig) accountFaults(fail failFunc) {
 	if c.AuthUser != "" && c.PasswordFile == "" {
 		fail("auth_user", "needs password_file")
 	}
+	if c.Kind == Asterisk && c.AuthUser == "" {
+		fail("auth_user", "is missing: the user of ARI, in ari.conf")
+	}
+	for i, m := range c.Modules {
+		switch {
+		case c.Kind != Asterisk:
+			fail("modules", "is for asterisk only")
+			return
+		case m == "" || strings.Trim(m, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != "" || m[0] == '.':
+			fail(fmt.Sprintf("modules[%d]", i), "%q is no module's name, such as \"app_voicemail.so\"", m)
+		}
+	}
 }
 
 func (c *CheckConfig) checkTarget() error {
+	if c.Kind == Asterisk {
+		return asterisk.CheckURL(c.Target)
+	}
 	if c.Kind == HTTP || c.Kind == Kamailio || c.Kind == OpenSIPS {
 		u, err := url.Parse(c.Target)
 		switch {

@@ -65,6 +65,7 @@ const (
 	RTPEngine Kind = "rtpengine" // ping or statistics of the ng protocol to Target over UDP
 	Kamailio  Kind = "kamailio"  // RPC of the Kamailio at the URL Target
 	OpenSIPS  Kind = "opensips"  // management interface of the OpenSIPS at the URL Target
+	Asterisk  Kind = "asterisk"  // REST interface of the Asterisk at the URL Target
 	TCP       Kind = "tcp"       // a connection to Target
 	HTTP      Kind = "http"      // GET of the URL Target
 	Command   Kind = "command"   // a program that exits with 0
@@ -80,10 +81,10 @@ type Proxy interface {
 // A CheckConfig is one probe of a local service, made again and again.
 type CheckConfig struct {
 	// How the service is asked: by SIP OPTIONS, the registration of a test account (REGISTER), a test call
-	// (INVITE) that must ring, ng ping, the RPC of a Kamailio or an OpenSIPS, TCP connection, HTTP GET or a program that exits with 0.
+	// (INVITE) that must ring, ng ping, the RPC of a Kamailio or an OpenSIPS, the REST interface (ARI) of an Asterisk, TCP connection, HTTP GET or a program that exits with 0.
 	// "program" asks nothing: a program joins the role on the Unix socket, and is up while it is connected.
-	Kind Kind `toml:"kind" oneof:"sip register call rtpengine kamailio opensips tcp http command program" required:"yes"`
-	// Address to ask: host:port, or a URL for http, kamailio and opensips.
+	Kind Kind `toml:"kind" oneof:"sip register call rtpengine kamailio opensips asterisk tcp http command program" required:"yes"`
+	// Address to ask: host:port, or a URL for http, kamailio, opensips and asterisk.
 	Target string `toml:"target" default:"(of kamailio and opensips that of the role; else none, required but for command and program)"`
 	// Transport of sip, register and call.
 	Transport string `toml:"transport" oneof:"udp tcp tls" default:"(udp)"`
@@ -98,15 +99,17 @@ type CheckConfig struct {
 	// Test account of register and call, USER@DOMAIN. A registration has a contact at which nothing answers, and
 	// ends a minute after the last probe.
 	Account string `toml:"account" default:"(none, required for register and call)"`
-	// Name of the test account where a server asks for its password.
-	AuthUser string `toml:"auth_user" default:"(the USER of account)"`
-	// File that holds the password of the test account alone; only its owner may read it. It is read again whenever it is asked for.
+	// Name of the test account where a server asks for its password; of asterisk the user of its REST interface.
+	AuthUser string `toml:"auth_user" default:"(the USER of account; required for asterisk)"`
+	// File that holds the password of the test account, or of the user of asterisk, alone; only its owner may read it. It is read again whenever it is asked for.
 	PasswordFile string `toml:"password_file" form:"file" default:"(none)"`
 	// Who is called, USER@DOMAIN. The call is cancelled when it rings, or ended when it is answered.
 	Callee string `toml:"callee" default:"(none, required for call)"`
-	// How much fills the service: sessions of rtpengine, dialogs of kamailio and opensips. The role's weight is announced lower
+	// Modules of asterisk that must run, such as "app_voicemail.so".
+	Modules []string `toml:"modules" default:"(none)"`
+	// How much fills the service: sessions of rtpengine, dialogs of kamailio and opensips, channels of asterisk. The role's weight is announced lower
 	// the more it carries, and 1 where it is full.
-	Full int `toml:"full" unit:"sessions or dialogs" range:"1..10000000" default:"(the weight does not depend on it)"`
+	Full int `toml:"full" unit:"sessions, dialogs or channels" range:"1..10000000" default:"(the weight does not depend on it)"`
 	// The command prints a line weight=N: the percentage of its weight, 0 to 100, that the role is to have.
 	Weigh bool `toml:"weigh"`
 	// The check tells what it finds, and decides nothing: a failure is logged, counted, and told as the attribute

@@ -1,11 +1,15 @@
 package nodeagent
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"thor/nodeagent/asterisk/asterisktest"
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/opensips"
 	"thor/nodeagent/opensips/opensipstest"
@@ -225,5 +230,37 @@ func TestKamailioIsAskedByItsRPC(t *testing.T) {
 	c := CheckConfig{Kind: Kamailio, Target: "http://127.0.0.1:1/RPC"}
 	if _, err := c.prober(); err == nil || errors.Is(err, context.Canceled) {
 		t.Error("made without a client")
+	}
+}
+
+func TestAsteriskIsAskedForItsModulesAndItsLoad(t *testing.T) {
+	f := &asterisktest.Fake{User: "thor", Password: "canary-7f3a"}
+	f.SetChannels(30)
+	srv := httptest.NewServer(f)
+	defer srv.Close()
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("canary-7f3a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := CheckConfig{Kind: Asterisk, Target: srv.URL + "/ari", AuthUser: "thor", PasswordFile: file, Modules: []string{"app_voicemail.so"}}
+	for _, full := range []int{0, 120} {
+		cfg.Full = full
+		p := proberOf(t, cfg)
+		for _, c := range []struct{ status, want string }{
+			{"", "app_voicemail.so is not loaded"}, {"Not Running", "app_voicemail.so is loaded, but does not run"}, {"Running", ""},
+		} {
+			f.Module("app_voicemail.so", c.status)
+			if got := faultOf(t, p, never); got != c.want || strings.Contains(p.Name(), "canary") {
+				t.Errorf("%q: %q", c.status, got)
+			}
+		}
+		if share, ok := p.(check.Measurer).Share(); ok != (full > 0) || ok && share != 75 {
+			t.Errorf("full %d: %d %v", full, share, ok)
+		}
+	}
+	slow := tcpServer(t, nil, func(c net.Conn) { _, _ = bufio.NewReader(c).ReadString(0) })
+	cfg.Target = "http://" + slow + "/ari"
+	if got := faultOf(t, proberOf(t, cfg), soon); got != "no answer" {
+		t.Errorf("%q", got)
 	}
 }

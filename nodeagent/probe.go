@@ -23,6 +23,8 @@ func (c *CheckConfig) prober() (prober, error) {
 		return newRTPEngineProbe(c), nil
 	case Kamailio, OpenSIPS:
 		return newProxyProbe(c)
+	case Asterisk:
+		return newAsteriskProbe(c)
 	case TCP:
 		return &tcpProbe{target: c.Target}, nil
 	case HTTP:

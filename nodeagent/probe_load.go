@@ -3,7 +3,10 @@ package nodeagent
 import (
 	"context"
 	"errors"
+	"net/url"
+	"slices"
 
+	"thor/nodeagent/asterisk"
 	"thor/nodeagent/ng"
 	"thor/nodeagent/weight"
 )
@@ -13,7 +16,8 @@ type loadProbe struct {
 	name  string
 	alive func(context.Context) error
 	count func(context.Context) (int, error)
-	full  int // 0: the count is not asked for
+	first func(context.Context) error // what must pass before; nil: nothing
+	full  int                         // 0: the count is not asked for
 	close func()
 
 	share int
@@ -28,8 +32,13 @@ func (p *loadProbe) Close() {
 	}
 }
 
-// Probe asks one question: a service that counts is alive.
+// Probe asks whether the service lives, or how much it carries: one that counts is alive.
 func (p *loadProbe) Probe(ctx context.Context) error {
+	if p.first != nil {
+		if err := p.first(ctx); err != nil {
+			return err
+		}
+	}
 	if p.full == 0 {
 		return p.alive(ctx)
 	}
@@ -67,6 +76,34 @@ func newProxyProbe(c *CheckConfig) (*loadProbe, error) {
 		alive: func(ctx context.Context) error {
 			_, err := c.Proxy.UpSince(ctx)
 			return err
+		},
+	}, nil
+}
+
+// ARI asks the Asterisk of c.
+func (c *CheckConfig) ARI() (*asterisk.Client, error) {
+	host := ""
+	if u, err := url.Parse(c.Target); err == nil {
+		host = u.Hostname()
+	}
+	return asterisk.New(c.Target, c.AuthUser, c.PasswordFile, c.tlsConfig(host))
+}
+
+func newAsteriskProbe(c *CheckConfig) (*loadProbe, error) {
+	x, err := c.ARI()
+	if err != nil {
+		return nil, err
+	}
+	modules := slices.Clone(c.Modules)
+	return &loadProbe{
+		name: "asterisk ari " + c.Target, alive: x.Ping, count: x.Channels, full: c.Full, close: x.Close,
+		first: func(ctx context.Context) error {
+			for _, m := range modules {
+				if err := x.Running(ctx, m); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}, nil
 }

@@ -145,7 +145,7 @@ func (c *CheckConfig) equal(o *CheckConfig) bool {
 	return sameRoots && c.Kind == o.Kind && c.Target == o.Target && c.Transport == o.Transport && c.ServerName == o.ServerName &&
 		c.Timing == o.Timing && c.Counts == o.Counts && slices.Equal(c.Command, o.Command) && slices.Equal(c.Expect, o.Expect) &&
 		c.ExpectMin == o.ExpectMin && c.ExpectMax == o.ExpectMax && c.Account == o.Account && c.AuthUser == o.AuthUser && c.PasswordFile == o.PasswordFile && c.Callee == o.Callee &&
-		c.Full == o.Full && c.Weigh == o.Weigh && c.ReportOnly == o.ReportOnly
+		c.Full == o.Full && c.Weigh == o.Weigh && c.ReportOnly == o.ReportOnly && slices.Equal(c.Modules, o.Modules)
 }
 
 // withDefaults is rc with its checks' zero values replaced; it shares nothing that the

@@ -12,6 +12,7 @@ import (
 	"thor/nodeagent/secret"
 	"thor/nodeagent/sets/live"
 	"thor/nodeagent/work"
+	"thor/overlay/check"
 	"thor/subjects"
 )
 
@@ -95,6 +96,8 @@ func counters(a *nodeagent.Agent, roles []nodeagent.RoleConfig, of map[subjects.
 			switch {
 			case c.Kind == nodeagent.RTPEngine:
 				out[r.Role] = append(out[r.Role], work.RTPEngine(c.Target))
+			case c.Kind == nodeagent.Asterisk:
+				out[r.Role] = append(out[r.Role], work.Counter{What: subjects.Channels, Count: channels(&c)})
 			case c.Kind == nodeagent.Program:
 				out[r.Role] = append(out[r.Role], work.Counter{What: subjects.Tasks, Count: func(context.Context) (int, error) { return a.ProgramWork(r.Role) }})
 			case c.Proxy != nil && (of[r.Role] == nil || of[r.Role].url != c.Target):
@@ -103,6 +106,22 @@ func counters(a *nodeagent.Agent, roles []nodeagent.RoleConfig, of map[subjects.
 		}
 	}
 	return out
+}
+
+// channels counts those of the Asterisk that c asks.
+func channels(c *nodeagent.CheckConfig) func(context.Context) (int, error) {
+	return func(ctx context.Context) (int, error) {
+		x, err := c.ARI()
+		if err != nil {
+			return 0, err
+		}
+		defer x.Close()
+		n, err := x.Channels(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("asterisk: %s", check.Explain(err).Text)
+		}
+		return n, nil
+	}
 }
 
 // setsOf are the sets that the roles of the file have kept.

@@ -2,7 +2,6 @@ package sipprobe
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,7 +9,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 	"github.com/icholy/digest"
 
-	"thor/identity"
+	"thor/nodeagent/password"
 	"thor/overlay/check"
 )
 
@@ -20,9 +19,6 @@ const (
 	passwordText = "the password file of the test account cannot be read"
 	methodText   = "asks for a password in a way that is not known"
 )
-
-// maxPassword is the longest password in bytes.
-const maxPassword = 256
 
 // An account answers what servers ask of it (RFC 8760).
 type account struct {
@@ -74,12 +70,12 @@ func (u account) answer(a *sip.Response, method sip.RequestMethod, uri string, b
 	if err != nil {
 		return nil, err
 	}
-	password, err := readPassword(u.file)
+	secret, err := password.Read(u.file)
 	if err != nil {
 		return nil, &check.Fault{Text: passwordText, Cause: err}
 	}
 	cred, err := digest.Digest(c, digest.Options{
-		Method: string(method), URI: uri, Username: u.user, Password: password, Count: 1,
+		Method: string(method), URI: uri, Username: u.user, Password: secret, Count: 1,
 		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
 	})
 	if err != nil {
@@ -87,23 +83,3 @@ func (u account) answer(a *sip.Response, method sip.RequestMethod, uri string, b
 	}
 	return sip.NewHeader(name, cred.String()), nil
 }
-
-// CheckPasswordFile tells why no password could be read from a file.
-func CheckPasswordFile(path string) error {
-	_, err := readPassword(path)
-	return err
-}
-
-func readPassword(path string) (string, error) {
-	b, err := identity.ReadSecret(path)
-	if err != nil {
-		return "", err
-	}
-	p := strings.TrimRight(string(b), "\r\n")
-	if p == "" || len(p) > maxPassword || strings.ContainsAny(p, "\r\n\x00") {
-		return "", fmt.Errorf("%s: %w", path, errNoPassword)
-	}
-	return p, nil
-}
-
-var errNoPassword = errors.New("holds no password: one line of 1 to 256 bytes")

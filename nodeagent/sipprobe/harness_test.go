@@ -27,7 +27,7 @@ const (
 	soon  = 300 * time.Millisecond
 	never = 10 * time.Second
 
-	password = "canary-7f3a"
+	canary = "canary-7f3a"
 )
 
 // A server answers each message with what answer makes of it.
@@ -46,7 +46,7 @@ func (s *server) heard(text string, m sip.Message) []string {
 	s.got = append(s.got, text)
 	answer := s.answer
 	s.mu.Unlock()
-	if strings.Contains(text, password) {
+	if strings.Contains(text, canary) {
 		s.t.Errorf("the password is in %q", text)
 	}
 	return answer(m)
@@ -172,7 +172,7 @@ func proven(q *sip.Request, header, realm, nonce string) bool {
 		chal.QOP = []string{c.QOP}
 	}
 	want, err := digest.Digest(chal, digest.Options{
-		Method: string(q.Method), URI: c.URI, Username: "probe", Password: password, Cnonce: c.Cnonce, Count: c.Nc,
+		Method: string(q.Method), URI: c.URI, Username: "probe", Password: canary, Cnonce: c.Cnonce, Count: c.Nc,
 	})
 	return err == nil && want.Response == c.Response
 }
@@ -181,7 +181,7 @@ func proven(q *sip.Request, header, realm, nonce string) bool {
 func secretFile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(path, []byte(password+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(canary+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -218,7 +218,7 @@ func faultOf(t *testing.T, p prober, timeout time.Duration) string {
 		return ""
 	}
 	f := check.Explain(err)
-	if text := fmt.Sprint(f.Text, f.Cause, p.Name()); strings.Contains(text, password) {
+	if text := fmt.Sprint(f.Text, f.Cause, p.Name()); strings.Contains(text, canary) {
 		t.Errorf("the password is in %q", text)
 	}
 	return f.Text

@@ -127,7 +127,7 @@ func proxy(t *testing.T, phone string) string {
 	}
 	addr, dir := free(t), t.TempDir()
 	file := filepath.Join(dir, "kamailio.cfg")
-	if err := os.WriteFile(file, fmt.Appendf(nil, proxyConfig, filepath.Dir(modules[0]), addr, password, phone), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, proxyConfig, filepath.Dir(modules[0]), addr, canary, phone), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	start(t, exec.Command(kamailio, "-m", "32", "-M", "4", "-f", file, "-DD", "-E", "-Y", dir, "-w", dir, "-P", filepath.Join(dir, "pid")))

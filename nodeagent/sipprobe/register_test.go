@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/emiago/sipgo/sip"
+
+	"thor/nodeagent/password"
 )
 
 // registrar asks for a password as challenge says, and takes the right one.
@@ -158,7 +160,7 @@ func TestAPasswordFileThatOthersMayReadIsRefused(t *testing.T) {
 		if got := faultOf(t, p, never); got != passwordText {
 			t.Errorf("%q", got)
 		}
-		if CheckPasswordFile(c.PasswordFile) == nil {
+		if password.Check(c.PasswordFile) == nil {
 			t.Error("the file passes")
 		}
 	}

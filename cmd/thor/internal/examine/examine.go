@@ -11,7 +11,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent"
 	"thor/identity"
-	"thor/nodeagent/sipprobe"
+	"thor/nodeagent/password"
 	"thor/provisioning/login"
 )
 
@@ -105,7 +105,7 @@ func (in *input) readTestAccounts() {
 	for i, r := range in.roles {
 		for j, c := range r.Checks {
 			if c.PasswordFile != "" {
-				in.cannotRead(fmt.Sprintf("node.role[%d].check[%d].password_file", i, j), sipprobe.CheckPasswordFile(c.PasswordFile))
+				in.cannotRead(fmt.Sprintf("node.role[%d].check[%d].password_file", i, j), password.Check(c.PasswordFile))
 			}
 		}
 	}

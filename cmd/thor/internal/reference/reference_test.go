@@ -243,7 +243,7 @@ func TestSelect(t *testing.T) {
 	for names, want := range map[string]string{
 		"broker.lame_duck":          "[broker] 1",
 		"broker.limits log":         "[log] 3, [broker.limits] 8",
-		"node.role":                 "[[node.role]] 11, [node.role.sets] 4, [[node.role.sets.dispatcher]] 6, [[node.role.sets.rtpengine]] 6, [[node.role.sets.trusted]] 2, [[node.role.check]] 19",
+		"node.role":                 "[[node.role]] 11, [node.role.sets] 4, [[node.role.sets.dispatcher]] 6, [[node.role.sets.rtpengine]] 6, [[node.role.sets.trusted]] 2, [[node.role.check]] 20",
 		"dns.ttl dns.slice dns.srv": "there is no key \"dns.srv\": thor config reference lists all",
 	} {
 		var got []string
