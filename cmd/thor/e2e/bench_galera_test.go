@@ -5,9 +5,12 @@ package e2e_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
+
+	"thor/subjects"
 )
 
 // TestBenchGalera prints how soon a provisioning server writes to another node of a
@@ -22,6 +25,7 @@ func TestBenchGalera(t *testing.T) {
 	faults := []galeraFault{galeraParted, galeraAlone, galeraKilled}
 	samples := make(map[string][]time.Duration)
 	var isolated []time.Duration
+	var again []time.Duration
 	lost := -1
 	defer func() {
 		rows := []row{summarise("Galera: node isolated → writes elsewhere", 6*time.Second, isolated, "")}
@@ -30,6 +34,7 @@ func TestBenchGalera(t *testing.T) {
 				rows = append(rows, summarise("  "+f.name, 6*time.Second, ds, ""))
 			}
 		}
+		rows = append(rows, summarise("Galera: majority again → announced (500 ms)", 3*time.Second, again, ""))
 		if err := printRows(os.Stdout, rows); err != nil {
 			t.Error(err)
 		}
@@ -43,5 +48,32 @@ func TestBenchGalera(t *testing.T) {
 			isolated = append(isolated, took)
 		}
 	}
+	for range max(1, n/5) {
+		again = append(again, c.withoutMajority())
+	}
 	lost = c.lost()
+}
+
+// withoutMajority kills two of three nodes and starts one of them: how long it takes from
+// the moment in which the cluster has a primary component until a database is announced.
+func (c *cluster) withoutMajority() time.Duration {
+	c.t.Helper()
+	status := func(i int) string {
+		return c.ask(i, "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_cluster_status'")
+	}
+	up := func() bool {
+		return slices.ContainsFunc(c.status().Roles[subjects.Database], func(m subjects.Member) bool { return m.State == subjects.Up })
+	}
+	for _, name := range []string{"galera3", "galera2"} {
+		galeraKilled.act(c, int(name[len(name)-1]-'0'))
+	}
+	eventually(c.t, 20*time.Second, "the node that is left has no majority", func() bool { return status(1) == "non-Primary" })
+	eventually(c.t, 20*time.Second, "no database is up", func() bool { return !up() })
+	galeraKilled.end(c, 2)
+	eventually(c.t, 60*time.Second, "there is a majority again", func() bool { return status(1) == "Primary" })
+	took := eventually(c.t, 30*time.Second, "a database is up", up)
+	c.firstWrite(fmt.Sprintf("m%d", time.Now().UnixNano()))
+	galeraKilled.end(c, 3)
+	c.whole()
+	return took
 }
