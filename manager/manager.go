@@ -288,6 +288,7 @@ func (m *Manager) loop(ctx context.Context) {
 func (m *Manager) step(now time.Time) {
 	m.core.Online(m.cfg.Overlay.Connected(), now)
 	m.core.Confirm(m.cfg.Overlay.Confirmation())
+	m.core.Overtaken(m.cfg.Overlay.Overtaken())
 	m.noteDropped(now)
 	m.noteRevocations(now)
 	m.core.Step(now)

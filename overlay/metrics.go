@@ -59,8 +59,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 
 // A confirmation says that the status of this mark was the current one at a time.
 type confirmation struct {
-	mark subjects.Mark
-	at   time.Time
+	mark  subjects.Mark
+	at    time.Time
+	newer bool // another status was announced since
 }
 
 // confirmedAt is when the status held was last confirmed, zero if never.

@@ -253,6 +253,10 @@ func (n *Node) Confirmation() (subjects.Mark, time.Time) {
 	return c.mark, c.at
 }
 
+// Overtaken reports whether a later status was announced than that of the view, which
+// this process has not got yet.
+func (n *Node) Overtaken() bool { return n.metrics.confirmedAt().newer }
+
 // Lookup says which nodes serve a subscriber in role: key is "user@domain" or a
 // SIP URI. The mark is that of the status from which this is computed: two
 // processes that answer differently hold different statuses. There is no network,

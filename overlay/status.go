@@ -113,8 +113,9 @@ func (f *statusFeed) receive(m *nats.Msg, now time.Time) error {
 	if changed {
 		f.publish()
 	}
-	if at := f.tracker.Confirmed; !at.IsZero() && at != f.metrics.confirmedAt().at {
-		f.metrics.confirmed.Store(&confirmation{f.tracker.Mark(), at})
+	is := confirmation{f.tracker.Mark(), f.tracker.Confirmed, f.tracker.Missing()}
+	if was := f.metrics.confirmedAt(); !is.at.IsZero() && (is.at != was.at || is.newer != was.newer) {
+		f.metrics.confirmed.Store(&is)
 	}
 	return err
 }

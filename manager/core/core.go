@@ -60,6 +60,7 @@ type Manager struct {
 	confirmed time.Time // when newest was last known to be the current status; zero: never
 	told      time.Time // when the tracker was last told that a status is the current one
 	lagged    time.Time // when it was for the first time after a pause
+	overtaken bool      // a later status was announced than newest
 	seek      *seek     // not nil while the newest status is searched for
 	sought    time.Time // when that ended last
 
@@ -264,6 +265,10 @@ func (m *Manager) current(now time.Time) bool {
 	}
 	return !at.IsZero() && now.Sub(at) <= subjects.MaxAge
 }
+
+// Overtaken says whether this process's tracker knows that there is a later status than
+// the one that it holds: that one is the past, and is told to none.
+func (m *Manager) Overtaken(is bool) { m.overtaken = is }
 
 // Confirm says that the status of this mark was the current one at a time: so this
 // process's tracker found, from a tick, a delta or an answer.

@@ -109,6 +109,9 @@ func (m *Manager) Holding() Holding {
 		h.term = m.lead.term
 	case h.Held != nil:
 		h.own = h.Status.Manager == m.cfg.Node
+		if m.overtaken {
+			h.confirmed = time.Time{}
+		}
 	}
 	return h
 }

@@ -248,6 +248,28 @@ func TestWhatAManagerReadsAfterAStandstillIsThePast(t *testing.T) {
 	}
 }
 
+// A standby that knows of a later status tells the one that it holds to none, until it has that.
+func TestAStatusThatWasOvertakenIsNotTold(t *testing.T) {
+	m := newLone(t)
+	m.follow(told(4, 40), false)
+	m.Confirm(subjects.Mark{Epoch: 4, Generation: 40}, m.now)
+	m.Overtaken(true)
+	if _, code := m.Holding().Answer(&subjects.SnapshotRequest{V: 1}, m.now); code != subjects.ErrorBehind {
+		t.Errorf("it answers: %q", code)
+	}
+	m.follow(told(4, 41), false)
+	m.Confirm(subjects.Mark{Epoch: 4, Generation: 41}, m.now)
+	m.Overtaken(false)
+	if _, code := m.Holding().Answer(&subjects.SnapshotRequest{V: 1}, m.now); code != "" {
+		t.Errorf("it does not answer: %q", code)
+	}
+	m.leads(5, 100, 1000)
+	m.Overtaken(true)
+	if _, code := m.Holding().Answer(&subjects.SnapshotRequest{V: 1}, m.now); code != "" {
+		t.Errorf("it leads, and does not answer: %q", code)
+	}
+}
+
 // No tick came for some seconds: what comes first may have lain at a broker that stood still.
 func TestTheFirstTickAfterAPauseProvesNothing(t *testing.T) {
 	m := newLone(t)

@@ -106,6 +106,7 @@ func (t *Table) leave(m *member) {
 		return
 	}
 	m.cause = left
+	m.weak = m.instance.beside()
 	m.closed = closed{}
 	m.adopted, m.late = false, false
 	m.damping.restart()

@@ -140,6 +140,10 @@ func (in *instance) withdraw(boot string) {
 	}
 }
 
+// beside reports whether another process announced the same and was not heard to end: it may live
+// where this table does not hear it.
+func (in *instance) beside() bool { return in.rival != nil }
+
 // contested reports whether another process announces the same as m's now.
 func (t *Table) contested(m *member) bool {
 	in := &m.instance

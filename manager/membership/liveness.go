@@ -47,7 +47,7 @@ func (t *Table) wake(m *member) {
 		m.closed = closed{}
 		m.node.lastClosed = longAgo // its silence is explained by nothing
 	case m.closed.on && m.closed.due <= t.now:
-		m.weak = m.closed.byBroker
+		m.weak = m.closed.byBroker || m.instance.beside()
 		t.markDead(m, lost, whyLost)
 	case m.cause == alive && quiet >= t.dead():
 		if hold := t.heldUntil(m); hold > t.now {

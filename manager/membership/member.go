@@ -50,7 +50,7 @@ type member struct {
 
 	cause       cause
 	why         string  // of silent and lost, as shown
-	weak        bool    // lost, but it was its broker that gave the connection up
+	weak        bool    // lost, but it was its broker that gave the connection up; or lost or left, and another process may live
 	died        instant // when cause was set to silent or lost
 	gone        instant // when it was removed
 	closed      closed

@@ -301,9 +301,9 @@ func (t *Table) adoptLast(name subjects.Role, ms []subjects.Member) {
 	}
 }
 
-// doubtful reports whether m was removed because its broker gave up its connection:
-// one who lists it heard it elsewhere.
-func (m *member) doubtful() bool { return m.cause == lost && m.weak }
+// doubtful reports whether m was removed because its broker gave up its connection, or
+// since one of two processes ended: one who lists it heard it elsewhere, or the other.
+func (m *member) doubtful() bool { return m.weak && (m.cause == lost || m.cause == left) }
 
 // knows reports whether this table heard all that there was since the last that
 // it knows of m.

@@ -230,3 +230,43 @@ func TestTheLastMemberOfAnotherManagerStays(t *testing.T) {
 		t.Errorf("a minute later: %+v", m)
 	}
 }
+
+// One of two processes of a node ended, and the other was not heard for a while: the manager that lists the
+// node hears that one elsewhere, and who takes over keeps it. A node that had one process goes.
+func TestOneOfTwoProcessesEndedAndTheOtherIsHeardElsewhere(t *testing.T) {
+	ends := map[string]func(*stage, *actor){
+		"left": func(s *stage, a *actor) { a.state = subjects.Leave; s.beat(a) },
+		"lost": func(s *stage, a *actor) { s.hangUp(a, "Client Closed") },
+	}
+	for name, end := range ends {
+		for _, two := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, two processes: %v", name, two), func(t *testing.T) {
+				s := newStage(t, membership.Config{})
+				threeBrokers(s)
+				s.cast("n2", "sip_proxy", "b1#1")
+				n1 := s.cast("n1", "sip_proxy", "b2#1")
+				s.pass(20 * time.Second)
+				ended := n1
+				if two {
+					ended = s.cast("n1", "sip_proxy", "b1#2")
+					ended.boot = "newer"
+					s.beat(ended)
+					s.pass(5 * time.Second)
+				}
+				kept := s.status()
+				n1.cut = two
+				s.pass(4 * time.Second)
+				end(s, ended)
+				ended.cut = true
+				s.pass(2 * time.Second)
+				if s.listed(n1) {
+					t.Fatal("it is listed here")
+				}
+				s.table.TakeUp(kept, 0, s.now, s.now)
+				if s.listed(n1) != two {
+					t.Errorf("who takes over lists it: %v", s.listed(n1))
+				}
+			})
+		}
+	}
+}

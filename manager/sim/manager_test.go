@@ -307,6 +307,7 @@ func (m *manager) follow(now time.Time) {
 	}
 	if !t.Confirmed.IsZero() && !t.FromDisk {
 		m.core.Confirm(t.Mark(), t.Confirmed)
+		m.core.Overtaken(t.Missing())
 	}
 }
 

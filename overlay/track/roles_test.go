@@ -544,7 +544,7 @@ func (w *partWorld) run(generations int) {
 		w.step(false, nil)
 	}
 	newest := len(w.h.statuses) - 1
-	if w.k.Stale || w.k.Mark() != w.h.statuses[newest].Mark() || w.k.missing() || w.k.Asking(w.now) {
+	if w.k.Stale || w.k.Mark() != w.h.statuses[newest].Mark() || w.k.Missing() || w.k.Asking(w.now) {
 		w.t.Fatalf("seed %d: ends at %v, wants %v %s, holds %s, %+v", w.seed, w.k.Mark(), w.k.want, w.k.wantIs, w.k.Digest, w.k.ask)
 	}
 }

@@ -280,7 +280,7 @@ func (t *Tracker) Snapshot(s *subjects.Status, encoded []byte, age time.Duration
 		changed = t.confirm(known, now) || changed
 	}
 	changed = t.catchUp(now) || changed
-	if t.missing() || t.Confirmed.IsZero() && !proof {
+	if t.Missing() || t.Confirmed.IsZero() && !proof {
 		t.retry(now)
 	}
 	return changed, nil
@@ -319,7 +319,7 @@ func (t *Tracker) Online(now time.Time) {
 	switch {
 	case t.Status == nil || t.Confirmed.IsZero():
 		t.ask.at = now.Add(t.chance(spreadFirst))
-	case t.missing() || t.doubts || t.behind:
+	case t.Missing() || t.doubts || t.behind:
 		t.repair(now, 0)
 	}
 }
@@ -444,14 +444,14 @@ func (t *Tracker) catchUp(now time.Time) (changed bool) {
 		clear(t.later[len(keep):])
 		t.later = keep
 	}
-	if !t.missing() && !t.doubts && !t.behind {
+	if !t.Missing() && !t.doubts && !t.behind {
 		t.settle()
 	}
 	return changed
 }
 
-// missing reports whether another status is announced than the one held.
-func (t *Tracker) missing() bool {
+// Missing reports whether another status is announced than the one held.
+func (t *Tracker) Missing() bool {
 	have := t.Mark()
 	return t.Status == nil || t.want.After(have) || t.want == have && t.wantIs != t.Digest
 }
