@@ -222,8 +222,18 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// ask has a node drained or resumed, as an operator does.
-func (f *faultNet) ask(node, verb string) error {
+// ask has a node drained or resumed, as an operator does: again if it does not answer, since another
+// fault may have cut a route between the two.
+func (f *faultNet) ask(node, verb string) (err error) {
+	for range 8 {
+		if err = f.askOnce(node, verb); !errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+	}
+	return err
+}
+
+func (f *faultNet) askOnce(node, verb string) error {
 	n := f.watchers.node(f.desk.name)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

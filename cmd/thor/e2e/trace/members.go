@@ -199,17 +199,16 @@ func (c *checker) converges() {
 }
 
 // convergedAfter is the first moment in [from, to] at which nothing differs, and stays
-// so for a while: right after a fault its effect may not have shown yet.
+// so for a while, or until to, when the next fault begins: right after a fault its effect may not have shown yet.
+// What differs for less than a step is a change on its way.
 func (c *checker) convergedAfter(from, to Moment) (since Moment, ok bool) {
 	const step = Moment(100 * time.Millisecond)
-	for at := from; at <= to+Moment(steady); at += step {
+	for at := from; at <= to; at += step {
 		switch differs := c.differsAt(min(at, c.end)) != ""; {
-		case differs:
+		case differs && (!ok || c.differsAt(min(at+step, c.end)) != ""):
 			ok = false
-		case !ok && at <= to:
-			since, ok = at, true
 		case !ok:
-			return 0, false
+			since, ok = at, true
 		case at-since >= Moment(steady):
 			return since, true
 		}
