@@ -14,7 +14,7 @@ import (
 func (m *Manager) Announce(a *subjects.Announcement, now time.Time) {
 	m.acceptClaim(a, now)
 	if a.Role == subjects.Manager {
-		m.askManager(a.Node)
+		m.askManager(a.Node, true, now)
 	}
 	role, node, leaves := a.Role, a.Node, a.State == subjects.Leave
 	if err := m.table.Announce(a, now); err != nil {

@@ -14,6 +14,8 @@ import (
 const (
 	seekHear  = 1300 * time.Millisecond // managers that beat once a second were heard by then
 	seekMost  = 1500 * time.Millisecond // in all…
+	seekHeard = 3 * time.Second         // …but so long for a manager that beats and has not answered: question or answer were lost…
+	askApart  = 400 * time.Millisecond  // …and it is asked again so much later
 	seekStore = 10 * time.Second        // …but the store is waited for so long: without it there is no election either, and after that only a term that is won begins a search anew
 	seekPast  = 10 * time.Second        // …as is a manager with a status, where brokers tell that there was one: it may be on its way from a broker that is cut off
 	seekAgain = 500 * time.Millisecond  // until the store is asked again
@@ -22,14 +24,21 @@ const (
 
 // seek is the search for the newest status, and the term that waits for it.
 type seek struct {
-	start  time.Time                // when it began
-	began  time.Time                // the same, or when the store answered after all
-	read   time.Time                // when the store was asked last
-	stored bool                     // the store has answered
-	asked  map[subjects.NodeID]bool // managers: true when they have answered
+	start  time.Time                 // when it began
+	began  time.Time                 // the same, or when the store answered after all
+	read   time.Time                 // when the store was asked last
+	stored bool                      // the store has answered
+	asked  map[subjects.NodeID]asked // managers
 
 	term         Term // nil: none
 	epoch, first uint64
+}
+
+// asked is what is known of a manager that is asked.
+type asked struct {
+	at       time.Time // when, last
+	heard    bool      // it beat since
+	answered bool
 }
 
 // Stored takes what the key-value store holds, nil if nothing is there. A store
@@ -57,7 +66,7 @@ func (m *Manager) Told(node subjects.NodeID, s *subjects.Status, encoded []byte,
 	case s == nil:
 		delete(m.seek.asked, node) // it may have begun a moment ago: it is asked again when it is heard
 	default:
-		m.seek.asked[node] = true
+		m.seek.asked[node] = asked{at: now, heard: true, answered: true}
 	}
 	m.found(s, encoded, now)
 }
@@ -72,7 +81,7 @@ func (m *Manager) found(s *subjects.Status, encoded []byte, now time.Time) {
 		found.seed = true
 		m.hold(found, now)
 	}
-	m.askManagers(s)
+	m.askManagers(s, now)
 }
 
 // MayCampaign reports whether the first search for what the network told last is
@@ -93,28 +102,33 @@ func (m *Manager) knowsPresent(now time.Time) bool {
 
 // beginSeek asks the store, and the managers that the newest status lists.
 func (m *Manager) beginSeek(now time.Time) {
-	m.seek = &seek{start: now, began: now, read: now, asked: make(map[subjects.NodeID]bool)}
+	m.seek = &seek{start: now, began: now, read: now, asked: make(map[subjects.NodeID]asked)}
 	m.emit(ReadStore{})
 	if h := m.newest; h != nil {
-		m.askManagers(h.Status)
+		m.askManagers(h.Status, now)
 	}
 }
 
-func (m *Manager) askManagers(s *subjects.Status) {
+func (m *Manager) askManagers(s *subjects.Status, now time.Time) {
 	for i := range s.Roles[subjects.Manager] {
-		m.askManager(s.Roles[subjects.Manager][i].Node)
+		m.askManager(s.Roles[subjects.Manager][i].Node, false, now)
 	}
 }
 
-// askManager asks a manager what it holds, once in a search.
-func (m *Manager) askManager(node subjects.NodeID) {
+// askManager asks a manager what it holds, which was heard, or is listed. One that beats and
+// does not answer is asked again.
+func (m *Manager) askManager(node subjects.NodeID, heard bool, now time.Time) {
 	if m.seek == nil || node == m.cfg.Node {
 		return
 	}
-	if _, asked := m.seek.asked[node]; !asked {
-		m.seek.asked[node] = false
-		m.emit(AskManager{node})
+	is, known := m.seek.asked[node]
+	again := known && heard && !is.answered && now.Sub(is.at) >= askApart
+	if known && !again {
+		return
 	}
+	is.at, is.heard = now, again
+	m.seek.asked[node] = is
+	m.emit(AskManager{node})
 }
 
 // stepSeek ends the search when all have answered, or its time is over.
@@ -148,12 +162,18 @@ func (m *Manager) seekEnd() time.Time {
 	case m.newest == nil && !m.marks.known.IsZero():
 		return s.start.Add(seekPast)
 	}
-	waits := !s.stored
-	for _, answered := range s.asked {
-		waits = waits || !answered
+	wait := seekHear
+	if !s.stored {
+		wait = seekMost
 	}
-	if waits {
-		return s.began.Add(seekMost)
+	for _, x := range s.asked {
+		switch {
+		case x.answered:
+		case x.heard:
+			wait = max(wait, seekHeard)
+		default:
+			wait = max(wait, seekMost)
+		}
 	}
-	return s.began.Add(seekHear)
+	return s.began.Add(wait)
 }

@@ -87,6 +87,29 @@ func TestTheSearchEnds(t *testing.T) {
 	}
 }
 
+// A question or an answer may be lost: a manager that goes on beating is asked again, and waited for.
+func TestAManagerThatBeatsAndDoesNotAnswerIsAskedAgain(t *testing.T) {
+	m := newLone(t)
+	m.pass(20 * time.Millisecond)
+	m.wins(6, 100, 1000)
+	m.Stored(nil, nil, m.now)
+	for i := range 3 {
+		m.hear(said(subjects.Manager, "m9", uint64(i+1)))
+		if asks := len(all[AskManager](m)); asks != i+1 {
+			t.Errorf("asked %d times after %d beats", asks, i+1)
+		}
+		m.pass(900 * time.Millisecond)
+	}
+	if m.Leads() {
+		t.Error("it did not wait for the answer")
+	}
+	peer := told(5, 50)
+	m.Told("m9", peer, peer.Encode(), subjects.Mark{}, m.now)
+	if m.pass(100 * time.Millisecond); !m.Leads() {
+		t.Error("it does not lead with the answer")
+	}
+}
+
 // Nothing is learnt without a connection, or from a store that cannot be read: the
 // time for it begins afterwards.
 func TestTheSearchWaitsForTheNetwork(t *testing.T) {
