@@ -71,6 +71,10 @@ func ParseRole(s string) (Role, error) {
 // Infrastructure reports whether r is one of thor's own roles.
 func (r Role) Infrastructure() bool { return slices.Contains(infrastructure, r) }
 
+// NamesHost reports whether a member of r gives its node a host name in the zone. Who only
+// watches or operates the network gets none.
+func (r Role) NamesHost() bool { return r != Monitor && r != Operator }
+
 // HostLabel is the DNS label at which a role answers unless configured
 // otherwise: its name with "_" written "-", since "_" is no host character.
 func (r Role) HostLabel() string { return strings.ReplaceAll(string(r), "_", "-") }

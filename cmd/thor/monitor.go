@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
@@ -22,13 +23,13 @@ var colors = []string{string(monitor.ColorAuto), string(monitor.ColorAlways), st
 
 func newMonitor() *cobra.Command {
 	var r reach
-	var once, quiet bool
+	var once, myself, quiet bool
 	color := "auto"
 	c := &cobra.Command{
 		Use: "monitor", Short: "Watch the network in the terminal",
 		Long: "Watch the network in the terminal. On a pipe, with TERM=dumb or with --once it prints the plain screen of the\n" +
-			"SIP Thor description instead. While it watches it is a member itself, under thor_monitor, unless --quiet.",
-		Example: "  thor monitor\n  thor monitor --once", Args: cobra.NoArgs,
+			"SIP Thor description instead. Watching leaves no trace; with --myself it joins under thor_monitor and is on the screen.",
+		Example: "  thor monitor\n  thor monitor --once --myself", Args: cobra.NoArgs,
 	}
 	before(c, func(*cobra.Command, []string) error {
 		if !slices.Contains(colors, color) {
@@ -37,6 +38,11 @@ func newMonitor() *cobra.Command {
 		return nil
 	})
 	r.connected(c, func(cmd *cobra.Command, s *session, _ []string) error {
+		if myself {
+			if err := s.appear(cmd.Context(), r.timeout); err != nil {
+				return err
+			}
+		}
 		events, err := s.events(cmd.Context())
 		if err != nil {
 			return err
@@ -63,11 +69,6 @@ func newMonitor() *cobra.Command {
 				}
 			}
 		}
-		if m.Interactive() && !quiet {
-			if err := s.appear(); err != nil {
-				return err
-			}
-		}
 		err = m.Run(cmd.Context())
 		known := s.View().Status
 		if f, ok := cfg.Source.(found); ok {
@@ -85,7 +86,9 @@ func newMonitor() *cobra.Command {
 		return err
 	})
 	c.Flags().BoolVar(&once, "once", false, "print the plain screen and end")
+	c.Flags().BoolVar(&myself, "myself", false, "be a member under thor_monitor while watching")
 	c.Flags().BoolVar(&quiet, "quiet", false, "do not be a member while watching")
+	_ = c.Flags().MarkDeprecated("quiet", "it is the default now") // the flag is there
 	c.Flags().StringVar(&color, "color", color, "`when` to use colour: auto, always or never")
 	completeFlag(c, "color", colors...)
 	return c
@@ -102,15 +105,27 @@ func (f found) Watch(context.Context) <-chan *overlay.View {
 	return ch
 }
 
-// appear makes the monitor a member, as on the original screen. A certificate
-// without the role or an address watches all the same.
-func (s *session) appear() error {
+// appear makes the monitor a member, as on the original screen, and waits until the status
+// says so.
+func (s *session) appear(ctx context.Context, wait time.Duration) error {
 	id := s.Identity()
-	if !id.Has(subjects.Monitor) || len(id.Addresses) == 0 {
-		return nil
+	switch {
+	case !id.Has(subjects.Monitor):
+		return usagef("--myself: the certificate of %s lacks the role %s", id.Node, subjects.Monitor)
+	case len(id.Addresses) == 0:
+		return usagef("--myself: the certificate of %s has no address to announce", id.Node)
 	}
-	_, err := s.Join(overlay.Member{Role: subjects.Monitor, Addresses: id.Addresses[:1], Version: versionString()})
-	return err
+	if _, err := s.Join(overlay.Member{Role: subjects.Monitor, Addresses: id.Addresses[:1], Version: versionString()}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for v := range s.Watch(ctx) {
+		if v.Status != nil && v.Status.Member(subjects.Monitor, id.Node) != nil {
+			break
+		}
+	}
+	return nil // the screen says what is wrong
 }
 
 // events follows thor.event until ctx ends.

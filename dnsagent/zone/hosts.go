@@ -16,10 +16,14 @@ import (
 // A node that has a service answers with the addresses of its services only:
 // requests inside a dialog go to this name, and must not reach the address at
 // which the machine runs a part of the network itself. So do those of a node
-// whose last service departed while it goes on being such a part.
+// whose last service departed while it goes on being such a part. A node that is
+// only a monitor or an operator has no name.
 func (a *assembly) addHosts() {
 	nodes, infra := make(map[subjects.NodeID][]netip.Addr), make(map[subjects.NodeID][]netip.Addr)
 	for r, ms := range a.status.Roles {
+		if !r.NamesHost() {
+			continue
+		}
 		into := nodes
 		if strings.HasPrefix(string(r), "thor_") {
 			into = infra

@@ -523,3 +523,20 @@ func FuzzLookup(f *testing.F) {
 		}
 	})
 }
+
+// Who only watches or operates the network has no name; beside another role it changes nothing.
+func TestMonitorsAndOperatorsHaveNoName(t *testing.T) {
+	st := status(1)
+	st.Roles = map[subjects.Role][]subjects.Member{
+		subjects.Monitor:  {member("desk", "192.0.2.1"), member("m1", "192.0.2.2")},
+		subjects.Operator: {member("desk", "192.0.2.1")},
+		subjects.Manager:  {member("m1", "192.0.2.2")},
+		subjects.SIPProxy: {member("p1", "192.0.2.3")},
+	}
+	z := build(t, zone.DefaultConfig("example.net"), st)
+	for name, want := range map[string]bool{"desk.example.net.": false, "m1.example.net.": true, "p1.example.net.": true} {
+		if have := slices.Contains(z.Names(), name); have != want {
+			t.Errorf("%s is in the zone: %v", name, have)
+		}
+	}
+}

@@ -33,7 +33,7 @@ func (t *Table) depart(m *member) {
 			n.addresses = append(n.addresses, a)
 		}
 	}
-	if n.services > 0 || n.listed > 0 && !m.service() || len(n.addresses) == 0 {
+	if n.services > 0 || n.listed > 0 && !m.service() || len(n.addresses) == 0 || !m.role.name.NamesHost() {
 		return
 	}
 	if _, taken := t.labels[string(n.id)]; taken {

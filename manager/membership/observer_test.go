@@ -270,3 +270,20 @@ func TestOneOfTwoProcessesEndedAndTheOtherIsHeardElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// Who only watched the network departs without a name.
+func TestAMonitorThatLeavesDoesNotDepart(t *testing.T) {
+	for role, want := range map[string]int{"thor_monitor": 0, "sip_proxy": 1} {
+		s := newStage(t, membership.Config{})
+		s.cast("n1", "sip_proxy", "b1#1")
+		desk := s.cast("desk", role, "b1#2")
+		s.pass(time.Second)
+		desk.state = subjects.Leave
+		s.beat(desk)
+		desk.cut = true
+		s.pass(time.Second)
+		if got := len(s.status().Departed); got != want || s.listed(desk) {
+			t.Errorf("%s: %d departed, listed %v", role, got, s.listed(desk))
+		}
+	}
+}
