@@ -11,11 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 
 	"thor/nodeagent/asterisk/asterisktest"
 	"thor/nodeagent/kamailio"
@@ -263,4 +265,104 @@ func TestAsteriskIsAskedForItsModulesAndItsLoad(t *testing.T) {
 	if got := faultOf(t, proberOf(t, cfg), soon); got != "no answer" {
 		t.Errorf("%q", got)
 	}
+}
+
+// A relay that answers too late and a Kamailio that refuses are one line each, however
+// long that lasts; a role beside them does not notice.
+func TestBadServicesAreOneLineEachAndDisturbNoOther(t *testing.T) {
+	slow := udpServer(t, func(string) []string { return nil })
+	good := udpServer(t, func(q string) []string { return []string{sipAnswer(q, 200)} })
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer refuses.Close()
+	client, err := kamailio.NewClient(refuses.URL+"/RPC", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	n := newFakeNet()
+	n.ID.Roles = append(n.ID.Roles, "voicemail_server")
+	quick := check.Timing{Interval: 100 * time.Millisecond, Timeout: 100 * time.Millisecond}
+	var log lines
+	reg := prometheus.NewRegistry()
+	a, err := newAgent(Config{Log: zerolog.New(&log), Metrics: reg, Roles: []RoleConfig{
+		{Role: "media_relay", Checks: []CheckConfig{{Kind: RTPEngine, Target: slow, Full: 10, Timing: quick}}},
+		{Role: "sip_proxy", Checks: []CheckConfig{{Kind: SIP, Target: good}, {Kind: Kamailio, Target: refuses.URL + "/RPC", Proxy: client, Timing: quick}}},
+		{Role: "voicemail_server", Checks: []CheckConfig{{Kind: SIP, Target: good, Timing: check.Timing{Interval: 100 * time.Millisecond, Timeout: 100 * time.Millisecond}, Counts: check.Counts{Fall: 100}}}},
+	}}, n, (*CheckConfig).prober)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := contextOf(t)
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	want := map[subjects.Role]string{
+		"media_relay": "down rtpengine statistics " + slow + ": no answer",
+		"sip_proxy":   "down kamailio rpc " + refuses.URL + "/RPC: refused: its secret is another, or it has just started",
+	}
+	eventually(t, "the roles are announced, and probed again and again", func() bool {
+		for _, s := range a.Status() {
+			if w := want[s.Role]; string(s.State)+" "+s.Reason != w && w != "" || w == "" && s.State != subjects.Up {
+				return false
+			}
+		}
+		return probes(t, reg, "failed") >= 20
+	})
+	for _, w := range want {
+		if got := log.count(strings.TrimPrefix(w, "down ")); got != 2 { // the check, and the role that is announced
+			t.Errorf("%d lines say %q", got, w)
+		}
+	}
+	if said := strings.Count(strings.Join(n.Lines(), "\n"), "voicemail_server"); said != 1 {
+		t.Errorf("the other role was announced %d times: %q", said, n.Lines())
+	}
+}
+
+// probes is how many had a result.
+func probes(t *testing.T, reg *prometheus.Registry, result string) (sum float64) {
+	t.Helper()
+	fs, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fs {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if f.GetName() == "thor_nodeagent_probes_total" && l.GetName() == "result" && l.GetValue() == result {
+					sum += m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	return sum
+}
+
+// lines are a log that a test reads.
+type lines struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b = append(l.b, p...)
+	return len(p), nil
+}
+
+// count is how many lines of the level info hold text.
+func (l *lines) count(text string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(string(l.b)) {
+		if strings.Contains(line, text) && strings.Contains(line, `"level":"info"`) {
+			n++
+		}
+	}
+	return n
 }

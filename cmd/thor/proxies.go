@@ -92,7 +92,13 @@ func counters(a *nodeagent.Agent, roles []nodeagent.RoleConfig, of map[subjects.
 		out[role] = append(out[role], work.Counter{What: subjects.Dialogs, Count: p.Dialogs})
 	}
 	for _, r := range roles {
+		seen := make(map[string]bool)
 		for _, c := range r.Checks {
+			key := string(c.Kind) + " " + c.Target
+			if seen[key] { // one service, asked twice
+				continue
+			}
+			seen[key] = true
 			switch {
 			case c.Kind == nodeagent.RTPEngine:
 				out[r.Role] = append(out[r.Role], work.RTPEngine(c.Target))

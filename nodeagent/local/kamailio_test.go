@@ -21,6 +21,8 @@ import (
 	"thor/nodeagent/kamailio"
 	"thor/nodeagent/local"
 	"thor/nodeagent/secret"
+	"thor/nodeagent/sipprobe"
+	"thor/overlay/check"
 )
 
 const (
@@ -152,6 +154,44 @@ func startAgent(t *testing.T, k *secret.Key, password string) (stop func()) {
 	return stop
 }
 
+// checksOf has checks of the node agent ask the proxy: a test account with each password,
+// and the RPC without proof.
+func checksOf(t *testing.T, passwords map[string]string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	text := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return check.Explain(err).Text
+	}
+	for password, want := range passwords {
+		file := filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, transport := range []string{"udp", "tcp"} {
+			p, err := sipprobe.NewRegister(sipprobe.Config{Transport: transport, Target: proxyAddr + ":5060", Account: "alice@example.net", PasswordFile: file})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := text(p.Probe(ctx)); got != want {
+				t.Errorf("a check with the password %s over %s: %q, not %q", password, transport, got, want)
+			}
+			p.Close()
+		}
+	}
+	c, err := kamailio.NewClient("http://"+rpcAddr+"/RPC", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.UpSince(ctx); text(err) != "refused: its secret is another, or it has just started" {
+		t.Errorf("the RPC without proof: %v", err)
+	}
+}
+
 // What another user of the machine tries against a real proxy and its agent.
 func TestAnotherUserBesideKamailio(t *testing.T) {
 	file := filepath.Join(openDir(t), "secret")
@@ -167,6 +207,7 @@ func TestAnotherUserBesideKamailio(t *testing.T) {
 	if got := register(t, 2, "stolen"); got != "401" {
 		t.Errorf("with a wrong password: %s", got)
 	}
+	checksOf(t, map[string]string{"good": "", "stolen": "refuses the password of the test account"})
 	out := as(t, nobody, nobody, "digests", agentAddr, rpcAddr, file)
 	for _, line := range strings.Split(out, "\n") {
 		t.Log("another user: " + line)
