@@ -53,6 +53,7 @@ type Broker struct {
 	srv        atomic.Pointer[server.Server] // nil before Run and after it
 	alone      atomic.Pointer[time.Time]     // since when; nil: it is not
 	rescued    atomic.Bool                   // without others, by an operator's word: until a route comes
+	unnamed    atomic.Bool                   // its peers are too many to be named
 
 	lists     sync.Mutex                // orders what is taken and what is stored
 	cutBefore atomic.Pointer[time.Time] // no route may be older: a broker was revoked then

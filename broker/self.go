@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -168,8 +167,9 @@ func (b *Broker) attrs() subjects.Attrs {
 		subjects.AttrRoutes:   strconv.Itoa(len(s.peers)),
 		subjects.AttrIdentity: "1",
 	}
-	if peers := strings.Join(s.peers, ","); peers != "" && len(peers) <= subjects.MaxAttrValue {
-		as[subjects.AttrPeers] = peers
+	if left := !as.SetPeers(s.peers); b.unnamed.Swap(left) != left && left {
+		b.log.Warn().Int("routes", len(s.peers)).Int("bytes", subjects.MaxAttrValue).
+			Msg("names of peers do not fit an attribute, none is announced: managers do not learn from here which brokers are heard")
 	}
 	if u, err := url.Parse(b.ClientURL()); err == nil && u.Port() != "" {
 		as[subjects.AttrPort] = u.Port() // name servers tell it to those who look for brokers

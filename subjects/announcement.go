@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // A State is what a member says of itself, or what the manager says of it.
@@ -54,6 +55,40 @@ const AttrRoutes = "routes"
 // AttrPeers is the attribute by which a broker names the brokers that it has a route to,
 // sorted, with commas between them; it is left out where they do not fit.
 const AttrPeers = "peers"
+
+// SetPeers names these brokers; false: they do not fit, and none is named.
+func (a Attrs) SetPeers(brokers []string) bool {
+	peers := strings.Join(brokers, ",")
+	switch {
+	case peers == "":
+	case len(peers) > MaxAttrValue:
+		return false
+	default:
+		a[AttrPeers] = peers
+	}
+	return true
+}
+
+// Peers are the brokers that a broker names. known is false where it names none: it has
+// no route, or too many for a list.
+func (a Attrs) Peers() (brokers []NodeID, known bool) {
+	for name := range strings.SplitSeq(a[AttrPeers], ",") {
+		if name != "" {
+			brokers = append(brokers, NodeID(name))
+		}
+	}
+	return brokers, len(brokers) > 0
+}
+
+// HasPeer reports whether a broker names another one.
+func (a Attrs) HasPeer(broker NodeID) bool {
+	for name := range strings.SplitSeq(a[AttrPeers], ",") {
+		if name == string(broker) {
+			return true
+		}
+	}
+	return false
+}
 
 func (a Attrs) check() error {
 	if len(a) > MaxAttrs {

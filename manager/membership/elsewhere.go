@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"thor/subjects"
 )
@@ -42,7 +41,7 @@ func (t *Table) elsewhereHold(m *member) (until instant) {
 func (t *Table) named(m *member) bool {
 	return slices.ContainsFunc(m.role.list, func(o *member) bool {
 		fresh := t.heard-o.last <= t.missed() || o.last-m.last > t.missed()+routeLost
-		return o != m && o.cause == alive && !o.adopted && fresh && o.announced.hasPeer(m.key.node)
+		return o != m && o.cause == alive && !o.adopted && fresh && o.announced.attrs.HasPeer(m.key.node)
 	})
 }
 
@@ -60,8 +59,8 @@ func (t *Table) hearsay() {
 		if !o.present(t) {
 			continue
 		}
-		for name := range strings.SplitSeq(o.announced.attrs[subjects.AttrPeers], ",") {
-			id := subjects.NodeID(name)
+		peers, _ := o.announced.attrs.Peers()
+		for _, id := range peers {
 			named[id] = t.now
 			if at, before := t.naming[id]; before {
 				named[id] = at
@@ -82,15 +81,6 @@ func (t *Table) hearsay() {
 // present reports whether m is heard, and missed no beat.
 func (m *member) present(t *Table) bool {
 	return m.cause == alive && !m.adopted && t.now-m.last <= t.missed()
-}
-
-func (a *announced) hasPeer(broker subjects.NodeID) bool {
-	for name := range strings.SplitSeq(a.attrs[subjects.AttrPeers], ",") {
-		if name == string(broker) {
-			return true
-		}
-	}
-	return false
 }
 
 // hidden reports whether the broker o runs where this observer does not hear it. A member that

@@ -115,8 +115,8 @@ func spares(st *subjects.Status) (fs []Finding) {
 // heard last.
 func routes(st *subjects.Status) (fs []Finding) {
 	lacks := func(a, b *subjects.Member) bool {
-		peers := a.Attrs[subjects.AttrPeers]
-		return peers != "" && !slices.Contains(strings.Split(peers, ","), string(b.Node))
+		_, known := a.Attrs.Peers()
+		return known && !a.Attrs.HasPeer(b.Node)
 	}
 	ms := st.Roles[subjects.EventServer]
 	for i := range ms {
