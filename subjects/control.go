@@ -22,6 +22,19 @@ const (
 	ControlWatchers ControlVerb = "get sip_watchers" // who watches the presence of an account
 )
 
+// Codes of the answers to commands, after HTTP's. Others up to ControlMost are programs' own.
+const (
+	ControlOK          = 200
+	ControlBad         = 400
+	ControlForbidden   = 403
+	ControlTooMany     = 429
+	ControlNotHere     = 501 // nothing on this node answers such a command
+	ControlUnavailable = 503 // not now
+
+	ControlLeast = 200
+	ControlMost  = 599
+)
+
 // A ControlCommand is one command: on the wire `ID notify OPERATION TYPE ENTITY` or
 // `ID get sip_watchers for ENTITY`.
 type ControlCommand struct {

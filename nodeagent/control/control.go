@@ -39,16 +39,6 @@ const (
 	handshakesComputing = 2 // at once on one processor: the agent has other work
 )
 
-// Codes of answers, after HTTP's.
-const (
-	CodeOK          = 200
-	CodeBad         = 400
-	CodeForbidden   = 403
-	CodeTooMany     = 429
-	CodeNotHere     = 501 // nothing on this node answers such a command
-	CodeUnavailable = 503 // not now
-)
-
 // A Config says where to listen, and what obeys commands.
 type Config struct {
 	Listen string // host:port

@@ -125,7 +125,7 @@ func (s *session) commands(ctx context.Context) error {
 		}
 		g.Go(func() {
 			defer s.end()
-			code, data := CodeBad, ""
+			code, data := subjects.ControlBad, ""
 			if err != nil {
 				data = err.Error()
 			} else {
@@ -165,7 +165,7 @@ func (s *session) line(r *bufio.Reader) ([]byte, error) {
 
 // last tells the peer why its connection ends, and returns that.
 func (s *session) last(why error) error {
-	_ = s.answer(0, CodeBad, why.Error()) // who is gone needs no reason
+	_ = s.answer(0, subjects.ControlBad, why.Error()) // who is gone needs no reason
 	return why
 }
 
@@ -194,12 +194,12 @@ func (s *session) obey(ctx context.Context, c *subjects.ControlCommand) (code in
 	}
 	switch {
 	case errors.Is(err, errNoStatus):
-		return CodeUnavailable, err.Error()
+		return subjects.ControlUnavailable, err.Error()
 	case err != nil:
 		s.log.Info().Str("error", subjects.Printable(err.Error(), 300)).Msg("command refused")
-		return CodeForbidden, err.Error()
+		return subjects.ControlForbidden, err.Error()
 	case !s.port.allow(s.peer):
-		return CodeTooMany, fmt.Sprintf("more than %d commands a second", perSecond)
+		return subjects.ControlTooMany, fmt.Sprintf("more than %d commands a second", perSecond)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
@@ -209,7 +209,7 @@ func (s *session) obey(ctx context.Context, c *subjects.ControlCommand) (code in
 	if code, data, ok := s.port.cfg.Programs(ctx, c, s.peer); ok {
 		return code, data
 	}
-	return CodeNotHere, "no program of this node knows watchers"
+	return subjects.ControlNotHere, "no program of this node knows watchers"
 }
 
 // notify passes on that a subscriber changed, to all that may hold something of it. The
@@ -222,13 +222,13 @@ func (s *session) notify(ctx context.Context, c *subjects.ControlCommand) (int, 
 	_, _, known := s.port.cfg.Programs(ctx, c, s.peer)
 	switch {
 	case errors.Is(err, overlay.ErrBadKey):
-		return CodeBad, err.Error()
+		return subjects.ControlBad, err.Error()
 	case err != nil:
-		return CodeUnavailable, err.Error()
+		return subjects.ControlUnavailable, err.Error()
 	case s.port.cfg.Changed == nil && !known:
-		return CodeNotHere, "this node keeps no subscribers"
+		return subjects.ControlNotHere, "this node keeps no subscribers"
 	}
-	return CodeOK, ""
+	return subjects.ControlOK, ""
 }
 
 // answer sends one line.

@@ -85,7 +85,7 @@ func (s *Service) Command(ctx context.Context, cmd *subjects.ControlCommand, fro
 	l.Command.Text, l.Command.Node = cmd.Text(), from
 	if cmd.Verb == subjects.ControlNotify {
 		s.notify(ctx, programs, l)
-		return 200, "", len(programs) > 0
+		return subjects.ControlOK, "", len(programs) > 0
 	}
 	answers := make(chan answer, len(programs))
 	for _, c := range programs {
@@ -93,7 +93,7 @@ func (s *Service) Command(ctx context.Context, cmd *subjects.ControlCommand, fro
 	}
 	for range programs {
 		a := <-answers
-		if code, data = a.Code, a.Data; code == 200 {
+		if code, data = a.Code, a.Data; code == subjects.ControlOK {
 			break
 		}
 	}
@@ -122,20 +122,20 @@ func (s *Service) notify(ctx context.Context, programs []*conversation, l comman
 func (s *Service) ask(ctx context.Context, c *conversation, l commandLine) answer {
 	id, w, ok := s.commands.open(c)
 	if !ok {
-		return answer{Code: 503, Data: "the program is gone, or has too many commands"}
+		return answer{Code: subjects.ControlUnavailable, Data: "the program is gone, or has too many commands"}
 	}
 	defer s.commands.close(c, id)
 	l.Command.ID = id
 	if err := c.out.say(l); err != nil {
-		return answer{Code: 503, Data: "the program does not read"}
+		return answer{Code: subjects.ControlUnavailable, Data: "the program does not read"}
 	}
 	select {
 	case a, ok := <-w:
-		if ok && a.Code >= 200 && a.Code <= 599 {
+		if ok && a.Code >= subjects.ControlLeast && a.Code <= subjects.ControlMost {
 			return a
 		}
-		return answer{Code: 503, Data: "the program is gone, or its answer has no code"}
+		return answer{Code: subjects.ControlUnavailable, Data: "the program is gone, or its answer has no code"}
 	case <-ctx.Done():
-		return answer{Code: 503, Data: "the program does not answer"}
+		return answer{Code: subjects.ControlUnavailable, Data: "the program does not answer"}
 	}
 }
