@@ -4,6 +4,8 @@ import unittest
 from unittest import mock
 
 from twisted.internet import task
+from twisted.internet.error import ConnectionLost
+from twisted.python import failure
 
 from thor import _connector, eventservice, link
 from thor.entities import GenericThorEntity
@@ -27,8 +29,10 @@ class Transport:
     def abortConnection(self):
         self.aborted = True
 
+    certificate = None
+
     def getPeerCertificate(self):
-        return None
+        return self.certificate
 
 
 class Owner:
@@ -39,6 +43,65 @@ class Owner:
 
     def forget(self, of):
         self.forgotten = True
+
+
+class Proof(unittest.TestCase):
+    """A command goes to the node that it is for, or to none."""
+
+    def setUp(self):
+        self.clock = task.Clock()
+        self.check = mock.Mock()
+        for patch in mock.patch.object(link, 'reactor', self.clock), mock.patch.object(link, 'check_address', self.check):
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.owner = Owner()
+        self.link = link._Link(self.owner, ('192.0.2.1', 9503))
+        self.results = []
+
+    def send(self):
+        request = Request('notify update sip_account a@b')
+        request.deferred = mock.Mock(callback=self.results.append)
+        self.link.send(request)
+
+    def test_nothing_is_written_before_the_handshake(self):
+        self.send()
+        self.owner.protocol.connectionMade()
+        self.send()
+        self.assertEqual(self.owner.protocol.transport.written, [])
+        self.check.assert_not_called()
+        self.owner.protocol.transport.certificate = 'of the node'
+        self.owner.protocol.handshakeCompleted()
+        self.check.assert_called_once_with('of the node', '192.0.2.1')
+        self.assertEqual(len(self.owner.protocol.transport.written), 2)
+        self.send()
+        self.assertEqual(len(self.owner.protocol.transport.written), 3)
+
+    def test_another_node_gets_no_command(self):
+        for early in False, True:
+            self.setUp()
+            self.check.side_effect = link.LinkError('the certificate is for another')
+            self.send()
+            transport = self.owner.protocol.transport
+            if early:  # as with gnutls: the handshake is over when the connection is made
+                transport.certificate = 'of another'
+            self.owner.protocol.connectionMade()
+            if not early:
+                self.owner.protocol.handshakeCompleted()
+            self.assertEqual(transport.written, [])
+            self.assertTrue(transport.aborted)
+            self.assertEqual([type(r.value) for r in self.results], [link.LinkError])
+
+    def test_a_connection_that_ends_is_proved_again(self):
+        self.send()
+        self.owner.protocol.connectionMade()
+        self.owner.protocol.handshakeCompleted()
+        self.owner.protocol.connectionLost(failure.Failure(ConnectionLost()))
+        second = self.owner.protocol
+        second.connectionMade()
+        self.assertEqual(second.transport.written, [])
+        second.handshakeCompleted()
+        self.assertEqual(len(second.transport.written), 1)
+        self.assertEqual(self.check.call_count, 2)
 
 
 class LateAnswers(unittest.TestCase):
@@ -57,6 +120,7 @@ class LateAnswers(unittest.TestCase):
         self.link.send(request)
         if self.link.protocol is None:
             self.owner.protocol.connectionMade()
+            self.owner.protocol.handshakeCompleted()
         return self.link.protocol
 
     def test_a_late_answer_fails_no_other_command(self):

@@ -7,9 +7,11 @@ port"). The other end proves by its certificate that it is the node at that addr
 import ipaddress
 
 from twisted.internet import protocol, reactor
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python import failure
+from zope.interface import implementer
 
 from thor.scheduler import in_reactor
 
@@ -68,6 +70,7 @@ class _Waiting:
             log.error('{command}: {why}', command=str(self.request), why=why)
 
 
+@implementer(IHandshakeListener)
 class _Protocol(LineOnlyReceiver):
     delimiter = b'\n'
     MAX_LENGTH = MAX_ANSWER
@@ -77,7 +80,12 @@ class _Protocol(LineOnlyReceiver):
 
     def connectionMade(self):
         self.transport.setTcpNoDelay(True)
-        self.link.made(self)
+        self.link.protocol = self
+        if self.transport.getPeerCertificate() is not None:  # gnutls: the handshake is over
+            self.link.made()
+
+    def handshakeCompleted(self):
+        self.link.made()
 
     def lineReceived(self, line):
         self.link.answered(line.rstrip(b'\r').decode('utf-8', 'replace'))
@@ -112,7 +120,7 @@ class _Link:
         self.last = 0            # number of a command
         self.connector = None
         self.protocol = None
-        self.proved = False
+        self.proved = False      # the other end is the node at the address
         self.idle = None
 
     def send(self, request):
@@ -125,7 +133,7 @@ class _Link:
         one.timer = reactor.callLater(ANSWER_WITHIN, self.late, number)
         if self.idle is not None and self.idle.active():
             self.idle.cancel()
-        if self.protocol is not None:
+        if self.proved:
             self.write(number)
         elif self.connector is None:
             self.connect()
@@ -134,8 +142,14 @@ class _Link:
         host, port = self.address
         self.connector = self.owner.dial(host, port, _Factory(self))
 
-    def made(self, protocol):
-        self.protocol = protocol
+    def made(self):
+        """The handshake is over. Commands go to the node that was meant, or to none."""
+        try:
+            check_address(self.protocol.transport.getPeerCertificate(), self.address[0])
+        except LinkError as e:
+            self.end(e)
+            return
+        self.proved = True
         for number in list(self.waiting):
             self.write(number)
 
@@ -145,13 +159,6 @@ class _Link:
         self.protocol.transport.write(b'%d %b\r\n' % (number, one.request.encode('utf-8')))
 
     def answered(self, line):
-        if not self.proved:
-            try:
-                check_address(self.protocol.transport.getPeerCertificate(), self.address[0])
-            except LinkError as e:
-                self.end(e)
-                return
-            self.proved = True
         number, _, rest = line.partition(' ')
         code, _, data = rest.partition(' ')
         if not number.isdecimal() or not 0 < int(number) <= self.last or not code.isdecimal():
