@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thor/nodeagent"
+	"thor/nodeagent/local"
 	"thor/subjects"
 )
 
@@ -21,7 +22,7 @@ type conversation struct {
 	presence *nodeagent.Presence
 	watch    []subjects.Role
 	control  bool // it takes commands of other nodes
-	process  process
+	process  *local.Process
 	log      zerolog.Logger
 	in       *reader
 	out      *writer
@@ -211,7 +212,7 @@ func (c *conversation) signal() error {
 	if name == "" {
 		return nil
 	}
-	if err := c.process.signal(name); err != nil {
+	if err := c.process.Signal(name); err != nil {
 		c.log.Info().Err(err).Str("signal", name).Msg("the program is asked to signal itself")
 		return c.out.say(signalLine{name})
 	}

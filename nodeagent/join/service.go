@@ -90,8 +90,12 @@ func (s *Service) join(w http.ResponseWriter, r *http.Request) {
 	}
 	out := &writer{w: w, rc: rc}
 	defer out.end()
-	c := &conversation{service: s, role: role, presence: p, watch: h.Watch, control: h.Control, process: processOf(pid), in: in, out: out, log: log}
-	defer c.process.close()
+	process, err := local.PeerProcess(r.Context())
+	if err != nil {
+		log.Debug().Err(err).Msg("program cannot be signalled")
+	}
+	defer process.Close()
+	c := &conversation{service: s, role: role, presence: p, watch: h.Watch, control: h.Control, process: process, in: in, out: out, log: log}
 	if err := c.run(r.Context()); err != nil {
 		log.Info().Err(err).Msg("program cut off")
 		_ = out.say(errorLine{err.Error()}) // who is gone needs no reason

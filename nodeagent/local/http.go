@@ -66,7 +66,7 @@ func (s *Server) serveUnix(ctx context.Context, l net.Listener) {
 func (s *Server) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: headTimeout, ReadTimeout: headTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead, ErrorLog: quiet, ConnContext: withPID,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHead, ErrorLog: quiet, ConnContext: withPeer,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,8 +85,8 @@ func (l *named) Addr() net.Addr { return l.addr }
 // A userConn is a connection of a user of this machine.
 type userConn struct {
 	net.Conn
-	user string
-	pid  int // of the process that connected
+	user     string
+	pid, uid int // of the process that connected
 }
 
 // Peer is whom the connection counts for.
@@ -110,7 +109,7 @@ func (l usersOnly) Accept() (net.Conn, error) {
 		}
 		p, err := peerCredentials(c)
 		if err == nil && p.may(os.Geteuid(), l.gid) {
-			return &userConn{Conn: c, user: fmt.Sprintf("uid %d", p.uid), pid: p.pid}, nil
+			return &userConn{Conn: c, user: fmt.Sprintf("uid %d", p.uid), pid: p.pid, uid: p.uid}, nil
 		}
 		l.log.Info().Err(err).Int("uid", p.uid).Msg("connection to the socket refused")
 		_ = c.Close() // nothing was promised
@@ -174,29 +173,4 @@ func peerGroups(fd uintptr) ([]uint32, error) {
 			return nil, errno
 		}
 	}
-}
-
-// pidKey is the key of a process's number in the context of its requests.
-type pidKey struct{}
-
-// PeerPID is the number of the process whose request on the Unix socket has ctx, as it
-// was when it connected; 0: not known.
-func PeerPID(ctx context.Context) int {
-	pid, _ := ctx.Value(pidKey{}).(int)
-	return pid
-}
-
-// withPID puts the process at the other end into the context of its requests.
-func withPID(ctx context.Context, c net.Conn) context.Context {
-	for c != nil {
-		switch x := c.(type) {
-		case *userConn:
-			return context.WithValue(ctx, pidKey{}, x.pid)
-		case interface{ NetConn() net.Conn }:
-			c = x.NetConn()
-		default:
-			return ctx
-		}
-	}
-	return ctx
 }
