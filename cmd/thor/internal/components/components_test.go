@@ -146,3 +146,27 @@ func TestFilesOfCertificates(t *testing.T) {
 		}
 	}
 }
+
+// Peers find the control port in the announcements of every role that says no other.
+func TestTheControlPortIsAnnounced(t *testing.T) {
+	const roles = "\n[[node.role]]\nrole = \"sip_proxy\"\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"127.0.0.1:5060\"\n" +
+		"[[node.role]]\nrole = \"xcap_server\"\nattrs = {control_port = 1234, note = \"x\"}\n[[node.role.check]]\nkind = \"sip\"\ntarget = \"127.0.0.1:5070\"\n"
+	for control, want := range map[string][]string{
+		"":                        {"", "1234"},
+		"control = \":9503\"":     {"9503", "1234"},
+		"control = \"[::]:9504\"": {"9504", "1234"},
+	} {
+		rs, ps := components.NodeRoles(parse(t, "[node]\n"+control+roles), id)
+		if len(ps) > 0 || len(rs) != 2 {
+			t.Fatalf("%v %v", rs, ps)
+		}
+		for i, r := range rs {
+			if got := r.Attrs["control_port"]; got != want[i] {
+				t.Errorf("%q: %s announces %q, not %q", control, r.Role, got, want[i])
+			}
+		}
+		if rs[1].Attrs["note"] != "x" {
+			t.Errorf("%q: other attributes are lost: %v", control, rs[1].Attrs)
+		}
+	}
+}
