@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// TestPackageBoots installs the package of just deb into a Debian 12 that is
+// TestPackageBoots installs the packages of just packages into a Debian 12 that is
 // booted for it, and lets testdata/boot.sh use it there. Making that Debian
 // takes minutes, so dist keeps it.
 func TestPackageBoots(t *testing.T) {
@@ -31,13 +31,15 @@ func TestPackageBoots(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	debs, err := filepath.Glob(filepath.Join(dist, "thor_*.deb"))
-	if err != nil || len(debs) != 1 {
-		t.Fatalf("%d packages in dist (just deb makes one), %v", len(debs), err)
-	}
 	root := filepath.Join(t.TempDir(), "root")
 	unpack(t, debian(t, dist), root)
-	copyInto(t, debs[0], filepath.Join(root, "thor.deb"), 0o644)
+	for _, name := range []string{"thor", "python3-thor"} {
+		debs, err := filepath.Glob(filepath.Join(dist, name+"_*.deb"))
+		if err != nil || len(debs) != 1 {
+			t.Fatalf("%d packages %s in dist (just packages makes one), %v", len(debs), name, err)
+		}
+		copyInto(t, debs[0], filepath.Join(root, name+".deb"), 0o644)
+	}
 	copyInto(t, "testdata/boot.sh", filepath.Join(root, "boot.sh"), 0o755)
 	copyInto(t, "testdata/boot.service", filepath.Join(root, "etc/systemd/system/boot.service"), 0o644)
 	copyInto(t, thor, filepath.Join(root, "usr/local/bin/thor-ca"), 0o755) // what the authority's machine runs
@@ -77,11 +79,11 @@ func lastOf(s string, lines int) string {
 // gets its own packages.
 func debian(t *testing.T, dist string) string {
 	t.Helper()
-	archive := filepath.Join(dist, "bookworm.tar")
+	archive := filepath.Join(dist, "bookworm-python.tar") // another name where other packages are in it
 	if _, err := os.Stat(archive); err == nil {
 		return archive
 	}
-	args := []string{"--variant=minbase", "--include=systemd-sysv,dbus", "--aptopt=" + aptOptions(t)}
+	args := []string{"--variant=minbase", "--include=systemd-sysv,dbus,python3-twisted,python3-openssl,python3-cryptography", "--aptopt=" + aptOptions(t)}
 	if auth, _ := filepath.Glob("/etc/apt/auth.conf.d/*"); len(auth) > 0 { // passwords of mirrors: not into the archive
 		args = append(args, "--setup-hook=copy-in /etc/apt/auth.conf.d /etc/apt", "--customize-hook=rm -rf \"$1\"/etc/apt/auth.conf.d/*")
 	}

@@ -54,6 +54,16 @@ if thor config check /etc/thor/thor.toml 2>/dev/null; then
 fi
 say "installed: $(thor version | head -1)"
 
+dpkg -i /python3-thor.deb
+for module in /usr/lib/python3/dist-packages/thor/*.py; do
+	name=$(basename "$module" .py)
+	[[ $name == __init__ ]] && name=thor || name=thor.$name
+	(cd / && /usr/bin/python3 -W error -c "import $name")
+done
+(cd / && /usr/bin/python3 -c 'import thor; v = tuple(int(x) for x in thor.__version__.split(".")[:3]); assert v >= (1, 1, 21), v')
+[[ -n $(find /usr/lib/python3/dist-packages/thor -name "*.pyc") ]] # compiled by the package
+say "python3-thor is imported"
+
 thor-ca ca init --domain example.net
 roles=(--role thor_eventserver --role thor_manager --role thor_dnsmanager --role sip_proxy)
 thor-ca ca issue --node host1 "${roles[@]}" --ip 127.0.0.1 --days 2 --out /etc/thor/pki/node
