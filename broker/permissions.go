@@ -96,6 +96,7 @@ func grants() []grant {
 		{toProvisioning, publish, subjects.AgentRequestFrom("<node>", "*", subjects.VerbSubscriber), "tell a node that a subscriber changed"},
 		{toProvisioning, publish, subjects.AgentRequest("*", subjects.VerbStatistics), "ask a node how many subscribers are online"},
 		{toProvisioning, publish, subjects.AgentRequest("*", subjects.VerbLocations), "ask a node where subscribers are registered"},
+		{toProvisioning, publish, subjects.AgentRequest("*", subjects.VerbMedia), "ask a node which calls its media relays carry"},
 		{toNameServer, publish, subjects.ProvisioningRequest("*", subjects.VerbRecords, subjects.DNSManager, "<node>"), "ask a provisioning server for records of the zone, as itself"},
 		{toProxy, publish, subjects.AgentRequestFrom("<node>", "*", subjects.VerbHandover), "tell a node which subscribers it has to serve now"},
 		{toProxy, publish, subjects.ProfileRequest("*", "<role>", "<node>"), "ask the heir of its subscribers for one, as itself"},

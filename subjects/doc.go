@@ -36,6 +36,7 @@
 //	                                    SIP proxies         that node agent      Handover *       the lookup changed
 //	thor.node.<node>._.{statistics,locations}
 //	                                    provisioning server that node agent      LocationsRequest * on demand
+//	thor.node.<node>._.media            provisioning server that node agent      Request of overlay/media, on demand
 //	thor.crl.<sender>, thor.crl.get     operators, brokers  all nodes            DER CRL         on revocation
 //	thor.crl.get.<node>                 that node           brokers              ListRequest     at each connection
 //	thor.sys.disconnect                 broker (system)     managers             NATS event      a client connection ended

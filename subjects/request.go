@@ -32,6 +32,10 @@ const (
 	VerbLocations  = "locations"  // to a node: where subscribers are registered
 )
 
+// VerbMedia is a provisioning server's request to a node for the calls that its media
+// relays carry; package overlay/media has the messages.
+const VerbMedia = "media"
+
 // VerbRecords is a name server's request to a provisioning server for the records of
 // the zone that are provisioned; package overlay/records has the messages.
 const VerbRecords = "records"

@@ -7,6 +7,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/nodeagent"
 	"thor/nodeagent/kamailio"
+	"thor/nodeagent/media"
 	"thor/nodeagent/opensips"
 	"thor/nodeagent/registrar"
 	"thor/nodeagent/secret"
@@ -46,11 +47,12 @@ func newSIPProxy(kind nodeagent.Kind, url string, key *secret.Key) (*sipProxy, e
 }
 
 // proxies are those of this machine, as those who are asked and those who are told, and
-// what counts their work.
+// what counts their work and asks relays for theirs.
 type proxies struct {
 	agent   *nodeagent.Agent
 	answers *registrar.Answers
 	work    *work.Answers
+	media   *media.Answers
 	sets    *live.Keeper
 }
 
@@ -66,13 +68,17 @@ func newProxies(d *daemon, a *nodeagent.Agent, roles []nodeagent.RoleConfig, key
 	}
 	before := d.health
 	d.health = func() []string { return append(before(), sets.Faults()...) }
-	return &proxies{a, registrar.Handle(d.net, sources(of), d.log), work.Handle(d.net, counters(a, roles, of), d.log), sets}, nil
+	return &proxies{
+		a, registrar.Handle(d.net, sources(of), d.log), work.Handle(d.net, counters(a, roles, of), d.log),
+		media.Handle(d.net, relays(roles), d.log), sets,
+	}, nil
 }
 
 // use takes the proxies of another file.
 func (x *proxies) use(f *config.File, roles []nodeagent.RoleConfig, of map[subjects.Role]*sipProxy) {
 	x.sets.Use(setsOf(f, of))
 	x.work.Use(counters(x.agent, roles, of))
+	x.media.Use(relays(roles))
 	x.answers.Use(sources(of)) // which closes the former
 }
 
@@ -108,6 +114,19 @@ func counters(a *nodeagent.Agent, roles []nodeagent.RoleConfig, of map[subjects.
 				out[r.Role] = append(out[r.Role], work.Counter{What: subjects.Tasks, Count: func(context.Context) (int, error) { return a.ProgramWork(r.Role) }})
 			case c.Proxy != nil && (of[r.Role] == nil || of[r.Role].url != c.Target):
 				out[r.Role] = append(out[r.Role], work.Counter{What: subjects.Dialogs, Count: c.Proxy.Dialogs})
+			}
+		}
+	}
+	return out
+}
+
+// relays are where the rtpengines listen that the checks of the roles ask.
+func relays(roles []nodeagent.RoleConfig) map[subjects.Role][]string {
+	out := make(map[subjects.Role][]string)
+	for _, r := range roles {
+		for _, c := range r.Checks {
+			if c.Kind == nodeagent.RTPEngine {
+				out[r.Role] = append(out[r.Role], c.Target)
 			}
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // maxDepth is how deep lists and dictionaries may stand in each other.
-const maxDepth = 8
+const maxDepth = 12
 
 var errBencode = errors.New("not bencoded")
 

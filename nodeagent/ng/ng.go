@@ -66,11 +66,16 @@ func (c *Client) Statistics(ctx context.Context) (s Statistics, err error) {
 // maxSessions is more than the ports of any relay suffice for.
 const maxSessions = 1 << 31
 
-// ask asks for command, and returns the answer.
-func (c *Client) ask(ctx context.Context, command string) (answer map[string]any, err error) {
+// ask asks for command, with further keys of the question and their values, and returns
+// the answer.
+func (c *Client) ask(ctx context.Context, command string, more ...string) (answer map[string]any, err error) {
 	c.seq++ // rtpengine answers a cookie that it knows out of its memory
 	cookie := fmt.Sprintf("%s-%d", c.cookie, c.seq)
-	question := fmt.Appendf(nil, "%s d7:command%d:%se", cookie, len(command), command)
+	question := fmt.Appendf(nil, "%s d7:command%d:%s", cookie, len(command), command)
+	for _, word := range more {
+		question = fmt.Appendf(question, "%d:%s", len(word), word)
+	}
+	question = append(question, 'e')
 	err = c.udp.Ask(ctx,
 		func(netip.AddrPort) []byte { return question },
 		func(b []byte) (datagram.Match, error) {
