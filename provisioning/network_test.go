@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"thor/overlay"
+	"thor/overlay/media"
 	"thor/provisioning"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/push"
@@ -71,6 +72,9 @@ type nodes struct {
 	where map[string][]ngnpro.DeviceLocation
 	asked []string
 	err   error
+
+	media   []push.NodeMedia
+	request media.Request // the last one
 }
 
 func (n *nodes) Statistics(context.Context) ([]push.NodeStatistics, error) {
@@ -80,6 +84,16 @@ func (n *nodes) Statistics(context.Context) ([]push.NodeStatistics, error) {
 func (n *nodes) Locations(_ context.Context, keys []string) (map[string][]ngnpro.DeviceLocation, error) {
 	n.asked = keys
 	return n.where, n.err
+}
+
+func (n *nodes) Media(_ context.Context, q media.Request, only func(*subjects.Member) bool) (out []push.NodeMedia, err error) {
+	n.request = q
+	for _, m := range n.media {
+		if only == nil || only(&m.Member) {
+			out = append(out, m)
+		}
+	}
+	return out, n.err
 }
 
 func status() *subjects.Status {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"thor/overlay"
+	"thor/overlay/media"
 	"thor/provisioning/ngnpro"
 	"thor/provisioning/push"
 	"thor/provisioning/store"
@@ -22,6 +23,7 @@ type (
 	nodeQuerier interface {
 		Statistics(ctx context.Context) ([]push.NodeStatistics, error)
 		Locations(ctx context.Context, keys []string) (map[string][]ngnpro.DeviceLocation, error)
+		Media(ctx context.Context, q media.Request, only func(*subjects.Member) bool) ([]push.NodeMedia, error)
 	}
 
 	// A deliverer pushes changes, as a *push.Pusher does.

@@ -310,13 +310,13 @@ func TestWSDLIsComplete(t *testing.T) {
 	for _, want := range []string{
 		"SipId", "SipAccount", "SipDomain", "SipAlias", "AliasQuery", "SipQuery", "SipDomainQuery", "CallDiversions",
 		"AcceptRules", "PhonebookEntry", "Range", "StringArray", "SipIdArray", "TrustedPeer", "VoicemailAccount", "EnumRange", "EnumRangeId",
-		"EnumNumber", "EnumId", "DnsZone", "DnsZoneQuery", "DnsRecord", "DnsRecordQuery", "CustomerAccount", "CustomerQuery", "CustomerPropertyArray",
+		"EnumNumber", "EnumId", "DnsZone", "DnsZoneQuery", "DnsRecord", "DnsRecordQuery", "MediaTraceFilter", "CustomerAccount", "CustomerQuery", "CustomerPropertyArray",
 	} {
 		if !defined["tns:"+want] {
 			t.Errorf("type %s is not defined", want)
 		}
 	}
-	if len(w.Message) != 2*68+1 {
+	if len(w.Message) != 2*71+1 {
 		t.Errorf("%d messages", len(w.Message))
 	}
 }

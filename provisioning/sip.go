@@ -12,7 +12,7 @@ import (
 
 func sipOperations(st *store.Store) []operation {
 	return slices.Concat(domainOperations(st), accountOperations(st), aliasOperations(st), screeningOperations(st), phonebookOperations(st),
-		peerOperations(st), []operation{deviceLocations(st)})
+		peerOperations(st), []operation{deviceLocations(st)}, mediaOperations())
 }
 
 // sipID is the parameter that names a subscriber.

@@ -46,6 +46,8 @@ var (
 	ErrEntryNotFound   = &Fault{1050, "PhonebookEntryNotFound", "no such entry in the phonebook"}
 	ErrEntryExists     = &Fault{1051, "PhonebookEntryAlreadyExists", "the entry is in the phonebook already"}
 
+	ErrNoMediaTrace = &Fault{1060, "MediaTraceNotFound", "no relay carries such a call"}
+
 	ErrVoicemailNotFound = &Fault{2000, "VoicemailAccountNotFound", "no such voicemail account"}
 	ErrVoicemailExists   = &Fault{2001, "VoicemailAccountAlreadyExists", "the voicemail account exists already"}
 

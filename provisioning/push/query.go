@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"thor/overlay"
+	"thor/overlay/media"
 	"thor/overlay/subscriber"
 	"thor/provisioning/ngnpro"
 	"thor/subjects"
@@ -106,6 +107,40 @@ func (p *Pusher) Locations(ctx context.Context, keys []string) (map[string][]ngn
 			for _, c := range got.Contacts[k] {
 				out[k] = append(out[k], location(c))
 			}
+		}
+	})
+	return out, nil
+}
+
+// NodeMedia is what one node's relays carry.
+type NodeMedia struct {
+	Member subjects.Member
+	Relays []media.Relay
+	Err    error // why the node did not tell
+}
+
+// Media queries the nodes of media relays, those that only accepts. It returns what has
+// arrived when ctx ends, in the order of the nodes; the error is that no node can be
+// queried.
+func (p *Pusher) Media(ctx context.Context, q media.Request, only func(*subjects.Member) bool) ([]NodeMedia, error) {
+	if _, err := p.members(); err != nil {
+		return nil, err
+	}
+	var out []NodeMedia
+	for _, m := range p.net.View().Status.Roles[subjects.MediaRelay] {
+		if only == nil || only(&m) {
+			out = append(out, NodeMedia{Member: m})
+		}
+	}
+	q.V = subjects.Version
+	of := make([]*NodeMedia, len(out))
+	for i := range out {
+		of[i] = &out[i]
+	}
+	forEach(of, func(x *NodeMedia) {
+		r, err := query(ctx, p, x.Member.Node, subjects.VerbMedia, q.Encode(), media.ParseReport)
+		if x.Err = err; err == nil {
+			x.Relays = r.Relays
 		}
 	})
 	return out, nil

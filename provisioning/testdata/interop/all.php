@@ -151,6 +151,12 @@ same('peer', 'carrier 2', $l->peers[0]->description);
 call($sip, 'Sip', 'deleteTrustedPeer', $ip);
 fails(1040, fn() => $sip->deleteTrustedPeer($ip));
 
+// media
+same('media', [[], []], [json_decode(call($sip, 'Sip', 'getMediaSummary')), json_decode(call($sip, 'Sip', 'getMediaSessions'))]);
+fails(1060, fn() => call($sip, 'Sip', 'getMediaTrace', ['nodeIp' => '192.0.2.1', 'callId' => 'none', 'fromTag' => 'a', 'toTag' => 'b']));
+$mine = port('Sip', "cus$tag", 'pw-2', null, false);
+fails(2, fn() => $mine->getMediaSessions());
+
 // voicemail
 fails(2000, fn() => $vm->getAccount($id));
 $v = call($vm, 'Voicemail', 'addAccount', ['sipId' => $id, 'name' => 'Alice', 'password' => '1234', 'email' => "a@$d", 'options' => ['delete' => 1]]);

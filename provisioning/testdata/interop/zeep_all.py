@@ -149,6 +149,11 @@ call("Sip.updateTrustedPeer", peer={"ip": ip, "description": "carrier 2", "block
 same("peer", ["carrier 2"], [p.description for p in call("Sip.getTrustedPeers", query={"filter": {"ip": ip}}).peers])
 call("Sip.deleteTrustedPeer", ip=ip)
 
+# media
+same("media", [[], []], [json.loads(call("Sip.getMediaSummary")), json.loads(call("Sip.getMediaSessions"))])
+fails(1060, "Sip.getMediaTrace", filter={"nodeIp": "192.0.2.1", "callId": "none", "fromTag": "a", "toTag": "b"})
+done.add("Sip.getMediaTrace")
+
 # voicemail
 fails(2000, "Voicemail.getAccount", sipId=bob)
 box = call("Voicemail.addAccount", account={"sipId": bob, "name": "Bob", "password": "1234", "options": {"delete": True}})
