@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -256,6 +257,8 @@ func TestTLSProbeVerifiesWhatItIsToldToTrust(t *testing.T) {
 			}
 			q.WriteString(l)
 		}
+		n, _ := strconv.Atoi(headerOf(q.String(), "Content-Length"))
+		_, _ = in.Discard(n) // what is not read at the end would take the answer with it
 		fmt.Fprint(c, sipAnswer(q.String(), 200))
 	}
 	goodAddr := tcpServer(t, &tls.Config{Certificates: []tls.Certificate{good}}, answer)
@@ -278,10 +281,13 @@ func TestTLSProbeVerifiesWhatItIsToldToTrust(t *testing.T) {
 		{"wants a certificate", mutual, pool, "", "TLS handshake refused"},
 		{"no TLS", plain, pool, "", "does not speak TLS"},
 	} {
-		p := proberOf(t, CheckConfig{Kind: SIP, Transport: "tls", Target: c.addr, Roots: c.roots, ServerName: c.server})
-		for range 2 {
-			if got := faultOf(t, p, never); got != c.want {
-				t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		for _, cc := range []CheckConfig{{Kind: SIP}, {Kind: Register, Account: "probe@example.net"}, {Kind: Call, Account: "probe@example.net", Callee: "echo@example.net"}} {
+			cc.Transport, cc.Target, cc.Roots, cc.ServerName = "tls", c.addr, c.roots, c.server
+			p := proberOf(t, cc)
+			for range 2 {
+				if got := faultOf(t, p, never); got != c.want {
+					t.Errorf("%s, %s: %q, want %q", c.name, cc.Kind, got, c.want)
+				}
 			}
 		}
 	}

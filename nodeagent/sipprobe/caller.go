@@ -148,6 +148,9 @@ func (d *dialler) run(ctx, life context.Context) {
 		case <-over.C:
 			return
 		}
+		if d.call.decided {
+			d.tell(d.call.verdict)
+		}
 		if err := d.send(out...); err != nil {
 			d.tell(err)
 			return
@@ -155,9 +158,6 @@ func (d *dialler) run(ctx, life context.Context) {
 		if len(d.call.wanted) > 0 && (len(wanted) == 0 || &wanted[0] != &d.call.wanted[0]) {
 			pause = datagram.RetransmitAfter
 			again.Reset(pause)
-		}
-		if d.call.decided {
-			d.tell(d.call.verdict)
 		}
 		switch {
 		case d.told && (d.call.over && (d.link.in != nil || closing == nil) || closing == nil && !d.call.heard):
