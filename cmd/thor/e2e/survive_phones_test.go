@@ -238,6 +238,9 @@ func (w *wire) goOn(call string) {
 	}
 }
 
+// pace is between calls that are told to go on.
+const pace = 10 * time.Millisecond
+
 // An answering is a SIPp that answers. RTP that reaches it comes back.
 type answering struct {
 	*wire
@@ -358,6 +361,14 @@ func (c *calling) hear(h heard) {
 	}
 	c.events[h.call][h.event] = h
 	c.order = append(c.order, h)
+}
+
+// goOnAll tells SIPp to go on with all calls of which an event was heard, 100 a second.
+func (c *calling) goOnAll(event string) {
+	for _, h := range c.calls(event) {
+		c.goOn(h.call)
+		<-time.After(pace)
+	}
 }
 
 // count is of how many calls an event was heard.

@@ -59,6 +59,7 @@ dns_try_naptr=off
 use_dns_cache=on
 use_dns_failover=on
 use_dst_blocklist=on # an ACK has no timeout: it goes where the INVITE was answered
+dst_blocklist_expire=10
 dns_srv_lb=on
 dns_retr_time=1
 dns_retr_no=2
@@ -68,7 +69,7 @@ loadmodule "rr.so"
 loadmodule "pv.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
-modparam("tm", "fr_timer", 700)
+modparam("tm", "fr_timer", 1000)
 modparam("tm", "fr_inv_timer", 20000)
 request_route {
 	if (is_method("OPTIONS")) {

@@ -22,10 +22,12 @@ type figure struct{ what, measured, must string }
 // another proxy, and another relay.
 func TestCallsSurvive(t *testing.T) {
 	s := newScene(t)
-	fs := s.aProxyDies(t, 20, 4*time.Second, syscall.SIGKILL)
+	fs := s.aProxyDies(t, 24, 3*time.Second, syscall.SIGKILL)
 	s.restoreProxy(t, 2)
-	fs = append(fs, s.aRelayDies(t, 10, 4*time.Second, syscall.SIGKILL)...)
+	fs = append(fs, s.aRelayDies(t, 16, 3*time.Second, syscall.SIGKILL)...)
+	s.startRelay(t, 0)
 	fs = append(fs, s.aProxyDrains(t, 10)...)
+	fs = append(fs, s.aRelayDrains(t, 12)...)
 	for _, f := range fs {
 		t.Logf("%s: %s", f.what, f.measured)
 	}
@@ -115,51 +117,51 @@ func (c *calling) end(t *testing.T, death time.Time) (o toll) {
 	return o
 }
 
-// aProxyDies has n calls up, a fifth of which the callee ends, and kills one of three proxies.
-// At once each call is re-INVITEd, and ended.
+// aProxyDies has n calls up, and a fifth more that the callee ends, and kills one of three
+// proxies. At once each of the n is re-INVITEd, and then all are ended.
 func (s *scene) aProxyDies(t *testing.T, n int, d time.Duration, how syscall.Signal) []figure {
 	t.Helper()
 	byCallee := n / 5
-	m := newMedia(t, n)
+	all := n + byCallee
+	m := newMedia(t, all)
 	defer m.end()
-	c := s.call(t, "calls that stay", callerOf("stays", s.domain, ""), n-byCallee, newCallsRate, m.part(0, n-byCallee))
-	e := s.call(t, "calls that the callee ends", callerOf("ends", s.domain, ""), byCallee, newCallsRate, m.part(n-byCallee, n))
-	c.await(t, 60*time.Second, "up", n-byCallee)
+	c := s.call(t, "calls that stay", callerOf("stays", s.domain, ""), n, newCallsRate, m.part(0, n))
+	e := s.call(t, "calls that the callee ends", callerOf("ends", s.domain, ""), byCallee, newCallsRate, m.part(n, all))
+	c.await(t, 60*time.Second, "up", n)
 	e.await(t, 60*time.Second, "up", byCallee)
 	m.flowing(t, "media of all calls flows")
 	at := []int{s.dialogs(t, 1), s.dialogs(t, 2), s.dialogs(t, 3)}
 	t.Logf("dialogs of the three proxies: %v", at)
-	if sum := at[0] + at[1] + at[2]; sum != n || at[1] == 0 {
-		t.Errorf("%d calls are up, the proxies count %v", n, at)
+	if sum := at[0] + at[1] + at[2]; sum != all || at[1] == 0 {
+		t.Errorf("%d calls are up, the proxies count %v", all, at)
 	}
 	before := m.mark()
 	fresh := s.newCalls(t, d)
 	death := time.Now()
 	s.endProxy(t, 2, how)
-	for _, h := range c.calls("up") {
-		c.goOn(h.call)
-	}
-	c.await(t, 60*time.Second, "again", n-byCallee)
+	c.goOnAll("up")
+	c.await(t, 60*time.Second, "again", n)
 	t.Logf("%6d ms  from the death until all re-INVITEs were answered", time.Since(death).Milliseconds())
 	m.flowing(t, "media of all calls flows after the re-INVITEs")
 	l := m.lost(t, before)
 	for _, h := range s.ends.take() {
 		s.ends.goOn(h)
+		<-time.After(pace)
 	}
 	for _, h := range c.calls("again") {
 		if was := c.of(h.call, "up").relay; was != h.relay {
 			t.Errorf("the media of %s was at %s, and is at %s", h.call, was, h.relay)
 		}
-		c.goOn(h.call)
 	}
-	c.await(t, 60*time.Second, "done", n-byCallee)
+	c.goOnAll("again")
+	c.await(t, 60*time.Second, "done", n)
 	e.await(t, 60*time.Second, "done", byCallee)
 	o := fresh.end(t, death)
 	again, done, ended := c.count("again"), c.count("done"), e.count("done")
-	if again != n-byCallee || done != n-byCallee || ended != byCallee || c.count("aborted")+e.count("aborted") > 0 {
-		t.Errorf("of %d calls %d re-INVITEs and %d BYEs of the caller were answered, of %d others %d were ended by the callee", n-byCallee, again, done, byCallee, ended)
+	if again != n || done != n || ended != byCallee || c.count("aborted")+e.count("aborted") > 0 {
+		t.Errorf("of %d calls %d re-INVITEs and %d BYEs of the caller were answered, of %d others %d were ended by the callee", n, again, done, byCallee, ended)
 	}
-	if l.streams != n || l.lost > 0 {
+	if l.streams != all || l.lost > 0 {
 		t.Error(l)
 	}
 	if o.failedLate > 0 || o.begun < int(d.Seconds())*newCallsRate*9/10 || o.inTime == 0 {
@@ -167,8 +169,8 @@ func (s *scene) aProxyDies(t *testing.T, n int, d time.Duration, how syscall.Sig
 	}
 	return []figure{
 		{
-			fmt.Sprintf("%d calls up, a proxy with %d of them %s: answered 200", n, at[1], ending[how]),
-			fmt.Sprintf("re-INVITE %d of %d, BYE %d of %d, BYE of the callee %d of %d", again, n-byCallee, done, n-byCallee, ended, byCallee), "all",
+			fmt.Sprintf("%d calls up, a proxy with %d of them %s: answered 200", all, at[1], ending[how]),
+			fmt.Sprintf("re-INVITE %d of %d, BYE %d of %d, BYE of the callee %d of %d", again, n, done, n, ended, byCallee), "all",
 		},
 		{"media interrupted by it", fmt.Sprintf("%d calls (%d of %d packets lost, longest gap %s)", l.interrupted, l.lost, l.sent, l.longest), "0"},
 		{
@@ -202,9 +204,7 @@ func (s *scene) aRelayDies(t *testing.T, n int, d time.Duration, how syscall.Sig
 		t.Fatal(err)
 	}
 	fresh.await(t, 20*time.Second, "up", fresh.count("up")+newCallsRate)
-	for _, h := range c.calls("up") {
-		c.goOn(h.call)
-	}
+	c.goOnAll("up")
 	c.await(t, 60*time.Second, "again", n)
 	m.flowing(t, "media of all calls flows through the other relay")
 	for _, h := range c.calls("again") {
@@ -214,8 +214,8 @@ func (s *scene) aRelayDies(t *testing.T, n int, d time.Duration, how syscall.Sig
 		if was := c.of(h.call, "up").relay; was.Addr() != dead && was != h.relay {
 			t.Errorf("the media of %s was at %s, and is at %s", h.call, was, h.relay)
 		}
-		c.goOn(h.call)
 	}
+	c.goOnAll("again")
 	c.await(t, 60*time.Second, "done", n)
 	o := fresh.end(t, death)
 	var last time.Duration // after the death a call began that got the dead relay
@@ -258,9 +258,7 @@ func (s *scene) aProxyDrains(t *testing.T, n int) []figure {
 	fresh := s.newCalls(t, namesTTL+10*time.Second)
 	began := time.Now()
 	s.holdFor(t, namesTTL+time.Second, "node1 has its calls, and the drain waits", func() bool { return s.dialogs(t, 1) >= n && len(drain.ended) == 0 })
-	for _, h := range c.calls("up") {
-		c.goOn(h.call)
-	}
+	c.goOnAll("up")
 	c.await(t, 60*time.Second, "again", n)
 	if at := s.dialogs(t, 1); at < n {
 		t.Errorf("%d calls of node1 were re-INVITEd, it counts %d", n, at)
@@ -270,8 +268,8 @@ func (s *scene) aProxyDrains(t *testing.T, n int) []figure {
 		if was := c.of(h.call, "up").relay; was != h.relay {
 			t.Errorf("the media of %s was at %s, and is at %s", h.call, was, h.relay)
 		}
-		c.goOn(h.call)
 	}
+	c.goOnAll("again")
 	c.await(t, 60*time.Second, "done", n)
 	last := time.Now()
 	drain.end(t, "dialogs of sip_proxy")
@@ -304,10 +302,8 @@ func (s *scene) aRelayDrains(t *testing.T, n int) []figure {
 	}
 	before, began := m.mark(), time.Now()
 	drain := s.drain(t, "relay2")
-	fresh := s.newCalls(t, 4*time.Second)
-	for _, h := range c.calls("up") {
-		c.goOn(h.call)
-	}
+	fresh := s.newCalls(t, 3*time.Second)
+	c.goOnAll("up")
 	c.await(t, 60*time.Second, "again", n)
 	o := fresh.end(t, began)
 	var last time.Duration // after which a new call got the relay
@@ -321,8 +317,8 @@ func (s *scene) aRelayDrains(t *testing.T, n int) []figure {
 		if was := c.of(h.call, "up").relay; was != h.relay {
 			t.Errorf("the media of %s was at %s, and is at %s", h.call, was, h.relay)
 		}
-		c.goOn(h.call)
 	}
+	c.goOnAll("again")
 	c.await(t, 60*time.Second, "done", n)
 	drain.end(t, "session")
 	failed := n - c.count("done") + o.failedEarly + o.failedLate
