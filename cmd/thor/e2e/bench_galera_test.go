@@ -48,7 +48,7 @@ func TestBenchGalera(t *testing.T) {
 			isolated = append(isolated, took)
 		}
 	}
-	for range max(1, n/5) {
+	for range max(1, n/10) {
 		again = append(again, c.withoutMajority())
 	}
 	lost = c.lost()

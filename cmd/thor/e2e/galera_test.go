@@ -50,7 +50,7 @@ func startCluster(t testing.TB, loopback string) *cluster {
 	if os.Getuid() != 0 {
 		t.Skip("cutting a node off needs root")
 	}
-	c := &cluster{network: startNetwork(t, loopback, "--galera", "--nodes", "1"), t: t, stop: make(chan struct{}), table: fmt.Sprintf("thor_e2e_%d", os.Getpid())}
+	c := &cluster{network: startNetwork(t, loopback, "--galera", "--nodes", "1", "--damping=false"), t: t, stop: make(chan struct{}), table: fmt.Sprintf("thor_e2e_%d", os.Getpid())}
 	t.Cleanup(func() { _ = exec.Command("nft", "delete", "table", "ip", c.table).Run() }) // usually there is none
 	c.whole()
 	c.soap = c.network.soap(t)
