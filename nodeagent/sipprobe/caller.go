@@ -18,6 +18,8 @@ const (
 	repeatMost = 4 * time.Second
 	// endWithin is how long a call may take to end after its probe, 64 times T1.
 	endWithin = 32 * time.Second
+	// sendWithin is how long the other end of a stream may leave what is sent unread.
+	sendWithin = time.Second
 	// quietFor is how long the socket of a call that is over answers what comes again, T4.
 	quietFor = 5 * time.Second
 	// closeWithin is how long Close waits for calls that are still to be ended.
@@ -120,6 +122,7 @@ func (d *dialler) run(ctx, life context.Context) {
 	}
 	pause := datagram.RetransmitAfter
 	again, over := time.NewTimer(pause), time.NewTimer(endWithin)
+	over.Stop() // it runs from the verdict on, which ctx bounds
 	defer again.Stop()
 	defer over.Stop()
 	ringing, closing := ctx.Done(), life.Done()
@@ -144,12 +147,16 @@ func (d *dialler) run(ctx, life context.Context) {
 			out = d.call.expire()
 		case <-closing:
 			closing = nil
+			out = d.call.expire() // Close waits for no verdict
 			over.Reset(closeWithin)
 		case <-over.C:
 			return
 		}
-		if d.call.decided {
+		if d.call.decided && !d.told {
 			d.tell(d.call.verdict)
+			if closing != nil {
+				over.Reset(endWithin)
+			}
 		}
 		if err := d.send(out...); err != nil {
 			d.tell(err)
@@ -162,7 +169,7 @@ func (d *dialler) run(ctx, life context.Context) {
 		switch {
 		case d.told && (d.call.over && (d.link.in != nil || closing == nil) || closing == nil && !d.call.heard):
 			return
-		case d.call.over && !quiet:
+		case d.told && d.call.over && !quiet:
 			quiet = true
 			over.Reset(quietFor)
 		}
@@ -189,6 +196,9 @@ func (d *dialler) receive(messages chan<- sip.Message, gone <-chan struct{}) err
 
 func (d *dialler) send(requests ...[]byte) error {
 	for _, b := range requests {
+		if err := d.link.conn.SetWriteDeadline(time.Now().Add(sendWithin)); err != nil {
+			return err
+		}
 		if _, err := d.link.conn.Write(b); err != nil {
 			return err
 		}
