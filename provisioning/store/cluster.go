@@ -70,7 +70,7 @@ func (s *Store) guard(ctx context.Context) {
 		}
 		failed++
 		timer.Reset(lookAgain)
-		if failed >= lookFails && s.cluster.Avoid() {
+		if failed >= lookFails && s.cluster.Avoid(d.dsn) {
 			s.log.Warn().Object("database", d.dsn).Str("err", describe(err)).Str("event", "database_avoided").Msg("database fails, another one of its cluster is used")
 			failed = 0
 			timer.Reset(lookEvery)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"thor/dbagent/location"
 	"thor/provisioning/ngnpro"
 )
 
@@ -78,8 +79,8 @@ func TestOutcomes(t *testing.T) {
 // others is a cluster in which there is another database.
 type others struct{ there bool }
 
-func (o others) Others() bool { return o.there }
-func (o others) Avoid() bool  { return o.there }
+func (o others) Others() bool            { return o.there }
+func (o others) Avoid(location.DSN) bool { return o.there }
 
 // Where a call is tried again, and what it is told in the end.
 func TestCallsMoveOnlyIfNothingWasDone(t *testing.T) {

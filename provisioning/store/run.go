@@ -99,7 +99,7 @@ func (s *Store) follow(ctx context.Context, changed <-chan struct{}) error {
 	db, err := s.openUnlessMoved(ctx, d, changed)
 	if err != nil {
 		if s.cluster != nil && !errors.Is(err, errMoved) && ctx.Err() == nil {
-			s.cluster.Avoid()
+			s.cluster.Avoid(d)
 		}
 		return err
 	}

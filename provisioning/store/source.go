@@ -57,6 +57,7 @@ type Announced struct {
 
 	mu      sync.Mutex
 	last    subjects.Member               // that was asked last, successfully
+	lastAt  location.DSN                  // what it answered
 	avoided map[subjects.NodeID]time.Time // until then
 }
 
@@ -100,12 +101,13 @@ func (a *Announced) Others() bool {
 	})
 }
 
-// Avoid implements Cluster.
-func (a *Announced) Avoid() bool {
+// Avoid implements Cluster. A database that another one is about to replace is avoided
+// already: the failures of the one are not those of the other.
+func (a *Announced) Avoid(d location.DSN) bool {
 	a.mu.Lock()
-	last := a.last
+	last, at := a.last, a.lastAt
 	a.mu.Unlock()
-	return a.avoid(last)
+	return at.Reveal() == d.Reveal() && a.avoid(last)
 }
 
 // avoid passes over m for a while from now on, and reports whether that changes the
@@ -160,7 +162,7 @@ func (a *Announced) Locate(ctx context.Context) (location.DSN, error) {
 		return location.DSN{}, fmt.Errorf("the database of %s is for reading only", m.Node)
 	}
 	a.mu.Lock()
-	a.last = m
+	a.last, a.lastAt = m, d
 	a.mu.Unlock()
 	return d, nil
 }

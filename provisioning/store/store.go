@@ -29,9 +29,9 @@ type Source interface {
 type Cluster interface {
 	// Others reports whether there is another one for the database located last.
 	Others() bool
-	// Avoid has Locate pass over the database located last for a while, and Watch yield.
-	// It reports whether another one takes its place now.
-	Avoid() bool
+	// Avoid has Locate pass over the database at d for a while, and Watch yield, if that is
+	// the one located last. It reports whether another one takes its place now.
+	Avoid(d location.DSN) bool
 }
 
 // Config is how a Store works. Only Source is required.
