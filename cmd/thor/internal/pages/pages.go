@@ -41,12 +41,19 @@ func Release() error {
 type extent struct{ from, to uintptr }
 
 // ofProgram finds the mappings of path in smaps (proc(5)) that cannot be written, and of which no page was: an initialiser
-// or the loader may write to pages before they are protected (RELRO).
+// or the loader may write to pages before they are protected (RELRO). Such a page is in memory (Anonymous) or was swapped
+// out since (Swap).
 func ofProgram(smaps io.Reader, path string) (out []extent) {
 	var now extent // the mapping whose lines are read, empty for one that does not count
 	for lines := bufio.NewScanner(smaps); lines.Scan(); {
 		line := lines.Text()
 		if own, ok := strings.CutPrefix(line, "Anonymous:"); ok {
+			if strings.TrimSpace(own) != "0 kB" {
+				now = extent{}
+			}
+			continue
+		}
+		if own, ok := strings.CutPrefix(line, "Swap:"); ok { // which follows Anonymous
 			if strings.TrimSpace(own) == "0 kB" && now != (extent{}) {
 				out = append(out, now)
 			}
