@@ -17,8 +17,8 @@ import (
 const proxyConfig = `#!KAMAILIO
 debug=1
 log_stderror=yes
-children=2
-tcp_children=2
+children=1
+tcp_children=1
 auto_aliases=no
 alias="example.net"
 mpath="%[1]s/"
