@@ -65,6 +65,9 @@ func (c *checker) showsTheTruth() {
 			continue
 		}
 		for observer, list := range c.views {
+			if i := lastBefore(list, s.from); i >= 0 && list[i].Stale {
+				continue // it has said so before
+			}
 			if !slices.ContainsFunc(list, func(p publication) bool {
 				return p.Stale && p.at >= s.from && p.at <= s.from+Moment(staleWithin)
 			}) {
