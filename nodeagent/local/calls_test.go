@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -114,6 +115,24 @@ func TestOnlyDialogsPassByNames(t *testing.T) {
 		x.call, x.from, x.to = d.call, d.from, d.to
 		if a := caller.receive(5*time.Second, "SIP/2.0 ", caller.request(x)); !strings.HasPrefix(a, "SIP/2.0 403") {
 			t.Errorf("a name that the proxy would have to resolve, %s by %v: %.60q", x.uri, x.routes, a)
+		}
+	}
+	// What anyone can have the proxy send goes by UDP alone: over TCP it would reach what
+	// listens on the machine of the proxy.
+	l, err := net.Listen("tcp", gateway.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	overTCP := gateway.addr() + ";transport=TCP"
+	for _, x := range []dialogRequest{
+		{method: "BYE", uri: "sip:x@" + overTCP, routes: d.route},
+		{method: "BYE", uri: "sip:x@192.0.2.9;alias=" + strings.Replace(gateway.addr(), ":", "~", 1) + "~2", routes: d.route},
+		{method: "BYE", uri: d.callee, routes: []string{d.route[0], "<sip:" + overTCP + ";lr>"}},
+	} {
+		x.call, x.from, x.to = d.call, d.from, d.to
+		if a := caller.receive(5*time.Second, "SIP/2.0 ", caller.request(x)); !strings.HasPrefix(a, "SIP/2.0 403") {
+			t.Errorf("a stranger's way over TCP, %s by %v: %.60q", x.uri, x.routes, a)
 		}
 	}
 	c := caller.request(dialogRequest{
