@@ -119,7 +119,8 @@ type CheckConfig struct {
 	Proxy Proxy
 	// Roots verify the certificate of SIP over TLS and of https. nil: it is not
 	// verified, since the question is whether the service answers, and nothing
-	// secret is asked or told.
+	// secret is asked or told; that of an Asterisk, which is told a password, is verified by
+	// the system's.
 	Roots *x509.CertPool
 	// ServerName is the name that the certificate must hold; empty: Target's host.
 	ServerName string

@@ -52,7 +52,7 @@ type Role struct {
 type Check struct {
 	nodeagent.CheckConfig
 	// Authorities in PEM that the certificate of sip over tls or of https must be from.
-	CA string `toml:"ca" form:"file" default:"(none: the certificate is not verified)"`
+	CA string `toml:"ca" form:"file" default:"(none: the certificate is not verified; of asterisk: those of the system)"`
 }
 
 // Proxy is the SIP proxy of the role and its URL, empty if it has none.
