@@ -110,8 +110,12 @@ func (b *Broker) storable() bool {
 // minFree is how much of the disk must be free before JetStream is tried again.
 const minFree = 32 << 20
 
-// giveUpPause is how long JetStream that was started again may take to become whole.
-const giveUpPause = 10 * time.Second
+// How long JetStream that was started again may take to become whole: doubled each time that this does
+// not help, since the leaders among its groups change with each start.
+const (
+	giveUpPause   = 10 * time.Second
+	giveUpLongest = 5 * time.Minute
+)
 
 // guardJetStream tells when JetStream fails and starts it again when it can.
 // The process would look alive without it.
@@ -122,10 +126,14 @@ func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) {
 	}
 	tries := 0
 	var ended time.Time // when it was switched off here
+	pause := giveUpPause
 	every(ctx, jetStreamTick, func() {
 		is := jetStreamState(s)
-		if is != JetStreamOff && time.Since(ended) >= giveUpPause {
+		if is != JetStreamOff && time.Since(ended) >= pause {
 			if lost := givenUp(s); lost != "" {
+				if pause = min(2*pause, giveUpLongest); time.Since(ended) > 2*giveUpLongest {
+					pause = giveUpPause
+				}
 				b.log.Error().Str("error", lost).Msg("JetStream could not write and gave a group up, starting it again")
 				ended = time.Now()
 				if err := s.ShutdownJetStream(); err != nil {
