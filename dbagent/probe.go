@@ -178,10 +178,8 @@ func (p *mysqlProbe) ask(ctx context.Context, conn *sql.Conn) (s server, err err
 	if p.db.Mode == location.ReadOnly {
 		return s, nil
 	}
-	for _, v := range driver.ReadOnlyVariables {
-		if x := strings.ToUpper(vars[v]); x != "" && x != "OFF" && x != "0" {
-			return s, &check.Fault{Text: driver.ReadOnly, Cause: fmt.Errorf("%s is %s", v, x)}
-		}
+	if err := driver.Writable(vars); err != nil {
+		return s, &check.Fault{Text: driver.ReadOnly, Cause: err}
 	}
 	if p.db.Probe == "" {
 		return s, nil

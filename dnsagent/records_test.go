@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"thor/dnsagent/zone"
+	"thor/overlay/records"
 	"thor/subjects"
 )
 
@@ -45,7 +46,7 @@ func TestProvisionedRecordsAreServedAndStayOverAReload(t *testing.T) {
 	if u := s.Zone().Unserved(); len(u) != 2 {
 		t.Errorf("not served: %v", u)
 	}
-	if err := s.SetRecords(make([]string, zone.MaxRecords+1)); err == nil {
+	if err := s.SetRecords(make([]string, records.Max+1)); err == nil {
 		t.Error("any number of records")
 	}
 	if err := s.SetRecords(nil); err != nil {
@@ -64,9 +65,9 @@ func TestProvisionedRecordsAreServedAndStayOverAReload(t *testing.T) {
 }
 
 func BenchmarkThousandRecords(b *testing.B) {
-	lines := make([]string, zone.MaxRecords)
+	lines := make([]string, records.Max)
 	for i := range lines {
-		lines[i] = fmt.Sprintf("r%d 60 CNAME r%d", i, i/2+zone.MaxRecords)
+		lines[i] = fmt.Sprintf("r%d 60 CNAME r%d", i, i/2+records.Max)
 	}
 	cfg := zone.DefaultConfig("sipthor.net")
 	cfg.Records = lines

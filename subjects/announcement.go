@@ -167,7 +167,7 @@ func (a *Announcement) Encode() []byte { return Encode(a) }
 
 // Check returns a BadMessage if a breaks a rule of the wire.
 func (a *Announcement) Check() error {
-	if err := checkVersion(a.V); err != nil {
+	if err := CheckVersion(a.V); err != nil {
 		return err
 	}
 	if _, err := ParseNodeID(string(a.Node)); err != nil {

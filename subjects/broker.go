@@ -33,7 +33,7 @@ func ParseBrokerNotice(subject string, b []byte) (*BrokerNotice, error) {
 	if err := Decode(b, MaxAnnouncement, &n); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(n.V); err != nil {
+	if err := CheckVersion(n.V); err != nil {
 		return nil, err
 	}
 	if _, err := ParseNodeID(string(n.Broker)); err != nil {

@@ -26,7 +26,7 @@ func ParseForgetRequest(b []byte) (*ForgetRequest, error) {
 	if err := Decode(b, MaxAnnouncement, &r); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(r.V); err != nil {
+	if err := CheckVersion(r.V); err != nil {
 		return nil, err
 	}
 	if _, err := ParseNodeID(string(r.Node)); err != nil {
@@ -64,7 +64,7 @@ func ParseGuardRequest(b []byte) (*GuardRequest, error) {
 	if err := Decode(b, MaxAnnouncement, &r); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(r.V); err != nil {
+	if err := CheckVersion(r.V); err != nil {
 		return nil, err
 	}
 	if r.Role == "" {

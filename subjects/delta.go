@@ -196,7 +196,7 @@ func parseDelta(b []byte, most int) (*Delta, error) {
 }
 
 func (d *Delta) check() error {
-	if err := checkVersion(d.V); err != nil {
+	if err := CheckVersion(d.V); err != nil {
 		return err
 	}
 	if !d.Mark().Sane() || !d.Prev.Sane() {

@@ -35,7 +35,7 @@ func ParseDrainRequest(b []byte) (*DrainRequest, error) {
 
 // Check returns a BadMessage if d breaks a rule of the wire.
 func (d *DrainRequest) Check() error {
-	if err := checkVersion(d.V); err != nil {
+	if err := CheckVersion(d.V); err != nil {
 		return err
 	}
 	if d.For < 0 || d.For > int(MaxDrainFor/time.Second) {
@@ -77,7 +77,7 @@ func ParseWork(b []byte) (*Work, error) {
 	if err := Decode(b, maxWork, &w); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(w.V); err != nil {
+	if err := CheckVersion(w.V); err != nil {
 		return nil, err
 	}
 	for r, cs := range w.Roles {

@@ -82,7 +82,7 @@ func (w *Identity) Encode() []byte { return Encode(w) }
 
 // Check returns a BadMessage if w breaks a rule of the wire.
 func (w *Identity) Check() error {
-	if err := checkVersion(w.V); err != nil {
+	if err := CheckVersion(w.V); err != nil {
 		return err
 	}
 	for _, n := range []NodeID{w.Broker, w.Node} {
@@ -168,5 +168,5 @@ func ParseListRequest(b []byte) (*ListRequest, error) {
 	if err := Decode(b, MaxAnnouncement, &r); err != nil {
 		return nil, err
 	}
-	return &r, checkVersion(r.V)
+	return &r, CheckVersion(r.V)
 }

@@ -23,7 +23,7 @@ func ParseLink(b []byte) (*Link, error) {
 	if err := Decode(b, MaxAnnouncement, &l); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(l.V); err != nil {
+	if err := CheckVersion(l.V); err != nil {
 		return nil, err
 	}
 	if err := CheckText("boot", l.Boot, 64); err != nil {

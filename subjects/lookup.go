@@ -94,7 +94,7 @@ func ParseLookupRequest(b []byte) (*LookupRequest, error) {
 	if err := Decode(b, maxLookupRequest, &r); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(r.V); err != nil {
+	if err := CheckVersion(r.V); err != nil {
 		return nil, err
 	}
 	if len(r.Keys) == 0 || len(r.Keys) > maxLookupKeys {

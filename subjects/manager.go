@@ -27,7 +27,7 @@ func ParseLease(b []byte) (*Lease, error) {
 	if err := Decode(b, MaxAnnouncement, &l); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(l.V); err != nil {
+	if err := CheckVersion(l.V); err != nil {
 		return nil, err
 	}
 	if l.Epoch > MaxNumber || l.Ceiling > MaxNumber {
@@ -125,7 +125,7 @@ func ParseEvent(b []byte) (*Event, error) {
 	}
 	e := w.Event
 	e.Kind = cmp.Or(w.Named, e.Kind)
-	if err := checkVersion(e.V); err != nil {
+	if err := CheckVersion(e.V); err != nil {
 		return nil, err
 	}
 	e.Detail = Printable(e.Detail, 512)
@@ -157,7 +157,7 @@ func ParseRevoked(b []byte) (*Revoked, error) {
 	if err := Decode(b, MaxAnnouncement, &r); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(r.V); err != nil {
+	if err := CheckVersion(r.V); err != nil {
 		return nil, err
 	}
 	if _, err := ParseNodeID(string(r.Node)); err != nil {
@@ -184,7 +184,7 @@ func ParseCut(b []byte) (*Cut, error) {
 	if err := Decode(b, MaxAnnouncement, &c); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(c.V); err != nil {
+	if err := CheckVersion(c.V); err != nil {
 		return nil, err
 	}
 	if _, err := ParseNodeID(string(c.Node)); err != nil {
@@ -215,5 +215,5 @@ func ParseReply(b []byte) (*Reply, error) {
 		return nil, err
 	}
 	r.Text = Printable(r.Text, 512)
-	return &r, checkVersion(r.V)
+	return &r, CheckVersion(r.V)
 }

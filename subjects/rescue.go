@@ -29,7 +29,7 @@ func ParseRescueRequest(b []byte) (*RescueRequest, error) {
 	if err := Decode(b, MaxAnnouncement, &r); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(r.V); err != nil {
+	if err := CheckVersion(r.V); err != nil {
 		return nil, err
 	}
 	if len(r.Dead) > maxDead {

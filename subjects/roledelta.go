@@ -61,7 +61,7 @@ func ParseRoleTick(b []byte) (*RoleTick, error) {
 	if err := Decode(b, MaxView, &t); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(t.V); err != nil {
+	if err := CheckVersion(t.V); err != nil {
 		return nil, err
 	}
 	if !t.Mark().Sane() {
@@ -169,7 +169,7 @@ func ReadRoleDelta(role Role, header func(string) string, data []byte) (*RoleDel
 }
 
 func (d *RoleDelta) check() error {
-	if err := checkVersion(d.V); err != nil {
+	if err := CheckVersion(d.V); err != nil {
 		return err
 	}
 	if !d.Mark().Sane() {

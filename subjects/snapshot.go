@@ -97,7 +97,7 @@ func ParseSnapshotRequest(b []byte) (*SnapshotRequest, error) {
 	if err := Decode(b, MaxAnnouncement, r); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(r.V); err != nil {
+	if err := CheckVersion(r.V); err != nil {
 		return nil, err
 	}
 	return r, checkFollowed(r.Roles)

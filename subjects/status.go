@@ -185,7 +185,7 @@ func ParseStatus(b []byte) (*Status, error) {
 
 // Check returns a BadMessage if s breaks a rule of the wire, order included.
 func (s *Status) Check() error {
-	if err := checkVersion(s.V); err != nil {
+	if err := CheckVersion(s.V); err != nil {
 		return err
 	}
 	if !s.Mark().Sane() {
@@ -297,7 +297,7 @@ func ParseTick(b []byte) (*Tick, error) {
 	if err := Decode(b, MaxView, &t); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(t.V); err != nil {
+	if err := CheckVersion(t.V); err != nil {
 		return nil, err
 	}
 	if !t.Mark().Sane() {
@@ -383,7 +383,7 @@ func ParseRoleView(b []byte) (*RoleView, error) {
 	if err := Decode(b, MaxView, &v); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(v.V); err != nil {
+	if err := CheckVersion(v.V); err != nil {
 		return nil, err
 	}
 	if v.Lookup != nil {

@@ -174,9 +174,9 @@ func Encode(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// checkVersion accepts only the major version this package speaks; additions
+// CheckVersion accepts only the major version this package speaks; additions
 // do not raise it.
-func checkVersion(v int) error {
+func CheckVersion(v int) error {
 	if v != Version {
 		return Bad(CodeVersion, "v is %d, not %d", v, Version)
 	}

@@ -29,7 +29,7 @@ var arrows = []struct {
 	{"overlay!", []string{"github.com/rs/zerolog"}, nil, "a third-party member brings its own logging library"},
 	{"manager/membership", []string{"github.com/", "net/http", "os", "log", "thor/overlay", "thor/identity"}, []string{"thor/overlay/setting"}, "the membership table decides; it does no I/O"},
 	{"manager/core", []string{"github.com/", "golang.org/", "net/http", "os", "log", "math/rand", "thor/overlay", "thor/identity", "thor/manager"}, []string{"thor/overlay/lookup", "thor/manager/membership"}, "what a manager decides can be run by the thousand, without a network"},
-	{"dnsagent/zone", []string{"github.com/nats-io", "os/", "net/http", "thor/overlay"}, []string{"thor/overlay/lookup", "thor/overlay/setting"}, "the zone is a pure function of the status"},
+	{"dnsagent/zone", []string{"github.com/nats-io", "os/", "net/http", "thor/overlay"}, []string{"thor/overlay/lookup", "thor/overlay/records", "thor/overlay/setting"}, "the zone is a pure function of the status"},
 	{"dnsagent/packed", []string{".", "net", "os", "time", "log", "sync"}, []string{"net/netip", "thor/dnsagent/cookie", "thor/dnsagent/dnssec", "thor/dnsagent/zone", "github.com/miekg/dns"}, "an answer is a pure function of zone, question and draw"},
 	{"dnsagent/cookie", []string{".", "net", "os", "time", "log", "sync"}, []string{"net/netip", "github.com/dchest/siphash"}, "whether a cookie is right is a pure function of it, the address and the time"},
 	{"dnsagent/dnssec", []string{".", "net", "os", "time", "log"}, []string{"thor/dnsagent/zone", "github.com/miekg/dns"}, "signatures are made without I/O and without a clock"},

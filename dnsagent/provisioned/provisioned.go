@@ -55,7 +55,7 @@ type Follower struct {
 // are as none: the next answer has all.
 func New(cfg Config) (*Follower, error) {
 	if cfg.Node == nil || cfg.Take == nil {
-		return nil, errors.New("provisioned: no node or nobody to take records")
+		return nil, errors.New("provisioned: Node and Take are required")
 	}
 	f := &Follower{cfg: cfg, log: cfg.Log.With().Str("comp", "dnsagent").Logger()}
 	if cfg.File == "" {

@@ -43,7 +43,7 @@ type Config struct {
 	// Further records, one zone file line each. Relative names are below the domain.
 	Static []string `toml:"static" reload:"yes" default:"(none)"`
 	// Records are those of the provisioning servers, one zone file line each, at most
-	// MaxRecords. They hide nothing: one whose name the rest of the zone has is left out,
+	// records.Max. They hide nothing: one whose name the rest of the zone has is left out,
 	// and so is one that cannot be served.
 	Records []string `json:",omitempty"`
 }

@@ -7,12 +7,10 @@ import (
 
 	"github.com/miekg/dns"
 
+	"thor/overlay/records"
 	"thor/overlay/setting"
 	"thor/subjects"
 )
-
-// MaxRecords is the greatest number of provisioned records of a zone.
-const MaxRecords = 1000
 
 // An Unserved is a provisioned record that is not in the zone, and why.
 type Unserved struct {
@@ -27,8 +25,8 @@ func unserved(record, format string, args ...any) Unserved {
 // recordProblems checks what all provisioned records have in common; each of them is
 // checked where the zone is made, since one that cannot be served is left out.
 func (c *checker) recordProblems() {
-	if len(c.cfg.Records) > MaxRecords {
-		c.problems = append(c.problems, setting.Problem{Text: fmt.Sprintf("%d provisioned records, %d allowed", len(c.cfg.Records), MaxRecords)})
+	if len(c.cfg.Records) > records.Max {
+		c.problems = append(c.problems, setting.Problem{Text: fmt.Sprintf("%d provisioned records, %d allowed", len(c.cfg.Records), records.Max)})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"thor/dnsagent/zone"
+	"thor/overlay/records"
 	"thor/subjects"
 )
 
@@ -145,7 +146,7 @@ func TestBadProvisionedRecordsAreLeftOutAlone(t *testing.T) {
 	if u := build(t, cfg, s).Unserved(); len(u) != 1 {
 		t.Errorf("of a chain of 20: %v", u)
 	}
-	cfg.Records = make([]string, zone.MaxRecords+1)
+	cfg.Records = make([]string, records.Max+1)
 	if _, err := zone.NewBuilder(cfg); err == nil {
 		t.Error("any number of records")
 	}

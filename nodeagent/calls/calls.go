@@ -73,7 +73,7 @@ func nodeAt(ms []subjects.Member, address netip.Addr) subjects.NodeID {
 
 // ownSlot is a slot that node owns: always the same one while it does, so that resolvers
 // have few names to keep. A node that owns none, since it drains or is no member, gets one of
-// another node, who hands requests on to it while it lives.
+// another node, which hands requests on to it while it lives.
 func ownSlot(r *lookup.Roster, node subjects.NodeID) (uint32, error) {
 	mask := uint32(1)<<r.Bits() - 1
 	first := uint32(lookup.Hash(node)) & mask
@@ -150,7 +150,7 @@ func write(w http.ResponseWriter, r *http.Request, c *Call) {
 		for _, x := range c.Relays {
 			text += fmt.Sprintln(x.Set)
 		}
-		_, _ = fmt.Fprint(w, text) // who hung up needs no answer
+		_, _ = fmt.Fprint(w, text) // a client that hung up needs no answer
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

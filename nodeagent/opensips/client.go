@@ -1,8 +1,7 @@
 // Package opensips speaks to an OpenSIPS by its management interface: JSON-RPC of the
 // module mi_http, as OpenSIPS 3.4 to 4.0 have it. It was written by their documentation
 // and source, and is tested against a fake that answers as these say (package
-// opensipstest);
-// no OpenSIPS has run it yet.
+// opensipstest); no OpenSIPS has run it yet.
 package opensips
 
 import (
@@ -24,7 +23,7 @@ type Client struct {
 }
 
 // NewClient is for the URL of mi_http, such as "http://127.0.0.1:8888/mi". It asks for no
-// proof: let it listen on loopback, and no stranger have a shell there.
+// proof: let it listen on loopback, where every user of the machine can call it.
 func NewClient(url string) (*Client, error) {
 	c, err := rpc.New("opensips", url, "http://127.0.0.1:8888/mi")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 const notReachedText = "does not ring"
 
 // A call is one test call as its caller sees it (RFC 3261 9, 13, 15, 17.1.1). It does no
-// I/O but for reading the password file, and knows no clock: the one who runs it sends
+// I/O but for reading the password file, and knows no clock: its dialler sends
 // what its methods return, sends wanted again until that changes, and says when the time
 // for ringing is over.
 type call struct {

@@ -159,7 +159,7 @@ func (l *link) local() netip.AddrPort {
 	return ap
 }
 
-// read reads the next message. After errNotSIP of a datagram the next one may be better;
+// read reads the next message. After errStrange of a datagram the next one may be better;
 // any other error is the end of the link.
 func (l *link) read() (sip.Message, error) {
 	if l.in == nil {

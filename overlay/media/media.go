@@ -82,7 +82,7 @@ func ParseRequest(b []byte) (*Request, error) {
 	if len(r.CallID) > maxCallID {
 		return nil, subjects.Bad(subjects.CodeRange, "a Call-ID of %d bytes", len(r.CallID))
 	}
-	return r, version(r.V)
+	return r, subjects.CheckVersion(r.V)
 }
 
 // ParseReport decodes and checks a Report.
@@ -99,12 +99,5 @@ func ParseReport(b []byte) (*Report, error) {
 			return nil, subjects.Bad(subjects.CodeRange, "%d calls", len(x.Calls))
 		}
 	}
-	return r, version(r.V)
-}
-
-func version(v int) error {
-	if v != subjects.Version {
-		return subjects.Bad(subjects.CodeVersion, "v is %d, not %d", v, subjects.Version)
-	}
-	return nil
+	return r, subjects.CheckVersion(r.V)
 }

@@ -76,11 +76,8 @@ func Parse(b []byte) (*List, error) {
 }
 
 func check(v int, revision uint64) error {
-	switch {
-	case v != subjects.Version:
-		return subjects.Bad(subjects.CodeVersion, "v is %d, not %d", v, subjects.Version)
-	case revision > subjects.MaxNumber:
+	if revision > subjects.MaxNumber {
 		return subjects.Bad(subjects.CodeRange, "revision %d", revision)
 	}
-	return nil
+	return subjects.CheckVersion(v)
 }

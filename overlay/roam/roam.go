@@ -155,7 +155,7 @@ func (r *Roamer) Looked(found bool, now time.Time) {
 		r.at = now.Add(lookGivenUp)
 		return
 	}
-	if r.alone && !r.told.Before(r.began) { // the look was for a tick, and began before another broker was known to be better without
+	if r.alone && !r.told.Before(r.began) { // the look was for a tick, and began before the broker said that it is alone
 		if r.at.Before(now) {
 			r.at = now
 		}

@@ -29,7 +29,7 @@ func (n *Notice) check() error {
 	if err != nil {
 		err = subjects.Bad(subjects.CodeName, "%v", err)
 	}
-	return cmp.Or(checkVersion(n.V), checkKey(n.Key), err)
+	return cmp.Or(subjects.CheckVersion(n.V), checkKey(n.Key), err)
 }
 
 // ParseNotice decodes and checks a notice.
@@ -45,7 +45,7 @@ type Held struct {
 // Encode returns the wire form.
 func (h *Held) Encode() []byte { return subjects.Encode(h) }
 
-func (h *Held) check() error { return cmp.Or(checkVersion(h.V), checkKey(h.Key)) }
+func (h *Held) check() error { return cmp.Or(subjects.CheckVersion(h.V), checkKey(h.Key)) }
 
 // ParseHeld decodes and checks an acknowledgement.
 func ParseHeld(b []byte) (*Held, error) { return parse[Held](b, subjects.MaxAnnouncement) }
@@ -62,7 +62,7 @@ type Request struct {
 // Encode returns the wire form.
 func (r *Request) Encode() []byte { return subjects.Encode(r) }
 
-func (r *Request) check() error { return cmp.Or(checkVersion(r.V), checkKey(r.Key)) }
+func (r *Request) check() error { return cmp.Or(subjects.CheckVersion(r.V), checkKey(r.Key)) }
 
 // ParseRequest decodes and checks a request for a profile.
 func ParseRequest(b []byte) (*Request, error) { return parse[Request](b, subjects.MaxAnnouncement) }
@@ -77,7 +77,7 @@ type ChangesRequest struct {
 // Encode returns the wire form.
 func (r *ChangesRequest) Encode() []byte { return subjects.Encode(r) }
 
-func (r *ChangesRequest) check() error { return checkVersion(r.V) }
+func (r *ChangesRequest) check() error { return subjects.CheckVersion(r.V) }
 
 // ParseChangesRequest decodes and checks a request for changes.
 func ParseChangesRequest(b []byte) (*ChangesRequest, error) {
@@ -98,7 +98,7 @@ type ChangedKeys struct {
 // Encode returns the wire form.
 func (c *ChangedKeys) Encode() []byte { return subjects.Encode(c) }
 
-func (c *ChangedKeys) check() error { return cmp.Or(checkVersion(c.V), checkKeys(c.Keys)) }
+func (c *ChangedKeys) check() error { return cmp.Or(subjects.CheckVersion(c.V), checkKeys(c.Keys)) }
 
 // ParseChangedKeys decodes and checks a list of changes.
 func ParseChangedKeys(b []byte) (*ChangedKeys, error) { return parse[ChangedKeys](b, maxKeysMessage) }
@@ -115,7 +115,7 @@ type Handover struct {
 // Encode returns the wire form.
 func (h *Handover) Encode() []byte { return subjects.Encode(h) }
 
-func (h *Handover) check() error { return cmp.Or(checkVersion(h.V), checkKeys(h.Keys)) }
+func (h *Handover) check() error { return cmp.Or(subjects.CheckVersion(h.V), checkKeys(h.Keys)) }
 
 // ParseHandover decodes and checks a hand-over.
 func ParseHandover(b []byte) (*Handover, error) { return parse[Handover](b, maxKeysMessage) }

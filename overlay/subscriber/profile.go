@@ -78,7 +78,7 @@ type TemporaryAccept struct {
 // Encode returns the wire form.
 func (p *Profile) Encode() []byte { return subjects.Encode(p) }
 
-func (p *Profile) check() error { return cmp.Or(checkVersion(p.V), checkKey(p.Key)) }
+func (p *Profile) check() error { return cmp.Or(subjects.CheckVersion(p.V), checkKey(p.Key)) }
 
 // ParseProfile decodes and checks a profile.
 func ParseProfile(b []byte) (*Profile, error) { return parse[Profile](b, subjects.MaxView) }

@@ -56,7 +56,7 @@ const (
 func (s *Statistics) Encode() []byte { return subjects.Encode(s) }
 
 func (s *Statistics) check() error {
-	if err := checkVersion(s.V); err != nil {
+	if err := subjects.CheckVersion(s.V); err != nil {
 		return err
 	}
 	for r, counts := range s.Roles {
@@ -97,7 +97,7 @@ func (s RoleStatistics) check() error {
 func (r *LocationsRequest) Encode() []byte { return subjects.Encode(r) }
 
 func (r *LocationsRequest) check() error {
-	if err := cmp.Or(checkVersion(r.V), checkKeys(r.Keys)); err != nil {
+	if err := cmp.Or(subjects.CheckVersion(r.V), checkKeys(r.Keys)); err != nil {
 		return err
 	}
 	if len(r.Keys) > MaxLocationKeys {
@@ -116,7 +116,7 @@ func (l *Locations) Encode() []byte { return subjects.Encode(l) }
 
 // check makes the text of devices printable, too.
 func (l *Locations) check() error {
-	if err := checkVersion(l.V); err != nil {
+	if err := subjects.CheckVersion(l.V); err != nil {
 		return err
 	}
 	for k, cs := range l.Contacts {

@@ -38,7 +38,7 @@ type TrustedPeer struct {
 // Encode returns the wire form.
 func (r *TrustRequest) Encode() []byte { return subjects.Encode(r) }
 
-func (r *TrustRequest) check() error { return checkVersion(r.V) }
+func (r *TrustRequest) check() error { return subjects.CheckVersion(r.V) }
 
 // ParseTrustRequest decodes and checks a request for the Trust.
 func ParseTrustRequest(b []byte) (*TrustRequest, error) {
@@ -49,7 +49,7 @@ func ParseTrustRequest(b []byte) (*TrustRequest, error) {
 func (t *Trust) Encode() []byte { return subjects.Encode(t) }
 
 func (t *Trust) check() error {
-	if err := checkVersion(t.V); err != nil {
+	if err := subjects.CheckVersion(t.V); err != nil {
 		return err
 	}
 	if len(t.Peers) > MaxTrustedPeers || len(t.Domains) > MaxServedDomains {

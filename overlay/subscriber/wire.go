@@ -28,13 +28,6 @@ func parse[T any, M interface {
 	return m, nil
 }
 
-func checkVersion(v int) error {
-	if v != subjects.Version {
-		return subjects.Bad(subjects.CodeVersion, "v is %d, not %d", v, subjects.Version)
-	}
-	return nil
-}
-
 func checkKey(k string) error {
 	if k == "" || len(k) > MaxKey || !strings.Contains(k, "@") {
 		return subjects.Bad(subjects.CodeName, "key %q", subjects.Printable(k, 70))

@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -100,10 +98,8 @@ func usable(vars map[string]string) error {
 	if v := galera.Judge(vars, galera.Writes); v.Reason != "" {
 		return fmt.Errorf("%s: %s", v.Reason, v.Detail)
 	}
-	for _, v := range driver.ReadOnlyVariables {
-		if x := vars[v]; !slices.Contains([]string{"", "OFF", "0"}, strings.ToUpper(x)) {
-			return fmt.Errorf("%s: %s is %q", driver.ReadOnly, v, x)
-		}
+	if err := driver.Writable(vars); err != nil {
+		return fmt.Errorf("%s: %w", driver.ReadOnly, err)
 	}
 	return nil
 }

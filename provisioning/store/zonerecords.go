@@ -45,7 +45,7 @@ func (t *tx) fits(r *ngnpro.DnsRecord) error {
 	}
 	line := r.Line()
 	if !records.Fits(append(others[:len(others):len(others)], line)) {
-		return ngnpro.ErrLimit.With("the zone has %d records: %d are allowed, of %d KiB together", len(others), records.Max, records.MaxText>>10)
+		return ngnpro.ErrLimit.With("the zone has %d records: %d are allowed, of %d bytes each and %d KiB together", len(others), records.Max, records.MaxLine, records.MaxText>>10)
 	}
 	if t.cfg.Unserved == nil {
 		return nil

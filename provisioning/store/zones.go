@@ -51,7 +51,7 @@ func (s zones) Add(ctx context.Context, v ngnpro.Viewer, z *ngnpro.DnsZone) erro
 	})
 }
 
-// Update changes what is given. The records belong to whom the zone belongs.
+// Update changes what is given. The records have the zone's owner.
 func (s zones) Update(ctx context.Context, v ngnpro.Viewer, z *ngnpro.DnsZone) error {
 	return s.write(ctx, "update DNS zone", func(t *tx) error {
 		x, err := t.zone(v, z.Name, forUpdate)

@@ -94,8 +94,8 @@ func TestRecordsOfTheNetworksZone(t *testing.T) {
 	is(t, "a network without a name", nowhere.Zones.Add(w.ctx, admin, &ngnpro.DnsZone{Name: "net.example"}), ngnpro.ErrInvalid)
 }
 
-// The zone is an administrator's to give; whoever has it changes its records, and
-// nobody else sees them.
+// Administrators assign the zone; its owner changes its records, and no other party sees
+// them.
 func TestTheZoneIsAnAdministratorsToGive(t *testing.T) {
 	w := newWorld(t, ofNetwork)
 	r, other := w.customer("r", 0), w.customer("other", 0)

@@ -3,14 +3,15 @@ package driver
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strings"
 
 	"thor/dbagent/location/galera"
 )
 
-// ReadOnlyVariables say that a server takes no writes. MariaDB knows no
+// readOnlyVariables say that a server takes no writes. MariaDB knows no
 // super_read_only.
-var ReadOnlyVariables = []string{"read_only", "super_read_only", "innodb_read_only"}
+var readOnlyVariables = []string{"read_only", "super_read_only", "innodb_read_only"}
 
 // A querier is a database, one connection of it or a transaction.
 type querier interface {
@@ -21,7 +22,7 @@ type querier interface {
 // galera.Judge reads. What a server does not have is missing.
 func Variables(ctx context.Context, q querier) (map[string]string, error) {
 	vars := make(map[string]string)
-	names := append([]string{"version"}, ReadOnlyVariables...)
+	names := append([]string{"version"}, readOnlyVariables...)
 	if err := show(ctx, q, "VARIABLES", append(names, galera.Variables...), vars); err != nil {
 		return nil, err
 	}
@@ -29,6 +30,17 @@ func Variables(ctx context.Context, q querier) (map[string]string, error) {
 		return vars, nil
 	}
 	return vars, show(ctx, q, "STATUS", galera.Status, vars)
+}
+
+// Writable returns an error that names the variable by which a server says that it takes
+// no writes.
+func Writable(vars map[string]string) error {
+	for _, v := range readOnlyVariables {
+		if x := strings.ToUpper(vars[v]); x != "" && x != "OFF" && x != "0" {
+			return fmt.Errorf("%s is %q", v, x)
+		}
+	}
+	return nil
 }
 
 // show adds variables of one kind. A node of a Galera cluster that refuses all work

@@ -194,15 +194,14 @@ func (g *galera) makeData(ctx context.Context, dir string, nodes []galeranode.No
 		return err
 	}
 	me := "--user=" + userName()
-	const sizes = "--innodb-log-file-size=16M"
 	if err := runToEnd(ctx, "", g.install, "--no-defaults", me, "--datadir="+template, "--auth-root-authentication-method=normal", "--skip-test-db",
-		"--skip-name-resolve", "--innodb-buffer-pool-size=32M", sizes); err != nil {
+		"--skip-name-resolve", "--innodb-buffer-pool-size=32M", logSize); err != nil {
 		return err
 	}
 	sql := "FLUSH PRIVILEGES;\nDELETE FROM mysql.global_priv WHERE User IN ('', 'root') AND Host <> 'localhost';\nFLUSH PRIVILEGES;\nCREATE DATABASE thor;\n" +
 		"CREATE USER 'thor'@'%' IDENTIFIED BY '" + password + "';\nGRANT ALL ON thor.* TO 'thor'@'%';\n" +
 		"CREATE USER 'transfer'@'%' IDENTIFIED BY '" + transfer + "';\nGRANT ALL ON *.* TO 'transfer'@'%' WITH GRANT OPTION;\n"
-	if err := runToEnd(ctx, sql, g.server, "--no-defaults", me, "--datadir="+template, "--bootstrap", "--innodb-buffer-pool-size=32M", sizes,
+	if err := runToEnd(ctx, sql, g.server, "--no-defaults", me, "--datadir="+template, "--bootstrap", "--innodb-buffer-pool-size=32M", logSize,
 		"--socket="+filepath.Join(template, "sock"), "--pid-file="+filepath.Join(template, "pid")); err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -21,6 +20,9 @@ type mariadb struct {
 	port            int
 	sql             []string // that it runs at each start, besides its own
 }
+
+// logSize has a server make a small log: to write the usual 96 MB takes a second.
+const logSize = "--innodb-log-file-size=16M"
 
 // findMariaDB finds out whether there can be a database server, and where.
 func (l *layout) findMariaDB() error {
@@ -40,7 +42,6 @@ func (l *layout) mariaDB(password string) error {
 	dir := filepath.Join(l.Dir, "mariadb")
 	data := filepath.Join(dir, "data")
 	me := "--user=" + userName()
-	const logSize = "--innodb-log-file-size=16M" // to write the usual 96 MB takes a second
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -67,14 +68,10 @@ func (l *layout) mariaDB(password string) error {
 		if err := os.RemoveAll(fresh); err != nil {
 			return err
 		}
-		cmd := exec.CommandContext(ctx, l.mariadb.install, "--no-defaults", me, "--datadir="+fresh,
+		if err := runToEnd(ctx, "", l.mariadb.install, "--no-defaults", me, "--datadir="+fresh,
 			"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
-			"--innodb-buffer-pool-size=32M", logSize)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("mariadb-install-db: %w: %s", err, lastLine(out))
+			"--innodb-buffer-pool-size=32M", logSize); err != nil {
+			return err
 		}
 		return os.Rename(fresh, data)
 	}
