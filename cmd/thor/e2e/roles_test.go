@@ -103,10 +103,10 @@ func (b *box) daemon(t *testing.T, name string) *exec.Cmd {
 	return spawn(t, b.dir, thor, name, "--config", name+".toml")
 }
 
-// monitor runs the terminal monitor on a terminal: only there it is a member.
+// monitor runs the terminal monitor on a terminal, as a member.
 func (b *box) monitor(t *testing.T) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(thor, "monitor", "--config", "node.toml")
+	cmd := exec.Command(thor, "monitor", "--myself", "--config", "node.toml")
 	cmd.Dir = b.dir
 	cmd.Env = append(os.Environ(), "TERM=xterm-256color")
 	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: 110, Rows: 30})
