@@ -15,7 +15,11 @@ var errBencode = errors.New("not bencoded")
 // follows it is left.
 func decode(b []byte) (any, error) {
 	d := decoder{b}
-	return d.value(maxDepth)
+	v, err := d.value(maxDepth)
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 type decoder struct{ b []byte }
