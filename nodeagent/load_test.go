@@ -86,9 +86,10 @@ func TestTheLeastShareCountsAndTheFirstAnnouncementHasIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		half := &laden{share: func(time.Duration) int { return 50 }}
 		less := &laden{share: func(time.Duration) int { return 20 }}
+		less.takes = 300 * time.Millisecond // its result is the second
 		n, a := stage(t, RoleConfig{Checks: make([]CheckConfig, 2)}, half, less)
 		runFor(t, a, time.Minute)
-		n.expect(t, "0s up 20 ", "1m0s leave 0 ")
+		n.expect(t, "300ms up 20 ", "1m0s leave 0 ")
 	})
 }
 

@@ -67,9 +67,12 @@ func (r *role) Decide(checks []*check.Check, now overlay.Member) (overlay.Member
 	if r.byProgram.Load() {
 		r.decide(&m, cond)
 	}
+	if m.State == "" { // the weight of the first announcement waits for every check
+		return m, false
+	}
 	r.weigh(&m, checks)
 	r.report(&m, checks)
-	return m, m.State != ""
+	return m, true
 }
 
 // weigh lowers the weight of m to the least share that a check measures.
