@@ -63,7 +63,7 @@ func printStatus(cmd *cobra.Command, out output, v *overlay.View, doubts []strin
 		}
 	}
 	err := out.print(cmd, json.RawMessage(v.Status.EncodeFull(v.Encoded)), text(view.StatusTable(v.Status, now, v.Stale, doubts...)))
-	if ok, _ := view.Health(v.Status, v.Stale, v.Connected); err == nil && (!ok || len(doubts) > 0) {
+	if ok, _ := view.Health(v.Status, now, v.Stale, v.Connected); err == nil && (!ok || len(doubts) > 0) {
 		return errDegraded
 	}
 	return err

@@ -163,7 +163,7 @@ func (m *Model) roleLines() []string {
 		out = append(out, fmt.Sprintf("  %s %s %7d %5d %7d %8d %4s %4s %9d  %s", m.paint(t, glyph), fit(safe(string(r), 63), w),
 			c.serving, c.total, c.suspect, c.draining, lost, held, m.most[r], m.bar(c, m.most[r])))
 	}
-	if reasons := m.pic.reasons(); len(reasons) > 0 {
+	if reasons := m.pic.reasons(m.now); len(reasons) > 0 {
 		out = append(out, "")
 		for _, why := range reasons {
 			out = append(out, "  "+m.paint(alarm, "◐ "+why))

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"thor/subjects"
 )
@@ -14,9 +15,9 @@ import (
 // role has members but none that serves, when a member reports a fault of the
 // lookup, when members are lost or held, or when a role has fewer members than the
 // active manager expects. A draining member is no reason, since an
-// operator asked for it; nor is a role that is absent and not expected. s may be
-// nil: nothing is known.
-func Health(s *subjects.Status, stale, connected bool) (ok bool, reasons []string) {
+// operator asked for it; nor is a role that is absent and not expected. now is for how
+// long members have been lost or stay held. s may be nil: nothing is known.
+func Health(s *subjects.Status, now time.Time, stale, connected bool) (ok bool, reasons []string) {
 	if !connected {
 		reasons = append(reasons, "no connection to a broker")
 	}
@@ -32,7 +33,7 @@ func Health(s *subjects.Status, stale, connected bool) (ok bool, reasons []strin
 	for _, role := range s.RoleNames() {
 		reasons = append(reasons, roleReasons(role, s.Roles[role])...)
 	}
-	reasons = append(reasons, lossReasons(s)...)
+	reasons = append(reasons, lossReasons(s, now)...)
 	return len(reasons) == 0, reasons
 }
 

@@ -15,28 +15,51 @@ import (
 // members lists all.
 const mostLosses = 20
 
-// lossReasons say which members are lost or held, and which roles have fewer than
-// the active manager's configuration expects.
-func lossReasons(s *subjects.Status) (out []string) {
+// lossReasons say of which roles members are missing: how many there are of how
+// many, and which are lost, since when and why, or held down, and for how long.
+func lossReasons(s *subjects.Status, now time.Time) (out []string) {
 	expected := s.Expected()
 	for _, r := range lossRoles(s, expected) {
-		name := safe(string(r), 63)
-		lost, held := lostIn(s, r), heldIn(s, r)
-		if len(lost) == 1 {
-			out = append(out, fmt.Sprintf("%s: %s is lost, %s", name, nodeName(lost[0].Node), safe(lost[0].Reason, subjects.MaxReason)))
-		} else if len(lost) > 1 {
-			out = append(out, fmt.Sprintf("%s: %d are lost, %s", name, len(lost), someNames(lost, 3, lostNode)))
+		lost, held, have := lostIn(s, r), heldIn(s, r), len(s.Roles[r])
+		var why []string
+		switch {
+		case len(lost) == 1:
+			why = append(why, fmt.Sprintf("%s lost%s%s", nodeName(lost[0].Node), lostAgo(lost[0].Since, now), because(lost[0].Reason)))
+		case len(lost) > 1:
+			why = append(why, fmt.Sprintf("%d lost: %s", len(lost), someNames(lost, 3, lostNode)))
 		}
-		if len(held) == 1 {
-			out = append(out, fmt.Sprintf("%s: %s is held down, %s", name, nodeName(held[0].Node), safe(held[0].Reason, subjects.MaxReason)))
-		} else if len(held) > 1 {
-			out = append(out, fmt.Sprintf("%s: %d are held down, %s", name, len(held), someNames(held, 3, heldNode)))
+		switch {
+		case len(held) == 1:
+			why = append(why, fmt.Sprintf("%s held down for %s%s", nodeName(held[0].Node), spelled(held[0].Until.Sub(now)), because(held[0].Reason)))
+		case len(held) > 1:
+			why = append(why, fmt.Sprintf("%d held down: %s", len(held), someNames(held, 3, heldNode)))
 		}
-		if have := len(s.Roles[r]); have < expected[r] {
-			out = append(out, fmt.Sprintf("%s: %d of %d expected members", name, have, expected[r]))
+		all := have + len(lost) + len(held)
+		if have < expected[r] {
+			all = max(all, expected[r])
+			why = append(why, fmt.Sprintf("%d expected", expected[r]))
+		}
+		if len(why) > 0 {
+			out = append(out, fmt.Sprintf("%s %d of %d, %s", safe(string(r), 63), have, all, strings.Join(why, ", ")))
 		}
 	}
 	return out
+}
+
+// lostAgo is " 4 min ago"; nothing where the manager does not know since when.
+func lostAgo(since, now time.Time) string {
+	if since.IsZero() {
+		return ""
+	}
+	return " " + spelled(now.Sub(since)) + " ago"
+}
+
+// because is a reason behind what it explains.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + safe(reason, subjects.MaxReason) + ")"
 }
 
 // lossRoles are the roles of which there is something to say, sorted.

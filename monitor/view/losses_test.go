@@ -45,17 +45,40 @@ func TestLostAndHeldMembersAreShown(t *testing.T) {
 }
 
 func TestHealthIsDegradedWhileMembersAreLostHeldOrTooFew(t *testing.T) {
-	ok, reasons := view.Health(losing(), false, true)
+	ok, reasons := view.Health(losing(), noon, false, true)
 	want := []string{
 		"sip_proxy: proxy2 is suspect, OPTIONS udp:81.23.228.150:5060 timed out 2 times",
-		"media_relay: relay3 is lost, certificate expired",
-		"sip_proxy: 2 are lost, proxy4 proxy5",
-		"sip_proxy: proxy6 is held down, left and came back too often",
-		"sip_proxy: 3 of 4 expected members",
-		"xcap_server: x1 is lost, silent",
+		"media_relay 2 of 3, relay3 lost 1 d ago (certificate expired)",
+		"sip_proxy 3 of 6, 2 lost: proxy4 proxy5, proxy6 held down for 25 s (left and came back too often), 4 expected",
+		"xcap_server 0 of 1, x1 lost 1 s ago (silent)",
 	}
 	if ok || !slices.Equal(reasons, want) {
 		t.Errorf("%v, %q", ok, reasons)
+	}
+}
+
+// The line that an operator reads first, as the network loses a proxy and, in another
+// role, has fewer than are expected without a loss.
+func TestALossIsOneLineOfWhoSinceWhenAndWhy(t *testing.T) {
+	s := newNetwork("example.org").member("sip_proxy", "node1", "192.0.2.1").member("sip_proxy", "node3", "192.0.2.3").
+		member("thor_manager", "m1", "192.0.2.1", func(m *subjects.Member) { m.Attrs = subjects.Attrs{subjects.AttrExpect: "media_relay=2"} }).Status
+	s.Manager = "m1"
+	s.Lost = []subjects.Lost{{Node: "node2", Role: "sip_proxy", Since: noon.Add(-4*time.Minute - 30*time.Second), Reason: "connection closed"}}
+	ok, reasons := view.Health(s, noon, false, true)
+	if want := []string{"media_relay 0 of 2, 2 expected", "sip_proxy 2 of 3, node2 lost 4 min ago (connection closed)"}; ok || !slices.Equal(reasons, want) {
+		t.Errorf("%v, %q", ok, reasons)
+	}
+	for _, c := range []struct {
+		since time.Time
+		want  string
+	}{
+		{noon.Add(-59 * time.Second), "node2 lost 59 s ago ("}, {noon.Add(time.Hour), "node2 lost 0 s ago ("}, {noon.Add(-90 * time.Minute), "node2 lost 1 h ago ("},
+		{noon.Add(-50 * time.Hour), "node2 lost 2 d ago ("}, {time.Time{}, "node2 lost ("},
+	} {
+		s.Lost[0].Since = c.since
+		if _, reasons := view.Health(s, noon, false, true); !strings.Contains(reasons[1], c.want) {
+			t.Errorf("%q, want %q", reasons[1], c.want)
+		}
 	}
 }
 
@@ -66,7 +89,7 @@ func TestStatusTableNamesTheFirstOfManyLosses(t *testing.T) {
 		s.Lost = append(s.Lost, subjects.Lost{Node: subjects.NodeID(fmt.Sprintf("p%04d", n)), Role: "sip_proxy", Reason: "silent", Since: noon})
 	}
 	got := view.StatusTable(s, noon, false)
-	if n := strings.Count(got, "lost: p"); n != 20 || !strings.Contains(got, "lost: 980 more, see thor members\n") || !strings.Contains(got, "1000 are lost, p0000 p0001 p0002 and 997 more") {
+	if n := strings.Count(got, "\nlost: p"); n != 20 || !strings.Contains(got, "lost: 980 more, see thor members\n") || !strings.Contains(got, "sip_proxy 3 of 1003, 1000 lost: p0000 p0001 p0002 and 997 more") {
 		t.Errorf("%d lines:\n%s", n, got)
 	}
 	if got := view.MembersTable(s, "sip_proxy", noon); strings.Count(got, " lost ") != 1000 {

@@ -177,8 +177,8 @@ func (m Model) settle() Model {
 }
 
 // reasons are why the network, or the picture of it, is degraded.
-func (p *Picture) reasons() []string {
-	_, reasons := Health(p.Status, p.Stale || p.FromDisk, p.Connected)
+func (p *Picture) reasons(now time.Time) []string {
+	_, reasons := Health(p.Status, now, p.Stale || p.FromDisk, p.Connected)
 	if p.Connected {
 		reasons = append(slices.Clone(p.Doubts), reasons...)
 	}

@@ -183,7 +183,7 @@ func FuzzOncePrintsNoControlCharactersAndNoPassword(f *testing.F) {
 		live = live.Happened([]subjects.Event{e}, noon).Paste(uri)
 		checkSize(t, "members page", live.Render(), 200, 50)
 		checkSize(t, "events page", live.Press("2").Resize(70, 20).Render(), 70, 20)
-		_, reasons := view.Health(s, false, true)
+		_, reasons := view.Health(s, noon, false, true)
 		for what, out := range map[string]string{
 			"once": view.Once(s, noon, view.OnceOptions{}), "members": view.MembersTable(s, "", noon),
 			"status": view.StatusTable(s, noon, false), "event": view.EventLine(&e),

@@ -99,7 +99,7 @@ func between(left, right string, w int) string {
 
 // health is a glyph, words, and their tone.
 func (m *Model) health() (glyph, words string, t tone) {
-	reasons := m.pic.reasons()
+	reasons := m.pic.reasons(m.now)
 	if len(reasons) == 0 {
 		return "●", "healthy", good
 	}

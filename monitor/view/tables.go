@@ -15,7 +15,7 @@ import (
 // is, and the serving and total members of each role. s may be nil; it is taken
 // to come over a live connection. doubts are what is wrong besides, as a Sight says.
 func StatusTable(s *subjects.Status, now time.Time, stale bool, doubts ...string) string {
-	ok, reasons := Health(s, stale, true)
+	ok, reasons := Health(s, now, stale, true)
 	if len(doubts) > 0 {
 		ok, reasons = false, append(doubts[:len(doubts):len(doubts)], reasons...)
 	}

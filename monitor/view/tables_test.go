@@ -39,14 +39,14 @@ func TestHealthNamesEveryReasonToWorry(t *testing.T) {
 			"xcap_server: no member serves, 1 draining",
 		}},
 	} {
-		ok, reasons := view.Health(c.s, c.stale, c.connected)
+		ok, reasons := view.Health(c.s, noon, c.stale, c.connected)
 		if ok != (len(c.want) == 0) || !slices.Equal(reasons, c.want) {
 			t.Errorf("%s: %v, %q", c.name, ok, reasons)
 		}
 	}
 	s := well().Status
 	s.Manager = ""
-	if ok, reasons := view.Health(s, false, true); ok || len(reasons) != 1 {
+	if ok, reasons := view.Health(s, noon, false, true); ok || len(reasons) != 1 {
 		t.Errorf("without a manager: %v, %q", ok, reasons)
 	}
 }

@@ -44,6 +44,21 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", min(s/86400, 999), s/3600%24)
 }
 
+// spelled writes a duration for a sentence, in its leading unit. Negative ones
+// count as zero.
+func spelled(d time.Duration) string {
+	s := int(max(0, d) / time.Second)
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 3600:
+		return fmt.Sprintf("%d min", s/60)
+	case s < 24*3600:
+		return fmt.Sprintf("%d h", s/3600)
+	}
+	return fmt.Sprintf("%d d", s/86400)
+}
+
 // since is how long m has been in its state; "-" if unknown.
 func since(m *subjects.Member, now time.Time) string {
 	if m.Since.IsZero() {

@@ -147,7 +147,7 @@ func Diagnose(f *Facts) []Finding {
 	if f.Network == nil {
 		return fs
 	}
-	return append(fs, network(f.Network)...)
+	return append(fs, network(f.Network, f.Now)...)
 }
 
 // certificate wants a quarter of the lifetime left, or a week of a long one.

@@ -16,7 +16,7 @@ import (
 // five minutes, so that this harms nothing yet, and NTP is far better.
 const maxSkew = 10 * time.Second
 
-func network(n *Network) (fs []Finding) {
+func network(n *Network, now time.Time) (fs []Finding) {
 	if n.Err != nil {
 		return []Finding{fault("see the brokers' logs", "%v", n.Err)}
 	}
@@ -38,7 +38,7 @@ func network(n *Network) (fs []Finding) {
 	}
 	fs = append(fs, digests(st)...)
 	fs = append(fs, nameServers(n.NameServers)...)
-	if healthy, reasons := view.Health(st, n.Stale, n.Connected); !healthy {
+	if healthy, reasons := view.Health(st, now, n.Stale, n.Connected); !healthy {
 		for _, why := range reasons {
 			fs = append(fs, fault("see thor members, and the log of the node", "%s", why))
 		}
