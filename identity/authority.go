@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -258,25 +257,4 @@ func newSerial() (*big.Int, error) {
 			return new(big.Int).SetBytes(b), nil
 		}
 	}
-}
-
-// ParseRequest returns the public key of a PKCS #10 request in PEM or DER,
-// after checking that its sender holds the private one. Nothing else in the
-// request counts: what a certificate says is the authority's decision.
-func ParseRequest(data []byte) (crypto.PublicKey, error) {
-	if bytes.Contains(data, []byte("-----BEGIN")) {
-		b, _ := pem.Decode(data)
-		if b == nil || b.Type != "CERTIFICATE REQUEST" && b.Type != "NEW CERTIFICATE REQUEST" {
-			return nil, fmt.Errorf("%w: no -----BEGIN CERTIFICATE REQUEST----- in it", ErrRequest)
-		}
-		data = b.Bytes
-	}
-	r, err := x509.ParseCertificateRequest(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrRequest, err)
-	}
-	if err := r.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("%w: its sender does not hold the key: %v", ErrRequest, err)
-	}
-	return r.PublicKey, checkKey(r.PublicKey)
 }

@@ -100,7 +100,7 @@ func FromCertificate(leaf *x509.Certificate) (*Identity, error) {
 	}
 	return &Identity{
 		Domain: domain, Node: node, Roles: roles, Addresses: addrs, Bounds: units.bounds, Hosts: hosts(leaf),
-		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Serial: serialText(leaf.SerialNumber), Issuer: issuerText(leaf.RawIssuer, leaf.AuthorityKeyId),
+		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Serial: SerialText(leaf.SerialNumber), Issuer: issuerText(leaf.RawIssuer, leaf.AuthorityKeyId),
 	}, nil
 }
 
@@ -116,7 +116,8 @@ func hosts(c *x509.Certificate) []string {
 	return out
 }
 
-func serialText(n *big.Int) string {
+// SerialText writes a serial number as [Identity.Serial] has it.
+func SerialText(n *big.Int) string {
 	if n == nil {
 		return ""
 	}

@@ -111,7 +111,7 @@ func (a *Authority) issue(r Request) (certificate, key []byte, err error) {
 		return nil, nil, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
 	certificate = certPEM(der)
-	if err := atomicfile.Write(a.issuedPath(serialText(leaf.SerialNumber)+certSuffix), certificate, 0o644); err != nil {
+	if err := atomicfile.Write(a.issuedPath(SerialText(leaf.SerialNumber)+certSuffix), certificate, 0o644); err != nil {
 		return nil, nil, fmt.Errorf("note the certificate of %s: %w", r.Node, err)
 	}
 	return certificate, key, nil
@@ -183,7 +183,7 @@ func (a *Authority) Renew(certificate []byte, validity time.Duration, public cry
 	}
 	old := certs[0]
 	if !a.signed(old) {
-		return nil, nil, fmt.Errorf("certificate %s: %w", serialText(old.SerialNumber), ErrForeignCert)
+		return nil, nil, fmt.Errorf("certificate %s: %w", SerialText(old.SerialNumber), ErrForeignCert)
 	}
 	id, err := FromCertificate(old)
 	if err != nil {

@@ -192,7 +192,10 @@ func subjectDER(domain string, roles []subjects.Role, b bounds, commonName strin
 	rdn := func(oid asn1.ObjectIdentifier, v string) pkix.RelativeDistinguishedNameSET {
 		return pkix.RelativeDistinguishedNameSET{{Type: oid, Value: v}}
 	}
-	seq := pkix.RDNSequence{rdn(oidOrganization, domain)}
+	var seq pkix.RDNSequence
+	if domain != "" { // a request may leave it to the authority
+		seq = append(seq, rdn(oidOrganization, domain))
+	}
 	for _, r := range roles {
 		seq = append(seq, rdn(oidUnit, string(r)))
 	}

@@ -84,7 +84,7 @@ func (c *Credentials) anyUsable(chains [][]*x509.Certificate) error {
 	if bad == nil {
 		return ErrUntrusted
 	}
-	return fmt.Errorf("%w: serial %s of %s", ErrRevoked, serialText(bad.SerialNumber), show(bad.Issuer.String()))
+	return fmt.Errorf("%w: serial %s of %s", ErrRevoked, SerialText(bad.SerialNumber), show(bad.Issuer.String()))
 }
 
 // verifyChain is crypto/x509's verification with our limit and our errors.
@@ -128,5 +128,5 @@ func broker(id *Identity, err error) (*Identity, error) {
 
 // blame says which certificate err is about.
 func blame(leaf *x509.Certificate, err error) error {
-	return fmt.Errorf("certificate %s: %w", serialText(leaf.SerialNumber), err)
+	return fmt.Errorf("certificate %s: %w", SerialText(leaf.SerialNumber), err)
 }

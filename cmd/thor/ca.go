@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,14 +23,14 @@ import (
 
 func newCA() *cobra.Command {
 	c := &cobra.Command{
-		Use: "ca", Short: "Make, renew, revoke and show certificates",
+		Use: "ca", Short: "Make, sign, renew, revoke and show certificates",
 		Long: "The built-in certificate authority. Any other that can set O, OU and SANs will do too:\n" +
 			"the README has the recipe for openssl. What is issued, renewed and revoked is noted in audit.log beside the authority.",
-		Example: "  thor ca init --ca-dir ca --domain example.net\n  thor ca issue --ca-dir ca --node n1 --role sip_proxy --ip 192.0.2.1 --out n1",
+		Example: "  thor ca init --ca-dir ca --domain example.net\n  thor ca request --node n1\n  thor ca sign n1.csr --ca-dir ca --node n1 --role sip_proxy --ip 192.0.2.1",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return nameSubcommand(cmd) },
 	}
-	c.AddCommand(newCAInit(), newCAIssue(), newCARenew(), newCARevoke(), newCAShow())
+	c.AddCommand(newCAInit(), newCARequest(), newCASign(), newCAIssue(), newCARenew(), newCARevoke(), newCAShow())
 	return c
 }
 
@@ -70,7 +69,7 @@ func newCAIssue() *cobra.Command {
 	var dir, node, out string
 	var w wish
 	c := &cobra.Command{
-		Use: "issue --node N --role R … --ip A …", Short: "Issue a node's certificate",
+		Use: "issue --node N --role R … --ip A …", Short: "Make a key and its certificate in one step, where no host can make its own",
 		Example: "  thor ca issue --node n1 --role sip_proxy --role media_relay --ip 192.0.2.1 --days 30 --out /etc/thor/pki/n1",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -98,13 +97,8 @@ func newCAIssue() *cobra.Command {
 	caDirFlag(c, &dir)
 	f := c.Flags()
 	f.StringVar(&node, "node", "", "`name` of the node")
-	f.StringArrayVar(&w.roles, "role", nil, "`role` it may carry; repeat for more")
-	completeFlag(c, "role", names(subjects.KnownRoles())...)
-	f.StringArrayVar(&w.ips, "ip", nil, "`address` it may announce; repeat for more")
-	f.StringArrayVar(&w.weights, "weight", nil, "`ROLE=N`: it may announce a weight up to N in that role; without, 100")
-	f.StringArrayVar(&w.priorities, "priority", nil, "`ROLE=N`: it may announce priority N or a higher number in that role; without, 10 for thor_database and any for others")
-	f.StringArrayVar(&w.hosts, "host", nil, "host `name` of a broker or provisioning server, where clients dial names; repeat for more")
-	f.IntVar(&w.days, "days", 30, "validity in `days`")
+	w.flags(c)
+	w.daysFlag(c)
 	f.StringVar(&out, "out", "", "`path` without suffix: .crt and .key are written; default: the node's name")
 	return c
 }
@@ -144,32 +138,64 @@ func certificateText(node subjects.NodeID, cert []byte) string {
 	return fmt.Sprintf("%s serial %s roles %v addresses %v until %s", text, id.Serial, id.Roles, id.Addresses, id.NotAfter.UTC().Format(time.RFC3339))
 }
 
-func errDays(days int) error { return usagef("--days %d is not 1 to 3650", days) }
+// maxDays is the longest validity that commands give.
+const maxDays = 3650
 
-// A wish is what the flags of thor ca issue ask for.
+func errDays(days int) error { return usagef("--days %d is not 1 to %d", days, maxDays) }
+
+// A wish is what flags say of a certificate.
 type wish struct {
 	roles, ips, hosts, weights, priorities []string
 	days                                   int
 }
 
+func (w *wish) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&w.roles, "role", nil, "`role` it may carry; repeat for more")
+	completeFlag(c, "role", names(subjects.KnownRoles())...)
+	f.StringArrayVar(&w.ips, "ip", nil, "`address` it may announce; repeat for more")
+	f.StringArrayVar(&w.weights, "weight", nil, "`ROLE=N`: it may announce a weight up to N in that role; without, 100")
+	f.StringArrayVar(&w.priorities, "priority", nil, "`ROLE=N`: it may announce priority N or a higher number in that role; without, 10 for thor_database and any for others")
+	f.StringArrayVar(&w.hosts, "host", nil, "host `name` of a broker or provisioning server, where clients dial names; repeat for more")
+}
+
+func (w *wish) daysFlag(c *cobra.Command) {
+	c.Flags().IntVar(&w.days, "days", 30, "validity in `days`")
+}
+
+// empty reports that no flag but --days says anything.
+func (w *wish) empty() bool {
+	return len(w.roles)+len(w.ips)+len(w.hosts)+len(w.weights)+len(w.priorities) == 0
+}
+
+// caRequest is what the authority shall certify: it needs a role and a validity.
 func caRequest(node string, w *wish) (identity.Request, error) {
+	if w.days < 1 || w.days > maxDays {
+		return identity.Request{}, errDays(w.days)
+	}
+	req, err := w.request(node)
+	if err != nil {
+		return req, err
+	}
+	if len(req.Roles) == 0 {
+		return req, usagef("--role is missing: a certificate without a role opens nothing")
+	}
+	req.Validity = time.Duration(w.days) * 24 * time.Hour
+	return req, nil
+}
+
+func (w *wish) request(node string) (identity.Request, error) {
 	n, err := subjects.ParseNodeID(node)
 	if err != nil {
 		return identity.Request{}, usagef("--node: %w", err)
 	}
-	if w.days < 1 || w.days > 3650 {
-		return identity.Request{}, errDays(w.days)
-	}
-	req := identity.Request{Node: n, Hosts: w.hosts, Validity: time.Duration(w.days) * 24 * time.Hour}
+	req := identity.Request{Node: n, Hosts: w.hosts}
 	for _, r := range w.roles {
 		role, err := subjects.ParseRole(r)
 		if err != nil {
 			return req, usagef("--role: %w", err)
 		}
 		req.Roles = append(req.Roles, role)
-	}
-	if len(req.Roles) == 0 {
-		return req, usagef("--role is missing: a certificate without a role opens nothing")
 	}
 	for _, s := range w.ips {
 		a, err := netip.ParseAddr(s)
@@ -284,36 +310,6 @@ func publishCRL(ctx context.Context, r *reach, crl []byte) error {
 		return fmt.Errorf("%s: a broker answers: %s", written, reply.Text)
 	}
 	return nil
-}
-
-func newCAShow() *cobra.Command {
-	var dir string
-	var out output
-	c := &cobra.Command{
-		Use: "show", Short: "List the certificates that were issued",
-		Example: "  thor ca show --ca-dir ca", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := identity.Open(dir)
-			if err != nil {
-				return err
-			}
-			list, err := a.List()
-			if err != nil {
-				return err
-			}
-			return out.print(cmd, shown(list), func(w io.Writer) error {
-				for _, i := range shown(list) {
-					if _, err := fmt.Fprintf(w, "%-32s  %-8s  %-16s  until %s  %v\n", i.Serial, i.State, i.Node, i.NotAfter.Format(time.DateOnly), i.words()); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		},
-	}
-	caDirFlag(c, &dir)
-	out.flag(c)
-	return c
 }
 
 // issued is a certificate as thor ca show prints it.

@@ -35,7 +35,7 @@ func newCARenew() *cobra.Command {
 			if (len(args) == 0) == (node == "") {
 				return usagef("name the certificate's file, or its node by --node")
 			}
-			if days < 1 || days > 3650 {
+			if days < 1 || days > maxDays {
 				return errDays(days)
 			}
 			a, log, err := openAuthority(dir)
