@@ -136,6 +136,9 @@ func checksOf(cs []*candidate) []*check.Check {
 	return out
 }
 
+// Reports is how the checks of the databases stand.
+func (a *Agent) Reports() []subjects.CheckReport { return a.group.Reports(subjects.Database) }
+
 // Ready is closed once a database has been announced for the first time, as up
 // or as down.
 func (a *Agent) Ready() <-chan struct{} { return a.engine.Ready() }

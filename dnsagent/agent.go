@@ -263,6 +263,17 @@ func (a *Agent) Zone() *zone.Zone {
 	return nil
 }
 
+// Report is what is served now, and how much was answered since the start.
+func (a *Agent) Report() *subjects.ZoneReport {
+	r := &subjects.ZoneReport{Digest: a.ZoneDigest()}
+	if z := a.Zone(); z != nil {
+		r.Serial = z.Serial()
+		r.AgeMS = int64(a.metrics.age(time.Now()) * 1000) // known, since there is a zone
+	}
+	r.Answered, r.Dropped = a.metrics.totals()
+	return r
+}
+
 // Run serves until ctx ends, which is no error, or a socket fails. It can be
 // called once.
 func (a *Agent) Run(ctx context.Context) error {

@@ -237,6 +237,9 @@ func TestThreeProxiesOf2009AnswerOverUDPAndTCP(t *testing.T) {
 	if got := s.value(t, "thor_dns_zone_serial"); got != 20090920 {
 		t.Errorf("serial gauge %v", got)
 	}
+	if r := s.Report(); *r != (subjects.ZoneReport{Serial: 20090920, Digest: s.ZoneDigest(), Answered: 80}) {
+		t.Errorf("report %+v", *r)
+	}
 }
 
 func TestBeforeTheFirstStatusTheZoneFailsForNow(t *testing.T) {
@@ -254,6 +257,9 @@ func TestBeforeTheFirstStatusTheZoneFailsForNow(t *testing.T) {
 	}
 	if age := s.metrics.age(time.Now()); !math.IsNaN(age) {
 		t.Errorf("age of no status: %v", age)
+	}
+	if r := s.Report(); r.Serial != 0 || r.AgeMS != 0 {
+		t.Errorf("report without a zone: %+v", *r)
 	}
 	s.show(t, network2009(t), func(v *overlay.View) { v.FromDisk, v.Stale, v.Connected = true, true, false })
 	if r := s.ask(t, "udp", "proxy.sipthor.net", "A"); len(r.Answer) != 3 {

@@ -133,6 +133,23 @@ func (t *tallies) Collect(out chan<- prometheus.Metric) {
 	counter(truncatedDesc, truncated)
 }
 
+// totals are the requests that were answered, and those that were not.
+func (t *tallies) totals() (answered, dropped uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.all {
+		for class := range n.queries {
+			for rcode := range n.queries[class] {
+				answered += n.queries[class][rcode].Load()
+			}
+		}
+		for reason := range n.dropped {
+			dropped += n.dropped[reason].Load()
+		}
+	}
+	return answered, dropped
+}
+
 func typeLabel(class int) string {
 	switch class {
 	case 0:

@@ -162,6 +162,17 @@ func (a *Agent) Reported() (out []string) {
 	return out
 }
 
+// Reports is how the checks of the roles stand, in the order of the configuration.
+func (a *Agent) Reports() (out []subjects.CheckReport) {
+	a.mu.Lock()
+	roles := a.roles
+	a.mu.Unlock()
+	for _, r := range roles {
+		out = append(out, r.group.Reports(r.name)...)
+	}
+	return out
+}
+
 // A RoleStatus is how one role of this machine is.
 type RoleStatus struct {
 	Role subjects.Role

@@ -93,6 +93,11 @@ func TestWireBytes(t *testing.T) {
 		{"Identity", identity.Encode()},
 		{"ListRequest", (&subjects.ListRequest{V: 1, Held: []string{"00ff"}}).Encode()},
 		{"LookupRequest", (&subjects.LookupRequest{V: 1, Role: "sip_proxy", Keys: []string{"alice@example.net"}}).Encode()},
+		{"Report", (&subjects.Report{
+			V: 1, Checks: []subjects.CheckReport{{
+				Role: "sip_proxy", Name: "sip udp:192.0.2.1:5060", State: subjects.CheckFailing, Reason: "refused", ReportOnly: true, Fault: "timed out", TookMS: 0.25, AgoMS: 300,
+			}}, Zone: &subjects.ZoneReport{Serial: 17, Digest: "00ff", AgeMS: 2000, Answered: 5, Dropped: 1},
+		}).Encode()},
 		{"Found", found},
 		{"Found, nothing but the owner", alone},
 	})

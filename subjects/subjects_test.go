@@ -295,6 +295,13 @@ func FuzzParse(f *testing.F) {
 		_, _ = subjects.ParseReply(b)
 		_, _ = subjects.ParseRoleView(b)
 		_, _ = subjects.ParseSnapshotRequest(b)
+		if r, err := subjects.ParseReport(b); err == nil {
+			if again, err := subjects.ParseReport(r.Encode()); err != nil || !reflect.DeepEqual(r, again) {
+				t.Errorf("report does not survive a round trip: %v", err)
+			}
+		} else if subjects.CodeOf(err) == "" {
+			t.Errorf("error without code: %v", err)
+		}
 	})
 }
 

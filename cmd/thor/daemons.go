@@ -101,6 +101,7 @@ func newNode() *cobra.Command {
 			}
 			of := d.health
 			d.health = func() []string { return append(of(), a.Reported()...) }
+			d.reports(subjects.Agent, func(r *subjects.Report) { r.Checks = a.Reports() })
 			programs := join.New(a, d.net, d.log)
 			lc.SocketPages = programs.Pages()
 			cc := control.Config{Programs: programs.Command}
@@ -193,6 +194,7 @@ func newDNS() *cobra.Command {
 			if err != nil {
 				return nil, config.Problems{d.file.Problem("dns", "%v", err)}
 			}
+			d.reports(string(subjects.DNSManager), func(r *subjects.Report) { r.Zone = s.Report() })
 			var member atomic.Pointer[overlay.Membership]
 			records, err := d.followRecords(s, &member)
 			if err != nil {

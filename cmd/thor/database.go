@@ -28,6 +28,7 @@ func newDatabase() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
+			d.reports(string(subjects.Database), func(r *subjects.Report) { r.Checks = a.Reports() })
 			d.onReload = func() error { return reloadDatabases(d, a) }
 			return a, nil
 		})

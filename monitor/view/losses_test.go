@@ -72,8 +72,11 @@ func TestALossIsOneLineOfWhoSinceWhenAndWhy(t *testing.T) {
 		since time.Time
 		want  string
 	}{
-		{noon.Add(-59 * time.Second), "node2 lost 59 s ago ("}, {noon.Add(time.Hour), "node2 lost 0 s ago ("}, {noon.Add(-90 * time.Minute), "node2 lost 1 h ago ("},
-		{noon.Add(-50 * time.Hour), "node2 lost 2 d ago ("}, {time.Time{}, "node2 lost ("},
+		{noon.Add(-59 * time.Second), "node2 lost 59 s ago ("},
+		{noon.Add(time.Hour), "node2 lost 0 s ago ("},
+		{noon.Add(-90 * time.Minute), "node2 lost 1 h ago ("},
+		{noon.Add(-50 * time.Hour), "node2 lost 2 d ago ("},
+		{time.Time{}, "node2 lost ("},
 	} {
 		s.Lost[0].Since = c.since
 		if _, reasons := view.Health(s, noon, false, true); !strings.Contains(reasons[1], c.want) {

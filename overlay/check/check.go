@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"thor/overlay/setting"
+	"thor/subjects"
 )
 
 // A Prober asks one service whether it works.
@@ -37,9 +38,17 @@ type Check struct {
 	health     health // guarded by the group's mu
 	share      int    // of the newest probe that found one, as measured says; guarded by the group's mu
 	measured   bool
+	newest     probed // guarded by the group's mu
 
 	stop  context.CancelFunc // ends it; nil before it began; guarded by the engine's change
 	ended chan struct{}      // closed when it has
+}
+
+// probed is what the newest probe found.
+type probed struct {
+	fault string // empty: it passed
+	took  time.Duration
+	ended time.Time // zero: there was none yet
 }
 
 // New makes a check. Its name says what is asked of which service and stands before a
@@ -64,7 +73,7 @@ func (c *Check) Condition() (Condition, string) { return c.health.now, c.health.
 // Inherit makes what o has found so far c's own, since both ask the same. It is for
 // the function that Replace is given.
 func (c *Check) Inherit(o *Check) {
-	c.health, c.share, c.measured = o.health, o.share, o.measured
+	c.health, c.share, c.measured, c.newest = o.health, o.share, o.measured, o.newest
 	c.health.rise, c.health.fall = c.counts.Rise, c.counts.Fall
 }
 
@@ -95,6 +104,17 @@ func Reported(checks []*Check) (whys []string) {
 		}
 	}
 	return whys
+}
+
+// report is how c stands at now, for role. The caller holds the group's mu.
+func (c *Check) report(role subjects.Role, now time.Time) subjects.CheckReport {
+	r := subjects.CheckReport{Role: role, Name: c.name, State: c.health.now.word(), Reason: c.health.reason, ReportOnly: c.reportOnly}
+	if !c.newest.ended.IsZero() {
+		r.Fault = c.newest.fault
+		r.TookMS = float64(c.newest.took.Microseconds()) / 1000
+		r.AgoMS = max(0, now.Sub(c.newest.ended).Milliseconds())
+	}
+	return r
 }
 
 // watch probes until ctx ends and hands each result to observe, which tells whether
@@ -151,6 +171,7 @@ func (c *Check) observe(f *Fault, took time.Duration, log *zerolog.Logger, n *Na
 			c.share, c.measured = min(max(share, 0), 100), true
 		}
 	}
+	c.newest = probed{text, took, time.Now()}
 	before := c.health.now
 	if !c.health.observe(text) {
 		return

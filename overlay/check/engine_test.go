@@ -15,6 +15,7 @@ import (
 	"thor/overlay"
 	"thor/overlay/check"
 	"thor/overlay/check/checktest"
+	"thor/subjects"
 )
 
 // service is a Prober that answers err.
@@ -199,6 +200,30 @@ func TestGoneChecksAndGroupsAreForgotten(t *testing.T) {
 		}
 		if s, _ := b.group.Status(); s != "" {
 			t.Errorf("status %s", s)
+		}
+	})
+}
+
+// A report tells the condition, and what the newest probe found beside it.
+func TestReportsTellConditionAndNewestProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		if r := b.group.Reports("sip_proxy"); len(r) != 1 || r[0] != (subjects.CheckReport{Role: "sip_proxy", Name: "first", State: subjects.CheckUnknown}) {
+			t.Errorf("before the first probe: %+v", r)
+		}
+		b.start(t)
+		pass(500 * time.Millisecond)
+		if r := b.group.Reports("sip_proxy")[0]; r.State != subjects.CheckPassing || r.Fault != "" || r.AgoMS != 500 {
+			t.Errorf("passing: %+v", r)
+		}
+		b.at.err = errors.New("x")
+		pass(2 * time.Second)
+		if r := b.group.Reports("sip_proxy")[0]; r.State != subjects.CheckPassing || r.Fault != "first: failed" || r.Reason != "" {
+			t.Errorf("after one failure: %+v", r)
+		}
+		pass(5 * time.Second)
+		if r := b.group.Reports("sip_proxy")[0]; r.State != subjects.CheckFailing || r.Reason != "first: failed" {
+			t.Errorf("failing: %+v", r)
 		}
 	})
 }

@@ -55,6 +55,18 @@ func (g *Group) Reported() []string {
 	return Reported(g.checks)
 }
 
+// Reports is how the checks of g stand now, as those of role.
+func (g *Group) Reports(role subjects.Role) []subjects.CheckReport {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	out := make([]subjects.CheckReport, len(g.checks))
+	for i, c := range g.checks {
+		out[i] = c.report(role, now)
+	}
+	return out
+}
+
 // Checks are those of the group. It is for the function that Change is given.
 func (g *Group) Checks() []*Check { return g.checks }
 

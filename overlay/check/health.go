@@ -23,6 +23,17 @@ func (c Condition) State() subjects.State {
 	return ""
 }
 
+// word is c on the wire.
+func (c Condition) word() subjects.CheckState {
+	switch c {
+	case Passing:
+		return subjects.CheckPassing
+	case Failing:
+		return subjects.CheckFailing
+	}
+	return subjects.CheckUnknown
+}
+
 // health turns a row of probe results into a condition that does not flap. It is
 // pure: no clock, no I/O.
 //
