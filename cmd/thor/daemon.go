@@ -2,24 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	stdlog "log"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -32,7 +25,6 @@ import (
 	"thor/identity"
 	"thor/overlay"
 	"thor/overlay/audit"
-	"thor/overlay/connlimit"
 )
 
 // A daemon is what every long-running subcommand shares: its configuration,
@@ -108,10 +100,8 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 		return nil, config.Problems{f.Problem("log.audit", "%v", err)}
 	}
 	d.warn(r.Others)
-	if f.Network.HTTP != "" {
-		d.metrics = prometheus.NewRegistry()
-		d.countReloads()
-		d.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if address, _ := f.Metrics(section); address != "" {
+		d.measure()
 	}
 	return d, nil
 }
@@ -193,15 +183,14 @@ func (d *daemon) addresses(configured []netip.Addr) []netip.Addr {
 // run keeps p alive until ctx ends. p ends before the connection does, so that
 // it can still leave the network.
 func (d *daemon) run(ctx context.Context, p part) error {
-	web, err := d.listenHTTP()
-	if err != nil {
-		return d.locate(err)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var g errgroup.Group
+	if err := d.observe(ctx, &g, p); err != nil {
+		return d.locate(err)
+	}
 	netCtx, endNet := context.WithCancel(context.WithoutCancel(ctx))
 	defer endNet()
-	var g errgroup.Group
 	g.Go(func() error {
 		defer endNet()
 		defer cancel()
@@ -213,12 +202,9 @@ func (d *daemon) run(ctx context.Context, p part) error {
 			return d.net.Run(netCtx)
 		})
 	}
-	if web != nil {
-		d.serveHTTP(ctx, &g, web, p)
-	}
 	g.Go(func() error { d.signals(ctx, p); return nil })
 	g.Go(func() error { d.announceReady(ctx, p); return nil })
-	err = g.Wait()
+	err := g.Wait()
 	sdnotify.Send("STOPPING=1")
 	if err != nil {
 		return d.locate(err)
@@ -234,7 +220,7 @@ func (d *daemon) locate(err error) error {
 		return err
 	}
 	for key, address := range d.file.Listens() {
-		if address != "" && strings.Contains(err.Error(), address) {
+		if strings.Contains(err.Error(), address) {
 			return errors.New(d.file.Problem(key, "%v", err).String())
 		}
 	}
@@ -301,62 +287,4 @@ func (d *daemon) signals(ctx context.Context, p part) {
 			}
 		}
 	}
-}
-
-// listenHTTP opens the configured address, nil if there is none.
-func (d *daemon) listenHTTP() (net.Listener, error) {
-	if d.file.Network.HTTP == "" {
-		return nil, nil
-	}
-	return net.Listen("tcp", d.file.Network.HTTP)
-}
-
-// Connections at once to metrics and health: of all, and of one peer.
-const (
-	httpConns       = 256
-	httpConnsOfPeer = 192
-)
-
-// serveHTTP answers /metrics, /livez and /readyz until ctx ends.
-func (d *daemon) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, p part) {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeHealth(w, true, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		select {
-		case <-p.Ready():
-		default:
-			writeHealth(w, false, []string{"starting"})
-			return
-		}
-		var reasons []string
-		if d.health != nil {
-			reasons = d.health()
-		}
-		writeHealth(w, true, reasons) // degraded is still ready: it serves what it knows
-	})
-	srv := &http.Server{
-		Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
-		ErrorLog: stdlog.New(io.Discard, "", 0), // of what clients do wrong, and each accept that fails
-	}
-	var once sync.Once
-	end := func() { once.Do(func() { _ = srv.Close() }) }
-	g.Go(func() error { <-ctx.Done(); end(); return nil })
-	g.Go(func() error {
-		if err := connlimit.New(httpConns, httpConnsOfPeer).Serve(srv, l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve metrics: %w", err)
-		}
-		return nil
-	})
-}
-
-func writeHealth(w http.ResponseWriter, ready bool, reasons []string) {
-	w.Header().Set("Content-Type", "application/json")
-	if !ready {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	if reasons == nil {
-		reasons = []string{}
-	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"ready": ready, "reasons": reasons})
 }

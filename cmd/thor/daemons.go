@@ -58,7 +58,7 @@ func newManager() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			c := *d.file.Manager
+			c := d.file.Manager.Config
 			c.Overlay, c.Domain = d.net, d.file.Network.Domain
 			c.Addresses = d.addresses(c.Addresses)
 			c.Version = versionString()

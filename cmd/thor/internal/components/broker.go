@@ -10,7 +10,7 @@ import (
 
 // Broker is the broker of the file, with its credentials. creds may be nil.
 func Broker(f *config.File, creds *identity.Credentials) broker.Config {
-	c := *f.Broker
+	c := f.Broker.Config
 	c.Credentials = creds
 	c.StoreDir = cmp.Or(c.StoreDir, f.Network.StateDir)
 	return c

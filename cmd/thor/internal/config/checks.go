@@ -29,6 +29,8 @@ func (f *File) check() {
 			f.addAll(name, component.Validate())
 		}
 	}
+	f.checkMetrics()
+	f.checkListeners()
 	if len(present) == 0 {
 		f.d.add("", "has no daemon's section: one of [%s]", strings.Join(names, "], ["))
 	}

@@ -17,8 +17,6 @@ import (
 	"reflect"
 	"strings"
 
-	"thor/broker"
-	"thor/manager"
 	"thor/overlay/setting"
 )
 
@@ -33,9 +31,9 @@ type File struct {
 	// What is logged, to standard error, and where audit entries go.
 	Log Log `toml:"log"`
 	// The event server.
-	Broker *broker.Config `toml:"broker"`
+	Broker *Broker `toml:"broker"`
 	// The network manager.
-	Manager *manager.Config `toml:"manager"`
+	Manager *Manager `toml:"manager"`
 	// The node agent.
 	Node *Node `toml:"node"`
 	// The name server.
@@ -171,17 +169,6 @@ func (f *File) Has(section string) bool {
 	present, _ := f.sections()
 	_, ok := present[section]
 	return ok
-}
-
-// Listens are the addresses that daemons of the file listen on, by key.
-func (f *File) Listens() map[string]string {
-	out := make(map[string]string)
-	setting.Walk(f, func(k setting.Key) {
-		if k.Tag("form") == "listen" && k.Value.Kind() == reflect.String {
-			out[k.Path] = k.Value.String()
-		}
-	})
-	return out
 }
 
 // Line is the line at which key, or the nearest table around it, stands; 0 when nowhere.

@@ -12,6 +12,8 @@ import (
 // itself, or several as [[database.candidate]], of which the best is announced.
 type Database struct {
 	Agent dbagent.Config `toml:",inline"`
+	// Address of metrics and health.
+	HTTP string `toml:"http" form:"listen" default:"127.0.0.1:9505" off:"yes"`
 	Candidate
 	// Databases of which the best is announced. Each takes from the section what it leaves open.
 	Candidates []Candidate `toml:"candidate" reload:"yes" default:"(none: the section is the only one)"`

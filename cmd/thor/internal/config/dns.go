@@ -22,6 +22,8 @@ type DNS struct {
 	// Serve the records that are provisioned, by the Dns port of a provisioning server. They hide
 	// no name of the network or of this file. All name servers have the same.
 	FileOnly bool `toml:"provisioned,not"`
+	// Address of metrics and health.
+	HTTP string `toml:"http" form:"listen" default:"127.0.0.1:9504" off:"yes"`
 	// Database of a PowerDNS that is kept in step with the zone.
 	PowerDNS *PowerDNS `toml:"powerdns" default:"(none)"`
 }

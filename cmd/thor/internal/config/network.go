@@ -20,8 +20,9 @@ type Network struct {
 	Domain string `toml:"domain" form:"domain" required:"yes" env:"THOR_DOMAIN"`
 	overlay.Config
 	identity.Files
-	// Address of metrics and health.
-	HTTP string `toml:"http" form:"listen" default:"(off)"`
+	// Address of metrics and health of a daemon that has the file for itself. In a file with the
+	// sections of several daemons each section has its own.
+	HTTP string `toml:"http" form:"listen" default:"(that of the daemon's section)"`
 }
 
 // Log says what is logged, to standard error, and where audit entries go.

@@ -21,6 +21,9 @@ type Node struct {
 	// Roles that the node announces.
 	Roles []Role `toml:"role" reload:"yes"`
 	local.Config
+	// Address of metrics and health. That of other daemons is called http: here this is the
+	// service for programs of the machine.
+	Metrics string `toml:"metrics" form:"listen" default:"127.0.0.1:9507" off:"yes"`
 	// Group whose members may use the socket, and read a secret that is made.
 	GroupName string `toml:"group" default:"(thor, where it exists)"`
 	// File with the secret that programs prove over TCP to be given subscribers. It is

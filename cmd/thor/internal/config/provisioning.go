@@ -15,6 +15,8 @@ type Provisioning struct {
 	Server provisioning.Config `toml:",inline"`
 	Push   push.Config         `toml:",inline"`
 	Store  store.Config        `toml:",inline"`
+	// Address of metrics and health.
+	HTTP string `toml:"http" form:"listen" default:"127.0.0.1:9506" off:"yes"`
 	// Addresses that the server announces.
 	Addresses []netip.Addr `toml:"addresses" default:"(those of the certificate)"`
 	// Priority that the server announces.

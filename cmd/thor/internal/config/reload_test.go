@@ -33,7 +33,7 @@ func TestReloadTakesWhatMayChangeAndNamesWhatNeedsARestart(t *testing.T) {
 		{"listen", "dns", "127.0.0.1:53", "127.0.0.1:54", nil, []string{"dns.listen"}},
 		{"domain", "dns", "example.net", "example.org", nil, []string{"network.domain"}},
 		{"brokers", "dns", "192.0.2.1:4222", "192.0.2.2:4222", nil, []string{"network.brokers"}},
-		{"http", "dns", "[dns]", "http = \"127.0.0.1:9\"\n[dns]", nil, []string{"network.http"}},
+		{"http", "dns", "[dns]", "[dns]\nhttp = \"127.0.0.1:9\"", nil, []string{"dns.http"}},
 		{"another daemon's", "dns", "priority = 7", "priority = 8", nil, nil},
 		{"priority", "manager", "priority = 7", "priority = 8", []string{"manager.priority"}, nil},
 		{"dead", "manager", "9s", "8s", nil, []string{"manager.dead"}},
