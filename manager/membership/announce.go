@@ -136,8 +136,12 @@ func (t *Table) lives(m *member, via string) (reopened bool) {
 	}
 	m.last, m.node.last = t.now, t.now
 	t.attach(m, via)
-	if m.adopted && t.mayLag(m.broker) {
+	switch {
+	case !m.adopted:
+	case t.mayLag(m.broker):
 		m.met = t.now
+	default: // others were heard through its broker, it was not until now
+		m.returned = t.now
 	}
 	if m.closed.on && m.closed.disproved(via, t.now) {
 		m.closed = closed{}

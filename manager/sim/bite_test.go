@@ -45,10 +45,10 @@ func TestTheInvariantsBite(t *testing.T) {
 		"nothing is wrong": {"", func(w *world, _ *manager, _ *subjects.Status) { w.settled() }},
 		"an epoch of two managers": {"I1", func(w *world, leader *manager, s *subjects.Status) {
 			i := slices.IndexFunc(w.managers, func(m *manager) bool { return m != leader })
-			w.truth.published(w.managers[i], deltaTo(later(s)))
+			w.truth.published(w.managers[i], deltaTo(later(s)))()
 		}},
 		"a mark told twice": {"I1", func(w *world, leader *manager, s *subjects.Status) {
-			w.truth.published(leader, deltaTo(s))
+			w.truth.published(leader, deltaTo(s))()
 		}},
 		"an observer goes back": {"I2", func(w *world, _ *manager, s *subjects.Status) {
 			c := later(s)
@@ -64,7 +64,7 @@ func TestTheInvariantsBite(t *testing.T) {
 			m, c := w.members[0], later(s)
 			role := m.serve[0]
 			c.Roles[role] = slices.DeleteFunc(slices.Clone(c.Roles[role]), func(x subjects.Member) bool { return x.Node == m.p.node })
-			w.truth.published(leader, deltaTo(c, subjects.Change{Role: role, Node: m.p.node}))
+			w.truth.published(leader, deltaTo(c, subjects.Change{Role: role, Node: m.p.node}))()
 			w.truth.observed(w.observers[0], c, "x")
 		}},
 		"a broker is removed to which one route is cut": {"I4", func(w *world, leader *manager, s *subjects.Status) {
@@ -74,7 +74,7 @@ func TestTheInvariantsBite(t *testing.T) {
 			c := later(leader.core.Holding().Status)
 			b := w.brokers[(i+1)%brokerCount]
 			c.Roles[subjects.EventServer] = slices.DeleteFunc(slices.Clone(c.Roles[subjects.EventServer]), func(x subjects.Member) bool { return string(x.Node) == b.name })
-			w.truth.published(leader, deltaTo(c, subjects.Change{Role: subjects.EventServer, Node: subjects.NodeID(b.name)}))
+			w.truth.published(leader, deltaTo(c, subjects.Change{Role: subjects.EventServer, Node: subjects.NodeID(b.name)}))()
 			w.truth.observed(w.observers[0], c, "x")
 		}},
 		"a live broker is not listed": {"I10", func(w *world, leader *manager, s *subjects.Status) {
@@ -146,7 +146,7 @@ func TestTheInvariantsAllowWhatIsRight(t *testing.T) {
 			m := w.members[0]
 			do(w, m.p)
 			c := later(s)
-			w.truth.published(leader, deltaTo(c, subjects.Change{Role: m.serve[0], Node: m.p.node}))
+			w.truth.published(leader, deltaTo(c, subjects.Change{Role: m.serve[0], Node: m.p.node}))()
 			w.truth.observed(w.observers[0], c, "x")
 			if len(w.truth.broken) > 0 {
 				t.Errorf("found %q", w.truth.broken)

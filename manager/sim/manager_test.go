@@ -258,8 +258,13 @@ func (m *manager) carryOut(o core.Output) {
 		w.truth.ticked(m, o.Tick)
 		m.p.send(o.Tick)
 	case core.Delta:
-		w.truth.published(m, o.Delta)
-		m.p.send(o.Delta)
+		heard := w.truth.published(m, o.Delta)
+		if l := m.p.link; l != nil && m.p.alive {
+			l.up(func() {
+				heard()
+				l.b.handle(l, o.Delta)
+			})
+		}
 	case core.Event:
 		w.truth.event(m, &o.Event)
 	case core.Duplicate:

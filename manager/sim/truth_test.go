@@ -75,31 +75,20 @@ func (t *truth) ticked(m *manager, k *subjects.Tick) {
 	}
 }
 
-// published looks at each difference that a manager tells: an epoch has one
-// publisher for ever, and a mark one status (I1). A term that ended before it told
-// anything has no effect.
-func (t *truth) published(m *manager, d *subjects.Delta) {
-	if t.owners == nil {
-		t.owners, t.removed = map[subjects.Mark]string{}, map[subjects.Mark]string{}
+// published looks at a difference that m sends. What it returns is for when a broker
+// has it: an epoch has one publisher for ever, and a mark one status (I1). A term that
+// ended before any broker heard of it has no effect.
+func (t *truth) published(m *manager, d *subjects.Delta) (heard func()) {
+	if t.fell == nil {
 		t.fell = map[listing]time.Duration{}
 	}
 	mark := d.Mark()
-	if t.epochs == nil {
-		t.epochs = map[uint64]string{}
-	}
 	t.leased(m)
 	if l := m.p.link; l == nil || !l.brokerUp { // none hears it
-		return
+		return func() {}
 	}
-	if have := t.epochs[mark.Epoch]; have != "" && have != m.p.boot {
-		t.broke("I1: epoch %d is %s's and %s's", mark.Epoch, have, m.p.boot)
-	}
-	t.epochs[mark.Epoch] = m.p.boot
-	if have := t.owners[mark]; have != "" {
-		t.broke("I1: %v is told by %s and by %s", mark, have, m.p.boot)
-	}
-	t.owners[mark] = m.p.boot
 	t.keptDeparted(m, d)
+	var wrong []string
 	for _, c := range d.Changes {
 		t.w.log("%s tells %v: %s %s %s", m.p.node, mark, c.Role, c.Node, shown(c.Member))
 		delete(t.fell, listing{c.Node, c.Role})
@@ -107,12 +96,31 @@ func (t *truth) published(m *manager, d *subjects.Delta) {
 			t.fell[listing{c.Node, c.Role}] = t.w.now
 			t.w.stats.count("change", "removed")
 			if why := t.wrong(m, c.Role, c.Node); why != "" {
-				t.removed[mark] = why
+				wrong = append(wrong, why)
 			}
 		}
 	}
 	if len(d.Changes) == 0 {
 		t.w.log("%s tells %v", m.p.node, mark)
+	}
+	return func() { t.heard(m.p.boot, mark, wrong) }
+}
+
+// heard notes that a broker has what boot published, with removals that are wrong.
+func (t *truth) heard(boot string, mark subjects.Mark, wrong []string) {
+	if t.owners == nil {
+		t.epochs, t.owners, t.removed = map[uint64]string{}, map[subjects.Mark]string{}, map[subjects.Mark]string{}
+	}
+	if have := t.epochs[mark.Epoch]; have != "" && have != boot {
+		t.broke("I1: epoch %d is %s's and %s's", mark.Epoch, have, boot)
+	}
+	t.epochs[mark.Epoch] = boot
+	if have := t.owners[mark]; have != "" {
+		t.broke("I1: %v is told by %s and by %s", mark, have, boot)
+	}
+	t.owners[mark] = boot
+	for _, why := range wrong {
+		t.removed[mark] = why
 	}
 }
 
