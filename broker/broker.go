@@ -46,8 +46,10 @@ type Broker struct {
 	gate       *gate
 	identities *identityPublisher
 	usage      *usage
-	streams    question // of the state of JetStream
-	front      *front   // nil without a client port, and before Run
+	streams    question[JetStreamState]
+	healths    question[*serverHealth]
+	disks      question[disk]
+	front      *front // nil without a client port, and before Run
 	ready      chan struct{}
 	ran        atomic.Bool
 	srv        atomic.Pointer[server.Server] // nil before Run and after it

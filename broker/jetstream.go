@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -29,51 +28,15 @@ func (b *Broker) JetStream() JetStreamState {
 	if s == nil {
 		return JetStreamOff
 	}
-	return b.streams.state(func() JetStreamState { return jetStreamState(s) })
+	return streamState(&b.streams, func() JetStreamState { return jetStreamState(s) })
 }
 
-// A question asks nats-server for the state of JetStream, whose locks wait for the disk:
-// the broker beats, and its routes go on, while that hangs.
-type question struct {
-	mu    sync.Mutex
-	done  chan struct{} // closed when the one under way is answered; nil: none is
-	since time.Time     // when it was asked
-	last  JetStreamState
-}
-
-const (
-	questionWait    = 200 * time.Millisecond // for the answer; else the last one holds…
-	questionStalled = 3 * time.Second        // …until none has come for so long
-)
-
-// state asks, or waits with who asked before.
-func (q *question) state(ask func() JetStreamState) JetStreamState {
-	q.mu.Lock()
-	done := q.done
-	if done == nil {
-		done = make(chan struct{})
-		q.done, q.since = done, time.Now()
-		go func() {
-			is := ask()
-			q.mu.Lock()
-			defer q.mu.Unlock()
-			q.last, q.done = is, nil
-			close(done)
-		}()
-	}
-	q.mu.Unlock()
-	wait := time.NewTimer(questionWait)
-	defer wait.Stop()
-	select {
-	case <-done:
-	case <-wait.C:
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.last == "" || q.done != nil && time.Since(q.since) >= questionStalled {
+func streamState(q *question[JetStreamState], ask func() JetStreamState) JetStreamState {
+	is, ok := q.answer(ask)
+	if !ok {
 		return JetStreamStalled
 	}
-	return q.last
+	return is
 }
 
 func jetStreamState(s *server.Server) JetStreamState {

@@ -20,10 +20,11 @@ type metrics struct {
 	limited    *prometheus.CounterVec
 }
 
+func counter(name, help string) prometheus.CounterOpts {
+	return prometheus.CounterOpts{Namespace: "thor", Subsystem: "broker", Name: name, Help: help}
+}
+
 func newMetrics() *metrics {
-	counter := func(name, help string) prometheus.CounterOpts {
-		return prometheus.CounterOpts{Namespace: "thor", Subsystem: "broker", Name: name, Help: help}
-	}
 	return &metrics{
 		accepted: prometheus.NewCounter(counter("clients_accepted_total", "Client connections let in.")),
 		refused:  prometheus.NewCounterVec(counter("refused_total", "Connections refused after the TLS handshake, by kind (client, route)."), []string{"kind"}),
@@ -59,7 +60,8 @@ func (m *metrics) register(r prometheus.Registerer, b *Broker) error {
 		gauge("clients", "Client connections now.", func() float64 { return float64(b.state().clients) }),
 		gauge("routes", "Other brokers connected now.", func() float64 { return float64(len(b.state().peers)) }),
 		gauge("alone", "1 while no route leads to another broker although the configuration names some, else 0.", func() float64 { return float64(b2i(b.isAlone())) }),
-		gauge("slow_consumers", "Clients ended because they did not read, since the start.", func() float64 { return float64(b.state().slow) }),
+		prometheus.NewCounterFunc(counter("slow_consumers_total", "Clients ended because they did not read."), func() float64 { return float64(b.state().slow) }),
+		healthCollector{b},
 		gauge("jetstream_up", "1 if JetStream can be used, else 0.", func() float64 {
 			if b.state().jetstream == JetStreamOK {
 				return 1

@@ -311,6 +311,10 @@ func TestMetricsCount(t *testing.T) {
 			value[f.GetName()] += m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}
+	if value["thor_broker_messages_total"] < 1 || value["thor_broker_bytes_total"] < 1 || value["thor_broker_store_size_bytes"] < value["thor_broker_store_free_bytes"] ||
+		value["thor_broker_store_free_bytes"] < 1 {
+		t.Errorf("%v", value)
+	}
 	if value["thor_broker_clients_accepted_total"] != 2 || value["thor_broker_clients"] < 1 || value["thor_broker_jetstream_up"] != 1 ||
 		value["thor_broker_certificate_expiry_timestamp_seconds"] < float64(time.Now().Unix()) {
 		t.Errorf("%v", value)

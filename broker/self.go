@@ -171,11 +171,17 @@ func (b *Broker) attrs() subjects.Attrs {
 		b.log.Warn().Int("routes", len(s.peers)).Int("bytes", subjects.MaxAttrValue).
 			Msg("names of peers do not fit an attribute, none is announced: managers do not learn from here which brokers are heard")
 	}
+	if used := b.disk().used(); used >= fullDisk {
+		as[subjects.AttrDisk] = strconv.Itoa(used - used%5)
+	}
 	if u, err := url.Parse(b.ClientURL()); err == nil && u.Port() != "" {
 		as[subjects.AttrPort] = u.Port() // name servers tell it to those who look for brokers
 	}
 	return as
 }
+
+// fullDisk is the share of the store's disk in use, in percent, from which on it is announced.
+const fullDisk = 80
 
 // coarse rounds n down to a power of two.
 func coarse(n int) int {

@@ -10,7 +10,7 @@ import (
 // that it is stalled. One question waits at a time.
 func TestABrokerBeatsWhileJetStreamHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var q question
+		var q question[JetStreamState]
 		asked, is := 0, JetStreamNoLeader
 		free := make(chan struct{})
 		close(free)
@@ -22,7 +22,7 @@ func TestABrokerBeatsWhileJetStreamHangs(t *testing.T) {
 		state := func(want JetStreamState, took time.Duration) {
 			t.Helper()
 			began := time.Now()
-			if got := q.state(ask); got != want || time.Since(began) != took {
+			if got := streamState(&q, ask); got != want || time.Since(began) != took {
 				t.Errorf("%s after %v, want %s after %v", got, time.Since(began), want, took)
 			}
 		}

@@ -371,6 +371,7 @@ func (a *Agent) publish(z *zone.Zone) {
 		close(a.known)
 	}
 	a.metrics.serial.Set(float64(z.Serial()))
+	a.metrics.built.Store(time.Now().UnixNano())
 	a.tellUnserved(z)
 	a.tell()
 	a.offer()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +16,7 @@ import (
 type metrics struct {
 	tcp    *tally // of all connections
 	serial prometheus.Gauge
+	built  atomic.Int64 // when the zone that is served was made, Unix nanoseconds; 0: there is none
 	// unserved is the number of provisioned records that are not in the zone.
 	unserved prometheus.Gauge
 	tallies
@@ -39,11 +41,19 @@ func newMetrics(reg prometheus.Registerer, p *peers) (*metrics, error) {
 		Name: "thor_dns_status_age_seconds",
 		Help: "0 while a manager confirms the status that is served, else the time since one did; NaN without a status.",
 	}, func() float64 { return m.age(time.Now()) })
+	zoneAge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "thor_dns_zone_age_seconds", Help: "Time since the zone that is served was made; NaN before the first.",
+	}, func() float64 {
+		if at := m.built.Load(); at != 0 {
+			return time.Since(time.Unix(0, at)).Seconds()
+		}
+		return math.NaN()
+	})
 	if reg == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{&m.tallies, m.serial, m.unserved, age, p} {
+	for _, c := range []prometheus.Collector{&m.tallies, m.serial, m.unserved, age, zoneAge, p} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)

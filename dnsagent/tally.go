@@ -3,6 +3,7 @@ package dnsagent
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,6 +52,28 @@ type tally struct {
 	queries   [typeClasses][rcodeClasses]atomic.Uint64
 	dropped   [reasons]atomic.Uint64
 	truncated atomic.Uint64
+	latency   [len(latencyBounds) + 1]atomic.Uint64 // answers by the first bound they are within; the last: none
+	spent     atomic.Uint64                         // nanoseconds, of all answers together
+}
+
+// latencyBounds are the buckets of the time to an answer. Those that are read from the
+// socket together count from the moment they are read to the moment all are sent.
+var latencyBounds = [...]time.Duration{
+	10 * time.Microsecond, 25 * time.Microsecond, 50 * time.Microsecond, 100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
+	time.Millisecond, 2500 * time.Microsecond, 10 * time.Millisecond, 50 * time.Millisecond, 250 * time.Millisecond, time.Second,
+}
+
+// took counts n answers that were sent d after their requests had been read.
+func (t *tally) took(d time.Duration, n int) {
+	if n <= 0 {
+		return
+	}
+	i := 0
+	for i < len(latencyBounds) && d > latencyBounds[i] {
+		i++
+	}
+	t.latency[i].Add(uint64(n))
+	t.spent.Add(uint64(d) * uint64(n))
 }
 
 // reply counts a reply to a question of type qtype.
@@ -87,6 +110,8 @@ var (
 	queriesDesc = prometheus.NewDesc("thor_dns_queries_total", "Requests answered.", []string{"qtype", "rcode", "proto"}, nil)
 	droppedDesc = prometheus.NewDesc("thor_dns_dropped_total", "Requests and connections left without an answer, by reason.",
 		[]string{"reason"}, nil)
+	latencyDesc = prometheus.NewDesc("thor_dns_answer_seconds", "Time from reading a request to sending its answer, by UDP of those read together.",
+		[]string{"proto"}, nil)
 	truncatedDesc = prometheus.NewDesc("thor_dns_truncated_total", "Replies without their answer (TC): it did not fit, or the client's network was above the rate.", nil, nil)
 )
 
@@ -95,6 +120,7 @@ func (t *tallies) Describe(out chan<- *prometheus.Desc) {
 	out <- queriesDesc
 	out <- droppedDesc
 	out <- truncatedDesc
+	out <- latencyDesc
 }
 
 // Collect is that of a prometheus.Collector. What never happened is left out.
@@ -131,6 +157,29 @@ func (t *tallies) Collect(out chan<- prometheus.Metric) {
 		counter(droppedDesc, v, reasonNames[reason])
 	}
 	counter(truncatedDesc, truncated)
+	for _, proto := range []string{"udp", "tcp"} {
+		out <- t.latencies(proto)
+	}
+}
+
+// latencies are those of the answers by proto. The caller holds the lock.
+func (t *tallies) latencies(proto string) prometheus.Metric {
+	counts, spent := [len(latencyBounds) + 1]uint64{}, uint64(0)
+	for _, n := range t.all {
+		if n.proto != proto {
+			continue
+		}
+		for i := range n.latency {
+			counts[i] += n.latency[i].Load()
+		}
+		spent += n.spent.Load()
+	}
+	total, buckets := uint64(0), make(map[float64]uint64, len(latencyBounds))
+	for i, bound := range latencyBounds {
+		total += counts[i]
+		buckets[bound.Seconds()] = total
+	}
+	return prometheus.MustNewConstHistogram(latencyDesc, total+counts[len(latencyBounds)], time.Duration(spent).Seconds(), buckets, proto)
 }
 
 // totals are the requests that were answered, and those that were not.

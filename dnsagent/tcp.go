@@ -98,5 +98,6 @@ func (a *Agent) converse(ctx context.Context, conn net.Conn) {
 		if reply == nil || write(reply) != nil {
 			return // no reply: a response or garbage, not a client
 		}
+		a.metrics.tcp.took(time.Since(r.now), 1)
 	}
 }

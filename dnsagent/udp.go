@@ -42,15 +42,20 @@ func (a *Agent) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 		case trouble.over():
 			a.log.Info().Stringer("addr", conn.LocalAddr()).Msg("reads questions again")
 		}
-		r.at(time.Now())
+		came := time.Now()
+		r.at(came)
+		replies := 0
 		for i := range n {
 			if size := r.serveUDP(c.Packet(i), c.Room(), c.From(i)); size > 0 {
 				c.Reply(i, size)
+				replies++
 			}
 		}
-		if failed := c.Send(); failed > 0 {
+		failed := c.Send()
+		if failed > 0 {
 			count.drop(notSent, failed)
 		}
+		count.took(time.Since(came), replies-failed)
 	}
 }
 

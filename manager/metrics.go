@@ -1,6 +1,8 @@
 package manager
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"thor/manager/membership"
@@ -13,8 +15,10 @@ type metrics struct {
 	expected      *prometheus.GaugeVec
 	changes       *prometheus.CounterVec
 	active        prometheus.Gauge
-	epoch         prometheus.Gauge
-	generation    prometheus.Gauge
+	elections     prometheus.Counter
+	takeOver      prometheus.Histogram
+	epoch         *prometheus.GaugeVec // without labels: it has no value on a standby
+	generation    *prometheus.GaugeVec // as epoch
 	announcements prometheus.Counter
 	rejected      *prometheus.CounterVec
 	dropped       prometheus.Counter
@@ -33,13 +37,18 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	m := &metrics{
-		shown:         make(map[subjects.Role]bool),
-		members:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_members", Help: "Members in the status this manager published."}, []string{"role", "state"}),
-		expected:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_members_expected", Help: "Members that a role should have: those in it, lost and held, and at least as many as are configured."}, []string{"role"}),
-		changes:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "thor_member_changes_total", Help: "Members that joined and left, by cause, while this manager was the active one."}, []string{"role", "cause"}),
-		active:        gauge("thor_manager_active", "1 while this manager is the active one."),
-		epoch:         gauge("thor_status_epoch", "Epoch of the status this manager published last."),
-		generation:    gauge("thor_status_generation", "Generation of the status this manager published last."),
+		shown:     make(map[subjects.Role]bool),
+		members:   prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_members", Help: "Members in the status this manager published."}, []string{"role", "state"}),
+		expected:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_members_expected", Help: "Members that a role should have: those in it, lost and held, and at least as many as are configured."}, []string{"role"}),
+		changes:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "thor_member_changes_total", Help: "Members that joined and left, by cause, while this manager was the active one."}, []string{"role", "cause"}),
+		active:    gauge("thor_manager_active", "1 while this manager is the active one."),
+		elections: prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_elections_total", Help: "Times this manager became the active one."}),
+		takeOver: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "thor_takeover_seconds", Help: "Time from the last word of the active manager before until this one became the active one.",
+			Buckets: []float64{0.25, 0.5, 1, 1.5, 2, 3, 5, 8, 12, 20, 30, 60},
+		}),
+		epoch:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_status_epoch", Help: "Epoch of the status this manager published last; the active manager alone has it."}, nil),
+		generation:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_status_generation", Help: "Generation of the status this manager published last; the active manager alone has it."}, nil),
 		announcements: prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_announcements_total", Help: "Announcements heard."}),
 		rejected:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "thor_rejected_total", Help: "Messages dropped, by reason."}, []string{"code"}),
 		dropped:       prometheus.NewCounter(prometheus.CounterOpts{Name: "thor_missed_total", Help: "Messages not taken in because there were too many at once."}),
@@ -51,14 +60,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		guard:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "thor_guard_active", Help: "1 while a guard holds removals back."}, []string{"guard"}),
 	}
 	if r != nil {
-		r.MustRegister(m.members, m.expected, m.changes, m.active, m.epoch, m.generation, m.announcements, m.rejected, m.dropped, m.crowded, m.unanswered, m.late, m.unrecorded, m.gaps, m.guard)
+		r.MustRegister(m.members, m.expected, m.changes, m.active, m.elections, m.takeOver, m.epoch, m.generation, m.announcements, m.rejected, m.dropped, m.crowded, m.unanswered, m.late, m.unrecorded, m.gaps, m.guard)
 	}
 	return m
 }
 
 func (m *metrics) show(s *subjects.Status) {
-	m.epoch.Set(float64(s.Epoch))
-	m.generation.Set(float64(s.Generation))
+	m.epoch.WithLabelValues().Set(float64(s.Epoch))
+	m.generation.WithLabelValues().Set(float64(s.Generation))
 	m.members.Reset()
 	m.expected.Reset()
 	floor := s.Expected()
@@ -104,11 +113,21 @@ func (m *metrics) change(e *subjects.Event) {
 	}
 }
 
+// elected counts a leadership that begins now; heard is the last word of the manager
+// before, zero if none was heard.
+func (m *metrics) elected(heard, now time.Time) {
+	m.active.Set(1)
+	m.elections.Inc()
+	if !heard.IsZero() {
+		m.takeOver.Observe(now.Sub(heard).Seconds())
+	}
+}
+
 // standby takes back what only the active manager shows.
 func (m *metrics) standby() {
 	m.active.Set(0)
-	m.epoch.Set(0)
-	m.generation.Set(0)
+	m.epoch.Reset()
+	m.generation.Reset()
 	m.members.Reset()
 	m.expected.Reset()
 	m.guards(nil)

@@ -133,7 +133,7 @@ func (m *Manager) setActive(active bool) {
 	m.active.Store(active)
 	if active {
 		m.snapshots = newSnapshotWriter(m.cfg.Overlay.Conn(), m.log)
-		m.metrics.active.Set(1)
+		m.metrics.elected(m.cfg.Overlay.Confirmed(), time.Now())
 		return
 	}
 	m.snapshots.stop()

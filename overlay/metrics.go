@@ -20,6 +20,7 @@ type metrics struct {
 	generation    prometheus.Gauge
 	dropped       *prometheus.CounterVec
 	lookupDiffers *prometheus.GaugeVec
+	lookupBuild   prometheus.Histogram
 	confirmed     atomic.Pointer[confirmation]
 }
 
@@ -42,6 +43,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		lookupDiffers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "thor_overlay_lookup_differs", Help: "1 while the lookup table computed here is not the one that the status names.",
 		}, []string{"role"}),
+		lookupBuild: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "thor_overlay_lookup_build_seconds", Help: "Time to make the lookup table of a role anew after a change of its members.",
+			Buckets: []float64{0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1},
+		}),
 	}
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "thor_overlay_status_age_seconds",
@@ -51,7 +56,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.connected, m.beats, m.repairs, m.epoch, m.generation, m.dropped, m.lookupDiffers, age} {
+	for _, c := range []prometheus.Collector{m.connected, m.beats, m.repairs, m.epoch, m.generation, m.dropped, m.lookupDiffers, m.lookupBuild, age} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -211,7 +211,11 @@ func (t *tables) renew(e *tableEntry, v *View) {
 	if e.fault != "" && e.refused == want {
 		return // as before
 	}
+	began := time.Now()
 	table, err := nextTable(old.table, want, lookup.Members(v.Status.Roles[e.role]))
+	if table != old.table {
+		t.metrics.lookupBuild.Observe(time.Since(began).Seconds())
+	}
 	if err != nil {
 		t.refuse(e, old, want, err)
 		return

@@ -56,6 +56,10 @@ const AttrRoutes = "routes"
 // sorted, with commas between them; it is left out where they do not fit.
 const AttrPeers = "peers"
 
+// AttrDisk is the attribute by which a broker says how full the disk of its store is, in
+// percent, a multiple of 5; it is left out below 80.
+const AttrDisk = "disk"
+
 // SetPeers names these brokers; false: they do not fit, and none is named.
 func (a Attrs) SetPeers(brokers []string) bool {
 	peers := strings.Join(brokers, ",")
