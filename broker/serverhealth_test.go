@@ -35,4 +35,3 @@ func TestHowFullADiskIs(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
-
