@@ -82,7 +82,7 @@ func (t *truth) published(m *manager, d *subjects.Delta) (heard func()) {
 	if t.fell == nil {
 		t.fell = map[listing]time.Duration{}
 	}
-	mark := d.Mark()
+	mark, boot := d.Mark(), m.p.boot
 	t.leased(m)
 	if l := m.p.link; l == nil || !l.brokerUp { // none hears it
 		return func() {}
@@ -103,7 +103,7 @@ func (t *truth) published(m *manager, d *subjects.Delta) (heard func()) {
 	if len(d.Changes) == 0 {
 		t.w.log("%s tells %v", m.p.node, mark)
 	}
-	return func() { t.heard(m.p.boot, mark, wrong) }
+	return func() { t.heard(boot, mark, wrong) }
 }
 
 // heard notes that a broker has what boot published, with removals that are wrong.
