@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"thor/monitor"
+	"thor/monitor/view"
 	"thor/overlay"
+	"thor/overlay/lookup"
 	"thor/subjects"
 )
 
@@ -42,6 +44,9 @@ func child(mode string) int {
 		v.Connected, v.Stale = false, true
 		cfg.Source = fixed(v)
 	}
+	if mode == "desk" {
+		desk(&cfg)
+	}
 	m, err := monitor.New(cfg)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -54,6 +59,27 @@ func child(mode string) int {
 		return 1
 	}
 	return 0
+}
+
+// desk is what an operator's monitor has besides.
+func desk(cfg *monitor.Config) {
+	cfg.Flags = " --dir '/tmp/x y'"
+	cfg.Past = func(context.Context, time.Time) ([]subjects.Event, string) {
+		return []subjects.Event{{Time: time.Now().Add(-20 * time.Hour), Kind: subjects.EventLeave, Role: "sip_proxy", Node: "proxy7", Detail: "before the start"}}, ""
+	}
+	asked := 0
+	cfg.Ask = func(_ context.Context, a *view.Answer, _ *subjects.Status) {
+		asked++
+		switch {
+		case a.Of.NameServers:
+			a.NameServers = []view.NameServer{{Node: "dns1", Zone: &subjects.ZoneReport{Serial: 1287, Digest: "00ff", Answered: uint64(asked) * 2000}}}
+		case a.Of.Checks != "":
+			a.Checks = []subjects.CheckReport{{Role: a.Of.Role, Name: "sip of " + string(a.Of.Checks), State: subjects.CheckPassing, TookMS: 1.5}}
+		}
+	}
+	cfg.Act = func(_ context.Context, a view.Action) string {
+		return fmt.Sprintf("done: %s %s %s", a.Verb, a.Node, a.Role)
+	}
 }
 
 // A source is a list of views, delivered one after the other.
@@ -105,12 +131,22 @@ func sampleStatus(now time.Time) *subjects.Status {
 	})
 	put("thor_database", "db1", "10.0.0.131", 12*day, priority(10, "mysql://sipthor:s3cr3t@db1/sipthor"))
 	put("thor_database", "db2", "10.0.0.132", 12*day, priority(50, "mysql://sipthor:s3cr3t@db2/sipthor"))
+	s.Lookup = sampleLookup(s)
 	put("thor_dnsmanager", "dns1", "81.23.228.150", 12*day, nil)
 	put("thor_manager", "m1", "81.23.228.150", 12*day, priority(50, ""))
 	put("thor_manager", "m2", "85.17.186.7", 12*day, priority(50, ""))
 	put("thor_monitor", "m1", "81.23.228.150", 20*time.Second, nil)
 	put("voicemail_server", "vm1", "2001:db8::25", 12*day, nil)
 	return s
+}
+
+// sampleLookup is the table of the proxies.
+func sampleLookup(s *subjects.Status) map[subjects.Role]subjects.Lookup {
+	t, err := lookup.New(12, lookup.Members(s.Roles["sip_proxy"]))
+	if err != nil {
+		panic(err)
+	}
+	return map[subjects.Role]subjects.Lookup{"sip_proxy": {Bits: 12, Digest: t.Digest()}}
 }
 
 func sampleEvents() []subjects.Event {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -15,29 +17,41 @@ import (
 	"thor/subjects"
 )
 
-// maxBatch is how many waiting events one redraw takes.
-const maxBatch = 256
+const (
+	maxBatch = 256             // waiting events that one redraw takes
+	askEvery = 2 * time.Second // while a page wants more than the status
+	// missedFor is how much before the last event heard the history is read, after a
+	// connection was lost.
+	missedFor = time.Minute
+)
 
 // Messages to the program, besides those of the terminal.
 type (
 	viewMsg   struct{ p view.Picture }
 	eventsMsg []subjects.Event
 	tickMsg   struct{}
+	answerMsg struct{ a *view.Answer }
+	toldMsg   struct{ text string }
+	pastMsg   struct {
+		events []subjects.Event
+		note   string
+	}
 )
 
 // live runs the program on the terminal. Signals are the caller's affair: they
 // end ctx.
 func (m *Monitor) live(ctx context.Context) error {
 	profile := m.profile()
-	start := screen{m: view.NewModel(view.Options{
+	feedCtx, cancel := context.WithCancel(ctx)
+	wants := make(chan view.Want, 1)
+	start := screen{ctx: feedCtx, act: m.cfg.Act, wants: wants, m: view.NewModel(view.Options{
 		Domain: m.cfg.Domain, Node: m.cfg.Node, StaleAfter: m.cfg.StaleAfter,
-		Color: profile > colorprofile.ASCII, ASCII: !m.env.utf8(),
+		Color: profile > colorprofile.ASCII, ASCII: !m.env.utf8(), Operator: m.cfg.Act != nil, Flags: m.cfg.Flags,
 	}).Tick(time.Now())}
 	p := tea.NewProgram(start, tea.WithContext(ctx), tea.WithInput(m.cfg.In), tea.WithOutput(m.cfg.Out),
 		tea.WithEnvironment(m.cfg.Environ), tea.WithColorProfile(profile), tea.WithoutSignalHandler())
-	feedCtx, cancel := context.WithCancel(ctx)
 	var feeding sync.WaitGroup
-	feeding.Go(func() { m.feed(feedCtx, p.Send) })
+	feeding.Go(func() { m.feed(feedCtx, p.Send, wants) })
 	_, err := p.Run()
 	cancel()
 	feeding.Wait()
@@ -60,9 +74,21 @@ func (m *Monitor) profile() colorprofile.Profile {
 }
 
 // feed sends views, events and the seconds to the program until ctx ends.
-func (m *Monitor) feed(ctx context.Context, send func(tea.Msg)) {
+func (m *Monitor) feed(ctx context.Context, send func(tea.Msg), wants <-chan view.Want) {
 	views, events := m.cfg.Source.Watch(ctx), m.cfg.Events
 	var last *overlay.View
+	var doubts []string
+	var statuses latest
+	var helping sync.WaitGroup
+	defer helping.Wait()
+	helping.Go(func() { m.ask(ctx, send, wants, &statuses) })
+	look := func(since time.Time) {
+		if m.cfg.Past != nil {
+			helping.Go(func() { m.lookBack(ctx, send, since) })
+		}
+	}
+	look(time.Time{})
+	heard := time.Now() // the newest event, or the start
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for {
@@ -73,20 +99,76 @@ func (m *Monitor) feed(ctx context.Context, send func(tea.Msg)) {
 			if !ok {
 				return
 			}
+			if last != nil && v.Connection > last.Connection && last.Connection > 0 {
+				look(heard.Add(-missedFor))
+			}
 			last = v
-			send(viewMsg{m.picture(v)})
+			statuses.set(v.Status)
+			p := m.picture(v)
+			doubts = p.Doubts
+			send(viewMsg{p})
 		case e, ok := <-events:
 			if !ok {
 				events = nil
 				continue
 			}
+			heard = time.Now()
 			send(waiting(e, events))
 		case <-second.C:
 			if m.cfg.Doubts != nil && last != nil {
-				send(viewMsg{m.picture(last)})
+				if p := m.picture(last); !slices.Equal(p.Doubts, doubts) {
+					doubts = p.Doubts
+					send(viewMsg{p})
+				}
 			}
 			send(tickMsg{})
 		}
+	}
+}
+
+// lookBack reads the history.
+func (m *Monitor) lookBack(ctx context.Context, send func(tea.Msg), since time.Time) {
+	events, note := m.cfg.Past(ctx, since)
+	if ctx.Err() == nil {
+		send(pastMsg{events, note})
+	}
+}
+
+// latest is the newest status, for the goroutine that asks.
+type latest struct {
+	p atomic.Pointer[subjects.Status]
+}
+
+func (l *latest) set(s *subjects.Status) { l.p.Store(s) }
+
+// ask asks for what the page shown wants, at once when that changes and then now and
+// again, until ctx ends.
+func (m *Monitor) ask(ctx context.Context, send func(tea.Msg), wants <-chan view.Want, statuses *latest) {
+	var want view.Want
+	var shares spreads
+	again := time.NewTimer(askEvery)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case want = <-wants:
+		case <-again.C:
+		}
+		if s := statuses.p.Load(); want != (view.Want{}) && s != nil {
+			a := &view.Answer{Of: want, At: time.Now()}
+			if m.cfg.Ask != nil {
+				m.cfg.Ask(ctx, a, s)
+			}
+			if want.Shares {
+				a.Shares = shares.at(s)
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			send(answerMsg{a})
+		}
+		again.Reset(askEvery)
 	}
 }
 
@@ -108,7 +190,13 @@ func waiting(first subjects.Event, more <-chan subjects.Event) eventsMsg {
 }
 
 // screen is the view's model as the terminal library wants it.
-type screen struct{ m view.Model }
+type screen struct {
+	m     view.Model
+	ctx   context.Context // of what is done for an operator
+	act   func(context.Context, view.Action) string
+	wants chan view.Want // holds the newest want
+	want  view.Want      // that was told last
+}
 
 func (s screen) Init() tea.Cmd { return tea.RequestBackgroundColor }
 
@@ -118,6 +206,12 @@ func (s screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		s.m = s.m.Show(msg.p, time.Now())
 	case eventsMsg:
 		s.m = s.m.Happened(msg, time.Now())
+	case pastMsg:
+		s.m = s.m.Past(msg.events, msg.note, time.Now())
+	case answerMsg:
+		s.m = s.m.Answered(msg.a, time.Now())
+	case toldMsg:
+		s.m = s.m.Told(msg.text, time.Now())
 	case tickMsg:
 		s.m = s.m.Tick(time.Now())
 	case tea.WindowSizeMsg:
@@ -134,6 +228,27 @@ func (s screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	}
 	if s.m.Done() {
 		return s, tea.Quit
+	}
+	return s.follow()
+}
+
+// follow tells what the model wants, and carries out its order.
+func (s screen) follow() (tea.Model, tea.Cmd) {
+	if w := s.m.Want(); w != s.want {
+		s.want = w
+		select {
+		case <-s.wants: // it was not read yet, and is old
+		default:
+		}
+		s.wants <- w
+	}
+	var o view.Order
+	s.m, o = s.m.Take()
+	switch {
+	case o.Copy != "":
+		return s, tea.SetClipboard(o.Copy)
+	case o.Do != nil && s.act != nil:
+		return s, func() tea.Msg { return toldMsg{s.act(s.ctx, *o.Do)} }
 	}
 	return s, nil
 }

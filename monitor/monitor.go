@@ -2,8 +2,9 @@
 // role and their state, events, and the age of that information. Off a terminal
 // it prints the plain screen of the SIP Thor description once.
 //
-// It only looks: it changes nothing in the network and asks no member for
-// anything. What it shows is made by package view; this package brings keys,
+// By itself it only looks. It asks daemons for more than the status while a page
+// that shows it is open, and changes something only when an operator has confirmed
+// it; both are the caller's to do (Config). What it shows is made by package view; this package brings keys,
 // sizes, views and events to it and the result to the screen. When the link is
 // lost the last picture stays and says how old it is.
 package monitor
@@ -59,6 +60,19 @@ type Config struct {
 	// Events are shown as they come; nil: none. The monitor empties the channel
 	// while it runs and does not mind if it is closed.
 	Events <-chan subjects.Event
+	// Past is what happened before, since a time or for as long as is worth showing where
+	// that is zero, and what is not known of it in one line. It is called at the start and
+	// when the connection was lost meanwhile. nil: nothing is known.
+	Past func(ctx context.Context, since time.Time) (events []subjects.Event, note string)
+	// Ask fills in what an answer is to be of, but for the shares; it is called again and
+	// again while a page that wants it is shown, once at a time. nil: such pages have the
+	// status alone.
+	Ask func(context.Context, *view.Answer, *subjects.Status)
+	// Act does what an operator confirmed, and says in one line what came of it. nil: the
+	// monitor only shows the commands.
+	Act func(context.Context, view.Action) string
+	// Flags are those by which a command reaches this network, see view.Options.
+	Flags string
 	// Doubts says what is wrong besides what a view says, now, see view.Sight. nil: nothing.
 	Doubts func(*subjects.Status) []string
 	// Await is called before the plain screen is printed: it returns when Doubts is

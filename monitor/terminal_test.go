@@ -2,6 +2,7 @@ package monitor_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	"os"
@@ -162,8 +163,10 @@ func TestKeysAndResizeWorkOnARealTerminal(t *testing.T) {
 	x.sees("[1 members]")
 	x.resize(80, 16)
 	x.sees("1-10 of 19")
-	x.keys("\x1b[B")
-	x.sees("2-11 of 19")
+	x.keys("G")
+	x.sees("10-19 of 19")
+	x.keys("\x1b[A")
+	x.sees("> ● up        81.23.228.150  m1")
 	x.resize(59, 9)
 	x.see("summary", func(s string) bool {
 		return strings.HasPrefix(s, "◐ degraded  sipthor.net  media_relay 2/2") && strings.Count(strings.TrimSpace(s), "\n") == 2 &&
@@ -177,6 +180,36 @@ func TestKeysAndResizeWorkOnARealTerminal(t *testing.T) {
 	if strings.Contains(x.written(), "s3cr3t") {
 		t.Error("a password was written to the terminal")
 	}
+}
+
+// What a page wants is asked for while it is shown, an action is carried out once it is
+// confirmed, and the clipboard gets a command by OSC 52.
+func TestAnOperatorsMonitorAsksAndActs(t *testing.T) {
+	x := run(t, "desk", 110, 34)
+	x.sees("before the start")
+	x.keys("/proxy1\r\r")
+	x.sees("[proxy1 as sip_proxy]")
+	x.sees("sip of proxy1")
+	x.sees("of the subscribers")
+	x.keys("d")
+	x.sees("drain proxy1 as sip_proxy?  y yes")
+	x.keys("c")
+	x.see("the clipboard's sequence", func(string) bool {
+		return strings.Contains(x.written(), "\x1b]52;c;"+base64.StdEncoding.EncodeToString([]byte("thor drain proxy1 --role sip_proxy --dir '/tmp/x y'")))
+	})
+	x.keys("y")
+	x.sees("done: drain proxy1 sip_proxy")
+	x.keys("\x1b")
+	x.seesNot("[proxy1 as")
+	x.keys("\x1b")
+	x.seesNot("filter:")
+	x.keys("4")
+	x.sees("2 members, 4096 slots")
+	x.keys("5")
+	x.sees("1287")
+	x.see("rate of answers", func(s string) bool { return regexp.MustCompile(`dns1 .* (9\d\d|10\d\d) +\d+000 `).MatchString(s) })
+	x.keys("q")
+	x.ends()
 }
 
 func TestControlCAndATerminationSignalEndItCleanly(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"thor/monitor"
+	"thor/monitor/view"
 	"thor/overlay"
 	"thor/subjects"
 )
@@ -24,17 +25,21 @@ var colors = []string{string(monitor.ColorAuto), string(monitor.ColorAlways), st
 func newMonitor() *cobra.Command {
 	var r reach
 	var once, myself, quiet bool
-	color := "auto"
+	color, flags := "auto", ""
 	c := &cobra.Command{
 		Use: "monitor", Short: "Watch the network in the terminal",
 		Long: "Watch the network in the terminal. On a pipe, with TERM=dumb or with --once it prints the plain screen of the\n" +
-			"SIP Thor description instead. Watching leaves no trace; with --myself it joins under thor_monitor and is on the screen.",
+			"SIP Thor description instead. Watching leaves no trace; with --myself it joins under thor_monitor and is on the screen.\n\n" +
+			"Pages: members, events with what was before, roles, shares of the lookup, name servers, brokers; enter shows a member in\n" +
+			"full, c copies the command that shows the same. With an operator's certificate daemons are asked for their checks and\n" +
+			"figures, and members drained, resumed and forgotten, each after a question. The key ? lists all keys.",
 		Example: "  thor monitor\n  thor monitor --once --myself", Args: cobra.NoArgs,
 	}
 	before(c, func(*cobra.Command, []string) error {
 		if !slices.Contains(colors, color) {
 			return usagef("--color %q is not auto, always or never", color)
 		}
+		flags = r.again()
 		return nil
 	})
 	r.connected(c, func(cmd *cobra.Command, s *session, _ []string) error {
@@ -54,6 +59,11 @@ func newMonitor() *cobra.Command {
 		cfg := monitor.Config{
 			Source: s.Node, Doubts: l.reasons, Await: l.wait, Events: events, Domain: s.Identity().Domain, Node: s.ID(),
 			In: os.Stdin, Out: cmd.OutOrStdout(), Color: monitor.Color(color), Once: once, Wait: r.timeout,
+			Past: s.recentEvents, Flags: flags,
+		}
+		if s.Identity().Has(subjects.Operator) {
+			cfg.Ask = s.inspect
+			cfg.Act = func(ctx context.Context, a view.Action) string { return s.carryOut(ctx, a, r.timeout) }
 		}
 		m, err := monitor.New(cfg)
 		if err != nil {

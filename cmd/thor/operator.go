@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -73,6 +75,37 @@ func (r *reach) resolve() error {
 	err := r.find(len(given) == 0)
 	r.resolved = err == nil
 	return err
+}
+
+// reachFlags name the network, each with what it says.
+func (r *reach) reachFlags() map[string]string {
+	return map[string]string{
+		"dir": r.dir, "config": r.config, "brokers": strings.Join(r.brokers, ","), "cert": r.cert, "key": r.key, "ca": r.ca,
+	}
+}
+
+// again are the flags that were given to name the network, for another command line,
+// quoted for a shell, with a blank before each. It is called before resolve.
+func (r *reach) again() string {
+	var out strings.Builder
+	of := r.reachFlags()
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if r.changed(name) {
+			fmt.Fprintf(&out, " --%s %s", name, quoted(of[name]))
+		}
+	}
+	return out.String()
+}
+
+// plainWord is what a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_/.:,@%+-]+$`)
+
+// quoted is s as one word of a shell.
+func quoted(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // find fills in what belongs to the network that is named; environment tells

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -128,23 +129,12 @@ func (s *session) replayTo(ctx context.Context, at time.Time) (*subjects.Status,
 
 // printEventsSince prints what the history knows of.
 func printEventsSince(cmd *cobra.Command, s *session, e history.Events, print func(*subjects.Event) error) error {
-	begins, _, err := s.HistoryBegins(cmd.Context())
+	notes, err := s.readEvents(cmd.Context(), &e)
 	if err != nil {
 		return err
 	}
-	switch {
-	case begins.IsZero():
-		warn(cmd, "the history is empty")
-	case begins.After(e.Since):
-		warn(cmd, "the history begins at %s", begins.Local().Format("2006-01-02 15:04:05"))
-	}
-	// A record is stored later than what it tells of; clocks may differ.
-	bad, err := s.ReadHistory(cmd.Context(), e.Since.Add(-pastMargin), func(x *subjects.Record) bool { e.Add(x); return true })
-	if err != nil {
-		return err
-	}
-	if bad > 0 {
-		warn(cmd, "%d records are not understood: is this program older than the managers?", bad)
+	for _, n := range notes {
+		warn(cmd, "%s", n)
 	}
 	for _, x := range e.All() {
 		if print(&x) != nil {
@@ -152,6 +142,64 @@ func printEventsSince(cmd *cobra.Command, s *session, e history.Events, print fu
 		}
 	}
 	return nil
+}
+
+// readEvents reads what the history knows of the events that e wants. notes say what it
+// does not know.
+func (s *session) readEvents(ctx context.Context, e *history.Events) (notes []string, err error) {
+	begins, _, err := s.HistoryBegins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case begins.IsZero():
+		notes = append(notes, "the history is empty")
+	case begins.After(e.Since):
+		notes = append(notes, "the history begins at "+begins.Local().Format("2006-01-02 15:04:05"))
+	}
+	// A record is stored later than what it tells of; clocks may differ.
+	bad, err := s.ReadHistory(ctx, e.Since.Add(-pastMargin), func(x *subjects.Record) bool { e.Add(x); return true })
+	if err != nil {
+		return nil, err
+	}
+	if bad > 0 {
+		notes = append(notes, fmt.Sprintf("%d records are not understood: is this program older than the managers?", bad))
+	}
+	return notes, nil
+}
+
+// How far a monitor looks back at its start: further where there is little to see.
+var lookBacks = []time.Duration{time.Hour, 24 * time.Hour}
+
+const (
+	enoughEvents = 200
+	lookBackWait = 20 * time.Second
+)
+
+// recentEvents is what a monitor shows of the time before: since then, or since its lookBacks
+// if that is zero. note is what is not known of it, in one line.
+func (s *session) recentEvents(ctx context.Context, since time.Time) (events []subjects.Event, note string) {
+	ctx, cancel := context.WithTimeout(ctx, lookBackWait)
+	defer cancel()
+	spans := lookBacks
+	if !since.IsZero() {
+		spans = []time.Duration{time.Since(since)}
+	}
+	for _, d := range spans {
+		e := history.Events{Since: time.Now().Add(-d)}
+		notes, err := s.readEvents(ctx, &e)
+		if err != nil {
+			if len(events) == 0 {
+				note = "no history: " + err.Error()
+			}
+			return events, note
+		}
+		events, note = e.All(), strings.Join(notes, "; ")
+		if len(events) >= enoughEvents {
+			break
+		}
+	}
+	return events, note
 }
 
 // eventPrinter prints events, one line each.

@@ -1,11 +1,14 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/charmbracelet/x/ansi"
 
 	"thor/subjects"
 )
@@ -30,69 +33,64 @@ func (m *Model) strip() int {
 	if m.page != membersPage || m.height < 20 {
 		return 0
 	}
-	free := m.rows() - len(m.memberRows())
+	free := m.room() - len(m.rows)
 	return max(stripHeight, min(free, 1+len(m.shownEvents())))
 }
 
-// rows is what the header, the tabs, the column titles and the footer leave.
-func (m *Model) rows() int { return m.height - len(m.header()) - 3 }
+// room is what the header, the tabs, the column titles and the footer leave.
+func (m *Model) room() int { return m.height - len(m.header()) - 3 }
 
 // bodyHeight is the number of scrolling lines, those without the strip.
-func (m *Model) bodyHeight() int { return max(1, m.rows()-m.strip()) }
-
-// bodyLen is the number of lines that the page has.
-func (m *Model) bodyLen() int {
-	switch m.page {
-	case eventsPage:
-		return len(m.shownEvents())
-	case rolesPage:
-		return len(m.roleLines())
-	}
-	return len(m.memberRows())
-}
+func (m *Model) bodyHeight() int { return max(1, m.room()-m.strip()) }
 
 // body is the page below the tabs.
 func (m *Model) body() []string {
-	switch m.page {
-	case eventsPage:
-		return m.eventsBody()
-	case rolesPage:
-		lines := m.roleLines()
-		return m.window(m.rolesTitle(), len(lines), func(i int) string { return lines[i] }, "no roles")
+	cols, rest := m.columns()
+	rows := m.bodyHeight()
+	top := min(m.top[m.page], max(0, len(m.rows)-rows))
+	var out []string
+	for i := top; i < min(len(m.rows), top+rows); i++ {
+		out = append(out, m.marked(i, m.sideways(m.rowLine(cols, &m.rows[i]))))
 	}
-	rows := m.memberRows()
-	cols := m.memberColumns(rows)
-	lines := m.window(memberTitle(cols), len(rows), func(i int) string { return m.memberLine(cols, rows[i]) }, m.nothing())
+	if len(m.rows) == 0 {
+		out = append(out, "  "+m.nothing())
+	}
+	lines := append([]string{m.paint(faint, m.sideways(columnsTitle(cols, rest)))}, m.dim(out)...)
 	if m.strip() == 0 {
 		return lines
 	}
-	for len(lines) < m.bodyHeight()+1 {
+	for len(lines) < rows+1 {
 		lines = append(lines, "")
 	}
 	return append(lines, m.latest()...)
 }
 
+// marked is the line of row i with the cursor, if it is there.
+func (m *Model) marked(i int, line string) string {
+	if i != m.pos[m.page] || m.rows[i].key == "" {
+		return line
+	}
+	s := ansi.Strip(line)
+	if rest, ok := strings.CutPrefix(s, " "); ok {
+		s = ">" + rest
+	}
+	return m.paint(chosen, fit(s, m.width))
+}
+
 func (m *Model) nothing() string {
 	switch {
+	case m.page == eventsPage && m.filter == "":
+		return cmp.Or(m.past, "none is known")
+	case m.page == eventsPage:
+		return "no event passes the filter"
 	case m.pic.Status == nil:
 		return "nothing is known of the network yet"
 	case m.filter != "":
 		return "no member passes the filter"
+	case m.page == lookupPage:
+		return "no role has a lookup table"
 	}
 	return "no members"
-}
-
-// window is the column titles and those of n lines that are scrolled into view.
-func (m *Model) window(title string, n int, line func(int) string, empty string) []string {
-	var out []string
-	top := min(m.top[m.page], max(0, n-m.bodyHeight()))
-	for i := top; i < min(n, top+m.bodyHeight()); i++ {
-		out = append(out, m.sideways(line(i)))
-	}
-	if n == 0 {
-		out = append(out, "  "+empty)
-	}
-	return append([]string{m.paint(faint, m.sideways(title))}, m.dim(out)...)
 }
 
 // latest is the strip of the newest events below the members.
@@ -100,88 +98,31 @@ func (m *Model) latest() []string {
 	out := []string{m.paint(faint, "── latest events "+strings.Repeat("─", max(0, m.width-17)))}
 	es := m.shownEvents()
 	es = es[max(0, len(es)-m.strip()+1):]
-	w := widthsOf(es)
+	role, who := 4, 4
 	for _, e := range es {
-		out = append(out, clip(m.eventText(e, w), m.width))
+		role, who = min(max(role, len(e.Role)), 20), min(max(who, len(e.Node)), 16)
 	}
-	if len(es) == 0 {
-		out = append(out, "  none since the monitor started")
+	for _, e := range es {
+		out = append(out, clip(m.eventText(&row{event: e}, false, role, who), m.width))
+	}
+	switch {
+	case len(es) == 0 && m.filter != "":
+		out = append(out, "  none passes the filter")
+	case len(es) == 0:
+		out = append(out, "  "+cmp.Or(m.past, "none is known"))
 	}
 	return out
 }
 
-func (m *Model) eventsBody() []string {
-	es := m.shownEvents()
-	w := widthsOf(es)
-	title := fmt.Sprintf("  %-8s  %-9s  %s  %s  CAUSE", "TIME", "EVENT", fit("ROLE", w.role), fit("NODE", w.node))
-	return m.window(title, len(es), func(i int) string { return m.eventText(es[i], w) }, "none since the monitor started")
-}
-
-// eventWidths are the columns that depend on what there is.
-type eventWidths struct{ role, node int }
-
-func widthsOf(es []*subjects.Event) eventWidths {
-	w := eventWidths{role: 4, node: 4}
-	for _, e := range es {
-		w.role, w.node = max(w.role, len(e.Role)), max(w.node, len(e.Node))
+// eventText is an event as a line of its own.
+func (m *Model) eventText(r *row, dated bool, role, who int) string {
+	c := eventCells(r.event)
+	form := "15:04:05"
+	if dated {
+		form = "Jan 02 15:04:05"
 	}
-	return eventWidths{role: min(w.role, 20), node: min(w.node, 16)}
-}
-
-func (m *Model) eventText(e *subjects.Event, w eventWidths) string {
-	c := eventCells(e)
-	kind := fit(c.kind, 9)
-	switch e.Kind {
-	case subjects.EventJoin, subjects.EventElected, subjects.EventGuardEnd:
-		kind = m.paint(good, kind)
-	case subjects.EventUpdate, subjects.EventResigned:
-	default:
-		kind = m.paint(alarm, kind)
-	}
-	return fmt.Sprintf("  %s  %s  %s  %s  %s", e.Time.In(m.now.Location()).Format("15:04:05"), kind,
-		fit(c.role, w.role), fit(c.node, w.node), c.cause)
-}
-
-// roleLines is a line for each role, and below them why all is not well.
-func (m *Model) roleLines() []string {
-	var out []string
-	f := newFilter(m.filter)
-	w := m.roleWidth()
-	for _, r := range m.roles() {
-		if !f.match(string(r)) {
-			continue
-		}
-		c := count(m.members(r))
-		t, glyph := good, stateGlyph(subjects.Up)
-		switch {
-		case c.serving == 0:
-			t, glyph = alarm, "✗"
-		case c.suspect > 0:
-			t, glyph = alarm, stateGlyph(subjects.Suspect)
-		}
-		lost, held := lossCounts(m.pic.Status, r)
-		out = append(out, fmt.Sprintf("  %s %s %7d %5d %7d %8d %4s %4s %9d  %s", m.paint(t, glyph), fit(safe(string(r), 63), w),
-			c.serving, c.total, c.suspect, c.draining, lost, held, m.most[r], m.bar(c, m.most[r])))
-	}
-	if reasons := m.pic.reasons(m.now); len(reasons) > 0 {
-		out = append(out, "")
-		for _, why := range reasons {
-			out = append(out, "  "+m.paint(alarm, "◐ "+why))
-		}
-	}
-	return out
-}
-
-func (m *Model) roleWidth() int {
-	w := len("ROLE")
-	for _, r := range m.roles() {
-		w = max(w, width(safe(string(r), 63)))
-	}
-	return min(w, 24)
-}
-
-func (m *Model) rolesTitle() string {
-	return fmt.Sprintf("    %s SERVING TOTAL SUSPECT DRAINING LOST HELD MOST-SEEN", fit("ROLE", m.roleWidth()))
+	return fmt.Sprintf("  %s  %s  %s  %s  %s", r.event.Time.In(m.now.Location()).Format(form), m.paint(eventTone(r.event.Kind), fit(c.kind, 9)),
+		fit(c.role, role), fit(c.node, who), c.cause)
 }
 
 // bar is one sign for each member, and a dot for each that was there once.

@@ -155,51 +155,62 @@ func heldDetail(h subjects.Held, now time.Time) string {
 	return "returns in " + span(h.Until.Sub(now)) + ", " + safe(h.Reason, subjects.MaxReason)
 }
 
-// absents are the lost and held members that pass the filter, as members of their
-// role: where the members page lists them, their detail begins with the role.
-func (m *Model) absents() (out []subjects.Member) {
+// States of members that are not in their role.
+const (
+	stateLost subjects.State = "lost"
+	stateHeld subjects.State = "held"
+)
+
+// absents are the lost and held members that pass the filter, as rows.
+func (m *Model) absents(f filter) (out []row) {
 	s := m.pic.Status
 	if s == nil {
 		return nil
 	}
-	f := newFilter(m.filter)
-	add := func(role subjects.Role, x subjects.Member, detail string) {
-		x.Reason = safe(string(role), 63) + ": " + detail
-		if f.match(string(x.State), nodeName(x.Node), address(&x), x.Reason) {
-			out = append(out, x)
+	add := func(r row) {
+		r.node, r.gone, r.key = r.m.Node, true, memberKey(r.role, r.m.Node)
+		if f.match(string(r.m.State), nodeName(r.m.Node), address(r.m), m.absence(&r)) {
+			out = append(out, r)
 		}
 	}
 	for _, l := range s.Lost {
-		add(l.Role, subjects.Member{Node: l.Node, Addresses: l.Addresses[:min(1, len(l.Addresses))], State: "lost", Since: l.Since}, safe(l.Reason, subjects.MaxReason))
+		add(row{role: l.Role, m: &subjects.Member{Node: l.Node, Addresses: l.Addresses[:min(1, len(l.Addresses))], State: stateLost, Since: l.Since, Reason: l.Reason}})
 	}
 	for _, h := range s.Held {
-		add(h.Role, subjects.Member{Node: h.Node, State: "held"}, heldDetail(h, m.now))
+		add(row{role: h.Role, until: h.Until, m: &subjects.Member{Node: h.Node, State: stateHeld, Reason: h.Reason}})
 	}
 	return out
 }
 
+// absence says in which role r is missing, until when and why.
+func (m *Model) absence(r *row) string { return safe(string(r.role), 63) + ": " + m.why(r) }
+
+// why says why r is missing, and until when.
+func (m *Model) why(r *row) string {
+	if !r.until.IsZero() {
+		return heldDetail(subjects.Held{Until: r.until, Reason: r.m.Reason}, m.now)
+	}
+	return safe(r.m.Reason, subjects.MaxReason)
+}
+
 // absentRows are the rows of the section of lost and held members, with its
 // heading; none if nothing is lost or held.
-func (m *Model) absentRows() []row {
-	as := m.absents()
+func (m *Model) absentRows(f filter) []row {
+	as := m.absents(f)
 	if len(as) == 0 {
 		return nil
 	}
-	out := []row{{title: fmt.Sprintf("lost %d, held %d", len(m.pic.Status.Lost), len(m.pic.Status.Held))}}
-	for i := range as {
-		out = append(out, row{m: &as[i]})
-	}
-	return out
+	return append([]row{{title: fmt.Sprintf("lost %d, held %d", len(m.pic.Status.Lost), len(m.pic.Status.Held)), t: alarm}}, as...)
 }
 
 // onceLosses is the section of the plain screen.
 func onceLosses(b *strings.Builder, s *subjects.Status, now time.Time) {
 	m := Model{pic: Picture{Status: s}, now: now}
-	for i, a := range m.absents() {
+	for i, a := range m.absents(nil) {
 		if i == 0 {
 			b.WriteString("\n  lost and held members:\n")
 		}
-		fmt.Fprintf(b, "    %-*s %s %s %s\n", addressColumn, address(&a), a.State, node(&a), a.Reason)
+		fmt.Fprintf(b, "    %-*s %s %s %s\n", addressColumn, address(a.m), a.m.State, node(a.m), m.absence(&a))
 	}
 }
 

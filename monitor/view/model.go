@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ const (
 	minWidth, minHeight = 60, 10 // below, there is only a one-line summary
 	maxEvents           = 1000   // remembered; older ones are forgotten
 	maxFilter           = 80     // bytes
+	noteTime            = 10 * time.Second
 )
 
 // A Picture is a view of the network as it was at one moment, with what is
@@ -34,6 +36,11 @@ type Options struct {
 	Node   subjects.NodeID // this node, to mark its monitor "myself"; empty: none
 	Color  bool
 	ASCII  bool // the terminal's character set is not UTF-8
+	// Operator says that the certificate may drain, resume and forget, and ask daemons.
+	Operator bool
+	// Flags are those by which a command of thor reaches this network, quoted for a shell,
+	// with a blank before them.
+	Flags string
 	// StaleAfter is how long after the last word of the active manager a picture
 	// comes as stale; the time shown starts from it.
 	StaleAfter time.Duration
@@ -45,6 +52,9 @@ const (
 	membersPage page = iota
 	eventsPage
 	rolesPage
+	lookupPage
+	dnsPage
+	brokersPage
 	pages
 )
 
@@ -60,22 +70,41 @@ type Model struct {
 	pic       Picture
 	confirmed time.Time             // when pic last was current, zero: never
 	most      map[subjects.Role]int // the most members of a role that ever served
+	facts     facts
 
 	events []subjects.Event // oldest first
 	frozen []subjects.Event // what is shown while paused
 	missed int              // events since the pause
 	paused bool
+	past   string // what is to be said of the events before the start
 
 	page   page
-	top    [pages]int // first body line shown
-	left   int        // columns scrolled to the right
-	tail   bool       // the events page follows the newest
+	rows   []row          // of the page, as settle left them
+	at     [pages]string  // the key of the row chosen
+	pos    [pages]int     // its index
+	top    [pages]int     // first row shown
+	sort   [pages]sorting // of pages that can be sorted
+	left   int            // columns scrolled to the right
+	tail   bool           // the events page follows the newest
 	filter string
 	typing bool // keys go into the filter
 	done   bool
 
-	help    bool
-	helpTop int // its first line shown
+	help      bool
+	helpTop   int     // its first line shown
+	detail    *target // the member shown in full; nil: none
+	detailTop int     // its first line shown
+
+	asked *Action // to be confirmed
+	order Order   // to be carried out by the caller
+	note  string  // what came of the last one
+	noted time.Time
+}
+
+// A target is a member, of a role or lost or held there.
+type target struct {
+	role subjects.Role
+	node subjects.NodeID
 }
 
 // NewModel is the state before anything is known.
@@ -96,7 +125,7 @@ func (m Model) Show(p Picture, now time.Time) Model {
 	if p.Status != nil {
 		m.most = highest(m.most, p.Status)
 	}
-	return m.settle()
+	return m.hold()
 }
 
 // highest keeps the greatest number of serving members of each role.
@@ -122,7 +151,71 @@ func (m Model) Happened(events []subjects.Event, now time.Time) Model {
 	if m.paused {
 		m.missed += len(events)
 	}
-	return m.settle()
+	return m.hold()
+}
+
+// Past takes what the history knows of the time before the first event, or of a
+// time in which some were missed. Those that are there already are not doubled. note
+// says what it does not know; empty: nothing.
+func (m Model) Past(events []subjects.Event, note string, now time.Time) Model {
+	m.now, m.past = now, safe(note, subjects.MaxReason)
+	all := slices.Concat(events, m.events)
+	slices.SortStableFunc(all, func(a, b subjects.Event) int { return a.Time.Compare(b.Time) })
+	type same struct {
+		at         int64
+		kind       subjects.EventKind
+		role       subjects.Role
+		node       subjects.NodeID
+		generation uint64
+		detail     string
+	}
+	seen := make(map[same]bool, len(all))
+	all = slices.DeleteFunc(all, func(e subjects.Event) bool {
+		k := same{e.Time.UnixNano(), e.Kind, e.Role, e.Node, e.Generation, e.Detail}
+		was := seen[k]
+		seen[k] = true
+		return was
+	})
+	m.events = slices.Clip(all[max(0, len(all)-maxEvents):])
+	return m.hold()
+}
+
+// Answered takes what was found for what the model wanted.
+func (m Model) Answered(a *Answer, now time.Time) Model {
+	m.now, m.facts = now, m.facts.with(a)
+	return m.hold()
+}
+
+// Want is what the page shown needs to be asked now and again.
+func (m Model) Want() (w Want) {
+	switch m.page {
+	case brokersPage:
+		w.Brokers = m.opt.Operator
+	case dnsPage:
+		w.NameServers = m.opt.Operator
+	case lookupPage:
+		w.Shares = true
+	}
+	if m.detail != nil {
+		w = Want{Shares: m.hasTable(m.detail.role)}
+		if m.opt.Operator {
+			if r := m.detail.role; r == subjects.Database || !r.Infrastructure() {
+				w.Checks, w.Role = m.detail.node, r
+			}
+			w.Brokers = m.detail.role == subjects.EventServer
+			w.NameServers = m.detail.role == subjects.DNSManager
+		}
+	}
+	return w
+}
+
+// hasTable reports whether the role is one of which subscribers are looked up.
+func (m *Model) hasTable(r subjects.Role) bool {
+	if m.pic.Status == nil {
+		return false
+	}
+	_, ok := m.pic.Status.Lookup[r]
+	return ok
 }
 
 // Tick lets time pass. Once a second is enough.
@@ -140,7 +233,8 @@ func (m Model) Resize(width, height int) Model {
 	return m.settle()
 }
 
-// Ground says whether the terminal's background is light. Dark is assumed.
+// Ground says whether the terminal's background is light. Until it is known, it
+// is taken for dark.
 func (m Model) Ground(light bool) Model {
 	m.light = light
 	return m
@@ -156,7 +250,7 @@ func (m *Model) shownEvents() []*subjects.Event {
 	if m.paused {
 		from = m.frozen
 	}
-	var out []*subjects.Event
+	out := make([]*subjects.Event, 0, len(from))
 	f := newFilter(m.filter)
 	for i := range from {
 		if f.event(&from[i]) {
@@ -166,16 +260,6 @@ func (m *Model) shownEvents() []*subjects.Event {
 	return out
 }
 
-// settle keeps the scroll positions inside what there is to see.
-func (m Model) settle() Model {
-	last := max(0, m.bodyLen()-m.bodyHeight())
-	if m.page == eventsPage && m.tail {
-		m.top[m.page] = last
-	}
-	m.top[m.page] = min(max(0, m.top[m.page]), last)
-	return m
-}
-
 // reasons are why the network, or the picture of it, is degraded.
 func (p *Picture) reasons(now time.Time) []string {
 	_, reasons := Health(p.Status, now, p.Stale || p.FromDisk, p.Connected)
@@ -183,4 +267,54 @@ func (p *Picture) reasons(now time.Time) []string {
 		reasons = append(slices.Clone(p.Doubts), reasons...)
 	}
 	return reasons
+}
+
+// seenNode is the member or the loss that t names, as the members page has it; nil:
+// it is neither.
+func (m *Model) seen(t target) *row {
+	if s := m.pic.Status; s != nil {
+		if x := s.Member(t.role, t.node); x != nil {
+			return &row{role: t.role, m: x}
+		}
+	}
+	for _, r := range m.absents(nil) {
+		if r.role == t.role && r.m.Node == t.node {
+			return &r
+		}
+	}
+	return nil
+}
+
+// names are the roles of a node, sorted, those in which it is lost or held included.
+func (m *Model) rolesOf(n subjects.NodeID) (out []subjects.Role) {
+	s := m.pic.Status
+	if s == nil {
+		return nil
+	}
+	for _, r := range allRoles(s) {
+		if m.seen(target{r, n}) != nil {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// A sorting is by which of a page's keys its rows are sorted.
+type sorting struct {
+	by      int // index into sortNames of the page; 0: as they come
+	reverse bool
+}
+
+// sortNames are the keys by which a page can be sorted; the first is its own order.
+var sortNames = [pages][]string{
+	membersPage: {"role", "state", "node", "address", "since", "weight", "priority"},
+	lookupPage:  {"node", "share", "heir"},
+}
+
+// order is a negative number where a is before b.
+func (s sorting) order(c int, ties ...int) int {
+	if s.reverse {
+		c = -c
+	}
+	return cmp.Or(append([]int{c}, ties...)...)
 }

@@ -210,12 +210,14 @@ func TestKeysMoveThroughThePages(t *testing.T) {
 	if s := press(m, "l", "l").Render(); s == first || press(m, "l", "h").Render() != first {
 		t.Error("sideways scrolling does nothing, or not back")
 	}
-	for keys, want := range map[string]string{"1": "[1 members]", "2": "[2 events]", "3": "[3 roles]"} {
+	for keys, want := range map[string]string{
+		"1": "[1 members]", "2": "[2 events]", "3": "[3 roles]", "4": "[4 lookup]", "5": "[5 name servers]", "6": "[6 brokers]",
+	} {
 		if !strings.Contains(press(m, keys).Render(), want) {
 			t.Errorf("key %s does not show %s", keys, want)
 		}
 	}
-	if press(m, "tab", "tab", "tab").Render() != first || press(m, "tab", "shift+tab").Render() != first {
+	if press(m, "tab", "tab", "tab", "tab", "tab", "tab").Render() != first || press(m, "tab", "shift+tab").Render() != first {
 		t.Error("tab does not go round")
 	}
 	for _, k := range []string{"x", "f1", "", "ctrl+x", "\x1b", "é"} {
@@ -238,14 +240,14 @@ func TestHelpScrolls(t *testing.T) {
 		{10, []string{"G", "g"}, true, false},
 		{10, []string{"pgdown", "pgdown", "pgdown"}, false, true},
 		{10, []string{"G", "esc", "?"}, true, false},
-		{15, []string{"down", "down"}, true, true},
-		{16, []string{"down", "G"}, true, true},
+		{21, []string{"down", "down"}, true, true},
+		{22, []string{"down", "G"}, true, true},
 	} {
 		screen := press(live(view.Options{}, 80, c.rows), append([]string{"?"}, c.keys...)...).Render()
 		if strings.Contains(screen, first) != c.top || strings.Contains(screen, last) != c.bottom {
 			t.Errorf("%d rows, %q:\n%s", c.rows, c.keys, screen)
 		}
-		if strings.Contains(screen, "scroll") != (c.rows < 16) {
+		if strings.Contains(screen, "scroll") != (c.rows < 22) {
 			t.Errorf("%d rows: the last line says\n%s", c.rows, screen[strings.LastIndex(screen, "\n"):])
 		}
 	}

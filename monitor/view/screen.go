@@ -20,6 +20,10 @@ func (m Model) Render() string {
 		lines = m.summary()
 	case m.help:
 		lines = m.withFooter(slices.Clone(helpText[min(m.helpTop, m.helpEnd()):]))
+	case m.detail != nil:
+		all := m.detailLines()
+		top := min(m.detailTop, max(0, len(all)-m.detailHeight()))
+		lines = m.withFooter(append(append(m.header(), m.detailTitle(len(all), top)), m.dim(all[top:])...))
 	default:
 		lines = m.withFooter(append(append(m.header(), m.tabs()), m.body()...))
 	}
@@ -39,7 +43,22 @@ func (m *Model) withFooter(lines []string) []string {
 	for len(lines) < m.height-1 {
 		lines = append(lines, "")
 	}
-	return append(lines, m.paint(faint, " "+m.footer()))
+	t := faint
+	if m.asked != nil {
+		t = chosen
+	}
+	return append(lines, m.paint(t, clip(" "+m.footer(), m.width)))
+}
+
+// detailTitle names the member shown in full, and where in it one is.
+func (m *Model) detailTitle(n, top int) string {
+	d := m.detail
+	left := " " + m.paint(chosen, "["+nodeName(d.node)+" as "+safe(string(d.role), 63)+"]")
+	right := ""
+	if h := m.detailHeight(); n > h {
+		right = fmt.Sprintf("%d-%d of %d ", top+1, min(top+h, n), n)
+	}
+	return between(left, right, m.width)
 }
 
 func (m *Model) domain() string {
@@ -210,34 +229,54 @@ func (m *Model) roleCount(r subjects.Role) string {
 	return s
 }
 
-var pageNames = [pages]string{"1 members", "2 events", "3 roles"}
+var pageNames = [pages]string{"1 members", "2 events", "3 roles", "4 lookup", "5 name servers", "6 brokers"}
 
-// tabs shows the pages, the filter, and where in the page one is.
+// tabs shows the pages, the filter, and where in the page one is. Where that leaves no
+// room, the other pages are numbers.
 func (m *Model) tabs() string {
+	var extra strings.Builder
+	if s := m.sort[m.page]; s != (sorting{}) {
+		extra.WriteString(" by " + sortNames[m.page][s.by])
+		if s.reverse {
+			extra.WriteString(" reversed")
+		}
+	}
+	if m.typing {
+		extra.WriteString(" filter: " + m.filter + "▏")
+	} else if m.filter != "" {
+		extra.WriteString(" filter: " + m.filter)
+	}
+	if m.page == eventsPage && m.paused {
+		extra.WriteString(m.paint(alarm, fmt.Sprintf(" paused, %d new", m.missed)))
+	}
+	right := ""
+	if n, h := len(m.rows), m.bodyHeight(); n > h {
+		top := m.top[m.page]
+		right = fmt.Sprintf("%d-%d of %d ", top+1, min(top+h, n), n)
+	}
+	left := m.pageTabs(false) + extra.String()
+	if width(left)+1+width(right) > m.width {
+		left = m.pageTabs(true) + extra.String()
+	}
+	return between(left, right, m.width)
+}
+
+// pageTabs names the pages; short: those not shown by their number alone.
+func (m *Model) pageTabs(short bool) string {
 	var b strings.Builder
 	b.WriteByte(' ')
 	for p, name := range pageNames {
-		if page(p) == m.page {
+		switch {
+		case page(p) == m.page:
 			b.WriteString(m.paint(chosen, "["+name+"]"))
-		} else {
+		case short:
+			b.WriteString(name[:1])
+		default:
 			b.WriteString(" " + name + " ")
 		}
 		b.WriteByte(' ')
 	}
-	if m.typing {
-		b.WriteString(" filter: " + m.filter + "▏")
-	} else if m.filter != "" {
-		b.WriteString(" filter: " + m.filter)
-	}
-	if m.page == eventsPage && m.paused {
-		b.WriteString(m.paint(alarm, fmt.Sprintf(" paused, %d new", m.missed)))
-	}
-	right := ""
-	if n, h := m.bodyLen(), m.bodyHeight(); n > h {
-		top := m.top[m.page]
-		right = fmt.Sprintf("%d-%d of %d ", top+1, min(top+h, n), n)
-	}
-	return between(b.String(), right, m.width)
+	return b.String()
 }
 
 // dim is how the picture looks when it is not current: there, but faded.

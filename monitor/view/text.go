@@ -92,6 +92,7 @@ func stateGlyph(s subjects.State) string {
 var asciiGlyphs = map[rune]rune{
 	'●': '*', '◐': '!', '◌': '-', '✗': 'x', '…': '~', '·': '-', '─': '-', '│': '|',
 	'↑': '^', '↓': 'v', '←': '<', '→': '>', '▏': '_',
+	'▁': '_', '▂': '_', '▃': '-', '▄': '-', '▅': '=', '▆': '=', '▇': '#', '█': '#',
 }
 
 // toASCII rewrites a finished screen for a terminal without UTF-8, column for
