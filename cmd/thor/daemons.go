@@ -30,96 +30,99 @@ import (
 )
 
 func newBroker() *cobra.Command {
-	return newDaemon("broker", "Run the event server: an embedded NATS server that knows certificates", "thor-eventserver",
-		func(d *daemon) (part, error) {
-			bc := components.Broker(d.file, d.creds)
-			bc.Log = d.log
-			bc.Metrics = d.registerer()
-			bc.Audit = d.audit
-			bc.Version = versionString()
-			b, err := broker.New(bc)
-			if err == nil {
-				d.health = b.Degraded
-			}
-			return b, err
-		})
+	return newDaemon("broker", "Run the event server: an embedded NATS server that knows certificates", "thor-eventserver", buildBroker)
+}
+
+func buildBroker(d *daemon) (part, error) {
+	bc := components.Broker(d.file, d.creds)
+	bc.Log = d.log
+	bc.Metrics = d.registerer()
+	bc.Audit = d.audit
+	bc.Version = versionString()
+	b, err := broker.New(bc)
+	if err == nil {
+		d.health = b.Degraded
+	}
+	return b, err
 }
 
 func newManager() *cobra.Command {
-	return newDaemon("manager", "Run a network manager: one is elected, the others stand by", "thor-manager",
-		func(d *daemon) (part, error) {
-			// It fails together with its machine, and only then. The active one stays where it is: while it
-			// moves another could take over.
-			var running atomic.Pointer[manager.Manager]
-			err := d.join(func(c *overlay.Config) {
-				c.NearFirst = true
-				c.Stay = func() bool { m := running.Load(); return m != nil && m.Active() }
-			})
-			if err != nil {
-				return nil, err
-			}
-			c := d.file.Manager.Config
-			c.Overlay, c.Domain = d.net, d.file.Network.Domain
-			c.Addresses = d.addresses(c.Addresses)
-			c.Version = versionString()
-			c.StateDir = d.file.Network.StateDir
-			c.Log, c.Audit, c.Metrics = d.log, d.audit, d.registerer()
-			m, err := manager.New(c)
-			if err != nil {
-				return nil, err
-			}
-			running.Store(m)
-			d.onReload = func() error { m.SetPriority(d.file.Manager.Priority); return nil }
-			return m, nil
-		})
+	return newDaemon("manager", "Run a network manager: one is elected, the others stand by", "thor-manager", buildManager)
+}
+
+func buildManager(d *daemon) (part, error) {
+	// It fails together with its machine, and only then. The active one stays where it is: while it
+	// moves another could take over.
+	var running atomic.Pointer[manager.Manager]
+	err := d.join(func(c *overlay.Config) {
+		c.NearFirst = true
+		c.Stay = func() bool { m := running.Load(); return m != nil && m.Active() }
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := d.file.Manager.Config
+	c.Overlay, c.Domain = d.net, d.file.Network.Domain
+	c.Addresses = d.addresses(c.Addresses)
+	c.Version = versionString()
+	c.StateDir = d.file.Network.StateDir
+	c.Log, c.Audit, c.Metrics = d.log, d.audit, d.registerer()
+	m, err := manager.New(c)
+	if err != nil {
+		return nil, err
+	}
+	running.Store(m)
+	d.onReload = func() error { m.SetPriority(d.file.Manager.Priority); return nil }
+	return m, nil
 }
 
 func newNode() *cobra.Command {
-	return newDaemon("node", "Run the node agent: join under roles, check the services, drain", "thor-node",
-		func(d *daemon) (part, error) {
-			if err := d.join(); err != nil {
-				return nil, err
-			}
-			roles, ps := components.NodeRoles(d.file, d.creds.Identity())
-			if len(ps) > 0 {
-				return nil, ps
-			}
-			key, err := localKey(d)
-			if err != nil {
-				return nil, err
-			}
-			if err := askProxies(d.file, roles, key); err != nil {
-				return nil, err
-			}
-			a, err := nodeagent.New(nodeagent.Config{Overlay: d.net, Roles: roles, Log: d.log, Metrics: d.registerer()})
-			if err != nil {
-				return nil, err
-			}
-			lc, err := localServices(d, a, key)
-			if err != nil {
-				return nil, err
-			}
-			of := d.health
-			d.health = func() []string { return append(of(), a.Reported()...) }
-			d.reports(subjects.Agent, func(r *subjects.Report) { r.Checks = a.Reports() })
-			programs := join.New(a, d.net, d.log)
-			lc.SocketPages = programs.Pages()
-			cc := control.Config{Programs: programs.Command}
-			p, x, err := besideSubscribers(d, a, roles, &lc, &cc)
-			if err != nil {
-				return nil, err
-			}
-			if p, err = besideControl(d, p, cc); err != nil {
-				return nil, err
-			}
-			here, err := local.New(lc)
-			if err != nil {
-				return nil, err
-			}
-			d.onSignal = func(s os.Signal) { drainBySignal(d, a, s) }
-			d.onReload = func() error { return reloadRoles(d, a, x, lc.Key) }
-			return beside{p, here}, nil
-		})
+	return newDaemon("node", "Run the node agent: join under roles, check the services, drain", "thor-node", buildNode)
+}
+
+func buildNode(d *daemon) (part, error) {
+	if err := d.join(); err != nil {
+		return nil, err
+	}
+	roles, ps := components.NodeRoles(d.file, d.creds.Identity())
+	if len(ps) > 0 {
+		return nil, ps
+	}
+	key, err := localKey(d)
+	if err != nil {
+		return nil, err
+	}
+	if err := askProxies(d.file, roles, key); err != nil {
+		return nil, err
+	}
+	a, err := nodeagent.New(nodeagent.Config{Overlay: d.net, Roles: roles, Log: d.log, Metrics: d.registerer()})
+	if err != nil {
+		return nil, err
+	}
+	lc, err := localServices(d, a, key)
+	if err != nil {
+		return nil, err
+	}
+	of := d.health
+	d.health = func() []string { return append(of(), a.Reported()...) }
+	d.reports(subjects.Agent, func(r *subjects.Report) { r.Checks = a.Reports() })
+	programs := join.New(a, d.net, d.log)
+	lc.SocketPages = programs.Pages()
+	cc := control.Config{Programs: programs.Command}
+	p, x, err := besideSubscribers(d, a, roles, &lc, &cc)
+	if err != nil {
+		return nil, err
+	}
+	if p, err = besideControl(d, p, cc); err != nil {
+		return nil, err
+	}
+	here, err := local.New(lc)
+	if err != nil {
+		return nil, err
+	}
+	d.onSignal = func(s os.Signal) { drainBySignal(d, a, s) }
+	d.onReload = func() error { return reloadRoles(d, a, x, lc.Key) }
+	return beside{p, here}, nil
 }
 
 // reloadRoles makes the roles of the file what the agent announces, and their
@@ -179,42 +182,43 @@ func drainBySignal(d *daemon, a *nodeagent.Agent, s os.Signal) {
 }
 
 func newDNS() *cobra.Command {
-	return withDNSTools(newDaemon("dns", "Run a name server that answers from the network status", "thor-dns",
-		func(d *daemon) (part, error) {
-			if err := d.join(); err != nil {
-				return nil, err
-			}
-			c := nameServer(d)
-			c.Source, c.NSID = d.net, string(d.net.ID())
-			c.Log, c.Metrics = d.log, d.registerer()
-			if err := d.addPowerDNS(&c); err != nil {
-				return nil, err
-			}
-			s, err := dnsagent.New(c)
-			if err != nil {
-				return nil, config.Problems{d.file.Problem("dns", "%v", err)}
-			}
-			d.reports(string(subjects.DNSManager), func(r *subjects.Report) { r.Zone = s.Report() })
-			var member atomic.Pointer[overlay.Membership]
-			records, err := d.followRecords(s, &member)
-			if err != nil {
-				return nil, err
-			}
-			_, port, _ := net.SplitHostPort(c.Listen[0]) // checked by config
-			m, err := d.net.Join(overlay.Member{
-				Role: subjects.DNSManager, Addresses: d.addresses(d.file.DNS.Addresses), Version: versionString(),
-				Attrs: subjects.Attrs{"zone": s.ZoneDigest(), subjects.AttrPort: port},
-			})
-			if err != nil {
-				return nil, err
-			}
-			member.Store(m)
-			d.onReload = func() error { return reloadZone(d, s, m) }
-			if records == nil {
-				return announced{s, m}, nil
-			}
-			return beside{announced{s, m}, records}, nil
-		}))
+	return withDNSTools(newDaemon("dns", "Run a name server that answers from the network status", "thor-dns", buildNameServer))
+}
+
+func buildNameServer(d *daemon) (part, error) {
+	if err := d.join(); err != nil {
+		return nil, err
+	}
+	c := nameServer(d)
+	c.Source, c.NSID = d.net, string(d.net.ID())
+	c.Log, c.Metrics = d.log, d.registerer()
+	if err := d.addPowerDNS(&c); err != nil {
+		return nil, err
+	}
+	s, err := dnsagent.New(c)
+	if err != nil {
+		return nil, config.Problems{d.file.Problem("dns", "%v", err)}
+	}
+	d.reports(string(subjects.DNSManager), func(r *subjects.Report) { r.Zone = s.Report() })
+	var member atomic.Pointer[overlay.Membership]
+	records, err := d.followRecords(s, &member)
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(c.Listen[0]) // checked by config
+	m, err := d.net.Join(overlay.Member{
+		Role: subjects.DNSManager, Addresses: d.addresses(d.file.DNS.Addresses), Version: versionString(),
+		Attrs: subjects.Attrs{"zone": s.ZoneDigest(), subjects.AttrPort: port},
+	})
+	if err != nil {
+		return nil, err
+	}
+	member.Store(m)
+	d.onReload = func() error { return reloadZone(d, s, m) }
+	if records == nil {
+		return announced{s, m}, nil
+	}
+	return beside{announced{s, m}, records}, nil
 }
 
 // recordsFile is the file of the state directory that keeps the provisioned records.

@@ -56,6 +56,20 @@ func (d *daemon) readiness(p part) (ready bool, reasons []string) {
 	return true, reasons // degraded is still ready: it serves what it knows
 }
 
+// measurePart adds what the daemon tells of its part.
+func (d *daemon) measurePart(p part) {
+	d.metrics.MustRegister(
+		newGaugeOf("thor_ready", "1 once the daemon does its job, see /readyz.", nil, func() float64 {
+			ready, _ := d.readiness(p)
+			return number(ready)
+		}),
+		newGaugeOf("thor_degraded_reasons", "Reasons for which the daemon does not do all of its job now, see /readyz.", nil, func() float64 {
+			_, reasons := d.readiness(p)
+			return float64(len(reasons))
+		}),
+	)
+}
+
 // observeRetry is how often a default address is tried again that another program has.
 const observeRetry = 10 * time.Second
 
@@ -67,16 +81,7 @@ func (d *daemon) observe(ctx context.Context, g *errgroup.Group, p part) error {
 	if address == "" {
 		return nil
 	}
-	d.metrics.MustRegister(
-		newGaugeOf("thor_ready", "1 once the daemon does its job, see /readyz.", nil, func() float64 {
-			ready, _ := d.readiness(p)
-			return number(ready)
-		}),
-		newGaugeOf("thor_degraded_reasons", "Reasons for which the daemon does not do all of its job now, see /readyz.", nil, func() float64 {
-			_, reasons := d.readiness(p)
-			return float64(len(reasons))
-		}),
-	)
+	d.measurePart(p)
 	l, err := net.Listen("tcp", address)
 	switch {
 	case err == nil:

@@ -21,13 +21,14 @@ import (
 )
 
 func newProvisioning() *cobra.Command {
-	return newDaemon("provisioning", "Run the provisioning server: SOAP clients change subscribers, in the database first and then on their nodes", "NGNPro",
-		func(d *daemon) (part, error) {
-			if err := d.join(); err != nil {
-				return nil, err
-			}
-			return newProvisioner(d)
-		})
+	return newDaemon("provisioning", "Run the provisioning server: SOAP clients change subscribers, in the database first and then on their nodes", "NGNPro", buildProvisioning)
+}
+
+func buildProvisioning(d *daemon) (part, error) {
+	if err := d.join(); err != nil {
+		return nil, err
+	}
+	return newProvisioner(d)
 }
 
 // A provisioner is a provisioning server with its store, and a member of the

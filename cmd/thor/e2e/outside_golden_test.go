@@ -40,7 +40,9 @@ func TestOutsideIsAsRecorded(t *testing.T) {
 	n.run(t, "lookup", "sip_proxy", "alice@example.com")
 	eventually(t, 30*time.Second, "every kind of message was heard", func() bool { return forms.has(heardKinds...) })
 
-	asRecorded(t, "metrics.txt", n.metricNames(t))
+	names := n.metricNames(t)
+	asRecorded(t, "metrics.txt", names)
+	documented(t, names)
 	forms.addTo(golden(t, "messages.txt")) // optional fields come by chance; package subjects tests that none goes
 	asRecorded(t, "messages.txt", forms.text())
 	asRecorded(t, "output.txt", n.outputForms(t))
@@ -122,6 +124,19 @@ func (n *network) metricNames(t *testing.T) string {
 		}
 	}
 	return sorted(all)
+}
+
+// documented compares the types with those of the page of metrics.
+func documented(t *testing.T, names string) {
+	page, err := os.ReadFile("../../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for l := range strings.Lines(names) {
+		if w := strings.Fields(l); w[1] == "TYPE" && !strings.Contains(string(page), fmt.Sprintf("| `%s` | %s |", w[2], w[3])) {
+			t.Errorf("docs/metrics.md does not say that %s is a %s", w[2], w[3])
+		}
+	}
 }
 
 func sorted(lines map[string]bool) string {
