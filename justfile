@@ -51,12 +51,13 @@ lab-upgrade FROM="HEAD~20" SEED="1":
 lab-rotation N="9" SEED="1":
     THOR_LAB={{ N }} THOR_LAB_LOAD=25 THOR_LAB_KINDS="authority changes,all certificates are renewed,certificate is renewed" THOR_LAB_SEED={{ SEED }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestLab$' ./cmd/thor/e2e
 
-# the Debian packages dist/thor_VERSION_amd64.deb and dist/python3-thor_VERSION_all.deb
+# deb and rpm packages for amd64 and arm64 in dist, and python3-thor as a deb
 packages:
     NFPM={{ go_tools }}/nfpm deploy/package.sh
 
-# the same by its former name
-deb: packages
+# the packages that the boot test needs: debs of this machine
+deb:
+    ARCHS="$(go env GOARCH)" FORMATS=deb NFPM={{ go_tools }}/nfpm deploy/package.sh
 
 # the package installed into a Debian that is booted for it; needs root
 boot-test: deb

@@ -68,6 +68,10 @@ type Config struct {
 	// What clients may use.
 	Limits `toml:"limits"`
 
+	// Restart has the process end, for its supervisor to start it again, after the
+	// answer to the operator who asked for it has left. nil: no supervisor would.
+	Restart func(by subjects.NodeID)
+
 	Log     zerolog.Logger        // the zero value is silent
 	Audit   *audit.Log            // receives revocation lists that come in force or are refused; nil means none
 	Metrics prometheus.Registerer // nil means none

@@ -127,6 +127,7 @@ func grants() []grant {
 		{toSelf, publish, subjects.AnswersOf(string(subjects.EventServer)), "answer requests to brokers"},
 		{toSelf, publish, "_INBOX.>", "answer plain NATS clients, which trust it for nothing"},
 		{toSelf, subscribe, subjects.RequestFrom("*", "<node>", subjects.EventServer, subjects.VerbRescue), "be asked by an operator to rescue JetStream"},
+		{toSelf, subscribe, subjects.RequestFrom("*", "<node>", subjects.EventServer, subjects.VerbRestart), "be asked by an operator to restart"},
 		{toSelf, subscribe, subjects.AllCRLs, "receive revocation lists, and be asked for them"},
 		{toSelf, subscribe, subjects.AllCRLAsks, "be asked for them by members"},
 		{toSelf, subscribe, subjects.StatusTick, "know the newest mark"},

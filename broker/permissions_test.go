@@ -195,19 +195,21 @@ func TestWhatNobodyMayDo(t *testing.T) {
 	n := brokertest.Start(t)
 	type deny struct{ kind, subject string }
 	member := []deny{
-		{"publish", "thor.role.media_relay.n1"},   // a role it has not
-		{"publish", "thor.role.sip_proxy.n2"},     // another node
-		{"publish", "thor.role.sip_proxy.*"},      // every node
-		{"publish", "thor.role.sip_proxy"},        // the manager's voice
-		{"publish", "thor.role.thor_manager.n1"},  // power it has not
-		{"publish", "thor.status"},                // the truth
-		{"publish", "thor.status.delta"},          //
-		{"publish", "thor.event"},                 // history
-		{"publish", "thor.crl"},                   //
-		{"publish", "thor.sys.revoked"},           //
-		{"publish", "thor.sys.disconnect"},        //
-		{"publish", "thor.node.n2._.drain"},       // orders to others
-		{"publish", "thor.node.n2._.drain.n1"},    //
+		{"publish", "thor.role.media_relay.n1"},  // a role it has not
+		{"publish", "thor.role.sip_proxy.n2"},    // another node
+		{"publish", "thor.role.sip_proxy.*"},     // every node
+		{"publish", "thor.role.sip_proxy"},       // the manager's voice
+		{"publish", "thor.role.thor_manager.n1"}, // power it has not
+		{"publish", "thor.status"},               // the truth
+		{"publish", "thor.status.delta"},         //
+		{"publish", "thor.event"},                // history
+		{"publish", "thor.crl"},                  //
+		{"publish", "thor.sys.revoked"},          //
+		{"publish", "thor.sys.disconnect"},       //
+		{"publish", "thor.node.n2._.drain"},      // orders to others
+		{"publish", "thor.node.n2._.drain.n1"},   //
+		{"publish", "thor.node.n2._.restart.n1"}, //
+		{"publish", "thor.node.b1.thor_eventserver.restart.n1"},
 		{"publish", "_ANSWER.n2.n3.x"},            // answers in another node's name
 		{"publish", "_ANSWER.n2.thor_manager.x"},  // and in a service's
 		{"publish", "_JS.n2.x"},                   // and in JetStream's
@@ -248,6 +250,7 @@ func TestWhatNobodyMayDo(t *testing.T) {
 		{"publish", "thor.role.sip_proxy.n1"},
 		{"publish", "thor.node.n2._.drain"},
 		{"publish", "thor.node.n2._.drain.n1"},
+		{"publish", "thor.node.n2.thor_manager.restart.n1"},
 		{"publish", "thor.node.n2._.duplicate.n2"},
 		{"publish", "$KV.thor_status.other"},
 		{"publish", "$JS.API.STREAM.DELETE.KV_thor_status"},

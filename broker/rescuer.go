@@ -21,10 +21,10 @@ const (
 	rescueAnswer = 10 * time.Second // of JetStream to one request
 )
 
-// answerRescues does for operators, until ctx ends, what only the system account
-// may: no certificate opens that.
-func (b *Broker) answerRescues(ctx context.Context, s *server.Server, own *nats.Conn) error {
-	subject := subjects.RequestFrom("*", b.id.Node, subjects.EventServer, subjects.VerbRescue)
+// answerOperators answers the requests of operators with a verb, one after the
+// other, until ctx ends.
+func (b *Broker) answerOperators(ctx context.Context, own *nats.Conn, verb string, answer func(who subjects.NodeID, data []byte) *subjects.Reply) error {
+	subject := subjects.RequestFrom("*", b.id.Node, subjects.EventServer, verb)
 	asked := make(chan *nats.Msg, 8)
 	sub, err := own.ChanSubscribe(subject, asked)
 	if err != nil {
@@ -35,15 +35,25 @@ func (b *Broker) answerRescues(ctx context.Context, s *server.Server, own *nats.
 		select {
 		case <-ctx.Done():
 			return nil
-		case m := <-asked: // one after the other
+		case m := <-asked:
 			if from, err := subjects.ParseRequest(m.Subject); err == nil && m.Reply != "" && subjects.CheckReply(m.Subject, m.Reply) == nil {
-				_ = m.Respond(b.rescueAsked(ctx, s, from.Sender, m.Data).Encode())
+				_ = m.Respond(answer(from.Sender, m.Data).Encode())
 			}
 		}
 	}
 }
 
-// rescueAsked is the answer to one request; what changes something is audited first.
+// restartAsked is the answer to a request to restart.
+func (b *Broker) restartAsked(who subjects.NodeID, data []byte) *subjects.Reply {
+	reply, end := subjects.RestartReply{Boot: b.boot, Version: b.cfg.Version, Supervised: b.cfg.Restart != nil}.Answer(data)
+	if end {
+		b.cfg.Restart(who)
+	}
+	return reply
+}
+
+// rescueAsked does for operators what only the system account may: no certificate
+// opens that. It is the answer to one request; what changes something is audited first.
 func (b *Broker) rescueAsked(ctx context.Context, s *server.Server, who subjects.NodeID, data []byte) *subjects.Reply {
 	fault := func(code subjects.ErrorCode, err error) *subjects.Reply {
 		return &subjects.Reply{V: subjects.Version, Code: code, Text: subjects.Printable(err.Error(), 512)}

@@ -51,7 +51,10 @@ func (b *Broker) work(ctx context.Context, s *server.Server, own *nats.Conn, fat
 	g.Go(func() error { return b.announce(ctx, own) })
 	g.Go(func() error { return b.identities.answer(ctx) })
 	g.Go(func() error { return b.answerConnections(ctx, s, own) })
-	g.Go(func() error { return b.answerRescues(ctx, s, own) })
+	g.Go(func() error {
+		return b.answerOperators(ctx, own, subjects.VerbRescue, func(who subjects.NodeID, data []byte) *subjects.Reply { return b.rescueAsked(ctx, s, who, data) })
+	})
+	g.Go(func() error { return b.answerOperators(ctx, own, subjects.VerbRestart, b.restartAsked) })
 	g.Go(func() error { return b.guardLists(ctx, s, own) })
 	g.Go(func() error { b.guardJetStream(ctx, s); return nil })
 	g.Go(func() error { return b.keepBuckets(ctx, s, own) })

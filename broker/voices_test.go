@@ -27,7 +27,7 @@ import (
 var forbidden = []string{
 	"thor.role.sip_proxy.victim", "thor.role.thor_dnsmanager.victim", "thor.role.thor_eventserver.b1", "thor.status.x",
 	"thor.sys.disconnect", "thor.sys.revoked", "thor.sys.identity.b1", "thor.sys.lease.manager", "thor.crl.victim",
-	"thor.node.victim._.drain.victim", "thor.node.victim.sip_proxy.drain.ops", "thor.node.victim._.subscriber.victim", "thor.node.victim._.handover.victim",
+	"thor.node.victim._.drain.victim", "thor.node.victim.sip_proxy.drain.ops", "thor.node.b1.thor_eventserver.restart.victim", "thor.node.victim._.subscriber.victim", "thor.node.victim._.handover.victim",
 	"thor.node.d.thor_database.credentials.provisioning_server.victim", "thor.node.p.provisioning_server.subscriber.sip_proxy.victim",
 	"$KV.thor_status.other", "$KV.other.key", "$JS.API.STREAM.CREATE.x", "$JS.API.STREAM.PURGE.KV_thor_status",
 	"_ANSWER.victim.victim2.x", "_JS.victim.x", "$SYS.REQ.SERVER.PING.VARZ",

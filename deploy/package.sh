@@ -1,24 +1,27 @@
 #!/usr/bin/env bash
-# Make the Debian packages dist/thor_VERSION_amd64.deb and
-# dist/python3-thor_VERSION_all.deb: just packages. The version is the newest tag
-# v1.2.3, with the commits since, or 0.0.0~dev.
+# Make the packages of thor for each architecture, deb and rpm, and of the Python package
+# python3-thor, deb: just packages. The version is the newest tag v1.2.3, with the commits
+# since, or 0.0.0~dev. ARCHS and FORMATS leave some out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 nfpm=${NFPM:-nfpm}
+read -ra archs <<<"${ARCHS:-amd64 arm64}"
+read -ra formats <<<"${FORMATS:-deb rpm}"
 
 tag=$(git describe --tags --match 'v[0-9]*' 2>/dev/null || true)
 VERSION=$(sed -E 's/^v//; s/-([0-9]+)-g([0-9a-f]+)$/+\1.g\2/' <<<"${tag:-v0.0.0~dev}")
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-export VERSION SOURCE_DATE_EPOCH GOOS=linux GOARCH=amd64 CGO_ENABLED=0
+export VERSION SOURCE_DATE_EPOCH GOOS=linux CGO_ENABLED=0
 
 out=dist/package
 rm -rf "$out"
 mkdir -p "$out/man"
-go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$out/thor" ./cmd/thor
-go run -tags man ./cmd/thor man "$out/man"
+go run -tags man ./cmd/thor man "$out/man" deploy/thor.7.md
 rm -f "$out"/man/thor-completion*
 gzip -9n "$out"/man/*
-"$out/thor" completion bash >"$out/thor.bash"
+for to in bash:thor.bash zsh:_thor fish:thor.fish powershell:thor.ps1; do
+	go run ./cmd/thor completion "${to%%:*}" >"$out/${to#*:}"
+done
 
 {
 	printf 'thor (%s) unstable; urgency=medium\n\n' "$VERSION"
@@ -50,8 +53,17 @@ gzip -9n "$out"/man/*
 	cat "$(go env GOROOT)/LICENSE"
 } >"$out/copyright"
 
-rm -f dist/thor_*.deb dist/python3-thor_*.deb
-"$nfpm" package --config deploy/nfpm.yaml --packager deb --target "dist/thor_${VERSION}_amd64.deb" >&2
-echo "dist/thor_${VERSION}_amd64.deb"
+rm -f dist/thor_*.deb dist/thor-*.rpm dist/python3-thor_*.deb
+declare -A rpm_arch=([amd64]=x86_64 [arm64]=aarch64)
+for GOARCH in "${archs[@]}"; do
+	export GOARCH
+	go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$out/$GOARCH/thor" ./cmd/thor
+	for format in "${formats[@]}"; do
+		file=dist/thor_${VERSION}_$GOARCH.deb
+		[[ $format == deb ]] || file=dist/thor-$VERSION-1.${rpm_arch[$GOARCH]}.rpm
+		"$nfpm" package --config deploy/nfpm.yaml --packager "$format" --target "$file" >&2
+		echo "$file"
+	done
+done
 "$nfpm" package --config deploy/nfpm-python.yaml --packager deb --target "dist/python3-thor_${VERSION}_all.deb" >&2
 echo "dist/python3-thor_${VERSION}_all.deb"

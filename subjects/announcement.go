@@ -203,7 +203,7 @@ func (a *Announcement) Check() error {
 	for _, f := range []struct {
 		name, s string
 		max     int
-	}{{"boot", a.Boot, 64}, {"reason", a.Reason, MaxReason}, {"version", a.Version, 64}, {"via", a.Via, 128}, {"hash", a.Hash, MaxHash}} {
+	}{{"boot", a.Boot, maxBoot}, {"reason", a.Reason, MaxReason}, {"version", a.Version, 64}, {"via", a.Via, 128}, {"hash", a.Hash, MaxHash}} {
 		if err := CheckText(f.name, f.s, f.max); err != nil {
 			return err
 		}

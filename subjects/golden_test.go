@@ -88,6 +88,8 @@ func TestWireBytes(t *testing.T) {
 		{"RescueReply", subjects.Encode(&subjects.RescueReply{
 			V: 1, Broker: "b1", Leader: "b1", Peers: []subjects.RescuePeer{{Node: "b4", Heard: true}}, Removed: []subjects.NodeID{"b2", "b3"},
 		})},
+		{"RestartRequest", (&subjects.RestartRequest{V: 1, Boot: "b00t"}).Encode()},
+		{"RestartReply", subjects.Encode(&subjects.RestartReply{V: 1, Boot: "b00t", Version: "1.2", Supervised: true, Restarts: true})},
 		{"BrokerNotice", (&subjects.BrokerNotice{V: 1, Broker: "b1", Alone: true}).Encode()},
 		{"Reply", (&subjects.Reply{V: 1, Code: subjects.ErrorFailed, Text: "no", Data: []byte(`{"a":1}`)}).Encode()},
 		{"Identity", identity.Encode()},

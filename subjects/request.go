@@ -45,7 +45,7 @@ const VerbRecords = "records"
 // is refused.
 func NeedsSender(verb string) bool {
 	switch verb {
-	case VerbDrain, VerbResume, VerbDuplicate, VerbSubscriber, VerbHandover, VerbForget, VerbConfirm, VerbHold, VerbRescue:
+	case VerbDrain, VerbResume, VerbDuplicate, VerbSubscriber, VerbHandover, VerbForget, VerbConfirm, VerbHold, VerbRescue, VerbRestart:
 		return true
 	}
 	return false

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -44,6 +45,8 @@ type daemon struct {
 	onSignal func(os.Signal)           // SIGUSR1 and SIGUSR2; nil ignores them
 	onReload func() error              // takes over the new file, at SIGHUP after the certificate; nil: nothing more
 	reloads  prometheus.Gauge          // nil without metrics
+	again    chan struct{}             // closed once an operator wants a restart
+	askAgain func()                    // closes it
 }
 
 // A part is something that lives: Run blocks until ctx ends.
@@ -94,7 +97,11 @@ func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {
 	if err := os.MkdirAll(f.Network.StateDir, 0o700); err != nil {
 		return nil, config.Problems{f.Problem("network.state", "make the state directory: %v", err)}
 	}
-	d := &daemon{section: section, file: f, creds: creds, log: newLogger(f.Log, stderr), inherited: sdnotify.Inherited()}
+	again := make(chan struct{})
+	d := &daemon{
+		section: section, file: f, creds: creds, log: newLogger(f.Log, stderr), inherited: sdnotify.Inherited(),
+		again: again, askAgain: sync.OnceFunc(func() { close(again) }),
+	}
 	var err error
 	if d.audit, err = openAudit(f, creds, section, d.log, stderr); err != nil {
 		return nil, config.Problems{f.Problem("log.audit", "%v", err)}
@@ -152,6 +159,7 @@ func (d *daemon) join(edit ...func(*overlay.Config)) error {
 		return err
 	}
 	d.net = n
+	d.answerRestarts()
 	d.health = func() (out []string) {
 		v := n.View()
 		if !v.Connected {
@@ -202,11 +210,19 @@ func (d *daemon) run(ctx context.Context, p part) error {
 			return d.net.Run(netCtx)
 		})
 	}
+	g.Go(func() error {
+		defer cancel()
+		return d.awaitRestart(ctx)
+	})
 	g.Go(func() error { d.signals(ctx, p); return nil })
 	g.Go(func() error { d.announceReady(ctx, p); return nil })
 	err := g.Wait()
 	sdnotify.Send("STOPPING=1")
-	if err != nil {
+	switch {
+	case errors.Is(err, errRestart):
+		d.log.Info().Msg("ended, to be started again")
+		return err
+	case err != nil:
 		return d.locate(err)
 	}
 	d.log.Info().Msg("ended")

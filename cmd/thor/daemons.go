@@ -39,6 +39,9 @@ func buildBroker(d *daemon) (part, error) {
 	bc.Metrics = d.registerer()
 	bc.Audit = d.audit
 	bc.Version = versionString()
+	if supervised() {
+		bc.Restart = d.restart
+	}
 	b, err := broker.New(bc)
 	if err == nil {
 		d.health = b.Degraded

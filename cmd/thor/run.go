@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"thor/cmd/thor/internal/config"
+	"thor/cmd/thor/internal/up"
 	"thor/identity"
 )
 
@@ -23,6 +24,8 @@ const (
 	exitFailed   = 1
 	exitUsage    = 2 // wrong usage, or wrong configuration
 	exitDegraded = 3 // it works, but not everything does
+	// exitRestart is of daemons alone (EX_TEMPFAIL of sysexits.h): end, and start me again.
+	exitRestart = up.ExitRestart
 )
 
 // errDegraded ends a command with exit code 3, errBadConfig with 2: its output
@@ -30,6 +33,7 @@ const (
 var (
 	errDegraded  = errors.New("degraded")
 	errBadConfig = errors.New("the configuration has problems")
+	errRestart   = errors.New("ended on request, to be started again")
 )
 
 // usageError ends a command with exit code 2.
@@ -72,6 +76,8 @@ func exitCode(err error, stderr io.Writer) int {
 		return exitOK
 	case errors.Is(err, errDegraded):
 		return exitDegraded
+	case errors.Is(err, errRestart):
+		return exitRestart
 	case errors.Is(err, errBadConfig):
 		return exitUsage
 	case errors.As(err, &problems):
@@ -107,7 +113,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(
 		newUp(), newBroker(), newManager(), newNode(), newDNS(), newDatabase(), newProvisioning(),
 		newMonitor(), newStatus(), newMembers(), newEvents(), newLookup(), newDrain(), newResume(),
-		newForget(), newConfirm(), newHold(), newRescue(),
+		newForget(), newConfirm(), newHold(), newRescue(), newRestart(), newWait(),
 		newCA(), newConfig(), newDoctor(), newContext(), newVersion(), newSIPResponder(), newGaleraNode(),
 	)
 	root.AddCommand(packaging()...)

@@ -44,7 +44,8 @@ const (
 	Revoke      = "revoke"  // at the authority, or a revocation list in force at a broker
 	Issue       = "issue"
 	Renew       = "renew"
-	Rescue      = "rescue" // JetStream was taken back from a lost majority of brokers
+	Rescue      = "rescue"  // JetStream was taken back from a lost majority of brokers
+	Restart     = "restart" // a daemon ends, for its supervisor to start it again
 	Reload      = "reload"
 	SOAP        = "soap"
 	Credentials = "credentials" // the database's password was given to a node

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +34,8 @@ func TestPackageBoots(t *testing.T) {
 	}
 	root := filepath.Join(t.TempDir(), "root")
 	unpack(t, debian(t, dist), root)
-	for _, name := range []string{"thor", "python3-thor"} {
-		debs, err := filepath.Glob(filepath.Join(dist, name+"_*.deb"))
+	for name, arch := range map[string]string{"thor": runtime.GOARCH, "python3-thor": "all"} {
+		debs, err := filepath.Glob(filepath.Join(dist, name+"_*_"+arch+".deb"))
 		if err != nil || len(debs) != 1 {
 			t.Fatalf("%d packages %s in dist (just packages makes one), %v", len(debs), name, err)
 		}

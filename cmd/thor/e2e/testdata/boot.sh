@@ -52,6 +52,12 @@ if thor config check /etc/thor/thor.toml 2>/dev/null; then
 	say "the empty configuration is taken for a good one"
 	exit 1
 fi
+for page in man1/thor.1 man1/thor-ca-sign.1 man5/thor.toml.5 man7/thor.7; do
+	[[ -s /usr/share/man/$page.gz ]]
+done
+for completion in bash-completion/completions/thor zsh/vendor-completions/_thor fish/vendor_completions.d/thor.fish thor/completions/thor.ps1; do
+	grep -q __complete "/usr/share/$completion"
+done
 say "installed: $(thor version | head -1)"
 
 dpkg -i /python3-thor.deb
@@ -158,12 +164,24 @@ await 30 "thor status: all is well with the agent back" operator status
 
 declare -A pids
 for d in "${daemons[@]}"; do pids[$d]=$(systemctl show -P MainPID "$d"); done
-dpkg -i /thor.deb
+dpkg -i /thor.deb | tee /root/upgrade
+grep -q 'thor restart' /root/upgrade
 for d in "${daemons[@]}"; do
-	await 20 "$d runs the upgraded program" bash -c "[[ \$(systemctl show -P MainPID $d) != ${pids[$d]} ]] && systemctl is-active --quiet $d"
+	systemctl is-active --quiet "$d"
+	[[ $(systemctl show -P MainPID "$d") == "${pids[$d]}" ]]
 done
 grep -q example.net /etc/thor/thor.toml
-await 30 "thor status: all is well after the upgrade" operator status
+say "the upgrade of the package restarts no daemon"
+operator restart --dry-run
+operator restart
+for d in "${daemons[@]}"; do
+	systemctl is-active --quiet "$d"
+	[[ $(systemctl show -P MainPID "$d") != "${pids[$d]}" ]]
+	[[ $(systemctl show -P Result "$d") == success ]]
+	journalctl --no-pager -t thor-audit "_SYSTEMD_UNIT=$d.service" THOR_ACT=restart THOR_WHO=desk THOR_OUTCOME=ok | grep -q 'desk: restart'
+done
+operator wait healthy --timeout 30s
+say "thor restart gave each daemon a new process"
 
 sed -i 's/^listen = \["127.0.0.1:53"\]/listne = []/' /etc/thor/thor.toml
 systemctl kill -s KILL thor-dns

@@ -1,6 +1,7 @@
 package up
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -20,6 +21,19 @@ const (
 	// is longer.
 	longestPause = time.Minute
 )
+
+// ExitRestart is the exit code of a daemon that an operator told to restart: it is to
+// be started again at once. SupervisedEnv tells a daemon that this will be done.
+const (
+	ExitRestart   = 75
+	SupervisedEnv = "THOR_SUPERVISED"
+)
+
+// restarts reports that a process ended for that.
+func restarts(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == ExitRestart
+}
 
 // pause is how long to wait before a child is started again that crashed so many
 // times in a row before: each time twice as long.

@@ -67,7 +67,7 @@ func (s *fdStore) hand(cmd *exec.Cmd, listen []socketAddr) error {
 	for _, x := range s.files {
 		cmd.ExtraFiles, names = append(cmd.ExtraFiles, x.file), append(names, x.name)
 	}
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+s.path,
+	cmd.Env = append(cmd.Environ(), "NOTIFY_SOCKET="+s.path,
 		fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 	return nil
 }

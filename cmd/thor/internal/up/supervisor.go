@@ -172,6 +172,7 @@ func (s *supervisor) spawn(c *child) error {
 	cmd := exec.Command(c.argv[0], c.argv[1:]...)
 	cmd.Dir = filepath.Join(s.dir, c.Name)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), SupervisedEnv+"=1")
 	// The child gets no terminal signals (Ctrl-C is ours to pass on), and none outlives us.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if c.store != nil {
@@ -210,7 +211,7 @@ func (s *supervisor) reap(c *child, cmd *exec.Cmd, done chan struct{}) {
 	switch {
 	case !c.want || s.ending:
 		c.State = stopped
-	case time.Since(c.asked) < leaving:
+	case time.Since(c.asked) < leaving, restarts(err):
 		c.State = stopped
 		if err := s.spawn(c); err != nil {
 			s.say("%v", err)
