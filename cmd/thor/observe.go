@@ -36,6 +36,9 @@ func (d *daemon) measure() {
 		newGaugeOf("thor_certificate_expiry_timestamp_seconds", "When the certificate in use ends, in Unix time.", nil, func() float64 {
 			return float64(d.creds.Identity().NotAfter.Unix())
 		}),
+		newGaugeOf("thor_certificate_start_timestamp_seconds", "When the certificate in use began, in Unix time.", nil, func() float64 {
+			return float64(d.creds.Identity().NotBefore.Unix())
+		}),
 	)
 }
 
