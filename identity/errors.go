@@ -47,6 +47,7 @@ var (
 	ErrForeignDomain = errors.New("certificate is of another domain")
 	ErrRevoked       = errors.New("certificate is revoked")
 	ErrNotBroker     = errors.New("certificate lacks the role thor_eventserver")
+	ErrNotOperator   = errors.New("certificate lacks the role thor_operator")
 	ErrHost          = errors.New("certificate is not for this host")
 )
 

@@ -52,7 +52,7 @@ func (r *Request) check() error {
 		return fmt.Errorf("%w: no address, and a member announces at least one", ErrRequest)
 	}
 	if len(r.Hosts) > 0 && !serves(r.Roles) {
-		return fmt.Errorf("%w: host names are for %s and %s only", ErrRequest, subjects.EventServer, subjects.ProvisioningServer)
+		return fmt.Errorf("%w: host names are for %s, %s and %s only", ErrRequest, subjects.EventServer, subjects.ProvisioningServer, subjects.Monitor)
 	}
 	for _, h := range r.Hosts {
 		if !subjects.IsHostName(h) {
@@ -166,10 +166,12 @@ func (a *Authority) template(r Request) (*x509.Certificate, error) {
 	return t, nil
 }
 
-// serves reports whether one of the roles is a TLS server: brokers, and the
-// provisioning server for its SOAP clients.
+// serves reports whether one of the roles is a TLS server: brokers, the
+// provisioning server for its SOAP clients, and the web view for browsers, which is
+// not an operator.
 func serves(roles []subjects.Role) bool {
-	return slices.Contains(roles, subjects.EventServer) || slices.Contains(roles, subjects.ProvisioningServer)
+	return slices.Contains(roles, subjects.EventServer) || slices.Contains(roles, subjects.ProvisioningServer) ||
+		slices.Contains(roles, subjects.Monitor) && !slices.Contains(roles, subjects.Operator)
 }
 
 // Renew issues the successor of a certificate, which may have expired but must

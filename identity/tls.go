@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+
+	"thor/subjects"
 )
 
 // ClientTLS is the configuration with which a node calls a broker. crypto/tls
@@ -43,6 +45,18 @@ func (c *Credentials) RootCAs() (*x509.CertPool, error) { return c.Roots(), nil 
 func (c *Credentials) ServerTLS() *tls.Config {
 	return c.accepting(func(cs tls.ConnectionState) error {
 		_, err := c.Verify(cs)
+		return err
+	})
+}
+
+// OperatorTLS is the configuration with which a web view accepts browsers: as
+// ServerTLS, and the certificate must have the role thor_operator.
+func (c *Credentials) OperatorTLS() *tls.Config {
+	return c.accepting(func(cs tls.ConnectionState) error {
+		id, err := c.Verify(cs)
+		if err == nil && !id.Has(subjects.Operator) {
+			err = blame(cs.PeerCertificates[0], ErrNotOperator)
+		}
 		return err
 	})
 }
