@@ -85,7 +85,7 @@ func (m *Model) aboutMember(r *row) []string {
 	}
 	out = append(out, m.section("attributes")...)
 	for _, k := range slices.Sorted(maps.Keys(r.m.Attrs)) {
-		out = append(out, fact(subjects.Printable(k, 32), subjects.Printable(maskAttr(k, r.m.Attrs[k]), subjects.MaxAttrValue)))
+		out = append(out, fact(subjects.Printable(k, 32), subjects.Printable(MaskAttr(k, r.m.Attrs[k]), subjects.MaxAttrValue)))
 	}
 	return out
 }

@@ -63,8 +63,8 @@ func startsWithPort(s string) bool {
 	return digits > 0 && digits <= 5 && (digits == len(s) || strings.ContainsRune("/?#,;:.)'\"", rune(s[digits])))
 }
 
-// maskAttr is the value of attribute name, masked.
-func maskAttr(name, value string) string {
+// MaskAttr is the value of attribute name, masked.
+func MaskAttr(name, value string) string {
 	if value != "" && secretName.MatchString(name) {
 		return hidden
 	}

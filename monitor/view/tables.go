@@ -138,7 +138,7 @@ func details(s *subjects.Status, role subjects.Role, m *subjects.Member, myself 
 		if active && k == "state" && m.Attrs[k] == "active" { // shown already
 			continue
 		}
-		d = append(d, subjects.Printable(k, 32)+"="+subjects.Printable(maskAttr(k, m.Attrs[k]), subjects.MaxAttrValue))
+		d = append(d, subjects.Printable(k, 32)+"="+subjects.Printable(MaskAttr(k, m.Attrs[k]), subjects.MaxAttrValue))
 	}
 	if m.Version != "" {
 		d = append(d, "version="+safe(m.Version, 64))
