@@ -63,7 +63,7 @@ func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra
 		Short: short,
 		Long: short + ".\n\nOn SIGHUP it re-reads its certificate and its configuration, and names what needs a restart to change;\n" +
 			"a certificate that it has to refuse it reads again for a minute, in case its files are just being written;\n" +
-			"on SIGTERM it leaves gracefully. Also known as " + old + ".",
+			"on SIGTERM it leaves gracefully." + alsoKnown(old),
 		Example: "  thor " + use + " --config /etc/thor/thor.toml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -86,6 +86,14 @@ func newDaemon(use, short, old string, build func(*daemon) (part, error)) *cobra
 	}
 	c.Flags().StringVar(&path, "config", os.Getenv("THOR_CONFIG"), "configuration `file` (THOR_CONFIG)")
 	return c
+}
+
+// alsoKnown names the program of SIP Thor that a daemon replaces, if there was one.
+func alsoKnown(old string) string {
+	if old == "" {
+		return ""
+	}
+	return " Also known as " + old + "."
 }
 
 func loadDaemon(path, section string, stderr io.Writer) (*daemon, error) {

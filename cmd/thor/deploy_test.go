@@ -31,7 +31,7 @@ func TestUnitsAreGoodAndHardened(t *testing.T) {
 		t.Skip("systemd-analyze is missing: Debian package systemd")
 	}
 	units, err := filepath.Glob("../../deploy/systemd/*.service")
-	if err != nil || len(units) != 6 {
+	if err != nil || len(units) != 7 {
 		t.Fatalf("%d units, %v", len(units), err)
 	}
 	sockets, err := filepath.Glob("../../deploy/systemd/*.socket")

@@ -37,6 +37,8 @@ var arrows = []struct {
 	{"dnsagent/limit", []string{".", "net", "os", "log"}, []string{"net/netip"}, "the limiter is told the time"},
 	{"dnsagent/batch", []string{"."}, []string{"golang.org/x/sys/unix"}, "it moves packets, whatever is in them"},
 	{"monitor/view", []string{"github.com/nats-io", "net/http", "thor/overlay"}, nil, "the picture is a pure function of the status"},
+	{"monitor/web/picture", []string{".", "net", "os", "log", "sync"}, []string{"net/netip", "thor/monitor/view", "thor/overlay/lookup", "thor/subjects"}, "what the page shows is a pure function of status and tables"},
+	{"monitor/web!", []string{"github.com/miekg/dns", "github.com/nats-io"}, nil, "the page is served; who asks name servers and the history is the daemon"},
 	{"nodeagent", []string{"thor/manager", "thor/provisioning", "thor/dnsagent", "thor/dbagent", "thor/monitor", "thor/broker", "github.com/go-sql-driver"}, []string{"thor/dbagent/location"}, "agents meet on the bus; where a database is, location tells everybody"},
 	{"nodeagent/sets!", []string{".", "net", "os", "time", "log", "sync"}, []string{"net/netip", "thor/overlay/setting", "thor/subjects"}, "what a set should hold is a pure function of the status"},
 	{"nodeagent/weight", []string{".", "net", "os", "log", "sync"}, nil, "which weight is announced is a pure function of load and time"},

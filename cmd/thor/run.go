@@ -111,7 +111,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		return usagef("%w (see %s -h)", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newUp(), newBroker(), newManager(), newNode(), newDNS(), newDatabase(), newProvisioning(),
+		newUp(), newBroker(), newManager(), newNode(), newDNS(), newDatabase(), newProvisioning(), newWeb(),
 		newMonitor(), newStatus(), newMembers(), newEvents(), newLookup(), newDrain(), newResume(),
 		newForget(), newConfirm(), newHold(), newRescue(), newRestart(), newWait(),
 		newCA(), newConfig(), newDoctor(), newContext(), newVersion(), newSIPResponder(), newGaleraNode(),

@@ -22,8 +22,8 @@ func newUp() *cobra.Command {
 	var o up.Options
 	c := &cobra.Command{
 		Use: "up", Short: "Run a whole network on this machine, to try and to test",
-		Long: "Run a whole network on this machine: three brokers, three managers, two name servers, some nodes, certificates\n" +
-			"included. Each is a process of its own with a directory of its own. Ctrl-C ends all of it.",
+		Long: "Run a whole network on this machine: three brokers, three managers, two name servers, a web view, some nodes,\n" +
+			"certificates included. Each is a process of its own with a directory of its own. Ctrl-C ends all of it.",
 		Example: "  thor up\n  thor up --nodes 5 --dns 127.0.0.1:5454\n  thor up stop node2; thor up start node2",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -77,6 +77,7 @@ func greet(cmd *cobra.Command, o up.Options, n *up.Network, took time.Duration) 
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(w, "  thor monitor%s\twatch the network\n", flag)
+	fmt.Fprintf(w, "  %s\tand in the browser\n", n.Web)
 	fmt.Fprintf(w, "  dig @%s -p %s _sip._udp.%s SRV\task a name server\n", host, port, n.Domain)
 	if len(n.PowerDNS) > 0 {
 		host, port, _ := net.SplitHostPort(n.PowerDNS[0])

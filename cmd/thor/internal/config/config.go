@@ -43,6 +43,8 @@ type File struct {
 	Database *Database `toml:"database"`
 	// The provisioning server.
 	Provisioning *Provisioning `toml:"provisioning"`
+	// The web view.
+	Web *Web `toml:"web"`
 
 	d *decoder
 }

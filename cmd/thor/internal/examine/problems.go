@@ -12,6 +12,7 @@ import (
 	"thor/cmd/thor/internal/config"
 	"thor/dbagent"
 	"thor/identity"
+	"thor/monitor/web"
 	"thor/nodeagent"
 	"thor/overlay"
 	"thor/subjects"
@@ -60,6 +61,7 @@ func problems(in *input) config.Problems {
 		{"dns", x.dns},
 		{"database", x.database},
 		{"provisioning", x.provisioning},
+		{"web", x.web},
 	} {
 		if in.reads(s.name) {
 			s.ask()
@@ -202,6 +204,19 @@ func (x *examination) provisioning() {
 	if !own && x.creds != nil && !slices.Contains(x.creds.Certificate().Leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
 		x.add("provisioning", "the node's certificate is not for TLS servers: issue one with --role %s, or set tls_certificate and tls_key",
 			subjects.ProvisioningServer)
+	}
+	x.sdk()
+}
+
+func (x *examination) web() {
+	x.certified("web", subjects.Monitor, nil)
+	if web.Loopback(x.file.Web.Listen) || x.creds == nil {
+		x.sdk()
+		return
+	}
+	if !slices.Contains(x.creds.Certificate().Leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
+		x.add("web.listen", "is not loopback, and the node's certificate is not for TLS servers: issue one with --role %s and without --role %s",
+			subjects.Monitor, subjects.Operator)
 	}
 	x.sdk()
 }

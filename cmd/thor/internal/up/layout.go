@@ -59,7 +59,7 @@ func (l *layout) prepare() error {
 			l.ports.told = append(l.ports.told, int(a.Port()))
 		}
 	}
-	for _, step := range []func() error{l.operator, l.brokers, l.managers, l.findDatabase, l.nameServers, l.database, l.nodes} {
+	for _, step := range []func() error{l.operator, l.brokers, l.managers, l.findDatabase, l.nameServers, l.database, l.webView, l.nodes} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -289,4 +289,21 @@ func (l *layout) provisioning() error {
 	}
 	return l.daemon(controlTier, name, "provisioning", subjects.ProvisioningServer,
 		head+fmt.Sprintf("[provisioning]\nlisten = \"%s:%d\"\nurl = %q\nadmin = \"admin\"\nadmin_password_file = \"password\"\n", a, port, l.net.SOAP.URL))
+}
+
+// webView adds the web view, on its usual port if that is free at its address.
+func (l *layout) webView() error {
+	const name = "web1"
+	a := l.addr(15, 1)
+	port, err := l.ports.prefer(a, portWeb)
+	if err != nil {
+		return err
+	}
+	head, err := l.home(name, a, subjects.Monitor)
+	if err != nil {
+		return err
+	}
+	listen := fmt.Sprintf("%s:%d", a, port)
+	l.net.Web = "http://" + listen + "/"
+	return l.daemon(controlTier, name, "web", subjects.Monitor, head+fmt.Sprintf("[web]\nlisten = %q\n", listen))
 }

@@ -30,6 +30,7 @@ type Network struct {
 	HTTP      map[string]string `json:"http"`               // metrics and health, by node
 	Local     map[string]string `json:"local"`              // lookups and subscribers for programs of the machine, by node
 	SOAP      *soap             `json:"soap"`               // null without a provisioning server
+	Web       string            `json:"web"`                // URL of the web view
 	Database  *string           `json:"database"`
 	Operator  Operator          `json:"operator"`
 	Processes []Process         `json:"processes"`

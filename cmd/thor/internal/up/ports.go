@@ -10,11 +10,12 @@ import (
 
 // fixedPorts are those that children use at addresses of their own by
 // configuration: no other child gets one from the system.
-var fixedPorts = []int{portSIP, portRPC, portLines, portLocal, portSOAP}
+var fixedPorts = []int{portSIP, portRPC, portLines, portLocal, portSOAP, portWeb}
 
 const (
 	portSIP   = 5060
 	portRPC   = 5062 // Kamailio's
+	portWeb   = 8680
 	portSOAP  = 9200 // NGNPro's
 	portLines = 9500
 	portLocal = 9501

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/spf13/cobra"
+
+	"thor/cmd/thor/internal/doctor/gather"
+	"thor/monitor/view"
+	"thor/monitor/web"
+	"thor/overlay"
+	"thor/overlay/history"
+	"thor/subjects"
+)
+
+const (
+	webPast   = 15 * time.Second // for the status of a time
+	webBefore = 2 * time.Hour    // of events that a page has from before the start
+	webRetry  = 10 * time.Second // until the history is asked for again that could not be read
+)
+
+func newWeb() *cobra.Command {
+	return newDaemon("web", "Run the web view: the network in the browser, read-only", "",
+		func(d *daemon) (part, error) {
+			if err := d.join(); err != nil {
+				return nil, err
+			}
+			v := &webView{d: d}
+			c := d.file.Web.Config
+			c.Network, c.Myself = d.net, d.net.ID()
+			c.Log, c.Metrics = d.log, d.registerer()
+			c.Reasons, c.Broker, c.Serial = v.reasons, v.broker, askSerial
+			c.Past, c.History = v.past, v.history
+			if !web.Loopback(c.Listen) {
+				c.TLS, c.Names = d.creds.OperatorTLS(), v.names
+			}
+			var err error
+			if v.Server, err = web.New(c); err != nil {
+				return nil, err
+			}
+			if err := v.join(c.Listen); err != nil {
+				return nil, err
+			}
+			return beside{v.Server, v}, nil
+		})
+}
+
+// A webView feeds the server of the page with what it shows besides the status.
+type webView struct {
+	*web.Server
+	d    *daemon
+	look atomic.Pointer[lookout] // nil before the first connection
+}
+
+// join makes the view a member, if its certificate has an address to announce.
+func (v *webView) join(listen string) error {
+	as := v.d.net.Identity().Addresses
+	if len(as) == 0 {
+		return nil
+	}
+	_, port, _ := net.SplitHostPort(listen) // checked by config
+	_, err := v.d.net.Join(overlay.Member{
+		Role: subjects.Monitor, Addresses: as[:1], Version: versionString(), Attrs: subjects.Attrs{subjects.AttrPort: port},
+	})
+	return err
+}
+
+// Run listens to what happens until ctx ends.
+func (v *webView) Run(ctx context.Context) error {
+	select {
+	case <-v.d.net.Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	defer cancel()
+	s := v.session()
+	events, err := s.events(ctx)
+	if err != nil {
+		return err
+	}
+	look, err := s.lookOut(ctx)
+	if err != nil {
+		return err
+	}
+	v.look.Store(look)
+	telling.Go(func() { v.tellPast(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-events:
+			v.Happened(&e)
+		}
+	}
+}
+
+// tellPast gives the page what happened before it was there.
+func (v *webView) tellPast(ctx context.Context) {
+	for failed := false; ; failed = true {
+		events, _, err := v.history(ctx, time.Now().Add(-webBefore))
+		if err == nil {
+			v.HappenedBefore(events)
+			return
+		}
+		if !failed && ctx.Err() == nil {
+			v.d.log.Info().Err(err).Msg("the history cannot be read, retrying")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(webRetry):
+		}
+	}
+}
+
+// session is the daemon's connection as commands use it.
+func (v *webView) session() *session {
+	return &session{Node: v.d.net, deadline: time.Now().Add(webPast)}
+}
+
+// past is the status of a time.
+func (v *webView) past(ctx context.Context, at time.Time) (*subjects.Status, string, error) {
+	return v.session().statusAt(ctx, at)
+}
+
+// history is what happened since a time.
+func (v *webView) history(ctx context.Context, since time.Time) ([]subjects.Event, time.Time, error) {
+	begins, _, err := v.d.net.HistoryBegins(ctx)
+	if err != nil {
+		return nil, begins, err
+	}
+	e := history.Events{Since: since}
+	if _, err = v.d.net.ReadHistory(ctx, since.Add(-pastMargin), func(x *subjects.Record) bool { e.Add(x); return true }); err != nil {
+		return nil, begins, err
+	}
+	return e.All(), begins, nil
+}
+
+// reasons are those of thor status.
+func (v *webView) reasons(n *overlay.View) (out []string) {
+	if l := v.look.Load(); l != nil {
+		out = l.reasons(n.Status)
+	}
+	_, reasons := view.Health(n.Status, time.Now(), n.Stale, n.Connected)
+	return append(out, reasons...)
+}
+
+func (v *webView) broker() string {
+	if nc := v.d.net.Conn(); nc != nil && v.d.net.Connected() {
+		return nc.ConnectedServerName()
+	}
+	return ""
+}
+
+// names are the hosts that the certificate is for.
+func (v *webView) names() (out []string) {
+	leaf := v.d.creds.Certificate().Leaf
+	for _, ip := range leaf.IPAddresses {
+		out = append(out, ip.String())
+	}
+	return append(out, leaf.DNSNames...)
+}
+
+// askSerial asks the name server m for the serial of its zone.
+func askSerial(ctx context.Context, m *subjects.Member, domain string) (uint32, error) {
+	var q dns.Msg
+	q.SetQuestion(dns.Fqdn(domain), dns.TypeSOA)
+	r, _, err := new(dns.Client).ExchangeContext(ctx, &q, gather.AddressOf(m, nil))
+	if err != nil {
+		return 0, err
+	}
+	for _, rr := range r.Answer {
+		if soa, ok := rr.(*dns.SOA); ok {
+			return soa.Serial, nil
+		}
+	}
+	return 0, fmt.Errorf("it answers %s without a serial", dns.RcodeToString[r.Rcode])
+}
