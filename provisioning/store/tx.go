@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -144,7 +145,12 @@ func pause(ctx context.Context, n int) bool {
 }
 
 func (b *backend) transact(ctx context.Context, db *sql.DB, o *sql.TxOptions, f func(*tx) error) error {
-	t, err := db.BeginTx(ctx, o)
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	t, err := c.BeginTx(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -152,9 +158,18 @@ func (b *backend) transact(ctx context.Context, db *sql.DB, o *sql.TxOptions, f 
 	if err := f(&tx{ctx: ctx, q: t, cfg: &b.cfg}); err != nil {
 		return err
 	}
-	err = t.Commit()
+	if err = t.Commit(); err != nil {
+		discard(c)
+	}
 	if o != nil && o.ReadOnly {
 		return err
 	}
 	return committing(err)
+}
+
+// discard ends a connection whose COMMIT failed. A database that refuses one, as a node of
+// a cluster that is cut off does, keeps the transaction open, and the next one on the same
+// connection would commit it.
+func discard(c *sql.Conn) {
+	_ = c.Raw(func(any) error { return driver.ErrBadConn })
 }
