@@ -295,6 +295,37 @@ func (s *site) checkRoutes(t *testing.T) {
 			t.Errorf("an open relay: %s", a)
 		}
 	}
+	s.checkStreams(t)
+}
+
+// checkStreams tries to have a proxy write to what listens on its own machine: what is
+// not signed in a dialog goes by UDP alone.
+func (s *site) checkStreams(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.46.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := newPhone(t)
+	at := l.Addr().String()
+	for i, x := range []struct{ uri, route string }{
+		{"sip:x@" + at + ";transport=TCP", ""},
+		{"sip:x@192.0.2.9;alias=" + strings.Replace(at, ":", "~", 1) + "~2", ""},
+		{"sip:x@" + p.conn.LocalAddr().String(), ", <sip:" + at + ";transport=tcp;lr>"},
+	} {
+		q := fmt.Sprintf("BYE %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKstream%d\r\nMax-Forwards: 70\r\nFrom: <sip:x@example.net>;tag=m\r\n"+
+			"To: <sip:user1@example.net>;tag=n\r\nCall-ID: stream%d\r\nCSeq: 1 BYE\r\nRoute: <sip:127.0.46.1;lr>%s\r\nContent-Length: 0\r\n\r\n",
+			x.uri, p.conn.LocalAddr(), i, i, x.route)
+		if a := p.ask("127.0.46.1", q); !strings.HasPrefix(a, "SIP/2.0 403") {
+			t.Errorf("a stranger's way over TCP, %s%s: %.60q", x.uri, x.route, a)
+		}
+	}
+	_ = l.(*net.TCPListener).SetDeadline(time.Now())
+	if c, err := l.Accept(); err == nil {
+		_ = c.Close()
+		t.Error("the proxy opened a connection for a stranger")
+	}
 }
 
 // checkRegistrations asks the nodes as the SOAP server does.
