@@ -79,16 +79,22 @@ func ParseRequest(b []byte) (*Request, error) {
 	if err := subjects.Decode(b, subjects.MaxAnnouncement, r); err != nil {
 		return nil, err
 	}
+	if err := subjects.CheckVersion(r.V); err != nil {
+		return nil, err
+	}
 	if len(r.CallID) > maxCallID {
 		return nil, subjects.Bad(subjects.CodeRange, "a Call-ID of %d bytes", len(r.CallID))
 	}
-	return r, subjects.CheckVersion(r.V)
+	return r, nil
 }
 
 // ParseReport decodes and checks a Report.
 func ParseReport(b []byte) (*Report, error) {
 	r := new(Report)
 	if err := subjects.Decode(b, maxMessage, r); err != nil {
+		return nil, err
+	}
+	if err := subjects.CheckVersion(r.V); err != nil {
 		return nil, err
 	}
 	if len(r.Relays) > maxRelays {
@@ -99,5 +105,5 @@ func ParseReport(b []byte) (*Report, error) {
 			return nil, subjects.Bad(subjects.CodeRange, "%d calls", len(x.Calls))
 		}
 	}
-	return r, subjects.CheckVersion(r.V)
+	return r, nil
 }
