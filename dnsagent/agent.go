@@ -227,6 +227,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a.files.Store(f)
 	a.builder = f.signed(b)
+	a.peers.configurations = a.differentConfigurations
 	if a.metrics, err = newMetrics(cfg.Metrics, &a.peers); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}

@@ -32,6 +32,8 @@ var (
 
 // peers are the other name servers of the network, as they were when they were last asked.
 type peers struct {
+	configurations func() int // how many servers have another zone configuration, by the status
+
 	mu      sync.Mutex
 	among   map[compare.Kind]int // differences between name servers
 	parent  map[compare.Kind]int // and between them and the parent
@@ -45,6 +47,27 @@ var (
 	parentKinds = []compare.Kind{compare.Delegation, compare.Glue, compare.Signer, compare.Unknown}
 )
 
+// differentConfiguration is the kind of the servers that announce another digest of their zone
+// configuration. The questions that name servers ask each other are those of the apex alone.
+const differentConfiguration = "configuration"
+
+// differentConfigurations is how many name servers of the status announce another
+// configuration than this one's.
+func (a *Agent) differentConfigurations() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.status == nil {
+		return 0
+	}
+	own := a.builder.Digest()
+	for _, m := range a.status.Roles[subjects.DNSManager] {
+		if digest := m.Attrs["zone"]; digest != "" && digest != own && string(m.Node) != a.cfg.NSID {
+			n++
+		}
+	}
+	return n
+}
+
 // Describe is that of a prometheus.Collector.
 func (p *peers) Describe(out chan<- *prometheus.Desc) {
 	out <- differencesDesc
@@ -53,6 +76,9 @@ func (p *peers) Describe(out chan<- *prometheus.Desc) {
 
 // Collect is that of a prometheus.Collector.
 func (p *peers) Collect(out chan<- prometheus.Metric) {
+	if p.configurations != nil {
+		out <- prometheus.MustNewConstMetric(differencesDesc, prometheus.GaugeValue, float64(p.configurations()), differentConfiguration)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	show := func(kinds []compare.Kind, of map[compare.Kind]int) {
