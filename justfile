@@ -124,6 +124,10 @@ bench-provisioning SECONDS="30":
 bench-galera N="20":
     THOR_BENCH_GALERA={{ N }} go test -tags e2e -count=1 -timeout 60m -v -run TestBenchGalera ./cmd/thor/e2e
 
+# the terminal monitor with 1,000 members: processor time at rest, and from so many keys to the picture
+bench-monitor KEYS="200":
+    THOR_BENCH_MONITOR={{ KEYS }} go test -tags e2e -count=1 -timeout 15m -v -run TestBenchMonitor ./cmd/thor/e2e
+
 # from a committed change to the subscriber's node, and what a read there costs
 bench-push N="1000":
     go test -count=1 -run '^$' -bench 'Push|Hit' -benchtime {{ N }}x ./nodeagent/subscribers | grep -v '^ '

@@ -19,6 +19,7 @@ import (
 
 const (
 	maxBatch = 256             // waiting events that one redraw takes
+	frames   = 30              // a second: the library wakes up for each, changed or not
 	askEvery = 2 * time.Second // while a page wants more than the status
 	// missedFor is how much before the last event heard the history is read, after a
 	// connection was lost.
@@ -49,7 +50,7 @@ func (m *Monitor) live(ctx context.Context) error {
 		Color: profile > colorprofile.ASCII, ASCII: !m.env.utf8(), Operator: m.cfg.Act != nil, Flags: m.cfg.Flags,
 	}).Tick(time.Now())}
 	p := tea.NewProgram(start, tea.WithContext(ctx), tea.WithInput(m.cfg.In), tea.WithOutput(m.cfg.Out),
-		tea.WithEnvironment(m.cfg.Environ), tea.WithColorProfile(profile), tea.WithoutSignalHandler())
+		tea.WithEnvironment(m.cfg.Environ), tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFPS(frames))
 	var feeding sync.WaitGroup
 	feeding.Go(func() { m.feed(feedCtx, p.Send, wants) })
 	_, err := p.Run()
@@ -155,21 +156,39 @@ func (m *Monitor) ask(ctx context.Context, send func(tea.Msg), wants <-chan view
 		case want = <-wants:
 		case <-again.C:
 		}
-		if s := statuses.p.Load(); want != (view.Want{}) && s != nil {
-			a := &view.Answer{Of: want, At: time.Now()}
-			if m.cfg.Ask != nil {
-				m.cfg.Ask(ctx, a, s)
+		for changed := true; changed && want != (view.Want{}); {
+			s := statuses.p.Load()
+			if s == nil {
+				break
 			}
-			if want.Shares {
-				a.Shares = shares.at(s)
+			asking, cancel := context.WithCancel(ctx)
+			found := make(chan *view.Answer, 1)
+			go func() { found <- m.find(asking, want, s, &shares) }()
+			select {
+			case a := <-found:
+				send(answerMsg{a}) // nothing happens where the program has ended
+				changed = false
+			case next := <-wants: // what is being asked is not shown any more
+				cancel()
+				<-found
+				want = next
 			}
-			if ctx.Err() != nil {
-				return
-			}
-			send(answerMsg{a})
+			cancel()
 		}
 		again.Reset(askEvery)
 	}
+}
+
+// find is the answer to want. Its shares are of status s.
+func (m *Monitor) find(ctx context.Context, want view.Want, s *subjects.Status, shares *spreads) *view.Answer {
+	a := &view.Answer{Of: want, At: time.Now()}
+	if m.cfg.Ask != nil {
+		m.cfg.Ask(ctx, a, s)
+	}
+	if want.Shares {
+		a.Shares = shares.at(s)
+	}
+	return a
 }
 
 // waiting is first and what else is in the channel already.

@@ -376,3 +376,13 @@ func thousand() *subjects.Status {
 	s.Roles = map[subjects.Role][]subjects.Member{"sip_proxy": ms}
 	return s
 }
+
+func BenchmarkASecondWithAThousandMembers(b *testing.B) {
+	m := view.NewModel(view.Options{Color: true}).Resize(160, 50).Show(view.Picture{Status: thousand(), Connected: true}, noon)
+	now := noon
+	for b.Loop() {
+		now = now.Add(time.Second)
+		m = m.Tick(now)
+		m.Render()
+	}
+}
