@@ -37,6 +37,10 @@ func TestAnOperatorSeesLossesAndActsOnThem(t *testing.T) {
 
 	m.keys(t, "/node2\r\r")
 	m.sees(t, "[node2 as sip_proxy]", "● passing", "passed", "of the subscribers")
+	m.keys(t, "\x1b")
+	m.sees(t, "filter: node2")
+	m.keys(t, "\x1b")
+	m.sees(t, "sip_proxy 3/3", "node3")
 	m.keys(t, "5")
 	m.sees(t, "[5 name servers]", "dns1", "dns2")
 	m.shows(t, "serials and rates", regexp.MustCompile(`dns1 +\S+ +\d+ +0 +[0-9a-f]{8} +\d+\.\d `))
@@ -44,7 +48,7 @@ func TestAnOperatorSeesLossesAndActsOnThem(t *testing.T) {
 	m.shows(t, "a leader of JetStream, and who follows", regexp.MustCompile(`(?s)broker\d .* leader .*follows broker|follows broker.* leader `))
 
 	n.kill9(t, "node2")
-	m.keys(t, "1\x1b")
+	m.keys(t, "1")
 	m.shows(t, "the loss", regexp.MustCompile(`degraded: sip_proxy 2 of 3, node2 lost \d+ s ago \(connection lost\)`))
 	m.sees(t, "lost 1, held 0")
 	out, code := n.outcome(t, "status")
@@ -77,7 +81,8 @@ func TestAnOperatorSeesLossesAndActsOnThem(t *testing.T) {
 // myself prints the plain screen as a member: it is on it, has no name in the zone, and
 // is not missed when it has gone.
 func (n *network) myself(t *testing.T, ip string) {
-	dir := filepath.Join(n.dir, "desk")
+	t.Helper()
+	dir := t.TempDir()
 	n.run(t, "ca", "issue", "--node", "desk", "--role", "thor_monitor", "--ip", ip, "--out", filepath.Join(dir, "node"))
 	out := n.run(t, "monitor", "--once", "--myself", "--brokers", strings.Join(n.Brokers, ","),
 		"--cert", filepath.Join(dir, "node.crt"), "--key", filepath.Join(dir, "node.key"), "--ca", n.Operator.CA)
