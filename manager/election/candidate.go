@@ -8,9 +8,9 @@ import "time"
 func (m *Machine) plan() {
 	m.attemptAt, m.askAt = m.now, time.Time{}
 	switch l := m.seen.lease; {
-	case !m.seen.held && m.seen.revision == 0 && m.seen.last != nil:
-		// Not given back, but lost with the bucket: its holder may rely on it
-		// still, and is to write it again.
+	case !m.seen.held && m.seen.revision == 0 && (m.seen.last != nil || m.seen.lapsed):
+		// Not given back, but lost with the bucket, or written and lost while that could
+		// not be read: its holder may rely on it still, and is to write it again.
 		m.attemptAt = latest(m.now, m.seen.missed.Add(LocalLease)).Add(m.delay())
 	case !m.seen.held:
 		m.attemptAt = m.now.Add(m.delay())

@@ -94,7 +94,8 @@ type seen struct {
 
 	told    []entry   // the newest, in the order in which they were first told
 	changed time.Time // when the last of them was
-	missed  time.Time // since when nothing is stored, not even that it was given back; zero: something is
+	missed  time.Time // since when nothing is stored, not even that it was given back; zero: something is, or that is not known
+	lapsed  bool      // the bucket could not be read after it was empty: another manager may have won, and the bucket been lost, meanwhile
 }
 
 // An entry is one write to the bucket, also when the bucket was made anew.
@@ -286,6 +287,9 @@ func (m *Machine) fetched(x Fetched) {
 			m.end(fmt.Sprintf("the lease met another revision, and what is stored is unknown: %v", x.Err))
 			return
 		}
+		if !m.seen.missed.IsZero() {
+			m.seen.missed, m.seen.lapsed = time.Time{}, true
+		}
 		m.do(Failed{x.Err})
 		m.again()
 		return
@@ -326,7 +330,7 @@ func (m *Machine) note(e *Entry) {
 	if e.Revision < s.revision {
 		return
 	}
-	s.revision, s.missed = e.Revision, time.Time{}
+	s.revision, s.missed, s.lapsed = e.Revision, time.Time{}, false
 	s.saw(entry{e.Revision, e.Created}, m.now)
 	s.held = e.Held
 	if !s.held {

@@ -373,6 +373,54 @@ func TestALostLeaseHasItsTime(t *testing.T) {
 	t.Error("never written")
 }
 
+// A bucket that was empty, could not be read and is empty again may have held a lease
+// meanwhile. One that could not be read before it was empty has had none for all
+// that is known.
+func TestALeaseThatMayHaveBeenLostHasItsTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		before bool // it was read as empty before it could not be read
+		least  time.Duration
+	}{
+		"empty, not readable, empty": {true, election.LocalLease},
+		"not readable, empty":        {false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.facts.MayLead = false // it has other things to find out
+			one[election.Read](b, b.step(election.Woken{}))
+			first := election.Fetched{Err: errors.New("no answer")}
+			if c.before {
+				first.Err = nil
+			}
+			b.step(first)
+			var empty time.Time
+			for away, end := b.now.Add(5*time.Second), b.now.Add(time.Minute); b.now.Before(end); {
+				out := b.pass(50 * time.Millisecond)
+				for i := 0; i < len(out); i++ {
+					switch out[i].(type) {
+					case election.Read:
+						if b.now.Before(away) {
+							b.step(election.Fetched{Err: errors.New("no answer")})
+							continue
+						}
+						b.facts.MayLead = true
+						if empty.IsZero() {
+							empty = b.now
+						}
+						out = append(out, b.step(election.Fetched{})...)
+					case election.Write:
+						if d := b.now.Sub(empty); d < c.least || d > c.least+time.Second {
+							t.Errorf("written %v after the bucket was found empty", d)
+						}
+						return
+					}
+				}
+			}
+			t.Error("never written")
+		})
+	}
+}
+
 // A manager that may not campaign writes nothing, whatever it hears.
 func TestWhoMayNotLeadWritesNothing(t *testing.T) {
 	b := newBench(t)

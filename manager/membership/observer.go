@@ -166,10 +166,11 @@ func (t *Table) adoptStatus(s *subjects.Status, confirmed instant, age time.Dura
 	if !followed {
 		t.blindUntil("took over from another one", until)
 	}
+	all := t.hearing(s) == len(s.Roles[subjects.EventServer])
 	for _, name := range s.RoleNames() {
 		for i := range s.Roles[name] {
 			if m := t.members[key{name, s.Roles[name][i].Node}]; !followed || !t.failedWith(m, confirmed) {
-				t.adopt(name, &s.Roles[name][i])
+				t.adopt(name, &s.Roles[name][i], all)
 			}
 		}
 		t.adoptLast(name, s.Roles[name])
@@ -214,15 +215,19 @@ func (t *Table) unfollowed(s *subjects.Status, confirmed instant) (until instant
 	return until
 }
 
-// agrees reports whether this table hears what the maker of s does, and lists what s lists.
-func (t *Table) agrees(s *subjects.Status, confirmed instant) bool {
-	brokers, heard := s.Roles[subjects.EventServer], 0
-	for i := range brokers {
-		if b := t.brokers[string(brokers[i].Node)]; b != nil && t.now-b.last <= t.missed() {
-			heard++
+// hearing is through how many of the brokers of s this table hears members.
+func (t *Table) hearing(s *subjects.Status) (n int) {
+	for i := range s.Roles[subjects.EventServer] {
+		if b := t.brokers[string(s.Roles[subjects.EventServer][i].Node)]; b != nil && t.now-b.last <= t.missed() {
+			n++
 		}
 	}
-	if 2*heard <= len(brokers) {
+	return n
+}
+
+// agrees reports whether this table hears what the maker of s does, and lists what s lists.
+func (t *Table) agrees(s *subjects.Status, confirmed instant) bool {
+	if 2*t.hearing(s) <= len(s.Roles[subjects.EventServer]) {
 		return false
 	}
 	enclosed := t.enclosed()
@@ -262,7 +267,9 @@ func (t *Table) dropUnlisted(m *member, others bool) {
 	t.remove(m)
 }
 
-func (t *Table) adopt(name subjects.Role, a *subjects.Member) {
+// adopt lists a, unless this table knows better. all says that it hears every broker of the
+// status: else one that ended here may have come back through a broker that it does not hear.
+func (t *Table) adopt(name subjects.Role, a *subjects.Member, all bool) {
 	k := key{name, a.Node}
 	m := t.members[k]
 	switch {
@@ -282,7 +289,7 @@ func (t *Table) adopt(name subjects.Role, a *subjects.Member) {
 		t.present(m)
 		m.shown.Since = a.Since
 		return
-	case !m.listed && (m.cause == revoked || m.cause != silent && m.cause != dropped && !m.doubtful() && t.knows(m)):
+	case !m.listed && (m.cause == revoked || m.cause != silent && m.cause != dropped && !m.doubtful() && all && t.knows(m)):
 		return
 	}
 	t.listAdopted(m, a)
