@@ -128,6 +128,15 @@ bench-galera N="20":
 bench-monitor KEYS="200":
     THOR_BENCH_MONITOR={{ KEYS }} go test -tags e2e -count=1 -timeout 15m -v -run TestBenchMonitor ./cmd/thor/e2e
 
+# how soon the web page shows a death, N times, and what 1,000 members cost it: real Chromium
+bench-web N="50":
+    THOR_BENCH_WEB={{ N }} go test -tags e2e -count=1 -timeout 30m -v -run TestBenchWeb ./cmd/thor/e2e
+
+# the pictures of the web view, docs/pictures/web-*.png, from a network that is broken on purpose
+pictures:
+    mkdir -p docs/pictures
+    THOR_PICTURES=$PWD/docs/pictures go test -tags e2e -count=1 -timeout 5m -v -run TestWebPictures ./cmd/thor/e2e
+
 # from a committed change to the subscriber's node, and what a read there costs
 bench-push N="1000":
     go test -count=1 -run '^$' -bench 'Push|Hit' -benchtime {{ N }}x ./nodeagent/subscribers | grep -v '^ '

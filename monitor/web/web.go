@@ -72,7 +72,7 @@ type Config struct {
 
 	Network Network         // required
 	Myself  subjects.NodeID // this node
-	TLS     *tls.Config     // for an address that is not loopback: accepts operators alone
+	TLS     *tls.Config     // required for an address that is not loopback: accepts operators alone; nil: plain HTTP
 	Names   func() []string // host names and addresses of the certificate in TLS
 
 	// Reasons is what is wrong with the network as v has it, in words for an operator.
@@ -177,7 +177,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.addr.Store(l.Addr().(*net.TCPAddr))
 	scheme := "http"
-	if !Loopback(s.cfg.Listen) {
+	if s.cfg.TLS != nil {
 		scheme = "https"
 		l = tls.NewListener(l, s.cfg.TLS)
 	}

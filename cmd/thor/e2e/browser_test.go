@@ -127,7 +127,7 @@ func (b *browser) open(url string) {
 // until waits for an expression of the page to be true.
 func (b *browser) until(within time.Duration, what, js string) {
 	b.t.Helper()
-	for began := time.Now(); !value[bool](b, js); <-time.After(20 * time.Millisecond) {
+	for began := time.Now(); !value[bool](b, "!!("+js+")"); <-time.After(20 * time.Millisecond) {
 		if time.Since(began) > within {
 			b.t.Fatalf("not within %s: %s; the page says:\n%s", within, what, value[string](b, `document.body.innerText.slice(0, 3000)`))
 		}

@@ -1,6 +1,7 @@
 // The stream, and the keys.
 let source = null;
 let retry = 0; // timer
+let drawn = false;
 const silent = 3500; // ms without a word until the connection counts as lost
 
 function open() {
@@ -35,7 +36,10 @@ function takeStatus(m) {
   if (model.at) return;
   model.shown = p;
   show();
-  document.body.dataset.generation = p.generation;
+  if (!drawn && p.known) {
+    drawn = true;
+    requestAnimationFrame(() => setTimeout(() => performance.mark('members'))); // after the frame, for who measures
+  }
 }
 
 const told = new Set();
