@@ -41,11 +41,12 @@ var everything = map[string]string{
 	"database": "[database]\nuri = \"mysql://thor@192.0.2.1/thor\"\n",
 	"node": "[node]\nsecret_file = \"\"\ncontrol = \"192.0.2.1:25061\"\n[node.subscribers]\n[[node.role]]\nrole = \"sip_proxy\"\nkamailio = \"http://127.0.0.1:5060/RPC\"\n" +
 		"[node.role.sets]\ndispatcher_file = \"dispatcher.list\"\n[[node.role.sets.dispatcher]]\ngroup = 1\nmembers = \"media_relay\"\n[[node.role.check]]\nkind = \"tcp\"\ntarget = \"192.0.2.1:5060\"\n",
+	"web":          "[web]\n",
 	"provisioning": "[provisioning]\nlisten = \"192.0.2.1:9200\"\nurl = \"https://192.0.2.1:9200\"\n",
 }
 
 var builders = map[string]func(*daemon) (part, error){
-	"broker": buildBroker, "manager": buildManager, "node": buildNode, "dns": buildNameServer, "database": buildDatabase, "provisioning": buildProvisioning,
+	"broker": buildBroker, "manager": buildManager, "node": buildNode, "dns": buildNameServer, "database": buildDatabase, "provisioning": buildProvisioning, "web": buildWeb,
 }
 
 // registryOf are the metrics of a daemon that does not run.
@@ -54,7 +55,7 @@ func registryOf(t *testing.T, ca *identity.Authority, section string) *prometheu
 	dir := t.TempDir()
 	cert, key, err := ca.Issue(identity.Request{
 		Node: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
-		Roles: []subjects.Role{subjects.EventServer, subjects.Manager, subjects.DNSManager, subjects.Database, subjects.ProvisioningServer, subjects.SIPProxy},
+		Roles: []subjects.Role{subjects.EventServer, subjects.Manager, subjects.DNSManager, subjects.Database, subjects.ProvisioningServer, subjects.SIPProxy, subjects.Monitor},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func newRestart() *cobra.Command {
 		Use: "restart [NODE…]", Short: "Restart daemons one by one, each when the network is whole again",
 		Long: "Restart daemons, after an upgrade of the package or to take up what a reload cannot: of all nodes, or of those named.\n\n" +
 			"Each is asked to end; it leaves the network first, and its supervisor (systemd, or thor up) starts it again. Brokers go first, then\n" +
-			"managers, the active one last, provisioning servers, database locators, name servers, and node agents. The next one is asked only when the one before is\n" +
+			"managers, the active one last, provisioning servers, database locators, name servers, node agents and web views. The next one is asked only when the one before is\n" +
 			"back and the network is whole: every member that was there is there again, all brokers reach each other, nothing is degraded.\n" +
 			"A network that is degraded is left as it is, unless --force is given: then only members that were there are waited for.\n\n" +
 			"Exit 0: all were restarted. 3: the network is degraded, or was not whole again in time; what follows was not touched. 1: a daemon\n" +
@@ -145,6 +145,9 @@ func restartPlan(s *subjects.Status, nodes []subjects.NodeID, kinds []string) (p
 		var of []subjects.NodeID
 		for r, ms := range s.Roles {
 			for _, m := range ms {
+				if r == subjects.Monitor && m.Attrs[subjects.AttrPort] == "" {
+					continue // a terminal
+				}
 				if r == k.role || k.role == subjects.Agent && !r.Infrastructure() && r != subjects.ProvisioningServer {
 					of = append(of, m.Node)
 				}

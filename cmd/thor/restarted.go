@@ -26,6 +26,7 @@ var daemonKinds = []daemonKind{
 	{"database", subjects.Database},
 	{"dns", subjects.DNSManager},
 	{"node", subjects.Agent},
+	{"web", subjects.Monitor},
 }
 
 // answerPause is for the answer to leave before the process ends. An answer that is

@@ -26,29 +26,30 @@ const (
 )
 
 func newWeb() *cobra.Command {
-	return newDaemon("web", "Run the web view: the network in the browser, read-only", "",
-		func(d *daemon) (part, error) {
-			if err := d.join(); err != nil {
-				return nil, err
-			}
-			v := &webView{d: d}
-			c := d.file.Web.Config
-			c.Network, c.Myself = d.net, d.net.ID()
-			c.Log, c.Metrics = d.log, d.registerer()
-			c.Reasons, c.Broker, c.Serial = v.reasons, v.broker, askSerial
-			c.Past, c.History = v.past, v.history
-			if !web.Loopback(c.Listen) {
-				c.TLS, c.Names = d.creds.OperatorTLS(), v.names
-			}
-			var err error
-			if v.Server, err = web.New(c); err != nil {
-				return nil, err
-			}
-			if err := v.join(c.Listen); err != nil {
-				return nil, err
-			}
-			return beside{v.Server, v}, nil
-		})
+	return newDaemon("web", "Run the web view: the network in the browser, read-only", "", buildWeb)
+}
+
+func buildWeb(d *daemon) (part, error) {
+	if err := d.join(); err != nil {
+		return nil, err
+	}
+	v := &webView{d: d}
+	c := d.file.Web.Config
+	c.Network, c.Myself = d.net, d.net.ID()
+	c.Log, c.Metrics = d.log, d.registerer()
+	c.Reasons, c.Broker, c.Serial = v.reasons, v.broker, askSerial
+	c.Past, c.History = v.past, v.history
+	if !web.Loopback(c.Listen) {
+		c.TLS, c.Names = d.creds.OperatorTLS(), v.names
+	}
+	var err error
+	if v.Server, err = web.New(c); err != nil {
+		return nil, err
+	}
+	if err := v.join(c.Listen); err != nil {
+		return nil, err
+	}
+	return beside{v.Server, v}, nil
 }
 
 // A webView feeds the server of the page with what it shows besides the status.

@@ -23,7 +23,7 @@ func TestWebPictures(t *testing.T) {
 	b := openBrowser(t)
 	b.sized(1440, 1000, false)
 	b.open(n.Web)
-	b.until(20*time.Second, "all is well", `document.querySelector('#health').innerText.includes('All is well') && document.querySelectorAll('#ring .arc').length === 6`)
+	b.until(20*time.Second, "all is well", `document.querySelector('#health').innerText.includes('All is well') && document.querySelectorAll('#ring .shares li').length === 6`)
 	n.run(t, "drain", "node5", "--reason", "new kernel", "--for", "30m")
 	b.until(20*time.Second, "node5 drains", memberRow("node5", subjects.Draining))
 	n.kill9(t, "node2")

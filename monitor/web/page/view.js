@@ -73,7 +73,7 @@ function fillCard(c, r) {
   else dots.append(bar(states));
   c.replaceChildren(
     el('span', { class: 'name' }, ...breakable(r.role)),
-    el('span', { class: 'number' }, number.format(r.serving), el('small', {}, 'of ' + number.format(r.of))),
+    el('span', { class: 'number' }, number.format(r.serving), ' ', el('small', {}, 'of ' + number.format(r.of))),
     dots, words.length ? el('span', { class: 'words' }, words.join(' · ')) : '');
 }
 

@@ -6,5 +6,5 @@ import "thor/monitor/web"
 type Web struct {
 	web.Config
 	// Address of metrics and health.
-	HTTP string `toml:"http" form:"listen" default:"127.0.0.1:9507" off:"yes"`
+	HTTP string `toml:"http" form:"listen" default:"127.0.0.1:9508" off:"yes"`
 }
