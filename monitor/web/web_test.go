@@ -401,3 +401,12 @@ func TestAnAddressThatIsNotLoopbackNeedsTLS(t *testing.T) {
 		}
 	}
 }
+
+// A stream outlives the time that the server has for a request.
+func TestAStreamStays(t *testing.T) {
+	t.Parallel()
+	_, _, url := start(t, nil)
+	in := stream(t, url)
+	n := 0
+	await(t, in, "link", func(string) bool { n++; return n == 12 })
+}

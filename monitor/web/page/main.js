@@ -29,6 +29,7 @@ function pictureOf(m) { return { ...m, roles: new Map(m.roles.map((r) => [r.role
 // reconnection.
 function takeStatus(m) {
   const p = pictureOf(m);
+  if (!p.known && model.live && model.live.known) return; // a daemon that begins anew: what was known last stays
   if (model.live) for (const n of p.role_names) if (!p.roles.has(n) && model.live.roles.has(n)) p.roles.set(n, model.live.roles.get(n));
   model.live = p;
   document.body.classList.remove('waiting');
