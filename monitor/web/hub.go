@@ -133,8 +133,8 @@ func (h *hub) takeTable(f foundTable) {
 	old := h.rings[f.role]
 	moved, gained := picture.Change(old.table, f.table, time.Now())
 	next := picture.NewRing(f.table, moved, gained)
-	if moved == nil && old.ring != nil {
-		next.Moved = old.ring.Moved
+	if moved == nil && old.ring != nil && old.ring.Digest == next.Digest { // only who drains differs
+		next = old.ring
 	}
 	h.rings[f.role] = ringOf{f.table, next}
 }
