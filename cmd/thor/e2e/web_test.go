@@ -147,6 +147,8 @@ func (n *network) webObeysKeys(t *testing.T, b *browser) {
 	}
 	b.press("0")
 	b.press("/")
+	b.until(5*time.Second, "the filter has the keys", `document.activeElement.id === 'filter'`)
+	b.do(`document.querySelector('#filter').value = ''`) // the browser is sent key and letter apart: the letter came too
 	b.press("broker")
 	b.until(5*time.Second, "members are filtered", `document.querySelectorAll('.member').length === 3`)
 	b.press(kb.Escape)

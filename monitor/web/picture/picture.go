@@ -59,7 +59,7 @@ type Role struct {
 	Held           int      `json:"held"`
 	Expected       int      `json:"expected"` // as [manager.expect] says; 0: nothing is
 	Of             int      `json:"of"`       // how many there should be: those expected, or those known
-	Short          bool     `json:"short"`    // fewer serve than there should be
+	Short          bool     `json:"short"`    // fewer members than there should be
 	Members        []Member `json:"members"`  // by node; lost and held ones among them
 	Ring           *Ring    `json:"ring,omitempty"`
 }
@@ -146,8 +146,8 @@ func NewRole(s *subjects.Status, role subjects.Role, expected int, ring *Ring) R
 		}
 	}
 	slices.SortStableFunc(r.Members, func(a, b Member) int { return cmp.Compare(a.Node, b.Node) })
-	r.Of = max(expected, r.Total-r.Draining+r.Lost+r.Held)
-	r.Short = r.Serving < r.Of
+	r.Of = max(expected, r.Total+r.Lost+r.Held)
+	r.Short = r.Total < r.Of // a drain is a wish
 	return r
 }
 

@@ -35,7 +35,7 @@ func TestARoleIsCountedAgainstWhatIsExpected(t *testing.T) {
 	}
 	s.Lost = []subjects.Lost{{Node: "n4", Role: "sip_proxy", Since: start, Reason: "connection lost"}}
 	s.Held = []subjects.Held{{Node: "n0", Role: "sip_proxy", Until: start.Add(time.Minute), Reason: "flaps"}}
-	for _, c := range []struct{ expected, of int }{{5, 5}, {0, 4}, {1, 4}} { // up, suspect, lost, held
+	for _, c := range []struct{ expected, of int }{{7, 7}, {5, 5}, {0, 5}} { // up, suspect, draining, lost, held
 		r := picture.NewRole(s, "sip_proxy", c.expected, nil)
 		if r.Serving != 2 || r.Total != 3 || r.Suspect != 1 || r.Draining != 1 || r.Lost != 1 || r.Held != 1 || r.Of != c.of || !r.Short {
 			t.Errorf("expected %d: %+v", c.expected, r)
@@ -49,7 +49,7 @@ func TestARoleIsCountedAgainstWhatIsExpected(t *testing.T) {
 		}
 	}
 	s.ClearLosses()
-	if r := picture.NewRole(s, "sip_proxy", 0, nil); r.Short || r.Of != 2 {
+	if r := picture.NewRole(s, "sip_proxy", 0, nil); r.Short || r.Of != 3 || r.Serving != 2 {
 		t.Errorf("a drain is a wish: %+v", r)
 	}
 	h := picture.NewHead(s, nil)
