@@ -61,7 +61,7 @@ func (a *Agent) differentConfigurations() (n int) {
 	}
 	own := a.builder.Digest()
 	for _, m := range a.status.Roles[subjects.DNSManager] {
-		if digest := m.Attrs["zone"]; digest != "" && digest != own && string(m.Node) != a.cfg.NSID {
+		if digest := m.Attrs[subjects.AttrZone]; digest != "" && digest != own && string(m.Node) != a.cfg.NSID {
 			n++
 		}
 	}

@@ -49,6 +49,10 @@ type Attrs map[string]string
 // decimal: an event server its clients, a name server its questions.
 const AttrPort = "port"
 
+// AttrZone is the attribute by which a name server says which static records it serves,
+// as a digest: managers raise the generation when it changes, and all should say the same.
+const AttrZone = "zone"
+
 // AttrRoutes is the attribute by which a broker says to how many others it has a route.
 const AttrRoutes = "routes"
 

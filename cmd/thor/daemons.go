@@ -211,7 +211,7 @@ func buildNameServer(d *daemon) (part, error) {
 	_, port, _ := net.SplitHostPort(c.Listen[0]) // checked by config
 	m, err := d.net.Join(overlay.Member{
 		Role: subjects.DNSManager, Addresses: d.addresses(d.file.DNS.Addresses), Version: versionString(),
-		Attrs: subjects.Attrs{"zone": s.ZoneDigest(), subjects.AttrPort: port},
+		Attrs: subjects.Attrs{subjects.AttrZone: s.ZoneDigest(), subjects.AttrPort: port},
 	})
 	if err != nil {
 		return nil, err
@@ -240,7 +240,7 @@ func (d *daemon) followRecords(s *dnsagent.Agent, member *atomic.Pointer[overlay
 				return err
 			}
 			if m := member.Load(); m != nil {
-				m.Update(func(m *overlay.Member) { m.Attrs["zone"] = s.ZoneDigest() })
+				m.Update(func(m *overlay.Member) { m.Attrs[subjects.AttrZone] = s.ZoneDigest() })
 			}
 			return nil
 		},
@@ -281,7 +281,7 @@ func reloadZone(d *daemon, s *dnsagent.Agent, m *overlay.Membership) error {
 	}
 	m.Update(func(m *overlay.Member) {
 		m.Addresses = d.addresses(d.file.DNS.Addresses)
-		m.Attrs["zone"] = s.ZoneDigest()
+		m.Attrs[subjects.AttrZone] = s.ZoneDigest()
 	})
 	return nil
 }

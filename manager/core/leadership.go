@@ -361,7 +361,7 @@ func differingZones(s *subjects.Status) string {
 	ms := s.Roles[subjects.DNSManager]
 	out := ""
 	for i := range ms {
-		if z := ms[i].Attrs["zone"]; i > 0 && z != ms[0].Attrs["zone"] {
+		if z := ms[i].Attrs[subjects.AttrZone]; i > 0 && z != ms[0].Attrs[subjects.AttrZone] {
 			out += string(ms[i].Node) + " differs from " + string(ms[0].Node) + " in its zone configuration; "
 		}
 	}

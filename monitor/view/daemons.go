@@ -111,7 +111,7 @@ func (m *Model) zoneDigest(r *row) string {
 	if r.m == nil {
 		return ""
 	}
-	return subjects.Printable(r.m.Attrs["zone"], subjects.MaxAttrValue)
+	return subjects.Printable(r.m.Attrs[subjects.AttrZone], subjects.MaxAttrValue)
 }
 
 // usualDigest is the one that most name servers have, the first by name of those; empty
