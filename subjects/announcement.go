@@ -64,6 +64,13 @@ const AttrPeers = "peers"
 // percent, a multiple of 5; it is left out below 80.
 const AttrDisk = "disk"
 
+// Attributes of a name server that keeps the database of a PowerDNS: what it does for it
+// (connecting, writing, standby, behind, refused), and what is wrong, if anything is.
+const (
+	AttrPowerDNS      = "powerdns"
+	AttrPowerDNSFault = "powerdns_fault"
+)
+
 // SetPeers names these brokers; false: they do not fit, and none is named.
 func (a Attrs) SetPeers(brokers []string) bool {
 	peers := strings.Join(brokers, ",")

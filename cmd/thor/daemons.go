@@ -195,7 +195,8 @@ func buildNameServer(d *daemon) (part, error) {
 	c := nameServer(d)
 	c.Source, c.NSID = d.net, string(d.net.ID())
 	c.Log, c.Metrics = d.log, d.registerer()
-	if err := d.addPowerDNS(&c); err != nil {
+	writer, err := d.addPowerDNS(&c)
+	if err != nil {
 		return nil, err
 	}
 	s, err := dnsagent.New(c)
@@ -218,10 +219,14 @@ func buildNameServer(d *daemon) (part, error) {
 	}
 	member.Store(m)
 	d.onReload = func() error { return reloadZone(d, s, m) }
-	if records == nil {
-		return announced{s, m}, nil
+	var p part = announced{s, m}
+	if writer != nil {
+		p = beside{p, powerDNSState{writer, m}}
 	}
-	return beside{announced{s, m}, records}, nil
+	if records != nil {
+		p = beside{p, records}
+	}
+	return p, nil
 }
 
 // recordsFile is the file of the state directory that keeps the provisioned records.
@@ -255,23 +260,23 @@ func nameServer(d *daemon) dnsagent.Config {
 }
 
 // addPowerDNS adds the database of a PowerDNS, if there is one, to where the zone goes.
-func (d *daemon) addPowerDNS(c *dnsagent.Config) error {
+func (d *daemon) addPowerDNS(c *dnsagent.Config) (*powerdns.Writer, error) {
 	pc, ps := components.PowerDNS(d.file)
 	switch {
 	case len(ps) > 0:
-		return ps
+		return nil, ps
 	case pc == nil:
-		return nil
+		return nil, nil
 	}
 	pc.Log, pc.Metrics = d.log, d.registerer()
 	w, err := powerdns.New(*pc)
 	if err != nil {
-		return config.Problems{d.file.Problem("dns.powerdns", "%v", err)}
+		return nil, config.Problems{d.file.Problem("dns.powerdns", "%v", err)}
 	}
 	c.Outputs = append(c.Outputs, w)
 	of := d.health
 	d.health = func() []string { return append(of(), w.Faults()...) }
-	return nil
+	return w, nil
 }
 
 // reloadZone takes over the file and those it names, and announces the zone's digest.

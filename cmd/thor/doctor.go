@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"thor/cmd/thor/internal/config"
 	"thor/cmd/thor/internal/doctor"
 	"thor/cmd/thor/internal/doctor/gather"
 	"thor/identity"
@@ -17,20 +19,30 @@ import (
 func newDoctor() *cobra.Command {
 	var r reach
 	var out output
+	var file string
 	c := &cobra.Command{
 		Use: "doctor", Short: "Find out why something does not work, and what to do",
 		Long: "Check the certificate, each broker, the clocks, the managers, the name servers and the key-value bucket, in the order\n" +
 			"in which they depend on each other, and say what to do about each fault. Exit 1 when there is one, 3 when brokers or\n" +
 			"managers are not heard; a note is none.\n" +
-			"An operator's certificate sees more than another.",
-		Example: "  thor doctor --config /etc/thor/thor.toml", Args: cobra.NoArgs,
+			"An operator's certificate sees more than another. With --config it also looks for listeners of the file that collide.\n" +
+			"--bundle FILE also writes the report, the status, configurations, pages and logs to an archive for a bug report; keys,\n" +
+			"passwords and the comments of configurations are left out. Look at it before you send it: names and addresses are in it.",
+		Example: "  thor doctor --config /etc/thor/thor.toml\n  thor doctor --bundle thor.tar.gz", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := r.resolve(); err != nil {
 				return err
 			}
-			findings := doctor.Diagnose(gather.Facts(cmd.Context(), gather.Target{
+			facts := gather.Facts(cmd.Context(), gather.Target{
 				Files: identity.Files{Cert: r.cert, Key: r.key, CA: r.ca}, Brokers: r.brokers, NameServers: r.dns, Connect: r.connect,
-			}))
+				Program: versionString(), Config: r.collisions(),
+			})
+			findings := doctor.Diagnose(facts)
+			if file != "" {
+				if err := r.writeBundle(cmd.Context(), file, facts, findings); err != nil {
+					return fmt.Errorf("--bundle: %w", err)
+				}
+			}
 			if err := out.print(cmd, findings, func(w io.Writer) error { return printFindings(w, findings) }); err != nil {
 				return err
 			}
@@ -45,7 +57,22 @@ func newDoctor() *cobra.Command {
 	}
 	r.flags(c)
 	out.flag(c)
+	c.Flags().StringVar(&file, "bundle", "", "also write a `file` (.tar.gz) for a bug report, without keys and passwords")
 	return c
+}
+
+// collisions are the listeners that collide in the file of --config.
+func (r *reach) collisions() (out []string) {
+	if r.config == "" {
+		return nil
+	}
+	_, problems := config.Examine(r.config)
+	for _, p := range problems {
+		if strings.Contains(p.Text, "is the port of ") || p.Key == "network.http" {
+			out = append(out, p.String())
+		}
+	}
+	return out
 }
 
 // connect is open for package gather.
@@ -62,7 +89,9 @@ func (r *reach) connect(ctx context.Context) (*gather.Connection, error) {
 		l.wait(ctx, st)
 		return l.reasons(st)
 	}
-	return &gather.Connection{Node: s.Node, Status: s.status, Doubts: doubts, Close: s.end}, nil
+	return &gather.Connection{
+		Node: s.Node, Status: s.status, Doubts: doubts, Close: s.end, Revoked: s.creds.Revocations().Revoked,
+	}, nil
 }
 
 func printFindings(w io.Writer, fs []doctor.Finding) error {

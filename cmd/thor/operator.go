@@ -164,6 +164,7 @@ func (r *reach) credentials() (*identity.Credentials, error) {
 // session is a connection made for one command.
 type session struct {
 	*overlay.Node
+	creds    *identity.Credentials
 	deadline time.Time // of the whole command's waiting for the network
 	end      func() error
 }
@@ -187,7 +188,7 @@ func (r *reach) open(ctx context.Context) (*session, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	s := &session{Node: n, deadline: time.Now().Add(r.timeout), end: func() error { cancel(); return <-done }}
+	s := &session{Node: n, creds: creds, deadline: time.Now().Add(r.timeout), end: func() error { cancel(); return <-done }}
 	t := time.NewTimer(r.timeout)
 	defer t.Stop()
 	select {

@@ -203,6 +203,9 @@ func (w *Writer) Lag() time.Duration {
 	return time.Since(o.since)
 }
 
+// Standing is what the writer does for the database: connecting, writing, standby, behind or refused.
+func (w *Writer) Standing() string { return string(w.standing()) }
+
 // tolerance is how long a fault is no news for an operator: a server that is
 // restarted comes back within it.
 const tolerance = 2 * time.Second

@@ -78,6 +78,7 @@ func lookupReasons(role string, members []subjects.Member) (out []string) {
 	for i := range members {
 		for _, attr := range []struct{ name, what string }{
 			{subjects.LookupDiffers, "computes another lookup table"}, {subjects.HeldBack, "will not lead"},
+			{subjects.AttrPowerDNSFault, "has a fault with PowerDNS"},
 		} {
 			if v := members[i].Attrs[attr.name]; v != "" {
 				out = append(out, fmt.Sprintf("%s: %s %s, %s", role, node(&members[i]), attr.what, safe(v, subjects.MaxReason)))

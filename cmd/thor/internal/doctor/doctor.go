@@ -4,6 +4,7 @@
 package doctor
 
 import (
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,6 +59,8 @@ type Facts struct {
 	Certificate error              // why the certificate cannot be used
 	Brokers     []Broker           // in the order of the configuration
 	Network     *Network           // nil: no broker was reached
+	Program     string             // version of the program that asks; empty: not told
+	Config      []string           // problems of the configuration file, if one was named
 }
 
 // A Step is what a connection to a broker needs.
@@ -80,6 +83,12 @@ type Broker struct {
 
 	SRV   string // the domain of an SRV record; empty: none
 	Named int    // brokers that it names
+
+	// Of one that was reached: what it greets with, and its certificate.
+	Node    string
+	Alone   bool // it says that it hears no other broker
+	Leaf    *x509.Certificate
+	Revoked bool
 }
 
 // Reached reports whether it makes sense to ask the network.
@@ -141,23 +150,37 @@ func Diagnose(f *Facts) []Finding {
 		return []Finding{fault("mend the files, or issue new ones (thor ca issue)", "%v", f.Certificate)}
 	}
 	fs := certificate(f.Identity, f.Now)
+	for _, p := range f.Config {
+		fs = append(fs, fault("mend the file: thor config check says the same; then restart the daemon", "%s", p))
+	}
 	for i := range f.Brokers {
-		fs = append(fs, broker(&f.Brokers[i]))
+		b := &f.Brokers[i]
+		fs = append(append(fs, broker(b)), aside(b, f.Network)...)
+		fs = append(fs, ending(b, f.Now)...)
 	}
 	if f.Network == nil {
 		return fs
 	}
-	return append(fs, network(f.Network, f.Now)...)
+	fs = append(fs, network(f.Network, f.Now)...)
+	if f.Network.Status != nil {
+		fs = append(fs, versions(f.Network.Status, f.Program)...)
+	}
+	return fs
 }
 
 // certificate wants a quarter of the lifetime left, or a week of a long one.
 func certificate(id *identity.Identity, now time.Time) []Finding {
 	left := id.NotAfter.Sub(now)
 	fs := []Finding{ok("certificate of %s for %s, roles %v, valid until %s (%s)", id.Node, id.Domain, id.Roles, id.NotAfter.Format(time.DateTime), rough(left))}
-	if left < min(7*24*time.Hour, id.NotAfter.Sub(id.NotBefore)/4) {
+	if endsSoon(id.NotBefore, id.NotAfter, now) {
 		fs = append(fs, fault("renew it now: thor ca renew, then send the daemon SIGHUP", "the certificate expires in %s", rough(left)))
 	}
 	return fs
+}
+
+// endsSoon reports whether less than a quarter of the lifetime is left, or a week of a long one.
+func endsSoon(from, to, now time.Time) bool {
+	return to.Sub(now) < min(7*24*time.Hour, to.Sub(from)/4)
 }
 
 // rough is d in days, in hours and minutes, or in seconds.

@@ -36,11 +36,20 @@ func network(n *Network, now time.Time) (fs []Finding) {
 	if n.Bucket != nil {
 		fs = append(fs, bucket(n.Bucket))
 	}
+	fs = append(fs, disks(st)...)
 	fs = append(fs, digests(st)...)
+	fs = append(fs, powerDNS(st)...)
 	fs = append(fs, nameServers(n.NameServers)...)
 	if healthy, reasons := view.Health(st, now, n.Stale, n.Connected); !healthy {
 		for _, why := range reasons {
-			fs = append(fs, fault("see thor members, and the log of the node", "%s", why))
+			if strings.Contains(why, "has a fault with PowerDNS") {
+				continue // judged above
+			}
+			advice := "see thor members, and the log of the node"
+			if strings.Contains(why, " lost ") {
+				advice = "start it again, its log says why it ended; thor forget NODE if it is gone for good"
+			}
+			fs = append(fs, fault(advice, "%s", why))
 		}
 	}
 	return fs

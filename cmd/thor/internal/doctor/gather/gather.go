@@ -3,8 +3,12 @@
 package gather
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
 	"net"
 	"net/url"
 	"strings"
@@ -24,6 +28,8 @@ type Target struct {
 	// they are announced: a thor up listens elsewhere.
 	NameServers []string
 	Connect     func(context.Context) (*Connection, error)
+	Program     string   // see doctor.Facts
+	Config      []string // see doctor.Facts
 }
 
 // A Connection is one to the network.
@@ -33,11 +39,13 @@ type Connection struct {
 	// Doubts says what of the network is not heard, see view.Sight.
 	Doubts func(context.Context, *subjects.Status) []string
 	Close  func() error
+	// Revoked asks the revocation lists that the brokers hold.
+	Revoked func(*x509.Certificate) bool
 }
 
 // Facts asks what depends on each other in turn, and nothing that cannot be asked.
 func Facts(ctx context.Context, t Target) *doctor.Facts {
-	f := &doctor.Facts{Now: time.Now()}
+	f := &doctor.Facts{Now: time.Now(), Program: t.Program, Config: t.Config}
 	creds, err := identity.Load(t.Files)
 	if err != nil {
 		f.Certificate = err
@@ -51,8 +59,15 @@ func Facts(ctx context.Context, t Target) *doctor.Facts {
 			f.Brokers = append(f.Brokers, broker(ctx, creds, b))
 		}
 	}
-	if doctor.Reached(f.Brokers) {
-		f.Network = network(ctx, t)
+	if !doctor.Reached(f.Brokers) {
+		return f
+	}
+	var revoked func(*x509.Certificate) bool
+	f.Network, revoked = network(ctx, t)
+	for i := range f.Brokers {
+		if b := &f.Brokers[i]; b.Leaf != nil && revoked != nil {
+			b.Revoked = revoked(b.Leaf)
+		}
 	}
 	return f
 }
@@ -87,18 +102,37 @@ func broker(ctx context.Context, creds *identity.Credentials, address string) do
 	if err := t.HandshakeContext(ctx); err != nil {
 		return failed(doctor.Handshake, err)
 	}
-	if _, err := t.Read(make([]byte, 1)); err != nil {
+	line, err := bufio.NewReaderSize(t, maxGreeting).ReadSlice('\n')
+	if err != nil {
 		return failed(doctor.Accept, err)
 	}
 	b.Took = time.Since(began)
+	if chain := t.ConnectionState().PeerCertificates; len(chain) > 0 {
+		b.Leaf = chain[0]
+	}
+	greet(&b, line)
 	return b
 }
 
+// maxGreeting is the length in bytes of the longest INFO that is read.
+const maxGreeting = 32 << 10
+
+// greet takes from the INFO of a broker what it says of itself.
+func greet(b *doctor.Broker, line []byte) {
+	_, body, _ := bytes.Cut(line, []byte("INFO "))
+	var info map[string]json.RawMessage
+	if json.Unmarshal(body, &info) != nil {
+		return // no broker of ours; what depends on its name is not judged
+	}
+	_ = json.Unmarshal(info["server_name"], &b.Node)
+	b.Alone = string(info[subjects.InfoAlone]) == "true"
+}
+
 // network asks through a connection of our own.
-func network(ctx context.Context, t Target) *doctor.Network {
+func network(ctx context.Context, t Target) (*doctor.Network, func(*x509.Certificate) bool) {
 	c, err := t.Connect(ctx)
 	if err != nil {
-		return &doctor.Network{Err: err}
+		return &doctor.Network{Err: err}, nil
 	}
 	defer c.Close()
 	operator := c.Node.Identity().Has(subjects.Operator)
@@ -109,7 +143,7 @@ func network(ctx context.Context, t Target) *doctor.Network {
 	v, err := c.Status(ctx)
 	if err != nil {
 		n.Doubts = c.Doubts(ctx, nil)
-		return n
+		return n, c.Revoked
 	}
 	n.Doubts = c.Doubts(ctx, v.Status)
 	n.Status = v.Status
@@ -119,5 +153,5 @@ func network(ctx context.Context, t Target) *doctor.Network {
 		n.Bucket = bucket(ctx, c.Node.Conn())
 	}
 	n.NameServers = nameServers(ctx, v.Status, t.NameServers)
-	return n
+	return n, c.Revoked
 }
