@@ -3,8 +3,14 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
+	"image"
+	"image/color"
+	"image/png"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,11 +159,49 @@ func (b *browser) sized(width, height int64, dark bool) {
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 }
 
-// picture writes what the window shows.
+// picture writes what the window shows, in 256 colours, so that it is small.
 func (b *browser) picture(file string) {
 	b.t.Helper()
 	shot := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{})
-	if err := os.WriteFile(file, shot.Data, 0o644); err != nil {
+	img, err := png.Decode(bytes.NewReader(shot.Data))
+	if err != nil {
 		b.t.Fatal(err)
 	}
+	var out bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, fewColours(img)); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// fewColours is img in its 256 most frequent colours.
+func fewColours(img image.Image) *image.Paletted {
+	size := img.Bounds()
+	often := make(map[color.RGBA]int)
+	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(img.At(x, y)).(color.RGBA) }
+	for y := size.Min.Y; y < size.Max.Y; y++ {
+		for x := size.Min.X; x < size.Max.X; x++ {
+			often[at(x, y)]++
+		}
+	}
+	var palette color.Palette
+	for _, c := range slices.SortedFunc(maps.Keys(often), func(a, b color.RGBA) int { return often[b] - often[a] })[:min(256, len(often))] {
+		palette = append(palette, c)
+	}
+	out := image.NewPaletted(size, palette)
+	known := make(map[color.RGBA]uint8)
+	for y := size.Min.Y; y < size.Max.Y; y++ {
+		for x := size.Min.X; x < size.Max.X; x++ {
+			c := at(x, y)
+			i, ok := known[c]
+			if !ok {
+				i = uint8(palette.Index(c))
+				known[c] = i
+			}
+			out.SetColorIndex(x, y, i)
+		}
+	}
+	return out
 }
