@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,19 +57,22 @@ func TestWhatAPageWantsIsAskedWhileItIsShown(t *testing.T) {
 	})
 }
 
-// The history is read at the start, and again after a connection was lost.
+// The history is read at the start, again if that fails, and after a connection was lost.
 func TestTheHistoryIsReadAtTheStartAndAfterALostConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var since []time.Duration
 		views, events := make(channel, 1), make(chan subjects.Event, 1)
-		m := &Monitor{cfg: Config{Source: views, Events: events, Past: func(_ context.Context, from time.Time) ([]subjects.Event, string) {
+		m := &Monitor{cfg: Config{Source: views, Events: events, Past: func(_ context.Context, from time.Time) ([]subjects.Event, string, error) {
 			d := from.Sub(began)
 			if from.IsZero() {
 				d = 0
 			}
 			since = append(since, d)
-			return nil, "note"
+			if len(since) == 1 {
+				return nil, "", errors.New("no leader")
+			}
+			return nil, "note", nil
 		}}}
 		past := 0
 		send := func(msg tea.Msg) {
@@ -90,7 +94,7 @@ func TestTheHistoryIsReadAtTheStartAndAfterALostConnection(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(10 * time.Minute)
 		show(2)
-		if len(since) != 2 || since[0] != 0 || since[1] != 10*time.Minute-missedFor || past != 2 {
+		if len(since) != 3 || since[0] != 0 || since[1] != 0 || since[2] != 10*time.Minute-missedFor || past != 2 {
 			t.Errorf("read from %v, shown %d times", since, past)
 		}
 		cancel()

@@ -64,8 +64,8 @@ func child(mode string) int {
 // desk is what an operator's monitor has besides.
 func desk(cfg *monitor.Config) {
 	cfg.Flags = " --dir '/tmp/x y'"
-	cfg.Past = func(context.Context, time.Time) ([]subjects.Event, string) {
-		return []subjects.Event{{Time: time.Now().Add(-20 * time.Hour), Kind: subjects.EventLeave, Role: "sip_proxy", Node: "proxy7", Detail: "before the start"}}, ""
+	cfg.Past = func(context.Context, time.Time) ([]subjects.Event, string, error) {
+		return []subjects.Event{{Time: time.Now().Add(-20 * time.Hour), Kind: subjects.EventLeave, Role: "sip_proxy", Node: "proxy7", Detail: "before the start"}}, "", nil
 	}
 	asked := 0
 	cfg.Ask = func(_ context.Context, a *view.Answer, _ *subjects.Status) {

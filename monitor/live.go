@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	maxBatch = 256             // waiting events that one redraw takes
-	frames   = 30              // a second: the library wakes up for each, changed or not
-	askEvery = 2 * time.Second // while a page wants more than the status
+	maxBatch  = 256              // waiting events that one redraw takes
+	frames    = 30               // a second: the library wakes up for each, changed or not
+	askEvery  = 2 * time.Second  // while a page wants more than the status
+	pastAgain = 10 * time.Second // until the history is read again that could not be read
 	// missedFor is how much before the last event heard the history is read, after a
 	// connection was lost.
 	missedFor = time.Minute
@@ -127,11 +128,26 @@ func (m *Monitor) feed(ctx context.Context, send func(tea.Msg), wants <-chan vie
 	}
 }
 
-// lookBack reads the history.
+// lookBack reads the history, again and again while it cannot be read: JetStream may have
+// no leader just now.
 func (m *Monitor) lookBack(ctx context.Context, send func(tea.Msg), since time.Time) {
-	events, note := m.cfg.Past(ctx, since)
-	if ctx.Err() == nil {
+	for {
+		events, note, err := m.cfg.Past(ctx, since)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			note = "no history: " + err.Error()
+		}
 		send(pastMsg{events, note})
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pastAgain):
+		}
 	}
 }
 

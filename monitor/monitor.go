@@ -62,8 +62,8 @@ type Config struct {
 	Events <-chan subjects.Event
 	// Past is what happened before, since a time or for as long as is worth showing where
 	// that is zero, and what is not known of it in one line. It is called at the start and
-	// when the connection was lost meanwhile. nil: nothing is known.
-	Past func(ctx context.Context, since time.Time) (events []subjects.Event, note string)
+	// when the connection was lost meanwhile, and again after an error. nil: nothing is known.
+	Past func(ctx context.Context, since time.Time) (events []subjects.Event, note string, err error)
 	// Ask fills in what an answer is to be of, but for the shares; it is called again and
 	// again while a page that wants it is shown, once at a time. nil: such pages have the
 	// status alone.

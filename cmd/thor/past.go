@@ -177,8 +177,9 @@ const (
 )
 
 // recentEvents is what a monitor shows of the time before: since then, or since its lookBacks
-// if that is zero. note is what is not known of it, in one line.
-func (s *session) recentEvents(ctx context.Context, since time.Time) (events []subjects.Event, note string) {
+// if that is zero. note is what is not known of it, in one line; what a certificate may
+// not read is no error.
+func (s *session) recentEvents(ctx context.Context, since time.Time) (events []subjects.Event, note string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookBackWait)
 	defer cancel()
 	spans := lookBacks
@@ -188,18 +189,20 @@ func (s *session) recentEvents(ctx context.Context, since time.Time) (events []s
 	for _, d := range spans {
 		e := history.Events{Since: time.Now().Add(-d)}
 		notes, err := s.readEvents(ctx, &e)
-		if err != nil {
-			if len(events) == 0 {
-				note = "no history: " + err.Error()
-			}
-			return events, note
+		switch {
+		case errors.Is(err, overlay.ErrForbidden):
+			return nil, "the history is for operators and monitors", nil
+		case err != nil && len(events) > 0:
+			return events, note, nil // of the last hour alone
+		case err != nil:
+			return nil, "", err
 		}
 		events, note = e.All(), strings.Join(notes, "; ")
 		if len(events) >= enoughEvents {
 			break
 		}
 	}
-	return events, note
+	return events, note, nil
 }
 
 // eventPrinter prints events, one line each.
