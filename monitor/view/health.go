@@ -77,7 +77,8 @@ func roleReasons(role subjects.Role, members []subjects.Member) []string {
 func lookupReasons(role string, members []subjects.Member) (out []string) {
 	for i := range members {
 		for _, attr := range []struct{ name, what string }{
-			{subjects.LookupDiffers, "computes another lookup table"}, {subjects.HeldBack, "will not lead"},
+			{subjects.LookupDiffers, "computes another lookup table"},
+			{subjects.HeldBack, "will not lead"},
 			{subjects.AttrPowerDNSFault, "has a fault with PowerDNS"},
 		} {
 			if v := members[i].Attrs[attr.name]; v != "" {
