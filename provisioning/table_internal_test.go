@@ -84,7 +84,7 @@ func upper(name string) string {
 	return strings.ToUpper(name[:1]) + name[1:]
 }
 
-// docs/operations.md is made of the table.
+// docs/provisioning.md is made of the table.
 func TestDocumentationListsTheOperations(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Operations of the provisioning server\n\nMade of the table of operations: `go test ./provisioning -run Documentation -update`. The WSDL at `/wsdl`\n" +
@@ -105,14 +105,14 @@ func TestDocumentationListsTheOperations(t *testing.T) {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", p.name, o.Name, strings.Join(params, ", "), answer, audited)
 		}
 	}
-	const file = "../docs/operations.md"
+	const file = "../docs/provisioning.md"
 	if flag.Lookup("update").Value.String() == "true" {
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if have, err := os.ReadFile(file); err != nil || string(have) != b.String() {
-		t.Errorf("docs/operations.md is out of date (-update writes it): %v", err)
+		t.Errorf("docs/provisioning.md is out of date (-update writes it): %v", err)
 	}
 }
 

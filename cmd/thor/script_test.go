@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
+	"thor/cmd/thor/internal/docblocks"
 	"thor/identity"
 	"thor/subjects"
 )
@@ -43,7 +46,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"rc": scriptRC, "issue": scriptIssue, "port": scriptPort, "occupy": scriptOccupy, "within": scriptWithin, "bytes": scriptBytes,
-			"await": scriptAwait,
+			"await": scriptAwait, "page": scriptPage,
 		},
 		RequireExplicitExec: true,
 	})
@@ -66,6 +69,34 @@ func scriptRC(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
 }
+
+// page FILE runs the blocks of a page that are given at an authority.
+func scriptPage(ts *testscript.TestScript, _ bool, args []string) {
+	blocks, err := docblocks.Read(repository, args[0])
+	ts.Check(err)
+	ran := 0
+	for _, b := range blocks {
+		if b.Test != docblocks.CA {
+			continue
+		}
+		ran++
+		if err := ts.Exec("bash", "-euo", "pipefail", "-c", b.Text); err != nil {
+			ts.Fatalf("%s:%d: %v", b.Page, b.Line, err)
+		}
+	}
+	if ran == 0 {
+		ts.Fatalf("%s has no block for an authority", args[0])
+	}
+}
+
+// repository is the root of the repository for tests.
+var repository = func() string {
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
 
 // within DURATION PROGRAM ARG… is rc 1, and in time: the bound is generous, it
 // is there to tell a timeout that works from one that does not.
@@ -207,6 +238,57 @@ func TestExamplesAreValid(t *testing.T) {
 		}
 	}
 	walk(newRoot(os.Stdout, os.Stderr))
+}
+
+// So must be what the pages say in their text.
+func TestCommandsInTheTextOfPagesAreValid(t *testing.T) {
+	inline := regexp.MustCompile("`(thor [^`]+)`")
+	for _, page := range docblocks.Pages {
+		b, err := os.ReadFile(filepath.Join(repository, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := inline.FindAllStringSubmatch(string(b), -1)
+		if len(found) < 5 {
+			t.Errorf("%s: %d commands in its text", page, len(found))
+		}
+		for _, m := range found {
+			words := strings.Fields(m[1])[1:]
+			c, rest, err := newRoot(os.Stdout, os.Stderr).Find(words)
+			if err == nil {
+				err = c.ParseFlags(rest)
+			}
+			if err == nil && c.HasAvailableSubCommands() && len(c.Flags().Args()) > 0 {
+				err = fmt.Errorf("there is no command %q", c.Flags().Arg(0))
+			}
+			if err != nil {
+				t.Errorf("%s: %q: %v", page, m[1], err)
+			}
+		}
+	}
+}
+
+// Each alarm that is shipped is explained to operators, and no other.
+func TestEveryAlarmIsExplained(t *testing.T) {
+	rules, err := os.ReadFile(filepath.Join(repository, "deploy/prometheus/thor.rules.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(repository, "docs/operate.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(re string, text []byte) (out []string) {
+		for _, m := range regexp.MustCompile(re).FindAllSubmatch(text, -1) {
+			out = append(out, string(m[1]))
+		}
+		slices.Sort(out)
+		return out
+	}
+	shipped, explained := names(`(?m)^\s*- alert: (\w+)$`, rules), names(`(?m)^\| (Thor\w+) \|`, page)
+	if len(shipped) == 0 || !slices.Equal(shipped, explained) {
+		t.Errorf("alarms %q, explained %q", shipped, explained)
+	}
 }
 
 // parses finds the command of args and checks its flags and arguments, without running it.

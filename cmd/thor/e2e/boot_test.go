@@ -71,11 +71,6 @@ func boot(t *testing.T, root string) {
 	}
 }
 
-func lastOf(s string, lines int) string {
-	l := strings.Split(s, "\n")
-	return strings.Join(l[max(0, len(l)-lines):], "\n")
-}
-
 // debian is an archive of a minimal Debian 12, made from where this machine
 // gets its own packages.
 func debian(t *testing.T, dist string) string {

@@ -36,7 +36,7 @@ type growing struct {
 	faults []string
 }
 
-// The brokers of a network become three, five, three and one, as docs/brokers.md says.
+// The brokers of a network become three, five, three and one, as docs/operate.md says.
 // At each size the active manager is killed and another leads with a later epoch; no
 // mark goes back and no proxy is removed.
 func TestBrokersGrowAndShrink(t *testing.T) {

@@ -122,6 +122,55 @@ func (n *network) foreignMember(t *testing.T) {
 	}
 }
 
+// The member in Python, by the contract of docs/wire.md alone: it is in status and DNS,
+// hears its role, is a loss when it dies, and none when it leaves.
+func (n *network) pythonMember(t *testing.T) {
+	python := need(t, "python3", "python3")
+	script, err := filepath.Abs("../../../deploy/examples/member/member.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	n.run(t, "ca", "issue", "--node", "fax2", "--role", "fax_server", "--ip", "127.86.40.2", "--out", filepath.Join(dir, "fax2"))
+	keeper := n.keepRole(t, "fax_server", "127.86.41.1")
+	defer keeper()
+	there := func() bool {
+		m := n.status().Member("fax_server", "fax2")
+		return m != nil && m.State == subjects.Up && !m.Plain
+	}
+	for _, end := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		said := filepath.Join(dir, end.String())
+		cmd := exec.Command(python, script, strings.TrimPrefix(n.Brokers[0], "tls://"), "fax2", "fax_server", "127.86.40.2", "fax2.crt", "fax2.key", n.Operator.CA)
+		cmd.Dir = dir
+		out, err := os.Create(said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		eventually(t, 10*time.Second, "it is a member", there)
+		eventually(t, 5*time.Second, "DNS has it", func() bool { return n.hasAddress("fax-server."+n.domain+".", "127.86.40.2") })
+		eventually(t, 10*time.Second, "it hears who is in its role", func() bool {
+			b, _ := os.ReadFile(said)
+			return strings.HasPrefix(string(b), "joined\n") && strings.Contains(string(b), "\nfax2 keeper\n")
+		})
+		if err := cmd.Process.Signal(end); err != nil {
+			t.Fatal(err)
+		}
+		err = cmd.Wait()
+		out.Close()
+		eventually(t, 8*time.Second, "it is gone", func() bool { return n.status().Member("fax_server", "fax2") == nil })
+		lost := n.status().FindLost("fax_server", "fax2") != nil
+		if died := end == syscall.SIGKILL; lost != died || (err == nil) == died {
+			b, _ := os.ReadFile(said)
+			t.Errorf("after %s: lost %v, %v, it said\n%s", end, lost, err, b)
+		}
+	}
+}
+
 // keepRole joins one more member of a role until the returned function is called.
 func (n *network) keepRole(t *testing.T, role subjects.Role, ip string) func() {
 	t.Helper()
