@@ -22,6 +22,7 @@ import (
 func TestOutsiders(t *testing.T) {
 	n := startNetwork(t, "127.86", "--nodes", "2", "--damping=false") // the member comes and goes like one that flaps
 	t.Run("nats tool", func(t *testing.T) { n.natsTool(t) })
+	t.Run("member in Python", func(t *testing.T) { n.pythonMember(t) })
 	t.Run("member in JavaScript", func(t *testing.T) { n.foreignMember(t) })
 }
 

@@ -13,11 +13,12 @@ const (
 	CA   = "ca"   // at an authority: cmd/thor TestScripts/pages
 	Up   = "up"   // in a thor up: cmd/thor/e2e TestCommandsOfThePagesRun
 	Boot = "boot" // on a booted machine with the package: cmd/thor/e2e TestPackageBoots
+	SDK  = "sdk"  // beside a checkout: TestTheSDKIsImportedFromACheckout
 	Just = "just" // by CI itself: the justfile or .ci/run has each line
 )
 
 // Pages are those all of whose blocks are run, from the root of the repository.
-var Pages = []string{"README.md", "docs/operate.md"}
+var Pages = []string{"README.md", "docs/operate.md", "CONTRIBUTING.md"}
 
 // A Block is some lines of shell.
 type Block struct {

@@ -2,6 +2,7 @@ package docblocks
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ func TestEveryBlockNamesTheTestThatRunsIt(t *testing.T) {
 			t.Errorf("%d blocks, %v", len(blocks), err)
 		}
 		for _, b := range blocks {
-			if !slices.Contains([]string{CA, Up, Boot, Just}, b.Test) {
+			if !slices.Contains([]string{CA, Up, Boot, SDK, Just}, b.Test) {
 				t.Errorf("%s:%d: there is no test %q", p, b.Line, b.Test)
 			}
 		}
@@ -45,6 +46,26 @@ func TestWhatCIRunsByItselfIsInItsRecipes(t *testing.T) {
 			if command = strings.TrimSpace(command); command != "" && !strings.Contains(recipes.String(), command) {
 				t.Errorf("%s:%d: neither the justfile nor .ci/run has %q", b.Page, b.Line, command)
 			}
+		}
+	}
+}
+
+// What it needs is in the cache of modules, since thor itself was built.
+func TestTheSDKIsImportedFromACheckout(t *testing.T) {
+	blocks, err := Of(root, SDK)
+	if err != nil || len(blocks) == 0 {
+		t.Fatalf("%d blocks, %v", len(blocks), err)
+	}
+	checkout, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range blocks {
+		cmd := exec.Command("bash", "-euo", "pipefail", "-c", b.Text)
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), "THOR="+checkout, "GOPROXY=off", "GOFLAGS=-mod=mod -buildvcs=false")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s:%d: %v\n%s", b.Page, b.Line, err, out)
 		}
 	}
 }
