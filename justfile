@@ -80,6 +80,12 @@ versions:
     go list -m -f '{{ "{{" }}if not .Main}}{{ "{{" }}.Path}} {{ "{{" }}.Version}}{{ "{{" }}end}}' all
     sed -nE 's/^\s*(tool \S+|npm install -g) (\S+@\S+)$/\2/p' .ci/run
 
+# the picture of README, docs/monitor.svg: screens of thor monitor in a real thor up; needs root
+picture: build
+    rm -rf dist/screens && mkdir -p dist/screens
+    cmd/picture/record.sh dist/thor dist/screens
+    go run ./cmd/picture dist/screens/*.ansi > docs/monitor.svg
+
 # readings of the structure: lines, widest types, interfaces, unused names, repeated passages
 shape *ARGS:
     go run ./cmd/shape {{ ARGS }}

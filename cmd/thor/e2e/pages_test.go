@@ -127,7 +127,7 @@ began() { echo "== $1"; }
 pid() { jq -r --arg n "$1" '.processes[] | select(.name == $n) | .pid' "$THOR_DIR/network.json"; }
 lose() {
 	kill -9 "$(pid "$1")"
-	until thor status | grep -q "$1 lost"; do sleep 0.2; done
+	until { thor status || true; } | grep -q "$1 lost"; do sleep 0.2; done
 }
 mend() {
 	jq -r '.processes[].name' "$THOR_DIR/network.json" | xargs thor up start >/dev/null
