@@ -51,11 +51,6 @@ func TestCommandsOfThePagesRun(t *testing.T) {
 	s.WriteString(pagesPrelude)
 	for _, b := range append(first, last...) {
 		fmt.Fprintf(&s, "began '%s:%d'\n", b.Page, b.Line)
-		for _, w := range b.Words {
-			if node, ok := strings.CutPrefix(w, "lost="); ok {
-				fmt.Fprintf(&s, "lose %s\n", node)
-			}
-		}
 		fmt.Fprintf(&s, "cat >/mnt/block.sh <<'END-OF-BLOCK'\n%sEND-OF-BLOCK\nbash -euo pipefail /mnt/block.sh\n", b.Text)
 		if !b.Has("last") {
 			s.WriteString("mend\n")
@@ -124,11 +119,6 @@ export THOR_DIR=/tmp/thor-up-$(id -u)
 thor context >/dev/null
 thor wait healthy --timeout 60s 2>/dev/null
 began() { echo "== $1"; }
-pid() { jq -r --arg n "$1" '.processes[] | select(.name == $n) | .pid' "$THOR_DIR/network.json"; }
-lose() {
-	kill -9 "$(pid "$1")"
-	until { thor status || true; } | grep -q "$1 lost"; do sleep 0.2; done
-}
 mend() {
 	jq -r '.processes[].name' "$THOR_DIR/network.json" | xargs thor up start >/dev/null
 	thor wait healthy --timeout 60s
