@@ -67,7 +67,8 @@ func diskOf(dir string) disk {
 		return disk{}
 	}
 	block := uint64(st.Bsize)
-	return disk{size: st.Blocks * block, free: st.Bavail * block}
+	// As df counts: what is kept back for others is neither used nor free.
+	return disk{size: (st.Blocks - st.Bfree + st.Bavail) * block, free: st.Bavail * block}
 }
 
 // used is the share in use, in percent.

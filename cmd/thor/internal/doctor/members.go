@@ -80,8 +80,8 @@ func versions(st *subjects.Status, program string) (fs []Finding) {
 	old := make(map[string][]string) // by unit and version
 	for role, ms := range st.Roles {
 		for i := range ms {
-			// Monitors and programs of others have versions of their own.
-			if v := ms[i].Version; v != "" && v != program && role != subjects.Monitor && role != subjects.Operator {
+			// A locator tells the version of its database server, and monitors have their own.
+			if v := ms[i].Version; v != "" && v != program && role != subjects.Database && role != subjects.Monitor && role != subjects.Operator {
 				key := cmp.Or(units[role], "node") + " " + subjects.Printable(v, 64)
 				if node := string(ms[i].Node); !slices.Contains(old[key], node) {
 					old[key] = append(old[key], node)
