@@ -49,8 +49,18 @@ type HistoryRequest struct {
 	MaxBytes int        `json:"max_bytes"` // about so much at most
 }
 
-// Encode returns the wire form.
-func (r *HistoryRequest) Encode() []byte { return Encode(r) }
+// Encode returns the wire form. RFC 3339 has neither each year nor each offset of a
+// time.Time: Start is written in UTC, and one before 1970 as the beginning of 1970.
+func (r HistoryRequest) Encode() []byte {
+	if r.Start != nil {
+		start := r.Start.UTC()
+		if epoch := time.Unix(0, 0).UTC(); start.Before(epoch) {
+			start = epoch
+		}
+		r.Start = &start
+	}
+	return Encode(&r)
+}
 
 // ParseHistoryRequest decodes and checks a request. It refuses fields that it does
 // not know: JetStream would obey them.

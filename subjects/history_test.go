@@ -150,3 +150,19 @@ func TestEventKindsAreListed(t *testing.T) {
 		t.Errorf("%d constants, EventKinds are %v", n, all)
 	}
 }
+
+// Times that RFC 3339 has no form for come from operators, and end no process.
+func TestAnyTimeCanBeAskedFor(t *testing.T) {
+	epoch, offset := time.Unix(0, 0), time.FixedZone("", 24*3600)
+	for _, c := range []struct{ start, want time.Time }{
+		{time.Date(2026, 11, 30, 0, 0, 0, 0, offset), time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)},
+		{time.Date(-1, 12, 31, 23, 50, 0, 0, time.UTC), epoch},
+		{time.Time{}, epoch},
+	} {
+		q := subjects.HistoryRequest{Start: &c.start, Batch: 1, MaxBytes: 1}
+		got, err := subjects.ParseHistoryRequest(q.Encode())
+		if err != nil || !got.Start.Equal(c.want) {
+			t.Errorf("%v: %v %v, want %s", c.start, got, err, c.want)
+		}
+	}
+}

@@ -123,7 +123,8 @@ func pastPicture(st *subjects.Status, at time.Time, doubt string, ringOf subject
 	return out, nil
 }
 
-// timeOf reads the time of a parameter.
+// timeOf reads the time of a parameter. It is in UTC: [time.Parse] accepts offsets, such
+// as +24:00, that JSON does not.
 func (s *Server) timeOf(text string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339Nano, text)
 	switch {
@@ -131,6 +132,9 @@ func (s *Server) timeOf(text string) (time.Time, error) {
 		return at, failf(http.StatusBadRequest, "write the time like 2006-01-02T15:04:05Z")
 	case at.After(time.Now().Add(time.Second)):
 		return at, failf(http.StatusBadRequest, "that time is in the future")
+	}
+	if at = at.UTC(); at.Unix() < 0 {
+		return at, failf(http.StatusBadRequest, "that time is before 1970")
 	}
 	return at, nil
 }

@@ -373,6 +373,8 @@ func TestTheReasonsOfThePastAndOfSearchesAreTold(t *testing.T) {
 		{"/api/status?at=" + stamp + "&ring=sip_proxy", 200, `"shares":[{"node":"n1"`},
 		{"/api/status?at=yesterday", 400, "write the time like"},
 		{"/api/status?at=" + time.Now().Add(time.Hour).UTC().Format(time.RFC3339), 400, "future"},
+		{"/api/status?at=" + when.In(time.FixedZone("", 24*3600)).Format("2006-01-02T15:04:05") + "%2B24:00", 200, `"generation":3`},
+		{"/api/history?since=0000-01-01T00:00:00Z", 400, "1970"},
 		{"/api/history?since=" + stamp, 200, `"n1"`},
 		{"/api/history", 400, "write the time like"},
 		{"/api/lookup?role=sip_proxy&key=alice@example.net", 200, `"owner":"n1","heir":"n2"`},
