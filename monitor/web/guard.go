@@ -1,6 +1,8 @@
 package web
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,6 +22,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		switch {
+		case s.ended(r):
+			h.Set("Connection", "close")
+			s.refuse(w, http.StatusForbidden, "the certificate is not valid any more")
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
 			s.refuse(w, http.StatusMethodNotAllowed, "the web view is read-only")
@@ -69,4 +74,31 @@ func foreign(r *http.Request) bool {
 		return r.URL.Path != "/" || r.Header.Get("Sec-Fetch-Mode") != "navigate"
 	}
 	return false
+}
+
+// tlsKey finds in the context of a request its TLS connection.
+type tlsKey struct{}
+
+// withTLS notes the connection below those that listeners wrap around it.
+func withTLS(ctx context.Context, c net.Conn) context.Context {
+	for {
+		switch x := c.(type) {
+		case *tls.Conn:
+			return context.WithValue(ctx, tlsKey{}, x)
+		case interface{ NetConn() net.Conn }:
+			c = x.NetConn()
+		default:
+			return ctx
+		}
+	}
+}
+
+// ended reports whether the client's certificate has expired or was revoked since the
+// handshake: connections are kept, and a stream lasts as long as a page is open.
+func (s *Server) ended(r *http.Request) bool {
+	if s.cfg.TLS == nil {
+		return false
+	}
+	c, ok := r.Context().Value(tlsKey{}).(*tls.Conn)
+	return !ok || s.cfg.TLS.VerifyConnection(c.ConnectionState()) != nil
 }

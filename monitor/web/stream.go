@@ -38,6 +38,9 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-tick.C:
+			if s.ended(r) {
+				return
+			}
 			st.link()
 		case <-st.wake:
 			select { // what comes at once with it is one picture

@@ -1,13 +1,18 @@
 package web_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"thor/identity"
 	"thor/monitor/web"
@@ -77,4 +82,57 @@ func TestBeyondLoopbackOperatorsAloneGetThePage(t *testing.T) {
 			t.Errorf("%s: %v %v", c.name, r, err)
 		}
 	}
+}
+
+// A connection of an operator ends with the certificate: a stream that is open, and
+// requests that come by a connection that is kept.
+func TestARevokedOperatorSeesNoMore(t *testing.T) {
+	t.Parallel()
+	ca := authority(t, "example.net")
+	own, desk := credentials(t, ca, "web1", subjects.Monitor), credentials(t, ca, "ops1", subjects.Operator)
+	_, s, _ := start(t, func(c *web.Config) { c.TLS = own.OperatorTLS() })
+	conf := &tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{*desk.Certificate()}}
+	conf.RootCAs.AddCert(ca.Certificate())
+	get := func(path string) (*tls.Conn, *bufio.Reader, *http.Response) {
+		c, err := tls.Dial("tcp", s.Addr().String(), conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if err := c.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewReader(c)
+		return c, in, ask(t, c, in, path)
+	}
+	_, _, stream := get("/api/events")
+	kept, in, page := get("/api/status")
+	if _, err := io.Copy(io.Discard, page.Body); err != nil || page.StatusCode != 200 || stream.StatusCode != 200 {
+		t.Fatal(page.Status, stream.Status, err)
+	}
+	crl, err := ca.Revoke("ops1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := own.Revocations().Update(crl, own.Authorities()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, stream.Body); err != nil {
+		t.Errorf("the stream does not end: %v", err)
+	}
+	if again := ask(t, kept, in, "/api/status"); again.StatusCode != http.StatusForbidden || !again.Close {
+		t.Errorf("the next request is answered %s", again.Status)
+	}
+}
+
+func ask(t *testing.T, c net.Conn, in *bufio.Reader, path string) *http.Response {
+	t.Helper()
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", path); err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

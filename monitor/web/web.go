@@ -72,8 +72,10 @@ type Config struct {
 
 	Network Network         // required
 	Myself  subjects.NodeID // this node
-	TLS     *tls.Config     // required for an address that is not loopback: accepts operators alone; nil: plain HTTP
-	Names   func() []string // host names and addresses of the certificate in TLS
+	// TLS is required for an address that is not loopback: its VerifyConnection accepts operators
+	// alone, and is asked again while a connection lives. nil: plain HTTP.
+	TLS   *tls.Config
+	Names func() []string // host names and addresses of the certificate in TLS
 
 	// Reasons is what is wrong with the network as v has it, in words for an operator.
 	Reasons func(v *overlay.View) []string
@@ -135,7 +137,7 @@ func New(cfg Config) (*Server, error) {
 	switch {
 	case cfg.Network == nil:
 		return nil, errors.New("web: no network")
-	case !Loopback(cfg.Listen) && cfg.TLS == nil:
+	case !Loopback(cfg.Listen) && cfg.TLS == nil, cfg.TLS != nil && cfg.TLS.VerifyConnection == nil:
 		return nil, ErrNotCertified
 	}
 	if cfg.Reasons == nil {
@@ -201,7 +203,8 @@ func (s *Server) httpServer(ctx context.Context) *http.Server {
 	return &http.Server{
 		Handler: s.guard(s.routes()), ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with it
-		ErrorLog:    stdlog.New(io.Discard, "", 0),                     // of what clients do wrong, and each handshake that fails
+		ConnContext: withTLS,
+		ErrorLog:    stdlog.New(io.Discard, "", 0), // of what clients do wrong, and each handshake that fails
 	}
 }
 
