@@ -75,21 +75,21 @@ func (m *metrics) show(s *subjects.Status) {
 		m.showRole(r)
 	}
 	total := make(map[subjects.Role]int)
-	count := func(r subjects.Role, state string) {
+	count := func(r subjects.Role, state subjects.State) {
 		m.showRole(r)
-		m.members.WithLabelValues(string(r), state).Inc()
+		m.members.WithLabelValues(string(r), string(state)).Inc()
 		total[r]++
 	}
 	for r, ms := range s.Roles {
 		for i := range ms {
-			count(r, string(ms[i].State))
+			count(r, ms[i].State)
 		}
 	}
 	for _, l := range s.Lost {
-		count(l.Role, "lost")
+		count(l.Role, subjects.StateLost)
 	}
 	for _, h := range s.Held {
-		count(h.Role, "held")
+		count(h.Role, subjects.StateHeld)
 	}
 	for r := range m.shown {
 		m.showRole(r).Set(float64(max(total[r], floor[r])))
@@ -100,8 +100,8 @@ func (m *metrics) show(s *subjects.Status) {
 // before there is one. A role that was shown once stays.
 func (m *metrics) showRole(r subjects.Role) prometheus.Gauge {
 	m.shown[r] = true
-	for _, state := range []string{string(subjects.Up), string(subjects.Suspect), string(subjects.Draining), "lost", "held"} {
-		m.members.WithLabelValues(string(r), state)
+	for _, state := range []subjects.State{subjects.Up, subjects.Suspect, subjects.Draining, subjects.StateLost, subjects.StateHeld} {
+		m.members.WithLabelValues(string(r), string(state))
 	}
 	return m.expected.WithLabelValues(string(r))
 }

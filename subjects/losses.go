@@ -31,6 +31,13 @@ type Losses struct {
 	Held []Held `json:"held,omitempty"`
 }
 
+// States of members that are not in their role, for what shows them beside the
+// others. No member of a Status has one.
+const (
+	StateLost State = "lost"
+	StateHeld State = "held"
+)
+
 // A Lost is a member that was removed because it failed: it crashed, fell silent,
 // failed its check or its certificate expired. It stays so until it returns, an
 // operator forgets it, or a manager does after three days.
@@ -343,4 +350,27 @@ func (s *Status) Expected() map[Role]int {
 		}
 	}
 	return out
+}
+
+// LossRoles are the roles of which members are lost, held or expected, sorted.
+func (s *Status) LossRoles() []Role {
+	if s == nil {
+		return nil
+	}
+	roles := slices.Collect(maps.Keys(s.Expected()))
+	for i := range s.Lost {
+		roles = append(roles, s.Lost[i].Role)
+	}
+	for i := range s.Held {
+		roles = append(roles, s.Held[i].Role)
+	}
+	slices.Sort(roles)
+	return slices.Compact(roles)
+}
+
+// AllRoles are the roles that have members and those of LossRoles, sorted.
+func (s *Status) AllRoles() []Role {
+	roles := append(s.RoleNames(), s.LossRoles()...)
+	slices.Sort(roles)
+	return slices.Compact(roles)
 }

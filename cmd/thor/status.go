@@ -117,11 +117,6 @@ type roleMember struct {
 	Until *time.Time `json:"until,omitempty"` // of a held one: when it returns
 }
 
-const (
-	stateLost subjects.State = "lost"
-	stateHeld subjects.State = "held"
-)
-
 // membersOf are the members of one role, or of all, each with those lost or held there.
 func membersOf(s *subjects.Status, only subjects.Role) []roleMember {
 	out := []roleMember{}
@@ -131,10 +126,10 @@ func membersOf(s *subjects.Status, only subjects.Role) []roleMember {
 		}
 	}
 	for _, l := range s.Lost {
-		out = append(out, roleMember{Role: l.Role, Member: missingMember(l.Pair(), stateLost, l.Reason, l.Addresses, l.Since)})
+		out = append(out, roleMember{Role: l.Role, Member: missingMember(l.Pair(), subjects.StateLost, l.Reason, l.Addresses, l.Since)})
 	}
 	for _, h := range s.Held {
-		out = append(out, roleMember{Role: h.Role, Member: missingMember(h.Pair(), stateHeld, h.Reason, nil, time.Time{}), Until: &h.Until})
+		out = append(out, roleMember{Role: h.Role, Member: missingMember(h.Pair(), subjects.StateHeld, h.Reason, nil, time.Time{}), Until: &h.Until})
 	}
 	if only != "" {
 		out = slices.DeleteFunc(out, func(m roleMember) bool { return m.Role != only })

@@ -2,7 +2,6 @@ package view
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +18,7 @@ const mostLosses = 20
 // many, and which are lost, since when and why, or held down, and for how long.
 func lossReasons(s *subjects.Status, now time.Time) (out []string) {
 	expected := s.Expected()
-	for _, r := range lossRoles(s, expected) {
+	for _, r := range s.LossRoles() {
 		lost, held, have := lostIn(s, r), heldIn(s, r), len(s.Roles[r])
 		var why []string
 		switch {
@@ -60,27 +59,6 @@ func because(reason string) string {
 		return ""
 	}
 	return " (" + safe(reason, subjects.MaxReason) + ")"
-}
-
-// lossRoles are the roles of which there is something to say, sorted.
-func lossRoles(s *subjects.Status, expected map[subjects.Role]int) []subjects.Role {
-	roles := slices.Collect(maps.Keys(expected))
-	for i := range s.Lost {
-		roles = append(roles, s.Lost[i].Role)
-	}
-	for i := range s.Held {
-		roles = append(roles, s.Held[i].Role)
-	}
-	slices.Sort(roles)
-	return slices.Compact(roles)
-}
-
-// allRoles are the roles that have members, or of which some are lost, held or
-// expected.
-func allRoles(s *subjects.Status) []subjects.Role {
-	roles := append(s.RoleNames(), lossRoles(s, s.Expected())...)
-	slices.Sort(roles)
-	return slices.Compact(roles)
 }
 
 func lostIn(s *subjects.Status, r subjects.Role) []subjects.Lost {
@@ -155,12 +133,6 @@ func heldDetail(h subjects.Held, now time.Time) string {
 	return "returns in " + span(h.Until.Sub(now)) + ", " + safe(h.Reason, subjects.MaxReason)
 }
 
-// States of members that are not in their role.
-const (
-	stateLost subjects.State = "lost"
-	stateHeld subjects.State = "held"
-)
-
 // absents are the lost and held members that pass the filter, as rows.
 func (m *Model) absents(f filter) (out []row) {
 	s := m.pic.Status
@@ -174,10 +146,10 @@ func (m *Model) absents(f filter) (out []row) {
 		}
 	}
 	for _, l := range s.Lost {
-		add(row{role: l.Role, m: &subjects.Member{Node: l.Node, Addresses: l.Addresses[:min(1, len(l.Addresses))], State: stateLost, Since: l.Since, Reason: l.Reason}})
+		add(row{role: l.Role, m: &subjects.Member{Node: l.Node, Addresses: l.Addresses[:min(1, len(l.Addresses))], State: subjects.StateLost, Since: l.Since, Reason: l.Reason}})
 	}
 	for _, h := range s.Held {
-		add(row{role: h.Role, until: h.Until, m: &subjects.Member{Node: h.Node, State: stateHeld, Reason: h.Reason}})
+		add(row{role: h.Role, until: h.Until, m: &subjects.Member{Node: h.Node, State: subjects.StateHeld, Reason: h.Reason}})
 	}
 	return out
 }

@@ -137,7 +137,7 @@ func highest(most map[subjects.Role]int, s *subjects.Status) map[subjects.Role]i
 	for r, n := range s.Counts() {
 		next[r] = max(next[r], n)
 	}
-	for _, r := range lossRoles(s, s.Expected()) {
+	for _, r := range s.LossRoles() {
 		next[r] = max(next[r], 0)
 	}
 	return next
@@ -269,7 +269,7 @@ func (p *Picture) reasons(now time.Time) []string {
 	return reasons
 }
 
-// seenNode is the member or the loss that t names, as the members page has it; nil:
+// seen is the member or the loss that t names, as the members page has it; nil:
 // it is neither.
 func (m *Model) seen(t target) *row {
 	if s := m.pic.Status; s != nil {
@@ -285,13 +285,13 @@ func (m *Model) seen(t target) *row {
 	return nil
 }
 
-// names are the roles of a node, sorted, those in which it is lost or held included.
+// rolesOf are the roles of a node, sorted, those in which it is lost or held included.
 func (m *Model) rolesOf(n subjects.NodeID) (out []subjects.Role) {
 	s := m.pic.Status
 	if s == nil {
 		return nil
 	}
-	for _, r := range allRoles(s) {
+	for _, r := range s.AllRoles() {
 		if m.seen(target{r, n}) != nil {
 			out = append(out, r)
 		}

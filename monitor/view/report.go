@@ -90,7 +90,7 @@ type facts struct {
 	nameServers map[subjects.NodeID]NameServer
 	shares      map[subjects.Role]Spread
 	checks      []subjects.CheckReport
-	checksOf    subjects.NodeID // whose checks these are; empty: nobody's yet
+	checksOf    subjects.NodeID // whose checks these are; empty: none were heard yet
 	rates       map[counter]series
 
 	brokersFault, checksFault string

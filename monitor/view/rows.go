@@ -102,7 +102,7 @@ func (m *Model) step(i, n int) int {
 	return i
 }
 
-// chosen is the row under the cursor; nil: there is none.
+// chosenRow is the row under the cursor; nil: there is none.
 func (m *Model) chosenRow() *row {
 	if i := m.pos[m.page]; i >= 0 && i < len(m.rows) && m.rows[i].key != "" {
 		return &m.rows[i]
@@ -186,7 +186,7 @@ var memberOrders = []func(a, b *row) int{
 
 // stateRank is the order of states, the worst first.
 func stateRank(s subjects.State) int {
-	return slices.Index([]subjects.State{stateLost, stateHeld, subjects.Suspect, subjects.Draining, subjects.Up}, s)
+	return slices.Index([]subjects.State{subjects.StateLost, subjects.StateHeld, subjects.Suspect, subjects.Draining, subjects.Up}, s)
 }
 
 func (m *Model) eventRows() []row {

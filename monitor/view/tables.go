@@ -35,7 +35,7 @@ func StatusTable(s *subjects.Status, now time.Time, stale bool, doubts ...string
 	}
 	b.WriteString(lossLines(s, now))
 	t := [][]string{{"ROLE", "SERVING", "TOTAL", "SUSPECT", "DRAINING", "LOST", "HELD"}}
-	for _, r := range allRoles(s) {
+	for _, r := range s.AllRoles() {
 		c := count(s.Roles[r])
 		lost, held := lossCounts(s, r)
 		t = append(t, []string{
@@ -89,7 +89,7 @@ func MembersTable(s *subjects.Status, role subjects.Role, now time.Time) string 
 	if s == nil {
 		s = &subjects.Status{}
 	}
-	for _, r := range allRoles(s) {
+	for _, r := range s.AllRoles() {
 		if role != "" && r != role {
 			continue
 		}

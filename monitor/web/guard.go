@@ -66,8 +66,8 @@ func known(host string, hosts []string) bool {
 	return false
 }
 
-// foreign reports whether a browser says that another site's page asks. Whoever
-// follows a link from there opens the page, and that is fine.
+// foreign reports whether a browser says that another site's page asks. A link from
+// there may open the page.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "cross-site", "same-site":

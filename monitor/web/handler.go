@@ -109,7 +109,7 @@ func pastPicture(st *subjects.Status, at time.Time, doubt string, ringOf subject
 	}{Head: picture.NewHead(st, reasons), Roles: []picture.Role{}}
 	out.At, out.Doubt = &at, doubt
 	expected := st.Expected()
-	for _, role := range picture.RoleNames(st) {
+	for _, role := range st.AllRoles() {
 		var ring *picture.Ring
 		if l, ok := st.Lookup[role]; ok && role == ringOf {
 			t, err := lookup.New(l.Bits, lookup.Members(st.Roles[role]))

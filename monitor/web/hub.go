@@ -151,7 +151,7 @@ func (h *hub) publish(v *overlay.View) {
 	changed := !bytes.Equal(next.head, was.head)
 	if s != nil {
 		expected := s.Expected()
-		next.order = picture.RoleNames(s)
+		next.order = s.AllRoles()
 		for _, role := range next.order {
 			var ring *picture.Ring
 			if _, ok := s.Lookup[role]; ok {

@@ -164,7 +164,7 @@ func (s *Server) Addr() *net.TCPAddr { return s.addr.Load() }
 // Happened adds an event to those that pages show. It may be called at any time.
 func (s *Server) Happened(e *subjects.Event) { s.hub.happened(e) }
 
-// Happened before puts events before those that are known, in their order.
+// HappenedBefore puts events before those that are known, in their order.
 func (s *Server) HappenedBefore(es []subjects.Event) { s.hub.happenedBefore(es) }
 
 // Run serves until ctx ends, which is no error. It can be called once.

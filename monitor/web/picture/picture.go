@@ -7,7 +7,6 @@ package picture
 
 import (
 	"cmp"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -80,12 +79,6 @@ type Member struct {
 	Attrs     map[string]string `json:"attrs,omitempty"`
 }
 
-// The states of members that are not in their role.
-const (
-	Lost = "lost"
-	Held = "held"
-)
-
 // NewHead is the head of s, which may be nil. reasons are why the network is degraded.
 func NewHead(s *subjects.Status, reasons []string) Head {
 	h := Head{V: Version, Reasons: clean(reasons), Departed: []Departed{}, RoleNames: []string{}, Lookups: []string{}}
@@ -98,7 +91,7 @@ func NewHead(s *subjects.Status, reasons []string) Head {
 	for _, d := range s.Departed {
 		h.Departed = append(h.Departed, Departed{name(d.Node), d.Until})
 	}
-	for _, r := range RoleNames(s) {
+	for _, r := range s.AllRoles() {
 		h.RoleNames = append(h.RoleNames, text(string(r), 63))
 		h.Members += len(s.Roles[r])
 		if _, ok := s.Lookup[r]; ok {
@@ -107,20 +100,6 @@ func NewHead(s *subjects.Status, reasons []string) Head {
 	}
 	h.Lost, h.Held = len(s.Lost), len(s.Held)
 	return h
-}
-
-// RoleNames are the roles that have members, or of which some are lost, held or
-// expected, sorted.
-func RoleNames(s *subjects.Status) []subjects.Role {
-	roles := append(s.RoleNames(), slices.Collect(maps.Keys(s.Expected()))...)
-	for i := range s.Lost {
-		roles = append(roles, s.Lost[i].Role)
-	}
-	for i := range s.Held {
-		roles = append(roles, s.Held[i].Role)
-	}
-	slices.Sort(roles)
-	return slices.Compact(roles)
 }
 
 // NewRole is what s says of one role. ring may be nil.
@@ -133,7 +112,7 @@ func NewRole(s *subjects.Status, role subjects.Role, expected int, ring *Ring) R
 		if l.Role == role {
 			r.Lost++
 			r.Members = append(r.Members, Member{
-				Node: name(l.Node), State: Lost, Reason: text(l.Reason, subjects.MaxReason), Addresses: addresses(l.Addresses), Since: l.Since,
+				Node: name(l.Node), State: string(subjects.StateLost), Reason: text(l.Reason, subjects.MaxReason), Addresses: addresses(l.Addresses), Since: l.Since,
 			})
 		}
 	}
@@ -141,7 +120,7 @@ func NewRole(s *subjects.Status, role subjects.Role, expected int, ring *Ring) R
 		if h.Role == role {
 			r.Held++
 			r.Members = append(r.Members, Member{
-				Node: name(h.Node), State: Held, Reason: text(h.Reason, subjects.MaxReason), Addresses: []string{}, Until: h.Until,
+				Node: name(h.Node), State: string(subjects.StateHeld), Reason: text(h.Reason, subjects.MaxReason), Addresses: []string{}, Until: h.Until,
 			})
 		}
 	}
