@@ -46,12 +46,20 @@ func (m Mark) MarshalJSON() ([]byte, error) { return json.Marshal([2]uint64{m.Ep
 type Attrs map[string]string
 
 // AttrPort is the attribute by which a member says at which port it serves, in
-// decimal: an event server its clients, a name server its questions.
+// decimal: an event server its clients, a name server its questions, a web view its page.
+// It tells a web view from a terminal that is a member under the same role.
 const AttrPort = "port"
 
 // AttrZone is the attribute by which a name server says which static records it serves,
 // as a digest: managers raise the generation when it changes, and all should say the same.
 const AttrZone = "zone"
+
+// Attributes of a broker: how many clients it has, coarsely, and whether its JetStream
+// can be used ("ok", or a word that says why not).
+const (
+	AttrClients   = "clients"
+	AttrJetStream = "jetstream"
+)
 
 // AttrRoutes is the attribute by which a broker says to how many others it has a route.
 const AttrRoutes = "routes"

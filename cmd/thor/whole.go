@@ -31,7 +31,7 @@ func missing(before, now *subjects.Status) (out []string) {
 func brokersApart(s *subjects.Status) (out []string) {
 	all := s.Roles[subjects.EventServer]
 	for _, m := range all {
-		if js := m.Attrs["jetstream"]; js != "" && js != "ok" {
+		if js := m.Attrs[subjects.AttrJetStream]; js != "" && js != "ok" {
 			out = append(out, fmt.Sprintf("JetStream of %s: %s", m.Node, subjects.Printable(js, 20)))
 		}
 		if _, known := m.Attrs.Peers(); !known {

@@ -167,7 +167,7 @@ var brokerColumns = []column{
 		if b, ok := m.facts.brokers[r.node]; ok {
 			return strconv.Itoa(b.Clients)
 		}
-		return m.announced(r, "clients", "~")
+		return m.announced(r, subjects.AttrClients, "~")
 	})},
 	{title: "ROUTES", right: true, text: func(m *Model, r *row) (string, tone) {
 		others := len(m.members(subjects.EventServer)) - 1
@@ -217,7 +217,7 @@ func (m *Model) announced(r *row, attr, mark string) string {
 
 // jetStream is how a broker's JetStream is: what it announces, and whom it takes for the leader.
 func (m *Model) jetStream(r *row) (string, tone) {
-	said := m.announced(r, "jetstream", "")
+	said := m.announced(r, subjects.AttrJetStream, "")
 	b, ok := m.facts.brokers[r.node]
 	switch {
 	case !ok && said != "ok" && said != "-", ok && !b.JetStream && said != "-":
