@@ -1,8 +1,8 @@
 package subjects
 
 // VerbRestart is a request of an operator to one daemon: to a broker, a manager, a
-// database locator, a name server or a provisioning server in its role, to a node
-// agent in the role Agent. It is a RestartRequest; the Reply's data is a RestartReply.
+// database locator, a name server, a provisioning server or a web view in its role, to
+// a node agent in the role Agent. It is a RestartRequest; the Reply's data is a RestartReply.
 const VerbRestart = "restart"
 
 const maxBoot = 64 // bytes, of announcements too

@@ -96,7 +96,8 @@ func bundleDaemons(ctx context.Context, b *bundle.Bundle, name, file string) {
 	if f == nil {
 		return
 	}
-	for _, section := range []string{"broker", "manager", "node", "dns", "database", "provisioning"} {
+	for _, k := range daemonKinds {
+		section := k.name
 		address, _ := f.Metrics(section)
 		if !f.Has(section) || address == "" {
 			continue

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,7 +67,7 @@ func (r *reach) collisions() (out []string) {
 	}
 	_, problems := config.Examine(r.config)
 	for _, p := range problems {
-		if strings.Contains(p.Text, "is the port of ") || p.Key == "network.http" {
+		if p.Collides() {
 			out = append(out, p.String())
 		}
 	}

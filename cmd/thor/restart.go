@@ -65,7 +65,7 @@ func newRestart() *cobra.Command {
 		Example: "  thor restart --dry-run\n  thor restart\n  thor restart host1 --daemon manager --daemon dns", Args: cobra.ArbitraryArgs,
 	}
 	f := c.Flags()
-	f.StringArrayVar(&kinds, "daemon", nil, "only daemons of this `kind`: broker, manager, provisioning, database, dns or node; repeat for more")
+	f.StringArrayVar(&kinds, "daemon", nil, "only daemons of this `kind`: "+strings.Join(kindNames(), ", ")+"; repeat for more")
 	f.BoolVar(&dry, "dry-run", false, "print what would be restarted, in which order, and whether the network allows it")
 	f.BoolVar(&force, "force", false, "also while the network is degraded")
 	f.DurationVar(&patience, "step-timeout", 90*time.Second, "how long to wait after each for the network to be whole")
@@ -148,7 +148,7 @@ func restartPlan(s *subjects.Status, nodes []subjects.NodeID, kinds []string) (p
 				if r == subjects.Monitor && m.Attrs[subjects.AttrPort] == "" {
 					continue // a terminal
 				}
-				if r == k.role || k.role == subjects.Agent && !r.Infrastructure() && r != subjects.ProvisioningServer {
+				if k.announces(r) {
 					of = append(of, m.Node)
 				}
 			}
@@ -178,7 +178,7 @@ func lonely(s *subjects.Status, k daemonKind, n subjects.NodeID) (notes []string
 		if s.Member(r, n) == nil || len(s.Roles[r]) > 1 || r == subjects.Monitor {
 			continue
 		}
-		if r == k.role || k.role == subjects.Agent && !r.Infrastructure() && r != subjects.ProvisioningServer {
+		if k.announces(r) {
 			notes = append(notes, "the only "+string(r))
 		}
 	}

@@ -17,6 +17,11 @@ type daemonKind struct {
 	role subjects.Role // Agent for node agents
 }
 
+// announces reports whether a member of role r is announced by such a daemon.
+func (k daemonKind) announces(r subjects.Role) bool {
+	return r == k.role || k.role == subjects.Agent && !r.Infrastructure() && r != subjects.ProvisioningServer
+}
+
 // daemonKinds are in the order in which they are restarted: what others need goes
 // first, as in an upgrade.
 var daemonKinds = []daemonKind{

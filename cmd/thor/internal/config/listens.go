@@ -116,6 +116,14 @@ func (f *File) checkListeners() {
 	}
 }
 
+// portOf begins what is said of a collision.
+const portOf = "is the port of "
+
+// Collides reports whether p is that two listeners would have one port.
+func (p Problem) Collides() bool {
+	return strings.HasPrefix(p.Text, portOf) || p.Key == sharedHTTP
+}
+
 // clash reports that b cannot have its port because of a. here: a's address is one
 // of this machine.
 func (f *File) clash(a, b Listener, here bool) {
@@ -129,9 +137,9 @@ func (f *File) clash(a, b Listener, here bool) {
 	if f.failed(key) {
 		return
 	}
-	what := "is the port of " + other
+	what := portOf + other
 	if a.service {
-		what = "is the port of the service that " + other + " names"
+		what = portOf + "the service that " + other + " names"
 	}
 	at := b.Address
 	if a.Address != b.Address {

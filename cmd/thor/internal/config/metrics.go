@@ -24,11 +24,14 @@ type Manager struct {
 	HTTP string `toml:"http" form:"listen" default:"127.0.0.1:9503" off:"yes"`
 }
 
+// sharedHTTP is the key of an address for the one daemon of a file.
+const sharedHTTP = "network.http"
+
 // Metrics is where the daemon of section serves metrics and health, and the key that
 // says so; empty: nowhere.
 func (f *File) Metrics(section string) (address, key string) {
 	if f.Network.HTTP != "" {
-		return f.Network.HTTP, "network.http"
+		return f.Network.HTTP, sharedHTTP
 	}
 	k, ok := f.metricsKey(section)
 	if !ok {
@@ -80,7 +83,7 @@ func (f *File) checkMetrics() {
 			f.d.add(key, "stands beside network.http: leave one of them out")
 		}
 	}
-	if len(present) > 1 && !f.failed("network.http") {
-		f.d.add("network.http", "one address cannot serve several daemons: leave it out, or set %s", strings.Join(own, ", "))
+	if len(present) > 1 && !f.failed(sharedHTTP) {
+		f.d.add(sharedHTTP, "one address cannot serve several daemons: leave it out, or set %s", strings.Join(own, ", "))
 	}
 }

@@ -94,7 +94,7 @@ func versions(st *subjects.Status, program string) (fs []Finding) {
 		slices.Sort(old[key])
 		fs = append(fs, Finding{
 			Note, fmt.Sprintf("thor %s of %s is version %s, this program is %s", unit, strings.Join(old[key], " "), version, program),
-			"if the program there was upgraded: systemctl restart thor-" + unit + ", one host after the other",
+			"if the program there was upgraded: thor restart --daemon " + unit,
 		})
 	}
 	return fs

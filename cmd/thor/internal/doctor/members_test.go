@@ -56,8 +56,8 @@ func TestDaemonsOfAnotherVersion(t *testing.T) {
 		subjects.Monitor:    {{Node: "h9", Version: "0.0"}},
 		subjects.Database:   {{Node: "h9", Version: "10.11.19-MariaDB"}},
 	}}
-	const want = "note thor dns of h1 h2 is version 0.1, this program is 0.2 -> if the program there was upgraded: systemctl restart thor-dns, one host after the other\n" +
-		"note thor node of h1 is version 0.1, this program is 0.2 -> if the program there was upgraded: systemctl restart thor-node, one host after the other\n"
+	const want = "note thor dns of h1 h2 is version 0.1, this program is 0.2 -> if the program there was upgraded: thor restart --daemon dns\n" +
+		"note thor node of h1 is version 0.1, this program is 0.2 -> if the program there was upgraded: thor restart --daemon node\n"
 	if got := lines(versions(st, "0.2")); got != want {
 		t.Errorf("%s", got)
 	}
