@@ -237,7 +237,7 @@ func (t *truth) neverEmpty(o *observer, s *subjects.Status) {
 }
 
 // leftBehind reports whether node failed, or was removed, while another of the role was up, which left
-// on purpose since: an observer may hear of the two at once.
+// on purpose since: an observer may hear of the two at once, and managers may have been away.
 func (t *truth) leftBehind(role subjects.Role, members []subjects.Member, node subjects.NodeID) bool {
 	ended, fell := t.fell[listing{node, role}]
 	alive := false
@@ -247,11 +247,22 @@ func (t *truth) leftBehind(role subjects.Role, members []subjects.Member, node s
 			alive, died = alive || p.alive, max(died, p.died)
 		}
 	}
-	if !alive {
+	switch {
+	case !alive:
 		ended, fell = died, true
+	case t.down(node):
+		ended, fell = t.touched[node], true
 	}
 	return fell && slices.ContainsFunc(members, func(y subjects.Member) bool {
 		return y.Node != node && t.wished(y.Node) && t.touched[y.Node] > ended
+	})
+}
+
+// down reports whether a process of node says that its check fails.
+func (t *truth) down(node subjects.NodeID) bool {
+	return slices.ContainsFunc(t.w.procs, func(p *proc) bool {
+		m, is := p.app.(*member)
+		return is && p.node == node && p.alive && m.state == subjects.Down
 	})
 }
 
