@@ -42,6 +42,7 @@ func TestPackageBoots(t *testing.T) {
 		copyInto(t, debs[0], filepath.Join(root, name+".deb"), 0o644)
 	}
 	copyInto(t, "testdata/boot.sh", filepath.Join(root, "boot.sh"), 0o755)
+	copyInto(t, "../../../docs/operate.md", filepath.Join(root, "operate.md"), 0o644)
 	copyInto(t, "testdata/boot.service", filepath.Join(root, "etc/systemd/system/boot.service"), 0o644)
 	copyInto(t, thor, filepath.Join(root, "usr/local/bin/thor-ca"), 0o755) // what the authority's machine runs
 	if err := os.Symlink("../boot.service", filepath.Join(root, "etc/systemd/system/multi-user.target.wants/boot.service")); err != nil {

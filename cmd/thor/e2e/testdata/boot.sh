@@ -43,7 +43,18 @@ operator() {
 			exec thor "$@" --brokers tls://127.0.0.1:4222 --cert "$d/crt" --key "$d/key" --ca "$d/ca"' operator "$@"
 }
 
-dpkg -i /thor.deb
+# page N: the block of commands N of docs/operate.md that is for such a machine, word by word
+page() {
+	local text
+	text=$(awk -v n="$1" '/^<!-- run: boot -->/ { k++; next } k == n && /^```sh/ { on = 1; next } k == n && on && /^```/ { exit } k == n && on' /operate.md)
+	[[ -n $text ]]
+	(cd /root && bash -euo pipefail -c "$text")
+	say "docs/operate.md, block $1"
+}
+
+[[ $(grep -c '^<!-- run: boot -->' /operate.md) == 4 ]] # all are run below
+cp /thor.deb /root/thor_0_amd64.deb
+page 1
 for old in eventserver manager database dns node monitor; do
 	"thor-$old" -h >/dev/null
 done
@@ -72,7 +83,9 @@ say "python3-thor is imported"
 
 thor-ca ca init --domain example.net
 roles=(--role thor_eventserver --role thor_manager --role thor_dnsmanager --role sip_proxy)
-thor-ca ca issue --node host1 "${roles[@]}" --ip 127.0.0.1 --days 2 --out /etc/thor/pki/node
+cp /etc/thor/pki/node.csr /root/host1.csr
+(cd /root && thor-ca ca sign host1.csr --node host1 "${roles[@]}" --ip 127.0.0.1 --days 2)
+cp /root/host1.crt /etc/thor/pki/node.crt
 thor-ca ca issue --node desk --role thor_operator --role thor_monitor --ip 127.0.0.1 --out /root/desk
 cp /root/ca/ca.crt /etc/thor/pki/
 cat >/etc/thor/thor.toml <<'TOML'
@@ -106,7 +119,7 @@ grep -q 'chmod 600 /etc/thor/pki/node.key' /root/refusal
 chmod 600 /etc/thor/pki/node.key
 say "refused: $(cat /root/refusal)"
 
-systemctl enable --quiet --now "${daemons[@]}"
+page 2
 for d in "${daemons[@]}"; do
 	systemctl is-active --quiet "$d"
 	[[ $(systemctl show -P NotifyAccess "$d") == main ]]
@@ -121,7 +134,10 @@ operator members sip_proxy | tee /root/members
 grep -q 'host1.*127.0.0.1' /root/members
 await 10 "thor doctor finds no fault" operator doctor
 
-thor-ca ca renew /etc/thor/pki/node.crt --days 20
+page 3
+cp /etc/thor/pki/renewal.csr /root/
+(cd /root && thor-ca ca sign renewal.csr --node host1 --renew --days 20)
+cp /root/renewal.crt /etc/thor/pki/node.crt
 for d in "${daemons[@]}"; do
 	before=$(systemctl show -P MainPID "$d")
 	systemctl reload "$d"
@@ -131,6 +147,7 @@ for d in "${daemons[@]}"; do
 	cmp "/etc/thor/pki/node.crt" "/run/thor/${d#thor-}/node.crt"
 done
 say "reloaded with the renewed certificate"
+page 4
 for d in "${daemons[@]}"; do
 	await 5 "the reload of $d is in the audit log" bash -c "journalctl --no-pager -t thor-audit _SYSTEMD_UNIT=$d.service THOR_ACT=reload THOR_WHO=local THOR_OUTCOME=ok | grep -q 'local: reload'"
 done
