@@ -113,7 +113,7 @@ func newCASign() *cobra.Command {
 				return usagef("--node is missing; the request is for %q, key %s", subjects.Printable(asked.Node, maxShown), identity.KeyText(asked.PublicKey))
 			}
 			path := signedPath(args[0], out)
-			if _, err := os.Lstat(path); err == nil && path != "" && !renew {
+			if !mayWrite(path, node, renew) {
 				return fmt.Errorf("%s exists already: name another with --out", path)
 			}
 			a, log, err := openAuthority(dir)
@@ -169,6 +169,16 @@ func signedPath(file, out string) string {
 		return ""
 	}
 	return strings.TrimSuffix(file, ".csr") + ".crt"
+}
+
+// mayWrite reports whether a certificate of node may be written to path: over another
+// one only by a renewal, and only over one of the same node.
+func mayWrite(path, node string, renew bool) bool {
+	if _, err := os.Lstat(path); err != nil || path == "" {
+		return true
+	}
+	old, err := os.ReadFile(path)
+	return renew && err == nil && nodeOf(old) == subjects.NodeID(node)
 }
 
 func writeSigned(cmd *cobra.Command, path string, cert []byte) error {
