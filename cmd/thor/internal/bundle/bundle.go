@@ -54,7 +54,7 @@ func (b *Bundle) AddConfig(name string, doc []byte) {
 		b.Add(name, []byte("# left out: not readable as TOML\n"))
 		return
 	}
-	text, err := toml.Marshal(hide("", tree))
+	text, err := toml.Marshal(hide("", tree, false))
 	if err != nil {
 		text = []byte("# left out: " + err.Error() + "\n")
 	}
@@ -62,26 +62,31 @@ func (b *Bundle) AddConfig(name string, doc []byte) {
 }
 
 // secretKey are the names of keys whose values are secrets; those of files are paths.
-var secretKey = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|credential|private|ha1)`)
+var secretKey = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|credential|private|ha1|api_?key)`)
 
-func hide(key string, v any) any {
+// command is the key of a program with its arguments, which may hold a password.
+const command = "command"
+
+// hide is v, the value of key, without secrets. within says that it stands below a key
+// that is one.
+func hide(key string, v any, within bool) any {
+	within = within || secretKey.MatchString(key) && !strings.HasSuffix(key, "_file")
 	switch v := v.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, in := range v {
-			out[k] = hide(k, in)
+			out[k] = hide(k, in, within)
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i, in := range v {
-			out[i] = hide(key, in)
+			out[i] = hide(key, in, within || key == command && i > 0)
 		}
 		return out
-	case string:
-		if secretKey.MatchString(key) && !strings.HasSuffix(key, "_file") && v != "" {
-			return removed
-		}
+	}
+	if within && v != "" {
+		return removed
 	}
 	return v
 }
@@ -92,9 +97,10 @@ var forms = []struct {
 	by   string
 }{
 	{regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)`), "-----" + removed + "-----"},
-	{regexp.MustCompile(`([a-z][a-z0-9+.-]*://[^\s/:@"']*):[^\s"']*@`), "$1:" + removed + "@"},                                                                 // URL with a password
-	{regexp.MustCompile(`([A-Za-z0-9_.-]+):[^\s"'@]*@(tcp|unix)\(`), "$1:" + removed + "@$2("},                                                                 // DSN of the MySQL driver
-	{regexp.MustCompile(`(?i)("?[a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|ha1)"?\s*[=:]\s*)("[^"\n]+"|[^\s",}]+)`), "${1}" + `"` + removed + `"`}, // key and value
+	{regexp.MustCompile(`([a-z][a-z0-9+.-]*://[^\s/:@"']*):[^\s"']*@`), "$1:" + removed + "@"}, // URL with a password
+	{regexp.MustCompile(`([A-Za-z0-9_.-]+):\S*@(tcp|unix)\(`), "$1:" + removed + "@$2("},       // DSN of the MySQL driver
+	// Key and value: the quotes of a text within a text have a backslash before them.
+	{regexp.MustCompile(`(?i)((?:password|passwd|passphrase|secret|token|ha1|api[_-]?key)["'\\]*\s*[=:]\s*)(\\+"[^"\n]+"|"(?:\\.|[^"\\\n])+"|'[^'\n]+'|[^\s"]+)`), "${1}" + `"` + removed + `"`},
 	{regexp.MustCompile(`(?i)(authorization: *(?:basic|bearer|digest) +)\S.*`), "${1}" + removed},
 }
 
