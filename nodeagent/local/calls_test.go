@@ -104,7 +104,7 @@ func TestOnlyDialogsPassByNames(t *testing.T) {
 		{"INVITE", toll, "403"}, {"MESSAGE", toll, "405"}, {"MESSAGE", "sip:bob@example.net", "405"}, {"REGISTER", "sip:example.net", "405"},
 	} {
 		c := caller.request(dialogRequest{method: x.method, uri: x.uri, call: "new " + x.method + x.want, from: d.from, to: "<" + x.uri + ">", contact: "sip:x@10.9.9.9"})
-		if a := caller.receive(5*time.Second, "SIP/2.0 ", c); !strings.HasPrefix(a, "SIP/2.0 "+x.want) {
+		if a := caller.final(5*time.Second, c); !strings.HasPrefix(a, "SIP/2.0 "+x.want) {
 			t.Errorf("%s %s: %.60q", x.method, x.uri, a)
 		}
 	}
@@ -113,7 +113,7 @@ func TestOnlyDialogsPassByNames(t *testing.T) {
 		{method: "BYE", uri: "sip:x@elsewhere.example", routes: d.route},
 	} {
 		x.call, x.from, x.to = d.call, d.from, d.to
-		if a := caller.receive(5*time.Second, "SIP/2.0 ", caller.request(x)); !strings.HasPrefix(a, "SIP/2.0 403") {
+		if a := caller.final(5*time.Second, caller.request(x)); !strings.HasPrefix(a, "SIP/2.0 403") {
 			t.Errorf("a name that the proxy would have to resolve, %s by %v: %.60q", x.uri, x.routes, a)
 		}
 	}
@@ -131,7 +131,7 @@ func TestOnlyDialogsPassByNames(t *testing.T) {
 		{method: "BYE", uri: d.callee, routes: []string{d.route[0], "<sip:" + overTCP + ";lr>"}},
 	} {
 		x.call, x.from, x.to = d.call, d.from, d.to
-		if a := caller.receive(5*time.Second, "SIP/2.0 ", caller.request(x)); !strings.HasPrefix(a, "SIP/2.0 403") {
+		if a := caller.final(5*time.Second, caller.request(x)); !strings.HasPrefix(a, "SIP/2.0 403") {
 			t.Errorf("a stranger's way over TCP, %s by %v: %.60q", x.uri, x.routes, a)
 		}
 	}

@@ -63,6 +63,15 @@ func (e *sipEnd) receive(d time.Duration, begin, line string) string {
 	}
 }
 
+// final is the final answer to the request of a call, "" if none comes within d.
+func (e *sipEnd) final(d time.Duration, call string) string {
+	for end := time.Now().Add(d); ; {
+		if a := e.receive(time.Until(end), "SIP/2.0 ", call); !strings.HasPrefix(a, "SIP/2.0 1") {
+			return a
+		}
+	}
+}
+
 // header is the values of a header, in order.
 func header(m, name string) (out []string) {
 	for line := range strings.SplitSeq(m, "\r\n") {
