@@ -84,7 +84,7 @@ func TestTheDashboardNamesMetricsThatThereAre(t *testing.T) {
 }
 
 // Every alarm names metrics that there are, and has a test with made-up series.
-func TestAlarms(t *testing.T) {
+func TestAlarmsNameMetricsThatThereAreAndFireInTheirTests(t *testing.T) {
 	rules, err := os.ReadFile(deployed + "prometheus/thor.rules.yml")
 	if err != nil {
 		t.Fatal(err)

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,10 +16,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
-	"thor/cmd/thor/internal/config"
 	"thor/identity"
-	"thor/overlay/audit"
-	"thor/subjects"
 )
 
 const metricsPage = "../../docs/metrics.md"
@@ -52,32 +47,7 @@ var builders = map[string]func(*daemon) (part, error){
 // registryOf are the metrics of a daemon that does not run.
 func registryOf(t *testing.T, ca *identity.Authority, section string) *prometheus.Registry {
 	t.Helper()
-	dir := t.TempDir()
-	cert, key, err := ca.Issue(identity.Request{
-		Node: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
-		Roles: []subjects.Role{subjects.EventServer, subjects.Manager, subjects.DNSManager, subjects.Database, subjects.ProvisioningServer, subjects.SIPProxy, subjects.Monitor},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, b := range map[string][]byte{
-		"n1.crt": cert, "n1.key": key, "ca.crt": ca.CertificatePEM(),
-		"thor.toml": []byte("[network]\ndomain = \"example.net\"\nbrokers = [\"tls://192.0.2.1:4222\"]\ncertificate = \"n1.crt\"\nkey = \"n1.key\"\nca = \"ca.crt\"\nstate = \"state\"\n" + everything[section]),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f, err := config.Load(filepath.Join(dir, "thor.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	creds, err := identity.Load(identity.Files{Cert: f.Network.Cert, Key: f.Network.Key, CA: f.Network.CA})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &daemon{section: section, file: f, creds: creds, audit: new(audit.Log)}
-	d.measure()
+	d := restingDaemon(t, ca, section, everything[section])
 	p, err := builders[section](d)
 	if err != nil {
 		t.Fatalf("%s: %v", section, err)
@@ -91,10 +61,7 @@ var descForm = regexp.MustCompile(`^Desc\{fqName: "([^"]*)", help: "(.*?)"(?:, u
 // allMetrics are those of all daemons, by name.
 func allMetrics(t *testing.T) []metric {
 	t.Helper()
-	ca, err := identity.Init(filepath.Join(t.TempDir(), "ca"), "example.net", identity.InitOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca := testAuthority(t)
 	all := make(map[string]*metric)
 	for section := range builders {
 		reg := registryOf(t, ca, section)

@@ -19,24 +19,25 @@ import (
 
 	"thor/cmd/thor/internal/config"
 	"thor/identity"
+	"thor/overlay/audit"
 	"thor/subjects"
 )
 
-// observed is a manager with a certificate, whose file says more.
-func observed(t *testing.T, more string) (*daemon, *bytes.Buffer) {
+// restingDaemon is one that does not run, with a certificate of all roles that daemons
+// have. body is its file below [network].
+func restingDaemon(t *testing.T, ca *identity.Authority, section, body string) *daemon {
 	t.Helper()
 	dir := t.TempDir()
-	ca, err := identity.Init(filepath.Join(dir, "ca"), "example.net", identity.InitOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key, err := ca.Issue(identity.Request{Node: "n1", Roles: []subjects.Role{subjects.Manager}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	cert, key, err := ca.Issue(identity.Request{
+		Node: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+		Roles: []subjects.Role{subjects.EventServer, subjects.Manager, subjects.DNSManager, subjects.Database, subjects.ProvisioningServer, subjects.SIPProxy, subjects.Monitor},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, b := range map[string][]byte{
 		"n1.crt": cert, "n1.key": key, "ca.crt": ca.CertificatePEM(),
-		"thor.toml": []byte("[network]\ndomain = \"example.net\"\nbrokers = [\"tls://192.0.2.1:4222\"]\ncertificate = \"n1.crt\"\nkey = \"n1.key\"\nca = \"ca.crt\"\nstate = \"state\"\n[manager]\n" + more),
+		"thor.toml": []byte("[network]\ndomain = \"example.net\"\nbrokers = [\"tls://192.0.2.1:4222\"]\ncertificate = \"n1.crt\"\nkey = \"n1.key\"\nca = \"ca.crt\"\nstate = \"state\"\n" + body),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			t.Fatal(err)
@@ -50,9 +51,27 @@ func observed(t *testing.T, more string) (*daemon, *bytes.Buffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var said bytes.Buffer
-	d := &daemon{section: "manager", file: f, creds: creds, log: zerolog.New(&said)}
+	d := &daemon{section: section, file: f, creds: creds, audit: new(audit.Log)}
 	d.measure()
+	return d
+}
+
+// testAuthority makes certificates of example.net.
+func testAuthority(t *testing.T) *identity.Authority {
+	t.Helper()
+	ca, err := identity.Init(filepath.Join(t.TempDir(), "ca"), "example.net", identity.InitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// observed is a manager, whose file says more, and its log.
+func observed(t *testing.T, more string) (*daemon, *bytes.Buffer) {
+	t.Helper()
+	var said bytes.Buffer
+	d := restingDaemon(t, testAuthority(t), "manager", "[manager]\n"+more)
+	d.log = zerolog.New(&said)
 	return d, &said
 }
 
@@ -95,7 +114,7 @@ func TestPagesOfADaemon(t *testing.T) {
 
 // Two daemons of one kind on a machine that name no addresses: the second works, and
 // has its metrics as soon as the first is gone. A configured address must be free.
-func TestAnAddressThatIsTaken(t *testing.T) {
+func TestADefaultAddressThatIsTakenDoesNotEndADaemon(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -347,15 +347,14 @@ func TestALateStreamGetsAllThatIsKnown(t *testing.T) {
 	}
 }
 
-func TestTheReasonsOfThePastAndOfSearchesAreTold(t *testing.T) {
+func TestThePastTheHistoryAndSearchesAreAnswered(t *testing.T) {
 	when := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
-	fault := error(nil)
 	n, _, url := start(t, func(c *web.Config) {
 		c.Past = func(_ context.Context, at time.Time) (*subjects.Status, string, error) {
 			if !at.Equal(when) {
 				return nil, "", errors.New("another time")
 			}
-			return status(3, "n1", "n2"), "perhaps", fault
+			return status(3, "n1", "n2"), "perhaps", nil
 		}
 		c.History = func(context.Context, time.Time) ([]subjects.Event, time.Time, error) {
 			return []subjects.Event{{Kind: subjects.EventJoin, Node: "n1", Detail: canary}}, when, nil
@@ -371,6 +370,7 @@ func TestTheReasonsOfThePastAndOfSearchesAreTold(t *testing.T) {
 		{"/api/status?at=" + stamp, 200, `"generation":3`},
 		{"/api/status?at=" + stamp, 200, `"doubt":"perhaps"`},
 		{"/api/status?at=" + stamp + "&ring=sip_proxy", 200, `"shares":[{"node":"n1"`},
+		{"/api/status?at=" + when.Add(-time.Second).Format(time.RFC3339), 503, "another time"},
 		{"/api/status?at=yesterday", 400, "write the time like"},
 		{"/api/status?at=" + time.Now().Add(time.Hour).UTC().Format(time.RFC3339), 400, "future"},
 		{"/api/status?at=" + when.In(time.FixedZone("", 24*3600)).Format("2006-01-02T15:04:05") + "%2B24:00", 200, `"generation":3`},
@@ -404,8 +404,8 @@ func TestAnAddressThatIsNotLoopbackNeedsTLS(t *testing.T) {
 	}
 }
 
-// A stream outlives the time that the server has for a request.
-func TestAStreamStays(t *testing.T) {
+// A stream outlives the time that the server has for a request, 10 s.
+func TestAStreamOutlivesTheTimeOutForAnswers(t *testing.T) {
 	t.Parallel()
 	_, _, url := start(t, nil)
 	in := stream(t, url)
