@@ -65,35 +65,7 @@ func newMonitor() *cobra.Command {
 			cfg.Ask = s.inspect
 			cfg.Act = func(ctx context.Context, a view.Action) string { return s.carryOut(ctx, a, r.timeout) }
 		}
-		m, err := monitor.New(cfg)
-		if err != nil {
-			return err
-		}
-		if !m.Interactive() {
-			v, why, err := s.lastStatus(cmd.Context())
-			if err == nil && why != "" {
-				warn(cmd, "degraded: %s", why)
-				cfg.Source = found{v}
-				if m, err = monitor.New(cfg); err != nil {
-					return err
-				}
-			}
-		}
-		err = m.Run(cmd.Context())
-		known := s.View().Status
-		if f, ok := cfg.Source.(found); ok {
-			known = f.v.Status
-		}
-		switch {
-		case errors.Is(err, monitor.ErrStale):
-			for _, why := range l.reasons(known) {
-				warn(cmd, "degraded: %s", why)
-			}
-			return errDegraded
-		case errors.Is(err, monitor.ErrNoStatus):
-			return explained(err, l.reasons(nil))
-		}
-		return err
+		return runMonitor(cmd, s, l, cfg)
 	})
 	c.Flags().BoolVar(&once, "once", false, "print the plain screen and end")
 	c.Flags().BoolVar(&myself, "myself", false, "be a member under thor_monitor while watching")
@@ -102,6 +74,40 @@ func newMonitor() *cobra.Command {
 	c.Flags().StringVar(&color, "color", color, "`when` to use colour: auto, always or never")
 	completeFlag(c, "color", colors...)
 	return c
+}
+
+// runMonitor runs the monitor that cfg describes. Off a terminal it shows what was known
+// last, where that is all there is.
+func runMonitor(cmd *cobra.Command, s *session, l *lookout, cfg monitor.Config) error {
+	m, err := monitor.New(cfg)
+	if err != nil {
+		return err
+	}
+	if !m.Interactive() {
+		v, why, err := s.lastStatus(cmd.Context())
+		if err == nil && why != "" {
+			warn(cmd, "degraded: %s", why)
+			cfg.Source = found{v}
+			if m, err = monitor.New(cfg); err != nil {
+				return err
+			}
+		}
+	}
+	err = m.Run(cmd.Context())
+	known := s.View().Status
+	if f, ok := cfg.Source.(found); ok {
+		known = f.v.Status
+	}
+	switch {
+	case errors.Is(err, monitor.ErrStale):
+		for _, why := range l.reasons(known) {
+			warn(cmd, "degraded: %s", why)
+		}
+		return errDegraded
+	case errors.Is(err, monitor.ErrNoStatus):
+		return explained(err, l.reasons(nil))
+	}
+	return err
 }
 
 // found is the source of one view.
