@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -138,6 +139,10 @@ func (c *clientConn) Close() error {
 	return nil
 }
 
+// mildError begins the words of an error after which client libraries connect again. One
+// that they do not know makes them close the connection for good.
+const mildError = "Permissions Violation: "
+
 // cut tells the client why its connection ends; nats-server ends it, as Read
 // fails.
 func (c *clientConn) cut(err error) {
@@ -146,7 +151,11 @@ func (c *clientConn) cut(err error) {
 	}
 	// What nats-server was just writing may be torn: the connection ends anyway.
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	_, _ = fmt.Fprintf(c.Conn, "-ERR '%s'\r\n", err)
+	text := err.Error()
+	if v := (*violation)(nil); errors.As(err, &v) {
+		text = mildError + text
+	}
+	_, _ = fmt.Fprintf(c.Conn, "-ERR '%s'\r\n", text)
 	c.front.cut(c, err)
 }
 

@@ -148,3 +148,27 @@ func TestHistoryIsWrittenByManagersAndRemovedByNone(t *testing.T) {
 		t.Errorf("%s", info.Data)
 	}
 }
+
+// Who reads on and on is cut off, and connects again: client libraries close for good
+// at an error that they do not know.
+func TestWhoIsCutOffConnectsAgain(t *testing.T) {
+	n := brokertest.Start(t)
+	ended := make(chan string, 4)
+	nc := n.Brokers[0].Dial(append(n.Options("x1", subjects.Monitor),
+		func(o *nats.Options) error { o.AllowReconnect = true; return nil }, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectHandler(func(*nats.Conn) { ended <- "connected again" }), nats.ClosedHandler(func(*nats.Conn) { ended <- "closed for good" }))...)
+	q := subjects.HistoryRequest{Seq: 1, Batch: 1, MaxBytes: 1000}
+	for range 100 {
+		if nc.PublishRequest(subjects.HistoryGet, subjects.JetStreamPrefix("x1")+".h", q.Encode()) != nil {
+			break
+		}
+	}
+	select {
+	case is := <-ended:
+		if is != "connected again" {
+			t.Errorf("%s: %v", is, nc.LastError())
+		}
+	case <-time.After(soon):
+		t.Error("it was not cut off")
+	}
+}

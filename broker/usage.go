@@ -15,7 +15,7 @@ type violation struct {
 	what  string // messages or bytes
 }
 
-func (v *violation) Error() string { return "limit exceeded: " + v.class + " " + v.what }
+func (v *violation) Error() string { return subjects.LimitExceeded + v.class + " " + v.what }
 
 var (
 	errNodeConnections = errors.New("too many connections of this node")

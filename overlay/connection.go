@@ -282,6 +282,8 @@ func (c *connection) disconnected(_ *nats.Conn, err error) {
 // asyncError handles what the broker or the client library complains about.
 func (c *connection) asyncError(nc *nats.Conn, sub *nats.Subscription, err error) {
 	switch {
+	case errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), subjects.LimitExceeded):
+		c.log.Error("the broker ends the connection: this process sent too much", cause(err))
 	case errors.Is(err, nats.ErrPermissionViolation):
 		c.violated(nc, err)
 	case errors.Is(err, nats.ErrSlowConsumer):

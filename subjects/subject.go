@@ -235,3 +235,7 @@ const (
 	StatusBucket   = "thor_status"
 	StatusKey      = "snapshot" // a Status, as in a snapshot reply; above MaxStatusKey: role.<role> keys and a head
 )
+
+// LimitExceeded is in the error with which a broker ends the connection of a client
+// that sent too much; what was too much follows.
+const LimitExceeded = "limit exceeded: "
