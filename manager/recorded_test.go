@@ -129,3 +129,27 @@ func TestHistoryIsForOperatorsAndMonitors(t *testing.T) {
 		}
 	})
 }
+
+// Many short reads, such as those of a web view, are no more to a broker than a long
+// one: it cuts off who asks for more than 50 pages at once, or 5 a second.
+func TestManyShortReadsOfTheHistoryArePaced(t *testing.T) {
+	brokertest.InBubble(t, func(t *testing.T, b *brokertest.B) {
+		candidate(t, b, "m1", "")
+		p := join(t, b, "x1", subjects.Monitor)
+		p.run(t)
+		within(t, 30*time.Second, "an answer", func() bool {
+			first, _, err := p.node.HistoryBegins(t.Context())
+			return err == nil && !first.IsZero()
+		})
+		began := time.Now()
+		for i := range 150 {
+			if _, _, err := p.node.HistoryBegins(t.Context()); err != nil {
+				t.Fatalf("the answer %d: %v", i, err)
+			}
+		}
+		if took := time.Since(began); 50+5*took.Seconds() < 150 {
+			t.Errorf("150 reads within %s", took)
+		}
+		p.stop()
+	})
+}

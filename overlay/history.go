@@ -20,7 +20,7 @@ const (
 	historyWait  = 3 * time.Second // for the next answer
 	historyTries = 3               // of a request
 
-	historyAtOnce = 20                     // pages; brokers cut off who asks on and on…
+	historyAtOnce = 20                     // requests of all that read; brokers cut off who asks on and on…
 	historyPause  = 250 * time.Millisecond // …sooner than this
 )
 
@@ -47,14 +47,7 @@ func (n *Node) HistoryBegins(ctx context.Context) (first time.Time, trimmed bool
 func (n *Node) ReadHistory(ctx context.Context, from time.Time, take func(*subjects.Record) bool) (bad int, err error) {
 	q := subjects.HistoryRequest{Start: &from, Batch: subjects.MaxHistoryBatch, MaxBytes: subjects.MaxHistoryBytes}
 	var reader subjects.RecordReader
-	for page := 0; ; page++ {
-		if page >= historyAtOnce {
-			select {
-			case <-ctx.Done():
-				return bad, fmt.Errorf("read the history: %w", context.Cause(ctx))
-			case <-time.After(historyPause):
-			}
-		}
+	for {
 		p, err := n.historyPage(ctx, q)
 		if err != nil {
 			return bad, err
@@ -88,6 +81,9 @@ func (n *Node) historyPage(ctx context.Context, q subjects.HistoryRequest) (p *h
 		return nil, fmt.Errorf("read the history: %w", ErrForbidden)
 	}
 	for range historyTries {
+		if err := n.reads.wait(ctx); err != nil {
+			return nil, fmt.Errorf("read the history: %w", err)
+		}
 		if p, err = n.askHistory(ctx, q); err == nil {
 			return p, nil
 		}

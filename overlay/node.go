@@ -41,6 +41,7 @@ type Node struct {
 	tables    *tables
 	lists     *revocationLists
 	loop      *loop
+	reads     pace // of the history
 }
 
 // New checks cfg. It does no I/O and starts nothing.
@@ -53,7 +54,7 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("overlay: register metrics: %w", err)
 	}
-	n := &Node{cfg: cfg, id: cfg.identity().Node, metrics: m}
+	n := &Node{cfg: cfg, id: cfg.identity().Node, metrics: m, reads: pace{atOnce: historyAtOnce, interval: historyPause}}
 	n.assemble(cfg.Log.With(slog.String("comp", "overlay"), slog.String("node", string(n.id))))
 	return n, nil
 }
