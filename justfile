@@ -32,7 +32,7 @@ lint:
 
 # the main job on real Kamailio, rtpengine, SIPp and MariaDB
 e2e:
-    go test -tags e2e -count=1 -timeout 20m -run 'Test[^B]' -v ./cmd/thor/e2e/...
+    go test -tags e2e -count=1 -timeout 30m -run 'Test[^B]' -v ./cmd/thor/e2e/...
 
 # twelve faults in network namespaces, judged by the invariants; needs root (docs/lab.md)
 lab SEED="1":
