@@ -161,6 +161,20 @@ func (c *connection) close() {
 	c.link.up = false
 }
 
+// givenUp is why the client library ended the connection for good: an error of the broker
+// that it does not know. nil: it was closed on purpose.
+func (c *connection) givenUp() error {
+	nc := c.client.Load()
+	if nc == nil {
+		return nil
+	}
+	err := nc.LastError()
+	if err == nil || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrPermissionViolation) {
+		return nil
+	}
+	return fmt.Errorf("the connection to broker %s ended for good: %w", subjects.ViaBroker(c.state().via), err)
+}
+
 // roundFailed is called by nats.go, without its lock, before each attempt but the
 // first of a process: all brokers have failed from the second time on. A
 // connection that was lost is made again at once.

@@ -73,16 +73,23 @@ func (l *loop) load() {
 	l.status.load(l.cfg.identity().Domain)
 }
 
-// run returns when ctx ends, or with the error of impossible.
+// run returns when ctx ends, or with the error of impossible, or why the client library has
+// given the connection up.
 func (l *loop) run(ctx context.Context, impossible <-chan error) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	closed := l.conn.closed
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case err := <-impossible:
 			return err
+		case <-closed:
+			if err := l.conn.givenUp(); err != nil && ctx.Err() == nil {
+				return err
+			}
+			closed = nil
 		case m := <-l.msgs:
 			l.receive(ctx, m)
 		case err := <-l.status.saver.done:

@@ -128,7 +128,8 @@ func newTracker(cfg *Config) *track.Tracker {
 // Run is part of the network until ctx ends. It connects, and connects again, for
 // ever. When ctx ends it leaves under every role, within 2 s, and returns nil
 // when all its goroutines have ended. An error is a configuration that can never
-// connect. Run may be called once.
+// connect, or an error of the broker after which the client library does not connect
+// again: the process is to begin anew. Run may be called once.
 func (n *Node) Run(ctx context.Context) error {
 	if !n.started.CompareAndSwap(false, true) {
 		return errors.New("overlay: Run was called before")
