@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -201,6 +202,7 @@ func TestRequestsThatWouldNotBeInFormAreRefused(t *testing.T) {
 		"longer than authority": {edit(func(r *identity.Request) { r.Validity = 20 * 365 * 24 * time.Hour }), identity.ErrTooLong},
 		"unknown key":           {edit(func(r *identity.Request) { r.Key = "dsa" }), identity.ErrRequest},
 		"weak key":              {edit(func(r *identity.Request) { r.PublicKey = rsaPublic(1024) }), identity.ErrWeakKey},
+		"the authority's key":   {edit(func(r *identity.Request) { r.PublicKey = authorityKey(t, a) }), identity.ErrRequest},
 	} {
 		if cert, key, err := a.Issue(c.r); !errors.Is(err, c.want) || cert != nil || key != nil {
 			t.Errorf("%s: %v", name, err)
@@ -209,6 +211,11 @@ func TestRequestsThatWouldNotBeInFormAreRefused(t *testing.T) {
 	if all, err := a.List(); err != nil || len(all) != 0 {
 		t.Errorf("the index holds %d, %v", len(all), err)
 	}
+}
+
+func authorityKey(t *testing.T, a *identity.Authority) crypto.PublicKey {
+	t.Helper()
+	return leafOf(t, a.CertificatePEM()).PublicKey
 }
 
 func TestOperatorNeedsNoAddress(t *testing.T) {

@@ -95,6 +95,9 @@ func (a *Authority) issue(r Request) (certificate, key []byte, err error) {
 		}
 		pub = s.Public()
 	}
+	if sameKey(pub, a.cert.PublicKey) {
+		return nil, nil, fmt.Errorf("%w: its key is the authority's own", ErrRequest)
+	}
 	t, err := a.template(r)
 	if err != nil {
 		return nil, nil, err

@@ -89,9 +89,12 @@ func ReadRequest(data []byte) (*SigningRequest, error) {
 		return nil, fmt.Errorf("%w: it is larger than %d bytes", ErrRequest, maxFile)
 	}
 	if bytes.Contains(data, []byte("-----BEGIN")) {
-		b, _ := pem.Decode(data)
+		b, rest := pem.Decode(data)
 		if b == nil || b.Type != pemRequest && b.Type != "NEW "+pemRequest {
 			return nil, fmt.Errorf("%w: no -----BEGIN CERTIFICATE REQUEST----- in it", ErrRequest)
+		}
+		if bytes.Contains(rest, []byte("-----BEGIN")) {
+			return nil, fmt.Errorf("%w: more than one object in it: sign each from a file of its own", ErrRequest)
 		}
 		data = b.Bytes
 	}

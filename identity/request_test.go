@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -47,6 +48,17 @@ func TestWishesOfARequestAreReadAndNotFollowed(t *testing.T) {
 	check(t, err)
 	if identity.KeyText(second.PublicKey) != identity.KeyText(r.PublicKey) || second.Domain != "" {
 		t.Errorf("a request for the key of a file: %+v", second)
+	}
+}
+
+func TestAFileOfTwoRequestsIsRefused(t *testing.T) {
+	csr, _, err := identity.NewRequest("", request("gw1", "sip_proxy"))
+	check(t, err)
+	if r, err := identity.ReadRequest(append(csr, csr...)); !errors.Is(err, identity.ErrRequest) || r != nil {
+		t.Errorf("%+v %v", r, err)
+	}
+	if _, err := identity.ReadRequest(append(csr, "\nmade by hand\n"...)); err != nil {
+		t.Errorf("with text behind it: %v", err)
 	}
 }
 
