@@ -108,6 +108,12 @@ func bundleDaemons(ctx context.Context, b *bundle.Bundle, name, file string) {
 	}
 }
 
+// pageClient asks the daemons themselves: no proxy, and no other place that an answer names.
+var pageClient = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
 // fetchPage is the page, or why there is none.
 func fetchPage(ctx context.Context, url string) []byte {
 	ctx, cancel := context.WithTimeout(ctx, bundleWait)
@@ -116,7 +122,7 @@ func fetchPage(ctx context.Context, url string) []byte {
 	if err != nil {
 		return []byte(err.Error() + "\n")
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := pageClient.Do(req)
 	if err != nil {
 		return []byte(err.Error() + "\n")
 	}
