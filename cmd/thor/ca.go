@@ -293,6 +293,9 @@ func newCARevoke() *cobra.Command {
 	return c
 }
 
+// publishTry is how long one broker may take to answer. The same list may be told again.
+const publishTry = 1500 * time.Millisecond
+
 func publishCRL(ctx context.Context, r *reach, crl []byte) error {
 	const written = "the revocation is written, but the brokers were not told"
 	s, err := r.open(ctx)
@@ -302,9 +305,19 @@ func publishCRL(ctx context.Context, r *reach, crl []byte) error {
 	defer s.end()
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	reply, err := s.Ask(ctx, subjects.PublishCRL(s.ID()), crl)
-	if err != nil {
-		return fmt.Errorf("%s: %w", written, err)
+	var reply *subjects.Reply
+	for {
+		try, stop := context.WithTimeout(ctx, publishTry)
+		reply, err = s.Ask(try, subjects.PublishCRL(s.ID()), crl)
+		stop()
+		switch {
+		case err == nil:
+		case ctx.Err() == nil && try.Err() != nil: // its own broker may be the one that is revoked
+			continue
+		default:
+			return fmt.Errorf("%s: %w", written, err)
+		}
+		break
 	}
 	if reply.Code != "" {
 		return fmt.Errorf("%s: a broker answers: %s", written, reply.Text)

@@ -88,7 +88,7 @@ func (n *network) daemons(t testing.TB) map[string]int {
 	out := make(map[string]int)
 	for _, p := range n.Processes {
 		switch p.Command {
-		case "broker", "manager", "node", "dns", "database", "provisioning":
+		case "broker", "manager", "node", "dns", "database", "provisioning", "web":
 			out[p.Name] = p.PID
 		}
 	}
