@@ -17,7 +17,7 @@ import (
 
 // A group of JetStream that could not write for a moment, as without free file descriptors, is given up by
 // nats-server until it starts anew: with one more broker down it has no majority. The broker sees that and
-// starts JetStream again.
+// starts JetStream again. A bucket that lost its memory so, and the third copy with the broker that is down, is made anew.
 func TestGroupsThatCouldNotWriteComeBack(t *testing.T) {
 	n := brokertest.Cluster(t, 3)
 	n.AwaitJetStream(3)
@@ -29,6 +29,7 @@ func TestGroupsThatCouldNotWriteComeBack(t *testing.T) {
 	stopped.Stop() // its groups elect other leaders: votes are written
 	brokertest.Eventually(t, soon, "groups are given up", func() error {
 		if err := unhealthy(broken); err == nil || !strings.Contains(err.Error(), "write error") {
+			nudge(broken) // whichever of the two leads: an election makes both write their votes
 			nudge(n.Brokers[2])
 			return fmt.Errorf("they are not: %v", err)
 		}

@@ -93,6 +93,7 @@ func (b *Broker) keepBuckets(ctx context.Context, s *server.Server, own *nats.Co
 		return fmt.Errorf("broker: %w", err)
 	}
 	var failing, unrecorded bool
+	var stuck stuckGroups
 	copies := func() int {
 		if len(remoteNames(s))+1 >= bucketCopies {
 			return bucketCopies
@@ -101,6 +102,7 @@ func (b *Broker) keepBuckets(ctx context.Context, s *server.Server, own *nats.Co
 	}
 	for {
 		next := bucketTick
+		b.endStuck(ctx, s, js, &stuck)
 		if jetStreamState(s) == JetStreamOK && (!s.JetStreamIsClustered() || s.JetStreamIsLeader()) {
 			var errs []error
 			for _, k := range buckets {

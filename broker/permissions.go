@@ -151,6 +151,7 @@ func bucketGrants(b bucket) []grant {
 		{toSelf, publish, api + "STREAM.CREATE." + b.stream(), "make the bucket " + b.name},
 		{toSelf, publish, api + "STREAM.UPDATE." + b.stream(), "give it more copies when brokers join"},
 		{toSelf, publish, api + "STREAM.INFO." + b.stream(), "see how many copies it has"},
+		{toSelf, publish, api + "STREAM.DELETE." + b.stream(), "make it anew when its copies are lost"},
 	}
 	for _, k := range b.keys {
 		g = append(g, grant{toManager, publish, subjects.BucketKey(b.name, k), "write the bucket " + b.name})
