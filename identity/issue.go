@@ -98,6 +98,11 @@ func (a *Authority) issue(r Request) (certificate, key []byte, err error) {
 	if sameKey(pub, a.cert.PublicKey) {
 		return nil, nil, fmt.Errorf("%w: its key is the authority's own", ErrRequest)
 	}
+	if r.PublicKey != nil {
+		if err := a.keyIsOf(r.Node, pub); err != nil {
+			return nil, nil, err
+		}
+	}
 	t, err := a.template(r)
 	if err != nil {
 		return nil, nil, err
@@ -118,6 +123,25 @@ func (a *Authority) issue(r Request) (certificate, key []byte, err error) {
 		return nil, nil, fmt.Errorf("note the certificate of %s: %w", r.Node, err)
 	}
 	return certificate, key, nil
+}
+
+// keyIsOf refuses a key that a certificate of another node holds: a key that was copied to
+// two hosts could not be revoked for one of them. Certificates that are revoked or have
+// ended do not count, so that a host may get another name. What of the index cannot be read
+// is not compared.
+func (a *Authority) keyIsOf(node subjects.NodeID, key crypto.PublicKey) error {
+	list, err := a.List()
+	if list == nil && err != nil {
+		return err
+	}
+	now := time.Now()
+	for _, i := range list {
+		if s := i.State(now); i.Node != node && s != stateRevoked && s != stateExpired && sameKey(i.Certificate.PublicKey, key) {
+			return fmt.Errorf("%w: its key is that of node %s, certificate %s: make a key of its own on each host, or revoke that certificate if this is the same host under another name",
+				ErrRequest, i.Node, i.Serial)
+		}
+	}
+	return nil
 }
 
 func (a *Authority) issuedPath(name string) string { return filepath.Join(a.dir, dirIssued, name) }
@@ -232,13 +256,18 @@ type Issued struct {
 	Certificate *x509.Certificate
 }
 
+const (
+	stateRevoked = "revoked"
+	stateExpired = "expired"
+)
+
 // State is "valid", "revoked", "expired" or "not yet valid" at now.
 func (i *Issued) State(now time.Time) string {
 	switch err := i.ValidAt(now); {
 	case !i.Revoked.IsZero():
-		return "revoked"
+		return stateRevoked
 	case errors.Is(err, ErrExpired):
-		return "expired"
+		return stateExpired
 	case err != nil:
 		return "not yet valid"
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"thor/identity"
@@ -48,6 +49,43 @@ func TestWishesOfARequestAreReadAndNotFollowed(t *testing.T) {
 	check(t, err)
 	if identity.KeyText(second.PublicKey) != identity.KeyText(r.PublicKey) || second.Domain != "" {
 		t.Errorf("a request for the key of a file: %+v", second)
+	}
+}
+
+// A key on two hosts cannot be revoked for one of them.
+func TestAKeyIsOfOneNode(t *testing.T) {
+	a := newAuthority(t)
+	csr, _, err := identity.NewRequest("", request("gw1", "sip_proxy"))
+	check(t, err)
+	r, err := identity.ReadRequest(csr)
+	check(t, err)
+	sign := func(node string) ([]byte, error) {
+		given := request(node, "sip_proxy")
+		given.PublicKey = r.PublicKey
+		cert, _, err := a.Issue(given)
+		return cert, err
+	}
+	cert, err := sign("gw1")
+	check(t, err)
+	_, err = sign("gw2")
+	if !errors.Is(err, identity.ErrRequest) || !strings.Contains(err.Error(), "that of node gw1") {
+		t.Errorf("for another node: %v", err)
+	}
+	other, _, err := a.Issue(request("gw3", "sip_proxy"))
+	check(t, err)
+	if _, _, err := a.Renew(other, 0, r.PublicKey); !errors.Is(err, identity.ErrRequest) {
+		t.Errorf("as the renewal of another node: %v", err)
+	}
+	if _, err := sign("gw1"); err != nil {
+		t.Errorf("for the same node: %v", err)
+	}
+	if _, _, err := a.Renew(cert, 0, r.PublicKey); err != nil {
+		t.Errorf("as its renewal: %v", err)
+	}
+	_, err = a.Revoke("gw1")
+	check(t, err)
+	if _, err := sign("gw2"); err != nil {
+		t.Errorf("once the other node is revoked: %v", err)
 	}
 }
 

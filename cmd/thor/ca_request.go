@@ -97,8 +97,9 @@ func newCASign() *cobra.Command {
 		Use: "sign FILE --node N --role R … --ip A …", Short: "Sign a request: the certificate says what is named here, and nothing else",
 		Long: "Sign a request of thor ca request, or of any program that makes PKCS #10.\n\n" +
 			"The signature of the request proves that its sender holds the key. What else it says is shown and not followed: node, roles\n" +
-			"and addresses are those named here or, with --renew, those of the node's last certificate. FILE - is the standard input; the\n" +
-			"certificate goes to the standard output then, unless --out names a file.",
+			"and addresses are those named here or, with --renew, those of the node's last certificate. A key that a valid certificate of\n" +
+			"another node holds is refused. FILE - is the standard input; the certificate goes to the standard output then, unless --out\n" +
+			"names a file.",
 		Example: "  thor ca sign host1.csr --node host1 --role sip_proxy --ip 192.0.2.1\n  thor ca sign host1.csr --node host1 --renew\n  ssh host1 cat /etc/thor/pki/node.csr | thor ca sign - --node host1 --renew",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
