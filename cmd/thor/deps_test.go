@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The arrows of docs/ARCHITECTURE.md. Each forbids an import, and says why.
+// The arrows of docs/packages.md. Each forbids an import, and says why.
 var arrows = []struct {
 	of     string   // packages, as a prefix below "thor/"; ends in "!" to mean that package alone
 	never  []string // import path prefixes
@@ -121,8 +121,8 @@ func TestOnlyTheirUsersImportServerAndDriver(t *testing.T) {
 	}
 }
 
-func TestArchitectureNamesEveryPackage(t *testing.T) {
-	page, err := os.ReadFile("../../docs/ARCHITECTURE.md")
+func TestThePageOfPackagesNamesEachOne(t *testing.T) {
+	page, err := os.ReadFile("../../docs/packages.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		name := strings.TrimPrefix(strings.TrimSpace(line), "thor/")
 		if !strings.HasSuffix(name, "test") && !strings.Contains(string(page), "`"+name+"`") {
-			t.Errorf("docs/ARCHITECTURE.md does not say what %s is", name)
+			t.Errorf("docs/packages.md does not say what %s is", name)
 		}
 	}
 }

@@ -128,7 +128,7 @@ func printPlan(w io.Writer, p *whatif.Plan) error {
 		fmt.Fprintln(t, "FROM\tTO\tSLOTS\tSHARE")
 	}
 	for _, m := range p.Moves {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%.2f %%\n", cmp.Or(m.From, "nobody"), cmp.Or(m.To, "nobody"), m.Slots, 100*m.Share)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%.2f %%\n", cmp.Or(m.From, "no node"), cmp.Or(m.To, "no node"), m.Slots, 100*m.Share)
 	}
 	return t.Flush()
 }

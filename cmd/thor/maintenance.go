@@ -124,7 +124,7 @@ func (m *maintenance) ask(ctx context.Context, s *session) (roles []subjects.Rol
 		return nil, "", err
 	}
 	if len(replies) == 0 {
-		return nil, "", errors.New("nobody answered for it: is the node's agent running and connected?")
+		return nil, "", errors.New("no answer from it: is the node's agent running and connected?")
 	}
 	var all []overlay.DrainReply
 	for _, p := range replies {

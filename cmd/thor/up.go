@@ -39,7 +39,9 @@ func newUp() *cobra.Command {
 			began := time.Now()
 			ctx, stop := endWithTerminal(cmd.Context())
 			defer stop()
-			return up.Run(ctx, o, func(n *up.Network) { greet(cmd, o, n, time.Since(began)) })
+			return up.Run(ctx, o, func(n *up.Network) {
+				fmt.Fprint(cmd.OutOrStdout(), greeting(called(os.Args[0]), o, n, time.Since(began)))
+			})
 		},
 	}
 	f := c.Flags()
@@ -67,26 +69,37 @@ func endWithTerminal(ctx context.Context) (context.Context, context.CancelFunc) 
 	return signal.NotifyContext(ctx, syscall.SIGHUP)
 }
 
-// greet prints what an operator tries next.
-func greet(cmd *cobra.Command, o up.Options, n *up.Network, took time.Duration) {
+// called is how a shell calls the program of that name again.
+func called(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(plainInShell, r) }) {
+		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+	}
+	return name
+}
+
+// plainInShell are characters that a shell takes as they are.
+const plainInShell = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%"
+
+// greeting is what an operator tries next, with the program as it was called.
+func greeting(program string, o up.Options, n *up.Network, took time.Duration) string {
 	flag := ""
 	if o.Dir != up.DefaultDir() {
-		flag = " --dir " + o.Dir
+		flag = " --dir " + called(o.Dir)
 	}
 	host, port, _ := net.SplitHostPort(n.DNS[0]) // checked by up
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(w, "  thor monitor%s\twatch the network\n", flag)
+	fmt.Fprintf(w, "  %s monitor%s\twatch the network\n", program, flag)
 	fmt.Fprintf(w, "  %s\tand in the browser\n", n.Web)
 	fmt.Fprintf(w, "  dig @%s -p %s _sip._udp.%s SRV\task a name server\n", host, port, n.Domain)
 	if len(n.PowerDNS) > 0 {
 		host, port, _ := net.SplitHostPort(n.PowerDNS[0])
 		fmt.Fprintf(w, "  dig @%s -p %s _sip._udp.%s SRV\task the PowerDNS beside it\n", host, port, n.Domain)
 	}
-	fmt.Fprintf(w, "  thor drain node2%s ; thor resume node2%s\tmaintenance\n", flag, flag)
-	fmt.Fprintf(w, "  thor doctor%s\tis all well?\n", flag)
+	fmt.Fprintf(w, "  %s drain node2%s ; %[1]s resume node2%[2]s\tmaintenance\n", program, flag)
+	fmt.Fprintf(w, "  %s doctor%s\tis all well?\n", program, flag)
 	_ = w.Flush() // a strings.Builder takes everything
-	fmt.Fprintf(cmd.OutOrStdout(), "ready after %.1f s\n\n%s\nKill any process that %s/%s lists, and watch.\n%s\nCtrl-C ends the network.\n",
+	return fmt.Sprintf("ready after %.1f s\n\n%s\nKill any process that %s/%s lists, and watch.\n%s\nCtrl-C ends the network.\n",
 		took.Seconds(), b.String(), o.Dir, up.NetworkFile, greetSOAP(n))
 }
 

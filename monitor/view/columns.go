@@ -188,7 +188,7 @@ func (m *Model) roleHeading(r *row) string {
 	s := m.paint(strong, m.roleCount(r.role))
 	switch {
 	case c.serving == 0:
-		s += "  " + m.paint(alarm, "✗ nobody serves")
+		s += "  " + m.paint(alarm, "✗ no member serves")
 	case r.shown < c.total:
 		s += m.paint(faint, fmt.Sprintf("  %d shown", r.shown))
 	}

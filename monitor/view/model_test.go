@@ -156,7 +156,7 @@ func TestARoleThatVanishesKeepsItsHeading(t *testing.T) {
 	s.Remove("media_relay", "relay1")
 	m := live(view.Options{}, 110, 40).Show(view.Picture{Status: s, Connected: true}, noon)
 	got := stripOwn(m.Render())
-	for _, want := range []string{"voicemail_server 0/0 was 1  ✗ nobody serves", "media_relay 1/1 was 2"} {
+	for _, want := range []string{"voicemail_server 0/0 was 1  ✗ no member serves", "media_relay 1/1 was 2"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

@@ -85,7 +85,7 @@ func (c *Cache) serve(w http.ResponseWriter, r *http.Request, write func(http.Re
 		return
 	case err != nil:
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "nobody knows this subscriber now", http.StatusServiceUnavailable)
+		http.Error(w, "no provisioning server or node knows this subscriber now", http.StatusServiceUnavailable)
 		return
 	}
 	h := w.Header()

@@ -37,7 +37,7 @@ func newMetrics(reg prometheus.Registerer, c *Cache) (*metrics, error) {
 		m.reads, m.pulls, m.notices, m.handed, m.sent,
 		gauge("held", "Profiles held.", func() float64 { return float64(c.contents.profiles.len) }),
 		gauge("absences", "Keys known to be no subscriber.", func() float64 { return float64(c.contents.absences.len) }),
-		gauge("cut_off", "1 while what is held may be old because nobody could be asked what changed.", func() float64 {
+		gauge("cut_off", "1 while what is held may be old because no provisioning server or node could be asked what changed.", func() float64 {
 			if c.contents.gap {
 				return 1
 			}

@@ -53,7 +53,7 @@ func (c *Cache) answer(decide func(context.Context, request) (*step, error)) htt
 		s, err := decide(r.Context(), q)
 		if err != nil {
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "nobody knows this subscriber now", http.StatusServiceUnavailable)
+			http.Error(w, "no provisioning server or node knows this subscriber now", http.StatusServiceUnavailable)
 			return
 		}
 		if s.do == doPass && len(s.next) == 0 {

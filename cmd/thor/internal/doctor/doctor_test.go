@@ -169,7 +169,7 @@ func TestRolesWithoutASpareAreNoted(t *testing.T) {
 	if Faulty(spares(st)) {
 		t.Error("a note is a fault")
 	}
-	contains(t, lines(spares(st)), "ok 3 brokers up", "note 1 manager(s) up, and nobody to spare -> run 2 on different hosts", "note 0 name server(s) up")
+	contains(t, lines(spares(st)), "ok 3 brokers up", "note 1 manager(s) up, and none to spare -> run 2 on different hosts", "note 0 name server(s) up")
 	st.Roles[subjects.Manager][0].State = subjects.Suspect
 	if !Faulty(spares(st)) {
 		t.Error("no manager is no fault")

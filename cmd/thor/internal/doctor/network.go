@@ -113,7 +113,7 @@ func spares(st *subjects.Status) (fs []Finding) {
 		case up >= x.want:
 			fs = append(fs, ok("%d %ss up", up, x.what))
 		default:
-			fs = append(fs, Finding{Note, fmt.Sprintf("%d %s(s) up, and nobody to spare", up, x.what), fmt.Sprintf("run %d on different hosts", x.want)})
+			fs = append(fs, Finding{Note, fmt.Sprintf("%d %s(s) up, and none to spare", up, x.what), fmt.Sprintf("run %d on different hosts", x.want)})
 		}
 	}
 	return fs

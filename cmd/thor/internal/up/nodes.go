@@ -80,7 +80,7 @@ func (l *layout) sipServer() (path string, kind sipServer) {
 		err = exec.Command(path, "-c", "-f", file).Run()
 	}
 	if err != nil {
-		l.Say("Kamailio lacks a module (Debian package kamailio-utils-modules), or is older than 5.6: it answers OPTIONS, and nobody can register")
+		l.Say("Kamailio lacks a module (Debian package kamailio-utils-modules), or is older than 5.6: it answers OPTIONS, and no phone can register")
 		return path, bareKamailio
 	}
 	return path, fullKamailio
