@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -15,13 +16,17 @@ import (
 	"thor/monitor/view"
 	"thor/monitor/web"
 	"thor/overlay"
+	"thor/overlay/audit"
 	"thor/overlay/history"
+	"thor/overlay/lookup"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
 const (
 	webPast   = 15 * time.Second // for the status of a time
 	webBefore = 2 * time.Hour    // of events that a page has from before the start
+	webAsk    = 5 * time.Second  // for where a subscriber is registered
 	webRetry  = 10 * time.Second // until the history is asked for again that could not be read
 )
 
@@ -41,6 +46,9 @@ func buildWeb(d *daemon) (part, error) {
 	c.Past, c.History = v.past, v.history
 	if !web.Loopback(c.Listen) {
 		c.TLS, c.Names = d.creds.OperatorTLS(), v.names
+		if d.creds.Identity().Has(subjects.ProvisioningServer) {
+			c.Registered = v.registered
+		}
 	}
 	var err error
 	if v.Server, err = web.New(c); err != nil {
@@ -169,6 +177,53 @@ func (v *webView) names() (out []string) {
 		out = append(out, ip.String())
 	}
 	return append(out, leaf.DNSNames...)
+}
+
+// registered asks the nodes that serve key in role where it is registered. Who wanted to know is audited.
+func (v *webView) registered(ctx context.Context, by subjects.NodeID, role subjects.Role, key string) ([]web.Registered, error) {
+	key, nodes, err := v.registrars(role, key)
+	if err != nil {
+		return nil, err
+	}
+	v.d.audit.Write(audit.Given(audit.Locations, by, subjects.Operator, key, audit.OK, ""))
+	ctx, cancel := context.WithTimeout(ctx, webAsk)
+	defer cancel()
+	question := subscriber.LocationsRequest{V: subjects.Version, Keys: []string{key}}
+	var out []web.Registered
+	for _, n := range nodes {
+		r, err := v.d.net.Ask(ctx, subjects.AgentRequest(n, subjects.VerbLocations), question.Encode())
+		if err == nil && r.Code != "" {
+			err = errors.New(r.Text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s does not tell: %w", n, err)
+		}
+		got, err := subscriber.ParseLocations(r.Data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", n, err)
+		}
+		for _, c := range got.Contacts[key] {
+			out = append(out, web.Registered{Node: n, Contact: c})
+		}
+	}
+	return out, nil
+}
+
+// registrars are the nodes that a subscriber registers with: its owner, and one that drains and was it before.
+func (v *webView) registrars(role subjects.Role, key string) (string, []subjects.NodeID, error) {
+	found, err := v.d.net.Find(role, key)
+	if err != nil {
+		return "", nil, err
+	}
+	k, err := lookup.Normalise(key)
+	if err != nil {
+		return "", nil, err
+	}
+	nodes := []subjects.NodeID{found.Owner}
+	if found.Previous != "" {
+		nodes = append(nodes, found.Previous)
+	}
+	return k, nodes, nil
 }
 
 // askSerial asks the name server m for the serial of its zone.

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"thor/identity"
+	"thor/subjects"
 )
 
 // guard refuses what no page of ours asks for: other methods, other hosts (a name
@@ -101,4 +104,21 @@ func (s *Server) ended(r *http.Request) bool {
 	}
 	c, ok := r.Context().Value(tlsKey{}).(*tls.Conn)
 	return !ok || s.cfg.TLS.VerifyConnection(c.ConnectionState()) != nil
+}
+
+// client is the node of the certificate that the client of a request has shown; empty: none.
+func (s *Server) client(r *http.Request) subjects.NodeID {
+	c, ok := r.Context().Value(tlsKey{}).(*tls.Conn)
+	if !ok {
+		return ""
+	}
+	shown := c.ConnectionState().PeerCertificates
+	if len(shown) == 0 {
+		return ""
+	}
+	id, err := identity.FromCertificate(shown[0])
+	if err != nil {
+		return ""
+	}
+	return id.Node
 }

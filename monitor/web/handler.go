@@ -27,6 +27,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /{$}", servePage)
 	mux.HandleFunc("GET /api/status", s.answer(s.status))
 	mux.HandleFunc("GET /api/lookup", s.answer(s.lookup))
+	mux.HandleFunc("GET /api/registered", s.answer(s.registered))
 	mux.HandleFunc("GET /api/history", s.answer(s.history))
 	mux.HandleFunc("GET /api/events", s.serveEvents)
 	return mux
@@ -153,20 +154,54 @@ func (s *Server) reading(ctx context.Context, do func(context.Context) error) er
 	}
 }
 
+// lookupFailure is the answer where a lookup fails.
+func lookupFailure(err error) error {
+	switch {
+	case errors.Is(err, overlay.ErrBadKey):
+		return failf(http.StatusBadRequest, "that is neither user@domain nor a SIP URI")
+	case errors.Is(err, overlay.ErrNoTable):
+		return failf(http.StatusNotFound, "the role has no lookup table")
+	}
+	return err
+}
+
 // lookup answers /api/lookup: which nodes serve a subscriber in a role.
 func (s *Server) lookup(r *http.Request) (any, error) {
 	role, key := subjects.Role(r.FormValue("role")), strings.TrimSpace(r.FormValue("key"))
 	found, err := s.cfg.Network.Find(role, key)
-	switch {
-	case errors.Is(err, overlay.ErrBadKey):
-		return nil, failf(http.StatusBadRequest, "that is neither user@domain nor a SIP URI")
-	case errors.Is(err, overlay.ErrNoTable):
-		return nil, failf(http.StatusNotFound, "the role has no lookup table")
-	case err != nil:
-		return nil, err
+	if err != nil {
+		return nil, lookupFailure(err)
 	}
 	found.Key = subjects.Printable(found.Key, 512)
-	return found, nil
+	return struct {
+		subjects.LookupResult
+		Registered bool `json:"registered"` // /api/registered may be asked
+	}{found, s.mayTell()}, nil
+}
+
+// mayTell reports whether clients may ask where a subscriber is registered: only those that
+// have shown an operator's certificate.
+func (s *Server) mayTell() bool { return s.cfg.TLS != nil && s.cfg.Registered != nil }
+
+// registered answers /api/registered: the devices of a subscriber, by the nodes that serve it
+// in a role.
+func (s *Server) registered(r *http.Request) (any, error) {
+	if !s.mayTell() {
+		return nil, failf(http.StatusNotFound, "where subscribers are registered is told over TLS alone, by a web view whose certificate has %s", subjects.ProvisioningServer)
+	}
+	role, key := subjects.Role(r.FormValue("role")), strings.TrimSpace(r.FormValue("key"))
+	devices, err := s.cfg.Registered(r.Context(), s.client(r), role, key)
+	if err != nil {
+		return nil, lookupFailure(err)
+	}
+	out := struct {
+		Key     string       `json:"key"`
+		Devices []Registered `json:"devices"`
+	}{subjects.Printable(key, 512), devices}
+	if out.Devices == nil {
+		out.Devices = []Registered{}
+	}
+	return out, nil
 }
 
 // history answers /api/history: what happened since a time.

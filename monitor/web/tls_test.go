@@ -2,8 +2,10 @@ package web_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -11,11 +13,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"thor/identity"
 	"thor/monitor/web"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -135,4 +140,57 @@ func ask(t *testing.T, c net.Conn, in *bufio.Reader, path string) *http.Response
 		t.Fatal(err)
 	}
 	return r
+}
+
+// Where a subscriber is registered is for operators by TLS alone.
+func TestWhereASubscriberIsRegistered(t *testing.T) {
+	ca := authority(t, "example.net")
+	own, desk := credentials(t, ca, "web1", subjects.Monitor), credentials(t, ca, "ops1", subjects.Operator)
+	var asked []string
+	devices := []web.Registered{{Node: "n1", Contact: subscriber.Contact{Address: "192.0.2.7", Port: 5060, Transport: "udp", UserAgent: canary, Expires: 60}}}
+	registered := func(_ context.Context, by subjects.NodeID, role subjects.Role, key string) ([]web.Registered, error) {
+		asked = append(asked, string(by)+" "+string(role)+" "+key)
+		return devices, nil
+	}
+	const path = "/api/registered?role=sip_proxy&key=a%40d.example"
+	_, _, plain := start(t, func(c *web.Config) { c.Registered = registered })
+	if r, body := get(t, "GET", plain+path, nil); r.StatusCode != http.StatusNotFound || len(asked) > 0 {
+		t.Error("over plain HTTP: ", r.Status, body, asked)
+	}
+	_, lookup := get(t, "GET", plain+"/api/lookup?role=sip_proxy&key=a%40d.example", nil)
+	if !strings.Contains(lookup, `"registered":false`) {
+		t.Error(lookup)
+	}
+	conf := &tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{*desk.Certificate()}}
+	conf.RootCAs.AddCert(ca.Certificate())
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
+	read := func(s *web.Server, path string) (int, string) {
+		t.Helper()
+		r, err := client.Get("https://" + s.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.StatusCode, string(b)
+	}
+	_, silent, _ := start(t, func(c *web.Config) { c.TLS = own.OperatorTLS() })
+	if code, body := read(silent, path); code != http.StatusNotFound {
+		t.Error("the certificate may not ask: ", code, body)
+	}
+	_, s, _ := start(t, func(c *web.Config) { c.TLS, c.Registered = own.OperatorTLS(), registered })
+	code, body := read(s, path)
+	var got struct{ Devices []web.Registered }
+	if err := json.Unmarshal([]byte(body), &got); err != nil || code != 200 || !slices.Equal(got.Devices, devices) {
+		t.Error(code, body, err)
+	}
+	if len(asked) != 1 || asked[0] != "ops1 sip_proxy a@d.example" {
+		t.Error(asked)
+	}
+	if _, body := read(s, "/api/lookup?role=sip_proxy&key=a%40d.example"); !strings.Contains(body, `"registered":true`) {
+		t.Error(body)
+	}
 }

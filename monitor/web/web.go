@@ -32,6 +32,7 @@ import (
 	"thor/overlay/connlimit"
 	"thor/overlay/lookup"
 	"thor/overlay/setting"
+	"thor/overlay/subscriber"
 	"thor/subjects"
 )
 
@@ -57,6 +58,12 @@ type Network interface {
 	Tables(ctx context.Context, role subjects.Role) <-chan *lookup.Table
 	Find(role subjects.Role, key string) (subjects.LookupResult, error)
 	Confirmed() time.Time
+}
+
+// Registered is one device of a subscriber, and the node that it registered with.
+type Registered struct {
+	Node subjects.NodeID `json:"node"`
+	subscriber.Contact
 }
 
 // Config of a Server.
@@ -85,6 +92,10 @@ type Config struct {
 	Past func(ctx context.Context, at time.Time) (*subjects.Status, string, error)
 	// History are the events since a time, and when the history begins. nil: likewise.
 	History func(ctx context.Context, since time.Time) (events []subjects.Event, begins time.Time, err error)
+	// Registered asks where a subscriber is registered, for by, an operator: without an error every node
+	// that serves it in role has answered. It is never asked without TLS. nil: that is not told. An error may
+	// wrap overlay.ErrBadKey or overlay.ErrNoTable.
+	Registered func(ctx context.Context, by subjects.NodeID, role subjects.Role, key string) ([]Registered, error)
 	// Serial asks a name server for the serial of domain. nil: none is asked.
 	Serial func(ctx context.Context, m *subjects.Member, domain string) (uint32, error)
 

@@ -3,9 +3,14 @@
 package e2e_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -107,6 +112,60 @@ func (p *proof) online(t *testing.T, want int) {
 	}
 	if got := strings.Count(b, ">"+phonesAre+"</address>"); got != want {
 		t.Errorf("getSipDeviceLocations has %d contacts of SIPp, want %d:\n%.1500s", got, want, b)
+	}
+}
+
+// onThePage: an operator's browser is told by TLS where a subscriber is registered, and the
+// audit log has who asked.
+func (p *proof) onThePage(t *testing.T) {
+	t.Helper()
+	const ip = proofNet + ".41.1"
+	dir := t.TempDir()
+	p.run(t, "ca", "issue", "--node", "noc", "--role", "thor_monitor", "--role", "provisioning_server", "--ip", ip, "--out", filepath.Join(dir, "node"))
+	toml := fmt.Sprintf("[network]\ndomain = %q\nbrokers = [\"%s\"]\ncertificate = \"node.crt\"\nkey = \"node.key\"\nca = %q\nstate = \"state\"\n"+
+		"[web]\nlisten = \"0.0.0.0:8681\"\nhttp = \"\"\n[log]\naudit = \"audit.log\"\n", p.domain, strings.Join(p.Brokers, `", "`), p.Operator.CA) // an address of loopback alone would be without TLS
+	if err := os.WriteFile(filepath.Join(dir, "web.toml"), []byte(toml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spawn(t, dir, thor, "web", "--config", "web.toml")
+	cert, err := tls.LoadX509KeyPair(p.Operator.Cert, p.Operator.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(p.Operator.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}}}}
+	for _, s := range p.sample[:2] {
+		type device struct{ Node, Address string }
+		var got struct{ Devices []device }
+		var said string
+		ask := func() bool {
+			r, err := client.Get("https://" + ip + ":8681/api/registered?role=sip_proxy&key=" + url.QueryEscape(s.key()))
+			if err != nil {
+				said = err.Error()
+				return false
+			}
+			defer r.Body.Close()
+			b, err := io.ReadAll(r.Body)
+			said = string(b)
+			return err == nil && r.StatusCode == http.StatusOK && json.Unmarshal(b, &got) == nil
+		}
+		for end := time.Now().Add(15 * time.Second); !ask(); time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("where %s is registered: %s", s.key(), said)
+			}
+		}
+		if len(got.Devices) != 1 || got.Devices[0] != (device{s.owner, phonesAre}) {
+			t.Errorf("the page has %s at %+v, it is registered at %s from %s", s.key(), got.Devices, s.owner, phonesAre)
+		}
+		log, err := os.ReadFile(filepath.Join(dir, "audit.log"))
+		if err != nil || !strings.Contains(string(log), `"locations"`) || !strings.Contains(string(log), s.key()) {
+			t.Errorf("who asked is not in the audit log: %v\n%s", err, log)
+		}
 	}
 }
 

@@ -65,6 +65,7 @@ func TestSubscribersRegister(t *testing.T) {
 	p.flows(t, p.sample)
 	p.contacts(t)
 	p.online(t, len(p.sample))
+	p.onThePage(t)
 	p.called(t)
 	p.drained(t)
 	p.refusals(t)

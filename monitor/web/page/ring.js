@@ -156,6 +156,7 @@ function movedWords(ring) {
 // The search: the daemon computes owner and heir from the status, as members do.
 async function search(key) {
   const box = $('found');
+  $('devices').hidden = true;
   const r = ringRole(model.live || model.shown);
   if (!key) { model.found = null; box.hidden = true; showRing(model.shown); return; }
   box.hidden = false;
@@ -166,12 +167,33 @@ async function search(key) {
     const addr = (a) => a ? el('span', { class: 'mono muted' }, ' ' + a) : null;
     box.replaceChildren(el('div', {}, el('b', {}, f.owner), addr(f.owner_address), ' serves ' + f.key),
       el('div', { class: 'muted' }, f.heir ? 'Next: ' : 'No other node is there to follow.', f.heir ? el('b', {}, f.heir) : null, addr(f.heir_address), f.residence ? ' · before the drain: ' + f.residence : '', ' · slot ' + number.format(f.slot)),
+      f.registered ? whereButton(r.role, key) : null,
       command('thor lookup ' + r.role + ' ' + quoteWord(f.key)));
   } catch (err) {
     model.found = null;
     box.replaceChildren(el('span', { class: 'no' }, err.message));
   }
   showRing(model.shown);
+}
+
+function whereButton(role, key) {
+  const b = el('button', { type: 'button' }, 'Where registered');
+  b.addEventListener('click', () => showRegistered(role, key));
+  return b;
+}
+
+// showRegistered asks the nodes of a subscriber for its devices; the web view notes who asked.
+async function showRegistered(role, key) {
+  const box = $('devices');
+  try {
+    const f = await ask('/api/registered?role=' + encodeURIComponent(role) + '&key=' + encodeURIComponent(key));
+    box.replaceChildren(...f.devices.length ? f.devices.map((d) => el('div', {}, el('b', {}, d.node), ' ',
+      el('span', { class: 'mono' }, d.transport + ' ' + d.address + ':' + d.port + (d.public_address ? ' from ' + d.public_address + ':' + d.public_port : '')),
+      el('span', { class: 'muted' }, ' ' + [d.user_agent, d.expires + ' s left'].filter(Boolean).join(' · ')))) : ['Not registered.']);
+  } catch (err) {
+    box.replaceChildren(el('span', { class: 'no' }, err.message));
+  }
+  box.hidden = false;
 }
 
 // quoteWord makes text one word of a shell.
