@@ -52,6 +52,7 @@ function takeEvents(list) {
     model.events.push(e);
     marks.push({ time: Date.parse(e.time), kind: e.event });
   }
+  if (marks.length > 4000) marks = marks.slice(-2000); // as many as the history answers with
   model.events.sort((a, b) => Date.parse(b.time) - Date.parse(a.time));
   for (const e of model.events.splice(500)) told.delete(e.key);
   showEvents();
