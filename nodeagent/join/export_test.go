@@ -11,3 +11,9 @@ func (s *Service) Tells() (out []func(line any) error) {
 	}
 	return out
 }
+
+// MaxWatchers is how many connections may follow the members without joining.
+const MaxWatchers = maxWatchers
+
+// StatusOf is the status of a refusal.
+func StatusOf(err error) int { return statusOf(err) }
