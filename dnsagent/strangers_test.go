@@ -111,6 +111,32 @@ func TestAReplyIsAtMostSixTimesItsQueryUntilACookieProvesTheClient(t *testing.T)
 	}
 }
 
+// A signed answer is sent whole though it is more than six times its query: a client that validates needs all of it.
+// What the answer brings beside itself stays within the six times, and nothing is above eleven, which is the
+// set of keys while one is replaced.
+func TestSignedRepliesAreBoundedToo(t *testing.T) {
+	const most = 11
+	s := start(t, network2009(t), withKeys(t, 2))
+	largest := 0.0
+	for _, name := range []string{"sipthor.net", "proxy.sipthor.net", "_sip._udp.sipthor.net", "_sips._tcp.sipthor.net", "edgeb.sipthor.net", "nobody.sipthor.net"} {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeNAPTR, dns.TypeNS, dns.TypeSOA, dns.TypeTXT, dns.TypeANY, dns.TypeDNSKEY} {
+			request := packet(0, [4]uint16{1, 0, 0, 1}, question(name, qtype, dns.ClassINET), opt(4096, 0, 0x8000))
+			for range 5 {
+				b := s.exchange(t, "udp", request)
+				m := parsed(t, b)
+				times := float64(len(b)) / float64(len(request))
+				largest = max(largest, times)
+				if times > most || times > 6 && len(m.Extra) > 1 {
+					t.Errorf("%s %s: %d bytes for %d, %d records beside the answer", name, dns.Type(qtype), len(b), len(request), len(m.Extra)-1)
+				}
+			}
+		}
+	}
+	if largest < 6 {
+		t.Errorf("at most %.1f times: nothing was signed", largest)
+	}
+}
+
 // flood sends n questions and returns how many whole and how many truncated answers
 // came.
 func (s *server) flood(t *testing.T, request []byte, n int) (whole, truncated int) {
