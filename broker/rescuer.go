@@ -45,7 +45,12 @@ func (b *Broker) answerOperators(ctx context.Context, own *nats.Conn, verb strin
 
 // restartAsked is the answer to a request to restart.
 func (b *Broker) restartAsked(who subjects.NodeID, data []byte) *subjects.Reply {
-	reply, end := subjects.RestartReply{Boot: b.boot, Version: b.cfg.Version, Supervised: b.cfg.Restart != nil}.Answer(data)
+	a := subjects.RestartReply{Boot: b.boot, Version: b.cfg.Version, Supervised: b.cfg.Restart != nil}
+	if b.cfg.Credentials != nil {
+		id := b.identity()
+		a.Certificate = &subjects.Validity{From: id.NotBefore, Until: id.NotAfter}
+	}
+	reply, end := a.Answer(data)
 	if end {
 		b.cfg.Restart(who)
 	}

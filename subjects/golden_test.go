@@ -89,7 +89,9 @@ func TestWireBytes(t *testing.T) {
 			V: 1, Broker: "b1", Leader: "b1", Peers: []subjects.RescuePeer{{Node: "b4", Heard: true}}, Removed: []subjects.NodeID{"b2", "b3"},
 		})},
 		{"RestartRequest", (&subjects.RestartRequest{V: 1, Boot: "b00t"}).Encode()},
-		{"RestartReply", subjects.Encode(&subjects.RestartReply{V: 1, Boot: "b00t", Version: "1.2", Supervised: true, Restarts: true})},
+		{"RestartReply", subjects.Encode(&subjects.RestartReply{
+			V: 1, Boot: "b00t", Version: "1.2", Supervised: true, Restarts: true, Certificate: &subjects.Validity{From: at, Until: at},
+		})},
 		{"BrokerNotice", (&subjects.BrokerNotice{V: 1, Broker: "b1", Alone: true}).Encode()},
 		{"Reply", (&subjects.Reply{V: 1, Code: subjects.ErrorFailed, Text: "no", Data: []byte(`{"a":1}`)}).Encode()},
 		{"Identity", identity.Encode()},

@@ -1,5 +1,7 @@
 package subjects
 
+import "time"
+
 // VerbRestart is a request of an operator to one daemon: to a broker, a manager, a
 // database locator, a name server, a provisioning server or a web view in its role, to
 // a node agent in the role Agent. It is a RestartRequest; the Reply's data is a RestartReply.
@@ -44,6 +46,16 @@ type RestartReply struct {
 	Version    string `json:"version"`
 	Supervised bool   `json:"supervised"` // a supervisor would start it again; else it refuses to end
 	Restarts   bool   `json:"restarts,omitempty"`
+
+	// Certificate is when the certificate that the process uses began, and when it ends;
+	// nil of an older one.
+	Certificate *Validity `json:"certificate,omitempty"`
+}
+
+// A Validity is the span in which a certificate is valid.
+type Validity struct {
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
 }
 
 // Answer is what a process with boot and version answers to a request of data, and

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"thor/cmd/thor/internal/config"
 	"thor/cmd/thor/internal/doctor"
@@ -89,8 +90,33 @@ func (r *reach) connect(ctx context.Context) (*gather.Connection, error) {
 		return l.reasons(st)
 	}
 	return &gather.Connection{
-		Node: s.Node, Status: s.status, Doubts: doubts, Close: s.end, Revoked: s.creds.Revocations().Revoked,
+		Node: s.Node, Status: s.status, Doubts: doubts, Close: s.end, Revoked: s.creds.Revocations().Revoked, Daemons: s.daemons,
 	}, nil
+}
+
+// daemonsAtOnce is how many daemons are asked at once.
+const daemonsAtOnce = 64
+
+// daemons asks each daemon of a status who it is. Those that do not answer are left out.
+func (s *session) daemons(ctx context.Context, st *subjects.Status) []doctor.Daemon {
+	plan := restartPlan(st, nil, nil)
+	answers := make([]*subjects.RestartReply, len(plan))
+	var g errgroup.Group
+	g.SetLimit(daemonsAtOnce)
+	for i := range plan {
+		g.Go(func() error {
+			answers[i], _ = s.askDaemon(ctx, &plan[i], "", restartAnswer)
+			return nil
+		})
+	}
+	_ = g.Wait() // none fails
+	var out []doctor.Daemon
+	for i, a := range answers {
+		if a != nil && a.Certificate != nil {
+			out = append(out, doctor.Daemon{Unit: plan[i].name, Node: plan[i].node, Certificate: *a.Certificate})
+		}
+	}
+	return out
 }
 
 func printFindings(w io.Writer, fs []doctor.Finding) error {

@@ -190,7 +190,7 @@ func lonely(s *subjects.Status, k daemonKind, n subjects.NodeID) (notes []string
 func (x *restart) ask(plan []restartee) (out []restartee, err error) {
 	var errs []error
 	for _, d := range plan {
-		who, err := x.askOne(x.cmd.Context(), &d, "", restartAnswer)
+		who, err := x.askDaemon(x.cmd.Context(), &d, "", restartAnswer)
 		switch {
 		case errors.Is(err, overlay.ErrNoResponders) && d.role == subjects.Agent:
 			fmt.Fprintf(x.cmd.ErrOrStderr(), "thor: restart: %s: no node agent answers, or one that is older than this command: left out\n", d.node)
@@ -215,11 +215,11 @@ func (x *restart) ask(plan []restartee) (out []restartee, err error) {
 	return out, errors.Join(errs...)
 }
 
-// askOne asks d who it is or, with its boot, to end.
-func (x *restart) askOne(ctx context.Context, d *restartee, boot string, wait time.Duration) (*subjects.RestartReply, error) {
+// askDaemon asks d who it is or, with its boot, to end.
+func (s *session) askDaemon(ctx context.Context, d *restartee, boot string, wait time.Duration) (*subjects.RestartReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	p, err := x.Ask(ctx, d.subject(x.ID()), (&subjects.RestartRequest{V: subjects.Version, Boot: boot}).Encode())
+	p, err := s.Ask(ctx, d.subject(s.ID()), (&subjects.RestartRequest{V: subjects.Version, Boot: boot}).Encode())
 	switch {
 	case err != nil:
 		return nil, err
@@ -254,7 +254,7 @@ func (x *restart) show(plan []restartee, reasons []string) error {
 // step restarts one daemon and waits until the network is whole again.
 func (x *restart) step(d *restartee, n, of int) error {
 	began := time.Now()
-	if _, err := x.askOne(x.cmd.Context(), d, d.boot, restartAnswer); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := x.askDaemon(x.cmd.Context(), d, d.boot, restartAnswer); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%s: %w", d, err) // a deadline: the answer may be what was lost
 	}
 	ctx, cancel := context.WithTimeout(x.cmd.Context(), x.timeout)
@@ -291,7 +291,7 @@ func (x *restart) back(ctx context.Context, d *restartee) (*subjects.RestartRepl
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()
 	for {
-		if who, err := x.askOne(ctx, d, "", restartProbe); err == nil && who.Boot != d.boot {
+		if who, err := x.askDaemon(ctx, d, "", restartProbe); err == nil && who.Boot != d.boot {
 			return who, nil
 		}
 		select {

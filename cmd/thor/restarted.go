@@ -51,7 +51,10 @@ func (d *daemon) answerRestarts() {
 			continue
 		}
 		d.net.Handle(string(k.role), subjects.VerbRestart, func(_ context.Context, r *overlay.Request) *subjects.Reply {
-			reply, end := subjects.RestartReply{Boot: d.net.Boot(), Version: versionString(), Supervised: supervised()}.Answer(r.Data)
+			id := d.creds.Identity()
+			reply, end := subjects.RestartReply{
+				Boot: d.net.Boot(), Version: versionString(), Supervised: supervised(), Certificate: &subjects.Validity{From: id.NotBefore, Until: id.NotAfter},
+			}.Answer(r.Data)
 			if end {
 				d.restart(r.Sender())
 			}

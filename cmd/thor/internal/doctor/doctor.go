@@ -111,6 +111,14 @@ type Network struct {
 	Doubts      []string         // what of the network is not heard
 	Bucket      *Bucket          // nil: not asked for, the certificate is no operator's
 	NameServers []NameServer     // each that the status names
+	Daemons     []Daemon         // those that answered; none: not asked for, the certificate is no operator's
+}
+
+// A Daemon is what one says of itself.
+type Daemon struct {
+	Unit        string // as in the name of its systemd unit: broker, manager, …
+	Node        subjects.NodeID
+	Certificate subjects.Validity // of the one in use
 }
 
 // Clocks are the brokers' answers to a ping.
@@ -156,12 +164,15 @@ func Diagnose(f *Facts) []Finding {
 	for i := range f.Brokers {
 		b := &f.Brokers[i]
 		fs = append(append(fs, broker(b)), aside(b, f.Network)...)
-		fs = append(fs, ending(b, f.Now)...)
+		if !f.Network.told(b.Node) {
+			fs = append(fs, ending(b, f.Now)...)
+		}
 	}
 	if f.Network == nil {
 		return fs
 	}
 	fs = append(fs, network(f.Network, f.Now)...)
+	fs = append(fs, certificates(f.Network.Daemons, f.Now)...)
 	if f.Network.Status != nil {
 		fs = append(fs, versions(f.Network.Status, f.Program)...)
 	}

@@ -66,9 +66,51 @@ func ending(b *Broker, now time.Time) []Finding {
 		"the certificate of the broker at %s expires in %s", b.URL, rough(b.Leaf.NotAfter.Sub(now)))}
 }
 
+// told reports whether a broker's own answer says when its certificate ends.
+func (n *Network) told(broker string) bool {
+	return n != nil && slices.ContainsFunc(n.Daemons, func(d Daemon) bool { return d.Unit == units[subjects.EventServer] && string(d.Node) == broker })
+}
+
+// certificates finds the daemons whose certificate ends soon, one line for each node
+// and end: the daemons of a host usually share one.
+func certificates(ds []Daemon, now time.Time) (fs []Finding) {
+	type of struct {
+		node  subjects.NodeID
+		until int64
+	}
+	ending := make(map[of][]string)
+	last := 0 // of those that are well
+	for _, d := range ds {
+		c := d.Certificate
+		if endsSoon(c.From, c.Until, now) {
+			k := of{d.Node, c.Until.Unix()}
+			ending[k] = append(ending[k], d.Unit)
+			continue
+		}
+		last++
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(ending), func(a, b of) int { return cmp.Or(cmp.Compare(a.until, b.until), cmp.Compare(a.node, b.node)) }) {
+		units := slices.Compact(slices.Sorted(slices.Values(ending[k])))
+		fs = append(fs, fault("thor ca request and thor ca sign --renew make the next one (docs/operate.md, Certificates); then there: systemctl reload thor-"+strings.Join(units, " thor-"),
+			"the certificate of %s on %s %s", strings.Join(units, ", "), k.node, expiry(time.Unix(k.until, 0).Sub(now))))
+	}
+	if len(fs) == 0 && last > 0 {
+		fs = append(fs, ok("the certificates of %d daemons last", last))
+	}
+	return fs
+}
+
+func expiry(left time.Duration) string {
+	if left < 0 {
+		return "expired " + rough(-left) + " ago"
+	}
+	return "expires in " + rough(left)
+}
+
 // units are the daemons that announce themselves, by role; all others are the node agent's.
 var units = map[subjects.Role]string{
 	subjects.EventServer: "broker", subjects.Manager: "manager", subjects.DNSManager: "dns", subjects.Database: "database", subjects.ProvisioningServer: "provisioning",
+	subjects.Monitor: "web",
 }
 
 // versions notes daemons that are of another version than this program. After an upgrade
@@ -80,8 +122,9 @@ func versions(st *subjects.Status, program string) (fs []Finding) {
 	old := make(map[string][]string) // by unit and version
 	for role, ms := range st.Roles {
 		for i := range ms {
-			// A locator tells the version of its database server, and monitors have their own.
-			if v := ms[i].Version; v != "" && v != program && role != subjects.Database && role != subjects.Monitor && role != subjects.Operator {
+			// A locator tells the version of its database server, and terminals have their own.
+			terminal := role == subjects.Operator || role == subjects.Monitor && ms[i].Attrs[subjects.AttrPort] == ""
+			if v := ms[i].Version; v != "" && v != program && role != subjects.Database && !terminal {
 				key := cmp.Or(units[role], "node") + " " + subjects.Printable(v, 64)
 				if node := string(ms[i].Node); !slices.Contains(old[key], node) {
 					old[key] = append(old[key], node)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"thor/identity"
 	"thor/subjects"
 )
 
@@ -48,16 +49,41 @@ func TestCertificatesOfBrokersThatEnd(t *testing.T) {
 	}
 }
 
+func TestCertificatesOfDaemonsThatEnd(t *testing.T) {
+	day := 24 * time.Hour
+	soon := subjects.Validity{From: noon.Add(-25 * day), Until: noon.Add(5 * day)}
+	late := subjects.Validity{From: noon, Until: noon.Add(30 * day)}
+	n := &Network{Daemons: []Daemon{{"node", "h1", soon}, {"broker", "h1", soon}, {"manager", "h1", late}, {"dns", "h2", subjects.Validity{From: noon.Add(-30 * day), Until: noon.Add(-time.Hour)}}, {"node", "h3", late}}}
+	got := lines(certificates(n.Daemons, noon))
+	const want = "fault the certificate of dns on h2 expired 1h0m ago -> thor ca request and thor ca sign --renew make the next one (docs/operate.md, Certificates); then there: systemctl reload thor-dns\n" +
+		"fault the certificate of broker, node on h1 expires in 5 days -> thor ca request and thor ca sign --renew make the next one (docs/operate.md, Certificates); then there: systemctl reload thor-broker thor-node\n"
+	if got != want {
+		t.Errorf("%s", got)
+	}
+	if got := lines(certificates(n.Daemons[4:], noon)); got != "ok the certificates of 1 daemons last\n" {
+		t.Errorf("%q", got)
+	}
+	if got := certificates(nil, noon); got != nil {
+		t.Errorf("of none: %v", got)
+	}
+	leaf := &x509.Certificate{NotBefore: soon.From, NotAfter: soon.Until}
+	facts := &Facts{Now: noon, Identity: &identity.Identity{NotBefore: noon, NotAfter: noon.Add(30 * day)}, Network: n, Brokers: []Broker{{URL: "tls://a:1", Node: "h1", Leaf: leaf}}}
+	if got := lines(Diagnose(facts)); strings.Contains(got, "the broker at tls://a:1 expires") || !strings.Contains(got, "broker, node on h1 expires") {
+		t.Errorf("a broker that answered is judged twice, or not:\n%s", got)
+	}
+}
+
 func TestDaemonsOfAnotherVersion(t *testing.T) {
 	st := &subjects.Status{Roles: map[subjects.Role][]subjects.Member{
 		subjects.DNSManager: {{Node: "h2", Version: "0.1"}, {Node: "h1", Version: "0.1"}, {Node: "h3", Version: "0.2"}},
 		subjects.SIPProxy:   {{Node: "h1", Version: "0.1"}, {Node: "x"}},
 		"media_relay":       {{Node: "h1", Version: "0.1"}},
-		subjects.Monitor:    {{Node: "h9", Version: "0.0"}},
+		subjects.Monitor:    {{Node: "h9", Version: "0.0"}, {Node: "h8", Version: "0.1", Attrs: subjects.Attrs{subjects.AttrPort: "8680"}}},
 		subjects.Database:   {{Node: "h9", Version: "10.11.19-MariaDB"}},
 	}}
 	const want = "note thor dns of h1 h2 is version 0.1, this program is 0.2 -> if the program there was upgraded: thor restart --daemon dns\n" +
-		"note thor node of h1 is version 0.1, this program is 0.2 -> if the program there was upgraded: thor restart --daemon node\n"
+		"note thor node of h1 is version 0.1, this program is 0.2 -> if the program there was upgraded: thor restart --daemon node\n" +
+		"note thor web of h8 is version 0.1, this program is 0.2 -> if the program there was upgraded: thor restart --daemon web\n"
 	if got := lines(versions(st, "0.2")); got != want {
 		t.Errorf("%s", got)
 	}

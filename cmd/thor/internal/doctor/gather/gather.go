@@ -39,6 +39,8 @@ type Connection struct {
 	// Doubts says what of the network is not heard, see view.Sight.
 	Doubts func(context.Context, *subjects.Status) []string
 	Close  func() error
+	// Daemons asks the daemons of a status, as an operator may.
+	Daemons func(context.Context, *subjects.Status) []doctor.Daemon
 	// Revoked asks the revocation lists that the brokers hold.
 	Revoked func(*x509.Certificate) bool
 }
@@ -151,6 +153,7 @@ func network(ctx context.Context, t Target) (*doctor.Network, func(*x509.Certifi
 	n.Connected = v.Connected
 	if operator {
 		n.Bucket = bucket(ctx, c.Node.Conn())
+		n.Daemons = c.Daemons(ctx, v.Status)
 	}
 	n.NameServers = nameServers(ctx, v.Status, t.NameServers)
 	return n, c.Revoked
