@@ -48,7 +48,7 @@ type Database struct {
 	DSN location.DSN `toml:"uri" reload:"yes" default:"(none, required without [[database.candidate]])"`
 	// File that holds the password alone; only its owner may read it. It is read again
 	// for every connection.
-	PasswordFile string `toml:"password_file" form:"file" reload:"yes" default:"(none)"`
+	PasswordFile string `toml:"password_file" form:"file" secret:"yes" reload:"yes" default:"(none)"`
 	// PasswordEnv names the environment variable that holds the password.
 	PasswordEnv string
 	// Roots verify the server's certificate when the DSN says tls=true; nil: the

@@ -67,10 +67,10 @@ type Config struct {
 	// that share an address: a line of 32 hexadecimal digits. A second line is accepted
 	// too, for the time of a change. The file is read again on reload, and only owner and
 	// group may read it.
-	CookieFile string `toml:"cookie_secret_file" form:"file" reload:"yes" default:"(a random secret at each start)"`
+	CookieFile string `toml:"cookie_secret_file" form:"file" secret:"yes" reload:"yes" default:"(a random secret at each start)"`
 	// File that holds the keys by which the zone is signed (DNSSEC), as thor dns keys makes it, the
 	// same for all name servers. It is read again on reload, and only owner and group may read it.
-	KeyFile string `toml:"dnssec_key_file" form:"file" reload:"yes" default:"(the zone is not signed)"`
+	KeyFile string `toml:"dnssec_key_file" form:"file" secret:"yes" reload:"yes" default:"(the zone is not signed)"`
 	// Answers by UDP that the clients of a network, a /24 or /56, get without a cookie.
 	// Half of those above are dropped, and half tell the client to ask by TCP.
 	RateLimit int `toml:"rate_limit" unit:"answers per second" default:"200" range:"1..100000"`

@@ -26,7 +26,7 @@ type Secondary struct {
 	Port uint16 `toml:"port" unit:"port" range:"1..65535" default:"53"`
 	// File with the key that signs transfers and notifications, as tsig-keygen prints it. Only
 	// owner and group may read it.
-	KeyFile string `toml:"tsig_key_file" form:"file" default:"(none, its address will do)"`
+	KeyFile string `toml:"tsig_key_file" form:"file" secret:"yes" default:"(none, its address will do)"`
 }
 
 // secondary is one in use.

@@ -15,7 +15,7 @@ type Files struct {
 	// Certificate of the node in PEM: the leaf, then its intermediates if there are any.
 	Cert string `toml:"certificate" form:"file" required:"yes" env:"THOR_CERT"`
 	// Private key in PEM, as PKCS #8, SEC 1 or PKCS #1. Only its owner may read it.
-	Key string `toml:"key" form:"file" required:"yes" env:"THOR_KEY"`
+	Key string `toml:"key" form:"file" secret:"yes" required:"yes" env:"THOR_KEY"`
 	// One or more authorities in PEM: both old and new while the authority changes.
 	CA string `toml:"ca" form:"file" required:"yes" env:"THOR_CA"`
 }

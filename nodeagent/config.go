@@ -102,7 +102,7 @@ type CheckConfig struct {
 	// Name of the test account where a server asks for its password; of asterisk the user of its REST interface.
 	AuthUser string `toml:"auth_user" default:"(the USER of account; required for asterisk)"`
 	// File that holds the password of the test account, or of the user of asterisk, alone; only its owner may read it. It is read again whenever it is asked for.
-	PasswordFile string `toml:"password_file" form:"file" default:"(none)"`
+	PasswordFile string `toml:"password_file" form:"file" secret:"yes" default:"(none)"`
 	// Who is called, USER@DOMAIN. The call is cancelled when it rings, or ended when it is answered.
 	Callee string `toml:"callee" default:"(none, required for call)"`
 	// Modules of asterisk that must run, such as "app_voicemail.so".

@@ -10,9 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"runtime"
-	"strings"
 	"time"
 
 	"thor/cmd/thor/internal/bundle"
@@ -84,13 +82,9 @@ func bundleDaemons(ctx context.Context, b *bundle.Bundle, name, file string) {
 	f, problems := config.Examine(file)
 	b.Add(name+"/problems.txt", []byte(problems.Error()+"\n"))
 	if f != nil {
-		setting.Walk(f, func(k setting.Key) {
-			secret := k.Name == "key" || strings.HasSuffix(k.Name, "_key") || strings.HasSuffix(k.Name, "key_file") ||
-				strings.HasSuffix(k.Name, "password_file") || strings.HasSuffix(k.Name, "secret_file")
-			if secret && k.Tag("form") == "file" && k.Value.Kind() == reflect.String && k.Value.String() != "" {
-				hideFile(b, k.Value.String())
-			}
-		})
+		for _, secret := range setting.SecretFiles(f) {
+			hideFile(b, secret)
+		}
 	}
 	b.AddConfig(name+"/thor.toml", doc)
 	if f == nil {

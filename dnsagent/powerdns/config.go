@@ -22,7 +22,7 @@ type Config struct {
 	DSN location.DSN `toml:"uri" required:"yes"`
 	// File that holds the password alone; only its owner may read it. It is read again
 	// for every connection.
-	PasswordFile string `toml:"password_file" form:"file" default:"(none)"`
+	PasswordFile string `toml:"password_file" form:"file" secret:"yes" default:"(none)"`
 	// Roots verify the database server's certificate when the DSN says tls=true; nil: the
 	// system's.
 	Roots *x509.CertPool

@@ -12,6 +12,7 @@
 //	whole:"seconds"      the duration has no fraction of a second
 //	why:"…"              the reason for the bounds, told with a violation
 //	oneof:"udp tcp tls"  the words allowed
+//	secret:"yes"         the file that the value names holds a password or a key
 //	unit:"bytes"         what a whole number counts
 //
 // Zero means the default, whatever the bounds are; numbers of lists and maps
@@ -45,6 +46,9 @@ func (k Key) InFile() bool { return k.Field.Tag.Get("toml") != "" }
 
 // Not reports whether the file says the opposite of the field.
 func (k Key) Not() bool { return strings.HasSuffix(k.Field.Tag.Get("toml"), ",not") }
+
+// Secret reports whether the value names a file that holds a password or a key.
+func (k Key) Secret() bool { return k.Tag("secret") != "" }
 
 // Owner is the type of the struct that has the field.
 func (k Key) Owner() reflect.Type { return k.owner.Type() }
@@ -86,6 +90,16 @@ func IsTable(t reflect.Type) bool {
 // Walk calls f for every key of the struct that p points to and of the tables in
 // it, with the elements of lists and maps.
 func Walk(p any, f func(Key)) { walk(reflect.ValueOf(p).Elem(), "", f) }
+
+// SecretFiles are the files with passwords and keys that the struct that p points to names.
+func SecretFiles(p any) (out []string) {
+	Walk(p, func(k Key) {
+		if k.Secret() && k.Value.Kind() == reflect.String && k.Value.String() != "" {
+			out = append(out, k.Value.String())
+		}
+	})
+	return out
+}
 
 func walk(v reflect.Value, path string, f func(Key)) {
 	for _, k := range keys(v, path) {

@@ -146,3 +146,18 @@ func TestOutOfBounds(t *testing.T) {
 		}
 	}
 }
+
+func TestFilesWithSecretsAreFound(t *testing.T) {
+	type inner struct {
+		Key string `toml:"key" form:"file" secret:"yes"`
+	}
+	s := struct {
+		Password string  `toml:"password_file" form:"file" secret:"yes"`
+		Empty    string  `toml:"token_file" form:"file" secret:"yes"`
+		Other    string  `toml:"ca" form:"file"`
+		List     []inner `toml:"list"`
+	}{Password: "p", Other: "ca", List: []inner{{"k1"}, {"k2"}}}
+	if got := setting.SecretFiles(&s); !slices.Equal(got, []string{"p", "k1", "k2"}) {
+		t.Errorf("%v", got)
+	}
+}

@@ -32,11 +32,15 @@ type Bundle struct {
 // New has nothing in it.
 func New() *Bundle { return &Bundle{files: make(map[string][]byte)} }
 
+// encoded are the words of a secret file that are the secret itself in base64 or
+// hexadecimal digits, as within the line of a TSIG key.
+var encoded = regexp.MustCompile(`[A-Za-z0-9+/]{16,}={0,2}`)
+
 // Secret is one that must not be in the archive, such as the content of a password file or
-// a key: all of it, and each line of it that is long enough.
+// a key: all of it, each line of it that is long enough, and each word that looks encoded.
 func (b *Bundle) Secret(content []byte) {
 	whole := strings.TrimSpace(string(content))
-	for _, s := range append(strings.Split(whole, "\n"), whole) {
+	for _, s := range slices.Concat(strings.Split(whole, "\n"), encoded.FindAllString(whole, -1), []string{whole}) {
 		if s = strings.TrimSpace(s); len(s) >= minSecret && !strings.HasPrefix(s, "-----") {
 			b.secrets = append(b.secrets, s)
 		}
@@ -101,6 +105,10 @@ var forms = []struct {
 	{regexp.MustCompile(`([A-Za-z0-9_.-]+):\S*@(tcp|unix)\(`), "$1:" + removed + "@$2("},       // DSN of the MySQL driver
 	// Key and value: the quotes of a text within a text have a backslash before them.
 	{regexp.MustCompile(`(?i)((?:password|passwd|passphrase|secret|token|ha1|api[_-]?key)["'\\]*\s*[=:]\s*)(\\+"[^"\n]+"|"(?:\\.|[^"\\\n])+"|'[^'\n]+'|[^\s"]+)`), "${1}" + `"` + removed + `"`},
+	// Keys of DNS: TSIG as named.conf and as dig have it, DNSSEC as BIND has it.
+	{regexp.MustCompile(`(?i)(\bsecret\s+)"[^"\n]+"`), "${1}" + `"` + removed + `"`},
+	{regexp.MustCompile(`(?i)(\bhmac-[a-z0-9-]+:[^\s:]+:)[A-Za-z0-9+/=]+`), "${1}" + removed},
+	{regexp.MustCompile(`(?i)(\bprivate[_-]?key["'\\]*\s*[=:]\s*["'\\]*)[A-Za-z0-9+/=]+`), "${1}" + removed},
 	{regexp.MustCompile(`(?i)(authorization: *(?:basic|bearer|digest) +)\S.*`), "${1}" + removed},
 }
 

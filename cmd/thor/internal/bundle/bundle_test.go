@@ -39,6 +39,7 @@ func TestNoSecretIsInABundle(t *testing.T) {
 	b := New()
 	b.Secret([]byte("CANARY-file\n"))
 	b.Secret([]byte("-----BEGIN PRIVATE KEY-----\nCANARYkeyLineOne\nCANARYkeyLineTwo\n-----END PRIVATE KEY-----\n"))
+	b.Secret([]byte("key \"transfer.example.net\" {\n\talgorithm hmac-sha256;\n\tsecret \"CANARYtsigFile/abc+012345678901234567890=\";\n};\n"))
 	b.AddConfig("thor.toml", []byte("# the old password was CANARY-comment\n[network]\ndomain = \"example.net\" # CANARY-trailing\nkey = \"/etc/thor/pki/node.key\"\n"+
 		"[database]\nuri = \"mysql://thor:CANARY-dsn@192.0.2.1/thor\"\npassword = \"CANARY-value\"\npassword_file = \"/run/password\"\n"+
 		"[[node.role]]\nrole = \"sip_proxy\"\nattrs = { api_token = \"CANARY-attr\", site = \"ams\" }\nkamailio = \"http://admin:CANARY-rpc@127.0.0.1:5060/RPC\"\n"+
@@ -46,6 +47,7 @@ func TestNoSecretIsInABundle(t *testing.T) {
 		"[credentials]\nname = \"CANARY-below\"\n"))
 	b.AddConfig("broken.toml", []byte("password = CANARY-unquoted"))
 	b.Add("log", []byte("connect thor:CANARY-go@tcp(192.0.2.1:3306)/thor\nconnect thor:x@y\"CANARY-at@tcp(192.0.2.1:3306)/thor\npassword = 'one CANARY-two'\n\"secret\":\"a\\\"CANARY-escaped\"\n{\"error\":\"he said {\\\"token\\\":\\\"CANARY nested\\\"}\"}\ntoken=abc,CANARY-comma\nmysql://thor:CANARY:@x@192.0.2.1/thor\npassword=CANARY-equals\n\"ha1\":\"CANARY-json\", node=n1\n"+
+		"signed by CANARYtsigFile/abc+012345678901234567890= of transfer.example.net\nkey x { algorithm hmac-sha256; secret \"CANARYtsigLine==\"; };\n; <<>> DiG -y hmac-sha256:transfer:CANARYdig= @192.0.2.1\nPrivateKey: CANARYdnssec=\n" +
 		"Authorization: Basic CANARYbasic==\nCANARY-file was wrong\nread CANARYkeyLineTwo\n-----BEGIN EC PRIVATE KEY-----\nCANARYcut"))
 	archive, err := b.Archive("thor-bundle", time.Unix(0, 0))
 	if err != nil {
@@ -60,7 +62,7 @@ func TestNoSecretIsInABundle(t *testing.T) {
 	for name, wants := range map[string][]string{
 		"thor-bundle/thor.toml":   {"example.net", "mysql://thor:xxxxxx@192.0.2.1/thor", "/run/password", "/etc/thor/pki/node.key", "ams", "admin:xxxxxx@127.0.0.1:5060/RPC", "/usr/bin/probe"},
 		"thor-bundle/broken.toml": {"left out"},
-		"thor-bundle/log":         {"thor:xxxxxx@tcp(192.0.2.1:3306)/thor", "node=n1", "xxxxxx was wrong"},
+		"thor-bundle/log":         {"thor:xxxxxx@tcp(192.0.2.1:3306)/thor", "node=n1", "xxxxxx was wrong", "signed by xxxxxx of transfer.example.net", "-y hmac-sha256:transfer:xxxxxx @192.0.2.1"},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(files[name], want) {

@@ -28,7 +28,7 @@ type Node struct {
 	GroupName string `toml:"group" default:"(thor, where it exists)"`
 	// File with the secret that programs prove over TCP to be given subscribers. It is
 	// made if it is missing.
-	SecretFile string `toml:"secret_file" form:"file" default:"$THOR_SECRET_FILE"`
+	SecretFile string `toml:"secret_file" form:"file" secret:"yes" default:"$THOR_SECRET_FILE"`
 	// Address and port for commands of other nodes, over TLS with the certificates of the
 	// network: xcap_server and provisioning_server tell there that a subscriber changed. Roles
 	// announce the port as the attribute control_port.

@@ -24,11 +24,11 @@ type Provisioning struct {
 	// Name of the administrator.
 	Admin string `toml:"admin" default:"(none: customers and resellers only)"`
 	// File that holds the administrator's password alone.
-	AdminPasswordFile string `toml:"admin_password_file" form:"file" reload:"yes" default:"(none, required with admin)"`
+	AdminPasswordFile string `toml:"admin_password_file" form:"file" secret:"yes" reload:"yes" default:"(none, required with admin)"`
 	// Certificate in PEM that clients trust, with its chain.
 	TLSCertificate string `toml:"tls_certificate" form:"file" reload:"yes" default:"(the node's own certificate)"`
 	// Key of tls_certificate in PEM.
-	TLSKey string `toml:"tls_key" form:"file" reload:"yes" default:"(none, required with tls_certificate)"`
+	TLSKey string `toml:"tls_key" form:"file" secret:"yes" reload:"yes" default:"(none, required with tls_certificate)"`
 	// Database that is used whatever is announced.
 	Database *ProvisioningDatabase `toml:"database" default:"(the one that thor_database announces)"`
 }
@@ -38,7 +38,7 @@ type ProvisioningDatabase struct {
 	// Location "mysql://USER@HOST:PORT/NAME".
 	URI location.DSN `toml:"uri" required:"yes"`
 	// File that holds the password alone.
-	PasswordFile string `toml:"password_file" form:"file" default:"(none)"`
+	PasswordFile string `toml:"password_file" form:"file" secret:"yes" default:"(none)"`
 	// Authorities in PEM that the server's certificate must be from, for tls=true.
 	CA string `toml:"ca" form:"file" default:"(the system's)"`
 }

@@ -133,6 +133,9 @@ func typeOf(k setting.Key) (words, empty string) {
 		words = "HOST:PORT"
 	case form == "file" || form == "directory":
 		words = form
+		if k.Secret() {
+			words = "secret file"
+		}
 	case scalar == reflect.TypeFor[time.Duration]():
 		words = "duration"
 	case scalar == reflect.TypeFor[netip.Addr]():

@@ -259,3 +259,27 @@ func TestSelect(t *testing.T) {
 		}
 	}
 }
+
+// The names of keys of files with secrets; what thor doctor --bundle leaves out, and the
+// reference says, follows from the marks.
+var ofSecret = regexp.MustCompile(`(^|_)(key|password|secret|token)(_file)?$`)
+
+func TestEveryFileWithASecretIsMarked(t *testing.T) {
+	marked := 0
+	for _, table := range Tables() {
+		for _, k := range table.Keys {
+			if k.Type != "file" && k.Type != "secret file" {
+				continue
+			}
+			if secret := ofSecret.MatchString(k.Name); secret != (k.Type == "secret file") {
+				t.Errorf("%s.%s is a %s", table.Name, k.Name, k.Type)
+			}
+			if k.Type == "secret file" {
+				marked++
+			}
+		}
+	}
+	if marked < 10 {
+		t.Errorf("%d files with secrets", marked)
+	}
+}
