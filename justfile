@@ -55,13 +55,9 @@ lab-rotation N="9" SEED="1":
 packages:
     NFPM={{ go_tools }}/nfpm deploy/package.sh
 
-# the packages that the boot test needs: debs of this machine
-deb:
-    ARCHS="$(go env GOARCH)" FORMATS=deb NFPM={{ go_tools }}/nfpm deploy/package.sh
-
-# the package installed into a Debian that is booted for it; needs root
-boot-test: deb
-    go test -tags 'e2e boot' -count=1 -timeout 20m -run TestPackageBoots -v ./cmd/thor/e2e
+# the packages: deb beside rpm, the rpm in a root of its own, the deb in a Debian that is booted for it; needs root
+boot-test: packages
+    go test -tags 'e2e boot' -count=1 -timeout 20m -run TestPackage -v ./cmd/thor/e2e
 
 # every fuzz target for so many seconds
 fuzz SECONDS="10" PACKAGES="./...":

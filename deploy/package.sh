@@ -19,8 +19,9 @@ mkdir -p "$out/man"
 go run -tags man ./cmd/thor man "$out/man" deploy/thor.7.md
 rm -f "$out"/man/thor-completion*
 gzip -9n "$out"/man/*
+go build -trimpath -o "$out/thor" ./cmd/thor # of this machine, for what it prints
 for to in bash:thor.bash zsh:_thor fish:thor.fish powershell:thor.ps1; do
-	go run ./cmd/thor completion "${to%%:*}" >"$out/${to#*:}"
+	"$out/thor" completion "${to%%:*}" >"$out/${to#*:}"
 done
 
 {

@@ -15,7 +15,7 @@ import (
 	"thor/cmd/thor/internal/reference"
 )
 
-// packaging are the commands that only making a package needs: just deb.
+// packaging are the commands that only making a package needs: just packages.
 func packaging() []*cobra.Command {
 	return []*cobra.Command{{
 		Use: "man DIR [PAGE.md…]", Short: "Write the manual pages, and those that are written by hand", Hidden: true,

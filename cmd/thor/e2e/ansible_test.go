@@ -30,7 +30,7 @@ func TestAnsibleMakesANetwork(t *testing.T) {
 	}
 	debs, err := filepath.Glob(filepath.Join(dist, "thor_*_"+runtime.GOARCH+".deb"))
 	if err != nil || len(debs) != 1 {
-		t.Fatalf("%d packages thor in dist (just deb makes one), %v", len(debs), err)
+		t.Fatalf("%d packages thor in dist (just packages makes one), %v", len(debs), err)
 	}
 	work := t.TempDir()
 	root := filepath.Join(work, "root")
