@@ -47,7 +47,7 @@ func TestNoSecretIsInABundle(t *testing.T) {
 		"[credentials]\nname = \"CANARY-below\"\n"))
 	b.AddConfig("broken.toml", []byte("password = CANARY-unquoted"))
 	b.Add("log", []byte("connect thor:CANARY-go@tcp(192.0.2.1:3306)/thor\nconnect thor:x@y\"CANARY-at@tcp(192.0.2.1:3306)/thor\npassword = 'one CANARY-two'\n\"secret\":\"a\\\"CANARY-escaped\"\n{\"error\":\"he said {\\\"token\\\":\\\"CANARY nested\\\"}\"}\ntoken=abc,CANARY-comma\nmysql://thor:CANARY:@x@192.0.2.1/thor\npassword=CANARY-equals\n\"ha1\":\"CANARY-json\", node=n1\n"+
-		"signed by CANARYtsigFile/abc+012345678901234567890= of transfer.example.net\nkey x { algorithm hmac-sha256; secret \"CANARYtsigLine==\"; };\n; <<>> DiG -y hmac-sha256:transfer:CANARYdig= @192.0.2.1\nPrivateKey: CANARYdnssec=\n" +
+		"signed by CANARYtsigFile/abc+012345678901234567890= of transfer.example.net\nkey x { algorithm hmac-sha256; secret \"CANARYtsigLine==\"; };\n; <<>> DiG -y hmac-sha256:transfer:CANARYdig= @192.0.2.1\nPrivateKey: CANARYdnssec=\n"+
 		"Authorization: Basic CANARYbasic==\nCANARY-file was wrong\nread CANARYkeyLineTwo\n-----BEGIN EC PRIVATE KEY-----\nCANARYcut"))
 	archive, err := b.Archive("thor-bundle", time.Unix(0, 0))
 	if err != nil {
