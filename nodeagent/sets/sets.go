@@ -210,11 +210,14 @@ func (s Sets) Apply(c StateChange) {
 	}
 }
 
-// SetStates gives all entries one state.
-func (s Sets) SetStates(state string) {
-	for _, es := range s {
+// TakeStates gives the entries the states that they have in o.
+func (s Sets) TakeStates(o Sets) {
+	for n, es := range s {
+		from := byAddress(o[n])
 		for i := range es {
-			es[i].State = state
+			if e, ok := from[es[i].Address]; ok {
+				es[i].State = e.State
+			}
 		}
 	}
 }

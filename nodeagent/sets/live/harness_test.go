@@ -124,6 +124,8 @@ type bench struct {
 	log    *logbook
 	keeper *live.Keeper
 	dir    string
+
+	targets []live.Target
 }
 
 func configOf(dir string) *sets.Config {
@@ -146,7 +148,8 @@ func newBench(t *testing.T, url, dir string) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, net: &network{}, client: c, log: &logbook{}, dir: dir}
-	if b.keeper, err = live.New(b.net, []live.Target{{Role: "sip_proxy", URL: url, Proxy: live.Kamailio(c), Sets: configOf(dir)}}, zerolog.New(b.log), nil); err != nil {
+	b.targets = []live.Target{{Role: "sip_proxy", URL: url, Proxy: live.Kamailio(c), Sets: configOf(dir)}}
+	if b.keeper, err = live.New(b.net, b.targets, zerolog.New(b.log), nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, end := context.WithCancel(t.Context())

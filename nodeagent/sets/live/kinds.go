@@ -39,7 +39,7 @@ type ops struct {
 	reload func(ctx context.Context) error
 	// set tells one state; nil: the table has none.
 	set func(ctx context.Context, c sets.StateChange) error
-	// stateless says that the file holds no states: after a reload all are on.
+	// stateless says that the file holds no states: list tells which they have after a reload.
 	stateless bool
 	// list is what the proxy holds, addresses alone.
 	list func(ctx context.Context) (sets.Sets, error)

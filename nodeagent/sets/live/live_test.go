@@ -125,6 +125,27 @@ func TestRealKamailioIsToldAgainAfterARestart(t *testing.T) {
 	b.until("after the restart", two, b.dispatcher)
 }
 
+// What drained when the agent ended may serve when it is back.
+func TestRealKamailioIsToldWhatChangedWhileTheAgentWasAway(t *testing.T) {
+	dir, addr := t.TempDir(), free(t, "127.0.91.27")
+	p := newProxy(t, addr, dir, 0)
+	b := newBench(t, "http://"+addr+"/RPC", dir)
+	b.until("file", "<nil>", func() (string, error) {
+		_, err := os.Stat(filepath.Join(dir, "rtpengine/rtpengine"))
+		return fmt.Sprint(err), nil
+	})
+	p.start()
+	b.net.say(nil, "sip_proxy node1 192.0.2.1 draining", relay1, "media_relay node2 127.0.91.2 draining")
+	b.until("a proxy drains", "1 192.0.2.1 D", b.dispatcher)
+	b.until("a relay drains", "0 udp:127.0.91.1:2223 on, 0 udp:127.0.91.2:2223 off", b.relays)
+	b.keeper.Use(nil)
+	b.until("the tables are left alone", "", b.faults) // before, a role without members is one
+	b.net.say(nil, proxy1, "media_relay node1 127.0.91.1 draining", relay2)
+	b.keeper.Use(b.targets)
+	b.until("the proxy serves", "1 192.0.2.1 A", b.dispatcher)
+	b.until("the relays have changed", "0 udp:127.0.91.1:2223 off, 0 udp:127.0.91.2:2223 on", b.relays)
+}
+
 func TestRealKamailioThatSpacesReloads(t *testing.T) {
 	dir, addr := t.TempDir(), free(t, "127.0.91.24")
 	p := newProxy(t, addr, dir, 2)

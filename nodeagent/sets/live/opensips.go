@@ -60,7 +60,11 @@ func (p opensipsProxy) ops(k sets.Kind) ops {
 			rs, err := rpc.Relays(ctx)
 			out := make(sets.Sets)
 			for _, r := range rs {
-				out[r.Set] = append(out[r.Set], sets.Entry{Address: r.URL})
+				e := sets.Entry{Address: r.URL, State: sets.RelayOn}
+				if r.Disabled != 0 {
+					e.State = sets.RelayOff
+				}
+				out[r.Set] = append(out[r.Set], e)
 			}
 			return out, err
 		}

@@ -35,7 +35,8 @@ func withOpenSIPS(t *testing.T, f *opensipstest.Fake) *bench {
 		t.Fatal(ps)
 	}
 	b := &bench{t: t, net: &network{}, log: &logbook{}, dir: f.Dir}
-	if b.keeper, err = live.New(b.net, []live.Target{{Role: "sip_proxy", Proxy: live.OpenSIPS(rpc), Sets: c}}, zerolog.New(b.log), nil); err != nil {
+	b.targets = []live.Target{{Role: "sip_proxy", Proxy: live.OpenSIPS(rpc), Sets: c}}
+	if b.keeper, err = live.New(b.net, b.targets, zerolog.New(b.log), nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, end := context.WithCancel(t.Context())
@@ -84,6 +85,21 @@ func TestOpenSIPSFollowsTheMembers(t *testing.T) {
 			b.until("faults", "dispatcher of the OpenSIPS of sip_proxy: voicemail_server has no members, its set stays as it is", b.faults)
 		})
 	}
+}
+
+// A reload keeps a relay disabled that was so before. One that serves again since nobody looked, as after
+// a restart of the agent, has to be told so.
+func TestARelayThatServesAgainIsEnabledAfterAReload(t *testing.T) {
+	f := &opensipstest.Fake{}
+	b := withOpenSIPS(t, f)
+	relays := func() (string, error) { return f.Relays(), nil }
+	b.net.say(nil, "sip_proxy a 192.0.2.1 up", "media_relay r 192.0.2.9 draining")
+	b.until("a relay drains", "0 udp:192.0.2.9:2223 100 false, 3 udp:192.0.2.9:2223 100 false", relays)
+	b.keeper.Use(nil)
+	b.until("the tables are left alone", "", b.faults) // before, a role without members is one
+	b.net.say(nil, "sip_proxy a 192.0.2.1 up", "media_relay r 192.0.2.9 up", "media_relay s 192.0.2.10 up")
+	b.keeper.Use(b.targets)
+	b.until("both serve", "0 udp:192.0.2.9:2223 100 true, 0 udp:192.0.2.10:2223 100 true, 3 udp:192.0.2.9:2223 100 true, 3 udp:192.0.2.10:2223 100 true", relays)
 }
 
 func TestAnOpenSIPSThatRefusesIsOneLine(t *testing.T) {

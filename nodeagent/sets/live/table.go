@@ -265,7 +265,7 @@ func (t *table) reload(ctx context.Context) error {
 	if !t.ops.stateless {
 		return nil
 	}
-	t.loaded.SetStates(sets.RelayOn)
+	t.loaded.TakeStates(has)
 	return t.tell(ctx, t.Compare(t.loaded, t.wanted).States)
 }
 
