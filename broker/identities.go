@@ -87,7 +87,7 @@ func (w *identityPublisher) tell(id *identity.Identity) {
 func (w *identityPublisher) note(id *identity.Identity, now time.Time) (word *subjects.Identity, fresh bool) {
 	word = &subjects.Identity{
 		V: subjects.Version, Broker: w.node, Node: id.Node, Serial: id.Serial, Issuer: id.Issuer, NotAfter: id.NotAfter.UTC(),
-		Roles: id.Roles, Addresses: id.Addresses, Bounds: id.Bounds,
+		Roles: id.Roles, Addresses: id.Addresses, Bounds: id.Bounds, Site: id.Site,
 	}
 	if id.NotAfter.IsZero() {
 		word.NotAfter = now.Add(insiderValid).UTC().Truncate(time.Second)

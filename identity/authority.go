@@ -156,7 +156,7 @@ func selfSigned(domain string, key crypto.Signer, validity time.Duration) (*x509
 	// The key's digest in the name keeps an authority apart from its successor
 	// for programs that go by names.
 	sum := sha256.Sum256(spki)
-	subject, err := subjectDER(domain, nil, nil, fmt.Sprintf("thor authority %x", sum[:4]))
+	subject, err := subjectDER(domain, nil, nil, "", fmt.Sprintf("thor authority %x", sum[:4]))
 	if err != nil {
 		return nil, fmt.Errorf("encode the authority's name: %w", err)
 	}

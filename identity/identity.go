@@ -33,6 +33,7 @@ type Identity struct {
 	Roles     []subjects.Role                  // sorted, never empty
 	Addresses []netip.Addr                     // what it may announce, in the certificate's order; may be empty
 	Bounds    map[subjects.Role]subjects.Bound // of weight and priority, where it names any; see Bound
+	Site      subjects.Site                    // its L; empty: it names none
 	Hosts     []string                         // DNS SANs that are plain host names, of meaning for brokers only
 	NotBefore time.Time
 	NotAfter  time.Time
@@ -99,7 +100,7 @@ func FromCertificate(leaf *x509.Certificate) (*Identity, error) {
 		return nil, err
 	}
 	return &Identity{
-		Domain: domain, Node: node, Roles: roles, Addresses: addrs, Bounds: units.bounds, Hosts: hosts(leaf),
+		Domain: domain, Node: node, Roles: roles, Addresses: addrs, Bounds: units.bounds, Site: units.site, Hosts: hosts(leaf),
 		NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Serial: SerialText(leaf.SerialNumber), Issuer: issuerText(leaf.RawIssuer, leaf.AuthorityKeyId),
 	}, nil
 }

@@ -79,6 +79,10 @@ var bad = []struct {
 	}},
 	{"no O", identity.ErrNoOrganization, func(s *spec) { s.subject = s.subject[1:] }},
 	{"empty subject", identity.ErrNoOrganization, func(s *spec) { s.subject = nil }},
+	{"L beyond ASCII", identity.ErrSite, func(s *spec) { s.subject = append(s.subject, place("Zürich")) }},
+	{"L in capitals", identity.ErrSite, func(s *spec) { s.subject = append(s.subject, place("AMS")) }},
+	{"empty L", identity.ErrSite, func(s *spec) { s.subject = append(s.subject, place("")) }},
+	{"two L", identity.ErrManySites, func(s *spec) { s.subject = append(s.subject, place("ams"), place("ams")) }},
 	{"two O", identity.ErrManyOrganizations, func(s *spec) { s.subject = append(s.subject, o(domain)) }},
 	{"O of another domain", identity.ErrOrganization, func(s *spec) { s.subject[0] = o("example.com") }},
 	{"O in capitals", identity.ErrOrganization, func(s *spec) { s.subject[0] = o("Example.net") }},
@@ -216,9 +220,10 @@ func TestGoodVariationsOfALeafAreAccepted(t *testing.T) {
 		"no address":   func(s *spec) { s.names = s.names[:1] },
 		"no key usage": func(s *spec) { s.template.KeyUsage = 0 },
 		"no CN":        func(s *spec) { s.subject = s.subject[:3] },
-		"place beyond ASCII": func(s *spec) {
-			s.subject = append(s.subject, []atv{{[]int{2, 5, 4, 7}, asn1.TagUTF8String, "Zürich"}})
+		"state beyond ASCII": func(s *spec) {
+			s.subject = append(s.subject, []atv{{[]int{2, 5, 4, 8}, asn1.TagUTF8String, "Zürich"}})
 		},
+		"site":                 func(s *spec) { s.subject = append(s.subject, place("ams-1")) },
 		"O as PrintableString": func(s *spec) { s.subject[0][0].tag = asn1.TagPrintableString },
 		"server use too": func(s *spec) {
 			s.template.ExtKeyUsage = append(s.template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
@@ -333,3 +338,6 @@ func FuzzFromCertificate(f *testing.F) {
 		}
 	})
 }
+
+// place is an L.
+func place(s string) []atv { return []atv{{[]int{2, 5, 4, 7}, asn1.TagUTF8String, s}} }

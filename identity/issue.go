@@ -26,6 +26,7 @@ type Request struct {
 	Node      subjects.NodeID
 	Roles     []subjects.Role
 	Bounds    map[subjects.Role]subjects.Bound // more than the default weight or priority; zero fields: the default
+	Site      subjects.Site                    // where the node is; empty: the certificate does not say
 	Addresses []netip.Addr                     // needed by every role but thor_operator and thor_monitor
 	Hosts     []string                         // further host names of a server that clients verify; <node>.<domain> is always one
 	Validity  time.Duration                    // 0 = DefaultValidity
@@ -61,6 +62,9 @@ func (r *Request) check() error {
 	}
 	if err := bounds(r.Bounds).check(r.Roles); err != nil {
 		return fmt.Errorf("%w: %w", ErrRequest, err)
+	}
+	if _, err := subjects.ParseSite(string(r.Site)); err != nil {
+		return fmt.Errorf("%w: %w: %w", ErrRequest, ErrSite, err)
 	}
 	if r.Validity < 0 {
 		return fmt.Errorf("%w: a validity of %s", ErrRequest, r.Validity)
@@ -152,7 +156,7 @@ func (a *Authority) template(r Request) (*x509.Certificate, error) {
 		return nil, err
 	}
 	roles := slices.Sorted(slices.Values(r.Roles))
-	subject, err := subjectDER(a.domain, roles, r.Bounds, string(r.Node))
+	subject, err := subjectDER(a.domain, roles, r.Bounds, r.Site, string(r.Node))
 	if err != nil {
 		return nil, fmt.Errorf("encode the name of %s: %w", r.Node, err)
 	}
@@ -202,7 +206,7 @@ func serves(roles []subjects.Role) bool {
 }
 
 // Renew issues the successor of a certificate, which may have expired but must
-// be of this authority and not revoked: same node, roles, bounds, addresses and
+// be of this authority and not revoked: same node, roles, bounds, site, addresses and
 // host names. With a public key (see [ParseRequest], or the old certificate's own)
 // it certifies that and returns no key; with nil it makes a new key.
 func (a *Authority) Renew(certificate []byte, validity time.Duration, public crypto.PublicKey) (newCertificate, key []byte, err error) {
@@ -219,7 +223,7 @@ func (a *Authority) Renew(certificate []byte, validity time.Duration, public cry
 		return nil, nil, err
 	}
 	r := Request{
-		Node: id.Node, Roles: id.Roles, Bounds: id.Bounds, Addresses: id.Addresses, Hosts: id.Hosts,
+		Node: id.Node, Roles: id.Roles, Bounds: id.Bounds, Site: id.Site, Addresses: id.Addresses, Hosts: id.Hosts,
 		Validity: validity, PublicKey: public,
 	}
 	if _, ok := old.PublicKey.(ed25519.PublicKey); ok {

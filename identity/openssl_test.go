@@ -62,7 +62,7 @@ func TestCertificatesMadeWithOpenSSLAloneWork(t *testing.T) {
 	}
 }
 
-func TestSubjectsThatOpenSSLMakesMultiValuedAreRefused(t *testing.T) {
+func TestSubjectsThatOpenSSLMakes(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "cnf"), []byte("[req]\ndistinguished_name=dn\n[dn]\n"), 0o600))
 	for name, c := range map[string]struct {
@@ -72,6 +72,9 @@ func TestSubjectsThatOpenSSLMakesMultiValuedAreRefused(t *testing.T) {
 		"single": {"/O=example.net/OU=sip_proxy/OU=media_relay/CN=gw1", nil},
 		"multi":  {"/O=example.net/OU=sip_proxy+OU=media_relay/CN=gw1", identity.ErrMultiValued},
 		"comma":  {"/O=example.net/OU=sip_proxy,OU=media_relay/CN=gw1", identity.ErrSeparator},
+		"site":   {"/O=example.net/OU=sip_proxy/L=eu-west-1/CN=gw1", nil},
+		"sites":  {"/O=example.net/OU=sip_proxy/L=ams/L=fra/CN=gw1", identity.ErrManySites},
+		"town":   {"/O=example.net/OU=sip_proxy/L=New York/CN=gw1", identity.ErrSite},
 	} {
 		runOpenSSL(t, dir, "openssl", "req", "-x509", "-config", "cnf", "-multivalue-rdn", "-subj", c.subject,
 			"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key", "-out", name,
@@ -79,8 +82,12 @@ func TestSubjectsThatOpenSSLMakesMultiValuedAreRefused(t *testing.T) {
 			"-addext", "subjectAltName=URI:spiffe://example.net/node/gw1")
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		check(t, err)
-		if _, err := identity.FromCertificate(leafOf(t, data)); !errors.Is(err, c.want) {
+		id, err := identity.FromCertificate(leafOf(t, data))
+		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && (id.Site == "eu-west-1") != (name == "site") {
+			t.Errorf("%s: site %q", name, id.Site)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 
 	"thor/subjects"
 )
@@ -26,6 +27,7 @@ type SigningRequest struct {
 	Domain    string
 	Node      string
 	Roles     []string // and bounds, as OUs write them
+	Site      string   // the L, or all of them
 	Addresses []netip.Addr
 	Hosts     []string
 	Fault     error // why Domain, Node and Roles could not be read; nil: they could
@@ -58,6 +60,9 @@ func signRequest(domain string, w *Request, signer crypto.Signer) ([]byte, error
 	if err := bounds(w.Bounds).check(w.Roles); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
+	if _, err := subjects.ParseSite(string(w.Site)); err != nil {
+		return nil, fmt.Errorf("%w: %w: %w", ErrRequest, ErrSite, err)
+	}
 	t := &x509.CertificateRequest{DNSNames: w.Hosts}
 	if domain != "" {
 		if err := CheckDomain(domain); err != nil {
@@ -72,7 +77,7 @@ func signRequest(domain string, w *Request, signer crypto.Signer) ([]byte, error
 		t.IPAddresses = append(t.IPAddresses, a.AsSlice())
 	}
 	var err error
-	if t.RawSubject, err = subjectDER(domain, slices.Sorted(slices.Values(w.Roles)), w.Bounds, string(w.Node)); err != nil {
+	if t.RawSubject, err = subjectDER(domain, slices.Sorted(slices.Values(w.Roles)), w.Bounds, w.Site, string(w.Node)); err != nil {
 		return nil, fmt.Errorf("encode the name of %s: %w", w.Node, err)
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, t, signer)
@@ -122,6 +127,8 @@ func ReadRequest(data []byte) (*SigningRequest, error) {
 			r.Domain = n.value
 		case n.oid.Equal(oidUnit):
 			r.Roles = append(r.Roles, n.value)
+		case n.oid.Equal(oidLocality):
+			r.Site = strings.TrimPrefix(r.Site+" "+n.value, " ")
 		case n.oid.Equal(oidCommonName):
 			r.Node = n.value
 		}

@@ -16,6 +16,7 @@ import (
 var (
 	oidCommonName   = asn1.ObjectIdentifier{2, 5, 4, 3}
 	oidOrganization = asn1.ObjectIdentifier{2, 5, 4, 10}
+	oidLocality     = asn1.ObjectIdentifier{2, 5, 4, 7}
 	oidUnit         = asn1.ObjectIdentifier{2, 5, 4, 11}
 )
 
@@ -85,13 +86,14 @@ func text(v asn1.RawValue) (string, error) {
 	return s, nil
 }
 
-// units are what the OUs of a subject say: roles, and bounds of some of them.
+// units are what OUs and L of a subject say: roles, bounds of some of them, and the site.
 type units struct {
 	roles  []subjects.Role // sorted by parseSubject
 	bounds bounds
+	site   subjects.Site // of the L
 }
 
-// parseSubject returns the OUs of a subject whose O is domain.
+// parseSubject returns OUs and L of a subject whose O is domain.
 func parseSubject(der []byte, domain string) (units, error) {
 	names, err := parseNames(der)
 	if err != nil {
@@ -108,6 +110,10 @@ func parseSubject(der []byte, domain string) (units, error) {
 			orgs = append(orgs, n.value)
 		case n.oid.Equal(oidUnit):
 			if err := u.add(n.value); err != nil {
+				return units{}, err
+			}
+		case n.oid.Equal(oidLocality):
+			if err := u.locate(n.value); err != nil {
 				return units{}, err
 			}
 		case n.oid.Equal(oidCommonName):
@@ -131,6 +137,21 @@ func parseSubject(der []byte, domain string) (units, error) {
 	}
 	slices.Sort(u.roles)
 	return u, nil
+}
+
+// locate takes the L.
+func (u *units) locate(s string) error {
+	site, err := subjects.ParseSite(s)
+	switch {
+	case err == nil && s == "":
+		return fmt.Errorf("%w: it is empty", ErrSite)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrSite, err)
+	case u.site != "":
+		return fmt.Errorf("%w: %s and %s", ErrManySites, u.site, site)
+	}
+	u.site = site
+	return nil
 }
 
 // add takes one OU: a bound if it holds a colon, which no role does.
@@ -188,7 +209,7 @@ func ascii(field, s string) error {
 
 // subjectDER writes the subject of a node's certificate. pkix.Name cannot: it
 // puts all OUs into one multi-valued RDN.
-func subjectDER(domain string, roles []subjects.Role, b bounds, commonName string) ([]byte, error) {
+func subjectDER(domain string, roles []subjects.Role, b bounds, site subjects.Site, commonName string) ([]byte, error) {
 	rdn := func(oid asn1.ObjectIdentifier, v string) pkix.RelativeDistinguishedNameSET {
 		return pkix.RelativeDistinguishedNameSET{{Type: oid, Value: v}}
 	}
@@ -201,6 +222,9 @@ func subjectDER(domain string, roles []subjects.Role, b bounds, commonName strin
 	}
 	for _, s := range b.units() {
 		seq = append(seq, rdn(oidUnit, s))
+	}
+	if site != "" {
+		seq = append(seq, rdn(oidLocality, string(site)))
 	}
 	return asn1.Marshal(append(seq, rdn(oidCommonName, commonName)))
 }

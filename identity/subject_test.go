@@ -12,7 +12,7 @@ import (
 
 func TestSubjectThatIsWrittenIsReadAgain(t *testing.T) {
 	b := bounds{"sip_proxy": {Weight: 200, Priority: 5}, "media_relay": {Priority: 7}}
-	der, err := subjectDER("example.net", []subjects.Role{"sip_proxy", "media_relay"}, b, "gw1")
+	der, err := subjectDER("example.net", []subjects.Role{"sip_proxy", "media_relay"}, b, "", "gw1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestSubjectThatIsWrittenIsReadAgain(t *testing.T) {
 // FuzzParseNames holds the parser against that of the standard library: what it
 // accepts, the other reads as the same names in the same order.
 func FuzzParseNames(f *testing.F) {
-	one, _ := subjectDER("example.net", []subjects.Role{"sip_proxy"}, bounds{"sip_proxy": {Weight: 9}}, "gw1")
+	one, _ := subjectDER("example.net", []subjects.Role{"sip_proxy"}, bounds{"sip_proxy": {Weight: 9}}, "", "gw1")
 	multi, _ := asn1.Marshal(pkix.Name{Organization: []string{"example.net"}, OrganizationalUnit: []string{"a", "b"}}.ToRDNSequence())
 	f.Add(one)
 	f.Add(multi)

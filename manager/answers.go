@@ -87,7 +87,7 @@ func (m *Manager) answer(msg *nats.Msg) {
 		return
 	}
 	part := h.Held.Part(r.Roles)
-	if !m.answers.asked.allow(msg.Reply, part.Size(r.Losses), now) {
+	if !m.answers.asked.allow(msg.Reply, part.Size(r), now) {
 		m.metrics.unanswered.Inc()
 		return
 	}
@@ -100,7 +100,7 @@ func (m *Manager) answer(msg *nats.Msg) {
 		m.replyError(msg.Reply, code, "this manager does not hold that status yet, or does not know whether it is the current one")
 		return
 	}
-	m.reply(msg.Reply, part.Chunks(r.Losses), header{subjects.HeaderAge, subjects.EncodeAge(age)})
+	m.reply(msg.Reply, part.Chunks(r), header{subjects.HeaderAge, subjects.EncodeAge(age)})
 }
 
 // answerManager tells another manager, which has no current status, what is held,
@@ -110,16 +110,20 @@ func (m *Manager) answerManager(msg *nats.Msg) {
 		return
 	}
 	h := m.holding.Load()
+	want := &subjects.SnapshotRequest{Losses: true}
+	if r, err := subjects.ParseSnapshotRequest(msg.Data); err == nil {
+		want.Sites = r.Sites
+	}
 	known := header{subjects.HeaderKnown, subjects.EncodeKnown(h.Known)}
 	if h.Held == nil {
 		m.replyError(msg.Reply, subjects.ErrorBehind, "this manager holds no status", known)
 		return
 	}
 	if age, ok := h.Age(time.Now()); ok {
-		m.reply(msg.Reply, h.Held.Chunks(true), known, header{subjects.HeaderAge, subjects.EncodeAge(age)})
+		m.reply(msg.Reply, h.Held.Chunks(want), known, header{subjects.HeaderAge, subjects.EncodeAge(age)})
 		return
 	}
-	m.reply(msg.Reply, h.Held.Chunks(true), known)
+	m.reply(msg.Reply, h.Held.Chunks(want), known)
 }
 
 // A header is one of an answer.

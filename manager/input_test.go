@@ -246,14 +246,14 @@ func TestASnapshotIsPackedOnceForAllWhoAsk(t *testing.T) {
 	inBubble(t, func(t *testing.T, m *lone) {
 		m.leads(3, 0, 1000)
 		first := m.status()
-		if a, b := first.Chunks(false), first.Chunks(false); &a[0] != &b[0] || !bytes.Equal(a[0].Data, first.Encoded) {
+		if a, b := first.Chunks(&subjects.SnapshotRequest{}), first.Chunks(&subjects.SnapshotRequest{}); &a[0] != &b[0] || !bytes.Equal(a[0].Data, first.Encoded) {
 			t.Error("packed twice, or something else")
 		}
 		m.vouch(t)
 		m.take(&nats.Msg{Subject: n1, Data: []byte(good(1))}, time.Now())
 		m.pass(time.Second)
-		if second := m.status(); second == first || !bytes.Equal(second.Chunks(false)[0].Data, second.Encoded) {
-			t.Errorf("the next generation is answered with %s", second.Chunks(false)[0].Data)
+		if second := m.status(); second == first || !bytes.Equal(second.Chunks(&subjects.SnapshotRequest{})[0].Data, second.Encoded) {
+			t.Errorf("the next generation is answered with %s", second.Chunks(&subjects.SnapshotRequest{})[0].Data)
 		}
 	})
 }

@@ -132,7 +132,7 @@ func (a *announcer) announce(m *Membership) {
 
 // full is what m announces now. The caller holds a.mu.
 func (a *announcer) full(m *Membership) *subjects.Announcement {
-	x := m.member.announcement(a.id, a.cfg.Boot)
+	x := m.member.announcement(a.cfg.site(), a.id, a.cfg.Boot)
 	x.Attrs = withFaults(x.Attrs, a.faults())
 	if d, ok := a.drains.of(m.role); ok {
 		x.State, x.Reason = subjects.Draining, d.text()
@@ -162,7 +162,7 @@ func (a *announcer) sendLeave(l link, m *Membership) error {
 	if !l.up {
 		return ErrNotConnected
 	}
-	x := m.member.announcement(a.id, a.cfg.Boot)
+	x := m.member.announcement(a.cfg.site(), a.id, a.cfg.Boot)
 	x.State, x.Reason = subjects.Leave, ""
 	return a.send(l, x)
 }

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -62,6 +63,11 @@ type Config struct {
 	NearFirst bool
 	// Stay reports whether not to return to that broker now from another one; nil: never.
 	Stay func() bool
+	// Site says where this node is, where its certificate does not: 1 to 32 characters of a-z,
+	// 0-9 and hyphens, such as "ams". What is only said here is shown and used to dial near
+	// brokers; managers let it count with [manager] trust_announced_sites alone. Another site than
+	// the certificate's is an error. Empty: the certificate's, or none.
+	Site subjects.Site `toml:"site" form:"site"`
 	// Boot names this start of the process, 1 to 64 printable characters. Empty:
 	// a random token, which is nearly always right.
 	Boot string
@@ -129,6 +135,9 @@ func (cfg *Config) identity() *identity.Identity {
 	return cfg.Identity
 }
 
+// site is where this node is: its certificate decides.
+func (cfg *Config) site() subjects.Site { return cmp.Or(cfg.identity().Site, cfg.Site) }
+
 func (cfg *Config) check() error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("overlay: "+format, args...)) }
@@ -148,6 +157,11 @@ func (cfg *Config) check() error {
 		if _, err := subjects.ParseRole(string(r)); err != nil {
 			fail("follow a role: %w", err)
 		}
+	}
+	if _, err := subjects.ParseSite(string(cfg.Site)); err != nil {
+		fail("site: %w", err)
+	} else if id := cfg.identity(); id != nil && cfg.Site != "" && id.Site != "" && cfg.Site != id.Site {
+		fail("site %s, and the certificate says %s: they have to agree", cfg.Site, id.Site)
 	}
 	if cfg.Boot != subjects.Printable(cfg.Boot, 64) || strings.ContainsAny(cfg.Boot, " \t") {
 		fail("boot %q is not 1 to 64 printable characters", cfg.Boot)

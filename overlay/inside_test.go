@@ -40,6 +40,7 @@ func TestTickHeadHasAllButManagerAndTime(t *testing.T) {
 		"beat":           func(k *subjects.Tick) { k.Beat = 2000 },
 		"digest":         func(k *subjects.Tick) { k.Digest = "0" },
 		"losses' digest": func(k *subjects.Tick) { k.LossesDigest = "0" },
+		"sites' digest":  func(k *subjects.Tick) { k.SitesDigest = "0" },
 		"generation":     func(k *subjects.Tick) { k.Generation++ },
 	} {
 		other := *k

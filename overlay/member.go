@@ -68,6 +68,9 @@ func (m *Member) complete(id *identity.Identity) {
 	}
 }
 
+// longestSite stands in check for the one that is announced.
+const longestSite = subjects.Site("00000000000000000000000000000000")
+
 // check refuses what the certificate does not hold, and what breaks the limits of
 // the wire when a process with this boot announces it.
 func (m *Member) check(id *identity.Identity, boot string) error {
@@ -88,7 +91,7 @@ func (m *Member) check(id *identity.Identity, boot string) error {
 	if m.State == subjects.Leave {
 		return errors.New("to leave, call Leave")
 	}
-	a := m.announcement(id.Node, boot)
+	a := m.announcement(longestSite, id.Node, boot)
 	a.Seq, a.Seen = subjects.MaxNumber, &subjects.Mark{Epoch: subjects.MaxNumber, Generation: subjects.MaxNumber}
 	if err := a.Check(); err != nil {
 		return err
@@ -100,10 +103,10 @@ func (m *Member) check(id *identity.Identity, boot string) error {
 	return nil
 }
 
-func (m *Member) announcement(node subjects.NodeID, boot string) *subjects.Announcement {
+func (m *Member) announcement(site subjects.Site, node subjects.NodeID, boot string) *subjects.Announcement {
 	return &subjects.Announcement{
 		V: subjects.Version, Node: node, Role: m.Role, Boot: boot, Addresses: m.Addresses, State: m.State, Reason: m.Reason,
-		Priority: m.Priority, Weight: m.Weight, Version: m.Version, Attrs: m.Attrs,
+		Priority: m.Priority, Weight: m.Weight, Version: m.Version, Attrs: m.Attrs, Site: site,
 	}
 }
 

@@ -35,7 +35,7 @@ func (q *requester) snapshot(ctx context.Context, subject string) (s Snapshot, e
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	answers := make(chan *nats.Msg, chunksAtOnce)
-	req := subjects.SnapshotRequest{V: subjects.Version, Losses: true}
+	req := subjects.SnapshotRequest{V: subjects.Version, Losses: true, Sites: true}
 	r, err := q.send(ctx, subject, req.Encode(), answers)
 	if err != nil {
 		return s, err

@@ -173,6 +173,7 @@ type Announcement struct {
 	Seen      *Mark        `json:"seen,omitempty"`     // the newest status this member holds
 	Via       string       `json:"via,omitempty"`      // "<broker>#<connection>" it is sent through; void once that has ended
 	Attrs     Attrs        `json:"attrs,omitempty"`
+	Site      Site         `json:"site,omitempty"`  // where the node is; a certificate that names one decides
 	Moves     bool         `json:"moves,omitempty"` // it leaves the connection Via for another one now: the end of that proves nothing
 	// Hash names what the member announces, see Name. An announcement with a hash
 	// and without addresses is short: it stands for the full one of that hash.
@@ -226,6 +227,9 @@ func (a *Announcement) Check() error {
 		if err := CheckText(f.name, f.s, f.max); err != nil {
 			return err
 		}
+	}
+	if err := a.Site.check(); err != nil {
+		return err
 	}
 	return a.Attrs.check()
 }

@@ -80,7 +80,7 @@ func (a *Announcement) checkShort() error {
 		return Bad(CodeRange, "a short beat without boot or seq")
 	case a.State != "" && a.State != Up && a.State != Down && a.State != Draining:
 		return Bad(CodeState, "state %q", clip(string(a.State)))
-	case a.Reason != "" || a.Priority != 0 || a.Weight != 0 || a.Version != "" || len(a.Attrs) > 0:
+	case a.Reason != "" || a.Priority != 0 || a.Weight != 0 || a.Version != "" || len(a.Attrs) > 0 || a.Site != "":
 		return Bad(CodeAddress, "news without addresses")
 	case a.Seq > MaxNumber || a.Seen != nil && !a.Seen.Sane():
 		return Bad(CodeRange, "a number above 2^53")

@@ -75,7 +75,7 @@ func appendView(b []byte, v *RoleView) []byte {
 	b = strconv.AppendUint(append(b, `,"epoch":`...), v.Epoch, 10)
 	b = strconv.AppendUint(append(b, `,"generation":`...), v.Generation, 10)
 	b = appendText(append(b, `,"role":`...), string(v.Role))
-	b = appendMembers(append(b, `,"members":`...), v.Members)
+	b = appendSitedMembers(append(b, `,"members":`...), v.Members)
 	if v.Lookup != nil {
 		b = appendLookup(append(b, `,"lookup":`...), *v.Lookup)
 	}
@@ -104,7 +104,20 @@ func appendMembers(b []byte, ms []Member) []byte {
 	return append(b, ']')
 }
 
-// appendMember writes lists that are nil as empty ones.
+// appendSitedMembers is appendMembers with their sites.
+func appendSitedMembers(b []byte, ms []Member) []byte {
+	if ms == nil {
+		return append(b, "null"...)
+	}
+	b = append(b, '[')
+	for i := range ms {
+		b = appendMember(comma(b, i), &ms[i])
+		b = append(appendSite(b[:len(b)-1], &ms[i]), '}')
+	}
+	return append(b, ']')
+}
+
+// appendMember writes lists that are nil as empty ones, and no site.
 func appendMember(b []byte, m *Member) []byte {
 	b = appendText(append(b, `{"node":`...), string(m.Node))
 	b = appendAddresses(append(b, `,"addresses":`...), m.Addresses)

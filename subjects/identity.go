@@ -25,6 +25,7 @@ type Identity struct {
 	Roles     []Role         `json:"roles"`
 	Addresses []netip.Addr   `json:"addresses"`
 	Bounds    map[Role]Bound `json:"bounds,omitempty"`
+	Site      Site           `json:"site,omitempty"` // where the certificate says that the node is
 }
 
 // A Bound is how much a certificate lets a member claim of itself under one
@@ -120,7 +121,7 @@ func (w *Identity) Check() error {
 			return err
 		}
 	}
-	return nil
+	return w.Site.check()
 }
 
 const maxSerial = 64 // hex digits; RFC 5280 4.1.2.2 allows 40

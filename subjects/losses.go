@@ -136,12 +136,17 @@ func (l *Losses) encode() []byte {
 // The digest of the losses follows the status proper in a full encoding.
 const lossesMark = `,"losses_digest":"`
 
-// EncodeFull is the status with its losses, in the form of a snapshot for those
-// who asked for them, of the key-value store and of the disk. encoded is what
-// Encode returns for s: it is the beginning, and its digest names the status.
+// EncodeFull is the status with its losses and sites, in the form of a snapshot for
+// those who asked for both, of the key-value store and of the disk. encoded is what
+// Encode returns for s.
+func (s *Status) EncodeFull(encoded []byte) []byte { return s.EncodeLosses(s.insertSites(encoded)) }
+
+// EncodeLosses is the status with its losses, for those who asked for these only: members
+// of an earlier version. encoded is what Encode returns for s: it is the beginning, and
+// its digest names the status.
 // What follows is losses_digest, lost and held; it is absent where the losses are
 // not known.
-func (s *Status) EncodeFull(encoded []byte) []byte {
+func (s *Status) EncodeLosses(encoded []byte) []byte {
 	if !s.LossesKnown() {
 		return encoded
 	}
@@ -157,6 +162,11 @@ func (s *Status) EncodeFull(encoded []byte) []byte {
 // SplitFull takes a full encoding apart into what Encode returned and the digest
 // of the losses, which is "" if b has none.
 func SplitFull(b []byte) (encoded []byte, losses string) {
+	head, losses := splitLosses(b)
+	return removeSites(head), losses
+}
+
+func splitLosses(b []byte) (head []byte, losses string) {
 	at := bytes.LastIndex(b, []byte(lossesMark))
 	if at < 0 {
 		return b, ""

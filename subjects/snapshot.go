@@ -79,7 +79,8 @@ const (
 type SnapshotRequest struct {
 	V       int   `json:"v"`
 	AtLeast *Mark `json:"at_least,omitempty"`
-	Losses  bool  `json:"losses,omitempty"` // the answer is to be a full encoding
+	Losses  bool  `json:"losses,omitempty"` // the answer is to have the losses
+	Sites   bool  `json:"sites,omitempty"`  // the answer is to have the members' sites
 	// Roles are those that the answer is to be limited to; empty: it is to be whole, as
 	// an answer may be in any case.
 	Roles []Role `json:"roles,omitempty"`

@@ -22,6 +22,11 @@ type Member struct {
 	Version   string       `json:"version,omitempty"`
 	Plain     bool         `json:"plain,omitempty"` // announces without boot and seq
 	Attrs     Attrs        `json:"attrs"`
+	// Where it is. Site is what its node's certificate says, or what it announces where the
+	// manager trusts that: it counts. AnnouncedSite is only announced: it attracts nothing. At most
+	// one is set; Digest covers neither.
+	Site          Site `json:"site,omitempty"`
+	AnnouncedSite Site `json:"announced_site,omitempty"`
 }
 
 // Address is the address to show for m.
@@ -38,7 +43,7 @@ func (m *Member) Serves() bool { return m.State != Draining }
 // Equal reports whether m and o say the same.
 func (m *Member) Equal(o *Member) bool {
 	return m.Node == o.Node && m.State == o.State && m.Reason == o.Reason && m.Priority == o.Priority &&
-		m.Weight == o.Weight && m.Since.Equal(o.Since) && m.Version == o.Version && m.Plain == o.Plain &&
+		m.Weight == o.Weight && m.Since.Equal(o.Since) && m.Version == o.Version && m.Plain == o.Plain && m.Site == o.Site && m.AnnouncedSite == o.AnnouncedSite &&
 		slices.Equal(m.Addresses, o.Addresses) && maps.Equal(m.Attrs, o.Attrs)
 }
 
@@ -148,7 +153,7 @@ func (s *Status) Remove(role Role, node NodeID) {
 	s.Roles[role] = ms
 }
 
-// Encode returns the canonical wire form without the losses: the same status
+// Encode returns the canonical wire form without losses and sites: the same status
 // gives the same bytes everywhere. Absent lists are written as empty ones, so that
 // scripts need no special case.
 func (s *Status) Encode() []byte {
@@ -264,12 +269,18 @@ func (m *Member) check() error {
 	if err := CheckText("version", m.Version, 64); err != nil {
 		return err
 	}
+	if err := m.Site.check(); err != nil {
+		return err
+	}
+	if err := m.AnnouncedSite.check(); err != nil {
+		return err
+	}
 	return m.Attrs.check()
 }
 
 // A Tick says once a second which status is current. Digest is the Digest of
 // the encoded status, LossesDigest that of its losses, empty where the manager
-// keeps none; Beat is how often members are to beat, in milliseconds, and says that
+// keeps none, SitesDigest that of its sites, empty where no member has one; Beat is how often members are to beat, in milliseconds, and says that
 // all managers understand short beats: 0 stands for 1000 and full ones. Counts are
 // the serving members of each role, Lookup is the status's.
 type Tick struct {
@@ -278,6 +289,7 @@ type Tick struct {
 	Generation   uint64          `json:"generation"`
 	Digest       string          `json:"digest"`
 	LossesDigest string          `json:"losses_digest,omitempty"`
+	SitesDigest  string          `json:"sites_digest,omitempty"`
 	Beat         int             `json:"beat,omitempty"`
 	Manager      NodeID          `json:"manager"`
 	Time         time.Time       `json:"time"`
@@ -311,6 +323,9 @@ func ParseTick(b []byte) (*Tick, error) {
 	}
 	if t.Beat < 0 || t.Beat > maxBeat {
 		return nil, Bad(CodeRange, "a beat of %d ms", t.Beat)
+	}
+	if err := CheckText("sites_digest", t.SitesDigest, 64); err != nil {
+		return nil, err
 	}
 	return &t, CheckText("losses_digest", t.LossesDigest, 64)
 }

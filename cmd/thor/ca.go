@@ -146,6 +146,7 @@ func errDays(days int) error { return usagef("--days %d is not 1 to %d", days, m
 // A wish is what flags say of a certificate.
 type wish struct {
 	roles, ips, hosts, weights, priorities []string
+	site                                   string
 	days                                   int
 }
 
@@ -156,6 +157,7 @@ func (w *wish) flags(c *cobra.Command) {
 	f.StringArrayVar(&w.ips, "ip", nil, "`address` it may announce; repeat for more")
 	f.StringArrayVar(&w.weights, "weight", nil, "`ROLE=N`: it may announce a weight up to N in that role; without, 100")
 	f.StringArrayVar(&w.priorities, "priority", nil, "`ROLE=N`: it may announce priority N or a higher number in that role; without, 10 for thor_database and any for others")
+	f.StringVar(&w.site, "site", "", "`site` of the node, its L: 1 to 32 of a-z, 0-9 and hyphens")
 	f.StringArrayVar(&w.hosts, "host", nil, "host `name` of a broker or provisioning server, where clients dial names; repeat for more")
 }
 
@@ -165,7 +167,7 @@ func (w *wish) daysFlag(c *cobra.Command) {
 
 // empty reports that no flag but --days says anything.
 func (w *wish) empty() bool {
-	return len(w.roles)+len(w.ips)+len(w.hosts)+len(w.weights)+len(w.priorities) == 0
+	return len(w.roles)+len(w.ips)+len(w.hosts)+len(w.weights)+len(w.priorities)+len(w.site) == 0
 }
 
 // caRequest is what the authority shall certify: it needs a role and a validity.
@@ -190,6 +192,9 @@ func (w *wish) request(node string) (identity.Request, error) {
 		return identity.Request{}, usagef("--node: %w", err)
 	}
 	req := identity.Request{Node: n, Hosts: w.hosts}
+	if req.Site, err = subjects.ParseSite(w.site); err != nil {
+		return req, usagef("--site: %w", err)
+	}
 	for _, r := range w.roles {
 		role, err := subjects.ParseRole(r)
 		if err != nil {
@@ -333,6 +338,7 @@ type issued struct {
 	Addresses []netip.Addr    `json:"addresses"`
 	NotAfter  time.Time       `json:"not_after"`
 	State     string          `json:"state"` // valid, expired, revoked
+	Site      subjects.Site   `json:"site,omitempty"`
 	// Bounds are those that the certificate names; the others are the defaults.
 	Bounds map[subjects.Role]subjects.Bound `json:"bounds,omitempty"`
 
@@ -345,13 +351,17 @@ func (i *issued) words() []string {
 	for _, r := range i.Roles {
 		out = append(out, string(r))
 	}
-	return append(out, i.text...)
+	out = append(out, i.text...)
+	if i.Site != "" {
+		out = append(out, "L="+string(i.Site))
+	}
+	return out
 }
 
 func shown(list []identity.Issued) []issued {
 	out := make([]issued, 0, len(list))
 	for _, i := range list {
-		s := issued{i.Serial, i.Node, i.Roles, i.Addresses, i.NotAfter, "valid", i.Bounds, i.BoundText()}
+		s := issued{i.Serial, i.Node, i.Roles, i.Addresses, i.NotAfter, "valid", i.Site, i.Bounds, i.BoundText()}
 		switch {
 		case !i.Revoked.IsZero():
 			s.State = "revoked"

@@ -252,6 +252,9 @@ func notGiven(asked *identity.SigningRequest, given *identity.Identity) (out []s
 			add("role", r)
 		}
 	}
+	if asked.Site != "" && asked.Site != string(given.Site) {
+		add("site", asked.Site)
+	}
 	for _, a := range asked.Addresses {
 		if !slices.Contains(given.Addresses, a) {
 			add("address", a.String())

@@ -69,6 +69,7 @@ type fact struct {
 	Node      string       `json:"node,omitempty"`
 	Domain    string       `json:"domain,omitempty"`
 	Roles     []string     `json:"roles,omitempty"` // and bounds, as OUs write them
+	Site      string       `json:"site,omitempty"`  // the L
 	Addresses []netip.Addr `json:"addresses,omitempty"`
 	Hosts     []string     `json:"hosts,omitempty"`
 	Subject   string       `json:"subject,omitempty"` // of an authority, and of what is no node's certificate
@@ -132,7 +133,7 @@ func factOf(file string, o identity.Object, now time.Time) fact {
 		return certificateFact(file, o.Certificate, now)
 	case o.Request != nil:
 		r := o.Request
-		f := fact{File: file, Kind: "request", Node: clean(r.Node), Domain: clean(r.Domain), Roles: cleanAll(r.Roles), Addresses: r.Addresses, Hosts: cleanAll(r.Hosts), Key: identity.KeyText(r.PublicKey)}
+		f := fact{File: file, Kind: "request", Node: clean(r.Node), Domain: clean(r.Domain), Roles: cleanAll(r.Roles), Site: clean(r.Site), Addresses: r.Addresses, Hosts: cleanAll(r.Hosts), Key: identity.KeyText(r.PublicKey)}
 		if r.Fault != nil {
 			f.Fault = "its name: " + r.Fault.Error()
 		}
@@ -172,7 +173,7 @@ func certificateFact(file string, c *x509.Certificate, now time.Time) fact {
 		return f
 	}
 	f.Node, f.Domain, f.Addresses, f.Hosts = string(id.Node), id.Domain, id.Addresses, id.Hosts
-	f.Roles = append(names(id.Roles), id.BoundText()...)
+	f.Roles, f.Site = append(names(id.Roles), id.BoundText()...), string(id.Site)
 	return f
 }
 
@@ -204,6 +205,7 @@ func (f *fact) text() string {
 	line("domain", f.Domain)
 	line("subject", f.Subject)
 	line("roles", strings.Join(f.Roles, " "))
+	line("site", f.Site)
 	line("addresses", strings.Join(texts(f.Addresses), " "))
 	line("hosts", strings.Join(f.Hosts, " "))
 	line("state", f.State)

@@ -13,10 +13,10 @@ type Held struct {
 	Status  *subjects.Status
 	Encoded []byte
 
-	full                 func() []byte
-	chunks, chunksOfFull func() []subjects.Chunk
-	seed                 bool      // found by a search: to begin from, never to be told as the current one
-	made                 time.Time // when another manager made it, within MaxAge; zero: not known
+	full                                 func() []byte
+	chunks, chunksOfLosses, chunksOfFull func() []subjects.Chunk
+	seed                                 bool      // found by a search: to begin from, never to be told as the current one
+	made                                 time.Time // when another manager made it, within MaxAge; zero: not known
 
 	mu    sync.Mutex
 	parts map[string]*Held // by their roles
@@ -30,6 +30,12 @@ const mostParts = 16
 func Hold(s *subjects.Status, encoded []byte) *Held {
 	h := &Held{Status: s, Encoded: encoded}
 	h.full = sync.OnceValue(func() []byte { return s.EncodeFull(encoded) })
+	h.chunksOfLosses = sync.OnceValue(func() []subjects.Chunk {
+		if s.SitesDigest() == "" {
+			return h.chunksOfFull()
+		}
+		return subjects.Chunks(s.EncodeLosses(encoded))
+	})
 	h.chunks = sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(encoded) })
 	h.chunksOfFull = sync.OnceValue(func() []subjects.Chunk { return subjects.Chunks(h.full()) })
 	return h
@@ -43,24 +49,28 @@ func (h *Held) age(now time.Time) time.Duration {
 	return max(0, now.Sub(h.made))
 }
 
-// Full is the encoding with the losses.
+// Full is the encoding with losses and sites.
 func (h *Held) Full() []byte { return h.full() }
 
 // Chunks answer a request for the snapshot. They are made once, when the first
-// such request comes. Members of an earlier version ask without the losses.
-func (h *Held) Chunks(losses bool) []subjects.Chunk {
-	if losses {
+// such request comes. Members of earlier versions ask without sites, or without the
+// losses too.
+func (h *Held) Chunks(r *subjects.SnapshotRequest) []subjects.Chunk {
+	switch {
+	case r.Losses && r.Sites:
 		return h.chunksOfFull()
+	case r.Losses:
+		return h.chunksOfLosses()
 	}
 	return h.chunks()
 }
 
 // Size is how many bytes an answer has; without a status it has none.
-func (h *Held) Size(losses bool) (bytes int) {
+func (h *Held) Size(r *subjects.SnapshotRequest) (bytes int) {
 	if h == nil {
 		return 0
 	}
-	for _, c := range h.Chunks(losses) {
+	for _, c := range h.Chunks(r) {
 		bytes += len(c.Data)
 	}
 	return bytes

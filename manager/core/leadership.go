@@ -35,6 +35,7 @@ type leadership struct {
 	status   *subjects.Status // the newest published
 	digest   string
 	losses   string                   // digest of the losses
+	sites    string                   // digest of the sites
 	roles    map[subjects.Role]string // digests of the roles; never written to
 	revision uint64                   // of the table, as published…
 	joins    uint64                   // …and how many of its changes were joins
@@ -205,6 +206,7 @@ func (m *Manager) issue(now time.Time, must bool) {
 	if r.losses == "" || delta.Lost != nil || delta.Held != nil {
 		r.losses = next.LossesDigest()
 	}
+	r.sites = next.SitesDigest()
 	r.status, r.digest, m.newest = next, delta.Digest, held
 	m.marks.confirm(next.Mark())
 	m.emit(Delta{delta})
@@ -289,7 +291,7 @@ func (m *Manager) tick(now time.Time) {
 		Manager: m.cfg.Node, Time: stamp(now),
 	}})
 	m.emit(Tick{&subjects.Tick{
-		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Digest: r.digest, LossesDigest: r.losses, Beat: r.status.BeatsOf(),
+		V: subjects.Version, Epoch: r.status.Epoch, Generation: r.status.Generation, Digest: r.digest, LossesDigest: r.losses, SitesDigest: r.sites, Beat: r.status.BeatsOf(),
 		Manager: m.cfg.Node, Time: stamp(now), Counts: counts, Lookup: r.status.Lookup,
 	}})
 }

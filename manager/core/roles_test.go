@@ -109,10 +109,10 @@ func TestAPartIsMadeOnceForAllWhoAskForTheSameRoles(t *testing.T) {
 	s := told(4, 100, listed(subjects.SIPProxy, subjects.Up, "n1"), listed(subjects.MediaRelay, subjects.Up, "n3"))
 	h := Hold(s, s.Encode())
 	a, b := h.Part([]subjects.Role{subjects.SIPProxy, subjects.VoicemailServer}), h.Part([]subjects.Role{subjects.VoicemailServer, subjects.SIPProxy, subjects.SIPProxy})
-	if a != b || a == h || a.Size(true) >= h.Size(true) || a.Status.Roles[subjects.MediaRelay] != nil || a.Status.Mark() != s.Mark() {
+	if a != b || a == h || a.Size(&subjects.SnapshotRequest{Losses: true}) >= h.Size(&subjects.SnapshotRequest{Losses: true}) || a.Status.Roles[subjects.MediaRelay] != nil || a.Status.Mark() != s.Mark() {
 		t.Errorf("part %s, and %s", a.Encoded, b.Encoded)
 	}
-	if h.Part(nil) != h || (*Held)(nil).Part([]subjects.Role{subjects.SIPProxy}).Size(true) != 0 {
+	if h.Part(nil) != h || (*Held)(nil).Part([]subjects.Role{subjects.SIPProxy}).Size(&subjects.SnapshotRequest{Losses: true}) != 0 {
 		t.Error("the whole is not the whole")
 	}
 	for i := range 2 * mostParts {

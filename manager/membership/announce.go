@@ -179,5 +179,5 @@ func (s *announced) same(a *subjects.Announcement) bool {
 		weight = subjects.DefaultWeight
 	}
 	return s.state == state && s.reason == a.Reason && s.priority == a.Priority && s.weight == weight &&
-		s.version == a.Version && slices.Equal(s.addresses, a.Addresses) && maps.Equal(s.attrs, a.Attrs)
+		s.version == a.Version && slices.Equal(s.addresses, a.Addresses) && maps.Equal(s.attrs, a.Attrs) && s.site == a.Site
 }

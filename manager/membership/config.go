@@ -41,6 +41,10 @@ type Config struct {
 	// Table.Identity. Without it what they claim stands.
 	Identities bool
 
+	// TrustAnnouncedSites lets a site count that a member only announces: its certificate names
+	// none. Its holder can then attract traffic and profiles by it.
+	TrustAnnouncedSites bool `toml:"trust_announced_sites"`
+
 	// NodeHash is the hash by which the lookup tells nodes apart: of two nodes with
 	// the same one, the second is refused. nil: none is.
 	NodeHash func(subjects.NodeID) uint64

@@ -60,6 +60,7 @@ func (t *Table) Identity(w *subjects.Identity, revoked bool, now time.Time) {
 		t.revokeFact(fs[i])
 	}
 	t.retry(w.Node)
+	t.placeAgain(w.Node)
 	if n := t.nodes[w.Node]; n != nil && t.strict && !t.compareDue {
 		t.compare(n)
 	}
@@ -67,7 +68,7 @@ func (t *Table) Identity(w *subjects.Identity, revoked bool, now time.Time) {
 }
 
 func sameWord(a, b *subjects.Identity) bool {
-	return a.NotAfter.Equal(b.NotAfter) && slices.Equal(a.Roles, b.Roles) && slices.Equal(a.Addresses, b.Addresses) && maps.Equal(a.Bounds, b.Bounds)
+	return a.NotAfter.Equal(b.NotAfter) && slices.Equal(a.Roles, b.Roles) && slices.Equal(a.Addresses, b.Addresses) && maps.Equal(a.Bounds, b.Bounds) && a.Site == b.Site
 }
 
 // dropFact makes room for one more: the one that ends first goes.

@@ -82,12 +82,13 @@ type announced struct {
 	weight    int
 	version   string
 	attrs     subjects.Attrs
+	site      subjects.Site
 }
 
 func announcedIn(a *subjects.Announcement) announced {
 	return announced{
 		state: cmp.Or(a.State, subjects.Up), reason: a.Reason, addresses: a.Addresses,
-		priority: a.Priority, weight: cmp.Or(a.Weight, subjects.DefaultWeight), version: a.Version, attrs: a.Attrs,
+		priority: a.Priority, weight: cmp.Or(a.Weight, subjects.DefaultWeight), version: a.Version, attrs: a.Attrs, site: a.Site,
 	}
 }
 
@@ -223,6 +224,7 @@ func (t *Table) present(m *member) {
 		Node: m.key.node, Addresses: m.announced.addresses, State: state, Reason: reason, Priority: m.announced.priority, Weight: m.announced.weight,
 		Since: m.shown.Since, Version: m.announced.version, Plain: m.plain, Attrs: m.announced.attrs,
 	}
+	now.Site, now.AnnouncedSite = t.place(m)
 	before, reasons := m.shown, m.reasons
 	decided := m.listed && strings.HasSuffix(before.Reason, keptMark) != strings.HasSuffix(reason, keptMark) // by an operator
 	switch {
@@ -375,6 +377,8 @@ func difference(a, b *subjects.Member) string {
 		return "version"
 	case !maps.Equal(a.Attrs, b.Attrs):
 		return "attributes"
+	case a.Site != b.Site || a.AnnouncedSite != b.AnnouncedSite:
+		return "site"
 	}
 	return "since"
 }

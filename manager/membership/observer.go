@@ -326,7 +326,7 @@ func (t *Table) listAdopted(m *member, a *subjects.Member) {
 	}
 	m.adopted, m.shown = true, *a
 	m.announced = announced{
-		state: a.State, addresses: a.Addresses, priority: a.Priority, weight: a.Weight, version: a.Version, attrs: a.Attrs,
+		state: a.State, addresses: a.Addresses, priority: a.Priority, weight: a.Weight, version: a.Version, attrs: a.Attrs, site: a.Place(),
 		reason: a.Reason,
 	}
 	m.inherited = t.cfg.Identities

@@ -60,3 +60,30 @@ func (t *Tracker) takeLosses(s *subjects.Status, digest string) (changed bool) {
 	t.Status, t.Losses, t.behind = withLosses(t.Status, s.Losses), digest, false
 	return true
 }
+
+// noteSites takes the digest of the sites in a tick that names the status held. It is "" where
+// no member has one, and where the manager knows nothing of sites: then those held are of the
+// past. changed reports whether the status differs now.
+func (t *Tracker) noteSites(digest string) (changed bool) {
+	t.sites = digest
+	switch {
+	case digest == t.Sites:
+		return false
+	case digest != "":
+		t.behind = true
+		return false
+	}
+	t.Status, t.Sites = t.Status.WithoutSites(), ""
+	return true
+}
+
+// takeSites takes the sites of an answer with the status held, if they are those that ticks
+// tell of.
+func (t *Tracker) takeSites(s *subjects.Status) (changed bool) {
+	digest := s.SitesDigest()
+	if t.limited() || digest == t.Sites || digest != t.sites {
+		return false
+	}
+	t.Status, t.Sites, t.behind = withLosses(s, t.Status.Losses), digest, false
+	return true
+}

@@ -12,7 +12,7 @@ import (
 )
 
 // A previousMember follows the status by the rules of the version that knew
-// nothing of losses: it reads the fields of that version, applies the changes and
+// nothing of losses and sites: it reads the fields of that version, applies the changes and
 // compares its own encoding with the digest.
 type previousMember struct {
 	status  *subjects.Status
@@ -26,11 +26,30 @@ type previousDelta struct {
 	Digest            string
 	Manager           subjects.NodeID
 	Time              time.Time
-	Changes           []subjects.Change
+	Changes           []previousChange
 	Departed          []subjects.Departed
 	Forgotten         []subjects.NodeID
 	Lookup            map[subjects.Role]*subjects.Lookup
 	Reload            bool
+}
+
+// previousChange has a member without sites.
+type previousChange struct {
+	Op     subjects.Op
+	Role   subjects.Role
+	Node   subjects.NodeID
+	Member *struct {
+		Node      subjects.NodeID
+		Addresses []netip.Addr
+		State     subjects.State
+		Reason    string
+		Priority  int
+		Weight    int
+		Since     time.Time
+		Version   string
+		Plain     bool
+		Attrs     subjects.Attrs
+	}
 }
 
 type previousTick struct {
@@ -44,9 +63,20 @@ func (p *previousMember) delta(t *testing.T, wire []byte) {
 	if err := json.Unmarshal(wire, &d); err != nil {
 		t.Fatal(err)
 	}
+	var changes []subjects.Change
+	for _, c := range d.Changes {
+		x := subjects.Change{Op: c.Op, Role: c.Role, Node: c.Node}
+		if m := c.Member; m != nil {
+			x.Member = &subjects.Member{
+				Node: m.Node, Addresses: m.Addresses, State: m.State, Reason: m.Reason, Priority: m.Priority, Weight: m.Weight,
+				Since: m.Since, Version: m.Version, Plain: m.Plain, Attrs: m.Attrs,
+			}
+		}
+		changes = append(changes, x)
+	}
 	next, _, ok := p.status.Apply(&subjects.Delta{
 		V: 1, Epoch: d.Epoch, Generation: d.Generation, Prev: d.Prev, Digest: d.Digest, Manager: d.Manager, Time: d.Time,
-		Changes: d.Changes, Gone: d.Departed, Forgotten: d.Forgotten, Lookup: d.Lookup, Reload: d.Reload,
+		Changes: changes, Gone: d.Departed, Forgotten: d.Forgotten, Lookup: d.Lookup, Reload: d.Reload,
 	})
 	if !ok {
 		p.reloads++
@@ -66,7 +96,7 @@ func (p *previousMember) tick(t *testing.T, wire []byte) {
 	}
 }
 
-// Members come and go, are lost, held and forgotten: a member of the previous
+// Members come and go, also to other sites, are lost, held and forgotten: a member of the previous
 // version follows without one reload, and a snapshot as it asks for it is its status.
 func TestAMemberOfThePreviousVersionNeverReloads(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
@@ -101,7 +131,7 @@ func TestAMemberOfThePreviousVersionNeverReloads(t *testing.T) {
 		add.ClearLosses()
 		switch r.IntN(4) {
 		case 0:
-			next.Put("sip_proxy", subjects.Member{Node: node, Addresses: address, State: subjects.Up, Weight: 100, Since: at})
+			next.Put("sip_proxy", subjects.Member{Node: node, Addresses: address, State: subjects.Up, Weight: 100, Since: at, Site: []subjects.Site{"", "ams", "fra"}[r.IntN(3)]})
 		case 1:
 			add.Lost = []subjects.Lost{{Node: node, Role: "sip_proxy", Addresses: address, Since: at, Reason: "silent"}}
 		case 2:

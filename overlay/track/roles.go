@@ -82,7 +82,7 @@ func (t *Tracker) Shown() (s *subjects.Status, encoded []byte, content string) {
 
 // Names reports whether k, once Tick has taken it, names all that is held.
 func (t *Tracker) Names(k *subjects.Tick) bool {
-	return !t.limited() && k.Mark() == t.Mark() && k.Digest == t.Digest && (k.LossesDigest == t.Losses || k.LossesDigest == "")
+	return !t.limited() && k.Mark() == t.Mark() && k.Digest == t.Digest && k.SitesDigest == t.Sites && (k.LossesDigest == t.Losses || k.LossesDigest == "")
 }
 
 // NamesPart reports whether k, once RoleTick has taken it, names the part held.
@@ -275,7 +275,7 @@ func (t *Tracker) reach(now time.Time) (changed bool) {
 	switch name := func(r subjects.Role) string { return p.names[r] }; {
 	case t.want == have && t.wantIs == t.Digest:
 		return false
-	case t.wantIs == t.Digest: // only other roles have changed, or the change was taken back
+	case t.wantIs == t.Digest && (p.next == t.Status || p.join(name) != t.wantIs): // only other roles have changed, or the change was taken back
 		t.Status, t.Encoded = t.Status.Moved(t.want, p.tick.Manager, p.tick.Time, t.Encoded)
 		if p.join(name) != t.wantIs {
 			p.begin(t.Status)

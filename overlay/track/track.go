@@ -53,7 +53,8 @@ type Tracker struct {
 	serving int           // members that serve, by the newest tick or the status
 	steady  steady        // ticks that do not follow
 	doubts  bool          // the status held may not be the manager's although the digests agree
-	behind  bool          // its losses are not those that ticks tell of
+	behind  bool          // its losses or sites are not those that ticks tell of
+	sites   string        // digest of the sites that the newest tick of the status held tells of
 	later   []*subjects.Delta
 	ask     ask
 	part    *part // nil: the whole status is followed
@@ -73,6 +74,7 @@ type State struct {
 	Encoded   []byte
 	Digest    string
 	Losses    string // digest of the losses of Status, "" if they are not known
+	Sites     string // its SitesDigest
 	Received  time.Time
 	Confirmed time.Time // when the status was last known to be current; zero: never
 	Stale     bool      // not confirmed for so long, or never
@@ -182,6 +184,7 @@ func (t *Tracker) Tick(k *subjects.Tick, now time.Time) (changed bool, err error
 	}
 	if t.Status != nil && m == t.Mark() && k.Digest == t.Digest {
 		changed = t.noteLosses(k.LossesDigest)
+		changed = t.noteSites(k.SitesDigest) || changed
 		return t.same(now) || changed, nil
 	}
 	t.serving = 0
@@ -273,8 +276,9 @@ func (t *Tracker) Snapshot(s *subjects.Status, encoded []byte, age time.Duration
 		t.hold(s, encoded, digest, losses, now)
 		t.FromDisk = false
 		changed, same = true, true
-	} else if same && t.takeLosses(s, losses) {
-		changed = true
+	} else if same {
+		changed = t.takeSites(s) // first: the losses taken then are kept
+		changed = t.takeLosses(s, losses) || changed
 	}
 	if same && proof {
 		changed = t.confirm(known, now) || changed
@@ -338,7 +342,7 @@ func (t *Tracker) Advance(now time.Time) (req *subjects.SnapshotRequest, changed
 	}
 	if !t.ask.at.IsZero() && !now.Before(t.ask.at) {
 		t.ask.at, t.ask.until = time.Time{}, now.Add(subjects.SnapshotPatience)
-		req = &subjects.SnapshotRequest{V: subjects.Version, Losses: true}
+		req = &subjects.SnapshotRequest{V: subjects.Version, Losses: true, Sites: true}
 		if m := t.want; m.After(t.Mark()) && t.ask.tries < patientTries {
 			req.AtLeast = &m
 		}
@@ -377,7 +381,7 @@ func earliest(a, b time.Time) time.Time {
 
 func (t *Tracker) hold(s *subjects.Status, encoded []byte, digest, losses string, now time.Time) {
 	t.Status, t.Encoded, t.Losses = s, encoded, losses
-	t.Digest, t.Received = digest, now
+	t.Digest, t.Received, t.Sites = digest, now, s.SitesDigest()
 	t.steady = steady{}
 	if t.limited() {
 		t.part.begin(s)

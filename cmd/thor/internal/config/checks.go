@@ -61,6 +61,10 @@ func (f *File) checkForm(k setting.Key) {
 	switch s := k.Value.String(); k.Tag("form") {
 	case "listen", "host:port":
 		f.hostPort(k.Path, s)
+	case "site":
+		if _, err := subjects.ParseSite(s); err != nil {
+			f.d.add(k.Path, "%v", err)
+		}
 	case "domain":
 		if !subjects.IsHostName(s) {
 			f.d.add(k.Path, "%q is not a domain name", s)
