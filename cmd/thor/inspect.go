@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"thor/cmd/thor/internal/doctor/gather"
 	"thor/monitor/view"
 	"thor/overlay"
 	"thor/subjects"
@@ -155,29 +156,20 @@ func (s *session) brokers(ctx context.Context, expected int) (out []view.Broker,
 	if nc == nil || !s.Connected() {
 		return nil, overlay.ErrNotConnected
 	}
-	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
+	ctx, cancel := context.WithTimeout(ctx, brokersWait)
+	defer cancel()
+	asked := time.Now()
+	err = gather.PingBrokers(ctx, nc, func(answer []byte) bool {
+		if b, ok := brokerOf(answer, time.Since(asked)); ok {
+			out = append(out, b)
+		}
+		return len(out) < max(1, expected)
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = sub.Unsubscribe() }()
-	asked := time.Now()
-	if err := nc.PublishRequest("$SYS.REQ.SERVER.PING", inbox, nil); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, brokersWait)
-	defer cancel()
-	for len(out) < max(1, expected) {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			break
-		}
-		if b, ok := brokerOf(m.Data, time.Since(asked)); ok {
-			out = append(out, b)
-		}
-	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("no broker answers $SYS.REQ.SERVER.PING within %s", brokersWait)
+		return nil, fmt.Errorf("no broker answers %s within %s", gather.PingSubject, brokersWait)
 	}
 	return out, nil
 }

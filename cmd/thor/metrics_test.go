@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+
+	"thor/overlay/connlimit"
 )
 
 // steady is a part that is ready.
@@ -76,7 +78,7 @@ func TestIdleConnectionsToMetricsMakeRoom(t *testing.T) {
 		}
 	}
 	open := many
-	for end := time.Now().Add(20 * time.Second); open > httpConns && time.Now().Before(end); { // the kernel may have some yet
+	for end := time.Now().Add(20 * time.Second); open > connlimit.Pages && time.Now().Before(end); { // the kernel may have some yet
 		open = 0
 		for _, c := range held {
 			_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
@@ -91,7 +93,7 @@ func TestIdleConnectionsToMetricsMakeRoom(t *testing.T) {
 			}
 		}
 	}
-	if open > httpConns {
+	if open > connlimit.Pages {
 		t.Errorf("%d of %d idle connections are open", open, many)
 	}
 }

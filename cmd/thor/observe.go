@@ -121,12 +121,6 @@ func number(b bool) float64 {
 	return 0
 }
 
-// Connections at once to metrics and health: of all, and of one peer.
-const (
-	httpConns       = 256
-	httpConnsOfPeer = 192
-)
-
 // serveHTTP answers /metrics, /livez, /readyz and / until ctx ends.
 func (d *daemon) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, p part) {
 	srv := &http.Server{
@@ -137,7 +131,7 @@ func (d *daemon) serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listene
 	end := func() { once.Do(func() { _ = srv.Close() }) }
 	g.Go(func() error { <-ctx.Done(); end(); return nil })
 	g.Go(func() error {
-		if err := connlimit.New(httpConns, httpConnsOfPeer).Serve(srv, l); !errors.Is(err, http.ErrServerClosed) {
+		if err := connlimit.New(connlimit.Pages, connlimit.PagesOfPeer).Serve(srv, l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve metrics: %w", err)
 		}
 		return nil

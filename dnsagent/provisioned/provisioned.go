@@ -48,6 +48,7 @@ type Follower struct {
 	cfg     Config
 	log     zerolog.Logger
 	have    uint64 // revision of the records that were taken
+	count   int    // of these records
 	failing bool
 }
 
@@ -77,7 +78,7 @@ func New(cfg Config) (*Follower, error) {
 		f.log.Warn().Err(err).Str("file", cfg.File).Msg("provisioned records unusable, to be asked for again")
 		return f, nil
 	}
-	f.have = l.Revision
+	f.have, f.count = l.Revision, len(l.Records)
 	return f, nil
 }
 
@@ -103,7 +104,7 @@ func (f *Follower) ask(ctx context.Context) {
 	for _, s := range f.servers() {
 		l, err := f.askOne(ctx, s)
 		if err == nil {
-			err = f.take(l)
+			err = f.take(s, l)
 		}
 		if err == nil {
 			if f.failing {
@@ -155,16 +156,26 @@ func (f *Follower) askOne(ctx context.Context, server subjects.NodeID) (*records
 	return records.Parse(r.Data)
 }
 
-// take hands on a list that is newer, and keeps it.
-func (f *Follower) take(l *records.List) error {
+// fewFrom is how many records there must have been for a list of less than half of them
+// to be told as a loss.
+const fewFrom = 10
+
+// take hands on a list of server that is newer, and keeps it. One that is far shorter than
+// the one before is taken over too, since an operator may want that, and told as a warning.
+func (f *Follower) take(server subjects.NodeID, l *records.List) error {
 	if l.Same || l.Revision <= f.have {
 		return nil
 	}
 	if err := f.cfg.Take(l.Records); err != nil {
 		return fmt.Errorf("take records: %w", err)
 	}
-	f.have = l.Revision
-	f.log.Info().Int("records", len(l.Records)).Uint64("rev", l.Revision).Msg("provisioned records taken over")
+	before := f.count
+	f.have, f.count = l.Revision, len(l.Records)
+	if before >= fewFrom && 2*f.count < before {
+		f.log.Warn().Int("records", f.count).Int("before", before).Str("peer", string(server)).Uint64("rev", l.Revision).Msg("most provisioned records are gone")
+	} else {
+		f.log.Info().Int("records", f.count).Uint64("rev", l.Revision).Msg("provisioned records taken over")
+	}
 	if f.cfg.File == "" {
 		return nil
 	}

@@ -158,3 +158,26 @@ func TestAnOutageIsOneLine(t *testing.T) {
 		}
 	})
 }
+
+// A list that is far shorter than the one before is told, with the server that gave it.
+func TestMostRecordsGoneIsTold(t *testing.T) {
+	var log bytes.Buffer
+	f, err := New(Config{Node: &network{}, Take: func([]string) error { return nil }, Log: zerolog.New(&log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := func(n int) []string { return slices.Repeat([]string{"a"}, n) }
+	for _, x := range []struct {
+		revision uint64
+		records  int
+		told     bool
+	}{{1, 9, false}, {2, 0, false}, {3, 20, false}, {4, 10, false}, {5, 4, true}, {6, 0, false}} {
+		log.Reset()
+		if err := f.take("p1", list(x.revision, lines(x.records)...)); err != nil {
+			t.Fatal(err)
+		}
+		if told := strings.Contains(log.String(), "most provisioned records are gone") && strings.Contains(log.String(), `"peer":"p1"`); told != x.told {
+			t.Errorf("%d records at revision %d: %s", x.records, x.revision, log.String())
+		}
+	}
+}

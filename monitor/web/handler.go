@@ -48,7 +48,7 @@ func failf(code int, format string, args ...any) error {
 // answer makes JSON of what do returns.
 func (s *Server) answer(do func(r *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(pastTime + writeTime))
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(pastTime + s.cfg.WriteTime))
 		v, err := do(r)
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")

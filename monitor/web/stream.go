@@ -91,6 +91,6 @@ func (t *stream) link() { t.write("link", encode(t.hub.link(time.Now()))) }
 
 // write adds one event. That the client has gone shows when it is flushed.
 func (t *stream) write(event string, json []byte) {
-	_ = t.c.SetWriteDeadline(time.Now().Add(writeTime))
+	_ = t.c.SetWriteDeadline(time.Now().Add(t.hub.cfg.WriteTime))
 	_, _ = fmt.Fprintf(t.w, "event: %s\ndata: %s\n\n", event, json) // JSON has no line breaks
 }

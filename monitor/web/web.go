@@ -38,12 +38,9 @@ import (
 
 // Limits of the HTTP server.
 const (
-	conns       = 256 // at once
-	connsOfPeer = 192
-	maxStreams  = 128 // pages that follow the network at once
+	maxStreams = 128 // pages that follow the network at once
 
 	readTime  = 5 * time.Second
-	writeTime = 10 * time.Second // for an answer, and for each piece of a stream
 	idleTime  = time.Minute
 	pastTime  = 20 * time.Second // for an answer about the past
 	maxHeader = 8 << 10
@@ -99,6 +96,9 @@ type Config struct {
 	// Serial asks a name server for the serial of domain. nil: none is asked.
 	Serial func(ctx context.Context, m *subjects.Member, domain string) (uint32, error)
 
+	// WriteTime is for an answer, and for each piece of a stream. 0: 10 s.
+	WriteTime time.Duration
+
 	Log     zerolog.Logger        // zero value: silent
 	Metrics prometheus.Registerer // registers thor_web_…; nil: none
 }
@@ -151,6 +151,9 @@ func New(cfg Config) (*Server, error) {
 	case !Loopback(cfg.Listen) && cfg.TLS == nil, cfg.TLS != nil && cfg.TLS.VerifyConnection == nil:
 		return nil, ErrNotCertified
 	}
+	if cfg.WriteTime == 0 {
+		cfg.WriteTime = 10 * time.Second
+	}
 	if cfg.Reasons == nil {
 		cfg.Reasons = func(*overlay.View) []string { return nil }
 	}
@@ -200,7 +203,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { s.hub.askSerials(ctx, func() bool { return s.streams.Load() > 0 }); return nil })
 	g.Go(func() error { <-ctx.Done(); _ = srv.Close(); return nil })
 	g.Go(func() error {
-		if err := connlimit.New(conns, connsOfPeer).Serve(srv, l); !errors.Is(err, http.ErrServerClosed) {
+		if err := connlimit.New(connlimit.Pages, connlimit.PagesOfPeer).Serve(srv, l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve the web view: %w", err)
 		}
 		return nil
@@ -212,7 +215,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) httpServer(ctx context.Context) *http.Server {
 	return &http.Server{
-		Handler: s.guard(s.routes()), ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		Handler: s.guard(s.routes()), ReadTimeout: readTime, WriteTimeout: s.cfg.WriteTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx }, // streams end with it
 		ConnContext: withTLS,
 		ErrorLog:    stdlog.New(io.Discard, "", 0), // of what clients do wrong, and each handshake that fails

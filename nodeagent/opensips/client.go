@@ -42,7 +42,6 @@ var newNames = map[string]string{
 	"ul_dump": "usrloc:dump", "ul_show_contact": "usrloc:show_contact",
 	"rtpengine_reload": "rtpengine:reload", "rtpengine_enable": "rtpengine:enable", "rtpengine_show": "rtpengine:show",
 	"address_reload": "permissions:address_reload", "address_dump": "permissions:address_dump",
-	"clusterer_set_status": "clusterer:set_status",
 }
 
 // Codes of JSON-RPC 2.0 with which OpenSIPS refuses (mi/mi.h).
@@ -121,16 +120,6 @@ func (c *Client) Dialogs(ctx context.Context) (int, error) {
 		sum += int(v)
 	}
 	return sum, nil
-}
-
-// SetClusterStatus has OpenSIPS take part in a cluster, or not.
-func (c *Client) SetClusterStatus(ctx context.Context, cluster int, on bool) error {
-	status := 0
-	if on {
-		status = 1
-	}
-	var ignored any
-	return c.call(ctx, &ignored, "clusterer_set_status", named{"cluster_id": cluster, "status": status})
 }
 
 // Busy reports whether err is a refusal to reload that passes.

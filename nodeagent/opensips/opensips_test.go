@@ -42,9 +42,6 @@ func TestBothNamesOfAMethodAreKnown(t *testing.T) {
 		if got := f.Calls(); !slices.Equal(got, want) {
 			t.Errorf("%v", got)
 		}
-		if err := c.SetClusterStatus(t.Context(), 1, false); err != nil {
-			t.Error(err)
-		}
 	}
 }
 

@@ -40,6 +40,13 @@ type held struct {
 	waits   *list.Element // in the idle list; nil while it is being answered
 }
 
+// Limits of the HTTP services that people and Prometheus ask: of all connections, and of
+// those of one peer.
+const (
+	Pages       = 256
+	PagesOfPeer = 192
+)
+
 // New is for at most max connections, and ofPeer of one peer: an IPv4 address, an
 // IPv6 network of 64 bits, or what a connection names by a method Peer() string.
 func New(max, ofPeer int) *Set {

@@ -221,8 +221,6 @@ func (f *Fake) call(method string, raw json.RawMessage) (any, *refused) {
 		name = "rtpengine_" + strings.TrimPrefix(method, "rtpengine:")
 	case "permissions:address_reload", "permissions:address_dump":
 		name = strings.TrimPrefix(method, "permissions:")
-	case "clusterer:set_status":
-		name = "clusterer_set_status"
 	}
 	switch name {
 	case "uptime", "get_statistics": // of the core: one name
@@ -239,11 +237,6 @@ func (f *Fake) call(method string, raw json.RawMessage) (any, *refused) {
 			return nil, badParams
 		}
 		return map[string]any{"dialog:active_dialogs": f.dialogs[0], "dialog:early_dialogs": f.dialogs[1], "dialog:processed_dialogs": 2, "dialog:expired_dialogs": 0, "dialog:failed_dialogs": 2}, nil
-	case "clusterer_set_status": // modules/clusterer/README.md (4.0)
-		if !has(p, "cluster_id status", "cluster_id node_id status") {
-			return nil, badParams
-		}
-		return ok, nil
 	case "ds_reload", "ds_set_state", "ds_list":
 		return f.dispatcher(name, p)
 	case "rtpengine_reload", "rtpengine_enable", "rtpengine_show":

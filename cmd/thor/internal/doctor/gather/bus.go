@@ -13,35 +13,50 @@ import (
 	"thor/subjects"
 )
 
-// clocks pings every broker of the cluster and waits a second for the answers.
-func clocks(ctx context.Context, nc *nats.Conn) *doctor.Clocks {
+// PingSubject is where nats-server answers pings of all brokers of the cluster.
+const PingSubject = "$SYS.REQ.SERVER.PING"
+
+// PingBrokers pings every broker of the cluster, and hands on each answer until take wants
+// no more or ctx ends. That ctx ends is no error: who did not answer is not known.
+func PingBrokers(ctx context.Context, nc *nats.Conn, take func(answer []byte) (more bool)) error {
 	inbox := nc.NewInbox()
 	sub, err := nc.SubscribeSync(inbox)
 	if err != nil {
-		return &doctor.Clocks{Err: err}
+		return err
 	}
-	defer sub.Unsubscribe()
-	c := &doctor.Clocks{Asked: time.Now()}
-	if err := nc.PublishRequest("$SYS.REQ.SERVER.PING", inbox, nil); err != nil {
-		return &doctor.Clocks{Err: err}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := nc.PublishRequest(PingSubject, inbox, nil); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return c
+		if err != nil || !take(m.Data) {
+			return nil
 		}
+	}
+}
+
+// clocks pings every broker of the cluster and waits a second for the answers.
+func clocks(ctx context.Context, nc *nats.Conn) *doctor.Clocks {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c := &doctor.Clocks{Asked: time.Now()}
+	err := PingBrokers(ctx, nc, func(answer []byte) bool {
 		var p struct {
 			Server struct {
 				Name string    `json:"name"`
 				Time time.Time `json:"time"`
 			} `json:"server"`
 		}
-		if json.Unmarshal(m.Data, &p) == nil && !p.Server.Time.IsZero() {
+		if json.Unmarshal(answer, &p) == nil && !p.Server.Time.IsZero() {
 			c.Pongs = append(c.Pongs, doctor.Pong{Broker: p.Server.Name, Time: p.Server.Time, Came: time.Now()})
 		}
+		return true
+	})
+	if err != nil {
+		return &doctor.Clocks{Err: err}
 	}
+	return c
 }
 
 // bucket reads what managers write for those that start.
