@@ -86,7 +86,7 @@ func TestIdentitiesAreToldAgain(t *testing.T) {
 	n := brokertest.Start(t)
 	creds, err := identity.Load(n.Issue(identity.Request{
 		Node: "n1", Roles: []subjects.Role{"sip_proxy", "media_relay"}, Addresses: n.Credentials("n1", "sip_proxy").Identity().Addresses,
-		Bounds: map[subjects.Role]subjects.Bound{"sip_proxy": {Weight: 200}},
+		Bounds: map[subjects.Role]subjects.Bound{"sip_proxy": {Weight: 200}}, Site: "ams",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestIdentitiesAreToldAgain(t *testing.T) {
 	}
 	id := creds.Identity()
 	if w.Broker != "b1" || w.Serial != id.Serial || w.Issuer != id.Issuer || !w.NotAfter.Equal(id.NotAfter) ||
-		fmt.Sprint(w.Roles, w.Addresses, w.Bounds) != fmt.Sprint(id.Roles, id.Addresses, id.Bounds) {
+		w.Site != "ams" || fmt.Sprint(w.Roles, w.Addresses, w.Bounds) != fmt.Sprint(id.Roles, id.Addresses, id.Bounds) {
 		t.Errorf("told %+v, the certificate says %+v", w, id)
 	}
 }

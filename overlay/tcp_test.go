@@ -419,11 +419,15 @@ func metric(t testing.TB, reg *prometheus.Registry, name string) (sum float64) {
 func TestConfigThatCannotWorkIsRefused(t *testing.T) {
 	c := brokertest.New(t).Credentials("n1", "sip_proxy")
 	id := c.Identity()
+	inAms := *id
+	inAms.Site = "ams"
 	brokers := []string{"tls://127.0.0.1:4222"}
 	for name, cfg := range map[string]overlay.Config{
 		"nothing":        {},
 		"no credentials": {Brokers: brokers},
 		"both":           {Credentials: c, Identity: id, Brokers: brokers},
+		"malformed site": {Credentials: c, Brokers: brokers, Site: "no site"},
+		"other site":     {Identity: &inAms, Brokers: brokers, Site: "fra"},
 		"no brokers":     {Credentials: c},
 		"beat":           {Credentials: c, Brokers: brokers, Beat: -1},
 		"long beat":      {Credentials: c, Brokers: brokers, Beat: time.Hour},

@@ -34,6 +34,7 @@ func StatusTable(s *subjects.Status, now time.Time, stale bool, doubts ...string
 		fmt.Fprintf(&b, "departed: %s, host name kept for %s\n", subjects.Printable(string(d.Node), 63), span(d.Until.Sub(now)))
 	}
 	b.WriteString(lossLines(s, now))
+	b.WriteString(siteLines(s))
 	t := [][]string{{"ROLE", "SERVING", "TOTAL", "SUSPECT", "DRAINING", "LOST", "HELD"}}
 	for _, r := range s.AllRoles() {
 		c := count(s.Roles[r])
@@ -127,6 +128,12 @@ func details(s *subjects.Status, role subjects.Role, m *subjects.Member, myself 
 	}
 	if role == subjects.Monitor && m.Node == myself && myself != "" {
 		d = append(d, "myself")
+	}
+	switch {
+	case m.Site != "":
+		d = append(d, "site "+safe(string(m.Site), subjects.MaxSite))
+	case m.AnnouncedSite != "":
+		d = append(d, "site "+safe(string(m.AnnouncedSite), subjects.MaxSite)+" (announced)")
 	}
 	if m.Plain {
 		d = append(d, "plain")
