@@ -46,7 +46,16 @@ const (
 
 // grants is the one table of who may do what on the overlay.
 func grants() []grant {
-	g := []grant{
+	g := slices.Concat(memberGrants(), managerGrants(), functionGrants(), operatorGrants(), brokerGrants())
+	for _, b := range buckets {
+		g = append(g, bucketGrants(b)...)
+	}
+	return append(append(g, historyGrants()...), streamGrants()...)
+}
+
+// memberGrants are what every member may, and services and clients among them.
+func memberGrants() []grant {
+	return []grant{
 		{toService, publish, subjects.Presence("<role>", "<node>"), "announce itself, in its own roles and under its own name only"},
 		{toService, publish, subjects.StatusGet, "ask for the snapshot"},
 		{toClient, publish, subjects.Credentials("*", "<role>", "<node>"), "ask a locator for database credentials, as itself"},
@@ -68,7 +77,12 @@ func grants() []grant {
 		{toService, subscribe, subjects.ManagerRequests("<node>"), "be asked by managers for what it announces"},
 		{toService, subscribe, subjects.Answers("<node>"), "receive answers to it, which no other node may"},
 		{toService, subscribe, subjects.InboxPrefix("<node>") + ".>", "receive answers as a plain NATS client"},
+	}
+}
 
+// managerGrants are what managers may beyond that.
+func managerGrants() []grant {
+	return []grant{
 		{toManager, publish, subjects.AllViews, "publish the member lists"},
 		{toManager, publish, subjects.StatusTick, "publish the status"},
 		{toManager, publish, subjects.StatusDelta, "publish the status"},
@@ -88,9 +102,13 @@ func grants() []grant {
 		{toManager, publish, subjects.ManagerRequest("*", subjects.VerbStatus), "ask another manager what it holds, before it leads first"},
 		{toManager, subscribe, subjects.ManagerRequest("<node>", subjects.VerbStatus), "be asked by other managers"},
 		{toManager, subscribe, subjects.JetStreamPrefix("<node>") + ".>", "receive the answers of JetStream, and of nothing else"},
+	}
+}
 
+// functionGrants are what single functions may beyond that.
+func functionGrants() []grant {
+	return []grant{
 		{toMonitor, subscribe, subjects.Events, "show the history"},
-
 		{toDatabase, publish, subjects.AnswersOf(string(subjects.Database)), "answer with database credentials"},
 		{toProvisioning, publish, subjects.AnswersOf(string(subjects.ProvisioningServer)), "answer with subscribers"},
 		{toProvisioning, publish, subjects.AgentRequestFrom("<node>", "*", subjects.VerbSubscriber), "tell a node that a subscriber changed"},
@@ -100,7 +118,12 @@ func grants() []grant {
 		{toNameServer, publish, subjects.ProvisioningRequest("*", subjects.VerbRecords, subjects.DNSManager, "<node>"), "ask a provisioning server for records of the zone, as itself"},
 		{toProxy, publish, subjects.AgentRequestFrom("<node>", "*", subjects.VerbHandover), "tell a node which subscribers it has to serve now"},
 		{toProxy, publish, subjects.ProfileRequest("*", "<role>", "<node>"), "ask the heir of its subscribers for one, as itself"},
+	}
+}
 
+// operatorGrants are what operators may.
+func operatorGrants() []grant {
+	return []grant{
 		{toOperator, subscribe, "thor.>", "see everything"},
 		{toOperator, subscribe, subjects.Answers("<node>"), "receive answers to it, which no other node may"},
 		{toOperator, subscribe, subjects.InboxPrefix("<node>") + ".>", "receive answers as a plain NATS client, such as the nats tool"},
@@ -113,7 +136,12 @@ func grants() []grant {
 		{toOperator, publish, "$SYS.REQ.SERVER.PING", "list the brokers"},
 		{toOperator, publish, "$SYS.REQ.SERVER.PING.CONNZ", "list the connections of the members' account"},
 		{toOperator, publish, "$SYS.REQ.USER.INFO", "see its own permissions"},
+	}
+}
 
+// brokerGrants are what a broker may of itself.
+func brokerGrants() []grant {
+	return []grant{
 		{toSelf, publish, subjects.Presence(subjects.EventServer, "<node>"), "announce itself"},
 		{toSelf, publish, subjects.PublishCRL("<node>"), "hand on a revocation list that came as a file"},
 		{toSelf, publish, subjects.CRLGet, "ask the other brokers for theirs"},
@@ -134,10 +162,6 @@ func grants() []grant {
 		{toSelf, subscribe, subjects.Answers("<node>"), "receive answers to it, which no other node may"},
 		{toSelf, subscribe, subjects.JetStreamPrefix("<node>") + ".>", "receive the answers of JetStream, and of nothing else"},
 	}
-	for _, b := range buckets {
-		g = append(g, bucketGrants(b)...)
-	}
-	return append(append(g, historyGrants()...), streamGrants()...)
 }
 
 // bucketGrants let the brokers make a key-value bucket, managers read and write

@@ -3,6 +3,7 @@ package manager
 import (
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -120,4 +121,36 @@ func concerns(msg *nats.Msg) string {
 		return w.Client.User
 	}
 	return w.Node
+}
+
+// gather puts what waits in a channel into the intake.
+func (m *Manager) gather(from chan *nats.Msg) {
+	for range cap(from) {
+		select {
+		case msg := <-from:
+			m.put(msg)
+		default:
+			return
+		}
+	}
+}
+
+// drain takes what else has arrived, so that a burst costs one decision. What is
+// left over comes next time; all that has arrived is in the intake before.
+func (m *Manager) drain(now time.Time) {
+	m.gather(m.in)
+	m.gather(m.ends)
+	for range 1000 {
+		msg, ok := m.intake.next()
+		if !ok {
+			return
+		}
+		m.take(msg, now)
+	}
+}
+
+func (m *Manager) put(msg *nats.Msg) {
+	if m.intake.put(msg) {
+		m.metrics.crowded.Inc()
+	}
 }

@@ -362,38 +362,6 @@ func (m *Manager) endHistory() {
 	m.history.flush(ctx)
 }
 
-// gather puts what waits in a channel into the intake.
-func (m *Manager) gather(from chan *nats.Msg) {
-	for range cap(from) {
-		select {
-		case msg := <-from:
-			m.put(msg)
-		default:
-			return
-		}
-	}
-}
-
-// drain takes what else has arrived, so that a burst costs one decision. What is
-// left over comes next time; all that has arrived is in the intake before.
-func (m *Manager) drain(now time.Time) {
-	m.gather(m.in)
-	m.gather(m.ends)
-	for range 1000 {
-		msg, ok := m.intake.next()
-		if !ok {
-			return
-		}
-		m.take(msg, now)
-	}
-}
-
-func (m *Manager) put(msg *nats.Msg) {
-	if m.intake.put(msg) {
-		m.metrics.crowded.Inc()
-	}
-}
-
 // defaultPriority is that of a manager that announces none.
 var defaultPriority = func() int {
 	var c Config

@@ -58,6 +58,15 @@ func (c *census) incident() (silent, total int) {
 	return silent, total
 }
 
+// reason is what the guard says: the nodes and, where machines counted as one each, how many that made.
+func (c *census) reason() string {
+	text := fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total)
+	if silent, total := c.incident(); silent != c.silent || total != c.total {
+		text += fmt.Sprintf(" (%d of %d by machine)", silent, total)
+	}
+	return text
+}
+
 // host is the machine that m runs on, by the least of the addresses that the status shows,
 // which its certificate bounds. Loopback addresses are of no machine.
 func (m *member) host() (host netip.Addr) {
@@ -76,7 +85,7 @@ func (t *Table) alarm(dead []*member) {
 	if t.panic == nil {
 		c := t.countNodes(excused)
 		if silent, total := c.incident(); silent >= 2 && silent*5 > total {
-			t.panic = t.raise(guardKey{name: GuardPanic}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
+			t.panic = t.raise(guardKey{name: GuardPanic}, c.reason())
 			t.panic.until = t.now + t.cfg.PanicHold
 			t.timers.set(&t.panicTimer, t.panic.until)
 		}
@@ -98,7 +107,7 @@ func (t *Table) alarm(dead []*member) {
 		if mine {
 			begin = t.raise
 		}
-		r.panic = begin(guardKey{name: GuardPanic, role: r.name}, fmt.Sprintf("%d of %d nodes fell silent at once", c.silent, c.total))
+		r.panic = begin(guardKey{name: GuardPanic, role: r.name}, c.reason())
 		r.panic.until, r.panic.stable = t.now+t.cfg.PanicHold, c.total+t.lostBefore(r)
 		t.timers.sooner(&r.timer, r.panic.until)
 	}
