@@ -20,7 +20,7 @@ type bucketGroup struct {
 	raft   string   // name of the raft group; a stream that is made anew has another one
 	leader string   // empty: none
 	size   int      // brokers of the group
-	here   []string // those of them that are connected, this one included; only if there is no leader
+	here   []string // those of them that routes lead to, and this one; only if there is no leader
 }
 
 // stuckGroups finds the groups of buckets that will never have a leader again. A bucket lives in memory: the
@@ -60,6 +60,7 @@ func bucketGroups(s *server.Server) []bucketGroup {
 	if err != nil {
 		return nil
 	}
+	routes := remoteNames(s) // nats-server itself calls a broker offline minutes after it died, and never for a cut route
 	var groups []bucketGroup
 	for _, a := range z.AccountDetails {
 		for _, d := range a.Streams {
@@ -69,7 +70,7 @@ func bucketGroups(s *server.Server) []bucketGroup {
 			}
 			is := bucketGroup{stream: d.Name, raft: d.Cluster.RaftGroup, leader: d.Cluster.Leader, size: len(d.Cluster.Replicas)}
 			for _, p := range d.Cluster.Replicas {
-				if !p.Offline {
+				if p.Name == s.Name() || routes[p.Name] {
 					is.here = append(is.here, p.Name)
 				}
 			}
