@@ -48,6 +48,14 @@ type Config struct {
 	// may be among them, so that all brokers can share one list.
 	Routes []string `toml:"routes" default:"(none, required with cluster_listen)"`
 
+	// Site says where the broker is, where its certificate does not. Another one than the
+	// certificate's is an error.
+	Site subjects.Site
+	// Sites of all brokers with JetStream, an entry each, such as ["ams", "fra", "lon"], the same at every
+	// broker. With three different ones the copies of what JetStream makes from then on lie in
+	// different sites; with fewer it changes nothing. The broker's own site has to be among them.
+	JetStreamSites []string `toml:"jetstream_sites" default:"(none: copies lie anywhere)"`
+
 	// Directory of this broker alone, for JetStream's state and the revocation lists.
 	StoreDir string `toml:"store" form:"directory" default:"(network.state)"`
 	// Certificate revocation list, DER or PEM. It is read again when it changes.
@@ -181,6 +189,7 @@ func (c *Config) problems() []setting.Problem {
 			}
 		}
 	}
+	ps = append(ps, c.checkSites()...)
 	if c.Listen == "" && c.ClusterListen != "" {
 		bad("cluster_listen", "needs listen too")
 	}

@@ -43,6 +43,12 @@ func (b *Broker) options(port int) (*server.Options, error) {
 		JetStreamMaxMemory:         c.MemoryLimit,
 		JetStreamMaxStore:          c.DiskLimit,
 	}
+	if site := c.site(); site != "" {
+		o.Tags = []string{siteTag + string(site)}
+	}
+	if c.spreads() {
+		o.JetStreamUniqueTag = siteTag
+	}
 	if c.Listen != "" {
 		if err := b.listenClients(o, port); err != nil {
 			return nil, err

@@ -147,6 +147,7 @@ func (b *Broker) announcement() *subjects.Announcement {
 	return &subjects.Announcement{
 		V: subjects.Version, Node: b.id.Node, Role: subjects.EventServer, Boot: b.boot,
 		Addresses: b.cfg.Addresses, Priority: b.cfg.Priority, Weight: subjects.DefaultWeight, Version: b.cfg.Version,
+		Site: b.cfg.site(),
 	}
 }
 

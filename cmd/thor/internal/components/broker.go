@@ -13,5 +13,6 @@ func Broker(f *config.File, creds *identity.Credentials) broker.Config {
 	c := f.Broker.Config
 	c.Credentials = creds
 	c.StoreDir = cmp.Or(c.StoreDir, f.Network.StateDir)
+	c.Site = f.Network.Site
 	return c
 }
