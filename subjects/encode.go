@@ -90,7 +90,11 @@ func appendView(b []byte, v *RoleView) []byte {
 
 func appendLookup(b []byte, l Lookup) []byte {
 	b = strconv.AppendInt(append(b, `{"bits":`...), int64(l.Bits), 10)
-	return append(appendText(append(b, `,"digest":`...), l.Digest), '}')
+	b = appendText(append(b, `,"digest":`...), l.Digest)
+	if l.RemoteDigest != "" {
+		b = appendText(append(b, `,"remote_digest":`...), l.RemoteDigest)
+	}
+	return append(b, '}')
 }
 
 func appendMembers(b []byte, ms []Member) []byte {
@@ -131,6 +135,9 @@ func appendMember(b []byte, m *Member) []byte {
 	}
 	if m.Plain {
 		b = append(b, `,"plain":true`...)
+	}
+	if m.Site != "" {
+		b = appendText(append(b, `,"site":`...), string(m.Site))
 	}
 	b = append(b, `,"attrs":{`...)
 	if len(m.Attrs) > 0 {

@@ -12,9 +12,23 @@ const (
 // 2^Bits slots, by the function of package overlay/lookup. Digest is that of the
 // table which the members make, 16 hex digits: a process that computes another one has
 // a fault and must not use it. A role without a Lookup has no table.
+//
+// RemoteDigest is that of the members' sites and the remote of each slot, 16 hex
+// digits: present if at least two sites have members that take new work. Without
+// it no slot has a remote, wherever the members stand: members of versions that
+// know no sites ignore it, managers of such versions name none.
 type Lookup struct {
-	Bits   int    `json:"bits"`
-	Digest string `json:"digest"`
+	Bits         int    `json:"bits"`
+	Digest       string `json:"digest"`
+	RemoteDigest string `json:"remote_digest,omitempty"`
+}
+
+// String is how the table is named in messages: its digests.
+func (l Lookup) String() string {
+	if l.RemoteDigest == "" {
+		return l.Digest
+	}
+	return l.Digest + " with remotes " + l.RemoteDigest
 }
 
 // LookupDiffers is the attribute under which a member says that it computes
@@ -29,15 +43,22 @@ func (l *Lookup) check() error {
 	if l.Bits < minLookupBits || l.Bits > maxLookupBits {
 		return Bad(CodeRange, "lookup of 2^%d slots", l.Bits)
 	}
-	if len(l.Digest) != 16 {
+	if !isLookupDigest(l.Digest) {
 		return Bad(CodeText, "lookup digest %q", clip(l.Digest))
 	}
-	for i := range len(l.Digest) {
-		if c := l.Digest[i]; !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
-			return Bad(CodeText, "lookup digest %q", clip(l.Digest))
-		}
+	if l.RemoteDigest != "" && !isLookupDigest(l.RemoteDigest) {
+		return Bad(CodeText, "lookup digest of the remotes %q", clip(l.RemoteDigest))
 	}
 	return nil
+}
+
+func isLookupDigest(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
+			return false
+		}
+	}
+	return len(s) == 16
 }
 
 func checkLookups(m map[Role]Lookup) error {
@@ -113,11 +134,13 @@ type LookupResult struct {
 	Slot       uint32 `json:"slot"`
 	Owner      NodeID `json:"owner"`
 	Heir       NodeID `json:"heir"`                // owns the slot next; "" if there is no other member
+	Remote     NodeID `json:"remote,omitempty"`    // the first in rank in another site than the owner; "" if there is one site
 	Previous   NodeID `json:"residence,omitempty"` // drains, and may hold older state
 	Epoch      uint64 `json:"epoch"`
 	Generation uint64 `json:"generation"`
 	// The first address of each, absent where it was not asked for.
 	OwnerAddress    netip.Addr `json:"owner_address,omitzero"`
 	HeirAddress     netip.Addr `json:"heir_address,omitzero"`
+	RemoteAddress   netip.Addr `json:"remote_address,omitzero"`
 	PreviousAddress netip.Addr `json:"residence_address,omitzero"`
 }
