@@ -17,7 +17,7 @@
 //	                 A AAAA    its addresses
 //	                 NAPTR     to the SRV names below, as at D
 //	_sip._udp.<slot>.<role>.lookup.D …
-//	                 SRV       the owner, and the heir at a higher priority number
+//	                 SRV       the owner, and heir and remote at higher priority numbers
 //
 //	<name>.all.D      as <name>.D  all serving members of a role, for monitoring; those after
 //	                 the first 100 at <name>.2.all.D, <name>.3.all.D, …

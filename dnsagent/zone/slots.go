@@ -12,7 +12,8 @@ import (
 // lookupLabel is the name below the apex under which slots have names.
 const lookupLabel = lookup.DNSLabel
 
-// heirAfter is how much less the heir is preferred than the owner, as SRV priority.
+// heirAfter is how much less the heir is preferred than the owner, and the remote
+// than the heir, as SRV priority.
 const heirAfter = 10
 
 // slotNames are the names <slot>.<role>.lookup.D of one role: one for each slot
@@ -28,7 +29,7 @@ type slotNames struct {
 	ttls    uint32 // of NAPTR
 }
 
-// A slotMember is where an owner or heir is found.
+// A slotMember is where an owner, heir or remote is found.
 type slotMember struct {
 	target string
 	member *subjects.Member // whose addresses in the role are the owner's
@@ -66,7 +67,7 @@ func (a *assembly) addSlots(role subjects.Role, s *Service) {
 		}
 	}
 	if l, ok := a.status.Lookup[role]; ok {
-		n.roster, _ = lookup.NewRoster(l.Bits, lookup.Members(a.status.Roles[role])) // nil if it is impossible, as without members
+		n.roster, _ = lookup.NewRoster(l.Bits, lookup.MembersFor(l, a.status.Roles[role])) // nil if it is impossible, as without members
 	}
 	members, targets := serving(a.status, role), a.targets[role]
 	n.members = make(map[subjects.NodeID]slotMember, len(members))
@@ -114,12 +115,12 @@ func (n *slotNames) node(name, service, label string) *node {
 		return nil
 	}
 	out := &node{}
-	owner, heir, err := n.roster.At(slot)
+	owner, heir, remote, err := n.roster.At(slot)
 	if err != nil {
 		return out // all drain: the name exists and has no addresses
 	}
 	if service != "" {
-		out.add(n.srvSet(name, service, owner, heir))
+		out.add(n.srvSet(name, service, owner, heir, remote))
 		return out
 	}
 	if m := n.members[owner].member; m != nil {
@@ -160,14 +161,19 @@ func plausibleLabel(label string) bool {
 	return false
 }
 
-// srvSet names the owner first and then the heir, by priority.
-func (n *slotNames) srvSet(name, service string, owner, heir subjects.NodeID) *rrset {
+// srvSet names the owner first, then the heir, and then the remote if it is another
+// one, by priority.
+func (n *slotNames) srvSet(name, service string, owner, heir, remote subjects.NodeID) *rrset {
+	nodes := []subjects.NodeID{owner, heir, remote}
+	if remote == heir {
+		nodes = nodes[:2]
+	}
 	set := &rrset{rtype: dns.TypeSRV}
 	for _, v := range n.srvs {
 		if v.Name != service {
 			continue
 		}
-		for i, node := range []subjects.NodeID{owner, heir} {
+		for i, node := range nodes {
 			m, ok := n.members[node]
 			if !ok {
 				continue

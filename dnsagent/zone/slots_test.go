@@ -136,3 +136,36 @@ func BenchmarkSlot(b *testing.B) {
 		z.Lookup("_sip._udp.0123.sip-proxy.lookup.example.net.", dns.TypeSRV, r, &a)
 	}
 }
+
+// Where members stand in several sites the remote comes after the heir, unless it is that.
+func TestSlotsAnswerWithTheRemoteToo(t *testing.T) {
+	s := hashed()
+	for i := range s.Roles[subjects.SIPProxy] {
+		s.Roles[subjects.SIPProxy][i].Site = []subjects.Site{"ams", "ams", "fra"}[i%3]
+	}
+	without := build(t, zone.DefaultConfig("example.net"), s)
+	s.Lookup[subjects.SIPProxy] = subjects.Lookup{Bits: 18, Digest: "0123456789abcdef", RemoteDigest: "0123456789abcdef"}
+	z := build(t, zone.DefaultConfig("example.net"), s)
+	table, err := lookup.New(18, lookup.Members(s.Roles[subjects.SIPProxy]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	three := 0
+	for slot := range uint32(64) {
+		p, err := table.At(slot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := "_sip._udp." + lookup.Label(18, slot) + ".sip-proxy.lookup.example.net"
+		want := []string{fmt.Sprintf("10 100 5060 %s.example.net.", p.Owner()), fmt.Sprintf("20 100 5060 %s.example.net.", p.Heir())}
+		wantSet(t, "without remotes", ask(t, without, name, "SRV").Answer, want...)
+		if p.Remote() != p.Heir() {
+			want = append(want, fmt.Sprintf("30 100 5060 %s.example.net.", p.Remote()))
+			three++
+		}
+		wantSet(t, name, ask(t, z, name, "SRV").Answer, want...)
+	}
+	if three == 0 || three == 64 {
+		t.Errorf("%d of 64 slots have a remote that is not the heir: the test says little", three)
+	}
+}

@@ -50,7 +50,7 @@ func Find(s *subjects.Status, role, relays subjects.Role, address netip.Addr, ca
 	if !ok {
 		return nil, fmt.Errorf("no lookup table of role %q", role)
 	}
-	roster, err := lookup.NewRoster(table.Bits, lookup.Members(s.Roles[role]))
+	roster, err := lookup.NewRoster(table.Bits, lookup.MembersFor(table, s.Roles[role]))
 	if err != nil {
 		return nil, err
 	}
@@ -78,11 +78,11 @@ func ownSlot(r *lookup.Roster, node subjects.NodeID) (uint32, error) {
 	mask := uint32(1)<<r.Bits() - 1
 	first := uint32(lookup.Hash(node)) & mask
 	if !r.Has(node) {
-		_, _, err := r.At(first)
+		_, _, _, err := r.At(first)
 		return first, err
 	}
 	for i := range min(mask, triesOfSlots) {
-		owner, _, err := r.At((first + i) & mask)
+		owner, _, _, err := r.At((first + i) & mask)
 		if err != nil {
 			return 0, err
 		}
@@ -100,7 +100,7 @@ func chooseRelays(ms []subjects.Member, callID string) []Relay {
 	if err != nil {
 		return out
 	}
-	owner, heir, err := r.At(uint32(lookup.Hash(callID) >> (64 - lookup.DefaultBits)))
+	owner, heir, _, err := r.At(uint32(lookup.Hash(callID) >> (64 - lookup.DefaultBits)))
 	if err != nil {
 		return out
 	}

@@ -56,7 +56,7 @@ func owner(t *testing.T, s *subjects.Status, name string) subjects.NodeID {
 	if !ok || err != nil {
 		t.Fatalf("name %q: %v", name, err)
 	}
-	o, _, err := r.At(slot)
+	o, _, _, err := r.At(slot)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,17 @@ func (a Assignment) Heir() subjects.NodeID {
 	return a.table.active.members[a.pair>>16].node
 }
 
+// Remote is the first in rank of the nodes that stand in another site than the
+// owner: the heir, if it does. With the owner's site lost the slot is the heir's or
+// the remote's, unless both were in it; "" if the members stand in fewer than
+// two sites.
+func (a Assignment) Remote() subjects.NodeID {
+	if a.table == nil || a.table.remote == nil {
+		return ""
+	}
+	return a.table.active.members[a.table.remote.of[a.slot]].node
+}
+
 // Previous is the draining node that owned the slot before, and may hold state of
 // that time; "" if there is none. Ask it second, and first inside existing
 // dialogs.
@@ -55,18 +66,35 @@ func (a Assignment) Serves(n subjects.NodeID) bool {
 	return n != "" && (n == a.Owner() || n == a.Previous())
 }
 
-// Holds reports whether n holds the state of the keys: it serves them, or it is
-// the heir.
-func (a Assignment) Holds(n subjects.NodeID) bool {
-	return a.Serves(n) || n != "" && n == a.Heir()
+// Heirs are the nodes that hold the state of the keys for the case that the owner
+// is lost, in the order in which they are asked then: the heir and, if it is another
+// one, the remote.
+func (a Assignment) Heirs() []subjects.NodeID {
+	out := []subjects.NodeID{a.Heir(), a.Remote()}
+	return slices.DeleteFunc(slices.Compact(out), func(n subjects.NodeID) bool { return n == "" })
 }
+
+// Inherits reports whether n is one of the Heirs.
+func (a Assignment) Inherits(n subjects.NodeID) bool {
+	return n != "" && (n == a.Heir() || n == a.Remote())
+}
+
+// Holds reports whether n holds the state of the keys: it serves them, or it is
+// the heir or the remote.
+func (a Assignment) Holds(n subjects.NodeID) bool { return a.Serves(n) || a.Inherits(n) }
 
 // Holders are the nodes for which Holds is true, the owner first.
 func (a Assignment) Holders() []subjects.NodeID {
-	return slices.DeleteFunc([]subjects.NodeID{a.Owner(), a.Heir(), a.Previous()}, func(n subjects.NodeID) bool { return n == "" })
+	var out []subjects.NodeID
+	for _, n := range [...]subjects.NodeID{a.Owner(), a.Heir(), a.Remote(), a.Previous()} {
+		if n != "" && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // Same reports whether a and o, perhaps of two tables, name the same nodes.
 func (a Assignment) Same(o Assignment) bool {
-	return a.Owner() == o.Owner() && a.Heir() == o.Heir() && a.Previous() == o.Previous()
+	return a.Owner() == o.Owner() && a.Heir() == o.Heir() && a.Remote() == o.Remote() && a.Previous() == o.Previous()
 }

@@ -53,10 +53,19 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
+// benchSets are sets of members of equal and of mixed weights, without sites and in
+// three.
+func benchSets(n int) map[string][]lookup.Member {
+	return map[string][]lookup.Member{
+		"equal": setB(n), "mixed": setA(n), "equal-sites": sited(setB(n), "ams", "fra", "par"), "mixed-sites": sited(setA(n), "ams", "fra", "par"),
+	}
+}
+
 func BenchmarkBuild(b *testing.B) {
 	for _, n := range []int{3, 10, 100, 1000} {
-		for name, ms := range map[string][]lookup.Member{"equal": setB(n), "mixed": setA(n)} {
+		for name, ms := range benchSets(n) {
 			b.Run(fmt.Sprintf("%s-%d", name, n), func(b *testing.B) {
+				b.ReportAllocs()
 				for range b.N {
 					table(b, 18, ms)
 				}
@@ -67,7 +76,7 @@ func BenchmarkBuild(b *testing.B) {
 
 func BenchmarkUpdate(b *testing.B) {
 	for _, n := range []int{3, 10, 100, 1000} {
-		for name, ms := range map[string][]lookup.Member{"equal": setB(n + 1), "mixed": setA(n + 1)} {
+		for name, ms := range benchSets(n + 1) {
 			small, full := table(b, 18, ms[:n]), table(b, 18, ms)
 			for what, c := range map[string]struct {
 				from *lookup.Table

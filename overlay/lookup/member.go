@@ -21,6 +21,8 @@ type Member struct {
 	// Draining members get no slots either, but stay the previous owner of what
 	// was theirs, by their weight.
 	Draining bool
+	// Site is where the node stands; "": unknown. It decides the remotes alone.
+	Site subjects.Site
 }
 
 // Members are those of a role of the status. Suspect members count like others:
@@ -28,7 +30,19 @@ type Member struct {
 func Members(ms []subjects.Member) []Member {
 	out := make([]Member, len(ms))
 	for i := range ms {
-		out[i] = Member{Node: ms[i].Node, Weight: ms[i].Weight, Draining: ms[i].State == subjects.Draining}
+		out[i] = Member{Node: ms[i].Node, Weight: ms[i].Weight, Draining: ms[i].State == subjects.Draining, Site: ms[i].Site}
+	}
+	return out
+}
+
+// MembersFor are Members where the status says l of the role's table: without their
+// sites if it names no remotes.
+func MembersFor(l subjects.Lookup, ms []subjects.Member) []Member {
+	out := Members(ms)
+	if l.RemoteDigest == "" {
+		for i := range out {
+			out[i].Site = ""
+		}
 	}
 	return out
 }

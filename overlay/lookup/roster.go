@@ -13,6 +13,7 @@ import (
 type Roster struct {
 	bits    int
 	members []candidate
+	siting  *siting // nil: fewer than two sites
 }
 
 // NewRoster is New without the table: it takes about 20 ns for each member.
@@ -24,7 +25,7 @@ func NewRoster(bits int, members []Member) (*Roster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Roster{bits, c}, nil
+	return &Roster{bits, c, newSiting(members, c)}, nil
 }
 
 // Bits is log2 of the number of slots.
@@ -35,17 +36,37 @@ func (r *Roster) Has(node subjects.NodeID) bool {
 	return slices.ContainsFunc(r.members, func(c candidate) bool { return c.node == node })
 }
 
-// At is owner and heir of a slot, as Table.At has them. It takes 2 to 10 ns for
-// each member and allocates nothing. The error is ErrNoMembers.
-func (r *Roster) At(slot uint32) (owner, heir subjects.NodeID, err error) {
+// At is owner, heir and remote of a slot, as Table.At has them, "" where there is
+// none. It takes 2 to 10 ns for each member and allocates nothing. The error is
+// ErrNoMembers.
+func (r *Roster) At(slot uint32) (owner, heir, remote subjects.NodeID, err error) {
 	if len(r.members) == 0 {
-		return "", "", ErrNoMembers
+		return "", "", "", ErrNoMembers
 	}
-	o, h := split(direct(r.members, slot))
-	if h == none {
-		return r.members[o].node, "", nil
+	p := direct(r.members, slot)
+	o, h := split(p)
+	owner = r.members[o].node
+	if h != none {
+		heir = r.members[h].node
 	}
-	return r.members[o].node, r.members[h].node, nil
+	if r.siting != nil {
+		remote = r.members[r.remote(p, slot)].node
+	}
+	return owner, heir, remote, nil
+}
+
+// remote is that of a slot of the pair p.
+func (r *Roster) remote(p, slot uint32) uint16 {
+	if heir, ok := r.siting.heir(p); ok {
+		return heir
+	}
+	b, site := contest{m: slotHash(slot)}, r.siting.number[p&0xffff]
+	for i := range r.members {
+		if elsewhere(r.siting.number[i], site) {
+			b.enter(&r.members[i], i)
+		}
+	}
+	return uint16(b.index)
 }
 
 // labelDigits are base32hex (RFC 4648 7) in lower case: in order of value, and

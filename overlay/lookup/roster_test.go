@@ -9,7 +9,7 @@ import (
 )
 
 func TestRosterIsTheTableOfOneSlot(t *testing.T) {
-	for _, ms := range [][]lookup.Member{setA(1), setA(2), setA(40), setB(7), set(50, 0, 1, 2, 3, 5, 8, 13, 65535, 100, 9999)} {
+	for _, ms := range [][]lookup.Member{setA(1), setA(2), setA(40), setB(7), set(50, 0, 1, 2, 3, 5, 8, 13, 65535, 100, 9999), sited(setA(40), "a", "b", ""), sited(setB(9), "a", "b", "c")} {
 		ms[0].Draining = len(ms) > 10
 		tab := table(t, 10, ms)
 		r, err := lookup.NewRoster(10, ms)
@@ -18,12 +18,12 @@ func TestRosterIsTheTableOfOneSlot(t *testing.T) {
 		}
 		for s := range uint32(1) << 10 {
 			p, err := tab.At(s)
-			o, h, rerr := r.At(s)
-			if err != nil || rerr != nil || p.Owner() != o || p.Heir() != h {
-				t.Fatalf("%d members, slot %d: %+v, want %s %s", len(ms), s, namesOf(p), o, h)
+			o, h, far, rerr := r.At(s)
+			if err != nil || rerr != nil || p.Owner() != o || p.Heir() != h || p.Remote() != far {
+				t.Fatalf("%d members, slot %d: %+v, want %s %s %s", len(ms), s, namesOf(p), o, h, far)
 			}
 		}
-		if n := testing.AllocsPerRun(10, func() { _, _, _ = r.At(7) }); n != 0 {
+		if n := testing.AllocsPerRun(10, func() { _, _, _, _ = r.At(7) }); n != 0 {
 			t.Errorf("%v allocations", n)
 		}
 	}
@@ -31,8 +31,8 @@ func TestRosterIsTheTableOfOneSlot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o, h, err := r.At(1); !errors.Is(err, lookup.ErrNoMembers) || o != "" || h != "" {
-		t.Errorf("%q %q %v", o, h, err)
+	if o, h, far, err := r.At(1); !errors.Is(err, lookup.ErrNoMembers) || o != "" || h != "" || far != "" {
+		t.Errorf("%q %q %q %v", o, h, far, err)
 	}
 	if _, err := lookup.NewRoster(9, nil); err == nil {
 		t.Error("9 bits accepted")

@@ -56,13 +56,14 @@ func TestASecondImplementationAgrees(t *testing.T) {
 	rng := rand.New(rand.NewPCG(10_000, 1))
 	var in, want bytes.Buffer
 	weights := []int{0, 1, 25, 50, 100, 100, 100, 100, 150, 200, 400, 65535}
-	lookups, bad := 0, 0
+	lookups, bad, remotes := 0, 0, 0
 	for lookups < 10_000 {
 		bits := []int{10, 12, 14}[rng.IntN(3)]
 		ms := make([]lookup.Member, rng.IntN(60))
 		if rng.IntN(20) == 0 {
 			ms = make([]lookup.Member, 500)
 		}
+		withSites := len(ms) > 0 && rng.IntN(2) == 0
 		fmt.Fprintf(&in, "set %d", bits)
 		for i := range ms {
 			ms[i] = lookup.Member{
@@ -71,6 +72,10 @@ func TestASecondImplementationAgrees(t *testing.T) {
 			fmt.Fprintf(&in, " %s:%d", ms[i].Node, ms[i].Weight)
 			if ms[i].Draining {
 				in.WriteString(":draining")
+			}
+			if withSites {
+				ms[i].Site = []subjects.Site{"ams", "fra", "", "par"}[rng.IntN(1+rng.IntN(4))]
+				fmt.Fprintf(&in, "@%s", ms[i].Site)
 			}
 		}
 		in.WriteString("\n")
@@ -91,12 +96,19 @@ func TestASecondImplementationAgrees(t *testing.T) {
 				if heir == "" {
 					heir = "-"
 				}
-				fmt.Fprintln(&want, p.Slot(), p.Owner(), heir, cmp.Or(p.Previous(), p.Owner()))
+				fmt.Fprint(&want, p.Slot(), " ", p.Owner(), " ", heir, " ", cmp.Or(p.Previous(), p.Owner()))
+				if withSites {
+					fmt.Fprint(&want, " ", cmp.Or(p.Remote(), "-"))
+					if p.Remote() != "" {
+						remotes++
+					}
+				}
+				fmt.Fprintln(&want)
 			}
 		}
 	}
-	if bad < 1000 || bad > 5000 {
-		t.Errorf("%d of %d keys are bad: the test says little", bad, lookups)
+	if bad < 1000 || bad > 5000 || remotes < 1000 {
+		t.Errorf("%d of %d keys are bad, %d have remotes: the test says little", bad, lookups, remotes)
 	}
 	cmd := exec.Command(bin)
 	cmd.Stdin = bytes.NewReader(in.Bytes())

@@ -25,12 +25,13 @@ var ErrNoMembers = errors.New("lookup: no members")
 
 // A Table is the lookup of one role: the assignment of every slot. It is
 // immutable and safe for concurrent use. One of 2^18 slots weighs 1 MiB, two while
-// a member drains.
+// a member drains, and half of one more where its members stand in several sites.
 type Table struct {
 	bits   int
 	active *grid // of the members that take new work
 	all    *grid // of these and the draining ones; active itself when none drains
 	digest uint64
+	remote *remotes // of active; nil if it stands in fewer than two sites
 }
 
 // New makes the table of members, in any order, with 2^bits slots. At 2^18 it
@@ -51,6 +52,7 @@ func New(bits int, members []Member) (*Table, error) {
 		t.all = t.active.update(all, 1<<bits)
 	}
 	t.digest = t.sum()
+	t.site(&Table{}, members)
 	return t, nil
 }
 
@@ -69,13 +71,22 @@ func (t *Table) Update(members []Member) (*Table, error) {
 	if all != nil {
 		n.all = t.nearest(all).update(all, slots)
 	}
-	if n.active == t.active && n.all == t.all {
-		return t, nil
-	}
 	if n.active != t.active {
 		n.digest = n.sum()
 	}
+	n.site(t, members)
+	if n.active == t.active && n.all == t.all && n.remote == t.remote {
+		return t, nil
+	}
 	return n, nil
+}
+
+// site gives t its remotes, made from what old has.
+func (t *Table) site(old *Table, members []Member) {
+	t.remote = remotesOf(old.remote, old.active, t.active, newSiting(members, t.active.members))
+	if t.remote != nil && t.remote != old.remote {
+		t.remote.digest = t.remote.sum(t.digest)
+	}
 }
 
 // bothCandidates are those for new work, and those that hold state if they are
@@ -113,11 +124,14 @@ func (t *Table) Len() int { return len(t.active.members) }
 func (t *Table) Draining() bool { return t.all != t.active }
 
 // Members are the members that have slots or could have, by name, each with its
-// weight.
+// weight, and its site if there are several.
 func (t *Table) Members() []Member {
 	out := make([]Member, len(t.active.members))
 	for i, c := range t.active.members {
 		out[i] = Member{Node: c.node, Weight: int(c.weight)}
+		if t.remote != nil {
+			out[i].Site = t.remote.site(i)
+		}
 	}
 	return out
 }
@@ -126,6 +140,13 @@ func (t *Table) Members() []Member {
 func (t *Table) Same(members []Member) bool {
 	active, all, err := bothCandidates(members)
 	if err != nil || !slices.Equal(active, t.active.members) {
+		return false
+	}
+	var have *siting
+	if t.remote != nil {
+		have = t.remote.siting
+	}
+	if !newSiting(members, active).equal(have) {
 		return false
 	}
 	return all == nil && t.all == t.active || all != nil && slices.Equal(all, t.all.members)
@@ -205,6 +226,11 @@ func (t *Table) owner(slot uint32) subjects.NodeID {
 // Digest names the table, as 16 hex digits: equal members, weights and bits give
 // equal digests in every implementation. What drains is not part of it.
 func (t *Table) Digest() string { return fmt.Sprintf("%016x", t.digest) }
+
+// Name is what a status says of the table.
+func (t *Table) Name() subjects.Lookup {
+	return subjects.Lookup{Bits: t.bits, Digest: t.Digest(), RemoteDigest: t.RemoteDigest()}
+}
 
 // sum is XXH64 over the version of the function, the number of slots, the
 // members with their weights, all owners and all heirs.

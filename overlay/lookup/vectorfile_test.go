@@ -70,12 +70,18 @@ type vectorStep struct {
 	Digest  string         `json:"digest"`
 }
 
+func (v vectorMember) member() lookup.Member {
+	return lookup.Member{Node: v.Node, Weight: v.Weight, Draining: v.Draining}
+}
+
+func vectorOf(m lookup.Member) vectorMember { return vectorMember{m.Node, m.Weight, m.Draining} }
+
 const vectorFile = "vectors-v1.json"
 
 func members(vs []vectorMember) []lookup.Member {
 	out := make([]lookup.Member, len(vs))
 	for i, v := range vs {
-		out[i] = lookup.Member(v)
+		out[i] = v.member()
 	}
 	return out
 }
@@ -167,9 +173,9 @@ func replay(t *testing.T, steps []vectorStep) (out []vectorStep) {
 	for _, s := range steps {
 		for _, m := range s.Members {
 			if i := slices.IndexFunc(ms, func(x lookup.Member) bool { return x.Node == m.Node }); i >= 0 {
-				ms[i] = lookup.Member(m)
+				ms[i] = m.member()
 			} else {
-				ms = append(ms, lookup.Member(m))
+				ms = append(ms, m.member())
 			}
 		}
 		ms = slices.DeleteFunc(ms, func(x lookup.Member) bool { return slices.Contains(s.Gone, string(x.Node)) })
@@ -255,7 +261,7 @@ func writeVectors(t *testing.T, path string) {
 	names := []string{"one", "two", "edge", "A10", "B10", "drained", "A100", "B300"}
 	for _, name := range names {
 		for _, m := range sets[name] {
-			v.Sets[name] = append(v.Sets[name], vectorMember(m))
+			v.Sets[name] = append(v.Sets[name], vectorOf(m))
 		}
 		for _, bits := range []int{10, 18} {
 			tables[fmt.Sprint(name, bits)] = table(t, bits, sets[name])
@@ -288,7 +294,7 @@ func writeHistory(rng *rand.Rand) (out []vectorStep) {
 		next, who := step(rng, ms, 20)
 		s := vectorStep{Members: []vectorMember{}}
 		if i := slices.IndexFunc(next, func(m lookup.Member) bool { return m.Node == who }); i >= 0 {
-			s.Members = append(s.Members, vectorMember(next[i]))
+			s.Members = append(s.Members, vectorOf(next[i]))
 		} else {
 			s.Gone = []string{string(who)}
 		}
@@ -296,4 +302,62 @@ func writeHistory(rng *rand.Rand) (out []vectorStep) {
 		ms = next
 	}
 	return out
+}
+
+// The vectors of version 2 were made by the implementation in Python.
+func TestVectorFileOfTheRemotes(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("testdata", "vectors-v2.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type member struct {
+		Node     subjects.NodeID `json:"node"`
+		Weight   int             `json:"weight"`
+		Draining bool            `json:"draining"`
+		Site     subjects.Site   `json:"site"`
+	}
+	var v struct {
+		Function string              `json:"function"`
+		Sets     map[string][]member `json:"sets"`
+		Tables   []struct {
+			vectorTable
+			Remote string `json:"remote_digest"`
+		} `json:"tables"`
+		Lookups []struct {
+			Set                 string
+			Bits                int
+			Key                 string
+			Slot                uint32
+			Owner, Heir, Remote subjects.NodeID
+		} `json:"lookups"`
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	if v.Function != "THORLKP2" || len(v.Lookups) < 700 || len(v.Tables) < 13 {
+		t.Fatalf("the file is not whole: %d lookups", len(v.Lookups))
+	}
+	tables := make(map[string]*lookup.Table)
+	for name, set := range v.Sets {
+		ms := make([]lookup.Member, len(set))
+		for i, m := range set {
+			ms[i] = lookup.Member{Node: m.Node, Weight: m.Weight, Draining: m.Draining, Site: m.Site}
+		}
+		for _, bits := range []int{10, 18} {
+			tables[fmt.Sprint(name, bits)] = table(t, bits, ms)
+		}
+	}
+	for _, x := range v.Tables {
+		if tab := tables[fmt.Sprint(x.Set, x.Bits)]; tab.Digest() != x.Digest || tab.RemoteDigest() != x.Remote {
+			t.Errorf("%s: %s, remotes %q; want %s, %q", x.Set, tab.Digest(), tab.RemoteDigest(), x.Digest, x.Remote)
+		}
+	}
+	for _, x := range v.Lookups {
+		p, err := tables[fmt.Sprint(x.Set, x.Bits)].Find(x.Key)
+		if want := (names{x.Slot, x.Owner, x.Heir, p.Previous(), x.Remote}); err != nil || namesOf(p) != want {
+			t.Errorf("%s: %s: %+v, %v; want %+v", x.Set, x.Key, namesOf(p), err, want)
+		}
+	}
 }

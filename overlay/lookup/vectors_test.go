@@ -27,11 +27,13 @@ func set(n int, weights ...int) []lookup.Member {
 
 // names are those of an assignment.
 type names struct {
-	slot                  uint32
-	owner, heir, previous subjects.NodeID
+	slot                          uint32
+	owner, heir, previous, remote subjects.NodeID
 }
 
-func namesOf(a lookup.Assignment) names { return names{a.Slot(), a.Owner(), a.Heir(), a.Previous()} }
+func namesOf(a lookup.Assignment) names {
+	return names{a.Slot(), a.Owner(), a.Heir(), a.Previous(), a.Remote()}
+}
 
 func table(t testing.TB, bits int, ms []lookup.Member) *lookup.Table {
 	t.Helper()
@@ -180,7 +182,7 @@ func TestDrainMovesOnlyTheDrainedAndNamesThemPrevious(t *testing.T) {
 		t.Errorf("%d slots moved, want 58450", moved)
 	}
 	p, err := after.Find("heidi/desk?x@example.com")
-	if want := (names{71133, "n0004", "n0007", "n0002"}); err != nil || namesOf(p) != want {
+	if want := (names{71133, "n0004", "n0007", "n0002", ""}); err != nil || namesOf(p) != want {
 		t.Errorf("%+v %v, want %+v", namesOf(p), err, want)
 	}
 	back, err := after.Update(setA(10))
@@ -228,7 +230,7 @@ func TestPublishedLookups(t *testing.T) {
 		}
 		for i, tab := range tabs {
 			p, err := tab.Find(c.key)
-			want := names{c.slot, subjects.NodeID(c.nodes[2*i]), subjects.NodeID(c.nodes[2*i+1]), ""}
+			want := names{c.slot, subjects.NodeID(c.nodes[2*i]), subjects.NodeID(c.nodes[2*i+1]), "", ""}
 			if err != nil || namesOf(p) != want {
 				t.Errorf("%q: %+v %v, want %+v", c.key, namesOf(p), err, want)
 			}

@@ -1,10 +1,12 @@
-/* Which node serves a subscriber: thor's lookup function, version 1, without a table.
+/* Which node serves a subscriber: thor's lookup function, versions 1 and 2, without a table.
  * For modules in C, and as an example for other languages. Build: cc -O2 -o thorlookup thorlookup.c
  *   printf '%s\n' 'set 18 node1:100 node2:200 node3:100:draining' 'key sip:alice@example.com' | ./thorlookup
  *   198778 node2 node1 node2
  * "set" gives log2 of the slots and the members of the role, as the network status
  * has them: "lookup" and "roles"; suspect members count. "key" answers with slot,
- * owner, heir and residence ("-" for nobody), or "bad key", "bad set", "no members". The usual weight is 100. */
+ * owner, heir and residence ("-" for nobody), or "bad key", "bad set", "no members". The usual weight is 100.
+ * With "@SITE" behind members, such as node1:100@ams, the answer ends with the remote, the first in rank in another
+ * site than the owner; "-" while those that take new work stand in fewer than two sites. */
 #include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -64,8 +66,8 @@ static uint64_t score(uint64_t x, uint64_t w) /* -log2(x / 2^64) with 56 fractio
 	return ((((z + 1) << 40) - (T[i] + ((T[i + 1] - T[i]) * f >> 32))) << 16) / w;
 }
 
-static struct member { char node[256]; uint64_t hash, weight; int draining; } members[65535];
-static int n_members, bits = 18;
+static struct member { char node[256], site[33]; uint64_t hash, weight; int draining; } members[65535];
+static int n_members, bits = 18, sited;
 
 /* The two best of a slot, as indices, -1 for nobody. Members are sorted by name. */
 static void best(uint64_t slot, int with_draining, int *owner, int *heir)
@@ -81,6 +83,23 @@ static void best(uint64_t slot, int with_draining, int *owner, int *heir)
 		if (k < 2) { s[k] = si; x[k] = xi; at[k] = i; }
 	}
 	*owner = at[0], *heir = at[1];
+}
+
+/* The first in rank in another site than the owner, as an index, -1 for nobody. */
+static int remote(uint64_t slot, int owner)
+{
+	uint64_t m = mix64(slot + 0x9e3779b97f4a7c15u), s = 0, x = 0;
+	const char *one = NULL;
+	int at = -1, sites = 0;
+	for (int i = 0; i < n_members; i++) {
+		const char *site = members[i].site;
+		if (members[i].weight == 0 || members[i].draining || !*site) continue;
+		if (!one || strcmp(one, site)) one = site, sites++; /* two at least, if there are */
+		if (strcmp(site, members[owner].site) == 0) continue;
+		uint64_t xi = mix64(members[i].hash ^ m), si = score(xi, members[i].weight);
+		if (at < 0 || si < s || (si == s && xi > x)) at = i, s = si, x = xi;
+	}
+	return sites < 2 ? -1 : at;
 }
 
 /* The normal form of a key in out (513 bytes); its length, or 0 for a bad key. */
@@ -126,9 +145,12 @@ int main(void)
 		line[strcspn(line, "\n")] = 0;
 		if (strncmp(line, "set ", 4) == 0) {
 			char *b = strtok(line + 4, " ");
-			n_members = 0, bits = b ? atoi(b) : 0;
+			n_members = 0, sited = 0, bits = b ? atoi(b) : 0;
 			for (char *t; n_members < 65535 && (t = strtok(NULL, " "));) {
 				struct member *m = &members[n_members++];
+				char *site = strchr(t, '@');
+				if (site) *site++ = 0, sited = 1;
+				snprintf(m->site, sizeof m->site, "%s", site ? site : "");
 				snprintf(m->node, sizeof m->node, "%.*s", (int)strcspn(t, ":"), t);
 				m->hash = xxh64(m->node, strlen(m->node));
 				m->draining = strstr(t += strcspn(t, ":"), ":draining") != NULL;
@@ -143,7 +165,12 @@ int main(void)
 			best(slot, 0, &owner, &heir), best(slot, 1, &residence, &unused);
 			if (n == 0) puts("bad key");
 			else if (owner < 0) puts("no members");
-			else printf("%llu %s %s %s\n", (unsigned long long)slot, members[owner].node, heir < 0 ? "-" : members[heir].node, members[residence].node);
+			else {
+				printf("%llu %s %s %s", (unsigned long long)slot, members[owner].node, heir < 0 ? "-" : members[heir].node, members[residence].node);
+				int far = sited ? remote(slot, owner) : -1;
+				if (sited) printf(" %s", far < 0 ? "-" : members[far].node);
+				putchar('\n');
+			}
 		}
 	}
 	return 0;

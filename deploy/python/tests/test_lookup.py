@@ -1,5 +1,6 @@
 """The lookup is that of the network: the vectors are those of the implementation in Go."""
 
+import importlib.util
 import json
 import os
 import struct
@@ -68,6 +69,18 @@ class Vectors(unittest.TestCase):
         for want in self.vectors['lookups']:
             if want['set'] == 'A100':
                 self.assertEqual(net.lookup_node(want['key']), address[want['owner']])
+
+
+class RemoteVectors(unittest.TestCase):
+    """vectors-v2.json is what the script beside it makes of this package."""
+
+    def test_the_file_is_what_is_computed(self):
+        path = os.path.join(os.path.dirname(VECTORS), 'vectors-v2.py')
+        spec = importlib.util.spec_from_file_location('vectors_v2', path)
+        script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(script)
+        with open(os.path.join(os.path.dirname(VECTORS), 'vectors-v2.json'), encoding='utf-8') as f:
+            self.assertEqual(f.read(), script.text())
 
 
 class NetworkTest(unittest.TestCase):

@@ -1,9 +1,10 @@
-"""The lookup of the network, version THORLKP1: which node serves a subscriber.
+"""The lookup of the network, versions THORLKP1 and THORLKP2: which node serves a subscriber.
 
 A slot belongs to the member with the best draw in it (weighted rendezvous). The
 function is the one of every other part of the network, bit by bit: the test vectors
-overlay/lookup/testdata/vectors-v1.json are those of the implementation in Go. Here
-it is evaluated directly, without a table of all slots.
+overlay/lookup/testdata/vectors-v1.json are those of the implementation in Go, and
+those of vectors-v2.json are made here. The function is evaluated directly, without
+a table of all slots.
 """
 
 import re
@@ -11,6 +12,7 @@ import struct
 from functools import lru_cache
 
 VERSION = b'THORLKP1'
+VERSION_REMOTE = b'THORLKP2'
 MIN_BITS, DEFAULT_BITS, MAX_BITS = 10, 18, 24
 DEFAULT_WEIGHT, MAX_WEIGHT = 100, 65535
 NONE = 0xffff
@@ -141,10 +143,13 @@ def slot_of(key, bits):
 
 
 class Candidates:
-    """The members that take new work, pairs of a node's name (bytes) and its weight."""
+    """The members that take new work, pairs of a node's name (bytes) and its weight.
 
-    def __init__(self, members):
+    sites are the names of their sites, bytes, by the names of the nodes."""
+
+    def __init__(self, members, sites=None):
         self.members = sorted((node, weight) for node, weight in members if weight > 0)
+        self.sites = [(sites or {}).get(node, b'') for node, _ in self.members]
         self._hashes = [xxh64(node) for node, _ in self.members]
         self._equal = len({weight for _, weight in self.members}) == 1
 
@@ -153,13 +158,26 @@ class Candidates:
 
     def best(self, slot):
         """The indices of owner and heir of a slot, NONE where there is none."""
+        return tuple(self._order(slot)[:2] + [NONE, NONE])[:2]
+
+    def _order(self, slot):
+        """The indices of all members in the order of their rank in a slot."""
         m = mix64((slot + 0x9e3779b97f4a7c15) & _MASK)
         draws = [mix64(h ^ m) for h in self._hashes]
         if self._equal:  # the order of the scores is that of the draws
-            order = sorted(range(len(draws)), key=lambda i: (-draws[i], i))[:2]
-        else:
-            order = sorted(range(len(draws)), key=lambda i: (score(draws[i], self.members[i][1]), -draws[i], i))[:2]
-        return tuple(order + [NONE, NONE])[:2]
+            return sorted(range(len(draws)), key=lambda i: (-draws[i], i))
+        return sorted(range(len(draws)), key=lambda i: (score(draws[i], self.members[i][1]), -draws[i], i))
+
+    def several_sites(self):
+        """Whether there are remotes: the members are in two sites at least."""
+        return len(set(self.sites) - {b''}) > 1
+
+    def remote(self, slot):
+        """The index of the first in rank in another site than the owner, NONE without sites."""
+        if not self.several_sites():
+            return NONE
+        order = self._order(slot)
+        return next(i for i in order if self.sites[i] not in (b'', self.sites[order[0]]))
 
     def owner(self, slot):
         """The name of the owner of a slot; None without members."""
@@ -174,4 +192,14 @@ class Candidates:
             data += bytes([len(node)]) + node + struct.pack('<H', weight)
         for which in 0, 1:
             data += struct.pack('<%dH' % len(pairs), *(pair[which] for pair in pairs))
+        return '%016x' % xxh64(bytes(data))
+
+    def remote_digest(self, bits):
+        """The digest of the remotes, as the network's status has it; '' without them."""
+        if not self.several_sites():
+            return ''
+        data = bytearray(VERSION_REMOTE + struct.pack('<Q', int(self.digest(bits), 16)))
+        for site in self.sites:
+            data += bytes([len(site)]) + site
+        data += struct.pack('<%dH' % (1 << bits), *(self.remote(slot) for slot in range(1 << bits)))
         return '%016x' % xxh64(bytes(data))
