@@ -26,7 +26,7 @@ func (x *spreads) at(s *subjects.Status) map[subjects.Role]view.Spread {
 	for role, names := range s.Lookup {
 		now := x.of[role]
 		if now.table == nil || now.names != names {
-			now = now.become(names, lookup.Members(s.Roles[role]))
+			now = now.become(names, lookup.MembersFor(names, s.Roles[role]))
 		}
 		next[role], out[role] = now, now.shown
 	}
@@ -46,7 +46,7 @@ func (x spread) become(names subjects.Lookup, members []lookup.Member) spread {
 	switch {
 	case err != nil:
 		return spread{names: names, shown: view.Spread{Fault: err.Error()}}
-	case table.Digest() != names.Digest:
+	case table.Name() != names:
 		return spread{names: names, shown: view.Spread{Fault: "this program computes another table than the managers"}}
 	}
 	next := spread{table, names, view.Spread{Slots: 1 << names.Bits}}

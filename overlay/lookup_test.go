@@ -408,3 +408,62 @@ func BenchmarkLookup(b *testing.B) {
 		}
 	}
 }
+
+// The sites of members count where the status names the digest of the remotes, as it is
+// computed here, and not otherwise.
+func TestRemotesAreThoseThatTheStatusNames(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *brokertest.B) {
+		m := newManager(t, b.Dial("m1", subjects.Manager))
+		n := follower(t, b)
+		sited := func(s *subjects.Status) {
+			for i := range s.Roles[subjects.SIPProxy] {
+				s.Roles[subjects.SIPProxy][i].Site = []subjects.Site{"ams", "fra"}[i%2]
+			}
+		}
+		m.tell(n, edits(join(subjects.SIPProxy, nodes(7)...), sited, named(subjects.SIPProxy, 12)))
+		l, _, err := n.Lookup(subjects.SIPProxy, alice)
+		if err != nil || l.Remote() != "" {
+			t.Fatalf("a manager that knows no sites: remote %q, %v", l.Remote(), err)
+		}
+		name := func(s *subjects.Status) {
+			x, err := lookup.New(12, lookup.Members(s.Roles[subjects.SIPProxy]))
+			if err != nil {
+				panic(err)
+			}
+			s.Lookup[subjects.SIPProxy] = x.Name()
+		}
+		s := m.tell(n, name)
+		l = locate(t, n, s)
+		f, err := n.Find(subjects.SIPProxy, alice)
+		if err != nil || l.Remote() == "" || f.Remote != l.Remote() || f.RemoteAddress != s.Member(subjects.SIPProxy, f.Remote).Address() ||
+			s.Member(subjects.SIPProxy, f.Remote).Site == s.Member(subjects.SIPProxy, f.Owner).Site {
+			t.Errorf("remote %q, found %+v, %v", l.Remote(), f, err)
+		}
+		m.tell(n, func(s *subjects.Status) {
+			x := s.Lookup[subjects.SIPProxy]
+			x.RemoteDigest = "0123456789abcdef"
+			s.Lookup[subjects.SIPProxy] = x
+		})
+		if faults := n.LookupFaults(); len(faults) != 1 || !strings.Contains(faults[0], "with remotes 0123456789abcdef") {
+			t.Errorf("another digest of the remotes: %q", faults)
+		}
+		if _, _, err := n.Lookup(subjects.SIPProxy, alice); err != nil {
+			t.Errorf("the table before is used: %v", err)
+		}
+	})
+}
+
+// follower is a node that runs and is ready.
+func follower(t *testing.T, b *brokertest.B) *overlay.Node {
+	t.Helper()
+	n, err := overlay.New(config(t, b, "n1", subjects.SIPProxy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	ready(t, n)
+	return n
+}

@@ -284,8 +284,8 @@ func (n *Node) Find(role subjects.Role, key string) (subjects.LookupResult, erro
 	v := n.View()
 	address := func(node subjects.NodeID) netip.Addr { return v.address(role, node) }
 	return subjects.LookupResult{
-		Key: key, Slot: a.Slot(), Owner: a.Owner(), Heir: a.Heir(), Previous: a.Previous(), Epoch: mark.Epoch, Generation: mark.Generation,
-		OwnerAddress: address(a.Owner()), HeirAddress: address(a.Heir()), PreviousAddress: address(a.Previous()),
+		Key: key, Slot: a.Slot(), Owner: a.Owner(), Heir: a.Heir(), Remote: a.Remote(), Previous: a.Previous(), Epoch: mark.Epoch, Generation: mark.Generation,
+		OwnerAddress: address(a.Owner()), HeirAddress: address(a.Heir()), RemoteAddress: address(a.Remote()), PreviousAddress: address(a.Previous()),
 	}, nil
 }
 

@@ -212,7 +212,7 @@ func (t *tables) renew(e *tableEntry, v *View) {
 		return // as before
 	}
 	began := time.Now()
-	table, err := nextTable(old.table, want, lookup.Members(v.Status.Roles[e.role]))
+	table, err := nextTable(old.table, want, lookup.MembersFor(want, v.Status.Roles[e.role]))
 	if table != old.table {
 		t.metrics.lookupBuild.Observe(time.Since(began).Seconds())
 	}
@@ -234,13 +234,13 @@ func (t *tables) renew(e *tableEntry, v *View) {
 // nextTable makes the table that want names, or fails.
 func nextTable(old *lookup.Table, want subjects.Lookup, ms []lookup.Member) (*lookup.Table, error) {
 	if old != nil && old.Bits() == want.Bits {
-		if t, err := old.Update(ms); err == nil && t.Digest() == want.Digest {
+		if t, err := old.Update(ms); err == nil && t.Name() == want {
 			return t, nil
 		}
 	}
 	t, err := lookup.New(want.Bits, ms)
-	if err == nil && t.Digest() != want.Digest {
-		err = fmt.Errorf("computed %s, told %s", t.Digest(), want.Digest)
+	if err == nil && t.Name() != want {
+		err = fmt.Errorf("computed %s, told %s", t.Name(), want)
 	}
 	return t, err
 }

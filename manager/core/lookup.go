@@ -85,7 +85,7 @@ func (t *tables) of(s *subjects.Status) map[subjects.Role]subjects.Lookup {
 			continue
 		}
 		t.byRole[role] = table
-		out[role] = subjects.Lookup{Bits: bits, Digest: table.Digest()}
+		out[role] = table.Name()
 	}
 	for role := range t.byRole {
 		if _, ok := out[role]; !ok {
@@ -130,8 +130,11 @@ func (m *Manager) compare(now time.Time) {
 	for _, role := range s.RoleNames() {
 		own, ok := mine[role]
 		told, told2 := s.Lookup[role]
-		if ok && told2 && own.Bits == told.Bits && own.Digest != told.Digest {
-			differs += fmt.Sprintf("%s: computed %s, told %s; ", role, own.Digest, told.Digest)
+		if told.RemoteDigest == "" { // a manager that knows no sites
+			own.RemoteDigest = ""
+		}
+		if ok && told2 && own.Bits == told.Bits && own != told {
+			differs += fmt.Sprintf("%s: computed %s, told %s; ", role, own, told)
 		}
 	}
 	if differs = strings.TrimSuffix(differs, "; "); differs != "" && differs != m.standing.Differs {

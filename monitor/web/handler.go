@@ -113,7 +113,7 @@ func pastPicture(st *subjects.Status, at time.Time, doubt string, ringOf subject
 	for _, role := range st.AllRoles() {
 		var ring *picture.Ring
 		if l, ok := st.Lookup[role]; ok && role == ringOf {
-			t, err := lookup.New(l.Bits, lookup.Members(st.Roles[role]))
+			t, err := lookup.New(l.Bits, lookup.MembersFor(l, st.Roles[role]))
 			if err != nil {
 				return nil, err
 			}
