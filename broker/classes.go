@@ -100,7 +100,7 @@ func limits() []limit {
 			proxies:   rate{messages: 1000, bytes: 2 << 20, burst: 4 << 20},
 			trusted:   rate{messages: 1000, bytes: 2 << 20},
 			operators: rate{messages: 100, bytes: 2 << 20},
-			why:       "20,000 changed subscribers are announced to owner and heir within 60 s",
+			why:       "20,000 changed subscribers are announced to owner, heir and remote within 60 s",
 		},
 		{
 			class: histories, name: "history",

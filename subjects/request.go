@@ -26,7 +26,7 @@ const (
 	VerbSubscriber = "subscriber" // to a node: a Notice; to a provisioning server: a Request
 	VerbChanges    = "changes"    // to a provisioning server: a ChangesRequest
 	VerbTrust      = "trust"      // to a provisioning server: a TrustRequest
-	VerbProfile    = "profile"    // to the heir's node agent, when no provisioning server answers: a Request
+	VerbProfile    = "profile"    // to the node agent of the heir or remote, when no provisioning server answers: a Request
 	VerbHandover   = "handover"   // from node to node: a Handover
 	VerbStatistics = "statistics" // to a node: how many subscribers are online, by domain
 	VerbLocations  = "locations"  // to a node: where subscribers are registered

@@ -97,8 +97,9 @@ func numericHost(next http.Handler) http.Handler {
 }
 
 // lookupPage answers with a subjects.LookupResult, or, to who accepts text/plain and
-// not JSON, with lines: the owner's address, the heir's if there is one, and, if
-// another node may have state of before, as the third line its address.
+// not JSON, with lines: the owner's address, the heir's if there is one, as the third
+// line that of another node that may have state of before, and as the fourth line that
+// of the remote if it is another than the heir. What is missing between is an empty line.
 func (s *Server) lookupPage(w http.ResponseWriter, r *http.Request) {
 	f, err := s.cfg.Source.Find(subjects.Role(r.PathValue("role")), r.PathValue("key"))
 	if err != nil {
@@ -113,20 +114,23 @@ func (s *Server) lookupPage(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprint(w, asText(f)) // who hung up needs no answer
 }
 
-// asText is the addresses of f, each with a line end: owner, heir and previous owner.
-// The first line is not empty if any is known.
+// asText is the addresses of f, each with a line end: owner, heir, previous owner and
+// remote. The first line is not empty if owner or heir is known.
 func asText(f subjects.LookupResult) string {
 	var b strings.Builder
 	n := 0
-	for _, a := range []netip.Addr{f.OwnerAddress, f.HeirAddress} {
+	line := func(at int, a netip.Addr) {
 		if a.IsValid() {
+			b.WriteString(strings.Repeat("\n", at-n))
 			fmt.Fprintln(&b, a)
-			n++
+			n = at + 1
 		}
 	}
-	if f.PreviousAddress.IsValid() {
-		b.WriteString(strings.Repeat("\n", 2-n))
-		fmt.Fprintln(&b, f.PreviousAddress)
+	line(0, f.OwnerAddress)
+	line(n, f.HeirAddress)
+	line(2, f.PreviousAddress)
+	if f.Remote != f.Heir {
+		line(3, f.RemoteAddress)
 	}
 	return b.String()
 }

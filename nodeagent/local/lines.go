@@ -96,6 +96,8 @@ func (s *Server) answerLine(line string) string {
 			return found.OwnerAddress.String()
 		case found.HeirAddress.IsValid(): // the owner has just gone, so this is the new one
 			return found.HeirAddress.String()
+		case found.RemoteAddress.IsValid(): // both have: their building is lost
+			return found.RemoteAddress.String()
 		}
 		return "error " + reason(overlay.ErrNoMembers)
 	case len(f) == 4 && f[0] == "is_online" && f[2] == "as":

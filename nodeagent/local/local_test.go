@@ -187,6 +187,8 @@ func TestScriptsFindThePreviousOwnerInTheThirdLine(t *testing.T) {
 		{subjects.LookupResult{OwnerAddress: a, PreviousAddress: c}, "192.0.2.1\n\n192.0.2.3\n"},
 		{subjects.LookupResult{HeirAddress: b}, "2001:db8::2\n"}, // the owner has just gone
 		{subjects.LookupResult{HeirAddress: b, PreviousAddress: c}, "2001:db8::2\n\n192.0.2.3\n"},
+		{subjects.LookupResult{OwnerAddress: a, HeirAddress: b, Heir: "n2", RemoteAddress: b, Remote: "n2"}, "192.0.2.1\n2001:db8::2\n"},
+		{subjects.LookupResult{OwnerAddress: a, HeirAddress: b, Heir: "n2", RemoteAddress: c, Remote: "n3"}, "192.0.2.1\n2001:db8::2\n\n192.0.2.3\n"},
 	} {
 		if got := local.AsText(x.found); got != x.want {
 			t.Errorf("%+v: %q, want %q", x.found, got, x.want)

@@ -213,7 +213,7 @@ func (c *Cache) ask(ctx context.Context, a *Answer, need uint64) (*Answer, error
 		return a, nil
 	}
 	if err != nil {
-		c.askHeirInstead(ctx, a)
+		c.askHeirsInstead(ctx, a)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

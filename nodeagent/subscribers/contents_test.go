@@ -26,14 +26,16 @@ func gone(key string, revision uint64) *subscriber.Profile {
 
 func small() *contents { return newContents("n1", 20, time.Minute, 10*time.Second) }
 
-// tableOf is the lookup of these nodes; a name that ends in "!" drains.
+// tableOf is the lookup of these nodes, each at its site if it has one ("n1@ams"); a name
+// that ends in "!" drains.
 func tableOf(t testing.TB, nodes ...string) *table {
 	t.Helper()
 	out := &table{members: make(map[subjects.NodeID]bool)}
 	var ms []lookup.Member
 	for _, n := range nodes {
 		name, drains := strings.CutSuffix(n, "!")
-		ms = append(ms, lookup.Member{Node: subjects.NodeID(name), Weight: 100, Draining: drains})
+		name, site, _ := strings.Cut(name, "@")
+		ms = append(ms, lookup.Member{Node: subjects.NodeID(name), Weight: 100, Draining: drains, Site: subjects.Site(site)})
 		out.members[subjects.NodeID(name)] = true
 	}
 	var err error
@@ -266,6 +268,8 @@ func TestAChangeTellsEveryNewcomerOnce(t *testing.T) {
 		"end of a drain":       {tableOf(t, "n1", "n2", "n3", "n4!"), tableOf(t, "n1", "n2", "n3")},
 		"resume":               {tableOf(t, "n1", "n2", "n3", "n4!"), tableOf(t, "n1", "n2", "n3", "n4")},
 		"the second one":       {tableOf(t, "n1"), tableOf(t, "n1", "n2")},
+		"the second site":      {tableOf(t, "n1", "n2", "n3"), tableOf(t, "n1@ams", "n2@ams", "n3@fra")},
+		"a site is lost":       {tableOf(t, "n1@ams", "n2@ams", "n3@fra", "n4@fra", "n5@par"), tableOf(t, "n3@fra", "n4@fra", "n5@par")},
 		"leave, join together": {tableOf(t, "n1", "n2", "n3", "n4"), tableOf(t, "n1", "n2", "n3", "n5")},
 	} {
 		t.Run(name, func(t *testing.T) {

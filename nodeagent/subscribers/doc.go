@@ -2,12 +2,12 @@
 // those it is responsible for, so that its SIP proxy authenticates and routes
 // without a database.
 //
-// A node is responsible for a subscriber whose owner, heir or previous owner it is by
-// the lookup. It learns of a change by a notice and pulls the profile from a
+// A node is responsible for a subscriber whose owner, heir, remote or previous owner it
+// is by the lookup. It learns of a change by a notice and pulls the profile from a
 // provisioning server; what it was never told of it pulls when it is asked.
 // When the lookup changes, the node that leaves a subscriber to another tells
 // that one, which pulls it too. Profiles come as answers to requests that name this
-// node: from a provisioning server or, while none answers, from the heir.
+// node: from a provisioning server or, while none answers, from the heir or the remote.
 //
 // # What it keeps
 //

@@ -44,7 +44,7 @@ func (l *limits) allow(n subjects.NodeID) bool {
 }
 
 // answerOwner answers the owner of a key that lost its memory while no provisioning
-// server answers: this node is the heir.
+// server answers: this node is the heir or the remote.
 func (c *Cache) answerOwner(_ context.Context, r *overlay.Request) *subjects.Reply {
 	role, asker := r.SenderRole(), r.Sender()
 	no := func(what string, code subjects.ErrorCode, why string) *subjects.Reply {
@@ -76,14 +76,14 @@ func (c *Cache) answerOwner(_ context.Context, r *overlay.Request) *subjects.Rep
 	case err != nil || a.Owner() != asker:
 		return no(q.Key, subjects.ErrorForbidden, "another node is responsible for this subscriber")
 	case !a.Holds(c.net.ID()):
-		return no(q.Key, subjects.ErrorForbidden, "this node is not its heir")
+		return no(q.Key, subjects.ErrorForbidden, "this node is neither its heir nor its remote")
 	}
 	p := c.holdsFor(q.Key)
 	if p == nil {
 		c.metrics.sent.WithLabelValues("not held").Inc()
 		return refuse(subjects.ErrorFailed, errNotHeld.Error())
 	}
-	c.profilesSent.Add(audit.Given(audit.Profile, asker, role, q.Key, audit.OK, "by its heir"))
+	c.profilesSent.Add(audit.Given(audit.Profile, asker, role, q.Key, audit.OK, "by its heir or remote"))
 	c.metrics.sent.WithLabelValues("ok").Inc()
 	return &subjects.Reply{V: subjects.Version, Data: p}
 }
@@ -103,19 +103,26 @@ func (c *Cache) holdsFor(key string) []byte {
 	return e.body
 }
 
-// askHeirInstead asks the heir of a for its profile where no provisioning server
-// answers and this node has none of its own. The heir's answer is held as one that may
-// be old.
-func (c *Cache) askHeirInstead(ctx context.Context, a *Answer) {
-	heir := a.Nodes.Heir()
-	c.mu.Lock()
-	e := c.contents.entries[a.Key]
-	needed := e == nil || e.before || e.absent() && e.revision == 0
-	if heir == "" || a.Nodes.Owner() != c.net.ID() || !needed || time.Now().Before(c.sick[heir]) {
+// askHeirsInstead asks the heir of a, and then the remote, for its profile where no
+// provisioning server answers and this node has none of its own. Their answer is held
+// as one that may be old.
+func (c *Cache) askHeirsInstead(ctx context.Context, a *Answer) {
+	for _, heir := range a.Nodes.Heirs() {
+		c.mu.Lock()
+		e := c.contents.entries[a.Key]
+		needed := a.Nodes.Owner() == c.net.ID() && (e == nil || e.before || e.absent() && e.revision == 0)
+		sick := time.Now().Before(c.sick[heir])
 		c.mu.Unlock()
-		return
+		if !needed {
+			return
+		}
+		if !sick {
+			c.askHeirInstead(ctx, a, heir)
+		}
 	}
-	c.mu.Unlock()
+}
+
+func (c *Cache) askHeirInstead(ctx context.Context, a *Answer, heir subjects.NodeID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), heirTime)
 	defer cancel()
 	p, err := c.askHeir(ctx, heir, a.Key)

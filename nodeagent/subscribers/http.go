@@ -39,7 +39,8 @@ const requestsAtOnce = 512
 // A node that drains still answers for whom it served, and names the owner in the
 // header; who registers phones asks with ?for=register, which only the owner
 // answers with 200, and where the text of a 421 is two lines, the addresses of
-// owner and heir. Where the owner does not answer, ?for=heir has the heir do it.
+// owner and heir, and a third one with that of the remote if it is another node.
+// Where the owner does not answer, ?for=heir has the heir or the remote do it.
 //
 //	GET /subscriber/register   what a proxy is to do with a REGISTER
 //	GET /subscriber/call       what a proxy is to do with another request
@@ -119,6 +120,7 @@ type elsewhere struct {
 	Owner      subjects.NodeID `json:"owner"`
 	Address    string          `json:"address"`
 	Heir       subjects.NodeID `json:"heir"`
+	Remote     subjects.NodeID `json:"remote,omitempty"`
 	Epoch      uint64          `json:"epoch"`
 	Generation uint64          `json:"generation"`
 }
@@ -128,7 +130,7 @@ func (c *Cache) writeProfile(w http.ResponseWriter, a *Answer) {
 	switch {
 	case !a.Here:
 		b, _ := json.Marshal(elsewhere{ // strings and numbers
-			Owner: a.Nodes.Owner(), Address: c.address(a.Nodes.Owner()), Heir: a.Nodes.Heir(),
+			Owner: a.Nodes.Owner(), Address: c.address(a.Nodes.Owner()), Heir: a.Nodes.Heir(), Remote: a.Nodes.Remote(),
 			Epoch: a.Mark.Epoch, Generation: a.Mark.Generation,
 		})
 		w.WriteHeader(http.StatusMisdirectedRequest)
@@ -149,6 +151,9 @@ func (c *Cache) writeHA1(w http.ResponseWriter, a *Answer) {
 		w.WriteHeader(http.StatusMisdirectedRequest)
 		if a.use == forRegister {
 			_, _ = fmt.Fprintf(w, "%s\n%s\n", c.address(a.Nodes.Owner()), c.address(a.Nodes.Heir()))
+			if r := a.Nodes.Remote(); r != "" && r != a.Nodes.Heir() {
+				_, _ = fmt.Fprintln(w, c.address(r))
+			}
 			break
 		}
 		_, _ = w.Write([]byte(c.address(a.Nodes.Owner())))

@@ -59,6 +59,12 @@ func (c *Cache) addresses(nodes ...subjects.NodeID) (out []netip.Addr) {
 	return out
 }
 
+// passTo is where to pass a request on that belongs to another node: the owner, then
+// those that stand in for it.
+func (c *Cache) passTo(a *Answer) []netip.Addr {
+	return c.addresses(append([]subjects.NodeID{a.Nodes.Owner()}, a.Nodes.Heirs()...)...)
+}
+
 // useOf is who answers for a key: at first the owner, then who was asked.
 func useOf(h hop, first purpose) purpose {
 	switch {
@@ -87,7 +93,7 @@ func (c *Cache) registration(ctx context.Context, q request) (*step, error) {
 		s.retry = true
 		return s.refused(errMoves), nil
 	case !a.Here:
-		s.do, s.next, s.hop = doPass, c.addresses(a.Nodes.Owner(), a.Nodes.Heir()), hop{stage: stageRegister, origin: q.source}
+		s.do, s.next, s.hop = doPass, c.passTo(a), hop{stage: stageRegister, origin: q.source}
 		return s, nil
 	case !a.Found || a.AliasOf != "":
 		return s.refused(errNotFound), nil
@@ -172,7 +178,7 @@ func (c *Cache) caller(ctx context.Context, s *step, q request, h hop) (*step, e
 			s.retry = true
 			return s.refused(errMoves), nil
 		case !a.Here:
-			s.do, s.next = doPass, c.addresses(a.Nodes.Owner(), a.Nodes.Heir())
+			s.do, s.next = doPass, c.passTo(a)
 			s.hop = hop{stage: stageCaller, account: account, origin: h.origin}
 			return s, nil
 		case !a.Found:
@@ -237,7 +243,7 @@ func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, e
 			s.retry = true
 			return s.refused(errMoves), nil
 		case !a.Here:
-			s.do, s.next = doPass, c.addresses(a.Nodes.Owner(), a.Nodes.Heir())
+			s.do, s.next = doPass, c.passTo(a)
 			s.hop = hop{stage: stageCallee, caller: h.caller, known: h.known, diverts: h.diverts}
 			return s, nil
 		case !a.Found:
@@ -293,7 +299,7 @@ func (c *Cache) called(s *step, q request, h hop, a *Answer) (*step, error) {
 		owner = ""
 	}
 	self := c.net.ID()
-	s.next = c.addresses(slices.DeleteFunc([]subjects.NodeID{owner, a.Nodes.Previous(), a.Nodes.Heir()}, func(n subjects.NodeID) bool {
+	s.next = c.addresses(slices.DeleteFunc(append([]subjects.NodeID{owner, a.Nodes.Previous()}, a.Nodes.Heirs()...), func(n subjects.NodeID) bool {
 		return n == self || h.heir && n == a.Nodes.Owner()
 	})...)
 	s.hop = hop{stage: stageFind}

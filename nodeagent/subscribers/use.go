@@ -15,7 +15,7 @@ type purpose string
 const (
 	forAny      purpose = ""         // the owner, a node that drains, and for 2 s who was the owner before
 	forRegister purpose = "register" // the owner alone: the device that registers is found there from now on
-	forHeir     purpose = "heir"     // the heir too: the owner does not answer
+	forHeir     purpose = "heir"     // the heir and the remote too: the owner does not answer
 )
 
 // answeredBy reports whether n answers for a key of a.

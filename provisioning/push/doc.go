@@ -4,8 +4,8 @@
 //
 // A change is in the database before it is pushed, with a note that the push is
 // outstanding. The push queue may therefore lose it: repair reads the notes and
-// pushes again. A push is acknowledged when every holder of the key (owner, heir
-// and a draining previous owner) holds the revision. A holder that does not has
+// pushes again. A push is acknowledged when every holder of the key (owner, heir,
+// remote and a draining previous owner) holds the revision. A holder that does not has
 // a backlog, which log, metric and audit report until it has caught up.
 //
 // Nothing secret is published: a notice carries key and revision. The node

@@ -14,7 +14,7 @@ import (
 
 // Bounds of pushing.
 const (
-	pushAtOnce = 64              // notices that are being sent; owner and heir request a profile for each
+	pushAtOnce = 64              // notices that are being sent; owner, heir and remote request a profile for each
 	noticeTime = 4 * time.Second // a node has to request the profile before it answers
 	ackAtOnce  = 256             // acknowledgements in one transaction
 	storeTime  = 5 * time.Second
