@@ -20,25 +20,27 @@ import (
 func newLookup() *cobra.Command {
 	var r reach
 	var out output
-	var without, with []string
+	var without, sites, with []string
 	var change whatif.Change
 	c := &cobra.Command{
 		Use: "lookup ROLE KEY…", Short: "Print which node serves a subscriber",
 		Long: "Print which node serves a subscriber, \"user@domain\" or a SIP URI, and who is next.\n\n" +
-			"It is computed here from the network status, as every member does. With --without or --with no key is looked up:\n" +
-			"it prints which share of the subscribers would move, and to whom.",
+			"It is computed here from the network status, as every member does. With --without, --without-site or --with no key is looked up:\n" +
+			"it prints which share of the subscribers would move, and to whom. Where the members of the role stand in several sites,\n" +
+			"the remote is the first in rank in another site than the owner.",
 		Example: "  thor lookup sip_proxy alice@example.net sip:bob@example.net\n" +
-			"  thor lookup sip_proxy --without node3\n  thor lookup sip_proxy --with node3:50 --with node9:200 -o json",
+			"  thor lookup sip_proxy --without node3\n  thor lookup sip_proxy --without-site ams\n  thor lookup sip_proxy --with node3:50 --with node9:200 -o json",
 		Args: cobra.MinimumNArgs(1),
 	}
 	out.flag(c)
 	c.Flags().StringArrayVar(&without, "without", nil, "as if this `node` left; repeatable")
+	c.Flags().StringArrayVar(&sites, "without-site", nil, "as if all nodes of this `site` left; repeatable")
 	c.Flags().StringArrayVar(&with, "with", nil, "as if `node:weight` joined, or had that weight; repeatable")
 	before(c, func(_ *cobra.Command, args []string) (err error) {
 		if _, err := parseRole(args[0]); err != nil {
 			return err
 		}
-		if change, err = whatif.Parse(without, with); err != nil {
+		if change, err = whatif.Parse(without, sites, with); err != nil {
 			return usageError{err}
 		}
 		return checkKeys(args[1:], change.Empty())
@@ -68,7 +70,7 @@ func checkKeys(keys []string, noChange bool) error {
 	case len(keys) == 0 && noChange:
 		return usagef("name a key, such as alice@example.net, or try --without NODE (see thor lookup -h)")
 	case len(keys) > 0 && !noChange:
-		return usagef("--with and --without tell which share moves: they take no keys")
+		return usagef("--with, --without and --without-site tell which share moves: they take no keys")
 	}
 	for _, k := range keys {
 		if _, err := lookup.Normalise(k); err != nil {
@@ -110,20 +112,27 @@ func explainLookup(role subjects.Role, s *subjects.Status, err error) error {
 
 func printFound(w io.Writer, found []subjects.LookupResult) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "KEY\tSLOT\tOWNER\tADDRESS\tHEIR\tRESIDENCE")
+	sites := slices.ContainsFunc(found, func(f subjects.LookupResult) bool { return f.Remote != "" })
+	remote := func(s subjects.NodeID) string { // a column only where there are sites
+		if !sites {
+			return ""
+		}
+		return "\t" + string(s)
+	}
+	fmt.Fprintf(t, "KEY\tSLOT\tOWNER\tADDRESS\tHEIR%s\tRESIDENCE\n", remote("REMOTE"))
 	for _, f := range found {
 		addr := "-"
 		if f.OwnerAddress.IsValid() {
 			addr = f.OwnerAddress.String()
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", subjects.Printable(f.Key, 80), f.Slot, f.Owner, addr, cmp.Or(f.Heir, "-"), cmp.Or(f.Previous, f.Owner))
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s%s\t%s\n", subjects.Printable(f.Key, 80), f.Slot, f.Owner, addr, cmp.Or(f.Heir, "-"), remote(cmp.Or(f.Remote, "-")), cmp.Or(f.Previous, f.Owner))
 	}
 	return t.Flush()
 }
 
 func printPlan(w io.Writer, p *whatif.Plan) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%.2f %% of the subscribers of %s would move (%d of %d slots)\n", 100*p.Share, p.Role, p.Moved, p.Slots)
+	fmt.Fprintf(w, "%.2f %% of the subscribers of %s would move (%d of %d slots); of %d the new owner is the heir or remote\n", 100*p.Share, p.Role, p.Moved, p.Slots, p.Held)
 	if len(p.Moves) > 0 {
 		fmt.Fprintln(t, "FROM\tTO\tSLOTS\tSHARE")
 	}

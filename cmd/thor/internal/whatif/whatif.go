@@ -17,17 +17,25 @@ import (
 // A Change is what to try.
 type Change struct {
 	Without []subjects.NodeID // leave
+	Sites   []subjects.Site   // all their members leave
 	With    []lookup.Member   // join, or have that weight
 }
 
-// Parse reads nodes that leave, and NODE:WEIGHT that join.
-func Parse(without, with []string) (c Change, err error) {
+// Parse reads nodes and sites that leave, and NODE:WEIGHT that join.
+func Parse(without, sites, with []string) (c Change, err error) {
 	for _, name := range without {
 		n, err := subjects.ParseNodeID(name)
 		if err != nil {
 			return Change{}, fmt.Errorf("--without: %w", err)
 		}
 		c.Without = append(c.Without, n)
+	}
+	for _, name := range sites {
+		s, err := subjects.ParseSite(name)
+		if err != nil {
+			return Change{}, fmt.Errorf("--without-site: %w", err)
+		}
+		c.Sites = append(c.Sites, s)
 	}
 	for _, s := range with {
 		name, weight, ok := strings.Cut(s, ":")
@@ -45,11 +53,11 @@ func Parse(without, with []string) (c Change, err error) {
 }
 
 // Empty reports whether there is nothing to try.
-func (c Change) Empty() bool { return len(c.Without)+len(c.With) == 0 }
+func (c Change) Empty() bool { return len(c.Without)+len(c.Sites)+len(c.With) == 0 }
 
-// apply is members after the change. A node that is to leave and is not there is
-// an error.
-func (c Change) apply(members []lookup.Member) ([]lookup.Member, error) {
+// apply is members after the change, of whom in says where they stand. A node that
+// is to leave and is not there is an error, and so is a site without members.
+func (c Change) apply(members []lookup.Member, in map[subjects.NodeID]subjects.Site) ([]lookup.Member, error) {
 	out := slices.Clone(members)
 	at := func(n subjects.NodeID) int {
 		return slices.IndexFunc(out, func(m lookup.Member) bool { return m.Node == n })
@@ -61,7 +69,14 @@ func (c Change) apply(members []lookup.Member) ([]lookup.Member, error) {
 		}
 		out = slices.Delete(out, i, i+1)
 	}
+	for _, s := range c.Sites {
+		n := len(out)
+		if out = slices.DeleteFunc(out, func(m lookup.Member) bool { return in[m.Node] == s }); len(out) == n {
+			return nil, fmt.Errorf("--without-site: the role has no member in %s", s)
+		}
+	}
 	for _, m := range c.With {
+		m.Site = in[m.Node]
 		if i := at(m.Node); i >= 0 {
 			out[i] = m
 		} else {
@@ -80,6 +95,7 @@ type Plan struct {
 	Slots      int           `json:"slots"`
 	Moved      int           `json:"moved"` // slots
 	Share      float64       `json:"share"` // of all subscribers, 0 to 1
+	Held       int           `json:"held"`  // of the slots moved, those whose next owner holds their subscribers already: their heir or remote
 	Moves      []Move        `json:"moves"` // greatest first
 	Epoch      uint64        `json:"epoch"`
 	Generation uint64        `json:"generation"`
@@ -99,8 +115,11 @@ func New(role subjects.Role, s *subjects.Status, c Change) (*Plan, error) {
 	if !ok {
 		return nil, ErrNoTable
 	}
-	members := lookup.Members(s.Roles[role])
-	changed, err := c.apply(members)
+	members, in := lookup.MembersFor(l, s.Roles[role]), make(map[subjects.NodeID]subjects.Site)
+	for _, m := range s.Roles[role] {
+		in[m.Node] = m.Site
+	}
+	changed, err := c.apply(members, in)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +127,7 @@ func New(role subjects.Role, s *subjects.Status, c Change) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if now.Digest() != l.Digest {
+	if now.Name() != l {
 		return nil, errors.New("the lookup table computed is not the one that the status names")
 	}
 	then, err := now.Update(changed)
@@ -125,6 +144,9 @@ func (p *Plan) count(now, then *lookup.Table) {
 	for m := range now.Moves(then) {
 		slots[Move{From: m.From, To: m.To}]++
 		p.Moved++
+		if a, err := now.At(m.Slot); err == nil && a.Holds(m.To) {
+			p.Held++
+		}
 	}
 	share := func(n int) float64 { return float64(n) / float64(p.Slots) }
 	p.Share = share(p.Moved)

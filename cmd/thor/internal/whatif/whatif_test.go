@@ -10,24 +10,26 @@ import (
 	"thor/subjects"
 )
 
-// network is a status of SIP proxies of the weight 100, with their table.
+// network is a status of SIP proxies of the weight 100, each at its site if it has one
+// ("n1@ams"), with their table.
 func network(t *testing.T, nodes ...subjects.NodeID) *subjects.Status {
 	t.Helper()
 	s := &subjects.Status{V: 1, Epoch: 2, Generation: 5, Roles: map[subjects.Role][]subjects.Member{}, Lookup: map[subjects.Role]subjects.Lookup{}}
 	for _, n := range nodes {
-		s.Put(subjects.SIPProxy, subjects.Member{Node: n, State: subjects.Up, Weight: 100})
+		name, site, _ := strings.Cut(string(n), "@")
+		s.Put(subjects.SIPProxy, subjects.Member{Node: subjects.NodeID(name), Site: subjects.Site(site), State: subjects.Up, Weight: 100})
 	}
 	table, err := lookup.New(12, lookup.Members(s.Roles[subjects.SIPProxy]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Lookup[subjects.SIPProxy] = subjects.Lookup{Bits: 12, Digest: table.Digest()}
+	s.Lookup[subjects.SIPProxy] = table.Name()
 	return s
 }
 
 func change(t *testing.T, without, with []string) Change {
 	t.Helper()
-	c, err := Parse(without, with)
+	c, err := Parse(without, nil, with)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +71,40 @@ func TestTheShareThatMovesIsThatOfTheMembersThatChange(t *testing.T) {
 	}
 }
 
+// Without a site its share moves, and nothing else, to nodes that hold the subscribers.
+func TestWithoutASiteItsShareMovesAlone(t *testing.T) {
+	s := network(t, "n1@ams", "n2@fra", "n3@ams", "n4@par", "n5@fra", "n6@par")
+	c, err := Parse(nil, []string{"ams"}, nil)
+	if err != nil || c.Empty() {
+		t.Fatal(err)
+	}
+	p, err := New(subjects.SIPProxy, s, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range p.Moves {
+		if m.From != "n1" && m.From != "n3" || m.To == "n1" || m.To == "n3" {
+			t.Errorf("%+v", m)
+		}
+	}
+	if math.Abs(p.Share-1.0/3) > 0.04 || p.Held != p.Moved {
+		t.Errorf("%+v", p)
+	}
+	if p, err = New(subjects.SIPProxy, s, change(t, []string{"n1", "n3", "n2"}, nil)); err != nil || p.Held >= p.Moved || p.Held == 0 {
+		t.Errorf("a node of another site too: %+v, %v", p, err)
+	}
+	if p, err = New(subjects.SIPProxy, s, change(t, nil, []string{"n1:50"})); err != nil || p.Held != p.Moved {
+		t.Errorf("less weight: %+v, %v", p, err)
+	}
+	c.Sites = []subjects.Site{"lhr"}
+	if _, err := New(subjects.SIPProxy, s, c); err == nil || err.Error() != "--without-site: the role has no member in lhr" {
+		t.Errorf("no member: %v", err)
+	}
+	if _, err := Parse(nil, []string{"AMS"}, nil); err == nil || !strings.HasPrefix(err.Error(), "--without-site: ") {
+		t.Errorf("no site: %v", err)
+	}
+}
+
 func TestNoPlanIsMadeOfWhatIsNotThere(t *testing.T) {
 	s := network(t, "n1", "n2")
 	if _, err := New(subjects.MediaRelay, s, change(t, nil, []string{"n9:1"})); !errors.Is(err, ErrNoTable) {
@@ -91,11 +127,11 @@ func TestAChangeIsParsedOrRefused(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	for _, bad := range []string{"n1", "n1:", "n1:x", "n1:-1", "n1:65536", "N1:5", ":5"} {
-		if _, err := Parse(nil, []string{bad}); err == nil || !strings.HasPrefix(err.Error(), "--with") {
+		if _, err := Parse(nil, nil, []string{bad}); err == nil || !strings.HasPrefix(err.Error(), "--with") {
 			t.Errorf("--with %s: %v", bad, err)
 		}
 	}
-	if _, err := Parse([]string{"N1"}, nil); err == nil || !strings.HasPrefix(err.Error(), "--without: ") {
+	if _, err := Parse([]string{"N1"}, nil, nil); err == nil || !strings.HasPrefix(err.Error(), "--without: ") {
 		t.Errorf("--without: %v", err)
 	}
 }
