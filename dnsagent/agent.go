@@ -52,6 +52,9 @@ type Config struct {
 	// NSID is sent to clients that ask which server answers (RFC 5001), at most 64 bytes:
 	// the node's name. Empty: none is sent.
 	NSID string
+	// Site is the name server's own, and so that of askers of whom nothing else is
+	// known; "": they have none.
+	Site subjects.Site
 	// UDPSize is the greatest UDP message sent, in bytes, whatever the client
 	// offers. The default fits an IPv6 packet of the least MTU (DNS flag day 2020).
 	UDPSize int `default:"1232" range:"512..4096"`
@@ -71,6 +74,10 @@ type Config struct {
 	// File that holds the keys by which the zone is signed (DNSSEC), as thor dns keys makes it, the
 	// same for all name servers. It is read again on reload, and only owner and group may read it.
 	KeyFile string `toml:"dnssec_key_file" form:"file" secret:"yes" reload:"yes" default:"(the zone is not signed)"`
+	// Takes the word of resolvers for the networks of their clients (EDNS client subnet, RFC 7871) when it looks
+	// for the site of who asks. All name servers of the network have to have it alike: resolvers keep the answers of
+	// a server without for all clients.
+	ClientSubnet bool `toml:"client_subnet" default:"false"`
 	// Answers by UDP that the clients of a network, a /24 or /56, get without a cookie.
 	// Half of those above are dropped, and half tell the client to ask by TCP.
 	RateLimit int `toml:"rate_limit" unit:"answers per second" default:"200" range:"1..100000"`
@@ -177,15 +184,16 @@ type served struct {
 	zone   *zone.Zone
 	signed *dnssec.Zone // nil: the zone is not signed
 	packed *packed.Zone
+	askers *zone.Askers
 }
 
 // newServed makes what is served of z, with what was made of the zone before, prev, where the two are
 // alike; nil: there was none.
-func newServed(z *zone.Zone, keys *dnssec.Keys, prev *served) *served {
+func newServed(z *zone.Zone, keys *dnssec.Keys, askers *zone.Askers, prev *served) *served {
 	if prev == nil {
 		prev = new(served)
 	}
-	s := &served{zone: z}
+	s := &served{zone: z, askers: askers}
 	if keys != nil {
 		s.signed = dnssec.New(z, keys, prev.signed)
 	}
@@ -367,7 +375,7 @@ func (a *Agent) take(v *overlay.View) {
 // publish makes z the zone that is served. The caller holds a.mu.
 func (a *Agent) publish(z *zone.Zone) {
 	prev := a.served.Load()
-	a.served.Store(newServed(z, a.files.Load().zoneKeys, prev))
+	a.served.Store(newServed(z, a.files.Load().zoneKeys, a.builder.Askers(a.cfg.Site), prev))
 	if prev == nil {
 		close(a.known)
 	}

@@ -40,6 +40,9 @@ func (r *responder) pack(rcode int) []byte {
 		if q.cookie != nil && len(r.quick.Secrets) > 0 {
 			r.opt.Option = append(r.opt.Option, &r.cookie)
 		}
+		if r.by.told {
+			r.opt.Option = append(r.opt.Option, r.by.option())
+		}
 	}
 	limit, glue := dns.MaxMsgSize, dns.MaxMsgSize
 	if r.udp {

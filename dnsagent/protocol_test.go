@@ -562,7 +562,7 @@ func FuzzRespond(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	a.served.Store(newServed(z, nil, nil))
+	a.served.Store(newServed(z, nil, nil, nil))
 	key, err := transfer.ParseKey(keyText)
 	if err != nil {
 		f.Fatal(err)
@@ -599,7 +599,7 @@ func FuzzTransfer(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	a.served.Store(newServed(z, nil, nil))
+	a.served.Store(newServed(z, nil, nil, nil))
 	for _, m := range []*dns.Msg{
 		new(dns.Msg).SetAxfr("sipthor.net."), new(dns.Msg).SetIxfr("sipthor.net.", 1, "a.", "b."), new(dns.Msg).SetIxfr("sipthor.net.", z.Serial(), "a.", "b."),
 		new(dns.Msg).SetQuestion("sipthor.net.", dns.TypeSOA),

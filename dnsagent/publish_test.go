@@ -93,7 +93,7 @@ func publishing(t testing.TB, builder *zone.Builder, keys *dnssec.Keys, prev *se
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newServed(z, keys, prev)
+	return newServed(z, keys, nil, prev)
 }
 
 // processorTime is what this process has used.

@@ -45,6 +45,7 @@ type query struct {
 	nsid    bool
 	tsig    bool   // the last record is a signature
 	cookie  []byte // of the request, well formed; nil: none
+	subnet  []byte // of the request, as it came; nil: none
 }
 
 // Results of parse besides an RCODE.
@@ -170,6 +171,10 @@ func (q *query) options(b []byte) bool {
 		switch code {
 		case dns.EDNS0NSID:
 			q.nsid = true
+		case dns.EDNS0SUBNET:
+			if q.subnet == nil {
+				q.subnet = b[4 : 4+size]
+			}
 		case dns.EDNS0COOKIE:
 			if !cookie.WellFormed(size) {
 				return false

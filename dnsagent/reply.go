@@ -25,6 +25,7 @@ type responder struct {
 	rng    *rand.Rand
 	quick  packed.Writer
 	query  query
+	by     asker
 	found  zone.Answer
 	msg    dns.Msg
 	opt    dns.OPT
@@ -115,6 +116,7 @@ func (r *responder) reply(request, out []byte) int {
 	if s == nil {
 		return 0
 	}
+	r.quick.Askers = s.askers
 	n := r.quick.Reply(s.packed, request, out)
 	if n > 0 {
 		r.count.reply(r.quick.Type, r.quick.Rcode)
@@ -143,7 +145,10 @@ func (r *responder) survive(request []byte) {
 func (r *responder) respond(request []byte) []byte {
 	q := &r.query
 	rcode := q.parse(request)
-	r.cut = false
+	r.cut, r.by = false, asker{}
+	if rcode == dns.RcodeSuccess && q.subnet != nil && r.agent.cfg.ClientSubnet && !r.by.read(q.subnet) {
+		rcode = dns.RcodeFormatError // RFC 7871 6
+	}
 	var reply []byte
 	switch {
 	case rcode == dropShort:
@@ -232,7 +237,7 @@ func (r *responder) answer() (reply []byte, rcode int) {
 	case s.signed != nil && q.qtype == dns.TypeNXNAME: // RFC 9824 3.5
 		return r.refuse(dns.RcodeFormatError), dns.RcodeFormatError
 	case s.signed != nil && q.do:
-		switch err := s.signed.Lookup(q.name, q.qtype, r.rng, uint32(r.now.Unix()), r.affords, &r.found); {
+		switch err := s.signed.Lookup(q.name, q.qtype, r.picker(s, r.rng), uint32(r.now.Unix()), r.affords, &r.found); {
 		case errors.Is(err, dnssec.ErrLimited) && (!r.udp || r.proved):
 			return r.refuse(dns.RcodeServerFailure), dns.RcodeServerFailure // another name server may have it signed
 		case errors.Is(err, dnssec.ErrLimited):
@@ -244,7 +249,7 @@ func (r *responder) answer() (reply []byte, rcode int) {
 			return r.refuse(dns.RcodeServerFailure), dns.RcodeServerFailure
 		}
 	default:
-		s.zone.Lookup(q.name, q.qtype, r.rng, &r.found)
+		s.zone.LookupBy(q.name, q.qtype, r.picker(s, r.rng), &r.found)
 	}
 	return r.pack(r.found.Rcode), r.found.Rcode
 }

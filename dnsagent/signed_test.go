@@ -303,12 +303,12 @@ func TestSignedSlicesAreFair(t *testing.T) {
 	seen, answers := make(map[string]int), 0
 	for now := uint32(1_000_000); now < 1_000_000+40*10; now += 10 {
 		for range 200 {
-			one, err := signed.Set("proxy.sipthor.net.", dns.TypeA).Sign(rng, now, nil)
+			one, err := signed.Set("proxy.sipthor.net.", dns.TypeA).Sign(rng, "", now, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			answers++
-			for _, i := range one.Slice {
+			for _, i := range one.Slice.Records[:one.Slice.N] {
 				seen[fmt.Sprint(i)]++
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"thor/dnsagent/zone"
+	"thor/subjects"
 )
 
 // Times of signatures, in seconds.
@@ -20,18 +21,18 @@ const (
 	renew  = 24 * 3600     // after which one is not used any more
 )
 
-// Pool is how many slices of a set are signed at a time.
+// Pool is how many slices of a set are signed at a time, for each kind of askers.
 const Pool = 256
 
 func base64(b []byte) string { return b64.StdEncoding.EncodeToString(b) }
 
 // A Signature is one that is ready to be sent. It is immutable.
 type Signature struct {
-	Records []dns.RR // what is sent behind the records: RRSIG, and before it the NSEC if that was signed
-	Packed  []byte   // the same as it travels, with a pointer to the question as owner of each
-	Slice   []int    // which records of the set it is of; nil: all
-	made    uint32   // in seconds since 1970
-	life    uint32   // seconds for which it is used
+	Records []dns.RR    // what is sent behind the records: RRSIG, and before it the NSEC if that was signed
+	Packed  []byte      // the same as it travels, with a pointer to the question as owner of each
+	Slice   *zone.Slice // which records of the set it is of; nil: all
+	made    uint32      // in seconds since 1970
+	life    uint32      // seconds for which it is used
 }
 
 // good reports whether s can be sent at time now. One that was made later, by a clock that has been set
@@ -50,18 +51,31 @@ type Set struct {
 	ttl     uint32 // of the signatures, and of the records as they are sent
 	draw    *zone.Draw
 	whole   atomic.Pointer[Signature]
-	slices  atomic.Pointer[[Pool]atomic.Pointer[Signature]] // nil until one is signed
+	pools   []atomic.Pointer[pool] // of slices, by kind of asker; nil until one is signed
+}
+
+type pool [Pool]atomic.Pointer[Signature]
+
+// newSet is the signatures of a set of the zone.
+func newSet(z signer, of zone.RRset) *Set {
+	s := &Set{signer: z, of: of, records: of.Records, ttl: of.Records[0].Header().Ttl, draw: of.Draw}
+	if s.Sliced() {
+		s.pools = make([]atomic.Pointer[pool], s.draw.Askers())
+	}
+	return s
 }
 
 // Sliced reports whether answers hold a part of the set: a signature then says which.
-func (s *Set) Sliced() bool { return s.draw != nil && s.draw.Limit() < len(s.records) }
+func (s *Set) Sliced() bool {
+	return s.draw != nil && (s.draw.Limit() < len(s.records) || s.draw.Prefers())
+}
 
-// Ready is a signature that was made before; nil if one has to be made by Sign. It
-// draws a number if the set is sliced.
-func (s *Set) Ready(rng *rand.Rand, now uint32) *Signature {
+// Ready is a signature that was made before, for an asker at site if the set is sliced;
+// nil if one has to be made by Sign. It draws a number if the set is sliced.
+func (s *Set) Ready(rng *rand.Rand, site subjects.Site, now uint32) *Signature {
 	at := &s.whole
 	if s.Sliced() {
-		if at = s.place(rng); at == nil {
+		if at = s.place(rng, s.draw.Asker(site)); at == nil {
 			return nil
 		}
 	}
@@ -71,9 +85,13 @@ func (s *Set) Ready(rng *rand.Rand, now uint32) *Signature {
 	return nil
 }
 
-func (s *Set) place(rng *rand.Rand) *atomic.Pointer[Signature] {
+// place is one of the pool for an asker; all of its slices are alike where they are fixed.
+func (s *Set) place(rng *rand.Rand, asker int) *atomic.Pointer[Signature] {
 	i := rng.IntN(Pool)
-	if p := s.slices.Load(); p != nil {
+	if s.draw.Fixed(asker) {
+		i = 0
+	}
+	if p := s.pools[asker].Load(); p != nil {
 		return &p[i]
 	}
 	return nil
@@ -84,7 +102,7 @@ var ErrLimited = errors.New("signatures are limited")
 
 // Sign is Ready, and makes a signature if there is none and affords, which counts it, allows that. No
 // affords is no limit. In place of a new slice that it does not allow comes an older one, if there is any.
-func (s *Set) Sign(rng *rand.Rand, now uint32, affords func() bool) (*Signature, error) {
+func (s *Set) Sign(rng *rand.Rand, site subjects.Site, now uint32, affords func() bool) (*Signature, error) {
 	if !s.Sliced() {
 		if one := s.whole.Load(); one.good(now) {
 			return one, nil
@@ -98,35 +116,36 @@ func (s *Set) Sign(rng *rand.Rand, now uint32, affords func() bool) (*Signature,
 		}
 		return one, err
 	}
-	if s.slices.Load() == nil {
-		s.slices.CompareAndSwap(nil, new([Pool]atomic.Pointer[Signature]))
+	asker := s.draw.Asker(site)
+	if s.pools[asker].Load() == nil {
+		s.pools[asker].CompareAndSwap(nil, new(pool))
 	}
-	at := s.place(rng)
+	at := s.place(rng, asker)
 	if one := at.Load(); one.good(now) {
 		return one, nil
 	}
 	if affords != nil && !affords() {
-		return s.older(rng, now)
+		return s.older(rng, asker, now)
 	}
-	var drawn [zone.MaxSlice]int
-	n := s.draw.Pick(rng, &drawn)
-	part := make([]dns.RR, n)
-	for k, i := range drawn[:n] {
-		part[k] = s.records[i]
+	drawn := new(zone.Slice)
+	s.draw.PickFor(rng, asker, drawn)
+	part := make([]dns.RR, drawn.N)
+	for k := range part {
+		part[k] = s.of.Record(drawn, k)
 	}
 	one, err := s.sign(part, s.ttl, now)
 	if err != nil {
 		return nil, err
 	}
-	one.Slice = append([]int{}, drawn[:n]...)
+	one.Slice = drawn
 	one.life = min(s.ttl, renew)
 	at.Store(one)
 	return one, nil
 }
 
 // older is a slice that was signed before, by chance the first valid one behind a random place.
-func (s *Set) older(rng *rand.Rand, now uint32) (*Signature, error) {
-	pool, first := s.slices.Load(), rng.IntN(Pool)
+func (s *Set) older(rng *rand.Rand, asker int, now uint32) (*Signature, error) {
+	pool, first := s.pools[asker].Load(), rng.IntN(Pool)
 	for i := range Pool {
 		if one := pool[(first+i)%Pool].Load(); one.valid(now) {
 			return one, nil

@@ -2,7 +2,6 @@ package dnssec
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/miekg/dns"
@@ -39,7 +38,7 @@ func New(z *zone.Zone, keys *Keys, prev *Zone) *Zone {
 		k := id{s.Name, s.Type}
 		set := prev.sets[k]
 		if set == nil || !set.of.Shared(s) {
-			set = &Set{signer: out.signer, of: s, records: s.Records, ttl: s.Records[0].Header().Ttl, draw: s.Draw}
+			set = newSet(out.signer, s)
 		}
 		out.sets[k] = set
 	}
@@ -126,8 +125,8 @@ func join(label, above []byte) []byte {
 
 // Lookup is that of a zone.Zone for a client that wants signatures. now is in seconds
 // since 1970. A name that does not exist is no error then (RFC 9824 3). affords is that of Set.Sign.
-func (z *Zone) Lookup(owner string, qtype uint16, rng *rand.Rand, now uint32, affords func() bool, a *zone.Answer) error {
-	l := &looker{zone: z, rng: rng, now: now, affords: affords}
+func (z *Zone) Lookup(owner string, qtype uint16, by *zone.Random, now uint32, affords func() bool, a *zone.Answer) error {
+	l := &looker{zone: z, Random: by, now: now, affords: affords}
 	z.Zone.LookupBy(owner, qtype, l, a)
 	if !a.Authoritative {
 		return l.err // of another zone
@@ -143,8 +142,8 @@ func (z *Zone) Lookup(owner string, qtype uint16, rng *rand.Rand, now uint32, af
 
 // A looker answers one question.
 type looker struct {
+	*zone.Random
 	zone    *Zone
-	rng     *rand.Rand
 	now     uint32
 	affords func() bool
 	slice   *Signature // of the slice that was drawn
@@ -152,15 +151,17 @@ type looker struct {
 }
 
 // Pick draws a slice that is signed.
-func (l *looker) Pick(owner string, rtype uint16, d *zone.Draw, out *[zone.MaxSlice]int) int {
+func (l *looker) Pick(owner string, rtype uint16, d *zone.Draw, out *zone.Slice) {
 	s := l.zone.Set(owner, rtype)
 	if s == nil || !s.Sliced() {
-		return d.Pick(l.rng, out)
+		l.Random.Pick(owner, rtype, d, out)
+		return
 	}
-	if l.slice, l.err = s.Sign(l.rng, l.now, l.affords); l.err != nil {
-		return 0
+	l.Preferred = l.Preferred || d.Prefers()
+	out.N = 0
+	if l.slice, l.err = s.Sign(l.Rand, l.Site, l.now, l.affords); l.err == nil {
+		*out = *l.slice.Slice
 	}
-	return copy(out[:], l.slice.Slice)
 }
 
 // sign puts behind each set of rrs its signature.
@@ -192,7 +193,7 @@ func (l *looker) signature(rrs []dns.RR) []dns.RR {
 }
 
 func (l *looker) made(s *Set) []dns.RR {
-	one, err := s.Sign(l.rng, l.now, l.affords)
+	one, err := s.Sign(l.Rand, l.Site, l.now, l.affords)
 	if err != nil {
 		l.err = err
 		return nil

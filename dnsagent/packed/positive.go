@@ -5,6 +5,7 @@ import (
 
 	"thor/dnsagent/dnssec"
 	"thor/dnsagent/zone"
+	"thor/subjects"
 )
 
 // positive replies with s or a draw of it.
@@ -16,7 +17,7 @@ func (w *Writer) positive(s *set, request, out []byte) int {
 		if len(s.whole.glue) > 0 {
 			return 0
 		}
-		if sig = s.signed.Ready(w.Rand, w.Now); sig == nil {
+		if sig = s.signed.Ready(w.Rand, w.site(s), w.Now); sig == nil {
 			return 0
 		}
 		limit -= len(sig.Packed)
@@ -48,12 +49,16 @@ func (w *Writer) positive(s *set, request, out []byte) int {
 // draw replies with a draw of s, of which sig is a signature if there are any.
 func (w *Writer) draw(s *set, sig *dnssec.Signature, limit int, request, out []byte) int {
 	q := &w.ask
-	picked := w.drawn[:]
-	if sig != nil && sig.Slice != nil {
-		picked = picked[:copy(picked, sig.Slice)]
-	} else {
-		picked = picked[:s.draw.Pick(w.Rand, &w.drawn)]
+	slice := &w.drawn
+	switch {
+	case sig != nil && sig.Slice != nil:
+		slice = sig.Slice
+	case s.prefers:
+		s.draw.PickFor(w.Rand, s.draw.Asker(w.site(s)), slice)
+	default:
+		slice.N = s.draw.Pick(w.Rand, &slice.Records)
 	}
+	picked := slice.Records[:slice.N]
 	end := q.end
 	var hosts [zone.MaxSlice]int // where their names are in the reply
 	for k, i := range picked {
@@ -62,7 +67,11 @@ func (w *Writer) draw(s *set, sig *dnssec.Signature, limit int, request, out []b
 			return 0
 		}
 		hosts[k] = end + r.host
-		end += copy(out[end:], r.data)
+		copy(out[end:], r.data)
+		if s.varies {
+			s.vary(out[end:], slice, k, i)
+		}
+		end += len(r.data)
 	}
 	n := counts{answer: uint16(len(picked))}
 	if sig != nil {
@@ -76,7 +85,7 @@ func (w *Writer) draw(s *set, sig *dnssec.Signature, limit int, request, out []b
 			var of *dnssec.Signature
 			size := len(g.data)
 			if sig != nil {
-				if of = g.signed.Ready(w.Rand, w.Now); of == nil {
+				if of = g.signed.Ready(w.Rand, "", w.Now); of == nil {
 					return 0
 				}
 				size += len(of.Packed)
@@ -97,6 +106,24 @@ func (w *Writer) draw(s *set, sig *dnssec.Signature, limit int, request, out []b
 		}
 	}
 	return w.finish(request, out, end, flagAA, n)
+}
+
+// site is that of who asks, where the set makes a difference between sites.
+func (w *Writer) site(s *set) subjects.Site {
+	if !s.prefers {
+		return ""
+	}
+	site, _ := w.Askers.At(w.Client)
+	return site
+}
+
+// vary gives record i, an SRV record that begins at b, the priority and the weight that it has
+// as the k-th of the slice.
+func (s *set) vary(b []byte, slice *zone.Slice, k, i int) {
+	p, w := b[srvPriority:], b[srvWeight:]
+	priority, weight := s.of.Varied(slice, k, i, binary.BigEndian.Uint16(p), binary.BigEndian.Uint16(w))
+	binary.BigEndian.PutUint16(p, priority)
+	binary.BigEndian.PutUint16(w, weight)
 }
 
 // own makes the name at offset host the owner of the count records in b, all of one size.

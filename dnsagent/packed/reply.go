@@ -40,6 +40,8 @@ type Writer struct {
 	Rand *rand.Rand
 	// Secrets make cookies; without any, those of clients are not answered.
 	Secrets cookie.Secrets
+	// Askers know the sites of clients; nil: none.
+	Askers *zone.Askers
 	// Client is where the next request comes from, and Now when, in seconds since 1970.
 	Client netip.Addr
 	Now    uint32
@@ -52,7 +54,7 @@ type Writer struct {
 
 	name   [maxName]byte // asked, in lower case
 	cookie [cookie.Size]byte
-	drawn  [zone.MaxSlice]int
+	drawn  zone.Slice
 	ask    asked
 }
 
@@ -229,7 +231,7 @@ func (w *Writer) apex(z *Zone) uint16 {
 // denied is negative, with proof: there is the name, and it has no such record.
 func (w *Writer) denied(z *Zone, denial *dnssec.Set, request, out []byte) int {
 	w.Rcode = dns.RcodeSuccess
-	soa, proof := z.negative.signed.Ready(w.Rand, w.Now), denial.Ready(w.Rand, w.Now)
+	soa, proof := z.negative.signed.Ready(w.Rand, "", w.Now), denial.Ready(w.Rand, "", w.Now)
 	if soa == nil || proof == nil || w.Type == dns.TypeNSEC || w.Type == dns.TypeRRSIG ||
 		w.ask.end+len(z.negative.data)+len(soa.Packed)+len(proof.Packed)+w.optLen() > w.ask.limit {
 		return 0

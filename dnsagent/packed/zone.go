@@ -55,6 +55,8 @@ type set struct {
 	size    int         // of each record of a drawn set without glue
 	count   uint16      // records of whole
 	signed  *dnssec.Set // nil: the zone is not signed
+	prefers bool        // the draw depends on the asker
+	varies  bool        // so do priorities and weights of its SRV records
 }
 
 // record is one of a drawn set.
@@ -160,6 +162,7 @@ func (p *packer) name(text string) []byte {
 // add packs a set; what cannot be packed is left to the general path.
 func (p *packer) add(n *node, r zone.RRset) {
 	s := &set{of: r, rtype: r.Type, draw: r.Draw, count: uint16(len(r.Records)), signed: p.signatures(r.Records[0])}
+	s.prefers, s.varies = r.Draw != nil && r.Draw.Prefers(), r.Varies()
 	ok := false
 	switch {
 	case r.Type == dns.TypeCNAME:
@@ -266,8 +269,13 @@ func (p *packer) signatures(rr dns.RR) *dnssec.Set {
 	return p.signed.Set(rr.Header().Name, rr.Header().Rrtype)
 }
 
-// srvSize is that of an SRV record before its target.
-const srvSize = 18
+// srvSize is that of an SRV record before its target; the others are where in it its
+// priority and weight are.
+const (
+	srvSize     = 18
+	srvPriority = 12
+	srvWeight   = 14
+)
 
 func (p *packer) appendSRV(b []byte, rr *dns.SRV) []byte {
 	target := p.name(rr.Target)

@@ -51,6 +51,9 @@ func (b *Builder) Signed(keys []dns.RR) *Builder {
 	return &c
 }
 
+// Askers is the table of the configuration, for a name server at own.
+func (b *Builder) Askers(own subjects.Site) *Askers { return b.cfg.Askers(own) }
+
 // Digest is the digest of the builder's configuration, and of the keys.
 func (b *Builder) Digest() string { return b.digest }
 
@@ -207,18 +210,33 @@ func (a *assembly) addRole(name string, role subjects.Role) {
 		return
 	}
 	members := serving(a.status, role)
+	p := a.cfg.preference(role)
+	p.By = "" // addresses have no priorities
+	prefers := p.concerns(members)
 	for _, is4 := range []bool{true, false} {
 		drawn := make([]drawnAddress, 0, len(members))
 		for _, m := range members {
 			own := family(m.Addresses, is4)
-			for _, ad := range own {
+			for i, ad := range own {
 				// A member is drawn by its weight, however many addresses it has.
-				drawn = append(drawn, drawnAddress{ad, uint64(weight(m)) * shares / uint64(len(own))})
+				d := drawnAddress{addr: ad, weight: uint64(weight(m)) * shares / uint64(len(own))}
+				if prefers {
+					d.standing = standingOf(m)
+					d.up *= min(1, 1-i) // it counts once
+				}
+				drawn = append(drawn, d)
 			}
 		}
-		addrs, weights := sums(drawn)
+		drawn = sums(drawn)
+		addrs, weights, standings := make([]netip.Addr, len(drawn)), make([]uint64, len(drawn)), make([]standing, len(drawn))
+		for i, d := range drawn {
+			addrs[i], weights[i], standings[i] = d.addr, d.weight, d.standing
+		}
 		if set := addressSet(name, ttl, addrs); set != nil {
 			set.draw = newDraw(limit, weights)
+			if prefers {
+				set.draw = set.draw.preferring(p, standings, weights)
+			}
 			n.sets = append(n.sets, set)
 		}
 	}
@@ -228,20 +246,22 @@ func (a *assembly) addRole(name string, role subjects.Role) {
 type drawnAddress struct {
 	addr   netip.Addr
 	weight uint64
+	standing
 }
 
 // sums are the addresses in order, each once, with its weights added up.
-func sums(drawn []drawnAddress) (addrs []netip.Addr, weights []uint64) {
+func sums(drawn []drawnAddress) []drawnAddress {
 	slices.SortFunc(drawn, func(a, b drawnAddress) int { return a.addr.Compare(b.addr) })
-	addrs, weights = make([]netip.Addr, 0, len(drawn)), make([]uint64, 0, len(drawn))
-	for i, d := range drawn {
-		if i > 0 && d.addr == drawn[i-1].addr {
-			weights[len(weights)-1] += d.weight
+	out := drawn[:0]
+	for _, d := range drawn {
+		if n := len(out); n > 0 && d.addr == out[n-1].addr {
+			out[n-1].weight += d.weight
+			out[n-1].standing = out[n-1].with(d.standing)
 			continue
 		}
-		addrs, weights = append(addrs, d.addr), append(weights, d.weight)
+		out = append(out, d)
 	}
-	return addrs, weights
+	return out
 }
 
 // shares can be divided by any number of addresses of a member without rest.
@@ -274,6 +294,11 @@ func (a *assembly) addSRVs(s *Service) {
 	// Weights count once. If all members fit the answer the client draws by
 	// them (RFC 2782); if not, our draw did, and the client draws evenly.
 	even := len(members) > limit && slices.Max(weights) != slices.Min(weights)
+	p := a.cfg.preference(s.Role)
+	standings, real := make([]standing, len(members)), make([]uint16, len(members))
+	for i, m := range members {
+		standings[i], real[i] = standingOf(m), uint16(weights[i])
+	}
 	for _, v := range s.SRV {
 		name := a.name(v.Name)
 		n := a.zone.at(name)
@@ -281,7 +306,7 @@ func (a *assembly) addSRVs(s *Service) {
 			continue
 		}
 		if old := a.oldSet(name, dns.TypeSRV); same && old.hasTargets(targets) {
-			n.sets = append(n.sets, &rrset{rtype: dns.TypeSRV, rrs: old.rrs, draw: old.draw})
+			n.sets = append(n.sets, &rrset{rtype: dns.TypeSRV, rrs: old.rrs, draw: old.draw, vary: old.vary})
 			continue
 		}
 		set := &rrset{rtype: dns.TypeSRV, rrs: make([]dns.RR, len(members))}
@@ -295,6 +320,12 @@ func (a *assembly) addSRVs(s *Service) {
 			set.rrs[i] = &records[i]
 		}
 		set.draw = newDraw(limit, weights)
+		if draw := set.draw.preferring(p, standings, weights); draw != set.draw {
+			set.draw, set.vary = draw, &variation{}
+			if even {
+				set.vary.weights = real
+			}
+		}
 		n.sets = append(n.sets, set)
 	}
 }

@@ -38,8 +38,13 @@ type Config struct {
 	Slice int `toml:"slice" reload:"yes" unit:"members" default:"4" range:"1..8" why:"SIP clients read no more"`
 	// Records of one answer from a single role.
 	Slices map[subjects.Role]int `toml:"slices" reload:"yes" unit:"members" range:"1..8" default:"(slice)"`
-	TTL    TTLs                  `toml:",inline"`
-	Timers Timers                `toml:",inline"`
+	// Which members answers of a role have, by who asks.
+	Preferences []Preference `toml:"preference" reload:"yes" default:"(none)" json:",omitempty"`
+	// Site of the askers of each network, by its prefix, such as "192.0.2.0/24" = "ams". The longest
+	// prefix counts.
+	Sites  map[string]subjects.Site `toml:"sites" reload:"yes" default:"(that of the name server, for all)" json:",omitempty"`
+	TTL    TTLs                     `toml:",inline"`
+	Timers Timers                   `toml:",inline"`
 	// Further records, one zone file line each. Relative names are below the domain.
 	Static []string `toml:"static" reload:"yes" default:"(none)"`
 	// Records are those of the provisioning servers, one zone file line each, at most
@@ -149,6 +154,7 @@ func (c *Config) filled() Config {
 	for r, n := range c.Slices {
 		f.Slices[r] = n
 	}
+	f.fillPreferences()
 	f.Static, f.Records = slices.Clone(c.Static), slices.Clone(c.Records)
 	return f
 }
@@ -188,6 +194,7 @@ func (c *Config) slice(role subjects.Role) int { return orDefault(c.Slices[role]
 func (c *Config) Digest() string {
 	f := c.filled()
 	slices.Sort(f.NameServers)
+	slices.SortFunc(f.Preferences, func(a, b Preference) int { return strings.Compare(string(a.Role), string(b.Role)) })
 	for i := range f.Services {
 		slices.SortFunc(f.Services[i].SRV, func(a, b SRV) int { return strings.Compare(a.Name, b.Name) })
 	}

@@ -11,6 +11,8 @@ type Draw struct {
 	limit int
 	n     int      // records of the set
 	cum   []uint64 // running sums of the records' weights; nil: all weights are equal
+
+	prefer *preference // nil: all askers have the same slices, of all records
 }
 
 // newDraw is for sets with these weights, limit records at a time.

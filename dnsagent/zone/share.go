@@ -55,7 +55,7 @@ func (z *Zone) ties(s *rrset) bool {
 
 // equal reports whether two sets of one name and type have the same records, drawn alike.
 func (s *rrset) equal(o *rrset) bool {
-	return s.draw.equal(o.draw) && slices.EqualFunc(s.rrs, o.rrs, equalRecords)
+	return s.draw.equal(o.draw) && s.vary.equal(o.vary) && slices.EqualFunc(s.rrs, o.rrs, equalRecords)
 }
 
 // sameMembers reports whether a role has the members that it had in the zone before.
@@ -101,7 +101,14 @@ func (d *Draw) equal(o *Draw) bool {
 	if d == o || d == nil || o == nil {
 		return d == o
 	}
-	return d.limit == o.limit && d.n == o.n && slices.Equal(d.cum, o.cum)
+	return d.limit == o.limit && d.n == o.n && slices.Equal(d.cum, o.cum) && d.prefer.equal(o.prefer)
+}
+
+func (v *variation) equal(o *variation) bool {
+	if v == nil || o == nil {
+		return v == o
+	}
+	return slices.Equal(v.weights, o.weights)
 }
 
 // equalRecords compares two records of one name and type, the usual ones without making text of them.

@@ -37,6 +37,8 @@ func (c *Config) check() *checker {
 	k.domain()
 	k.nameServers()
 	k.services()
+	k.preferences()
+	k.sites(c.Sites)
 	k.static = k.staticRecords()
 	k.reachable(k.static)
 	k.recordProblems()

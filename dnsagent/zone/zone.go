@@ -86,6 +86,7 @@ type rrset struct {
 	draw  *Draw      // which of rrs one answer holds; nil: all, in their order
 	whole bool       // a page of a role's members: see Answer.Whole
 	glue  [][]*rrset // of a set that names hosts: for each record its host's addresses
+	vary  *variation // of a drawn set of SRV records; nil: answers have them as they are
 }
 
 // at is the node of name, made if it is new.
@@ -204,7 +205,7 @@ type Answer struct {
 	// clients that can prove where they are.
 	Whole bool
 
-	drawn [MaxSlice]int
+	drawn Slice
 }
 
 func (a *Answer) reset() {
@@ -220,24 +221,40 @@ const (
 	anyTTL   = 3600 // seconds; the answer to ANY never changes
 )
 
-// Lookup answers a question of class IN into a. The name is absolute, in any
-// case. The slice of a role's set is drawn with rng, which is not shared.
+// Lookup answers a question of class IN into a, for an asker of no site. The name is
+// absolute, in any case. The slice of a role's set is drawn with rng, which is not
+// shared.
 //
 // Over all transports and message sizes the answer is the same: a slice is all
 // there is to have.
 func (z *Zone) Lookup(name string, qtype uint16, rng *rand.Rand, a *Answer) {
-	z.LookupBy(name, qtype, (*random)(rng), a)
+	z.LookupBy(name, qtype, (*anywhere)(rng), a)
 }
 
 // A Picker picks the records of one answer out of the set of a name and type.
 type Picker interface {
-	Pick(name string, rtype uint16, d *Draw, out *[MaxSlice]int) int
+	Pick(name string, rtype uint16, d *Draw, out *Slice)
 }
 
-type random rand.Rand
+// anywhere picks by chance, for an asker of no site.
+type anywhere rand.Rand
 
-func (r *random) Pick(_ string, _ uint16, d *Draw, out *[MaxSlice]int) int {
-	return d.Pick((*rand.Rand)(r), out)
+func (r *anywhere) Pick(_ string, _ uint16, d *Draw, out *Slice) {
+	d.PickFor((*rand.Rand)(r), 0, out)
+}
+
+// A Random picks by chance, for an asker at Site; "": of no site.
+type Random struct {
+	Rand *rand.Rand
+	Site subjects.Site
+	// Preferred says that a slice was picked that is of this asker's site alone.
+	Preferred bool
+}
+
+// Pick implements Picker.
+func (r *Random) Pick(_ string, _ uint16, d *Draw, out *Slice) {
+	r.Preferred = r.Preferred || d.Prefers()
+	d.PickFor(r.Rand, d.Asker(r.Site), out)
 }
 
 // LookupBy is Lookup with slices that pick picks.
@@ -305,13 +322,20 @@ func (s *rrset) answer(name string, pick Picker, a *Answer) {
 		}
 		return
 	}
-	for _, i := range a.drawn[:pick.Pick(name, s.rtype, s.draw, &a.drawn)] {
-		s.take(i, a)
+	pick.Pick(name, s.rtype, s.draw, &a.drawn)
+	for k := range a.drawn.N {
+		a.Answer = append(a.Answer, s.record(&a.drawn, k))
+		s.beside(a.drawn.Records[k], a)
 	}
 }
 
 func (s *rrset) take(i int, a *Answer) {
 	a.Answer = append(a.Answer, s.rrs[i])
+	s.beside(i, a)
+}
+
+// beside appends the addresses of the host that record i names.
+func (s *rrset) beside(i int, a *Answer) {
 	if s.glue == nil {
 		return
 	}
