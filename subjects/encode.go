@@ -136,9 +136,6 @@ func appendMember(b []byte, m *Member) []byte {
 	if m.Plain {
 		b = append(b, `,"plain":true`...)
 	}
-	if m.Site != "" {
-		b = appendText(append(b, `,"site":`...), string(m.Site))
-	}
 	b = append(b, `,"attrs":{`...)
 	if len(m.Attrs) > 0 {
 		var few [8]string

@@ -120,7 +120,7 @@ func (c *checker) sites(given map[string]subjects.Site) {
 		default:
 			seen[p] = text
 		}
-		if _, err := subjects.ParseSite(string(given[text])); err != nil {
+		if _, err := subjects.ParseSite(string(given[text])); err != nil || given[text] == "" {
 			c.add(key, "%q is no site", given[text])
 		}
 	}

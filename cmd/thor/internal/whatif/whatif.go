@@ -32,6 +32,9 @@ func Parse(without, sites, with []string) (c Change, err error) {
 	}
 	for _, name := range sites {
 		s, err := subjects.ParseSite(name)
+		if err == nil && s == "" {
+			err = subjects.ErrBadSite
+		}
 		if err != nil {
 			return Change{}, fmt.Errorf("--without-site: %w", err)
 		}

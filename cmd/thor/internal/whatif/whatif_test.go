@@ -100,8 +100,10 @@ func TestWithoutASiteItsShareMovesAlone(t *testing.T) {
 	if _, err := New(subjects.SIPProxy, s, c); err == nil || err.Error() != "--without-site: the role has no member in lhr" {
 		t.Errorf("no member: %v", err)
 	}
-	if _, err := Parse(nil, []string{"AMS"}, nil); err == nil || !strings.HasPrefix(err.Error(), "--without-site: ") {
-		t.Errorf("no site: %v", err)
+	for _, bad := range []string{"AMS", ""} {
+		if _, err := Parse(nil, []string{bad}, nil); err == nil || !strings.HasPrefix(err.Error(), "--without-site: ") {
+			t.Errorf("site %q: %v", bad, err)
+		}
 	}
 }
 
