@@ -20,7 +20,7 @@ func appendStatus(b []byte, s *Status) []byte {
 		b = append(appendText(comma(b, i), string(r)), ':')
 		b = appendMembers(b, s.Roles[r])
 	}
-	return appendStatusTail(b, s)
+	return appendStatusTail(b, s, appendLookup)
 }
 
 // appendStatusHead appends what comes before the roles.
@@ -38,8 +38,8 @@ func appendStatusHead(b []byte, s *Status) []byte {
 // statusDeparted ends the roles.
 const statusDeparted = `},"departed":[`
 
-// appendStatusTail appends what comes after the roles.
-func appendStatusTail(b []byte, s *Status) []byte {
+// appendStatusTail appends what comes after the roles; lookup appends each table.
+func appendStatusTail(b []byte, s *Status, lookup func([]byte, Lookup) []byte) []byte {
 	b = append(b, statusDeparted...)
 	for i := range s.Departed {
 		d := &s.Departed[i]
@@ -55,7 +55,7 @@ func appendStatusTail(b []byte, s *Status) []byte {
 	b = append(b, `],"lookup":{`...)
 	for i, r := range slices.Sorted(maps.Keys(s.Lookup)) {
 		b = append(appendText(comma(b, i), string(r)), ':')
-		b = appendLookup(b, s.Lookup[r])
+		b = lookup(b, s.Lookup[r])
 	}
 	b = append(b, '}')
 	if len(s.Only) > 0 {
@@ -77,7 +77,7 @@ func appendView(b []byte, v *RoleView) []byte {
 	b = appendText(append(b, `,"role":`...), string(v.Role))
 	b = appendSitedMembers(append(b, `,"members":`...), v.Members)
 	if v.Lookup != nil {
-		b = appendLookup(append(b, `,"lookup":`...), *v.Lookup)
+		b = appendSitedLookup(append(b, `,"lookup":`...), *v.Lookup)
 	}
 	if v.Part != 0 {
 		b = strconv.AppendInt(append(b, `,"part":`...), int64(v.Part), 10)
@@ -88,13 +88,19 @@ func appendView(b []byte, v *RoleView) []byte {
 	return append(b, '}')
 }
 
+// appendLookup leaves out what follows from sites.
 func appendLookup(b []byte, l Lookup) []byte {
-	b = strconv.AppendInt(append(b, `{"bits":`...), int64(l.Bits), 10)
-	b = appendText(append(b, `,"digest":`...), l.Digest)
+	b = strconv.AppendInt(append(b, lookupMark...), int64(l.Bits), 10)
+	return append(appendText(append(b, `,"digest":`...), l.Digest), '}')
+}
+
+// appendSitedLookup is appendLookup with the digest of the remotes.
+func appendSitedLookup(b []byte, l Lookup) []byte {
+	b = appendLookup(b, l)
 	if l.RemoteDigest != "" {
-		b = appendText(append(b, `,"remote_digest":`...), l.RemoteDigest)
+		b = append(appendText(append(b[:len(b)-1], remoteKey...), l.RemoteDigest), '}')
 	}
-	return append(b, '}')
+	return b
 }
 
 func appendMembers(b []byte, ms []Member) []byte {

@@ -108,6 +108,10 @@ func (s *Status) WithoutSites() *Status {
 			ms[i].Site, ms[i].AnnouncedSite = "", ""
 		}
 	}
+	for r, l := range c.Lookup {
+		l.RemoteDigest = ""
+		c.Lookup[r] = l
+	}
 	return c
 }
 
@@ -138,12 +142,13 @@ func (s *Status) insertSites(encoded []byte) []byte {
 		b = append(appendText(comma(b, i), string(r)), ':')
 		b = appendSitedMembers(b, s.Roles[r])
 	}
-	return appendStatusTail(b, s)
+	return appendStatusTail(b, s, appendSitedLookup)
 }
 
 // removeSites is the opposite of insertSites. A text of another form is left alone where it
 // differs: its digest is not that of a status.
 func removeSites(b []byte) []byte {
+	b = removeRemotes(b)
 	if !bytes.Contains(b, []byte("}"+siteKeys[0])) && !bytes.Contains(b, []byte("}"+siteKeys[1])) {
 		return b
 	}
@@ -171,4 +176,33 @@ func cutSite(b []byte, key string) []byte {
 		return after
 	}
 	return b
+}
+
+// The digest of a table's remotes follows from sites, and stands behind the digest of
+// the table. What begins a table is no part of any text or attribute: a number follows.
+const (
+	lookupMark = `{"bits":`
+	remoteKey  = `,"remote_digest":`
+)
+
+// removeRemotes is b without the digests of remotes.
+func removeRemotes(b []byte) []byte {
+	if !bytes.Contains(b, []byte(remoteKey)) {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for {
+		at := bytes.Index(b, []byte(lookupMark))
+		end := bytes.IndexByte(b[max(at, 0):], '}')
+		if at < 0 || end < 0 {
+			return append(out, b...)
+		}
+		table := b[at : at+end]
+		before, after, ok := bytes.Cut(table, []byte(remoteKey))
+		if ok && table[len(lookupMark)] != '"' && len(after) == 18 && isLookupDigest(string(after[1:17])) {
+			table = before
+		}
+		out = append(append(out, b[:at]...), table...)
+		b = b[at+end:]
+	}
 }

@@ -113,3 +113,35 @@ func TestAnAnnouncementNamesItsSite(t *testing.T) {
 		t.Error("a malformed site passes")
 	}
 }
+
+// The digest of the remotes goes where sites go, and no digest covers it.
+func TestTheDigestOfTheRemotesGoesWithTheSites(t *testing.T) {
+	plain := subjects.Lookup{Bits: 18, Digest: "0123456789abcdef"}
+	odd := subjects.Attrs{"bits": "18", "digest": "0123456789abcdef", "remote_digest": "0123456789abcdef"}
+	s := &subjects.Status{V: 1, Domain: "example.net", Epoch: 1, Generation: 1, Lookup: map[subjects.Role]subjects.Lookup{subjects.SIPProxy: plain, "a_role": plain}}
+	s.Put(subjects.SIPProxy, subjects.Member{Node: "n1", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, State: subjects.Up, Weight: 100, Attrs: odd, Site: "ams"})
+	encoded, digest := string(s.Encode()), s.RoleDigest(subjects.SIPProxy)
+	with := s.Clone()
+	with.Lookup[subjects.SIPProxy] = subjects.Lookup{Bits: 18, Digest: "0123456789abcdef", RemoteDigest: "fedcba9876543210"}
+	if string(with.Encode()) != encoded || with.RoleDigest(subjects.SIPProxy) != digest {
+		t.Errorf("a digest covers it: %s", with.Encode())
+	}
+	full := with.EncodeFull(with.Encode())
+	got, err := subjects.ParseStatus(full)
+	if err != nil || got.Lookup[subjects.SIPProxy] != with.Lookup[subjects.SIPProxy] || got.Lookup["a_role"] != plain {
+		t.Errorf("%s: %v", full, err)
+	}
+	if head, _ := subjects.SplitFull(full); string(head) != encoded {
+		t.Errorf("without sites it is %s, want %s", head, encoded)
+	}
+	if v := with.View(subjects.SIPProxy); !strings.Contains(string(v.Encode()), `"remote_digest":"fedcba9876543210"`) {
+		t.Errorf("the list of the role: %s", v.Encode())
+	}
+	if w := with.WithoutSites(); w.Lookup[subjects.SIPProxy] != plain {
+		t.Errorf("without sites: %+v", w.Lookup)
+	}
+	with.Lookup[subjects.SIPProxy] = subjects.Lookup{Bits: 18, Digest: "0123456789abcdef", RemoteDigest: "no digest"}
+	if err := with.Check(); err == nil {
+		t.Error("a digest that is none is accepted")
+	}
+}

@@ -24,7 +24,7 @@ func splice(had []byte, s, next *Status, changes []Change) (encoded []byte, ok b
 			return nil, false
 		}
 	}
-	return appendStatusTail(b, next), true
+	return appendStatusTail(b, next, appendLookup), true
 }
 
 // changesOf are those of r, which follow each other.
