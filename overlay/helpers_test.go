@@ -163,7 +163,11 @@ func (f *fakeManager) answer(m *nats.Msg) {
 		f.send(msg)
 		return
 	}
-	for _, c := range subjects.Chunks(f.status.Encode()) {
+	encoded := f.status.Encode()
+	if r.Sites && f.status.SitesDigest() != "" {
+		encoded = f.status.EncodeFull(encoded)
+	}
+	for _, c := range subjects.Chunks(encoded) {
 		msg := nats.NewMsg(m.Reply)
 		msg.Data = c.Data
 		for k, v := range c.Header {
@@ -202,6 +206,7 @@ func (f *fakeManager) tick() {
 	f.mu.Unlock()
 	k := subjects.Tick{
 		V: 1, Epoch: s.Epoch, Generation: s.Generation, Digest: subjects.Digest(s.Encode()), Manager: s.Manager, Time: time.Now().UTC(), Counts: s.Counts(),
+		SitesDigest: s.SitesDigest(),
 	}
 	f.send(&nats.Msg{Subject: subjects.StatusTick, Data: k.Encode()})
 }
