@@ -5,6 +5,7 @@ import (
 	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"runtime"
@@ -353,7 +354,7 @@ func (a *Agent) take(v *overlay.View) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if v.Status == nil || a.status != nil && !v.Status.Mark().After(a.status.Mark()) {
+	if v.Status == nil || a.status != nil && !newer(v.Status, a.status) {
 		if turned {
 			a.offer()
 		}
@@ -370,6 +371,15 @@ func (a *Agent) take(v *overlay.View) {
 	a.publish(z)
 	a.log.Info().Uint64("epoch", v.Status.Epoch).Uint64("gen", v.Status.Generation).Bool("from_disk", v.FromDisk).
 		Float64("took_ms", float64(time.Since(start).Microseconds())/1000).Msg("zone published")
+}
+
+// newer reports whether is has to be built after was: it is a later status, or the same one with sites
+// that were not known before, which come apart from it.
+func newer(is, was *subjects.Status) bool {
+	if is.Mark() == was.Mark() {
+		return is != was && (is.SitesDigest() != was.SitesDigest() || !maps.Equal(is.Lookup, was.Lookup))
+	}
+	return is.Mark().After(was.Mark())
 }
 
 // publish makes z the zone that is served. The caller holds a.mu.

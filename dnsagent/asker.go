@@ -25,8 +25,8 @@ type asker struct {
 var families = map[uint16]int{1: 32, 2: 128}
 
 // read takes the option of a request. ok is false for one that is malformed: it has
-// another length than that of its prefix, bits behind it, a scope, or is of an
-// unknown family.
+// another length than that of its prefix, bits behind it, a scope, is of an
+// unknown family, or an IPv4 address within IPv6.
 func (a *asker) read(b []byte) (ok bool) {
 	if len(b) < 4 || b[3] != 0 {
 		return false
@@ -43,6 +43,9 @@ func (a *asker) read(b []byte) (ok bool) {
 	whole := make([]byte, bits/8)
 	copy(whole, b[4:])
 	addr, _ := netip.AddrFromSlice(whole) // of 4 or 16 bytes
+	if addr.Is4In6() {
+		return false // its scope would be of the other family
+	}
 	a.subnet = netip.PrefixFrom(addr, source)
 	return a.subnet.Masked() == a.subnet
 }

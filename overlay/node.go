@@ -168,6 +168,9 @@ func (n *Node) Boot() string { return n.cfg.Boot }
 // Identity is what the node's certificate says now.
 func (n *Node) Identity() *identity.Identity { return n.cfg.identity() }
 
+// Site is where this node is, as its certificate or else Config.Site says; empty: neither does.
+func (n *Node) Site() subjects.Site { return n.cfg.site() }
+
 // Ready is closed at the first connection, once requests reach this process.
 func (n *Node) Ready() <-chan struct{} { return n.loop.ready }
 

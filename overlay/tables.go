@@ -62,6 +62,7 @@ type tableEntry struct {
 	// guarded by tables.mu
 	fault   string
 	refused subjects.Lookup // what the status named when fault was found
+	sites   string          // and the digest of its sites, which may come later than the rest
 }
 
 // tableAt is the table in use and the newest status that leads to it.
@@ -208,7 +209,7 @@ func (t *tables) renew(e *tableEntry, v *View) {
 		t.empty(e, old, v.Mark())
 		return
 	}
-	if e.fault != "" && e.refused == want {
+	if e.fault != "" && e.refused == want && e.sites == v.Status.SitesDigest() {
 		return // as before
 	}
 	began := time.Now()
@@ -217,6 +218,7 @@ func (t *tables) renew(e *tableEntry, v *View) {
 		t.metrics.lookupBuild.Observe(time.Since(began).Seconds())
 	}
 	if err != nil {
+		e.sites = v.Status.SitesDigest()
 		t.refuse(e, old, want, err)
 		return
 	}

@@ -193,7 +193,7 @@ func buildNameServer(d *daemon) (part, error) {
 		return nil, err
 	}
 	c := nameServer(d)
-	c.Source, c.NSID = d.net, string(d.net.ID())
+	c.Source, c.NSID, c.Site = d.net, string(d.net.ID()), d.net.Site()
 	c.Log, c.Metrics = d.log, d.registerer()
 	writer, err := d.addPowerDNS(&c)
 	if err != nil {

@@ -222,7 +222,9 @@ func (a *assembly) addRole(name string, role subjects.Role) {
 				d := drawnAddress{addr: ad, weight: uint64(weight(m)) * shares / uint64(len(own))}
 				if prefers {
 					d.standing = standingOf(m)
-					d.up *= min(1, 1-i) // it counts once
+					if i > 0 {
+						d.up = 0 // it counts once
+					}
 				}
 				drawn = append(drawn, d)
 			}

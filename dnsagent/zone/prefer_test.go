@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -62,7 +63,7 @@ func siteOfRecord(s *subjects.Status, text string) subjects.Site {
 	return "?"
 }
 
-// The figure of issue 14: share of the answers from the asker's site while it has min members up.
+// Share of the answers from the asker's site while it has min members up.
 func TestAnswersComeFromTheSiteOfTheAsker(t *testing.T) {
 	s := inSites(proxies(60, func(i int) int { return 50 + 50*(i%3) }), "ams", "fra", "par", "ams", "")
 	s.Roles[subjects.SIPProxy][0].State = subjects.Suspect
@@ -404,6 +405,32 @@ func TestADrawForAnAskerAllocatesNothing(t *testing.T) {
 			z.LookupBy(proxyA, dns.TypeA, by, &a)
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", from, n)
+		}
+	}
+}
+
+// A member counts once among those that are up, however many addresses it has.
+func TestAMemberWithSeveralAddressesCountsOnce(t *testing.T) {
+	s := inSites(proxies(8, func(int) int { return 100 }), "fra")
+	ms := s.Roles[subjects.SIPProxy]
+	for i := range 2 {
+		ms[i].Site = "ams"
+		for j := range 3 {
+			ms[i].Addresses = append(ms[i].Addresses, netip.AddrFrom4([4]byte{198, 51, 100, byte(10*i + j)}))
+		}
+	}
+	near := func(text string) bool {
+		return slices.ContainsFunc(ms[:2], func(m subjects.Member) bool {
+			return slices.ContainsFunc(m.Addresses, func(a netip.Addr) bool { return a.String() == text })
+		})
+	}
+	for min, alone := range map[int]bool{2: true, 3: false} {
+		z := build(t, preferring("", min), s)
+		for _, a := range answersFor(t, z, proxyA, dns.TypeA, "ams", 200) {
+			all := !slices.ContainsFunc(a, func(text string) bool { return !near(text) })
+			if alone && !all {
+				t.Fatalf("two of two are up: %v", a)
+			}
 		}
 	}
 }

@@ -51,6 +51,9 @@ func (t *Table) Identity(w *subjects.Identity, revoked bool, now time.Time) {
 		t.facts[w.Node] = fs
 	} else {
 		w.Broker = fs[i].Broker // who told first: the same certificate says the same everywhere
+		if w.Site == "" {
+			w.Site = fs[i].Site // a broker of a version without sites tells of the certificate too
+		}
 		if !sameWord(fs[i].Identity, w) {
 			t.factsRevision++
 		}
@@ -113,6 +116,7 @@ func (t *Table) RevokeCertificates(revoked func(*subjects.Identity) bool, now ti
 		for _, f := range t.facts[node] {
 			if !f.revoked && revoked(f.Identity) {
 				t.revokeFact(f)
+				t.placeAgain(node)
 			}
 		}
 	}
@@ -254,13 +258,18 @@ func (t *Table) tidy() {
 		return
 	}
 	t.tidied = t.now
-	for node, fs := range t.facts {
+	for _, node := range slices.Sorted(maps.Keys(t.facts)) {
+		fs := t.facts[node]
+		had := len(fs)
 		fs = slices.DeleteFunc(fs, func(f *fact) bool { return !t.wall.Before(f.NotAfter.Add(factMargin)) })
 		if t.facts[node] = fs; len(fs) == 0 {
 			delete(t.facts, node)
 		}
 		if !slices.ContainsFunc(fs, func(f *fact) bool { return f.revoked }) {
 			delete(t.withRevoked, node)
+		}
+		if len(fs) < had {
+			t.placeAgain(node)
 		}
 	}
 	maps.DeleteFunc(t.pending, func(_ key, p *pending) bool { return t.now-p.last > forgetPending })

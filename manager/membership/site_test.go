@@ -55,6 +55,32 @@ func TestASiteCountsThatTheCertificateNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("none is announced, as by a client without the SDK", "ams", "")
+	h.pass(2 * time.Second)
+	h.word("b1", "n1", "02", subjects.Identity{Addresses: addresses("10.0.0.1")})
+	expect("a broker of a version without sites tells of the same certificate", "ams", "")
+	h.RevokeCertificates(func(w *subjects.Identity) bool { return w.Serial == "02" }, h.now)
+	expect("the certificate is revoked that ends last", "fra", "")
+}
+
+// A certificate that has ended says nothing of the site any more.
+func TestTheSiteOfAnEndedCertificateDoesNotCount(t *testing.T) {
+	h := newHeld(t)
+	h.broker("b1", true)
+	h.word("b1", "n1", "01", subjects.Identity{Addresses: addresses("10.0.0.1"), Site: "ams"})
+	h.word("b1", "n1", "02", subjects.Identity{Addresses: addresses("10.0.0.1"), Site: "fra", NotAfter: t0.Add(time.Minute)})
+	beat := func() {
+		if err := h.say("n1", from("fra"), "10.0.0.1"); err != nil {
+			t.Error(err)
+		}
+	}
+	beat()
+	if site, _ := h.site("n1"); site != "fra" {
+		t.Fatalf("site %q", site)
+	}
+	h.pass(25*time.Minute, beat)
+	if site, announced := h.site("n1"); site != "ams" || announced != "" {
+		t.Errorf("site %q, announced %q", site, announced)
+	}
 }
 
 func TestAnAnnouncedSiteCountsWhereItIsTrusted(t *testing.T) {

@@ -169,7 +169,7 @@ func TestRemotesKeptUpToDateAreThoseBuiltAnew(t *testing.T) {
 	}
 }
 
-// The figures of issue 14 (lookup that survives a building): of 100,000 keys every
+// The figures (lookup that survives a building): of 100,000 keys every
 // owner has its remote in another site; a site's loss moves its own keys alone, to
 // the first in rank that is left, which is heir or remote unless both were lost.
 func TestALostSiteMovesItsOwnKeysAlone(t *testing.T) {
