@@ -81,14 +81,7 @@ func CheckPasswordFile(path string) error {
 
 // readPassword reads a file that only its owner and this process may read.
 func readPassword(path string) (string, error) {
-	b, err := identity.ReadSecret(path)
-	if err != nil {
-		return "", err
-	}
-	if len(b) > maxPassword {
-		return "", fmt.Errorf("%s is no password: more than %d bytes", path, maxPassword)
-	}
-	return strings.TrimRight(string(b), "\r\n"), nil
+	return identity.ReadPassword(path, maxPassword)
 }
 
 func (p *mysqlProbe) config(d location.DSN) (*mysql.Config, error) {

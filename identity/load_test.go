@@ -220,3 +220,24 @@ func TestFilesMayBeRelative(t *testing.T) {
 	t.Chdir(filepath.Dir(f.Cert))
 	load(t, identity.Files{Cert: "node.crt", Key: "node.key", CA: "ca.crt"})
 }
+
+func TestReadPassword(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	for content, want := range map[string]string{"secret\n": "secret", "crlf\r\n": "crlf", "\n": "", "12345678": "12345678", "123456789": "!", "a\nb\n": "!", "a\x00b": "!"} {
+		check(t, os.WriteFile(file, []byte(content), 0o600))
+		got, err := identity.ReadPassword(file, 8)
+		if want == "!" {
+			if !errors.Is(err, identity.ErrFile) || got != "" || strings.Contains(err.Error(), strings.TrimSpace(content)) {
+				t.Errorf("%q: %q %v", content, got, err)
+			}
+			continue
+		}
+		if got != want || err != nil {
+			t.Errorf("%q: %q %v", content, got, err)
+		}
+	}
+	check(t, os.Chmod(file, 0o644))
+	if _, err := identity.ReadPassword(file, 8); !errors.Is(err, identity.ErrKeyMode) {
+		t.Errorf("readable by others: %v", err)
+	}
+}

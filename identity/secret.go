@@ -2,7 +2,9 @@ package identity
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io/fs"
+	"strings"
 )
 
 // ReadSecret reads a file that holds a secret, at most 1 MiB. Only its owner,
@@ -11,6 +13,20 @@ import (
 // that lets the service's user read, and a file of mode 0640 does not. The error
 // wraps ErrKeyMode, or ErrFile, and says in one line what to do.
 func ReadSecret(path string) ([]byte, error) { return readFile(path, true) }
+
+// ReadPassword is the password that stands alone in a file, one line of at most max bytes,
+// without the end of the line. It may be empty. The file is one that [ReadSecret] reads.
+func ReadPassword(path string, max int) (string, error) {
+	b, err := ReadSecret(path)
+	if err != nil {
+		return "", err
+	}
+	p := strings.TrimRight(string(b), "\r\n")
+	if len(p) > max || strings.ContainsAny(p, "\r\n\x00") {
+		return "", fmt.Errorf("%w: %s is no password: more than one line, or more than %d bytes", ErrFile, path, max)
+	}
+	return p, nil
+}
 
 // Where the kernel keeps the access control list of a file, acl(5), and how.
 const (

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -158,14 +157,11 @@ func withPassword(d location.DSN, file string) (location.DSN, error) {
 	if file == "" {
 		return d, nil
 	}
-	b, err := identity.ReadSecret(file)
+	secret, err := identity.ReadPassword(file, maxPassword)
 	if err != nil {
 		return d, fmt.Errorf("%w: %w", errPassword, err)
 	}
-	if len(b) > maxPassword {
-		return d, fmt.Errorf("%w: %s has more than %d bytes", errPassword, file, maxPassword)
-	}
-	full, err := d.WithPassword(strings.TrimRight(string(b), "\r\n"))
+	full, err := d.WithPassword(secret)
 	if err != nil {
 		return d, fmt.Errorf("%w: %s: %w", errPassword, file, err)
 	}

@@ -4,7 +4,6 @@ package password
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"thor/identity"
 )
@@ -12,19 +11,15 @@ import (
 // max is the longest password in bytes.
 const max = 256
 
-var errNone = errors.New("holds no password: one line of 1 to 256 bytes")
+var errNone = errors.New("holds no password")
 
 // Read is the password in a file that only its owner may read, see identity.ReadSecret.
 func Read(path string) (string, error) {
-	b, err := identity.ReadSecret(path)
-	if err != nil {
-		return "", err
+	p, err := identity.ReadPassword(path, max)
+	if err == nil && p == "" {
+		err = fmt.Errorf("%s: %w", path, errNone)
 	}
-	p := strings.TrimRight(string(b), "\r\n")
-	if p == "" || len(p) > max || strings.ContainsAny(p, "\r\n\x00") {
-		return "", fmt.Errorf("%s: %w", path, errNone)
-	}
-	return p, nil
+	return p, err
 }
 
 // Check tells why Read could not read a file.

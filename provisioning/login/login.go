@@ -68,11 +68,11 @@ type Admin struct {
 // ReadAdmin is the administrator user with the password that stands alone in a
 // file, which only its owner may be able to read.
 func ReadAdmin(user, path string) (Admin, error) {
-	b, err := identity.ReadSecret(path)
+	password, err := identity.ReadPassword(path, maxSecret)
 	if err != nil {
 		return Admin{}, err
 	}
-	a := Admin{User: user, Password: strings.TrimRight(string(b), "\r\n")}
+	a := Admin{User: user, Password: password}
 	if err := a.check(); err != nil {
 		return Admin{}, fmt.Errorf("%s: %w", path, err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,16 +21,19 @@ type Fixed struct {
 	PasswordFile string // may be empty if DSN has the password, or needs none
 }
 
+// maxPassword is the longest password in bytes.
+const maxPassword = 4096
+
 // Locate reads the password.
 func (f Fixed) Locate(context.Context) (location.DSN, error) {
 	if f.PasswordFile == "" {
 		return f.DSN, nil
 	}
-	secret, err := identity.ReadSecret(f.PasswordFile)
+	secret, err := identity.ReadPassword(f.PasswordFile, maxPassword)
 	if err != nil {
 		return location.DSN{}, fmt.Errorf("read the database password: %w", err)
 	}
-	return f.DSN.WithPassword(strings.TrimRight(string(secret), "\r\n"))
+	return f.DSN.WithPassword(secret)
 }
 
 // Watch never yields.
