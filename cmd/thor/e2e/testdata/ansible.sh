@@ -13,6 +13,7 @@ ip link add lan type bridge
 ip addr add 192.0.2.254/24 dev lan
 ip link set lan up
 cd "$work"
+install -m 755 "$thor" "$root/usr/local/bin/sip" # the service that the role's configuration checks
 pids=()
 finish() {
 	for i in 1 2 3; do
@@ -39,7 +40,7 @@ for i in 1 2 3; do
 	echo "$p" >"host$i.pid"
 	nsenter -t "$p" -n ip addr add "192.0.2.$i/24" dev host0
 	nsenter -t "$p" -n ip link set host0 up
-	nsenter -t "$p" -m -p -n -i -u systemd-run --quiet --unit=sip sleep infinity
+	nsenter -t "$p" -m -p -n -i -u systemd-run --quiet --unit=sip /usr/local/bin/sip sip-responder --listen "192.0.2.$i:5060"
 done
 cat >ssh <<'SSH'
 #!/usr/bin/env bash
@@ -51,7 +52,7 @@ host=${args[-2]} command=${args[-1]}
 exec nsenter -t "$(<"$THOR_WORK/host${host##*.}.pid")" -m -p -n -i -u env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 sh -c "$command"
 SSH
 chmod +x ssh
-export THOR_WORK=$work ANSIBLE_HOST_KEY_CHECKING=False ANSIBLE_NOCOLOR=1 ANSIBLE_LOCAL_TEMP=$work/tmp ANSIBLE_HOME=$work/home ANSIBLE_RETRIES=0 LC_ALL=C.UTF-8
+export THOR_WORK=$work ANSIBLE_HOST_KEY_CHECKING=False ANSIBLE_NOCOLOR=1 ANSIBLE_LOCAL_TEMP=$work/tmp ANSIBLE_HOME=$work/home ANSIBLE_RETRIES=0 ANSIBLE_PIPELINING=True LC_ALL=C.UTF-8
 mkdir -p "$work/bin"
 ln -s "$thor" "$work/bin/thor"
 export PATH=$work/bin:$PATH
