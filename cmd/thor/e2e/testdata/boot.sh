@@ -181,11 +181,21 @@ await 30 "thor status: all is well with the agent back" operator status
 
 declare -A pids
 for d in "${daemons[@]}"; do pids[$d]=$(systemctl show -P MainPID "$d"); done
-dpkg -i /thor.deb | tee /root/upgrade
+# A package of a later version, with another program in it.
+dpkg-deb -R /thor.deb /root/next
+before=$(dpkg-query -W -f '${Version}' thor)
+sed -i "s/^Version: .*/Version: $before.1/" /root/next/DEBIAN/control
+printf later >>/root/next/usr/bin/thor
+rm -f /root/next/DEBIAN/md5sums
+dpkg-deb -Znone -b /root/next /root/next.deb >/dev/null
+dpkg -i /root/next.deb | tee /root/upgrade
 grep -q 'thor restart' /root/upgrade
+[[ $(dpkg-query -W -f '${Version}' thor) == "$before.1" ]]
+sleep 3 # a restart that comes late shows
 for d in "${daemons[@]}"; do
 	systemctl is-active --quiet "$d"
 	[[ $(systemctl show -P MainPID "$d") == "${pids[$d]}" ]]
+	[[ $(readlink "/proc/${pids[$d]}/exe") == '/usr/bin/thor (deleted)' ]] # still the program before
 done
 grep -q example.net /etc/thor/thor.toml
 say "the upgrade of the package restarts no daemon"
@@ -194,6 +204,7 @@ operator restart
 for d in "${daemons[@]}"; do
 	systemctl is-active --quiet "$d"
 	[[ $(systemctl show -P MainPID "$d") != "${pids[$d]}" ]]
+	[[ $(readlink "/proc/$(systemctl show -P MainPID "$d")/exe") == /usr/bin/thor ]]
 	[[ $(systemctl show -P Result "$d") == success ]]
 	journalctl --no-pager -t thor-audit "_SYSTEMD_UNIT=$d.service" THOR_ACT=restart THOR_WHO=desk THOR_OUTCOME=ok | grep -q 'desk: restart'
 done
