@@ -47,6 +47,19 @@ lab-long N="200" SEED="":
 lab-upgrade FROM="HEAD~20" SEED="1":
     THOR_LAB_FORMER={{ FROM }} THOR_LAB_SEED={{ SEED }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestLabUpgrade' ./cmd/thor/e2e
 
+# the same one program at a time and without faults; ORDER is managers or members, those that come first
+lab-upgrade-rolling ORDER="managers" FROM="HEAD~100":
+    THOR_LAB_FORMER={{ FROM }} THOR_LAB_ORDER={{ ORDER }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestLabUpgrade' ./cmd/thor/e2e
+
+# nine hosts in three sites, 80 ms from one to another: N faults of sites
+lab-sites N="12" SEED="1":
+    mkdir -p dist
+    THOR_LAB={{ N }} THOR_LAB_SITES=1 THOR_LAB_SEED={{ SEED }} THOR_LAB_TRACE=$PWD/dist/lab-sites.jsonl go test -tags e2e -count=1 -timeout 3h -v -run 'TestLab$' ./cmd/thor/e2e
+
+# how exact the delay, the loss and the cuts between sites of the lab are, and what they cost
+lab-sites-selftest:
+    THOR_LAB_SITES=1 go test -tags e2e -count=1 -timeout 5m -v -run 'TestLabSites$' ./cmd/thor/e2e
+
 # certificates and their authority are renewed under load
 lab-rotation N="9" SEED="1":
     THOR_LAB={{ N }} THOR_LAB_LOAD=25 THOR_LAB_KINDS="authority changes,all certificates are renewed,certificate is renewed" THOR_LAB_SEED={{ SEED }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestLab$' ./cmd/thor/e2e

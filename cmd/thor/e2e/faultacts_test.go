@@ -25,7 +25,7 @@ import (
 func (f *faultNet) resolve(x *faults.Fault) {
 	names := make(map[string]string)
 	name := func(s string) string {
-		for symbol, find := range map[string]func() string{faults.Active: f.active, faults.Standby: f.standby, faults.Leader: f.leader} {
+		for symbol, find := range map[string]func() string{faults.Active: f.active, faults.Standby: f.standby, faults.Leader: f.leader, faults.ActiveSite: f.activeSite} {
 			if strings.Contains(s, symbol) {
 				if names[symbol] == "" {
 					names[symbol] = find()
@@ -53,12 +53,14 @@ func (f *faultNet) active() string {
 			return m
 		}
 	}
-	return faultTopology.Core[0]
+	return f.topology.Core[0]
 }
+
+func (f *faultNet) activeSite() string { return f.topology.Site(f.active()) }
 
 func (f *faultNet) standby() string {
 	a := f.active()
-	for _, h := range faultTopology.Core {
+	for _, h := range f.topology.Core {
 		if h != a {
 			return h
 		}
@@ -123,7 +125,10 @@ func (f *faultNet) do(t *testing.T, e trace.Effect) error {
 	case trace.Delete:
 		return f.deleteBucket(e.Process)
 	case trace.ReplayStatus:
-		return f.replay(t, "probe-"+faultTopology.Core[0], subjects.StatusTick, subjects.StatusDelta)
+		return f.replay(t, "probe-"+f.topology.Core[0], subjects.StatusTick, subjects.StatusDelta)
+	case trace.Slow, trace.Drop:
+		f.wan.change(e)
+		return nil
 	case trace.Authority:
 		return f.changeAuthority(t, e.N)
 	}
@@ -325,26 +330,50 @@ func (f *faultNet) onRouter(args ...string) error {
 func (f *faultNet) cut(t *testing.T, steps []faults.Step) {
 	t.Helper()
 	var rules strings.Builder
+	var done []trace.Effect
 	at := f.log.Now()
 	for _, s := range steps {
-		from, to := f.byName[s.From].address, f.byName[s.To].address
 		verb := map[trace.Act]string{trace.Cut: "add", trace.Heal: "delete"}[s.Act]
-		switch {
-		case from == to: // a symbol turned out to be one of the others
-		case s.Port == 0:
-			fmt.Fprintf(&rules, "%s element inet faults cut { %s . %s }\n", verb, from, to)
-		default:
-			fmt.Fprintf(&rules, "%s element inet faults port { %s . %s . %d }\n", verb, from, to, s.Port)
+		for _, e := range f.betweenHosts(s.Effect) {
+			from, to := f.byName[e.From].address, f.byName[e.To].address
+			if e.Port == 0 {
+				fmt.Fprintf(&rules, "%s element inet faults cut { %s . %s }\n", verb, from, to)
+			} else {
+				fmt.Fprintf(&rules, "%s element inet faults port { %s . %s . %d }\n", verb, from, to, e.Port)
+			}
+			done = append(done, e)
 		}
 	}
 	f.nft(t, rules.String())
-	for _, s := range steps {
-		line := trace.Line{Effect: &s.Effect, At: at}
-		if s.Act == trace.Heal {
+	for _, e := range done {
+		line := trace.Line{Effect: &e, At: at}
+		if e.Act == trace.Heal {
 			line.At = 0
 		}
 		f.log.Add(line)
 	}
+}
+
+// betweenHosts is a cut between two hosts, or between each two of two sites; none where a
+// symbol turned out to be the other one.
+func (f *faultNet) betweenHosts(cut trace.Effect) (out []trace.Effect) {
+	hosts := func(name string) []string {
+		if s := f.topology.Sites[name]; s != nil {
+			return s
+		}
+		return []string{name}
+	}
+	if cut.From == cut.To {
+		return nil
+	}
+	for _, from := range hosts(cut.From) {
+		for _, to := range hosts(cut.To) {
+			e := cut
+			e.From, e.To = from, to
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // rate bounds what a host sends; 0 lifts the bound.

@@ -24,7 +24,7 @@ func TestLabBites(t *testing.T) {
 		t.Skipf("set %s, or use just lab", labRounds)
 	}
 	labAllowed(t)
-	f := newFaultNet(t, traceLog(t), false)
+	f := newFaultNet(t, faultTopology, traceLog(t), false)
 	f.start(t)
 	f.watchers = f.watch(t)
 	f.whole(t)
@@ -85,7 +85,7 @@ func (f *faultNet) isolate(t *testing.T, host string) {
 	t.Helper()
 	for _, act := range []trace.Act{trace.Cut, trace.Heal} {
 		var steps []faults.Step
-		for _, o := range faultTopology.Core {
+		for _, o := range f.topology.Core {
 			if o != host {
 				steps = append(steps,
 					faults.Step{Effect: trace.Effect{Act: act, From: host, To: o, Port: trace.RoutePort}},
@@ -123,7 +123,7 @@ func (f *faultNet) tellOldStatus(t *testing.T, host, old string) {
 func (f *faultNet) silenceNames(t *testing.T, name string) {
 	t.Helper()
 	d := f.daemons[name]
-	for _, h := range faultTopology.Core {
+	for _, h := range f.topology.Core {
 		f.daemons[h+"/"+trace.Broker].p.kill(t)
 	}
 	f.act(t, trace.Effect{Act: trace.Kill, Process: name})

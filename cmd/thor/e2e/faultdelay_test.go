@@ -56,7 +56,7 @@ func (f *faultNet) delay(host string, d, jitter time.Duration) error {
 	}
 	s := &slowLink{}
 	var err error
-	if e := inNamespace(f.router, func() { s.tunnel, err = openTunnel() }); e != nil || err != nil {
+	if e := inNamespace(f.router, func() { s.tunnel, err = openTunnel(tunnelName) }); e != nil || err != nil {
 		return errors.Join(e, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -73,12 +73,12 @@ func (f *faultNet) delay(host string, d, jitter time.Duration) error {
 }
 
 // openTunnel makes the device in the namespace of the calling thread.
-func openTunnel() (*os.File, error) {
+func openTunnel(name string) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	r, err := unix.NewIfreq(tunnelName)
+	r, err := unix.NewIfreq(name)
 	if err == nil {
 		r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, r)
@@ -86,7 +86,7 @@ func openTunnel() (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
-	return os.NewFile(uintptr(fd), tunnelName), nil
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // forward writes each packet back after d ± jitter, so that they change their order.

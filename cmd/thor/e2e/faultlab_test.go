@@ -32,6 +32,7 @@ const (
 	labKinds   = "THOR_LAB_KINDS"   // names of kinds, separated by commas; empty: all
 	labTrace   = "THOR_LAB_TRACE"   // file for the trace; empty: none is kept
 	labRead    = "THOR_LAB_READ"    // a trace to judge again
+	labSites   = "THOR_LAB_SITES"   // not empty: nine hosts in three sites, and the kinds of faults of sites
 	labMinutes = "THOR_LAB_MINUTES" // no round begins later than this; empty: all do
 )
 
@@ -54,22 +55,26 @@ func TestLab(t *testing.T) {
 	} else if s != "" {
 		plan.Only, plan.Pairs = strings.Split(s, ","), false
 	}
-	schedule, err := faults.Schedule(plan, faultTopology)
+	topology := faultTopology
+	if os.Getenv(labSites) != "" {
+		topology = siteTopology
+	}
+	schedule, err := faults.Schedule(plan, topology)
 	if err != nil {
 		t.Fatal(err)
 	}
 	damped := slices.ContainsFunc(faults.Kinds, func(k faults.Kind) bool { return k.Damped && slices.Contains(plan.Only, k.Name) })
 	fmt.Printf("seed %d, %d rounds, flap damping %t\n", plan.Seed, rounds, damped)
-	lines := runLab(t, schedule, damped, "")
+	lines := runLab(t, topology, schedule, damped, "")
 	report(t, lines)
 }
 
 // runLab runs the schedule on a network of its own, and returns the trace. With a
 // former build of thor the network begins as one of that.
-func runLab(t *testing.T, schedule []faults.Round, damping bool, former string) []trace.Line {
+func runLab(t *testing.T, topology faults.Topology, schedule []faults.Round, damping bool, former string) []trace.Line {
 	t.Helper()
 	log := traceLog(t)
-	f := newFaultNet(t, log, damping)
+	f := newFaultNet(t, topology, log, damping)
 	if former != "" {
 		f.builds = append(f.builds, former)
 		for _, d := range f.daemons {

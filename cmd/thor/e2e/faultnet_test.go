@@ -43,6 +43,7 @@ var addressOf = map[string]string{
 // faultNet is that network, and what watches it.
 type faultNet struct {
 	*lab
+	topology faults.Topology
 	log      *trace.Log
 	desk     *host
 	byName   map[string]*host
@@ -55,6 +56,7 @@ type faultNet struct {
 	roles    map[string][]subjects.Role // of certificates
 	builds   []string                   // of thor, by number: this one and, where it is asked for, a former one
 	slow     *slowLink
+	wan      *wan // between sites; nil: the network has none
 	watchers *watchers
 	probes   *probes
 
@@ -93,10 +95,10 @@ func labAllowed(t *testing.T) {
 }
 
 // newFaultNet makes hosts, certificates and files. Nothing runs yet.
-func newFaultNet(t *testing.T, log *trace.Log, damping bool) *faultNet {
+func newFaultNet(t *testing.T, topology faults.Topology, log *trace.Log, damping bool) *faultNet {
 	t.Helper()
 	f := &faultNet{
-		lab: newLab(t), log: log, byName: make(map[string]*host), daemons: make(map[string]*daemonProc), ca: "ca", damping: damping,
+		lab: newLab(t), topology: topology, log: log, byName: make(map[string]*host), daemons: make(map[string]*daemonProc), ca: "ca", damping: damping,
 		services: make(map[string]net.Listener), stutters: make(map[string]context.CancelFunc),
 		roles: make(map[string][]subjects.Role), builds: []string{thor},
 	}
@@ -105,30 +107,36 @@ func newFaultNet(t *testing.T, log *trace.Log, damping bool) *faultNet {
 		"chain cut { type filter hook forward priority 0;\n"+
 		"ip saddr . ip daddr @cut drop\nip saddr . ip daddr . tcp dport @port drop\nip saddr . ip daddr . tcp sport @port drop\n}\n"+
 		"chain loss { type filter hook forward priority 10; }\n}\n")
-	for i := range 5 {
-		name, address := fmt.Sprintf("host%d", i+1), fmt.Sprintf("192.0.2.%d", i+1)
+	for i, name := range topology.Hosts() {
+		address := fmt.Sprintf("192.0.2.%d", i+1)
 		f.byName[name] = f.host(t, name, address, address, "192.0.2.254")
+		if len(topology.Sites) > 0 { // one node a host, named like it
+			addressOf[name] = address
+		}
 	}
 	f.desk = f.host(t, "desk", "203.0.113.10", "203.0.113.10", "203.0.113.254")
+	if len(topology.Sites) > 0 {
+		f.wan = f.newWAN(t)
+	}
 	f.desk.thor(t, "ca", "init", "--domain", faultDomain)
 	f.trust(t)
-	for _, h := range faultTopology.Core {
+	for _, h := range f.topology.Core {
 		f.brokers = append(f.brokers, fmt.Sprintf("tls://%s:%d", addressOf[h], trace.ClientPort))
 	}
-	for _, h := range faultTopology.Core {
+	for _, h := range f.topology.Core {
 		f.disk(t, f.byName[h])
-		f.certify(t, h, subjects.EventServer, subjects.Manager, subjects.DNSManager, subjects.SIPProxy)
+		f.certify(t, h, append([]subjects.Role{subjects.EventServer, subjects.Manager, subjects.DNSManager}, f.agentRoles()...)...)
 		f.plan(t, h, h, trace.Broker, subjects.EventServer)
 		f.plan(t, h, h, trace.Manager, subjects.Manager)
 		f.plan(t, h, h, trace.NameServer, subjects.DNSManager)
 		f.plan(t, h, h, trace.Agent, subjects.SIPProxy)
 	}
-	for h, nodes := range faultTopology.Agents {
+	for h, nodes := range f.topology.Agents {
 		for i, n := range nodes {
 			if i > 0 {
 				f.ip(t, "-n", f.byName[h].ns, "addr", "add", addressOf[n]+"/32", "dev", "lo")
 			}
-			f.certify(t, n, subjects.SIPProxy)
+			f.certify(t, n, f.agentRoles()...)
 			f.plan(t, h, n, trace.Agent, subjects.SIPProxy)
 		}
 	}
@@ -204,7 +212,18 @@ func (f *faultNet) plan(t *testing.T, hostName, node, program string, role subje
 			env: []string{"THOR_STATE=" + state},
 		},
 	}
+	if program == trace.Agent {
+		f.daemons[name].Also = f.agentRoles()[1:]
+	}
 	f.order = append(f.order, name)
+}
+
+// agentRoles are the roles of each agent: in a network with sites they are two.
+func (f *faultNet) agentRoles() []subjects.Role {
+	if f.wan != nil {
+		return []subjects.Role{subjects.SIPProxy, "media"}
+	}
+	return []subjects.Role{subjects.SIPProxy}
 }
 
 // install brings a node's certificate, and the authorities, from the desk to its host.
@@ -238,16 +257,19 @@ func (f *faultNet) config(hostName, node, program, http string) string {
 	switch program {
 	case trace.Broker:
 		var routes []string
-		for _, h := range faultTopology.Core {
+		for _, h := range f.topology.Core {
 			routes = append(routes, fmt.Sprintf("tls://%s:%d", addressOf[h], trace.RoutePort))
 		}
 		fmt.Fprintf(&b, "[broker]\nlisten = \"%s:%d\"\ncluster_listen = \"%[1]s:%[3]d\"\nroutes = [\"%[4]s\"]\n", a, trace.ClientPort, trace.RoutePort, strings.Join(routes, `", "`))
 	case trace.Manager:
 		fmt.Fprintf(&b, "[manager]\ndamping = %t\n", f.damping)
 	case trace.NameServer:
-		fmt.Fprintf(&b, "[dns]\nlisten = [\"%s:53\"]\nslice = 8\n", a)
+		fmt.Fprintf(&b, "[dns]\nlisten = [\"%s:53\"]\nslice = 16\n", a)
 	case trace.Agent:
-		fmt.Fprintf(&b, "[node]\nhttp = \"\"\nlookup = \"\"\n[[node.role]]\nrole = \"sip_proxy\"\n[[node.role.check]]\nkind = \"tcp\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\ntimeout = \"400ms\"\n", addressOf[node])
+		b.WriteString("[node]\nhttp = \"\"\nlookup = \"\"\n")
+		for _, r := range f.agentRoles() {
+			fmt.Fprintf(&b, "[[node.role]]\nrole = %q\n[[node.role.check]]\nkind = \"tcp\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\ntimeout = \"400ms\"\n", r, addressOf[node])
+		}
 	}
 	return b.String()
 }

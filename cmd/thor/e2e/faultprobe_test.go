@@ -44,7 +44,7 @@ func (f *faultNet) probe(t *testing.T) *probes {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &probes{f: f}
 	t.Cleanup(func() { cancel(); p.wg.Wait() })
-	for i, h := range faultTopology.Core {
+	for i, h := range f.topology.Core {
 		node := "probe-" + h
 		addressOf[node] = addressOf[h]
 		f.certify(t, node, subjects.Manager)

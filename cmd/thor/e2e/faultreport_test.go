@@ -69,7 +69,7 @@ func (f *faultNet) resources(t *testing.T) {
 			continue
 		}
 		r := &trace.Resources{Process: name, PID: pid, Files: len(files)}
-		if r.Goroutines, err = goroutines(d); err != nil {
+		if err := readMetrics(d, r); err != nil {
 			t.Errorf("metrics of %s: %v", name, err)
 			continue
 		}
@@ -77,24 +77,36 @@ func (f *faultNet) resources(t *testing.T) {
 	}
 }
 
-// goroutines reads go_goroutines of a process, on its host.
-func goroutines(d *daemonProc) (int, error) {
+// readMetrics reads what a process says of itself, on its host.
+func readMetrics(d *daemonProc, r *trace.Resources) error {
 	dial := func(_ context.Context, network, address string) (net.Conn, error) {
 		return hostDialer{d.p.host}.Dial(network, address)
 	}
 	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 	res, err := c.Get("http://" + d.http + "/metrics")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer res.Body.Close()
+	found := false
 	lines := bufio.NewScanner(io.LimitReader(res.Body, 8<<20))
 	for lines.Scan() {
-		if v, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
-			return strconv.Atoi(v)
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		switch name {
+		case "go_goroutines":
+			r.Goroutines, err = strconv.Atoi(value)
+			found = true
+		case "thor_overlay_repairs_total": // brokers have none
+			r.Repairs, err = strconv.Atoi(value)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return 0, fmt.Errorf("no go_goroutines at %s", d.http)
+	if !found {
+		return fmt.Errorf("no go_goroutines at %s", d.http)
+	}
+	return lines.Err()
 }
 
 // searchLogs looks for secrets and crashes in all that was printed.

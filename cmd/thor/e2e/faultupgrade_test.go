@@ -17,8 +17,10 @@ import (
 	"thor/cmd/thor/e2e/trace"
 )
 
-// labFormer is the commit whose build TestLabUpgrade mixes with this one.
-const labFormer = "THOR_LAB_FORMER"
+const (
+	labFormer = "THOR_LAB_FORMER" // commit whose build TestLabUpgrade mixes with this one
+	labOrder  = "THOR_LAB_ORDER"  // managers or members: those first, one program at a time and no faults; empty: host by host, with faults
+)
 
 // TestLabUpgrade turns a network of a former build into one of this build, program by
 // program and with faults between, and judges the trace as TestLab does. The observers
@@ -37,22 +39,53 @@ func TestLabUpgrade(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	schedule, err := faults.Upgrade(seed, faultTopology)
+	order, want := faults.Order(os.Getenv(labOrder)), 3*4+4
+	var schedule []faults.Round
+	var err error
+	if order == faults.ByHost {
+		want += 2 * 4 // one host goes back, and then on again
+		schedule, err = faults.Upgrade(seed, faultTopology)
+	} else {
+		schedule, err = faults.Rolling(order, faultTopology)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("from %s, seed %d, %d rounds\n", commit, seed, len(schedule))
-	lines := runLab(t, schedule, false, former)
+	fmt.Printf("from %s, order %q, seed %d, %d rounds\n", commit, order, seed, len(schedule))
+	lines := runLab(t, faultTopology, schedule, false, former)
 	report(t, lines)
+	if order != faults.ByHost {
+		reportRepairs(t, lines)
+	}
 	starts := 0
 	for _, l := range lines {
 		if l.Effect != nil && l.Effect.Act == trace.Build {
 			starts++
 		}
 	}
-	if want := 3*4 + 2*4 + 4; starts != want {
+	if starts != want {
 		t.Errorf("%d programs changed their build, not %d", starts, want)
 	}
+}
+
+// reportRepairs prints how often processes asked for the whole status, at the end of the run.
+// One that was started asked at most once, since it knew none; whoever asked again had lost a change.
+func reportRepairs(t *testing.T, lines []trace.Line) {
+	t.Helper()
+	repairs := make(map[string]int)
+	for _, l := range lines {
+		if l.Resources != nil {
+			repairs[l.Resources.Process] = l.Resources.Repairs
+		}
+	}
+	sum := 0
+	for name, n := range repairs {
+		sum += n
+		if n > 1 {
+			t.Errorf("%s asked for the whole status %d times since its start", name, n)
+		}
+	}
+	fmt.Printf("%d programs asked for the whole status %d times since they were started\n", len(repairs), sum)
 }
 
 // buildOf builds thor as it was at a commit.

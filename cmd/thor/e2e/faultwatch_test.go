@@ -301,8 +301,10 @@ func (w *watchers) differs() string {
 	}
 	for _, name := range w.f.order {
 		d := w.f.daemons[name]
-		if m := newest.Status.Member(d.Role, d.Node); m == nil || m.State != subjects.Up {
-			return name + " is missing"
+		for _, r := range append([]subjects.Role{d.Role}, d.Also...) {
+			if m := newest.Status.Member(r, d.Node); m == nil || m.State != subjects.Up {
+				return fmt.Sprintf("%s is missing as %s", name, r)
+			}
 		}
 	}
 	var want []string

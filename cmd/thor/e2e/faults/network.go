@@ -79,12 +79,12 @@ var networkKinds = []Kind{
 	}},
 	{Name: "clients of one broker are cut off", Expect: "no removal", steps: func(d *dice) []Step {
 		h := d.core()
-		return cuts(d.between(8, 14), from(h, trace.ClientPort, d.t.hosts()...)...)
+		return cuts(d.between(8, 14), from(h, trace.ClientPort, d.t.Hosts()...)...)
 	}},
 	{Name: "host is cut off one way", steps: func(d *dice) []Step {
 		h := d.core()
 		var list []trace.Effect
-		for _, o := range d.t.hosts() {
+		for _, o := range d.t.Hosts() {
 			if o != h {
 				list = append(list, oneWay(h, o, 0)...)
 			}

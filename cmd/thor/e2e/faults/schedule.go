@@ -17,6 +17,7 @@ import (
 type Topology struct {
 	Core   []string            // hosts, which are nodes too
 	Agents map[string][]string // nodes by host, of hosts that have nothing else
+	Sites  map[string][]string // hosts by site; nil: the network has none, and none of SiteKinds hits it
 }
 
 // agents are the nodes beyond the core, in order.
@@ -36,7 +37,8 @@ func (t Topology) edge() (out []string) {
 	return out
 }
 
-func (t Topology) hosts() []string { return append(slices.Clone(t.Core), t.edge()...) }
+// Hosts are all, those of the core first.
+func (t Topology) Hosts() []string { return append(slices.Clone(t.Core), t.edge()...) }
 
 // Names that are known only when the fault begins. They stand for a host of the core.
 const (
@@ -74,7 +76,7 @@ type Round struct {
 type Plan struct {
 	Seed   uint64
 	Rounds int
-	Only   []string // kinds; empty: all but those that need a network of their own
+	Only   []string // kinds; empty: those of sites in a network with sites, else all but those that need a network of their own
 	Pairs  bool     // sometimes two faults at once
 }
 
@@ -82,7 +84,7 @@ type Plan struct {
 // second time before all have come.
 func Schedule(p Plan, t Topology) ([]Round, error) {
 	r := rand.New(rand.NewPCG(p.Seed, 0x7407))
-	kinds, err := choose(p.Only)
+	kinds, err := choose(p.Only, t)
 	if err != nil {
 		return nil, err
 	}
@@ -127,17 +129,26 @@ func touch(a, b Fault) bool {
 	return false
 }
 
-func choose(only []string) ([]Kind, error) {
+// choose finds kinds by name. Without names they are those of sites where the network has
+// sites, and all others where not.
+func choose(only []string, t Topology) ([]Kind, error) {
+	named := Kinds
+	if len(t.Sites) > 0 {
+		if len(only) == 0 {
+			return SiteKinds, nil
+		}
+		named = slices.Concat(Kinds, SiteKinds)
+	}
 	if len(only) == 0 {
 		return slices.DeleteFunc(slices.Clone(Kinds), func(k Kind) bool { return k.Damped }), nil
 	}
 	var out []Kind
 	for _, name := range only {
-		i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == name })
+		i := slices.IndexFunc(named, func(k Kind) bool { return k.Name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("no kind of fault is named %q", name)
 		}
-		out = append(out, Kinds[i])
+		out = append(out, named[i])
 	}
 	return out, nil
 }

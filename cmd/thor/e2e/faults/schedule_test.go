@@ -3,6 +3,7 @@ package faults_test
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,9 +16,18 @@ var topology = faults.Topology{
 	Agents: map[string][]string{"host4": {"proxy4", "proxy6"}, "host5": {"proxy5", "proxy7"}},
 }
 
-func plan(t *testing.T, p faults.Plan) []faults.Round {
+// sites is a network of three sites.
+var sites = faults.Topology{
+	Core:   []string{"ams1", "fra1", "lon1"},
+	Agents: map[string][]string{"ams2": {"ams2"}, "fra2": {"fra2"}, "lon2": {"lon2"}},
+	Sites:  map[string][]string{"ams": {"ams1", "ams2"}, "fra": {"fra1", "fra2"}, "lon": {"lon1", "lon2"}},
+}
+
+func plan(t *testing.T, p faults.Plan) []faults.Round { return planFor(t, p, topology) }
+
+func planFor(t *testing.T, p faults.Plan, of faults.Topology) []faults.Round {
 	t.Helper()
-	rounds, err := faults.Schedule(p, topology)
+	rounds, err := faults.Schedule(p, of)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +83,7 @@ func TestFaultsUndoWhatTheyDo(t *testing.T) {
 		port                    int
 		act                     trace.Act
 	}
-	for _, r := range plan(t, faults.Plan{Seed: 3, Rounds: 1000}) {
+	for _, r := range slices.Concat(plan(t, faults.Plan{Seed: 3, Rounds: 1000}), planFor(t, faults.Plan{Seed: 3, Rounds: 200}, sites)) {
 		for _, f := range r.Faults {
 			open := make(map[thing]bool)
 			var last time.Duration
@@ -95,7 +105,7 @@ func TestFaultsUndoWhatTheyDo(t *testing.T) {
 				case trace.TwinTerm, trace.TwinKill:
 					of.act = "twin"
 					delete(open, of)
-				case trace.Loss, trace.Delay, trace.Rate, trace.Files:
+				case trace.Loss, trace.Delay, trace.Rate, trace.Files, trace.Slow, trace.Drop:
 					open[of] = s.N > 0
 					if s.N == 0 {
 						delete(open, of)
@@ -106,6 +116,44 @@ func TestFaultsUndoWhatTheyDo(t *testing.T) {
 				t.Errorf("%s leaves behind %v", f.Kind, open)
 			}
 		}
+	}
+}
+
+// A network with sites is hit by all kinds of sites, and by another one only if that is named.
+func TestNetworksWithSitesAreHitAsSites(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, r := range planFor(t, faults.Plan{Seed: 4, Rounds: len(faults.SiteKinds)}, sites) {
+		seen[r.Faults[0].Kind] = true
+		for _, s := range r.Faults[0].Steps {
+			if s.From == "" {
+				continue
+			}
+			for _, end := range []string{s.From, s.To} {
+				if end != faults.ActiveSite && !slices.Contains(sites.Places(), end) {
+					t.Errorf("%s acts on %q, which is no site", r.Faults[0].Kind, end)
+				}
+			}
+			if s.From == s.To {
+				t.Errorf("%s cuts %s off from itself", r.Faults[0].Kind, s.From)
+			}
+		}
+	}
+	for _, k := range faults.SiteKinds {
+		if !seen[k.Name] {
+			t.Errorf("%q never comes", k.Name)
+		}
+		if _, err := faults.Schedule(faults.Plan{Rounds: 1, Only: []string{k.Name}}, topology); err == nil {
+			t.Errorf("%q comes where there are no sites", k.Name)
+		}
+	}
+	if len(seen) != len(faults.SiteKinds) {
+		t.Errorf("%d kinds came, not %d", len(seen), len(faults.SiteKinds))
+	}
+	if r := planFor(t, faults.Plan{Rounds: 1, Only: []string{"agent crashes"}}, sites); r[0].Faults[0].Kind != "agent crashes" {
+		t.Errorf("%+v", r)
+	}
+	if s := sites.Site("fra2"); s != "fra" {
+		t.Errorf("fra2 is in site %q", s)
 	}
 }
 
@@ -131,6 +179,37 @@ func TestListsNameKinds(t *testing.T) {
 	}
 	if len(faults.Quick) != 12 {
 		t.Errorf("%d kinds in the quick run", len(faults.Quick))
+	}
+}
+
+// Each program is replaced once, alone, and those that are to be first are.
+func TestARollingUpgradeHasAnOrder(t *testing.T) {
+	for order, programs := range map[faults.Order][]string{
+		faults.ManagersFirst: {trace.Manager, trace.Broker, trace.NameServer, trace.Agent},
+		faults.MembersFirst:  {trace.Agent, trace.NameServer, trace.Broker, trace.Manager},
+	} {
+		rounds, err := faults.Rolling(order, topology)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var met []string
+		seen := make(map[string]bool)
+		for _, r := range rounds {
+			if on := r.Faults[0].On; len(on) != 1 || seen[on[0]] {
+				t.Errorf("%s: a round is about %v", order, on)
+			}
+			process := r.Faults[0].On[0]
+			seen[process] = true
+			if p := process[strings.Index(process, "/")+1:]; !slices.Contains(met, p) {
+				met = append(met, p)
+			}
+		}
+		if len(seen) != 16 || !slices.Equal(met, programs) {
+			t.Errorf("%s: %d programs in the order %v", order, len(seen), met)
+		}
+	}
+	if _, err := faults.Rolling("brokers", topology); err == nil {
+		t.Error("an order that does not exist")
 	}
 }
 

@@ -3,6 +3,7 @@ package faults
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"thor/cmd/thor/e2e/trace"
@@ -20,11 +21,46 @@ var mixed = []string{
 	"standby crashes", "name server crashes", "active manager and its host's broker crash", "packets are lost",
 }
 
+// An Order of an upgrade says which programs come first.
+type Order string
+
+// The orders of an upgrade.
+const (
+	ByHost        Order = ""         // host by host, with faults between; one host goes back in the middle
+	ManagersFirst Order = "managers" // then brokers, name servers and agents
+	MembersFirst  Order = "members"  // agents, then name servers, brokers and managers
+)
+
+// Rolling plans how a network of the former build becomes one of this build program by
+// program, one at a time and without any fault, in the order of managers or members first.
+func Rolling(order Order, t Topology) ([]Round, error) {
+	programs := []string{trace.Manager, trace.Broker, trace.NameServer, trace.Agent}
+	switch order {
+	case ManagersFirst:
+	case MembersFirst:
+		programs = []string{trace.Agent, trace.NameServer, trace.Broker, trace.Manager}
+	default:
+		return nil, fmt.Errorf("no order of an upgrade is named %q", order)
+	}
+	var rounds []Round
+	for _, p := range programs {
+		nodes := slices.Clone(t.Core)
+		if p == trace.Agent {
+			nodes = append(nodes, t.agents()...)
+		}
+		for _, n := range nodes {
+			k := Kind{Name: p + " is upgraded", steps: func(*dice) []Step { return replaceBuild(ThisBuild, []string{p}, []string{n}) }}
+			rounds = append(rounds, Round{Gap: time.Second, Faults: []Fault{k.plan(nil, t)}})
+		}
+	}
+	return rounds, nil
+}
+
 // Upgrade plans how a network of the former build becomes one of this build, host by
 // host as docs/lab.md says, with faults between; in the middle one host goes back.
 func Upgrade(seed uint64, t Topology) ([]Round, error) {
 	r := rand.New(rand.NewPCG(seed, 0x0b1d))
-	kinds, err := choose(mixed)
+	kinds, err := choose(mixed, t)
 	if err != nil {
 		return nil, err
 	}

@@ -88,6 +88,44 @@ func TestRemovalOfALiveMemberIsFound(t *testing.T) {
 	r.wants(t, "I4")
 }
 
+// A process under two roles lives and dies under both.
+func TestAProcessMayHaveTwoRoles(t *testing.T) {
+	const second = subjects.Role("media")
+	network := func() *run {
+		r := newRun()
+		r.add(0.2, trace.Line{Certified: &trace.Certified{Node: "edge", Roles: []subjects.Role{subjects.SIPProxy, second}, Addresses: []string{"a-edge"}}})
+		r.add(0.2, trace.Line{Process: &trace.Process{Name: "edge/node", Host: "edge", Node: "edge", Program: trace.Agent, Role: subjects.SIPProxy, Also: []subjects.Role{second}}})
+		for _, role := range []subjects.Role{subjects.SIPProxy, second} {
+			r.members = append(r.members, trace.Member{Role: role, Node: "edge", State: subjects.Up, Addresses: []string{"a-edge"}})
+		}
+		for _, h := range []string{"host1", "host2"} {
+			r.status(0.3, h, 1, 2, r.members)
+		}
+		return r
+	}
+	r := network()
+	r.status(5, "host1", 1, 3, r.without(second, "edge"))
+	r.wants(t, "I4")
+
+	r = network()
+	r.effect(4, trace.Effect{Act: trace.Kill, Process: "edge/node"})
+	r.status(5, "host1", 1, 3, r.without(second, "edge"))
+	r.wants(t)
+
+	r = network() // after a fault the second role is missing
+	r.add(4, trace.Line{Begin: &trace.Fault{Kind: "agent crashes"}})
+	r.effect(4, trace.Effect{Act: trace.Kill, Process: "edge/node"})
+	for _, h := range []string{"host1", "host2"} {
+		r.status(5, h, 1, 3, r.without(second, "edge"))
+	}
+	r.effect(6, trace.Effect{Act: trace.Start, Process: "edge/node"})
+	r.add(6, trace.Line{End: &trace.Fault{}})
+	for _, h := range cores {
+		r.dns(40, h, "edge", "host1", "host2", "host3")
+	}
+	r.wants(t, "I10")
+}
+
 func TestStallsOfTheMachineAreNotHeldAgainstIt(t *testing.T) {
 	for _, at := range []float64{2, 40} {
 		r := newRun()

@@ -64,7 +64,7 @@ func (c *checker) hostsGone() (out []time.Duration) {
 		var members []entry
 		for _, p := range c.history.processes {
 			if p.Host == l.Effect.Host {
-				members = append(members, entry{p.Role, p.Node})
+				members = append(members, p.entries()...)
 			}
 		}
 		if !c.hasBroker(l.Effect.Host) {

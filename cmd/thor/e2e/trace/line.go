@@ -60,8 +60,18 @@ type Process struct {
 	Name    string          `json:"name"` // node/program
 	Host    string          `json:"host"`
 	Node    subjects.NodeID `json:"node"`
-	Program string          `json:"program"` // broker, manager, dns or node
-	Role    subjects.Role   `json:"role"`    // under which it is a member
+	Program string          `json:"program"`        // broker, manager, dns or node
+	Role    subjects.Role   `json:"role"`           // under which it is a member
+	Also    []subjects.Role `json:"also,omitempty"` // further roles
+}
+
+// entries are its members.
+func (p *Process) entries() []entry {
+	out := []entry{{p.Role, p.Node}}
+	for _, r := range p.Also {
+		out = append(out, entry{r, p.Node})
+	}
+	return out
 }
 
 // The programs of a network.
@@ -133,6 +143,8 @@ const (
 	Loss         Act = "loss"  // of N % of all packets; 0 ends it
 	Delay        Act = "delay" // of all packets to Host by N ± Jitter ms; 0 ends it
 	Rate         Act = "rate"  // of what Host sends: N kbit/s; 0 ends it
+	Slow         Act = "slow"  // packets from site From to site To take N ms; 0: as long as usual
+	Drop         Act = "drop"  // of N % of the packets from site From to site To; 0 ends it
 	Fill         Act = "fill"  // the disk of Host
 	Free         Act = "free"
 	Files        Act = "files"               // at most N for Process; 0 ends it
@@ -239,6 +251,7 @@ type Resources struct {
 	PID        int    `json:"pid"`
 	Files      int    `json:"files"`
 	Goroutines int    `json:"goroutines"`
+	Repairs    int    `json:"repairs,omitempty"` // how often it asked for the whole status since its start
 }
 
 // Shown is what the monitor, or an operator's command, showed on a host.

@@ -54,24 +54,23 @@ func (c *checker) excused(process string, at Moment) bool {
 		c.history.twins.touches(process, from, at, 0)
 }
 
-// listedAt reports whether the newest status of that time lists a process.
+// listedAt reports whether the newest status of that time lists a process, under all its roles.
 func (c *checker) listedAt(process string, at Moment) bool {
-	e := c.entryOf(process)
 	for _, p := range slices.Backward(c.published) {
 		if p.at <= at {
-			return p.member(e) != nil
+			return !slices.ContainsFunc(c.entriesOf(process), func(e entry) bool { return p.member(e) == nil })
 		}
 	}
 	return false
 }
 
-func (c *checker) entryOf(process string) entry {
+func (c *checker) entriesOf(process string) (out []entry) {
 	for e, name := range c.history.byEntry {
 		if name == process {
-			return e
+			out = append(out, e)
 		}
 	}
-	return entry{}
+	return out
 }
 
 // A loss is a SIP proxy that died, froze or was cut off.
@@ -238,13 +237,15 @@ func (c *checker) differsAt(at Moment) string {
 	}
 	for _, p := range c.history.processes {
 		dead := c.history.dead.touches(p.Name, at, at, 0)
-		m := newest.member(entry{p.Role, p.Node})
-		switch {
-		case dead:
-		case m == nil:
-			return fmt.Sprintf("%s is missing at %v", entry{p.Role, p.Node}, newest.Mark())
-		case m.State != subjects.Up && !c.history.drained.touches(p.Name, at, at, 0):
-			return fmt.Sprintf("%s is %s at %v", entry{p.Role, p.Node}, m.State, newest.Mark())
+		for _, e := range p.entries() {
+			m := newest.member(e)
+			switch {
+			case dead:
+			case m == nil:
+				return fmt.Sprintf("%s is missing at %v", e, newest.Mark())
+			case m.State != subjects.Up && !c.history.drained.touches(p.Name, at, at, 0):
+				return fmt.Sprintf("%s is %s at %v", e, m.State, newest.Mark())
+			}
 		}
 	}
 	return c.namesDifferAt(at, newest)

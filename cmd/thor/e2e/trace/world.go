@@ -241,7 +241,9 @@ func replay(lines []Line) *history {
 		case l.Process != nil:
 			w.add(*l.Process, l.At)
 			h.processes = append(h.processes, *l.Process)
-			h.byEntry[entry{l.Process.Role, l.Process.Node}] = l.Process.Name
+			for _, e := range l.Process.entries() {
+				h.byEntry[e] = l.Process.Name
+			}
 		case l.Effect != nil:
 			w.apply(l.Effect, l.At)
 			if l.Effect.Act == Start {
