@@ -109,10 +109,11 @@ func newFaultNet(t *testing.T, topology faults.Topology, log *trace.Log, damping
 		"chain loss { type filter hook forward priority 10; }\n}\n")
 	for i, name := range topology.Hosts() {
 		address := fmt.Sprintf("192.0.2.%d", i+1)
-		f.byName[name] = f.host(t, name, address, address, "192.0.2.254")
-		if len(topology.Sites) > 0 { // one node a host, named like it
+		if len(topology.Sites) > 0 { // one node a host, named like it, with an address that no other network's node has
+			address = fmt.Sprintf("192.0.2.%d", i+101)
 			addressOf[name] = address
 		}
+		f.byName[name] = f.host(t, name, address, address, "192.0.2.254")
 	}
 	f.desk = f.host(t, "desk", "203.0.113.10", "203.0.113.10", "203.0.113.254")
 	if len(topology.Sites) > 0 {
@@ -125,18 +126,18 @@ func newFaultNet(t *testing.T, topology faults.Topology, log *trace.Log, damping
 	}
 	for _, h := range f.topology.Core {
 		f.disk(t, f.byName[h])
-		f.certify(t, h, append([]subjects.Role{subjects.EventServer, subjects.Manager, subjects.DNSManager}, f.agentRoles()...)...)
+		f.certify(t, h, append([]subjects.Role{subjects.EventServer, subjects.Manager, subjects.DNSManager}, f.agentRoles(h)...)...)
 		f.plan(t, h, h, trace.Broker, subjects.EventServer)
 		f.plan(t, h, h, trace.Manager, subjects.Manager)
 		f.plan(t, h, h, trace.NameServer, subjects.DNSManager)
-		f.plan(t, h, h, trace.Agent, subjects.SIPProxy)
+		f.plan(t, h, h, trace.Agent, f.agentRoles(h)[0])
 	}
 	for h, nodes := range f.topology.Agents {
 		for i, n := range nodes {
 			if i > 0 {
 				f.ip(t, "-n", f.byName[h].ns, "addr", "add", addressOf[n]+"/32", "dev", "lo")
 			}
-			f.certify(t, n, f.agentRoles()...)
+			f.certify(t, n, f.agentRoles(n)...)
 			f.plan(t, h, n, trace.Agent, subjects.SIPProxy)
 		}
 	}
@@ -213,17 +214,21 @@ func (f *faultNet) plan(t *testing.T, hostName, node, program string, role subje
 		},
 	}
 	if program == trace.Agent {
-		f.daemons[name].Also = f.agentRoles()[1:]
+		f.daemons[name].Also = f.agentRoles(node)[1:]
 	}
 	f.order = append(f.order, name)
 }
 
-// agentRoles are the roles of each agent: in a network with sites they are two.
-func (f *faultNet) agentRoles() []subjects.Role {
-	if f.wan != nil {
-		return []subjects.Role{subjects.SIPProxy, "media"}
+// agentRoles are the roles of a node's agent. In a network with sites they are two, but on hosts
+// of the core: an answer of a name server holds eight proxies.
+func (f *faultNet) agentRoles(node string) []subjects.Role {
+	switch {
+	case f.wan == nil:
+		return []subjects.Role{subjects.SIPProxy}
+	case slices.Contains(f.topology.Core, node):
+		return []subjects.Role{"media"}
 	}
-	return []subjects.Role{subjects.SIPProxy}
+	return []subjects.Role{subjects.SIPProxy, "media"}
 }
 
 // install brings a node's certificate, and the authorities, from the desk to its host.
@@ -264,10 +269,10 @@ func (f *faultNet) config(hostName, node, program, http string) string {
 	case trace.Manager:
 		fmt.Fprintf(&b, "[manager]\ndamping = %t\n", f.damping)
 	case trace.NameServer:
-		fmt.Fprintf(&b, "[dns]\nlisten = [\"%s:53\"]\nslice = 16\n", a)
+		fmt.Fprintf(&b, "[dns]\nlisten = [\"%s:53\"]\nslice = 8\n", a)
 	case trace.Agent:
 		b.WriteString("[node]\nhttp = \"\"\nlookup = \"\"\n")
-		for _, r := range f.agentRoles() {
+		for _, r := range f.agentRoles(node) {
 			fmt.Fprintf(&b, "[[node.role]]\nrole = %q\n[[node.role.check]]\nkind = \"tcp\"\ntarget = \"%s:5060\"\ninterval = \"500ms\"\ntimeout = \"400ms\"\n", r, addressOf[node])
 		}
 	}

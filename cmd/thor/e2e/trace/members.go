@@ -78,9 +78,12 @@ type loss struct {
 	process string
 	node    string
 	span
+	host  string
 	cause string // crash, freeze, cut, or host cut where a broker is cut off with it
-	mass  bool   // one of many at once
+	mass  bool   // one of many at once, or on one of several machines that were cut off together
 }
+
+func (l *loss) cut() bool { return l.cause == "cut" || l.cause == "host cut" }
 
 // losses are those of proxies, long enough to be noticed.
 func (c *checker) losses() (out []loss) {
@@ -89,20 +92,23 @@ func (c *checker) losses() (out []loss) {
 			continue
 		}
 		for _, s := range c.history.dead[p.Name] {
-			out = append(out, loss{p.Name, string(p.Node), s, c.causeAt(p, s.from), false})
+			out = append(out, loss{p.Name, string(p.Node), s, p.Host, c.causeAt(p, s.from), false})
 		}
 		for _, s := range c.history.silent[p.Name] {
-			out = append(out, loss{p.Name, string(p.Node), s, c.causeAt(p, s.from), false})
+			out = append(out, loss{p.Name, string(p.Node), s, p.Host, c.causeAt(p, s.from), false})
 		}
 	}
 	for i := range out {
-		n := 0
+		n, hosts := 0, make(map[string]bool)
 		for _, o := range out {
 			if d := out[i].from - o.from; d < Moment(10*time.Second) && d > -Moment(10*time.Second) {
 				n++
+				if o.cut() {
+					hosts[o.host] = true
+				}
 			}
 		}
-		out[i].mass = n > 2
+		out[i].mass = n > 2 || out[i].cut() && len(hosts) > 1
 	}
 	return out
 }
