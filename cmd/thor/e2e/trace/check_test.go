@@ -271,6 +271,33 @@ func TestDeadMemberInDNSIsFound(t *testing.T) {
 	r.wants(t, "I5")
 }
 
+// Two machines that are cut off together are a mass, which the guards hold back; one alone is not.
+func TestMachinesCutOffTogetherMayStayLonger(t *testing.T) {
+	for hosts, wants := range map[int][]string{1: {"I5"}, 2: nil} {
+		r := newRun()
+		for i := range 3 {
+			h := "edge" + string(rune('1'+i))
+			r.add(0.2, trace.Line{Process: &trace.Process{Name: h + "/node", Host: h, Node: subjects.NodeID(h), Program: trace.Agent, Role: subjects.SIPProxy}})
+		}
+		for i := range hosts {
+			r.effect(1, trace.Effect{Act: trace.LinkDown, Host: "edge" + string(rune('1'+i))})
+		}
+		r.dns(25, "host1", "edge1", "edge3")
+		for i := range hosts {
+			r.effect(60, trace.Effect{Act: trace.LinkUp, Host: "edge" + string(rune('1'+i))})
+		}
+		var got []string
+		for _, v := range trace.Check(r.lines) {
+			if v.Invariant == "I5" {
+				got = []string{"I5"}
+			}
+		}
+		if !slices.Equal(got, wants) {
+			t.Errorf("%d machines: %v, not %v", hosts, got, wants)
+		}
+	}
+}
+
 func TestNameServerThatIsCutOffNeedNotKnow(t *testing.T) {
 	r := newRun()
 	r.effect(1, trace.Effect{Act: trace.LinkDown, Host: "host1"})
