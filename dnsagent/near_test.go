@@ -81,7 +81,9 @@ func scopeOf(m *dns.Msg) int {
 	return -1
 }
 
-func only(sites map[subjects.Site]bool, site subjects.Site) bool { return len(sites) == 1 && sites[site] }
+func only(sites map[subjects.Site]bool, site subjects.Site) bool {
+	return len(sites) == 1 && sites[site]
+}
 
 // Clients get members of the name server's own site, or of the site of the network that a resolver tells of.
 func TestClientsGetMembersOfTheirSite(t *testing.T) {
