@@ -36,18 +36,19 @@ func (a *asker) read(b []byte) (ok bool) {
 	if source > bits || len(b) != 4+(source+7)/8 || !known && family != 0 {
 		return false
 	}
-	a.told, a.family = true, family
 	if family == 0 {
+		a.told = true
 		return true
 	}
 	whole := make([]byte, bits/8)
 	copy(whole, b[4:])
 	addr, _ := netip.AddrFromSlice(whole) // of 4 or 16 bytes
-	if addr.Is4In6() {
-		return false // its scope would be of the other family
+	p := netip.PrefixFrom(addr, source)
+	if p.Masked() != p || addr.Is4In6() { // the scope of that would be of the other family
+		return false
 	}
-	a.subnet = netip.PrefixFrom(addr, source)
-	return a.subnet.Masked() == a.subnet
+	a.told, a.family, a.subnet = true, family, p
+	return true
 }
 
 // picker draws for the asker. One that hides its network is the client.

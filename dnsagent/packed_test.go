@@ -13,6 +13,7 @@ import (
 
 	"thor/dnsagent/cookie"
 	"thor/dnsagent/packed"
+	"thor/dnsagent/zone"
 	"thor/overlay/lookup"
 	"thor/subjects"
 )
@@ -42,6 +43,10 @@ func bothPaths(t testing.TB, size int, change ...func(*Config)) *paths {
 		st.Put("chat_room", m)
 		st.Put(subjects.XCAPServer, m)
 		m.Weight = 1 + i*i
+		m.Site = []subjects.Site{"ams", "fra", "", "par", "fra"}[i%5]
+		if i%7 == 6 {
+			m.Attrs = subjects.Attrs{subjects.AttrTier: subjects.SpareTier}
+		}
 		st.Put(subjects.SIPProxy, m)
 	}
 	if st.Lookup == nil {
@@ -84,7 +89,7 @@ func (p *paths) compare(t testing.TB, request []byte, seed uint64) bool {
 		r.client, r.quick.Client = client, client
 	}
 	ask := func() int {
-		p.quick.quick.Rand = rand.New(rand.NewPCG(seed, 1))
+		p.quick.quick.Rand, p.quick.quick.Askers = rand.New(rand.NewPCG(seed, 1)), p.quick.agent.served.Load().askers
 		return p.quick.quick.Reply(p.zone, request, p.out[:p.quick.agent.cfg.UDPSize])
 	}
 	n := ask()
@@ -232,6 +237,112 @@ func TestPackedAnswersAllocateNothing(t *testing.T) {
 func FuzzPaths(f *testing.F) { fuzzPaths(f) }
 
 func FuzzSignedPaths(f *testing.F) { fuzzPaths(f, withKeys(f, 1)) }
+
+// FuzzPreferringPaths and FuzzSignedPreferringPaths are those of a zone with preferences, for
+// clients of several sites.
+func FuzzPreferringPaths(f *testing.F) { fuzzPaths(f, preferring("priority")) }
+
+func FuzzSignedPreferringPaths(f *testing.F) {
+	fuzzPaths(f, withKeys(f, 1), preferring("priority"))
+}
+
+// preferring has SIP proxies preferred by site. The clients of these tests are in 192.0.2.0/24.
+func preferring(by string) func(*Config) {
+	return func(cfg *Config) {
+		cfg.Site, cfg.ClientSubnet = "par", true
+		cfg.Zone.Preferences = []zone.Preference{{Role: subjects.SIPProxy, Prefer: zone.PreferSite, By: by, Min: 3}}
+		cfg.Zone.Sites = map[string]subjects.Site{"192.0.2.0/26": "ams", "192.0.2.64/26": "fra", "192.0.2.128/26": "lhr", "2001:db8::/32": "fra"}
+	}
+}
+
+func TestPackedAnswersArePreferredLikeThoseOfTheGeneralPath(t *testing.T) {
+	for what, change := range map[string][]func(*Config){
+		"by site": {preferring("")}, "by priority": {preferring("priority")}, "signed": {preferring(""), withKeys(t, 1)},
+		"signed by priority": {preferring("priority"), withKeys(t, 1)},
+	} {
+		p := bothPaths(t, 4096, change...)
+		packed := 0
+		for _, name := range []string{"proxy.sipthor.net", "_sip._udp.sipthor.net"} {
+			for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV} {
+				for seed := range uint64(300) {
+					q := question(name, qtype, dns.ClassINET)
+					for _, request := range [][]byte{packet(0, [4]uint16{1}, q), packet(0, [4]uint16{1, 0, 0, 1}, q, opt(4096, 0, 0x8000))} {
+						if p.compare(t, request, seed) {
+							packed++
+						}
+					}
+				}
+			}
+		}
+		if packed != 2*3*300*2 {
+			t.Errorf("%s: %d answers were packed", what, packed)
+		}
+	}
+}
+
+func TestPreferringAnswersAllocateNothing(t *testing.T) {
+	p := bothPaths(t, 1232, preferring("priority"))
+	for _, q := range [][]byte{question("proxy.sipthor.net", dns.TypeA, dns.ClassINET), question("_sip._udp.sipthor.net", dns.TypeSRV, dns.ClassINET)} {
+		request := packet(bitRD, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0))
+		for _, from := range []string{"192.0.2.9", "192.0.2.99", "192.0.2.222", "::1"} {
+			client := netip.MustParseAddr(from)
+			if n := testing.AllocsPerRun(100, func() {
+				if p.quick.serveUDP(request, p.out[:1232], client) == 0 {
+					t.Fatal("no reply")
+				}
+			}); n != 0 {
+				t.Errorf("%s: %v allocations", from, n)
+			}
+		}
+	}
+}
+
+// The option of the reply is that of the request, with the bits for which the answer is good.
+func TestClientSubnet(t *testing.T) {
+	ask := func(p *paths, name string, subnet string) *dns.Msg {
+		p.general.at(testTime)
+		p.general.client = netip.MustParseAddr("192.0.2.1")
+		q := question(name, dns.TypeA, dns.ClassINET)
+		return parsed(t, p.general.respond(packet(0, [4]uint16{1, 0, 0, 1}, q, opt(1232, 0, 0, option(dns.EDNS0SUBNET, subnet)))))
+	}
+	told := func(m *dns.Msg) string {
+		for _, o := range m.IsEdns0().Option {
+			if s, ok := o.(*dns.EDNS0_SUBNET); ok {
+				return s.String()
+			}
+		}
+		return ""
+	}
+	p := bothPaths(t, 1232, preferring(""))
+	for _, c := range []struct{ what, name, subnet, want string }{
+		{"within a prefix", "proxy", "\x00\x01\x20\x00\xc0\x00\x02\x42", "192.0.2.66/32/26"},
+		{"more than a prefix", "proxy", "\x00\x01\x18\x00\xc0\x00\x02", "192.0.2.0/24/26"},
+		{"of no prefix", "proxy", "\x00\x01\x18\x00\xc0\x00\x03", "192.0.3.0/24/24"},
+		{"IPv6", "proxy", "\x00\x02\x30\x00\x20\x01\x0d\xb8\x00\x07", "[2001:db8:7::]/48/32"},
+		{"hidden", "proxy", "\x00\x01\x00\x00", "0.0.0.0/0/0"},
+		{"not preferred", "node01", "\x00\x01\x18\x00\xc0\x00\x02", "192.0.2.0/24/0"},
+		{"no such name", "nobody", "\x00\x01\x18\x00\xc0\x00\x02", "192.0.2.0/24/0"},
+	} {
+		m := ask(p, c.name+".sipthor.net", c.subnet)
+		if got := told(m); got != c.want || m.Rcode == dns.RcodeFormatError {
+			t.Errorf("%s: %s, %s, want %s", c.what, dns.RcodeToString[m.Rcode], got, c.want)
+		}
+	}
+	for what, bad := range map[string]string{
+		"empty": "", "short": "\x00\x01\x18\x00\xc0\x00", "long": "\x00\x01\x18\x00\xc0\x00\x02\x01", "bits behind": "\x00\x01\x17\x00\xc0\x00\x03",
+		"a scope": "\x00\x01\x18\x18\xc0\x00\x02", "too many bits": "\x00\x01\x21\x00\xc0\x00\x02\x01\x00", "a family": "\x00\x03\x08\x00\xc0", "bits of family 0": "\x00\x00\x08\x00\xc0",
+	} {
+		if m := ask(p, "proxy.sipthor.net", bad); m.Rcode != dns.RcodeFormatError || told(m) != "" || len(m.Answer) > 0 {
+			t.Errorf("%s: %s", what, m)
+		}
+	}
+	off := bothPaths(t, 1232, preferring(""), func(c *Config) { c.ClientSubnet = false })
+	for _, subnet := range []string{"\x00\x01\x18\x00\xc0\x00\x02", "\x00\x03\x08\x00\xc0"} {
+		if m := ask(off, "proxy.sipthor.net", subnet); m.Rcode != dns.RcodeSuccess || told(m) != "" || len(m.Answer) == 0 {
+			t.Errorf("off: %s", m)
+		}
+	}
+}
 
 func fuzzPaths(f *testing.F, change ...func(*Config)) {
 	f.Helper()
