@@ -63,11 +63,10 @@ type Config struct {
 	NearFirst bool
 	// Stay reports whether not to return to that broker now from another one; nil: never.
 	Stay func() bool
-	// Site says where this node is, where its certificate does not: 1 to 32 characters of a-z,
-	// 0-9 and hyphens, such as "ams". What is only said here is shown and used to dial near
-	// brokers; managers let it count with [manager] trust_announced_sites alone. Another site than
-	// the certificate's is an error. Empty: the certificate's, or none.
-	Site subjects.Site `toml:"site" form:"site"`
+	// Where this node is, where its certificate does not say: 1 to 32 characters of a-z,
+	// 0-9 and hyphens, such as "ams". What is only said here is shown; managers let it count
+	// with [manager] trust_announced_sites alone. Another site than the certificate's is an error.
+	Site subjects.Site `toml:"site" form:"site" default:"(that of the certificate)"`
 	// Boot names this start of the process, 1 to 64 printable characters. Empty:
 	// a random token, which is nearly always right.
 	Boot string
