@@ -50,7 +50,7 @@ const (
 	SOAP        = "soap"
 	Credentials = "credentials" // the database's password was given to a node
 	Profile     = "profile"     // a subscriber's profile, with its digest, was given to a node
-	Locations   = "locations"   // an operator was told where a subscriber is registered
+	Locations   = "locations"   // an operator asked where a subscriber is registered; written before the nodes are asked
 	Push        = "push"        // a node was told, or could not be told, of a change that was answered
 )
 
