@@ -28,7 +28,7 @@ var (
 	ErrBound             = errors.New("OU is not a bound; write ROLE:weight:N or ROLE:priority:N")
 	ErrDuplicateBound    = errors.New("a bound stands twice in the subject")
 	ErrBoundRole         = errors.New("a bound of a role that the certificate does not name")
-	ErrSite              = errors.New("L is not a site")
+	ErrSite              = errors.New("attribute L is not a site")
 	ErrManySites         = errors.New("subject has more than one L")
 	ErrAuthorityLeaf     = errors.New("certificate of an authority cannot be a node's")
 	ErrKeyUsage          = errors.New("key usage does not allow digital signatures")

@@ -1,7 +1,6 @@
 package zone_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -107,7 +106,7 @@ func FuzzAskers(f *testing.F) {
 				t.Fatalf("%v: not all of %s is at %s", cfg.Sites, p, site)
 			}
 			if p := netip.PrefixFrom(from, bits-1).Masked(); bits > 20 && uniform(p) {
-				t.Fatal(fmt.Sprintf("%v: all of %s is at %s, told is %d", cfg.Sites, p, site, bits))
+				t.Fatalf("%v: all of %s is at %s, told is %d", cfg.Sites, p, site, bits)
 			}
 		}
 	})
