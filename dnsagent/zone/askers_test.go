@@ -70,8 +70,8 @@ func FuzzAskers(f *testing.F) {
 		cfg := zone.Config{Sites: make(map[string]subjects.Site)}
 		table := make(map[netip.Prefix]subjects.Site)
 		random := func() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(rng.Uint32() & 3), byte(rng.Uint32())}) }
-		for range 1 + uint(n)%20 {
-			p := netip.PrefixFrom(random(), 20+rng.IntN(13)).Masked()
+		for range 1 + uint(n)%10 {
+			p := netip.PrefixFrom(random(), 22+rng.IntN(11)).Masked()
 			table[p] = sites[rng.IntN(3)]
 			cfg.Sites[p.String()] = table[p]
 		}
@@ -93,19 +93,19 @@ func FuzzAskers(f *testing.F) {
 			return true
 		}
 		a := cfg.Askers("own")
-		for range 50 {
+		for range 10 {
 			from := random()
 			site, bits := a.At(from)
 			if want := siteOf(from); site != want {
 				t.Fatalf("%v: %s is at %s, want %s", cfg.Sites, from, site, want)
 			}
-			if bits < 20 {
+			if bits < 22 {
 				continue // much to look at
 			}
 			if p := netip.PrefixFrom(from, bits).Masked(); !uniform(p) {
 				t.Fatalf("%v: not all of %s is at %s", cfg.Sites, p, site)
 			}
-			if p := netip.PrefixFrom(from, bits-1).Masked(); bits > 20 && uniform(p) {
+			if p := netip.PrefixFrom(from, bits-1).Masked(); bits > 22 && uniform(p) {
 				t.Fatalf("%v: all of %s is at %s, told is %d", cfg.Sites, p, site, bits)
 			}
 		}
