@@ -1,7 +1,7 @@
 package subjects
 
 // AttrTier is the attribute under which a member says that it is a spare: SpareTier.
-// Anyone may say it of itself, since it can only give work away.
+// Every member may say it of itself, since it can only give work away.
 const AttrTier = "tier"
 
 // SpareTier is the tier of members that DNS answers with only while too few of the

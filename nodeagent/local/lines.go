@@ -96,7 +96,7 @@ func (s *Server) answerLine(line string) string {
 			return found.OwnerAddress.String()
 		case found.HeirAddress.IsValid(): // the owner has just gone, so this is the new one
 			return found.HeirAddress.String()
-		case found.RemoteAddress.IsValid(): // both have: their building is lost
+		case found.RemoteAddress.IsValid(): // both have: their site is lost
 			return found.RemoteAddress.String()
 		}
 		return "error " + reason(overlay.ErrNoMembers)
