@@ -124,6 +124,7 @@ func (n *network) webShowsADeath(t *testing.T, b *browser) {
 
 // webShowsThePast: the slider shows the status of a time, and the live one again.
 func (n *network) webShowsThePast(t *testing.T, b *browser, when time.Time) {
+	<-time.After(time.Until(when.Add(3 * time.Second))) // the last 1.8 s of an hour's slider are live
 	ago := time.Since(when)
 	b.do(fmt.Sprintf(`document.querySelector('#slider').value = 1000 - %f / 3600, document.querySelector('#slider').dispatchEvent(new Event('input'))`, ago.Seconds()*1000))
 	b.until(20*time.Second, "node2 was up then", `document.body.classList.contains('past') && `+memberRow("node2", subjects.Up)+` !== null`)
