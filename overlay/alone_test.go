@@ -48,7 +48,7 @@ func (r *resident) broker() string {
 }
 
 // ticking is a manager that is heard through one broker.
-func ticking(t *testing.T, n *brokertest.Net, at *brokertest.Server) {
+func ticking(t *testing.T, n *brokertest.Net, at *brokertest.Server) *fakeManager {
 	t.Helper()
 	f := newManager(t, at.Dial(n.Options("m1", subjects.Manager)...))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -67,6 +67,7 @@ func ticking(t *testing.T, n *brokertest.Net, at *brokertest.Server) {
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done })
+	return f
 }
 
 // Members leave a broker that has lost its routes, by themselves; members

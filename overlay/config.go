@@ -46,8 +46,8 @@ type Config struct {
 	// unless Identity is set. A certificate that Reload brought in is used from
 	// the next connection on.
 	Credentials *identity.Credentials
-	// URLs of the brokers, "tls://HOST:PORT", tried in random order, one beside the
-	// other where one does not answer at once; or the one
+	// URLs of the brokers, "tls://HOST:PORT", tried in random order, those first that the last
+	// status has in the own site, one beside the other where one does not answer at once; or the one
 	// entry "srv:DOMAIN", which asks the DNS for SRV records of
 	// _eventserver._tcp.DOMAIN, again whenever all known ones have failed.
 	// Nothing else is ever dialled: brokers cannot add to the list.
@@ -61,11 +61,13 @@ type Config struct {
 	// in the certificate. A process that others must do without when its machine is cut off
 	// then loses no connection by the loss of another machine.
 	NearFirst bool
-	// Stay reports whether not to return to that broker now from another one; nil: never.
+	// Stay reports whether not to return now from another broker to a nearer one, of the own
+	// machine or site; nil: never.
 	Stay func() bool
 	// Where this node is, where its certificate does not say: 1 to 32 characters of a-z,
-	// 0-9 and hyphens, such as "ams". What is only said here is shown; managers let it count
-	// with [manager] trust_announced_sites alone. Another site than the certificate's is an error.
+	// 0-9 and hyphens, such as "ams". Brokers of the same site are preferred. What is only said
+	// here is shown; managers let it count with [manager] trust_announced_sites alone. Another
+	// site than the certificate's is an error.
 	Site subjects.Site `toml:"site" form:"site" default:"(that of the certificate)"`
 	// Boot names this start of the process, 1 to 64 printable characters. Empty:
 	// a random token, which is nearly always right.

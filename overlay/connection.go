@@ -70,10 +70,14 @@ func newConnection(cfg *Config, id subjects.NodeID, log *slog.Logger) *connectio
 		closed: make(chan struct{}), logged: make(map[string]struct{}),
 	}
 	c.dialer = &dialer{brokers: &c.brokers, tcp: cfg.Dial, failed: c.attemptFailed}
+	c.dialer.near.site = cfg.site
+	if id := cfg.identity(); id != nil {
+		c.dialer.near.domain = id.Domain
+	}
 	if cfg.Credentials != nil {
 		c.dialer.tls = cfg.Credentials.ClientTLS
 		if cfg.NearFirst {
-			c.dialer.near = func(host string) bool { return cfg.Credentials.Certificate().Leaf.VerifyHostname(host) == nil }
+			c.dialer.near.machine = func(host string) bool { return cfg.Credentials.Certificate().Leaf.VerifyHostname(host) == nil }
 		}
 	}
 	return c

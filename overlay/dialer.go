@@ -35,11 +35,11 @@ type dialer struct {
 	ctx     context.Context
 	brokers *brokerList
 	tcp     func(ctx context.Context, network, address string) (net.Conn, error)
-	tls     func() *tls.Config     // nil: in clear
-	near    func(host string) bool // the host is this machine; nil: it makes no difference
-	failed  func(error)            // an attempt failed
+	tls     func() *tls.Config // nil: in clear
+	failed  func(error)        // an attempt failed
 
 	mu     sync.Mutex
+	near   neighbourhood
 	list   []string // that brokers gave last
 	stale  bool     // all of list failed
 	newest *greetedConn
@@ -51,6 +51,7 @@ type dialer struct {
 type greetedConn struct {
 	net.Conn
 	url   string
+	name  subjects.NodeID // of the broker, as it says; "": it does not
 	alone bool
 	rest  io.Reader // the greeting, and what came with it
 
@@ -102,7 +103,8 @@ func (d *dialer) Dial(_, _ string) (net.Conn, error) {
 }
 
 // order is the list of brokers in the order in which to dial them: the preferred
-// one first, then that of the own machine, the one that was left or lost last.
+// one first, then that of the own machine and those of the own site, the one that was left
+// or lost last.
 func (d *dialer) order() ([]string, error) {
 	d.mu.Lock()
 	list, stale := d.list, d.stale
@@ -123,49 +125,47 @@ func (d *dialer) order() ([]string, error) {
 	d.prefer = ""
 	urls := slices.Clone(list)
 	rand.Shuffle(len(urls), func(i, j int) { urls[i], urls[j] = urls[j], urls[i] })
-	own := d.own(list)
+	near := d.near.of(list)
 	rank := func(u string) int {
 		switch {
 		case u == first:
-			return 0
+			return -1
 		case d.newest != nil && u == d.newest.url:
-			return 3
-		case u == own:
-			return 1
+			return int(elsewhere) + 1
 		}
-		return 2
+		return int(near[u])
 	}
 	slices.SortStableFunc(urls, func(a, b string) int { return rank(a) - rank(b) })
 	return urls, nil
 }
 
-// own is the broker of list that is on this machine, empty unless that is exactly one.
-func (d *dialer) own(list []string) (own string) {
-	if d.near == nil {
-		return ""
-	}
-	for _, s := range list {
-		u, err := url.Parse(s)
-		switch {
-		case err != nil || !d.near(u.Hostname()):
-		case own != "": // all on one machine
-			return ""
-		default:
-			own = s
-		}
-	}
-	return own
-}
-
-// home is the broker on this machine, if that is wanted and not the one that Dial returned
-// last.
-func (d *dialer) home() string {
+// homes are the brokers that are nearer than the one that Dial returned last, or may be.
+func (d *dialer) homes() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if own := d.own(d.list); d.newest != nil && own != d.newest.url {
-		return own
+	if d.newest == nil {
+		return nil
 	}
-	return ""
+	return d.near.nearer(d.list, d.newest.url)
+}
+
+// sited takes the brokers of the newest status, which says where they are.
+func (d *dialer) sited(brokers []subjects.Member) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.near.brokers = brokers
+}
+
+// isHome reports whether a broker is nearer than the one that Dial returned last. One that
+// has not greeted yet is asked for its name first.
+func (d *dialer) isHome(ctx context.Context, address string) bool {
+	d.mu.Lock()
+	_, known := d.near.names[address]
+	d.mu.Unlock()
+	if !known && !d.serves(ctx, address) {
+		return false
+	}
+	return slices.Contains(d.homes(), address)
 }
 
 var errSilent = errors.New("no broker greets")
@@ -285,6 +285,9 @@ func (d *dialer) reach(ctx context.Context, address string, up func()) (*greeted
 		return nil, fmt.Errorf("%s: %w", u.Host, err)
 	}
 	g.url = address
+	d.mu.Lock()
+	d.near.greeted(address, g.name)
+	d.mu.Unlock()
 	return g, nil
 }
 
@@ -302,6 +305,7 @@ func greeting(c net.Conn) (*greetedConn, error) {
 	}
 	ahead, _ := r.Peek(r.Buffered())
 	g := &greetedConn{Conn: c, alone: string(info[subjects.InfoAlone]) == "true", began: time.Now()}
+	_ = json.Unmarshal(info["server_name"], &g.name) // "" stays where it is none
 	g.rest = io.MultiReader(bytes.NewReader(slices.Concat(line, ahead)), c)
 	return g, nil
 }
@@ -313,7 +317,8 @@ func (d *dialer) leaveFor(url string) {
 	d.prefer = url
 }
 
-// others are the brokers but the one that Dial returned last, in random order.
+// others are the brokers but the one that Dial returned last, in random order, but for two
+// that are near, which come first.
 func (d *dialer) others() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -322,6 +327,11 @@ func (d *dialer) others() []string {
 	}
 	out := slices.DeleteFunc(slices.Clone(d.list), func(u string) bool { return u == d.newest.url })
 	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	near := d.near.of(d.list)
+	slices.SortStableFunc(out, func(a, b string) int { return int(near[a]) - int(near[b]) })
+	if rest := out[min(len(out), lookAtOn/2):]; len(rest) > 0 { // all of a site may be cut off together
+		rand.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	}
 	return out
 }
 

@@ -39,11 +39,21 @@ func (m *mover) follow(l link, fresh bool, now time.Time) {
 		m.Disconnected()
 	case fresh || !m.Up():
 		m.Connected(l.alone, now)
-		if m.conn.dialer.home() != "" {
-			m.Away(now)
-		}
+		m.Stray(len(m.conn.dialer.homes()) > 0, now)
 	default:
 		m.Notice(l.alone, now)
+	}
+}
+
+// sited takes what a new status says of where the brokers are.
+func (m *mover) sited(s *subjects.Status, now time.Time) {
+	d := m.conn.dialer
+	if s == nil || m.conn.cfg.site() == "" {
+		return
+	}
+	d.sited(s.Roles[subjects.EventServer])
+	if m.Up() {
+		m.Stray(len(d.homes()) > 0, now)
 	}
 }
 
@@ -57,14 +67,15 @@ func (m *mover) advance(ctx context.Context, many bool, now time.Time) {
 	if m.Homing() {
 		urls = nil
 		if stay := m.conn.cfg.Stay; stay == nil || !stay() {
-			urls = []string{d.home()}
+			urls = d.homes()
 		}
 	}
 	if len(urls) == 0 {
 		m.Looked(false, now)
 		return
 	}
-	alone, mark := m.Alone() && !m.Homing(), m.mark()
+	homing := m.Homing()
+	alone, mark := m.Alone() && !homing, m.mark()
 	m.from = m.conn.state()
 	m.working.Go(func() {
 		look, cancel := context.WithTimeout(ctx, lookTime)
@@ -72,6 +83,9 @@ func (m *mover) advance(ctx context.Context, many bool, now time.Time) {
 		better := d.better(look, urls[:min(len(urls), lookAtOn)], func(ctx context.Context, url string) bool {
 			if alone { // what is not alone is better
 				return d.serves(ctx, url)
+			}
+			if homing && !d.isHome(ctx, url) {
+				return false
 			}
 			return m.conn.ticks(ctx, url, mark)
 		})

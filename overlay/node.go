@@ -108,6 +108,7 @@ func (n *Node) assemble(log *slog.Logger) {
 	absent := absenceLog{log: log} // of the loop alone, as the callback
 	n.status.changed = func() {
 		n.tables.update()
+		l.mover.sited(n.View().Status, time.Now())
 		absent.note(absences(n.View(), n.id, n.announcer.roles()))
 	}
 	n.tables.faulty = n.announcer.announceAll

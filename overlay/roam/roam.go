@@ -20,7 +20,8 @@ const (
 	pauseMany   = 5 * time.Second         // …from this, when the network has many members…
 	lookLongest = 8 * time.Second         // …up to this: a manager that takes over where this process is not heard counts its silence after 12 s (manager/membership: Dead and blindMargin)
 	longestMany = 30 * time.Second        // …or this, when the network has many members: the guard for mass silence gives them as long again
-	homeAfter   = 10 * time.Second        // at another broker than that of the own machine, and as long again at most
+	homeAfter   = 10 * time.Second        // at another broker than a nearer one, and as long again at most…
+	homeMany    = time.Minute             // …or this, when the network has many members: a broker that returns has all of its site's at its door
 	lookGivenUp = time.Minute             // after one that found a broker, unless a connection follows
 )
 
@@ -46,7 +47,7 @@ type Roamer struct {
 	many    bool      // the network is big
 	looking bool
 	began   time.Time // of the newest look
-	homeAt  time.Time // when to look at the broker of the own machine; zero: never
+	homeAt  time.Time // when to look at brokers that are nearer; zero: never
 	homing  bool      // that is the look under way
 }
 
@@ -68,11 +69,27 @@ func (r *Roamer) Connected(alone bool, now time.Time) {
 	}
 }
 
-// Away notes that the new connection is to another broker than that of the own machine,
-// to which the process wants to return.
-func (r *Roamer) Away(now time.Time) { r.homeAt = now.Add(homeAfter + r.chance(homeAfter)) }
+// Stray notes whether there are brokers that are nearer than the one of the connection: one
+// on the own machine, or in the own site. The process wants to return to them.
+func (r *Roamer) Stray(away bool, now time.Time) {
+	switch {
+	case !away:
+		r.homeAt = time.Time{}
+	case r.homeAt.IsZero():
+		r.Away(now)
+	}
+}
 
-// Homing reports whether to look at the broker of the own machine alone.
+// Away notes that there is a nearer broker, and plans a look anew.
+func (r *Roamer) Away(now time.Time) {
+	window := homeAfter
+	if r.many {
+		window = homeMany
+	}
+	r.homeAt = now.Add(homeAfter + r.chance(window))
+}
+
+// Homing reports whether to look at nearer brokers alone.
 func (r *Roamer) Homing() bool { return r.homing }
 
 // Disconnected notes that there is no connection.
@@ -140,7 +157,7 @@ func (r *Roamer) Advance(many bool, now time.Time) (look bool) {
 
 // Better reports whether a broker through which the look found a tick is still better than
 // the own one: since the look began no tick came through the own one, or that is alone, or
-// the found one is that of this machine. Ask Settle after the tick.
+// the found one is nearer. Ask Settle after the tick.
 func (r *Roamer) Better() bool { return r.homing || r.alone || r.heard.Before(r.began) }
 
 // Looked notes that a look has ended, and found a broker or none.

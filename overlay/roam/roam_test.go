@@ -174,7 +174,7 @@ func TestAProcessLooksForItsHome(t *testing.T) {
 	for _, chance := range []func(time.Duration) time.Duration{shortest, longest} {
 		r := &Roamer{chance: chance}
 		r.Connected(false, start)
-		r.Away(start)
+		r.Stray(true, start)
 		var at []time.Duration
 		for now := start; now.Before(start.Add(5 * time.Minute)); now = now.Add(100 * time.Millisecond) {
 			r.Tick(now)
@@ -256,6 +256,35 @@ func TestALookForATickDelaysNoLookForABrokerThatIsNotAlone(t *testing.T) {
 		r.Looked(false, told.Add(c.due))
 		if next := r.Next(); next.Before(told.Add(c.due + lookPause/2)) {
 			t.Errorf("no pause after a look that found none: due after %v", next.Sub(told))
+		}
+	}
+}
+
+// A process that learns that there is a nearer broker looks for it, and one that learns that
+// there is none does not any more; in a big network the looks are spread over a longer time.
+func TestAProcessMayLearnLaterThatItIsAway(t *testing.T) {
+	start := time.Unix(1000, 0)
+	for _, c := range []struct {
+		many bool
+		want time.Duration
+	}{{false, 2*homeAfter - 1}, {true, homeAfter + homeMany - 1}} {
+		r := &Roamer{chance: longest}
+		r.Connected(false, start)
+		r.Tick(start)
+		if r.Advance(c.many, start) {
+			t.Fatal("it looks though ticks come")
+		}
+		r.Stray(true, start)
+		if got := r.homeAt.Sub(start); got != c.want {
+			t.Errorf("many %v: looks after %v, want %v", c.many, got, c.want)
+		}
+		r.Stray(true, start.Add(time.Second))
+		if got := r.homeAt.Sub(start); got != c.want {
+			t.Errorf("many %v: a status without news puts it off to %v", c.many, got)
+		}
+		r.Stray(false, start)
+		if at := looks(r, start, 5*time.Minute, r.Tick); at != nil {
+			t.Errorf("many %v: looked at %v", c.many, at)
 		}
 	}
 }
