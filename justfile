@@ -68,9 +68,9 @@ lab-rotation N="9" SEED="1":
 packages:
     NFPM={{ go_tools }}/nfpm deploy/package.sh
 
-# the packages: deb beside rpm, the rpm in a root of its own, the deb in a Debian that is booted for it; needs root
+# the packages: deb beside rpm, the rpm in a root of its own, the deb in a booted Debian, and in three that Ansible makes a network of; needs root
 boot-test: packages
-    go test -tags 'e2e boot' -count=1 -timeout 20m -run TestPackage -v ./cmd/thor/e2e
+    go test -tags 'e2e boot' -count=1 -timeout 25m -run 'TestPackage|TestAnsible' -v ./cmd/thor/e2e
 
 # every fuzz target for so many seconds
 fuzz SECONDS="10" PACKAGES="./...":

@@ -140,9 +140,7 @@ func (a *alarmsLeft) raise(why string, names ...string) {
 func TestAlarmsAreRaised(t *testing.T) {
 	need(t, "mariadbd", "mariadb-server")
 	need(t, "pdns_server", "pdns-server")
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount a small disk")
-	}
+	needRoot(t, "mounting a small disk")
 	disk := smallDisk(t)
 	n := startNetwork(t, "127.147", "--nodes", "2", "--powerdns", "--damping=false")
 	n.control(t, "stop", "dns1", "broker3")

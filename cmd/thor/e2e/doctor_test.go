@@ -3,15 +3,11 @@
 package e2e_test
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -109,31 +105,26 @@ func (n *network) bundle(t *testing.T) {
 	t.Logf("%d files, %d secrets looked for", len(files), len(secrets))
 }
 
-// unpacked are the files of an archive, by their name below its directory.
+// unpacked are the files of a bundle, by their name below its directory.
 func unpacked(t *testing.T, file string) map[string]string {
 	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := filepath.Join(t.TempDir(), "bundle")
+	unpack(t, file, dir, "--strip-components=1")
 	out := make(map[string]string)
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return out
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
 		}
+		name, err := filepath.Rel(dir, path)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		content, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, name, _ := strings.Cut(path.Clean(h.Name), "/")
-		out[name] = string(content)
+		b, err := os.ReadFile(path)
+		out[name] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	return out
 }

@@ -81,9 +81,7 @@ func labAllowed(t *testing.T) {
 	for program, pkg := range map[string]string{"ip": "iproute2", "nft": "nftables", "tc": "iproute2"} {
 		need(t, program, pkg)
 	}
-	if os.Getuid() != 0 {
-		t.Skip("the lab needs root: it makes network namespaces")
-	}
+	needRoot(t, "the network namespaces of the lab")
 	failed := make(chan error)
 	go func() { // without UnlockOSThread the thread ends with the goroutine
 		runtime.LockOSThread()

@@ -110,12 +110,7 @@ func buildOf(t *testing.T, commit string) string {
 		t.Fatalf("git archive: %v: %s", err, out)
 	}
 	src := filepath.Join(dir, "src")
-	if err := os.Mkdir(src, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := run("tar", "-xf", tar, "-C", src); err != nil {
-		t.Fatal(err)
-	}
+	unpack(t, tar, src)
 	program := filepath.Join(dir, "thor-former")
 	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, "./cmd/thor")
 	build.Dir, build.Env = src, slices.Concat(os.Environ(), []string{"CGO_ENABLED=0"})

@@ -47,12 +47,7 @@ func startCluster(t testing.TB, loopback string) *cluster {
 		}
 		t.Skip("Galera is missing: Debian package galera-4")
 	}
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("cutting a node off needs root")
-		}
-		t.Skip("cutting a node off needs root")
-	}
+	needRoot(t, "cutting a node off")
 	c := &cluster{network: startNetwork(t, loopback, "--galera", "--nodes", "1", "--damping=false"), t: t, stop: make(chan struct{}), table: fmt.Sprintf("thor_e2e_%d", os.Getpid())}
 	t.Cleanup(func() { _ = exec.Command("nft", "delete", "table", "ip", c.table).Run() }) // usually there is none
 	c.whole()

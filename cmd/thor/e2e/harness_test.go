@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -63,6 +64,29 @@ func need(t testing.TB, program, pkg string) string {
 	return p
 }
 
+// needRoot fails, or skips outside CI, without root, and says what it is for.
+func needRoot(t testing.TB, what string) {
+	t.Helper()
+	if os.Getuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("root is needed for " + what)
+	}
+	t.Skip("root is needed for " + what)
+}
+
+// unpack makes dir of an archive, with further options of tar.
+func unpack(t testing.TB, archive, dir string, options ...string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("tar", append([]string{"-C", dir, "-xf", archive}, options...)...).CombinedOutput(); err != nil {
+		t.Fatalf("unpack %s: %v: %s", archive, err, out)
+	}
+}
+
 // eventually waits for a condition and says what it was when it does not come.
 func eventually(t testing.TB, within time.Duration, what string, cond func() bool) time.Duration {
 	t.Helper()
@@ -76,6 +100,18 @@ func eventually(t testing.TB, within time.Duration, what string, cond func() boo
 	took := time.Since(began)
 	t.Logf("%6d ms  %s", took.Milliseconds(), what)
 	return took
+}
+
+// client is an HTTP client that trusts the network's authority and shows the operator's certificate.
+func (n *network) client(t testing.TB, timeout time.Duration) *http.Client {
+	t.Helper()
+	creds, err := identity.Load(identity.Files{Cert: n.Operator.Cert, Key: n.Operator.Key, CA: n.Operator.CA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: creds.Roots(), Certificates: []tls.Certificate{*creds.Certificate()}}, MaxIdleConnsPerHost: 16}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: timeout}
 }
 
 // knock makes a TLS handshake with a certificate and waits for the first word of

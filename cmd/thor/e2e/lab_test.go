@@ -53,12 +53,7 @@ func newLab(t *testing.T) *lab {
 	t.Helper()
 	need(t, "ip", "iproute2")
 	need(t, "nft", "nftables")
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("network namespaces need root")
-		}
-		t.Skip("network namespaces need root")
-	}
+	needRoot(t, "network namespaces")
 	sweepLabs(t)
 	l := &lab{prefix: fmt.Sprintf("%s%d-", labPrefix, os.Getpid()), dir: t.TempDir()}
 	l.router = l.prefix + "router"

@@ -71,12 +71,7 @@ request_route {
 // its own follow the members.
 func TestCallersFindMembersByName(t *testing.T) {
 	kamailio, sipp := need(t, "kamailio", "kamailio"), need(t, "sipp", "sip-tester")
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("port 53 and a resolv.conf of its own need root")
-		}
-		t.Skip("port 53 and a resolv.conf of its own need root")
-	}
+	needRoot(t, "port 53 and a resolv.conf of its own")
 	n := startNetwork(t, namesNet)
 	for i := 1; i <= 3; i++ {
 		n.answersCalls(t, i)

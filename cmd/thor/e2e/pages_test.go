@@ -25,9 +25,7 @@ func TestCommandsOfThePagesRun(t *testing.T) {
 	need(t, "jq", "jq")
 	need(t, "kamailio", "kamailio") // thor drain --wait counts its calls
 	need(t, "nft", "nftables")
-	if os.Getuid() != 0 {
-		t.Skip("namespaces need root")
-	}
+	needRoot(t, "namespaces")
 	root, err := filepath.Abs("../../..")
 	if err != nil {
 		t.Fatal(err)

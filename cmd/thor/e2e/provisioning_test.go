@@ -4,8 +4,6 @@ package e2e_test
 
 import (
 	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -36,16 +34,8 @@ func (n *network) soap(t testing.TB) *soapClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca, err := os.ReadFile(n.Operator.CA)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca)
-	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 16}
-	t.Cleanup(tr.CloseIdleConnections)
 	return &soapClient{
-		url: n.SOAP.URL, http: &http.Client{Transport: tr, Timeout: 20 * time.Second},
+		url: n.SOAP.URL, http: n.client(t, 20*time.Second),
 		auth: fmt.Sprintf("<auth><username>%s</username><password>%s</password><admin>true</admin></auth>", n.SOAP.User, bytes.TrimSpace(password)),
 	}
 }

@@ -3,8 +3,6 @@
 package e2e_test
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -122,43 +120,26 @@ func (p *proof) onThePage(t *testing.T) {
 	const ip = proofNet + ".41.1"
 	dir := t.TempDir()
 	p.run(t, "ca", "issue", "--node", "noc", "--role", "thor_monitor", "--role", "provisioning_server", "--ip", ip, "--out", filepath.Join(dir, "node"))
+	port := freePort(t)
 	toml := fmt.Sprintf("[network]\ndomain = %q\nbrokers = [\"%s\"]\ncertificate = \"node.crt\"\nkey = \"node.key\"\nca = %q\nstate = \"state\"\n"+
-		"[web]\nlisten = \"0.0.0.0:8681\"\nhttp = \"\"\n[log]\naudit = \"audit.log\"\n", p.domain, strings.Join(p.Brokers, `", "`), p.Operator.CA) // an address of loopback alone would be without TLS
+		"[web]\nlisten = \"0.0.0.0:%d\"\nhttp = \"\"\n[log]\naudit = \"audit.log\"\n", p.domain, strings.Join(p.Brokers, `", "`), p.Operator.CA, port) // an address of loopback alone would be without TLS
 	if err := os.WriteFile(filepath.Join(dir, "web.toml"), []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	spawn(t, dir, thor, "web", "--config", "web.toml")
-	cert, err := tls.LoadX509KeyPair(p.Operator.Cert, p.Operator.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := os.ReadFile(p.Operator.CA)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}}}}
+	client := p.client(t, 10*time.Second)
 	for _, s := range p.sample[:2] {
 		type device struct{ Node, Address string }
 		var got struct{ Devices []device }
-		var said string
-		ask := func() bool {
-			r, err := client.Get("https://" + ip + ":8681/api/registered?role=sip_proxy&key=" + url.QueryEscape(s.key()))
+		eventually(t, 15*time.Second, "the page tells where "+s.key()+" is registered", func() bool {
+			r, err := client.Get(fmt.Sprintf("https://%s:%d/api/registered?role=sip_proxy&key=%s", ip, port, url.QueryEscape(s.key())))
 			if err != nil {
-				said = err.Error()
 				return false
 			}
 			defer r.Body.Close()
 			b, err := io.ReadAll(r.Body)
-			said = string(b)
 			return err == nil && r.StatusCode == http.StatusOK && json.Unmarshal(b, &got) == nil
-		}
-		for end := time.Now().Add(15 * time.Second); !ask(); time.Sleep(100 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("where %s is registered: %s", s.key(), said)
-			}
-		}
+		})
 		if len(got.Devices) != 1 || got.Devices[0] != (device{s.owner, phonesAre}) {
 			t.Errorf("the page has %s at %+v, it is registered at %s from %s", s.key(), got.Devices, s.owner, phonesAre)
 		}

@@ -120,12 +120,7 @@ func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{first: callersEdge + ":5060", kamailio: need(t, "kamailio", "kamailio"), sipp: need(t, "sipp", "sip-tester")}
 	s.rtpengine = need(t, "rtpengine", "rtpengine-daemon")
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("port 53 and a resolv.conf of its own need root")
-		}
-		t.Skip("port 53 and a resolv.conf of its own need root")
-	}
+	needRoot(t, "port 53 and a resolv.conf of its own")
 	s.network = startNetwork(t, sceneNet, "--nodes", "3", "--dns", sceneDNS)
 	for i := range s.relays {
 		s.startRelay(t, i)

@@ -36,15 +36,21 @@ type network struct {
 	ready time.Duration // that thor up took
 }
 
+// freePort is a port of TCP that no listener has, at any address.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
 func freeDNSPort(t testing.TB) string {
 	t.Helper()
 	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := l.Addr().(*net.TCPAddr).Port
-		l.Close()
+		p := freePort(t)
 		if p < 65000 && free(p) && free(p+1) && free(p+2) && free(p+3) {
 			return net.JoinHostPort("127.0.0.1", strconv.Itoa(p))
 		}

@@ -5,9 +5,12 @@
 set -euo pipefail
 root=$1 package=$2 thor=$3 ansible=$4 work=$5
 if [[ ${THOR_ANSIBLE:-} != yes ]]; then
-	THOR_ANSIBLE=yes exec unshare --net --mount "$0" "$@"
+	THOR_ANSIBLE=yes exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" "$@"
 fi
-mount --make-rprivate /
+# All machines end with this process, which is the first of its namespace, and what they
+# wrote with the tmpfs: an overlay needs another file system above it than an overlay.
+mount -t tmpfs tmpfs "$work"
+say() { echo "$SECONDS s  $*"; }
 ip link set lo up
 ip link add lan type bridge
 ip addr add 192.0.2.254/24 dev lan
@@ -15,12 +18,20 @@ ip link set lan up
 cd "$work"
 install -m 755 "$thor" "$root/usr/local/bin/sip" # the service that the role's configuration checks
 pids=()
+on() { # on N COMMAND…: as root of machine N
+	local p
+	p=$(<"$work/host$1.pid")
+	shift
+	nsenter -t "$p" -m -p -n -i -u "$@"
+}
 finish() {
+	local rc=$?
+	((rc)) || return 0
 	for i in 1 2 3; do
-		if [[ -s $work/host$i.pid ]]; then kill -s KILL "$(<"$work/host$i.pid")" || true; fi
+		[[ -s $work/host$i.pid ]] || continue
+		echo "FAILED; host$i:"
+		on "$i" journalctl --no-pager -n 40 -u 'thor-*' -u sip || true
 	done
-	kill "${pids[@]}" 2>/dev/null || true
-	wait
 }
 trap finish EXIT
 for i in 1 2 3; do
@@ -40,7 +51,7 @@ for i in 1 2 3; do
 	echo "$p" >"host$i.pid"
 	nsenter -t "$p" -n ip addr add "192.0.2.$i/24" dev host0
 	nsenter -t "$p" -n ip link set host0 up
-	nsenter -t "$p" -m -p -n -i -u systemd-run --quiet --unit=sip /usr/local/bin/sip sip-responder --listen "192.0.2.$i:5060"
+	on "$i" systemd-run --quiet --unit=sip /usr/local/bin/sip sip-responder --listen "192.0.2.$i:5060"
 done
 cat >ssh <<'SSH'
 #!/usr/bin/env bash
@@ -69,8 +80,8 @@ ansible_ssh_args: ""
 ansible_python_interpreter: /usr/bin/python3
 thor_ca_dir: $work/ca
 YML
-play() { ansible-playbook -i inventory.yml "$ansible/site.yml" "$@"; }
-echo "== first run"
+play() { ansible-playbook -i inventory.yml "$ansible/site.yml" "$@" | while IFS= read -r line; do say "$line"; done; }
+say "== first run"
 play
 thor ca request --node desk >/dev/null
 thor ca sign desk.csr --node desk --role thor_operator --role thor_monitor
@@ -78,16 +89,16 @@ export THOR_BROKERS=tls://192.0.2.1:4222,tls://192.0.2.2:4222,tls://192.0.2.3:42
 thor wait healthy --timeout 60s
 thor status
 [[ $(thor members thor_eventserver -o json | grep -o '"node":"host[123]"' | sort -u | wc -l) == 3 ]]
-echo "== second run, to look"
+say "== second run, to look"
 play --check --diff | tee second
-[[ $(grep -cE '^host[123] .*changed=0 .*unreachable=0 .*failed=0 ' second) == 3 ]]
-echo "== second run"
+[[ $(grep -cE 's  host[123] .*changed=0 .*unreachable=0 .*failed=0 ' second) == 3 ]]
+say "== second run"
 play | tee third
-[[ $(grep -cE '^host[123] .*changed=0 .*unreachable=0 .*failed=0 ' third) == 3 ]]
-echo "== an address more: another certificate for the same key"
+[[ $(grep -cE 's  host[123] .*changed=0 .*unreachable=0 .*failed=0 ' third) == 3 ]]
+say "== an address more: another certificate for the same key"
 key=$(thor ca show "machine2/etc/thor/pki/node.crt" | grep key)
 play --limit host2 -e '{"thor_addresses": ["192.0.2.2", "192.0.2.22"]}' | tee fourth
-grep -qE '^host2 .*changed=[1-9]' fourth
+grep -qE 's  host2 .*changed=[1-9]' fourth
 thor ca show "machine2/etc/thor/pki/node.crt" | tee shown
 grep -q 'addresses *192.0.2.2 192.0.2.22' shown
 [[ $(grep key shown) == "$key" ]]
