@@ -95,7 +95,7 @@ func certificates(ds []Daemon, now time.Time) (fs []Finding) {
 			"the certificate of %s on %s %s", strings.Join(units, ", "), k.node, expiry(time.Unix(k.until, 0).Sub(now))))
 	}
 	if len(fs) == 0 && last > 0 {
-		fs = append(fs, ok("the certificates of %d daemons last", last))
+		fs = append(fs, ok("no certificate ends soon, of the %d daemon(s) that answered", last))
 	}
 	return fs
 }

@@ -60,7 +60,7 @@ func TestCertificatesOfDaemonsThatEnd(t *testing.T) {
 	if got != want {
 		t.Errorf("%s", got)
 	}
-	if got := lines(certificates(n.Daemons[4:], noon)); got != "ok the certificates of 1 daemons last\n" {
+	if got := lines(certificates(n.Daemons[4:], noon)); got != "ok no certificate ends soon, of the 1 daemon(s) that answered\n" {
 		t.Errorf("%q", got)
 	}
 	if got := certificates(nil, noon); got != nil {
