@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -84,28 +83,41 @@ func (r *reach) reachFlags() map[string]string {
 	}
 }
 
-// again are the flags that were given to name the network, for another command line,
-// quoted for a shell, with a blank before each. It is called before resolve.
+// again are the flags by which a command in another shell reaches this network, quoted, with a
+// blank before each: those that were given, or what the environment names, files by their whole
+// paths. It is called before resolve.
 func (r *reach) again() string {
-	var out strings.Builder
-	of := r.reachFlags()
-	for _, name := range slices.Sorted(maps.Keys(of)) {
+	use := make(map[string]string)
+	for name, v := range r.reachFlags() {
 		if r.changed(name) {
-			fmt.Fprintf(&out, " --%s %s", name, quoted(of[name]))
+			use[name] = v
 		}
 	}
-	return out.String()
-}
-
-// plainWord is what a shell takes as it is.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_/.:,@%+-]+$`)
-
-// quoted is s as one word of a shell.
-func quoted(s string) string {
-	if plainWord.MatchString(s) {
-		return s
+	environment := false
+	if use["brokers"] == "" && use["config"] == "" && use["dir"] == "" {
+		for _, name := range []string{"brokers", "config", "dir"} { // in the order of resolve
+			if v := os.Getenv("THOR_" + strings.ToUpper(name)); v != "" {
+				use[name], environment = v, true
+				break
+			}
+		}
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	if use["brokers"] != "" || use["config"] != "" && environment {
+		for _, name := range []string{"cert", "key", "ca"} {
+			if v := os.Getenv("THOR_" + strings.ToUpper(name)); v != "" && use[name] == "" {
+				use[name] = v
+			}
+		}
+	}
+	var out strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(use)) {
+		v := use[name]
+		if whole, err := filepath.Abs(v); err == nil && name != "brokers" {
+			v = whole
+		}
+		fmt.Fprintf(&out, " --%s %s", name, up.ShellWord(v))
+	}
+	return out.String()
 }
 
 // find fills in what belongs to the network that is named; environment tells

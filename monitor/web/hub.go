@@ -143,7 +143,7 @@ func (h *hub) takeTable(f foundTable) {
 func (h *hub) publish(v *overlay.View) {
 	s := v.Status
 	head := picture.NewHead(s, h.cfg.Reasons(v))
-	head.Myself = string(h.cfg.Myself)
+	head.Myself, head.Flags = string(h.cfg.Myself), h.cfg.Flags
 	h.mu.Lock()
 	was := h.current
 	h.mu.Unlock()

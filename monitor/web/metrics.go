@@ -1,10 +1,6 @@
 package web
 
-import (
-	"sync/atomic"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // metrics of a Server.
 type metrics struct {
@@ -14,11 +10,11 @@ type metrics struct {
 // The results of a request.
 const (
 	resultOK      = "ok"
-	resultRefused = "refused" // the method, the host or the origin
+	resultRefused = "refused" // the method, the host, the origin, or one page too many
 	resultFailed  = "failed"
 )
 
-func newMetrics(reg prometheus.Registerer, streams *atomic.Int32) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, open func() int) (*metrics, error) {
 	m := &metrics{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "thor_web_requests_total", Help: "Requests to the web view, by result.",
 	}, []string{"result"})}
@@ -33,5 +29,5 @@ func newMetrics(reg prometheus.Registerer, streams *atomic.Int32) (*metrics, err
 	}
 	return m, reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "thor_web_pages", Help: "Pages that follow the network now.",
-	}, func() float64 { return float64(streams.Load()) }))
+	}, func() float64 { return float64(open()) }))
 }

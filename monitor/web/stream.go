@@ -1,9 +1,18 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
+	"net"
 	"net/http"
+	"sync"
 	"time"
+)
+
+// Pages that follow the network at once: in all, and of one client, which leaves as many to others.
+const (
+	maxStreams       = 128
+	maxClientStreams = 64
 )
 
 // beat is how often a stream tells that it lives.
@@ -17,13 +26,12 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	if s.streams.Add(1) > maxStreams {
-		s.streams.Add(-1)
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		s.refuse(w, http.StatusServiceUnavailable, "too many pages are open")
+	client := s.clientOf(r)
+	if code, why := s.streams.enter(client); code != 0 {
+		s.refuse(w, code, why)
 		return
 	}
-	defer s.streams.Add(-1)
+	defer s.streams.leave(client)
 	s.metrics.requests.WithLabelValues(resultOK).Inc()
 	st := stream{w: w, c: http.NewResponseController(w), hub: s.hub}
 	select {
@@ -93,4 +101,52 @@ func (t *stream) link() { t.write("link", encode(t.hub.link(time.Now()))) }
 func (t *stream) write(event string, json []byte) {
 	_ = t.c.SetWriteDeadline(time.Now().Add(t.hub.cfg.WriteTime))
 	_, _ = fmt.Fprintf(t.w, "event: %s\ndata: %s\n\n", event, json) // JSON has no line breaks
+}
+
+// clientOf tells clients apart: by the node of the certificate, or by the address.
+func (s *Server) clientOf(r *http.Request) string {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr) // set by the server
+	return cmp.Or(string(s.client(r)), host)
+}
+
+// streams counts those that are open. The zero value is ready; its methods may be called from
+// any goroutine.
+type streams struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int
+}
+
+// enter counts one more of a client, or gives the status of the refusal and its reason.
+func (s *streams) enter(client string) (code int, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.of[client] >= maxClientStreams:
+		return http.StatusTooManyRequests, fmt.Sprintf("%d pages are open for this client: close one of them", maxClientStreams)
+	case s.all >= maxStreams:
+		return http.StatusServiceUnavailable, fmt.Sprintf("%d pages are open: close one of them", maxStreams)
+	}
+	if s.of == nil {
+		s.of = make(map[string]int)
+	}
+	s.all++
+	s.of[client]++
+	return 0, ""
+}
+
+func (s *streams) leave(client string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.of[client]--; s.of[client] == 0 {
+		delete(s.of, client)
+	}
+}
+
+// open is how many there are.
+func (s *streams) open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
 }

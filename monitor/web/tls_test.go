@@ -54,6 +54,16 @@ func authority(t *testing.T, domain string) *identity.Authority {
 	return ca
 }
 
+// browser is a client that trusts ca and shows a certificate; nil: none.
+func browser(ca *identity.Authority, c *identity.Credentials) *tls.Config {
+	conf := &tls.Config{RootCAs: x509.NewCertPool()}
+	conf.RootCAs.AddCert(ca.Certificate())
+	if c != nil {
+		conf.Certificates = []tls.Certificate{*c.Certificate()}
+	}
+	return conf
+}
+
 func TestBeyondLoopbackOperatorsAloneGetThePage(t *testing.T) {
 	ca, other := authority(t, "example.net"), authority(t, "example.net")
 	own := credentials(t, ca, "web1", subjects.Monitor)
@@ -61,8 +71,6 @@ func TestBeyondLoopbackOperatorsAloneGetThePage(t *testing.T) {
 		t.Error("an operator's certificate is one for servers")
 	}
 	_, s, _ := start(t, func(c *web.Config) { c.TLS = own.OperatorTLS() })
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.Certificate())
 	for _, c := range []struct {
 		name string
 		cert *identity.Credentials
@@ -74,11 +82,7 @@ func TestBeyondLoopbackOperatorsAloneGetThePage(t *testing.T) {
 		{"an operator of another authority", credentials(t, other, "ops1", subjects.Operator), false},
 		{"none", nil, false},
 	} {
-		conf := &tls.Config{RootCAs: roots}
-		if c.cert != nil {
-			conf.Certificates = []tls.Certificate{*c.cert.Certificate()}
-		}
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: browser(ca, c.cert), DisableKeepAlives: true}}
 		r, err := client.Get("https://" + s.Addr().String() + "/api/status")
 		if err == nil {
 			r.Body.Close()
@@ -96,8 +100,7 @@ func TestARevokedOperatorSeesNoMore(t *testing.T) {
 	ca := authority(t, "example.net")
 	own, desk := credentials(t, ca, "web1", subjects.Monitor), credentials(t, ca, "ops1", subjects.Operator)
 	_, s, _ := start(t, func(c *web.Config) { c.TLS = own.OperatorTLS() })
-	conf := &tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{*desk.Certificate()}}
-	conf.RootCAs.AddCert(ca.Certificate())
+	conf := browser(ca, desk)
 	get := func(path string) (*tls.Conn, *bufio.Reader, *http.Response) {
 		c, err := tls.Dial("tcp", s.Addr().String(), conf)
 		if err != nil {
@@ -161,9 +164,7 @@ func TestWhereASubscriberIsRegistered(t *testing.T) {
 	if !strings.Contains(lookup, `"registered":false`) {
 		t.Error(lookup)
 	}
-	conf := &tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{*desk.Certificate()}}
-	conf.RootCAs.AddCert(ca.Certificate())
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: browser(ca, desk), DisableKeepAlives: true}}
 	read := func(s *web.Server, path string) (int, string) {
 		t.Helper()
 		r, err := client.Get("https://" + s.Addr().String() + path)
@@ -192,5 +193,32 @@ func TestWhereASubscriberIsRegistered(t *testing.T) {
 	}
 	if _, body := read(s, "/api/lookup?role=sip_proxy&key=a%40d.example"); !strings.Contains(body, `"registered":true`) {
 		t.Error(body)
+	}
+}
+
+// Operators of one desk, or behind one address, do not count as one client.
+func TestOperatorsAreToldApartByTheirCertificates(t *testing.T) {
+	ca := authority(t, "example.net")
+	_, s, _ := start(t, func(c *web.Config) { c.TLS = credentials(t, ca, "web1", subjects.Monitor).OperatorTLS() })
+	follow := func(conf *tls.Config) int {
+		t.Helper()
+		c, err := tls.Dial("tcp", s.Addr().String(), conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return ask(t, c, bufio.NewReader(c), "/api/events").StatusCode
+	}
+	first, second := browser(ca, credentials(t, ca, "ops1", subjects.Operator)), browser(ca, credentials(t, ca, "ops2", subjects.Operator))
+	for range 64 {
+		if code := follow(first); code != http.StatusOK {
+			t.Fatal(code)
+		}
+	}
+	if code := follow(first); code != http.StatusTooManyRequests {
+		t.Errorf("one more of the first: %d", code)
+	}
+	if code := follow(second); code != http.StatusOK {
+		t.Errorf("the second: %d", code)
 	}
 }

@@ -21,8 +21,10 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -38,8 +40,6 @@ import (
 
 // Limits of the HTTP server.
 const (
-	maxStreams = 128 // pages that follow the network at once
-
 	readTime  = 5 * time.Second
 	idleTime  = time.Minute
 	pastTime  = 20 * time.Second // for an answer about the past
@@ -73,6 +73,9 @@ type Config struct {
 	// Further names of the page's host, such as that of a proxy before it: a request for a
 	// host that is neither named here nor loopback, nor in the certificate, is refused.
 	Hosts []string `toml:"hosts" form:"domain" default:"(none)"`
+	// What each command on the page has behind it, as it is typed in a shell: how thor reaches this
+	// network from an operator's terminal, such as --config /etc/thor/desk.toml.
+	Flags string `toml:"flags" default:"(none)"`
 
 	Network Network         // required
 	Myself  subjects.NodeID // this node
@@ -113,6 +116,9 @@ func (c *Config) Validate() []setting.Problem {
 			}
 		}
 	}
+	if strings.ContainsFunc(c.Flags, unicode.IsControl) {
+		out = append(out, setting.Problem{Key: "flags", Text: "is one line, without control characters"})
+	}
 	return out
 }
 
@@ -135,7 +141,7 @@ type Server struct {
 	log     zerolog.Logger
 	hub     *hub
 	metrics *metrics
-	streams atomic.Int32
+	streams streams
 	past    chan struct{} // holds a token while the history is read
 	ready   chan struct{}
 	started atomic.Bool
@@ -163,7 +169,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log.With().Str("comp", "web").Logger(), past: make(chan struct{}, 1), ready: make(chan struct{})}
 	s.hub = newHub(&s.cfg)
 	var err error
-	if s.metrics, err = newMetrics(cfg.Metrics, &s.streams); err != nil {
+	if s.metrics, err = newMetrics(cfg.Metrics, s.streams.open); err != nil {
 		return nil, fmt.Errorf("web: register metrics: %w", err)
 	}
 	return s, nil
@@ -200,7 +206,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	srv := s.httpServer(ctx)
 	g.Go(func() error { s.hub.run(ctx); return nil })
-	g.Go(func() error { s.hub.askSerials(ctx, func() bool { return s.streams.Load() > 0 }); return nil })
+	g.Go(func() error { s.hub.askSerials(ctx, func() bool { return s.streams.open() > 0 }); return nil })
 	g.Go(func() error { <-ctx.Done(); _ = srv.Close(); return nil })
 	g.Go(func() error {
 		if err := connlimit.New(connlimit.Pages, connlimit.PagesOfPeer).Serve(srv, l); !errors.Is(err, http.ErrServerClosed) {

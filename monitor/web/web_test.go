@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -391,6 +392,19 @@ func TestThePastTheHistoryAndSearchesAreAnswered(t *testing.T) {
 	}
 }
 
+func TestCommandsHaveFlagsOfOneLine(t *testing.T) {
+	for flags, good := range map[string]bool{"": true, "--config '/etc/thor/my desk.toml'": true, "--dir /x\nreboot": false, "--dir \x1b[2J": false} {
+		c := web.Config{Flags: flags}
+		if ps := c.Validate(); (len(ps) == 0) != good {
+			t.Errorf("%q: %v", flags, ps)
+		}
+	}
+	_, _, url := start(t, func(c *web.Config) { c.Flags = "--dir '/a b'" })
+	if _, body := get(t, "GET", url+"/api/status", nil); !strings.Contains(body, `"flags":"--dir '/a b'"`) {
+		t.Error(body)
+	}
+}
+
 func TestAnAddressThatIsNotLoopbackNeedsTLS(t *testing.T) {
 	for _, listen := range []string{"192.0.2.1:8680", ":8680", "0.0.0.0:8680", "[::]:8680", "noc.example.net:8680"} {
 		if _, err := web.New(web.Config{Network: &network{}, Listen: listen}); !errors.Is(err, web.ErrNotCertified) {
@@ -411,4 +425,56 @@ func TestAStreamOutlivesTheTimeOutForAnswers(t *testing.T) {
 	in := stream(t, url)
 	n := 0 // one a second
 	await(t, in, "link", func(string) bool { n++; return n == 3 })
+}
+
+// follower opens a stream from an address, which lasts until it is closed.
+func follower(t *testing.T, url, from string) (code int, line string, end func()) {
+	t.Helper()
+	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	tr := &http.Transport{DialContext: d.DialContext}
+	r, err := (&http.Client{Transport: tr}).Get(url + "/api/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	end = func() { r.Body.Close(); tr.CloseIdleConnections() }
+	t.Cleanup(end)
+	if line, err = bufio.NewReader(r.Body).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, line, end
+}
+
+func TestOneClientLeavesStreamsToOthers(t *testing.T) {
+	const each, all = 64, 128
+	_, _, url := start(t, nil)
+	var ends []func()
+	for i := range each {
+		code, line, end := follower(t, url, "127.0.0.1")
+		if code != http.StatusOK {
+			t.Fatalf("stream %d of a client: %d %s", i+1, code, line)
+		}
+		ends = append(ends, end)
+	}
+	if code, line, _ := follower(t, url, "127.0.0.1"); code != http.StatusTooManyRequests || line != "64 pages are open for this client: close one of them\n" {
+		t.Errorf("one more: %d %q", code, line)
+	}
+	for i := range all - each {
+		if code, line, _ := follower(t, url, "127.0.0.2"); code != http.StatusOK {
+			t.Fatalf("stream %d of another client: %d %s", i+1, code, line)
+		}
+	}
+	if code, line, _ := follower(t, url, "127.0.0.3"); code != http.StatusServiceUnavailable || line != "128 pages are open: close one of them\n" {
+		t.Errorf("a third client: %d %q", code, line)
+	}
+	ends[0]()
+	for deadline := time.Now().Add(20 * time.Second); ; { // the server notices the end with its next beat
+		code, line, end := follower(t, url, "127.0.0.3")
+		if code == http.StatusOK {
+			end()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after the end of a stream: %d %s", code, line)
+		}
+	}
 }

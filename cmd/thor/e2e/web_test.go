@@ -5,7 +5,9 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
 	"thor/overlay"
@@ -49,6 +52,7 @@ func TestWebView(t *testing.T) {
 	n.webObeysKeys(t, b)
 	n.webIsLostAndRecovers(t, b)
 	b.healthy(n.Web)
+	n.webIsFull(t, b)
 	n.webRefuses(t)
 }
 
@@ -99,8 +103,14 @@ func (n *network) webIsText(t *testing.T, b *browser) {
 	if value[bool](b, `window.trapped !== undefined || document.querySelector('main img, main script, main b:not(#found b)') !== null`) {
 		t.Error("text of the network became HTML")
 	}
-	if got := value[string](b, memberRow("trap1", subjects.Draining)+`.querySelector('.cmd code').innerText`); got != "thor resume trap1 --role voicemail_server" {
-		t.Errorf("the command to copy is %q", got)
+	commands := value[[]string](b, `[...`+memberRow("trap1", subjects.Draining)+`.querySelectorAll('.cmd code')].map((e) => e.innerText)`)
+	if want := []string{"thor resume trap1 --role voicemail_server --dir " + n.dir, "thor events --since 2h --node trap1 --dir " + n.dir}; !slices.Equal(commands, want) {
+		t.Fatalf("the commands to copy are %q", commands)
+	}
+	shell := exec.CommandContext(t.Context(), "sh", "-c", commands[1]) // as it is shown, in a terminal that knows no network
+	shell.Env, shell.Dir = []string{"PATH=" + filepath.Dir(thor)}, "/"
+	if out, err := shell.CombinedOutput(); err != nil || !strings.Contains(string(out), "trap1") {
+		t.Errorf("%s: %v\n%s", commands[1], err, out)
 	}
 	m.Leave(context.Background())
 	end()
@@ -175,6 +185,35 @@ func (n *network) webIsLostAndRecovers(t *testing.T, b *browser) {
 	n.control(t, "start", "web1", "node2")
 	b.until(20*time.Second, "the page is back, and shows what happened meanwhile", `document.querySelector('#lost').hidden && `+memberRow("node2", subjects.Up)+` !== null`)
 	b.until(20*time.Second, "all is well again", `document.querySelector('#health').innerText.includes('All is well')`)
+}
+
+// webIsFull: a page that is one too many says so, and is shown once there is room.
+func (n *network) webIsFull(t *testing.T, b *browser) {
+	navigate := func(url string) {
+		if err := chromedp.Do(b.ctx, chromedp.Navigate(url)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	navigate("about:blank")
+	var open []io.Closer
+	eventually(t, 20*time.Second, "all streams of this machine are taken", func() bool {
+		r, err := http.Get(n.Web + "api/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.StatusCode != http.StatusOK {
+			r.Body.Close()
+			return false
+		}
+		open = append(open, r.Body)
+		return len(open) == 64
+	})
+	navigate(n.Web)
+	b.until(20*time.Second, "the page says that it is one too many", `document.querySelector('#lost').innerText.includes('64 pages are open for this client')`)
+	for _, c := range open {
+		c.Close()
+	}
+	b.until(20*time.Second, "the page is shown", `document.querySelector('#lost').hidden && document.querySelectorAll('.member').length > 0`)
 }
 
 // webRefuses: other methods, and other names for this host.

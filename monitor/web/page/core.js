@@ -84,8 +84,12 @@ function countAges() {
   for (const e of document.querySelectorAll('[data-time]')) setText(e, e.words(now() - Date.parse(e.dataset.time)));
 }
 
+// terminal is what a command has behind it to reach this network from an operator's terminal.
+const terminal = () => model.live && model.live.flags ? ' ' + model.live.flags : '';
+
 // command is a command to copy.
 function command(text) {
+  text += terminal();
   const b = el('button', { type: 'button' }, 'Copy');
   b.addEventListener('click', async () => {
     try {

@@ -2,6 +2,7 @@
 let source = null;
 let retry = 0; // timer
 let drawn = false;
+let refused = ''; // why the daemon lets no stream be opened
 const silent = 3500; // ms without a word until the connection counts as lost
 
 function open() {
@@ -10,7 +11,18 @@ function open() {
   source.addEventListener('status', (e) => { heard(); takeStatus(JSON.parse(e.data)); });
   source.addEventListener('event', (e) => { heard(); takeEvents(JSON.parse(e.data)); });
   source.addEventListener('link', (e) => { heard(); takeLink(JSON.parse(e.data)); });
-  source.onerror = () => { again(1000); };
+  source.onerror = () => { again(1000); whyNot(); };
+}
+
+// whyNot finds out why no stream was opened, which the browser does not tell.
+async function whyNot() {
+  let why = '';
+  try {
+    const r = await fetch('/api/events', { cache: 'no-store' });
+    if (r.ok) r.body.cancel(); else why = (await r.text()).trim();
+  } catch { /* no answer */ }
+  refused = why;
+  check();
 }
 
 // again opens the stream anew: the browser does not try again after every error.
@@ -20,7 +32,7 @@ function again(ms) {
   retry = setTimeout(open, ms);
 }
 
-function heard() { model.heard = performance.now(); }
+function heard() { model.heard = performance.now(); refused = ''; }
 
 // pictureOf is a message as the page keeps it: roles by name.
 function pictureOf(m) { return { ...m, roles: new Map(m.roles.map((r) => [r.role, r])) }; }
@@ -74,7 +86,8 @@ function check() {
   const ms = performance.now() - model.heard;
   const l = model.link;
   let why = '';
-  if (ms > silent) why = 'Connection lost: no word from thor web for ' + span(ms) + '. Trying again; below is what was known last.';
+  if (refused) why = 'thor web refuses: ' + refused + '. Trying again' + (model.live ? '; below is what was known last.' : '.');
+  else if (ms > silent) why = 'Connection lost: no word from thor web for ' + span(ms) + '. Trying again; below is what was known last.';
   else if (l && !l.connected) why = 'thor web has no connection to a broker; below is what was known last.';
   else if (l && l.from_disk) why = 'What is shown is of an earlier run of thor web, until a manager tells it anew.';
   document.body.classList.toggle('cut', why !== '');
@@ -88,6 +101,10 @@ setInterval(() => { check(); countAges(); }, 1000);
 setInterval(() => { if (!document.hidden) readHistory(); }, 60000);
 setInterval(drawRail, 10000);
 document.addEventListener('visibilitychange', () => { if (!document.hidden) { check(); readHistory(); } });
+
+// A browser keeps a page that was left, for the way back: such a one holds no stream.
+addEventListener('pagehide', () => { source.close(); clearTimeout(retry); });
+addEventListener('pageshow', (e) => { if (e.persisted) open(); });
 
 $('filter').addEventListener('input', () => { allRows = false; if (model.shown) showMembers(model.shown); });
 $('more').addEventListener('click', () => { allRows = true; showMembers(model.shown); });

@@ -32,7 +32,7 @@ async function askPast(when) {
     const p = await ask('/api/status?at=' + encodeURIComponent(when.toISOString()) + '&ring=' + encodeURIComponent(model.role || role.role || ''), asking.signal);
     if (model.at !== when) return;
     model.shown = pictureOf(p);
-    note(p.doubt ? 'Perhaps not the last change: ' + p.doubt + '.' : 'The status of ' + when.toLocaleString() + '. Same: thor status --at ' + quoteWord(when.toISOString().slice(0, 19) + 'Z'));
+    note(p.doubt ? 'Perhaps not the last change: ' + p.doubt + '.' : 'The status of ' + when.toLocaleString() + '. Same: thor status --at ' + quoteWord(when.toISOString().slice(0, 19) + 'Z') + terminal());
     show();
     countAges();
   } catch (err) {

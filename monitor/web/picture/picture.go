@@ -30,6 +30,7 @@ type Head struct {
 	At         *time.Time `json:"at,omitempty"`     // of a picture of the past
 	Doubt      string     `json:"doubt,omitempty"`  // of a picture of the past: why it may be another one
 	Myself     string     `json:"myself,omitempty"` // the node that shows it
+	Flags      string     `json:"flags,omitempty"`  // what a command has behind it, as typed in a shell
 	Healthy    bool       `json:"healthy"`          // no reasons
 	Reasons    []string   `json:"reasons"`          // why it is degraded, in words for an operator
 	Departed   []Departed `json:"departed"`         // nodes whose host name is still answered

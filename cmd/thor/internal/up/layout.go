@@ -305,5 +305,5 @@ func (l *layout) webView() error {
 	}
 	listen := fmt.Sprintf("%s:%d", a, port)
 	l.net.Web = "http://" + listen + "/"
-	return l.daemon(controlTier, name, "web", subjects.Monitor, head+fmt.Sprintf("[web]\nlisten = %q\n", listen))
+	return l.daemon(controlTier, name, "web", subjects.Monitor, head+fmt.Sprintf("[web]\nlisten = %q\nflags = %q\n", listen, Flags(l.Dir)))
 }

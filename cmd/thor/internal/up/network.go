@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 
 	"thor/identity/atomicfile"
@@ -114,4 +116,18 @@ func (n *Network) write(path string) error {
 		return err
 	}
 	return atomicfile.Write(path, append(b, '\n'), 0o600)
+}
+
+// Flags have a command of thor reach the network in dir, from any shell.
+func Flags(dir string) string { return "--dir " + ShellWord(dir) }
+
+// plainWord is what a shell takes as it is.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_/.:,@%+-]+$`)
+
+// ShellWord is s as one word of a shell.
+func ShellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
