@@ -30,7 +30,7 @@ func TestGuardsAreGauges(t *testing.T) {
 	}
 	for _, name := range []string{
 		membership.GuardLast, membership.GuardPanic, membership.GuardObserver, membership.GuardBroker, membership.GuardDamping,
-		membership.GuardChecks, membership.GuardHold,
+		membership.GuardChecks, membership.GuardHold, membership.GuardSite,
 	} {
 		m.guards([]membership.Guard{{Name: name, Role: "sip_proxy"}, {Name: name, Role: "media_relay"}})
 		if got := shown(); len(got) != 1 || got[0] != name {

@@ -127,6 +127,7 @@ func (m *Manager) stepLead(now time.Time) {
 		// Nothing can or may be published; the lease decides. After a standstill it is to be confirmed first.
 		return
 	}
+	m.clearSites(now)
 	m.tellEvents(now)
 	if m.advancePastClaims(now) {
 		return

@@ -135,6 +135,7 @@ func (t *Table) lives(m *member, via string) (reopened bool) {
 		m.returned = t.now
 	}
 	m.last, m.node.last = t.now, t.now
+	t.noteSiteHeard(m.node)
 	t.attach(m, via)
 	switch {
 	case !m.adopted:

@@ -208,7 +208,7 @@ func (t *Table) hadFallenSilent(m *member) bool {
 // process may have said that it moves. Then silence decides.
 func (t *Table) unsure(m *member) bool {
 	c := &m.closed
-	return t.saysAlone(subjects.ViaBroker(c.via)) || (c.givenUp() || t.missedAt >= m.last) && (t.cutOff(subjects.ViaBroker(c.via)) || t.inCompany(m))
+	return t.saysAlone(subjects.ViaBroker(c.via)) || (c.givenUp() || t.missedAt >= m.last) && (t.cutOff(subjects.ViaBroker(c.via)) || t.inCompany(m) || t.incidentOf(m.node) != nil)
 }
 
 // givenUp reports whether one side gave the connection up while the other may live.

@@ -64,6 +64,8 @@
 //
 //	observer     G4, as above
 //	broker       G5: all members on one broker are silent           theirs                when they had Dead and 1.5 s to reconnect
+//	site         all nodes of one site are silent, and of each      theirs, also instead  Dead and 5 s after the last beat of the site, if
+//	             other site half are heard                          of panic              no other manager hears it; with the first beat
 //
 // And out of the status, though it beats, is held by
 //
@@ -75,6 +77,10 @@
 //
 // G3 counts machines, by the addresses of the status: one whose nodes are all silent is one
 // loss, and one whose nodes all beat could be one. Of a machine in part silent each node counts.
+//
+// A site is one failure (ADR 71): its members go in one call, their loss and return is no
+// flap (G6), and they count to no mass silence (G3). Only sites count that certificates
+// name, or that the configuration trusts.
 //
 // What came through an ended connection and is taken in later counts for nothing, and the
 // silence of a node after it is no cause for G3: a client that brokers cut off

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ const (
 	GuardDamping  = "damping"     // G6
 	GuardChecks   = "checks"      // many members of a role fail their checks at once
 	GuardHold     = "hold"        // an operator wants failed members kept
+	GuardSite     = "site"        // all nodes of a site are silent
 )
 
 // A Guard holds removals back, or one member out.
@@ -26,6 +28,7 @@ type Guard struct {
 	Name   string
 	Role   subjects.Role   // empty: all roles
 	Node   subjects.NodeID // the damped member, or the suspected broker
+	Site   subjects.Site   // the silent one
 	Detail string          // the reason
 	Since  time.Time
 	End    time.Time // when it ends or is looked at again, as things are; zero: when something happens
@@ -50,20 +53,29 @@ type guardKey struct {
 	name string
 	role subjects.Role
 	node subjects.NodeID
+	site subjects.Site
 }
 
 func (k guardKey) compare(o guardKey) int {
-	return cmp.Or(cmp.Compare(k.name, o.name), cmp.Compare(k.role, o.role), cmp.Compare(k.node, o.node))
+	return cmp.Or(cmp.Compare(k.name, o.name), cmp.Compare(k.role, o.role), cmp.Compare(k.node, o.node), cmp.Compare(k.site, o.site))
 }
 
-// Guards lists the guards that are active, sorted by name, role and node.
+// ended is what the event says that tells of the guard's end.
+func (k guardKey) ended() string {
+	if k.site != "" {
+		return k.name + ": " + string(k.site)
+	}
+	return k.name
+}
+
+// Guards lists the guards that are active, sorted by name, role, node and site.
 func (t *Table) Guards() []Guard {
 	out := make([]Guard, 0, len(t.guards))
 	for _, g := range t.guards {
 		if g.quiet {
 			continue
 		}
-		x := Guard{Name: g.name, Role: g.role, Node: g.node, Detail: g.detail, Since: g.since}
+		x := Guard{Name: g.name, Role: g.role, Node: g.node, Site: g.site, Detail: g.detail, Since: g.since}
 		if g.until != never && g.until > t.now {
 			x.End = stamp(t.base.Add(g.until))
 		}
@@ -105,7 +117,7 @@ func (t *Table) lower(k guardKey) {
 	g := t.guards[i]
 	t.guards = slices.Delete(t.guards, i, i+1)
 	if !g.quiet {
-		t.event(subjects.EventGuardEnd, k.role, k.node, k.name)
+		t.event(subjects.EventGuardEnd, k.role, k.node, k.ended())
 	}
 }
 
@@ -132,6 +144,9 @@ func (t *Table) Confirm(name subjects.Role, now time.Time) int {
 		t.dirty[r] = struct{}{}
 	})
 	t.endPanics()
+	for _, site := range slices.Sorted(maps.Keys(t.incidents)) {
+		n += t.dismissSite(site, name, true)
+	}
 	t.flush()
 	return n
 }

@@ -77,11 +77,21 @@ func TestEachGuardIsShown(t *testing.T) {
 			func(s *stage, p []*actor) { cut(p[:4]); s.pass(11 * time.Second); s.table.Hold("", s.now) },
 			func(s *stage, _ []*actor) { s.table.Confirm("", s.now) },
 		},
+		{
+			membership.GuardSite, "all 10 nodes of ams are silent, the other sites are heard", true,
+			func(s *stage, p []*actor) { cut(p); s.pass(4 * time.Second) },
+			func(s *stage, p []*actor) { s.moves(p[0], "b2#9") },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newStage(t, membership.Config{})
+			s := newStage(t, membership.Config{TrustAnnouncedSites: true})
 			s.troop(12, "m", "media_relay", "b2")
 			p := s.troop(10, "p", "sip_proxy", "b1")
+			if c.name == membership.GuardSite {
+				for _, a := range s.acts {
+					a.site = map[string]subjects.Site{"sip_proxy": "ams", "media_relay": "fra"}[a.role]
+				}
+			}
 			s.pass(20 * time.Second)
 			if s.heard = nil; len(s.table.Guards()) != 0 {
 				t.Fatalf("guards %v", s.table.Guards())
@@ -101,7 +111,7 @@ func TestEachGuardIsShown(t *testing.T) {
 				switch {
 				case e.Kind == subjects.EventGuard && strings.HasPrefix(e.Detail, c.name+": "):
 					begins++
-				case e.Kind == subjects.EventGuardEnd && e.Detail == c.name:
+				case e.Kind == subjects.EventGuardEnd && (e.Detail == c.name || strings.HasPrefix(e.Detail, c.name+": ")):
 					ends++
 				}
 			}

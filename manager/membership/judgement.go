@@ -78,9 +78,10 @@ type panicFacts struct {
 
 // failedFacts are those of one failed member.
 type failedFacts struct {
-	state     state // failing, lost or silent
-	proven    bool  // beyond the uncertainty of silence
-	confirmed bool  // by an operator
+	state     state   // failing, lost or silent
+	proven    bool    // beyond the uncertainty of silence
+	confirmed bool    // by an operator
+	site      instant // its whole site is silent: held until then, and by no guard against mass silence; 0: it is not
 }
 
 // A ruling is what becomes of a failed member: it goes now, or a guard holds it,
@@ -111,6 +112,9 @@ func judge(f *roleFacts) []ruling {
 			*r = ruling{GuardObserver, f.blind}
 		case doubted && f.now < f.revived:
 			*r = ruling{GuardLast, f.revived}
+		case doubted && f.now < m.site:
+			*r = ruling{GuardSite, m.site}
+		case m.site != 0: // one incident, not a mass silence
 		case doubted && f.panic != nil && f.now < next:
 			*r = ruling{GuardPanic, next}
 		case doubted && f.panic != nil && (2*(size-1) < f.panic.stable || !f.panic.healthy):
@@ -139,7 +143,7 @@ func (t *Table) factsOf(r *role, failed []*member) *roleFacts {
 		f.panic.healthy = t.now >= max(g.until, g.next) && t.healthy()
 	}
 	for _, m := range failed {
-		f.failed = append(f.failed, failedFacts{state: m.state(), proven: t.proven(m), confirmed: m.confirmed})
+		f.failed = append(f.failed, failedFacts{state: m.state(), proven: t.proven(m), confirmed: m.confirmed, site: t.siteRuling(m)})
 	}
 	return f
 }
@@ -163,6 +167,9 @@ func (t *Table) heldUntil(m *member) instant {
 	}
 	if deaf := t.now - t.heard; deaf > gapAfter && deaf <= isolatedAfter { // whether this observer is cut off is known then
 		return t.heard + isolatedAfter + time.Millisecond
+	}
+	if hold := t.siteHold(m); hold > 0 {
+		return hold
 	}
 	return max(t.brokerHold(m), t.elsewhereHold(m))
 }

@@ -21,6 +21,7 @@ func TestTheVerdictOnOneFailedMember(t *testing.T) {
 		return with(func(f *roleFacts) { p.step = 10 * time.Second; f.panic = &p })
 	}
 	confirmed := func(m failedFacts) failedFacts { m.confirmed = true; return m }
+	site := func(m failedFacts, until instant) failedFacts { m.site = until; return m }
 	goes := ruling{}
 	for _, c := range []struct {
 		name string
@@ -55,6 +56,13 @@ func TestTheVerdictOnOneFailedMember(t *testing.T) {
 		{"an operator holds, failing", with(func(f *roleFacts) { f.hold = now + 1 }), failing, ruling{GuardHold, now + 1}},
 		{"an operator holds, crashed", with(func(f *roleFacts) { f.hold = now + 1 }), crashed, goes},
 		{"an operator held until now", with(func(f *roleFacts) { f.hold = now }), quiet, goes},
+		{"its site is silent", sound, site(quiet, now+5), ruling{GuardSite, now + 5}},
+		{"its site is silent, crashed", sound, site(crashed, now+5), goes},
+		{"its site is silent, confirmed", sound, confirmed(site(quiet, now+5)), goes},
+		{"its site is silent, no other is up", with(func(f *roleFacts) { f.up = 0 }), site(quiet, now), ruling{GuardLast, never}},
+		{"its site is silent, the observer is blind", with(func(f *roleFacts) { f.blind = now + 7 }), site(quiet, now), ruling{GuardObserver, now + 7}},
+		{"its site was let go", sound, site(quiet, now), goes},
+		{"its site was let go, panic", panics(panicFacts{until: now + 9}), site(quiet, now), goes},
 	} {
 		c.f.failed = []failedFacts{c.m}
 		if got := judge(&c.f); !slices.Equal(got, []ruling{c.want}) {

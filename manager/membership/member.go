@@ -26,8 +26,9 @@ const (
 
 // Why a suspect is one, unless its check says so.
 const (
-	whySilent = "silent"
-	whyLost   = "connection lost"
+	whySilent     = "silent"
+	whyLost       = "connection lost"
+	whySiteSilent = "silent, with its whole site" // as why it left
 )
 
 // A member is what the table knows of one (node, role), in the status or not.
@@ -67,6 +68,7 @@ type member struct {
 	fell        bool    // its check fails, and it was in the status when that began…
 	fellAt      instant // …then
 	confirmed   bool    // an operator says that its failure is real
+	withSite    bool    // of silent: it was taken for dead with its whole site
 
 	rejected   string  // what was refused of its claims, as told…
 	rejectedAt instant // …then
@@ -125,6 +127,9 @@ const keptMark = ", kept by an operator"
 func (m *member) leaveReason() string {
 	switch m.cause {
 	case silent:
+		if m.wentWithSite() {
+			return whySiteSilent
+		}
 		return whySilent
 	case lost:
 		return whyLost
@@ -311,9 +316,11 @@ func (t *Table) remove(m *member) {
 		t.endPanic(r)
 	}
 	if m.cause == silent {
-		t.recent = append(t.recent, loss{m.key, m.host(), t.now, m.node.explained(m.last)})
+		t.recent = append(t.recent, loss{m.key, m.host(), t.now, m.wentWithSite() || m.node.explained(m.last)})
 	}
-	m.damping.owe(m.cause)
+	if !m.wentWithSite() {
+		m.damping.owe(m.cause)
+	}
 	if m.cause != dropped { // who removed it knows whether it departed
 		t.depart(m)
 	}

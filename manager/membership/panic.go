@@ -136,6 +136,7 @@ func (t *Table) countRole(r *role, excused map[*broker]bool) census {
 	var c census
 	for _, m := range r.list {
 		switch {
+		case m.wentWithSite(), t.incidentOf(m.node) != nil:
 		case m.cause != lost && t.now-m.last >= t.quiet() && m.node.explained(m.last):
 		case m.cause == silent && t.now-m.died <= panicWindow:
 			c.add(m.host(), true)
@@ -156,7 +157,7 @@ func (t *Table) countNodes(excused map[*broker]bool) census {
 	for _, n := range t.nodes {
 		here, excuse, host := false, false, netip.Addr{}
 		for _, m := range n.members {
-			if m.listed && (m.cause == alive || m.cause == silent && t.now-m.died <= panicWindow) {
+			if m.listed && !m.wentWithSite() && (m.cause == alive || m.cause == silent && t.now-m.died <= panicWindow) {
 				if h := m.host(); !here || h.Less(host) {
 					host = h
 				}
@@ -165,7 +166,7 @@ func (t *Table) countNodes(excused map[*broker]bool) census {
 			}
 		}
 		quiet := t.now-n.last >= t.quiet()
-		if !here || quiet && n.explained(n.last) {
+		if !here || quiet && n.explained(n.last) || t.incidentOf(n) != nil {
 			continue
 		}
 		c.add(host, quiet && !excuse)
@@ -202,7 +203,7 @@ func (t *Table) healthy() bool {
 	rest, quiet := 0, 0
 	for _, n := range t.nodes {
 		silent := t.now-n.last >= t.quiet()
-		if !n.alive() || silent && n.explained(n.last) {
+		if !n.alive() || silent && n.explained(n.last) || t.incidentOf(n) != nil {
 			continue
 		}
 		rest++

@@ -24,6 +24,7 @@ type actor struct {
 	node, role, boot, via string
 	state                 subjects.State
 	routes, peers         string // that it announces, if it is a broker
+	site                  subjects.Site
 	cut                   bool
 }
 
@@ -59,7 +60,7 @@ func (s *stage) word(a *actor) *subjects.Announcement {
 	k := a.node + a.role + a.boot
 	s.seqs[k]++
 	out := &subjects.Announcement{
-		V: 1, Node: subjects.NodeID(a.node), Role: subjects.Role(a.role), Boot: a.boot, Seq: s.seqs[k], Via: a.via, State: a.state, Addresses: addresses("10.0.0.1"),
+		V: 1, Node: subjects.NodeID(a.node), Role: subjects.Role(a.role), Boot: a.boot, Seq: s.seqs[k], Via: a.via, State: a.state, Addresses: addresses("10.0.0.1"), Site: a.site,
 	}
 	if a.routes != "" {
 		out.Attrs = subjects.Attrs{subjects.AttrRoutes: a.routes}

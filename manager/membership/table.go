@@ -62,7 +62,9 @@ type Table struct {
 	panic      *guard // G3, for all roles; nil: off
 	panicTimer timer
 	recent     []loss   // removals by silence, for the panic threshold
-	guards     []*guard // by name, role and node
+	guards     []*guard // by name, role, node and site
+	incidents  map[subjects.Site]*incident
+	surveyed   instant // when sites were looked at last
 	events     []subjects.Event
 	dropped    int
 	duplicates []Duplicate
@@ -124,6 +126,7 @@ func New(cfg Config) *Table {
 		pending:           make(map[key]*pending),
 		fulls:             make(map[key][]*subjects.Announcement),
 		asked:             make(map[subjects.NodeID]instant),
+		incidents:         make(map[subjects.Site]*incident),
 		identitiesKnownAt: identityWait,
 		bare:              longAgo,
 		resumed:           longAgo,
@@ -147,6 +150,7 @@ func (t *Table) Advance(now time.Time) {
 	t.keepPace()
 	t.isolation()
 	t.hearsay()
+	t.surveySites()
 	for x := t.timers.due(t.now); x != nil; x = t.timers.due(t.now) {
 		x.act()
 	}

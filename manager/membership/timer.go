@@ -19,6 +19,7 @@ type timerKind uint8
 // The kinds, in the order in which timers due at the same instant act.
 const (
 	timerMember timerKind = iota
+	timerSite
 	timerRole
 	timerPanic
 	timerObserver
