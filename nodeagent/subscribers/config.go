@@ -22,6 +22,8 @@ const (
 	syncRetryMax = 30 * time.Second       // …up to this
 	readTime     = 2 * time.Second        // of a read that has to ask
 	behindTime   = 150 * time.Millisecond // between two nodes' lookup tables after a change
+	catchUp      = 500 * time.Millisecond // a request that a proxy with a newer status passed on waits so long for that status
+	catchUpEvery = 10 * time.Millisecond
 	noticeTime   = 3500 * time.Millisecond
 	attemptTime  = time.Second // of one question to one provisioning server
 	downTime     = time.Second // no server answered: reads do not try again for so long

@@ -1,10 +1,13 @@
 package subscribers
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"thor/subjects"
 )
 
 // The stages of a request on its way over the proxies.
@@ -21,17 +24,21 @@ const (
 // if it comes from a proxy of the network.
 type hop struct {
 	stage   string
-	heir    bool       // the owner does not answer
-	account string     // whose credentials the caller has to have
-	caller  string     // the key of the caller
-	known   bool       // the caller is a subscriber or may reach other networks
-	origin  netip.Addr // from where the request came to the network
-	diverts int        // how often it was diverted
+	heir    bool          // the owner does not answer
+	account string        // whose credentials the caller has to have
+	caller  string        // the key of the caller
+	known   bool          // the caller is a subscriber or may reach other networks
+	origin  netip.Addr    // from where the request came to the network
+	diverts int           // how often it was diverted
+	at      subjects.Mark // of the status by which the proxy chose this node; zero: of a proxy before this form
 }
 
 func (h hop) String() string {
 	var b strings.Builder
 	b.WriteString(h.stage)
+	if h.heir {
+		b.WriteString(";heir")
+	}
 	add := func(name, value string) {
 		if value != "" {
 			b.WriteString(";" + name + "=" + url.QueryEscape(value))
@@ -47,6 +54,9 @@ func (h hop) String() string {
 	}
 	if h.diverts > 0 {
 		add("diverts", strconv.Itoa(h.diverts))
+	}
+	if !h.at.IsZero() {
+		add("at", fmt.Sprintf("%d.%d", h.at.Epoch, h.at.Generation))
 	}
 	return b.String()
 }
@@ -85,10 +95,22 @@ func parseHop(s, old string) (h hop, ok bool) {
 			h.origin, err = netip.ParseAddr(value)
 		case "diverts":
 			h.diverts, err = strconv.Atoi(value)
+		case "at":
+			h.at, err = parseMark(value)
 		}
 		if err != nil {
 			return hop{}, false
 		}
 	}
 	return h, true
+}
+
+// parseMark reads "EPOCH.GENERATION".
+func parseMark(s string) (m subjects.Mark, err error) {
+	epoch, generation, _ := strings.Cut(s, ".")
+	if m.Epoch, err = strconv.ParseUint(epoch, 10, 64); err != nil {
+		return m, err
+	}
+	m.Generation, err = strconv.ParseUint(generation, 10, 64)
+	return m, err
 }

@@ -262,6 +262,8 @@ func TestKamailioAuthenticatesFromTheCache(t *testing.T) {
 	s.checkCall(t, p)
 	account("user9", "second")
 	s.checkRoutes(t)
+	account("user20", "second")
+	s.checkPassedOn(t)
 	for i := range 6 {
 		account(fmt.Sprintf("user%d", 10+i), "second")
 	}
@@ -296,6 +298,34 @@ func (s *site) checkRoutes(t *testing.T) {
 		}
 	}
 	s.checkStreams(t)
+}
+
+// checkPassedOn registers through a proxy that knows an older status than the next one,
+// which passes the request on once more. The test is that proxy. Calls find the way back.
+func (s *site) checkPassedOn(t *testing.T) {
+	t.Helper()
+	const user = "user20"
+	var others []net.IP // than the owner's
+	for name, n := range s.nodes {
+		l, _, err := n.Lookup(subjects.SIPProxy, user+"@example.net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Owner() != name {
+			others = append(others, n.Identity().Addresses[0].AsSlice())
+		}
+	}
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: others[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	p := &phone{t: t, conn: c, seq: 700}
+	at := c.LocalAddr().String()
+	if got, a := p.registers(others[1].String(), user, "second", user, user, "Path: <sip:"+at+";lr>\r\nThor-Hop: register;origin=127.0.46.200\r\n"); got != "200" {
+		t.Fatalf("passed on twice: %s", a)
+	}
+	s.messages(t, p, []int{20}, "passed on twice")
 }
 
 // checkStreams tries to have a proxy write to what listens on its own machine: what is

@@ -59,11 +59,37 @@ func (c *Cache) addresses(nodes ...subjects.NodeID) (out []netip.Addr) {
 	return out
 }
 
-// passTo is where to pass a request on that belongs to another node: the owner, then
-// those that stand in for it.
-func (c *Cache) passTo(a *Answer) []netip.Addr {
-	return c.addresses(append([]subjects.NodeID{a.Nodes.Owner()}, a.Nodes.Heirs()...)...)
+// passOn has a request that belongs to another node passed on as h says: to the owner,
+// then to those that stand in for it. An owner that the network status has lost is not
+// tried where the lookup, which follows the status a moment later, still names it: its
+// heir answers as the heir then.
+func (s *step) passOn(c *Cache, a *Answer, h hop) *step {
+	s.do, s.next = doPass, c.addresses(append([]subjects.NodeID{a.Nodes.Owner()}, a.Nodes.Heirs()...)...)
+	h.at, h.heir = a.Mark, len(c.addresses(a.Nodes.Owner())) == 0
+	s.hop = h
+	return s
 }
+
+// getPassed is getFor for a request that a proxy passed on to this node, which chose it
+// by the status h.at. If this node knows an older one it waits for that, up to
+// catchUp. What is not here then belongs elsewhere by the same status or a newer one.
+func (c *Cache) getPassed(ctx context.Context, key string, use purpose, h hop) (*Answer, error) {
+	a, err := c.getFor(ctx, key, use)
+	for end := time.Now().Add(catchUp); err == nil && !a.Here && h.at.After(a.Mark) && time.Now().Before(end); {
+		select {
+		case <-time.After(catchUpEvery):
+		case <-ctx.Done():
+			return a, nil
+		}
+		a, err = c.getFor(ctx, key, use)
+	}
+	return a, err
+}
+
+// strays reports whether a request that a proxy passed on to this node has to be refused,
+// since its answer is elsewhere. By a newer status than that proxy's it is passed on
+// again; marks only rise, so that ends.
+func (h hop) strays(a *Answer) bool { return !a.Here && !a.Mark.After(h.at) }
 
 // useOf is who answers for a key: at first the owner, then who was asked.
 func useOf(h hop, first purpose) purpose {
@@ -83,18 +109,16 @@ func (c *Cache) registration(ctx context.Context, q request) (*step, error) {
 	if !s.proxy || h.stage != stageRegister {
 		h = hop{origin: q.source}
 	}
-	a, err := c.getFor(ctx, screening.Key(q.to), useOf(h, forRegister))
+	a, err := c.getPassed(ctx, screening.Key(q.to), useOf(h, forRegister), h)
 	switch {
 	case errors.Is(err, errBadKey):
 		return s.refused(errNotFound), nil
 	case err != nil:
 		return nil, err
-	case !a.Here && h.stage == stageRegister:
-		s.retry = true
+	case h.stage == stageRegister && h.strays(a):
 		return s.refused(errMoves), nil
 	case !a.Here:
-		s.do, s.next, s.hop = doPass, c.passTo(a), hop{stage: stageRegister, origin: q.source}
-		return s, nil
+		return s.passOn(c, a, hop{stage: stageRegister, origin: h.origin}), nil
 	case !a.Found || a.AliasOf != "":
 		return s.refused(errNotFound), nil
 	}
@@ -165,7 +189,7 @@ func (c *Cache) caller(ctx context.Context, s *step, q request, h hop) (*step, e
 	}
 	use := useOf(h, forAny)
 	for range 2 {
-		a, err := c.getFor(ctx, account, use)
+		a, err := c.getPassed(ctx, account, use, h)
 		_, domain, _ := strings.Cut(account, "@")
 		switch {
 		case errors.Is(err, errBadKey), errors.Is(err, errUnavailable) && c.trust.Load().foreign(domain),
@@ -174,13 +198,10 @@ func (c *Cache) caller(ctx context.Context, s *step, q request, h hop) (*step, e
 			return c.callee(ctx, s, q, hop{caller: from, origin: h.origin})
 		case err != nil:
 			return nil, err
-		case !a.Here && h.stage == stageCaller && account == h.account:
-			s.retry = true
+		case h.stage == stageCaller && account == h.account && h.strays(a):
 			return s.refused(errMoves), nil
 		case !a.Here:
-			s.do, s.next = doPass, c.passTo(a)
-			s.hop = hop{stage: stageCaller, account: account, origin: h.origin}
-			return s, nil
+			return s.passOn(c, a, hop{stage: stageCaller, account: account, origin: h.origin}), nil
 		case !a.Found:
 			return s.refused(errImpostor), nil
 		case a.AliasOf == "":
@@ -226,7 +247,7 @@ func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, e
 				return s, nil
 			}
 		}
-		a, err := c.getFor(ctx, key, use)
+		a, err := c.getPassed(ctx, key, use, h)
 		switch {
 		case errors.Is(err, errBadKey):
 			return s.refused(errNotFound), nil
@@ -239,13 +260,10 @@ func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, e
 			return s, nil
 		case err != nil:
 			return nil, err
-		case !a.Here && h.stage == stageCallee && s.uri == "":
-			s.retry = true
+		case h.stage == stageCallee && s.uri == "" && h.strays(a):
 			return s.refused(errMoves), nil
 		case !a.Here:
-			s.do, s.next = doPass, c.passTo(a)
-			s.hop = hop{stage: stageCallee, caller: h.caller, known: h.known, diverts: h.diverts}
-			return s, nil
+			return s.passOn(c, a, hop{stage: stageCallee, caller: h.caller, known: h.known, diverts: h.diverts}), nil
 		case !a.Found:
 			return s.refused(errNotFound), nil
 		case a.AliasOf == "":

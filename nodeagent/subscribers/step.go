@@ -27,7 +27,6 @@ type step struct {
 	hop     hop          // to tell them
 	uri     string       // for the request; "" as it is
 	refusal *screening.Refusal
-	retry   bool // a refusal that may be another answer in a second
 
 	user, realm, ha1 string
 
