@@ -54,8 +54,8 @@ func (m *Member) Place() Site {
 	return m.AnnouncedSite
 }
 
-// Sites are those that count of the members of s, sorted.
-func (s *Status) Sites() []Site {
+// Places are the sites of the members of s, announced ones too, sorted.
+func (s *Status) Places() []Site {
 	if s == nil {
 		return nil
 	}
@@ -63,7 +63,7 @@ func (s *Status) Sites() []Site {
 	var out []Site
 	for _, ms := range s.Roles {
 		for i := range ms {
-			if x := ms[i].Site; x != "" && !seen[x] {
+			if x := ms[i].Place(); x != "" && !seen[x] {
 				seen[x] = true
 				out = append(out, x)
 			}

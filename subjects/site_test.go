@@ -83,8 +83,8 @@ func TestAFullEncodingHasTheSites(t *testing.T) {
 	if err != nil || view.Members[0].Site != "ams" || view.Members[2].Place() != "fra" {
 		t.Errorf("%v: %+v", err, view)
 	}
-	if got := s.Sites(); len(got) != 1 || got[0] != "ams" {
-		t.Errorf("sites that count: %v", got)
+	if got := s.Places(); len(got) != 2 || got[0] != "ams" || got[1] != "fra" {
+		t.Errorf("places: %v", got)
 	}
 	bad := sited()
 	bad.Roles["sip_proxy"][0].Site = "A"

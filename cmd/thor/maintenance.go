@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -24,32 +25,43 @@ type maintenance struct {
 	verb   string
 	drains bool
 	node   subjects.NodeID
+	site   subjects.Site // in place of node: all nodes of the site
 	role   subjects.Role // empty: all of the node
 	words  *subjects.DrainRequest
+
+	timeout  time.Duration // for the status to show it
+	patience time.Duration // for work to end; 0: it is not waited for
 }
 
 func newMaintenance(verb, short string, drains bool) *cobra.Command {
 	var r reach
-	var role, reason string
+	var role, site, reason string
 	var lasts time.Duration
-	var wait bool
+	var wait, force bool
 	m := maintenance{verb: verb, drains: drains}
 	c := &cobra.Command{
-		Use: verb + " NODE", Short: short,
-		Long:    short + ".\n\nThe command returns when the network status shows it. A drain survives a restart of the node.",
-		Example: "  thor " + verb + " node2\n  thor " + verb + " node2 --role sip_proxy", Args: cobra.ExactArgs(1),
+		Use: verb + " {NODE|--site SITE}", Short: short,
+		Long: short + ".\n\nThe command returns when the network status shows it. A drain survives a restart of the node.\n\n" +
+			"With --site in place of NODE it is for every node of a site.",
+		Example: "  thor " + verb + " node2\n  thor " + verb + " node2 --role sip_proxy\n  thor " + verb + " --site ams", Args: cobra.MaximumNArgs(1),
 	}
 	c.Flags().StringVar(&role, "role", "", "only this `role` of the node")
+	c.Flags().StringVar(&site, "site", "", "every node of this `site`")
 	if drains {
-		c.Long += "\n\nWith --wait it tells how many calls and sessions are left, and returns when there are none: then the machine may be stopped. --timeout is how long it waits, 30m if not given."
+		c.Long += " What is left of each role elsewhere is said first; where nothing would be left of one, nothing is drained without --force." +
+			"\n\nWith --wait it tells how many calls and sessions are left, and returns when there are none: then the machine may be stopped. --timeout is how long it waits, 30m if not given."
 		c.Example += "\n  thor drain node2 --wait --reason kernel --for 2h"
 		c.Flags().StringVar(&reason, "reason", "", "why, for those who look at it")
 		c.Flags().DurationVar(&lasts, "for", 0, "resume by itself after this `time` (0: not)")
 		c.Flags().BoolVar(&wait, "wait", false, "wait until no call is left")
+		c.Flags().BoolVar(&force, "force", false, "with --site: also the last members of a role")
 	}
 	before(c, func(_ *cobra.Command, args []string) (err error) {
-		if m.node, err = subjects.ParseNodeID(args[0]); err != nil {
-			return usageError{err}
+		if m.node, m.site, err = nodeOrSite(args, site); err != nil {
+			return err
+		}
+		if force && m.site == "" {
+			return usagef("--force is for --site: a node is drained whatever is left")
 		}
 		if role != "" {
 			if m.role, err = parseRole(role); err != nil {
@@ -62,33 +74,23 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 		return err
 	})
 	r.connected(c, func(cmd *cobra.Command, s *session, _ []string) error {
+		m.timeout = r.timeout
+		if wait {
+			m.patience = drainWait
+			if cmd.Flags().Changed("timeout") {
+				m.patience = r.timeout
+			}
+		}
+		if m.site != "" {
+			return m.everywhere(cmd, s, force)
+		}
 		earlier := s.soon(cmd.Context())
 		m.warnOfRole(cmd, earlier)
-		roles, forgets, err := m.ask(cmd.Context(), s)
-		if err != nil {
-			if earlier == nil { // it came late
-				m.warnOfRole(cmd, s.soon(cmd.Context()))
-			}
-			return fmt.Errorf("%s %s: %w", verb, m.node, err)
+		asked, err := m.run(cmd.Context(), s, earlier, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		if !asked && earlier == nil { // it came late
+			m.warnOfRole(cmd, s.soon(cmd.Context()))
 		}
-		if err := s.await(cmd.Context(), r.timeout, m.node, roles, drains); err != nil {
-			return err
-		}
-		if _, err := fmt.Fprint(cmd.OutOrStdout(), m.outcome(roles, earlier)); err != nil {
-			return err
-		}
-		if forgets != "" {
-			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "thor: %s %s: %s\n", verb, m.node, forgets)
-			err = errDegraded
-		}
-		if !wait {
-			return err
-		}
-		patience := drainWait
-		if cmd.Flags().Changed("timeout") {
-			patience = r.timeout
-		}
-		return cmp.Or(s.awaitIdle(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), &drained{node: m.node, roles: roles}, patience), err)
+		return err
 	})
 	r.complete(c, nodesOf)
 	completeFlagBy(c, "role", func(cmd *cobra.Command, args []string) []string {
@@ -97,7 +99,54 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 		}
 		return r.pick(cmd.Context(), rolesOf(args[0]))
 	})
+	completeFlagBy(c, "site", func(cmd *cobra.Command, _ []string) []string {
+		return r.pick(cmd.Context(), func(s *subjects.Status) []string { return names(s.Places()) })
+	})
 	return c
+}
+
+// nodeOrSite is what a command is for: one of both.
+func nodeOrSite(args []string, site string) (subjects.NodeID, subjects.Site, error) {
+	switch {
+	case len(args) > 0 && site != "":
+		return "", "", usagef("NODE and --site exclude each other")
+	case site != "":
+		s, err := subjects.ParseSite(site)
+		if err != nil {
+			return "", "", usageError{err}
+		}
+		return "", s, nil
+	case len(args) == 0:
+		return "", "", usagef("give a NODE, or --site")
+	}
+	n, err := subjects.ParseNodeID(args[0])
+	if err != nil {
+		return "", "", usageError{err}
+	}
+	return n, "", nil
+}
+
+// run has one node obey, and says what came of it. earlier is the status before, nil if it is
+// not known. asked: it obeyed.
+func (m *maintenance) run(ctx context.Context, s *session, earlier *subjects.Status, out, warnings io.Writer) (asked bool, err error) {
+	roles, forgets, err := m.ask(ctx, s)
+	if err != nil {
+		return false, fmt.Errorf("%s %s: %w", m.verb, m.node, err)
+	}
+	if err := s.await(ctx, m.timeout, m.node, roles, m.drains); err != nil {
+		return true, err
+	}
+	if _, err := fmt.Fprint(out, m.outcome(roles, earlier)); err != nil {
+		return true, err
+	}
+	if forgets != "" {
+		_, _ = fmt.Fprintf(warnings, "thor: %s %s: %s\n", m.verb, m.node, forgets)
+		err = errDegraded
+	}
+	if m.patience == 0 {
+		return true, err
+	}
+	return true, cmp.Or(s.awaitIdle(ctx, out, warnings, &drained{node: m.node, roles: roles}, m.patience), err)
 }
 
 // warnOfRole warns when the node is a member under other roles only; status may be

@@ -127,10 +127,10 @@ func scriptAwait(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// issue [-ca DIR] [-from DURATION] [-for DURATION] NODE ROLE… makes
+// issue [-ca DIR] [-from DURATION] [-for DURATION] [-site SITE] NODE ROLE… makes
 // NODE.crt and NODE.key for 127.0.0.1; times are relative to now.
 func scriptIssue(ts *testscript.TestScript, _ bool, args []string) {
-	dir, from, validity := "ca", time.Duration(0), 30*24*time.Hour
+	dir, from, validity, site := "ca", time.Duration(0), 30*24*time.Hour, ""
 	var err error
 	for len(args) > 1 && strings.HasPrefix(args[0], "-") {
 		switch args[0] {
@@ -140,13 +140,15 @@ func scriptIssue(ts *testscript.TestScript, _ bool, args []string) {
 			from, err = time.ParseDuration(args[1])
 		case "-for":
 			validity, err = time.ParseDuration(args[1])
+		case "-site":
+			site = args[1]
 		}
 		ts.Check(err)
 		args = args[2:]
 	}
 	a, err := identity.Open(ts.MkAbs(dir))
 	ts.Check(err)
-	r := identity.Request{Node: subjects.NodeID(args[0]), Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Validity: validity}
+	r := identity.Request{Node: subjects.NodeID(args[0]), Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Validity: validity, Site: subjects.Site(site)}
 	if from != 0 {
 		r.NotBefore = time.Now().Add(from)
 	}

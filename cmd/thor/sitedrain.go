@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"thor/subjects"
+)
+
+// drainsAtOnce is how many nodes of a site are asked beside each other.
+const drainsAtOnce = 16
+
+// everywhere drains or resumes every node of a site, each as by itself. A drain says first what
+// is left elsewhere, and does nothing that would take the last of a role unless forced.
+func (m *maintenance) everywhere(cmd *cobra.Command, s *session, force bool) error {
+	v, err := s.status(cmd.Context())
+	if err != nil {
+		return err
+	}
+	nodes, err := nodesAt(v.Status, m.site, m.role)
+	if err != nil {
+		return err
+	}
+	out, warnings := &linewise{w: cmd.OutOrStdout()}, &linewise{w: cmd.ErrOrStderr()}
+	if m.drains {
+		e := elsewhere(v.Status, m.site, m.role)
+		if last := e.last(); len(last) > 0 && !force {
+			return fmt.Errorf("drain --site %s: nothing was done, no other site would serve %s (--force)", m.site, joinRoles(last))
+		}
+		if _, err := fmt.Fprint(out, e.lines(m.site)); err != nil {
+			return err
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(drainsAtOnce)
+	faults := make([]error, len(nodes))
+	for i, n := range nodes {
+		one := *m
+		one.node = n
+		g.Go(func() error {
+			_, faults[i] = one.run(cmd.Context(), s, v.Status, out, warnings)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return together(warnings, faults)
+}
+
+// together is the outcome of several nodes: each fault is told, and the worst is returned.
+func together(warnings io.Writer, faults []error) error {
+	var worst error
+	failed := 0
+	for _, err := range faults {
+		switch {
+		case err == nil:
+		case errors.Is(err, context.Canceled):
+			return err
+		case errors.Is(err, errDegraded): // it was told
+			if worst == nil {
+				worst = errDegraded
+			}
+		default:
+			failed++
+			_, _ = fmt.Fprintf(warnings, "thor: %v\n", err)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d nodes failed", failed, len(faults))
+	}
+	return worst
+}
+
+// drainable reports whether a role is one that drains: brokers and screens are left alone.
+func drainable(r subjects.Role) bool { return r != subjects.EventServer && r != subjects.Monitor }
+
+// nodesAt are the nodes of a site that have a role to drain, or only that one, sorted. The error
+// names the sites that there are.
+func nodesAt(s *subjects.Status, site subjects.Site, only subjects.Role) (nodes []subjects.NodeID, err error) {
+	for r, ms := range s.Roles {
+		for i := range ms {
+			if drainable(r) && (only == "" || r == only) && ms[i].Place() == site {
+				nodes = append(nodes, ms[i].Node)
+			}
+		}
+	}
+	slices.Sort(nodes)
+	if nodes = slices.Compact(nodes); len(nodes) > 0 {
+		return nodes, nil
+	}
+	places := s.Places()
+	switch {
+	case len(places) == 0:
+		return nil, fmt.Errorf("no site %s: no member says where it is", site)
+	case slices.Contains(places, site) && only != "":
+		return nil, fmt.Errorf("site %s has no %s%s", site, only, suggestRole(only, s.RoleNames()))
+	case slices.Contains(places, site):
+		return nil, fmt.Errorf("site %s has brokers only, which do not drain", site)
+	}
+	return nil, fmt.Errorf("no site %s: there are %s", site, strings.Join(names(places), ", "))
+}
+
+// A remainder is what serves a role where a site does not.
+type remainder struct {
+	role subjects.Role
+	here int // members of the site that take new work
+	left int // members elsewhere that do
+}
+
+type remainders []remainder
+
+// elsewhere is what each role that a site serves, or only one, would have left without it.
+func elsewhere(s *subjects.Status, site subjects.Site, only subjects.Role) (out remainders) {
+	for _, r := range s.RoleNames() {
+		if !drainable(r) || only != "" && r != only {
+			continue
+		}
+		x := remainder{role: r}
+		for i := range s.Roles[r] {
+			switch m := &s.Roles[r][i]; {
+			case !m.Serves():
+			case m.Place() == site:
+				x.here++
+			default:
+				x.left++
+			}
+		}
+		if x.here > 0 {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// last are the roles of which nothing is left.
+func (e remainders) last() (out []subjects.Role) {
+	for _, x := range e {
+		if x.left == 0 {
+			out = append(out, x.role)
+		}
+	}
+	return out
+}
+
+// lines say what is left.
+func (e remainders) lines(without subjects.Site) string {
+	var parts []string
+	for _, x := range e {
+		parts = append(parts, fmt.Sprintf("%s %d of %d", x.role, x.left, x.left+x.here))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("left without %s: %s\n", without, strings.Join(parts, ", "))
+}
+
+// A linewise writes what several tell at once, one whole text after the other.
+type linewise struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *linewise) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
