@@ -19,7 +19,6 @@ import (
 
 const (
 	maxBatch  = 256              // waiting events that one redraw takes
-	frames    = 30               // a second: the library wakes up for each, changed or not
 	askEvery  = 2 * time.Second  // while a page wants more than the status
 	pastAgain = 10 * time.Second // until the history is read again that could not be read
 	// missedFor is how much before the last event heard the history is read, after a
@@ -46,12 +45,15 @@ func (m *Monitor) live(ctx context.Context) error {
 	profile := m.profile()
 	feedCtx, cancel := context.WithCancel(ctx)
 	wants := make(chan view.Want, 1)
-	start := screen{ctx: feedCtx, act: m.cfg.Act, wants: wants, m: view.NewModel(view.Options{
+	frame := &pace{}
+	start := screen{ctx: feedCtx, act: m.cfg.Act, wants: wants, pace: frame, m: view.NewModel(view.Options{
 		Domain: m.cfg.Domain, Node: m.cfg.Node, StaleAfter: m.cfg.StaleAfter,
 		Color: profile > colorprofile.ASCII, ASCII: !m.env.utf8(), Operator: m.cfg.Act != nil, Flags: m.cfg.Flags,
 	}).Tick(time.Now())}
 	p := tea.NewProgram(start, tea.WithContext(ctx), tea.WithInput(m.cfg.In), tea.WithOutput(m.cfg.Out),
 		tea.WithEnvironment(m.cfg.Environ), tea.WithColorProfile(profile), tea.WithoutSignalHandler(), tea.WithFPS(frames))
+	frame.program = p
+	defer frame.stop()
 	var feeding sync.WaitGroup
 	feeding.Go(func() { m.feed(feedCtx, p.Send, wants) })
 	_, err := p.Run()
@@ -231,6 +233,7 @@ type screen struct {
 	act   func(context.Context, view.Action) string
 	wants chan view.Want // holds the newest want
 	want  view.Want      // that was told last
+	pace  *pace
 }
 
 func (s screen) Init() tea.Cmd { return tea.RequestBackgroundColor }
@@ -291,5 +294,6 @@ func (s screen) follow() (tea.Model, tea.Cmd) {
 func (s screen) View() tea.View {
 	v := tea.NewView(s.m.Render())
 	v.AltScreen = true
+	s.pace.pictured() // it is drawn once this returns
 	return v
 }
