@@ -101,6 +101,8 @@ func managerGrants() []grant {
 		{toManager, subscribe, subjects.StatusGet, "be asked for the snapshot"},
 		{toManager, publish, subjects.ManagerRequest("*", subjects.VerbStatus), "ask another manager what it holds, before it leads first"},
 		{toManager, subscribe, subjects.ManagerRequest("<node>", subjects.VerbStatus), "be asked by other managers"},
+		{toManager, publish, subjects.ManagerRequest("*", subjects.VerbHears), "ask another manager what it hears, before a lost site is removed"},
+		{toManager, subscribe, subjects.ManagerRequest("<node>", subjects.VerbHears), "be asked by other managers what it hears"},
 		{toManager, subscribe, subjects.JetStreamPrefix("<node>") + ".>", "receive the answers of JetStream, and of nothing else"},
 	}
 }

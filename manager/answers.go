@@ -126,6 +126,15 @@ func (m *Manager) answerManager(msg *nats.Msg) {
 	m.reply(msg.Reply, h.Held.Chunks(want), known)
 }
 
+// answerHearing tells another manager what this one hears.
+func (m *Manager) answerHearing(msg *nats.Msg) {
+	if subjects.CheckReply(msg.Subject, msg.Reply) != nil {
+		return
+	}
+	r := subjects.Reply{V: subjects.Version, Data: m.holding.Load().Hears.Encode()}
+	m.publish(&nats.Msg{Subject: msg.Reply, Data: r.Encode()})
+}
+
 // A header is one of an answer.
 type header struct{ name, value string }
 

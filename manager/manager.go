@@ -232,10 +232,12 @@ func (m *Manager) subscribe(nc *nats.Conn) (stop func(), err error) {
 		}
 		m.subs = append(m.subs, s)
 	}
-	subject := subjects.ManagerRequest(m.cfg.Overlay.ID(), subjects.VerbStatus)
-	if _, err := nc.Subscribe(subject, m.answerManager); err != nil {
-		stop()
-		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	for verb, answer := range map[string]nats.MsgHandler{subjects.VerbStatus: m.answerManager, subjects.VerbHears: m.answerHearing} {
+		subject := subjects.ManagerRequest(m.cfg.Overlay.ID(), verb)
+		if _, err := nc.Subscribe(subject, answer); err != nil {
+			stop()
+			return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+		}
 	}
 	return stop, nil
 }
@@ -270,6 +272,8 @@ func (m *Manager) loop(ctx context.Context) {
 			do(time.Now())
 		case f := <-m.seeker.found:
 			m.takeFound(f, time.Now())
+		case h := <-m.seeker.heard:
+			m.core.Heard(h.from, h.hearing)
 		case <-timer.C:
 			if !m.intake.empty() {
 				m.drain(time.Now())
@@ -375,5 +379,5 @@ func (m *Manager) candidateOrder() int {
 	if h.Held == nil {
 		return 0
 	}
-	return core.OrderIn(h.Status, m.cfg.Overlay.ID(), int(m.priority.Load()), defaultPriority)
+	return core.OrderIn(h.Status, m.cfg.Overlay.ID(), int(m.priority.Load()), defaultPriority) + core.Handicap(h.Hears)
 }

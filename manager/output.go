@@ -60,6 +60,8 @@ func (m *Manager) carryOut(o core.Output) {
 		m.seeker.readStore()
 	case core.AskManager:
 		m.seeker.askManager(o.Node)
+	case core.AskHearing:
+		m.seeker.askHearing(o.Node)
 	case core.AskAnnouncement:
 		m.publish(&nats.Msg{Subject: subjects.AskAnnouncement(o.Node)})
 	case core.StoreFacts:

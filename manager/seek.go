@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -21,6 +22,13 @@ type seeker struct {
 	log     zerolog.Logger
 	work    sync.WaitGroup
 	found   chan found
+	heard   chan heard
+}
+
+// heard is what another manager hears, nil if it did not say.
+type heard struct {
+	from    subjects.NodeID
+	hearing *subjects.Hearing
 }
 
 // found is the answer to a question: status is nil if there is none.
@@ -31,7 +39,7 @@ type found struct {
 }
 
 func newSeeker(ctx context.Context, node *overlay.Node, log zerolog.Logger) *seeker {
-	return &seeker{ctx: ctx, overlay: node, log: log, found: make(chan found, 16)}
+	return &seeker{ctx: ctx, overlay: node, log: log, found: make(chan found, 16), heard: make(chan heard, 16)}
 }
 
 // readStore reads the status that the last active manager stored.
@@ -51,6 +59,33 @@ func (k *seeker) askManager(node subjects.NodeID) {
 	k.ask(node, func(ctx context.Context) (overlay.Snapshot, error) {
 		return k.overlay.AskSnapshot(ctx, subjects.ManagerRequest(node, subjects.VerbStatus))
 	})
+}
+
+// askHearing asks another manager what it hears.
+func (k *seeker) askHearing(node subjects.NodeID) {
+	k.work.Go(func() {
+		ctx, cancel := context.WithTimeout(k.ctx, seekWithin)
+		defer cancel()
+		h, err := k.hearing(ctx, node)
+		if err != nil {
+			k.log.Debug().Err(err).Str("peer", string(node)).Msg("what another manager hears not learnt")
+		}
+		select {
+		case k.heard <- heard{node, h}:
+		case <-k.ctx.Done():
+		}
+	})
+}
+
+func (k *seeker) hearing(ctx context.Context, node subjects.NodeID) (*subjects.Hearing, error) {
+	r, err := k.overlay.Ask(ctx, subjects.ManagerRequest(node, subjects.VerbHears), nil)
+	if err != nil {
+		return nil, err
+	}
+	if r.Code != "" {
+		return nil, fmt.Errorf("refused: %s", r.Code)
+	}
+	return subjects.ParseHearing(r.Data)
 }
 
 func (k *seeker) ask(from subjects.NodeID, question func(context.Context) (overlay.Snapshot, error)) {

@@ -18,6 +18,7 @@
 //	thor.node.<node>.<role>.<verb>      operators           that member          per verb        on demand; only reads
 //	thor.node.<node>.<role>.<verb>.<sender>
 //	                                    operators           that member          per verb        on demand; changes something
+//	thor.manager.<manager>.hears        managers            that manager         none, answered by a Hearing
 //	thor.manager.<node>.announce        managers            all of that node    none            full announcements are wanted
 //	thor.node.<node>.<role>.duplicate.<sender>
 //	                                    managers            that member          none            two processes claim it

@@ -102,6 +102,7 @@ func TestWireBytes(t *testing.T) {
 				Role: "sip_proxy", Name: "sip udp:192.0.2.1:5060", State: subjects.CheckFailing, Reason: "refused", ReportOnly: true, Fault: "timed out", TookMS: 0.25, AgoMS: 300,
 			}}, Zone: &subjects.ZoneReport{Serial: 17, Digest: "00ff", AgeMS: 2000, Answered: 5, Dropped: 1},
 		}).Encode()},
+		{"Hearing", (&subjects.Hearing{V: 1, Nodes: 9, Heard: 6, Sites: map[subjects.Site]int{"lon": 3, "ams": 0, "fra": 3}}).Encode()},
 		{"Found", found},
 		{"Found, nothing but the owner", alone},
 	})

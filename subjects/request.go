@@ -67,7 +67,7 @@ func RequestFrom(sender, node NodeID, role Role, verb string) string {
 }
 
 // ManagerRequest is the subject of a request that managers alone may make, of node:
-// VerbStatus asks another manager what it holds.
+// VerbStatus asks another manager what it holds, VerbHears what it hears.
 func ManagerRequest(node NodeID, verb string) string {
 	return managerRoot + string(node) + "." + verb
 }
@@ -75,6 +75,10 @@ func ManagerRequest(node NodeID, verb string) string {
 // VerbStatus is a request of a manager that has no current status, before it leads
 // for the first time: it is answered like StatusGet, but with whatever is held.
 const VerbStatus = "status"
+
+// VerbHears asks another manager what it hears of the network; the answer's data is a
+// Hearing.
+const VerbHears = "hears"
 
 const managerRoot = "thor.manager."
 

@@ -263,6 +263,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(status(3, "n1", "n2").Encode())
 	f.Add([]byte(`{"v":1,"broker":"b1","node":"n1","serial":"0a","not_after":"2026-12-24T01:02:03Z","roles":["sip_proxy"],"addresses":["10.0.0.1"],"bounds":{"sip_proxy":{"weight":200}}}`))
 	f.Add(subjects.Diff(status(1, "n1"), status(2, "n2")).Encode())
+	f.Add([]byte(`{"v":1,"nodes":9,"heard":6,"sites":{"ams":0,"fra":3,"lon":3}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if a, err := subjects.ParseAnnouncement("thor.role.sip_proxy.n1", b); err == nil {
 			if again, err := subjects.ParseAnnouncement("thor.role.sip_proxy.n1", a.Encode()); err != nil || !reflect.DeepEqual(a.Addresses, again.Addresses) {
@@ -283,6 +284,13 @@ func FuzzParse(f *testing.F) {
 		if w, err := subjects.ParseIdentity("thor.sys.identity.b1", b); err == nil {
 			if again, err := subjects.ParseIdentity("thor.sys.identity.b1", w.Encode()); err != nil || !reflect.DeepEqual(w, again) {
 				t.Errorf("identity does not survive a round trip: %v", err)
+			}
+		} else if subjects.CodeOf(err) == "" {
+			t.Errorf("error without code: %v", err)
+		}
+		if h, err := subjects.ParseHearing(b); err == nil {
+			if again, err := subjects.ParseHearing(h.Encode()); err != nil || !reflect.DeepEqual(h, again) {
+				t.Errorf("hearing does not survive a round trip: %v", err)
 			}
 		} else if subjects.CodeOf(err) == "" {
 			t.Errorf("error without code: %v", err)

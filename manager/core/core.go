@@ -205,6 +205,9 @@ func (m *Manager) Next() time.Time {
 		at(r.term.Quiet())
 	case r != nil && !m.offline:
 		at(r.ticked.Add(tickEvery))
+		if next, ok := m.nextInquiry(); ok {
+			at(next)
+		}
 		if r.pending {
 			at(r.rhythm.next(m.joinsOnly()))
 		}

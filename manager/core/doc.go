@@ -11,6 +11,7 @@
 //	Announce, Disconnect, Revoked, Cut, Identity,   what members and brokers report
 //	RevokeCertificates, BrokerAlone, Refuse
 //	Follow, Confirm                                 the status that this process's tracker holds; that it is the current one
+//	Heard                                           what another manager hears, when it was asked
 //	Stored, Told                                    what the store and other managers hold, when they were asked
 //	Asked, Forget, ConfirmFailed, HoldFailed        what operators ask of members, and decide
 //	FactsStored                                     the disk has what StoreFacts told
@@ -32,7 +33,7 @@
 //
 // [Manager.Holding] is what requests for the snapshot are answered from,
 // [Manager.Known] the greatest mark for the election, [Manager.MayLead] and
-// [OrderIn] whether and how soon to campaign. They are values: a shell hands
+// [OrderIn] and [Handicap] whether and how soon to campaign. They are values: a shell hands
 // them to other goroutines.
 //
 // # What it is not

@@ -106,14 +106,15 @@ func (h *Held) Part(roles []subjects.Role) *Held {
 type Holding struct {
 	*Held
 	Known     subjects.Mark // the greatest that is certain: of a status, or on the own disk
-	term      Term          // not nil: of the active manager
-	own       bool          // made by this manager, which does not lead any more
-	confirmed time.Time     // when the status was last known to be the current one; zero: never
+	Hears     *subjects.Hearing
+	term      Term      // not nil: of the active manager
+	own       bool      // made by this manager, which does not lead any more
+	confirmed time.Time // when the status was last known to be the current one; zero: never
 }
 
 // Holding is what this manager answers with now.
 func (m *Manager) Holding() Holding {
-	h := Holding{Held: m.newest, Known: m.marks.confirmed, confirmed: m.confirmed}
+	h := Holding{Held: m.newest, Known: m.marks.confirmed, Hears: m.table.Hears(), confirmed: m.confirmed}
 	switch {
 	case m.lead != nil:
 		h.term = m.lead.term

@@ -28,27 +28,31 @@ type Term interface {
 
 // A leadership is what a manager has while it leads.
 type leadership struct {
-	term     Term
-	epoch    uint64
-	first    uint64           // generation to begin above
-	aim      uint64           // generation to jump above when the lease has reserved that; 0: none
-	status   *subjects.Status // the newest published
-	digest   string
-	losses   string                   // digest of the losses
-	sites    string                   // digest of the sites
-	roles    map[subjects.Role]string // digests of the roles; never written to
-	revision uint64                   // of the table, as published…
-	joins    uint64                   // …and how many of its changes were joins
-	pending  bool                     // a change waits for the coalescing time
-	rhythm   rhythm
-	ticked   time.Time
-	views    map[subjects.Role]time.Time           // when each role's list was told
-	asked    map[subjects.RequestSubject]time.Time // by operators, when that was recorded last
-	viewed   time.Time                             // when the last of them was repeated
-	events   []subjects.Event
-	zones    string           // the differing zone digests last reported
-	faults   map[fault]string // of the lookup, as last reported…
-	faulty   []fault          // …and their order
+	term      Term
+	epoch     uint64
+	began     time.Time
+	inquiry   *inquiry                    // not nil while others are asked what they hear…
+	inquired  time.Time                   // …and when that was over last
+	elsewhere map[subjects.Site]time.Time // when another manager said last that it hears a site that is silent here
+	first     uint64                      // generation to begin above
+	aim       uint64                      // generation to jump above when the lease has reserved that; 0: none
+	status    *subjects.Status            // the newest published
+	digest    string
+	losses    string                   // digest of the losses
+	sites     string                   // digest of the sites
+	roles     map[subjects.Role]string // digests of the roles; never written to
+	revision  uint64                   // of the table, as published…
+	joins     uint64                   // …and how many of its changes were joins
+	pending   bool                     // a change waits for the coalescing time
+	rhythm    rhythm
+	ticked    time.Time
+	views     map[subjects.Role]time.Time           // when each role's list was told
+	asked     map[subjects.RequestSubject]time.Time // by operators, when that was recorded last
+	viewed    time.Time                             // when the last of them was repeated
+	events    []subjects.Event
+	zones     string           // the differing zone digests last reported
+	faults    map[fault]string // of the lookup, as last reported…
+	faulty    []fault          // …and their order
 }
 
 // Lead takes up the term of epoch, whose generations begin above first: at once if
@@ -80,7 +84,7 @@ func (m *Manager) takeUp(t Term, epoch, first uint64, now time.Time) {
 		m.emit(StepDown{})
 		return
 	}
-	r := &leadership{term: t, epoch: epoch, first: first, views: make(map[subjects.Role]time.Time), asked: make(map[subjects.RequestSubject]time.Time)}
+	r := &leadership{term: t, epoch: epoch, began: now, first: first, elsewhere: make(map[subjects.Site]time.Time), views: make(map[subjects.Role]time.Time), asked: make(map[subjects.RequestSubject]time.Time)}
 	r.status = &subjects.Status{V: subjects.Version, Domain: m.cfg.Domain, Roles: map[subjects.Role][]subjects.Member{}}
 	if h != nil {
 		r.status = h.Status
@@ -127,7 +131,9 @@ func (m *Manager) stepLead(now time.Time) {
 		// Nothing can or may be published; the lease decides. After a standstill it is to be confirmed first.
 		return
 	}
-	m.clearSites(now)
+	if m.inquire(now) {
+		return
+	}
 	m.tellEvents(now)
 	if m.advancePastClaims(now) {
 		return

@@ -40,6 +40,8 @@ type (
 	ReadStore struct{}
 	// AskManager asks a manager for what it holds; the result is for Told.
 	AskManager struct{ Node subjects.NodeID }
+	// AskHearing asks a manager what it hears; the result is for Heard.
+	AskHearing struct{ Node subjects.NodeID }
 	// AskAnnouncement asks a node for its full announcements.
 	AskAnnouncement struct{ Node subjects.NodeID }
 	// StoreFacts is to be kept on disk; what is stored later than that is told by FactsStored.
@@ -83,6 +85,7 @@ func (StepDown) output()        {}
 func (AskIdentities) output()   {}
 func (ReadStore) output()       {}
 func (AskManager) output()      {}
+func (AskHearing) output()      {}
 func (AskAnnouncement) output() {}
 func (StoreFacts) output()      {}
 func (Rejected) output()        {}

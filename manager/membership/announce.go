@@ -134,7 +134,7 @@ func (t *Table) lives(m *member, via string) (reopened bool) {
 	if t.now-m.last > t.missed() && via == m.via {
 		m.returned = t.now
 	}
-	m.last, m.node.last = t.now, t.now
+	m.last, m.node.last, m.node.beat = t.now, t.now, t.now
 	t.noteSiteHeard(m.node)
 	t.attach(m, via)
 	switch {

@@ -34,10 +34,11 @@ type Incident struct {
 	Cleared bool      // see Clear
 }
 
-// siteCount counts the nodes of a site that are thought alive, and those that missed no beat.
+// siteCount counts the nodes of a site that are thought alive; those of which a beat was heard
+// lately; and those that missed one. What another manager listed a moment ago is neither.
 type siteCount struct {
-	nodes, heard int
-	last         instant // beat of any of them
+	nodes, heard, silent int
+	last                 instant // beat of any of them
 }
 
 // A siteCensus is what is heard of each site.
@@ -46,7 +47,7 @@ type siteCensus map[subjects.Site]siteCount
 // lost reports whether nothing is heard of site and of each other one at least half: an
 // observer that is cut off hears less. One site alone cannot be told from all.
 func (c siteCensus) lost(site subjects.Site) bool {
-	if x, known := c[site]; !known || x.heard > 0 {
+	if x, known := c[site]; !known || x.silent < x.nodes {
 		return false
 	}
 	for other, x := range c {
@@ -76,18 +77,20 @@ func (n *node) awaited() bool {
 	})
 }
 
+// countSites counts by site; nodes without one are under the empty name.
 func (t *Table) countSites() siteCensus {
-	var c siteCensus
+	c := make(siteCensus)
 	for _, n := range t.nodes {
-		site := n.site()
-		if site == "" || !n.awaited() {
+		if !n.awaited() {
 			continue
 		}
-		if c == nil {
-			c = make(siteCensus)
-		}
+		site := n.site()
 		x := c[site]
-		if x.nodes++; t.now-n.last <= t.missed() {
+		x.nodes++
+		switch {
+		case t.now-n.last > t.missed():
+			x.silent++
+		case t.now-n.beat <= t.missed():
 			x.heard++
 		}
 		x.last = max(x.last, n.last)
@@ -96,6 +99,21 @@ func (t *Table) countSites() siteCensus {
 	return c
 }
 
+// hearing is what c says to other managers.
+func (c siteCensus) hearing() *subjects.Hearing {
+	h := &subjects.Hearing{V: subjects.Version, Sites: make(map[subjects.Site]int)}
+	for site, x := range c {
+		h.Nodes, h.Heard = h.Nodes+x.nodes, h.Heard+x.heard
+		if site != "" && (x.heard > 0 || x.silent == x.nodes) {
+			h.Sites[site] = x.heard
+		}
+	}
+	return h
+}
+
+// Hears is what this observer hears, a second old at most. It is not to be written to.
+func (t *Table) Hears() *subjects.Hearing { return t.hears }
+
 // surveySites begins and ends incidents. While there is none it looks once a second.
 func (t *Table) surveySites() {
 	if len(t.incidents) == 0 && t.now-t.surveyed < heartbeat {
@@ -103,6 +121,8 @@ func (t *Table) surveySites() {
 	}
 	t.surveyed = t.now
 	c := t.countSites()
+	t.hears = c.hearing()
+	delete(c, "")
 	for _, site := range slices.Sorted(maps.Keys(t.incidents)) {
 		if !c.lost(site) {
 			t.endIncident(site)

@@ -406,6 +406,27 @@ func TestAnIncidentIsNoMassSilence(t *testing.T) {
 	}
 }
 
+// What this observer says that it hears is what it heard itself: not what another manager
+// listed a moment ago, which it takes for silent no sooner than it could have been heard.
+func TestWhatIsOnlyListedIsNotHeard(t *testing.T) {
+	s := sited(t)
+	told := s.status()
+	s.table = membership.New(membership.Config{TrustAnnouncedSites: true})
+	s.table.Adopt(told, s.now)
+	s.cutOff("ams")
+	s.pass(100 * time.Millisecond)
+	if h := s.table.Hears(); h.Nodes != 12 || h.Heard != 0 || len(h.Sites) != 0 || !h.Whole() {
+		t.Errorf("at first %+v", h)
+	}
+	if s.pass(1900 * time.Millisecond); len(s.table.Incidents()) != 0 {
+		t.Error("what had no time to be heard is silent")
+	}
+	s.pass(3 * time.Second)
+	if h := s.table.Hears(); h.Nodes != 12 || h.Heard != 8 || len(h.Sites) != 3 || h.Hears("ams") || h.Sites["fra"] != 4 || h.Whole() {
+		t.Errorf("then %+v", h)
+	}
+}
+
 // An operator who confirms does not wait.
 func TestAConfirmedSiteGoesAtOnce(t *testing.T) {
 	s := sited(t)

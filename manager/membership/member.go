@@ -154,7 +154,7 @@ func (t *Table) member(k key) *member {
 	}
 	n := t.nodes[k.node]
 	if n == nil {
-		n = &node{id: k.node, last: t.now, lastClosed: longAgo}
+		n = &node{id: k.node, last: t.now, beat: longAgo, lastClosed: longAgo}
 		t.nodes[k.node] = n
 		if t.cfg.NodeHash != nil && !t.collides(k.node) {
 			t.hashes[t.cfg.NodeHash(k.node)] = k.node

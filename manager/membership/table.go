@@ -64,7 +64,8 @@ type Table struct {
 	recent     []loss   // removals by silence, for the panic threshold
 	guards     []*guard // by name, role, node and site
 	incidents  map[subjects.Site]*incident
-	surveyed   instant // when sites were looked at last
+	surveyed   instant           // when sites were looked at last
+	hears      *subjects.Hearing // then
 	events     []subjects.Event
 	dropped    int
 	duplicates []Duplicate
@@ -81,7 +82,8 @@ type key struct {
 type node struct {
 	id          subjects.NodeID
 	members     []*member    // by role
-	last        instant      // of any beat
+	last        instant      // of any beat, or when another manager's status named it first
+	beat        instant      // of any beat
 	lastClosed  instant      // when a living broker told last that a connection of it had ended
 	closedConns []closedConn // of connections, the newest last
 	listed      int          // members in the status
@@ -127,6 +129,7 @@ func New(cfg Config) *Table {
 		fulls:             make(map[key][]*subjects.Announcement),
 		asked:             make(map[subjects.NodeID]instant),
 		incidents:         make(map[subjects.Site]*incident),
+		hears:             &subjects.Hearing{V: subjects.Version},
 		identitiesKnownAt: identityWait,
 		bare:              longAgo,
 		resumed:           longAgo,

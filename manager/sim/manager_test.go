@@ -290,6 +290,8 @@ func (m *manager) carryOut(o core.Output) {
 		}
 	case core.AskManager:
 		m.askManager(o.Node)
+	case core.AskHearing:
+		m.askHearing(o.Node)
 	case core.StoreFacts:
 		m.disk.facts = o.Identities
 	case core.Rejected:
@@ -347,7 +349,7 @@ func earliest(a, b time.Time) time.Time {
 func (m *manager) elect(in election.Input) {
 	f := election.Facts{Known: m.core.Known(), MayLead: m.core.MayLead() && m.core.MayCampaign(), Via: m.p.via()}
 	if h := m.core.Holding(); h.Held != nil {
-		f.Order = core.OrderIn(h.Status, m.p.node, priority, priority)
+		f.Order = core.OrderIn(h.Status, m.p.node, priority, priority) + core.Handicap(h.Hears)
 	}
 	if m.term != nil {
 		f.Wanted = m.term.wanted
@@ -478,6 +480,27 @@ func (m *manager) fetched(h *core.Held) {
 }
 
 func (m *manager) askManager(node subjects.NodeID) {
+	m.question(node, func(h core.Holding) {
+		if h.Held == nil {
+			m.core.Told(node, nil, nil, h.Known, m.p.clock())
+			return
+		}
+		m.core.Told(node, h.Status, h.Encoded, h.Known, m.p.clock())
+	})
+}
+
+func (m *manager) askHearing(node subjects.NodeID) {
+	m.p.w.stats.count("site", "hearing asked for")
+	m.question(node, func(h core.Holding) {
+		if h.Hears != nil {
+			m.p.w.stats.count("site", "hearing told")
+		}
+		m.core.Heard(node, h.Hears)
+	})
+}
+
+// question asks another manager; told gets what it holds, or nothing.
+func (m *manager) question(node subjects.NodeID, told func(core.Holding)) {
 	for _, o := range m.p.w.procs {
 		x, is := o.app.(*manager)
 		if !is || o.node != node || x == m {
@@ -486,13 +509,6 @@ func (m *manager) askManager(node subjects.NodeID) {
 		m.opened++
 		id := m.opened
 		m.open[id] = true
-		told := func(h core.Holding) {
-			if h.Held == nil {
-				m.core.Told(node, nil, nil, h.Known, m.p.clock())
-				return
-			}
-			m.core.Told(node, h.Status, h.Encoded, h.Known, m.p.clock())
-		}
 		m.p.send(direct{o, question{from: m.p, reply: func(h core.Holding) any {
 			return result{id, func() { told(h) }}
 		}}})
@@ -505,7 +521,7 @@ func (m *manager) askManager(node subjects.NodeID) {
 		})
 		return
 	}
-	m.core.Told(node, nil, nil, subjects.Mark{}, m.p.clock())
+	told(core.Holding{})
 }
 
 // leads reports whether m may publish now.
