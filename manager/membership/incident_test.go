@@ -145,7 +145,7 @@ func TestWhatIsNoIncidentOfASite(t *testing.T) {
 		"more than half of another site is silent too":       {do: func(s *stage) { s.cutOff("ams"); s.cutOff("fra-b"); s.cutOff("fra-p") }},
 		"half of another site is silent too":                 {do: func(s *stage) { s.cutOff("ams"); s.cutOff("fra-p") }, site: true},
 		"two sites are silent":                               {do: func(s *stage) { s.cutOff("ams"); s.cutOff("fra") }},
-		"it is silent for less than two beats":               {do: func(s *stage) { s.cutOff("ams"); s.pass(2 * time.Second); s.heal("ams") }},
+		"it is silent for less than two beats":               {do: func(s *stage) { s.cutOff("ams"); s.pass(1900 * time.Millisecond); s.heal("ams") }},
 		"the site is only announced":                         {do: func(s *stage) { s.distrust(); s.cutOff("ams") }},
 		"all that have a site are in one":                    {do: func(s *stage) { s.cutOff("ams") }, sites: []subjects.Site{"ams", "", ""}},
 		"the other site is heard, nodes without one are not": {do: func(s *stage) { s.cutOff("ams"); s.cutOff("lon") }, site: true, sites: []subjects.Site{"ams", "fra", ""}},

@@ -134,6 +134,7 @@ func New(cfg Config) *Table {
 		bare:              longAgo,
 		resumed:           longAgo,
 		missedAt:          longAgo,
+		surveyed:          longAgo,
 	}
 	t.blind.timer = timer{kind: timerObserver, index: -1, act: t.endBlind}
 	t.panicTimer = timer{kind: timerPanic, index: -1, act: t.endPanics}
