@@ -75,6 +75,9 @@ func buildManager(d *daemon) (part, error) {
 		return nil, err
 	}
 	running.Store(m)
+	if reg := d.registerer(); reg != nil {
+		reg.MustRegister(siteMembers{status: func() *subjects.Status { return d.net.View().Status }, active: m.Active})
+	}
 	d.onReload = func() error { m.SetPriority(d.file.Manager.Priority); return nil }
 	return m, nil
 }

@@ -146,6 +146,10 @@ func (m *maintenance) run(ctx context.Context, s *session, earlier *subjects.Sta
 	if m.patience == 0 {
 		return true, err
 	}
+	if !slices.ContainsFunc(roles, func(r subjects.Role) bool { return !r.Infrastructure() }) { // no agent need run there
+		_, told := fmt.Fprintf(out, "%s: nothing is left, it may be stopped\n", m.node)
+		return true, cmp.Or(told, err)
+	}
 	return true, cmp.Or(s.awaitIdle(ctx, out, warnings, &drained{node: m.node, roles: roles}, m.patience), err)
 }
 

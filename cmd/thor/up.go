@@ -50,6 +50,7 @@ func newUp() *cobra.Command {
 	f.IntVar(&o.Nodes, "nodes", 3, "`number` of nodes with a SIP proxy, 1 to 100")
 	f.StringVar(&o.DNS, "dns", "127.0.0.1:5354", "`host:port` of the first name server; the second has the next port")
 	f.StringVar(&o.Loopback, "loopback", "127.83", "first two bytes of the `addresses` to use")
+	f.StringSliceVar(&o.Sites, "sites", nil, "`list` of sites, such as ams,fra,lon, over which the processes are spread")
 	f.BoolVar(&o.Damping, "damping", true, "hold back members that flap (off for measurements)")
 	f.BoolVar(&o.PowerDNS, "powerdns", false, "run a PowerDNS beside each name server, at the two ports after theirs, with a database that the name servers keep")
 	f.BoolVar(&o.Galera, "galera", false, "run three MariaDB that are one Galera cluster, each with a database locator, instead of one MariaDB")
@@ -97,6 +98,9 @@ func greeting(program string, o up.Options, n *up.Network, took time.Duration) s
 		fmt.Fprintf(w, "  dig @%s -p %s _sip._udp.%s SRV\task the PowerDNS beside it\n", host, port, n.Domain)
 	}
 	fmt.Fprintf(w, "  %s drain node2%s ; %[1]s resume node2%[2]s\tmaintenance\n", program, flag)
+	if len(o.Sites) > 0 {
+		fmt.Fprintf(w, "  %s drain --site %s%s ; %[1]s resume --site %[2]s%[3]s\tmaintenance of a site\n", program, o.Sites[0], flag)
+	}
 	fmt.Fprintf(w, "  %s doctor%s\tis all well?\n", program, flag)
 	_ = w.Flush() // a strings.Builder takes everything
 	return fmt.Sprintf("ready after %.1f s\n\n%s\nKill any process that %s/%s lists, and watch.\n%s\nCtrl-C ends the network.\n",

@@ -32,6 +32,7 @@ func network(n *Network, now time.Time) (fs []Finding) {
 	}
 	fs = append(fs, ok("status of epoch %d, generation %d by %s", st.Epoch, st.Generation, st.Manager))
 	fs = append(fs, spares(st)...)
+	fs = append(fs, sites(st)...)
 	fs = append(fs, routes(st)...)
 	if n.Bucket != nil {
 		fs = append(fs, bucket(n.Bucket))

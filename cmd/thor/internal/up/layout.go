@@ -91,7 +91,7 @@ func (l *layout) home(node string, addr netip.Addr, roles ...subjects.Role) (str
 }
 
 func (l *layout) certificate(dir, node string, addr netip.Addr, roles ...subjects.Role) error {
-	req := identity.Request{Node: subjects.NodeID(node), Roles: roles, Validity: validity}
+	req := identity.Request{Node: subjects.NodeID(node), Roles: roles, Validity: validity, Site: l.siteOf(node)}
 	if addr.IsValid() {
 		req.Addresses = []netip.Addr{addr}
 	}
@@ -171,12 +171,15 @@ func (l *layout) brokers() error {
 	}
 	l.net.Brokers = l.urls
 	for i := 1; i <= brokers; i++ {
-		name := fmt.Sprintf("broker%d", i)
+		name := brokerName(i)
 		head, err := l.home(name, l.addr(10, i), subjects.EventServer)
 		if err != nil {
 			return err
 		}
 		toml := head + fmt.Sprintf("[broker]\nlisten = %q\ncluster_listen = %q\nroutes = [%s]\n", listen[i-1], cluster[i-1], quoted(l.routes))
+		if sites := l.brokerSites(); len(sites) > 0 {
+			toml += fmt.Sprintf("jetstream_sites = [%s]\n", quoted(sites))
+		}
 		if err := l.daemon(brokerTier, name, "broker", subjects.EventServer, toml); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Options says what network to run. All but Damping, PowerDNS, Galera and RestartAfter is required.
+// Options says what network to run. All but Damping, PowerDNS, Galera, Sites and RestartAfter is required.
 type Options struct {
 	Dir          string
 	Domain       string
@@ -26,6 +26,7 @@ type Options struct {
 	Damping      bool                             // hold back members that flap
 	PowerDNS     bool                             // a PowerDNS beside each name server, at the ports after theirs
 	Galera       bool                             // three databases that are one cluster
+	Sites        []string                         // over which its processes are spread, in turn; empty: there are none
 	Say          func(format string, args ...any) // progress
 }
 
@@ -50,6 +51,9 @@ func (o *Options) Check() error {
 	}
 	if o.RestartAfter < 0 {
 		return fmt.Errorf("--restart-after %s is negative; 0 is never", o.RestartAfter)
+	}
+	if err := o.checkSites(); err != nil {
+		return err
 	}
 	if err := o.checkDNS(); err != nil {
 		return err

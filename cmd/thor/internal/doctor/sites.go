@@ -1,0 +1,64 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+
+	"thor/subjects"
+)
+
+// sites say what the loss of each site would cost. Members whose site is not known stay.
+func sites(st *subjects.Status) (fs []Finding) {
+	var free []string // sites that may be lost
+	for _, at := range st.Places() {
+		if cost := costOf(st, at); len(cost) > 0 {
+			fs = append(fs, Finding{
+				Note, fmt.Sprintf("the loss of site %s: %s", at, strings.Join(cost, "; ")),
+				"no site with half of the brokers with JetStream or more, and members of each role in two sites (docs/operate.md, Sites)",
+			})
+			continue
+		}
+		free = append(free, string(at))
+	}
+	if len(free) > 0 {
+		fs = append(fs, ok("a site may be lost, with a majority of the brokers left and members of each role: %s", strings.Join(free, ", ")))
+	}
+	return fs
+}
+
+// costOf is what would be missing without a site.
+func costOf(st *subjects.Status, site subjects.Site) (cost []string) {
+	all, there := 0, 0 // brokers with JetStream
+	for _, m := range st.Roles[subjects.EventServer] {
+		if m.Attrs[subjects.AttrJetStream] == "" { // not on this broker
+			continue
+		}
+		all++
+		if m.Place() == site {
+			there++
+		}
+	}
+	if there > 0 && all-there <= all/2 {
+		cost = append(cost, fmt.Sprintf("%d of %d brokers with JetStream are left, no majority: no manager is elected, and no status changes", all-there, all))
+	}
+	var last []string
+	for _, r := range st.RoleNames() {
+		here, elsewhere := 0, 0
+		for i := range st.Roles[r] {
+			switch m := &st.Roles[r][i]; {
+			case !m.Serves() || r == subjects.Monitor:
+			case m.Place() == site:
+				here++
+			default:
+				elsewhere++
+			}
+		}
+		if here > 0 && elsewhere == 0 {
+			last = append(last, string(r))
+		}
+	}
+	if len(last) > 0 {
+		cost = append(cost, "nothing is left of "+strings.Join(last, ", "))
+	}
+	return cost
+}
