@@ -84,6 +84,14 @@ func newBroker(w *world, i int) *broker {
 	return &broker{w: w, index: i, name: fmt.Sprintf("b%d", i+1), alive: true, boots: 1, lonely: -1}
 }
 
+// site is where it is; empty: there are no sites.
+func (b *broker) site() subjects.Site {
+	if !b.w.wan.on {
+		return ""
+	}
+	return siteNames[b.index]
+}
+
 func (b *broker) addr() netip.Addr { return netip.AddrFrom4([4]byte{10, 1, 0, byte(b.index + 1)}) }
 
 // after lets the broker's process do something later.
@@ -110,7 +118,7 @@ func (b *broker) announce() {
 		b.beat++
 		b.publish(&subjects.Announcement{
 			V: subjects.Version, Node: subjects.NodeID(b.name), Role: subjects.EventServer, Boot: fmt.Sprintf("%s-%d", b.name, b.boots), Seq: b.beat,
-			Via: b.name + "#1", Addresses: []netip.Addr{b.addr()}, Weight: subjects.DefaultWeight, State: subjects.Up, Seen: b.seen,
+			Via: b.name + "#1", Addresses: []netip.Addr{b.addr()}, Weight: subjects.DefaultWeight, State: subjects.Up, Seen: b.seen, Site: b.site(),
 			Attrs: subjects.Attrs{subjects.AttrIdentity: "1", subjects.AttrRoutes: strconv.Itoa(len(b.routes())), subjects.AttrPeers: strings.Join(b.routes(), ",")},
 		}, toManagers)
 		b.after(b.w.between(900, 1100), beat)
@@ -424,7 +432,7 @@ func (r *route) carry(from *broker, do func()) {
 		r.waiting = append(r.waiting, f)
 		return
 	}
-	r.at[i] = max(r.at[i], r.w.now+r.w.hop())
+	r.at[i] = max(r.at[i], r.w.now+r.w.hop()+r.w.way(r.ends[0].index, r.ends[1].index))
 	r.w.after(r.at[i]-r.w.now, func() {
 		if r.blocked && r.life == life {
 			r.waiting = append(r.waiting, f)

@@ -177,7 +177,7 @@ func (k *bucket) hears(b *broker) bool {
 func (k *bucket) write(b *broker, value *subjects.Lease, expect uint64, done func(rev uint64, outcome election.Outcome)) {
 	switch {
 	case k.leads(b):
-		k.w.after(k.w.hop(), func() { k.put(b, value, expect, done) })
+		k.w.after(k.w.hop()+k.w.way(b.index, k.leader.index), func() { k.put(b, value, expect, done) })
 	case !k.hears(b):
 		k.w.stats.count("bucket", "no responders")
 		done(0, election.Unknown)

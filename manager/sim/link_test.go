@@ -31,7 +31,7 @@ func (l *link) up(do func()) {
 		l.toBroker = append(l.toBroker, do)
 		return
 	}
-	l.upAt = max(l.upAt, l.w.now+l.w.hop())
+	l.upAt = max(l.upAt, l.w.now+l.w.hop()+l.w.way(l.p.place, l.b.index))
 	l.w.after(l.upAt-l.w.now, func() {
 		switch {
 		case !l.brokerUp || !l.b.alive:
@@ -80,7 +80,7 @@ func (l *link) carry(m any, late time.Duration) {
 		l.toClient = append(l.toClient, do)
 		return
 	}
-	at := l.w.now + l.w.hop() + late
+	at := l.w.now + l.w.hop() + l.w.way(l.p.place, l.b.index) + late
 	if late == 0 {
 		l.downAt = max(l.downAt, at)
 		at = l.downAt

@@ -87,7 +87,7 @@ func (m *manager) roles() []subjects.Role { return []subjects.Role{subjects.Mana
 
 // simulated has hold-downs short enough to end within a run.
 func simulated() membership.Config {
-	return membership.Config{HoldDown: 20 * time.Second, MaxHoldDown: 40 * time.Second}
+	return membership.Config{HoldDown: 20 * time.Second, MaxHoldDown: 40 * time.Second, TrustAnnouncedSites: true}
 }
 
 func (m *manager) begin() {
@@ -129,7 +129,7 @@ func (m *manager) announce(moves bool) {
 	m.seq++
 	a := &subjects.Announcement{
 		V: subjects.Version, Node: m.p.node, Role: subjects.Manager, Boot: m.p.boot, Seq: m.seq, Via: m.p.via(), Addresses: []netip.Addr{m.p.addr},
-		State: subjects.Up, Priority: priority, Weight: subjects.DefaultWeight, Attrs: m.stand.Attrs(), Moves: moves,
+		State: subjects.Up, Priority: priority, Weight: subjects.DefaultWeight, Attrs: m.stand.Attrs(), Moves: moves, Site: m.p.site,
 	}
 	if k := m.feed.tracker.Mark(); !k.IsZero() {
 		a.Seen = &k
@@ -297,6 +297,9 @@ func (m *manager) carryOut(o core.Output) {
 	case core.Rejected:
 		w.stats.count("refused", string(o.Code))
 	case core.Note:
+		if o.Event == "site" {
+			w.stats.count("site", "heard by another manager")
+		}
 		w.log("%s: %s %v", m.p.node, o.Text, o.Fields)
 	}
 }

@@ -68,7 +68,7 @@ func (m *member) announce(s subjects.State, moves bool) {
 		m.seq[r]++
 		a := &subjects.Announcement{
 			V: subjects.Version, Node: m.p.node, Role: r, Boot: m.p.boot, Seq: m.seq[r], Via: m.p.via(), Addresses: []netip.Addr{m.p.addr},
-			State: s, Weight: subjects.DefaultWeight, Moves: moves,
+			State: s, Weight: subjects.DefaultWeight, Moves: moves, Site: m.p.site,
 		}
 		if m.short && !moves && s != subjects.Leave {
 			a = m.shorten(a)

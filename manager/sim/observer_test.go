@@ -140,7 +140,7 @@ func (o *observer) announce(s subjects.State, moves bool) {
 	o.seq++
 	a := &subjects.Announcement{
 		V: subjects.Version, Node: o.p.node, Role: subjects.DNSManager, Boot: o.p.boot, Seq: o.seq, Via: o.p.via(), Addresses: []netip.Addr{o.p.addr},
-		State: s, Weight: subjects.DefaultWeight, Moves: moves,
+		State: s, Weight: subjects.DefaultWeight, Moves: moves, Site: o.p.site,
 	}
 	o.p.send(a)
 }

@@ -22,6 +22,7 @@ type plan struct {
 	seed    uint64
 	members int
 	far     bool // the machines are far from each other
+	sites   bool // each broker is in a site of its own, with a third of all others
 	faults  []fault
 }
 

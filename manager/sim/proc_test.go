@@ -44,10 +44,19 @@ type proc struct {
 	soundSince    time.Duration              // since when it runs
 	dialling      bool
 	home          int // the broker on its host, which it dials first; -1: there is none
+	place         int // its site, that of the broker with this index; -1: it has none
+	site          subjects.Site
+}
+
+// at puts p into the site of a broker, where there are sites.
+func (p *proc) at(i int) {
+	if p.w.wan.on {
+		p.place, p.site = i, siteNames[i]
+	}
 }
 
 func newProc(w *world, node subjects.NodeID, a app) *proc {
-	p := &proc{w: w, node: node, app: a, skew: w.between(-900_000, 900_000), home: -1}
+	p := &proc{w: w, node: node, app: a, skew: w.between(-900_000, 900_000), home: -1, place: -1}
 	n := len(w.procs) + 1
 	p.addr = netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
 	w.procs = append(w.procs, p)

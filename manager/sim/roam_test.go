@@ -61,7 +61,7 @@ func (p *proc) attempt(order []int, alone *broker) {
 	case !b.alive:
 		p.after(w.between(1, 5)+w.trips(1), func() { p.attempt(rest, alone) })
 	default:
-		p.after(w.between(3, 30)+w.trips(greetTrips), func() {
+		p.after(w.between(3, 30)+w.trips(greetTrips)+2*greetTrips*w.way(p.place, b.index), func() {
 			switch {
 			case !b.greets(p):
 				p.attempt(order, alone)
@@ -159,7 +159,7 @@ func (p *proc) heardTick(k subjects.Mark) {
 
 func (p *proc) connect(b *broker) {
 	b.conns++
-	l := &link{w: p.w, p: p, b: b, boot: p.boot, via: fmt.Sprintf("%s#%d", b.name, b.conns), clientUp: true, brokerUp: true, rtt: p.w.trips(1)}
+	l := &link{w: p.w, p: p, b: b, boot: p.boot, via: fmt.Sprintf("%s#%d", b.name, b.conns), clientUp: true, brokerUp: true, rtt: p.w.trips(1) + 2*p.w.way(p.place, b.index)}
 	b.links = append(b.links, l)
 	p.link = l
 	p.roamer.Connected(b.alone, p.clock())

@@ -23,11 +23,13 @@ type truth struct {
 	w      *world
 	broken []string
 
-	epochs    map[uint64]string                       // the boot that leads each
-	digests   map[subjects.Mark]string                // of each status
-	owners    map[subjects.Mark]string                // the boot that published it
-	removed   map[subjects.Mark]string                // removals that must have no effect
-	fell      map[listing]time.Duration               // when those were removed that are not listed
+	epochs    map[uint64]string         // the boot that leads each
+	digests   map[subjects.Mark]string  // of each status
+	owners    map[subjects.Mark]string  // the boot that published it
+	removed   map[subjects.Mark]string  // removals that must have no effect
+	fell      map[listing]time.Duration // when those were removed that are not listed
+	removals  []removal
+	suspects  []removal                               // that were listed as such instead
 	newest    []sighting                              // marks as observers confirmed them, rising
 	touched   map[subjects.NodeID]time.Duration       // when its processes last came or went on purpose
 	goods     [brokerCount]time.Duration              // since when a broker is in the main part; -1: it is not
@@ -92,12 +94,17 @@ func (t *truth) published(m *manager, d *subjects.Delta) (heard func()) {
 	for _, c := range d.Changes {
 		t.w.log("%s tells %v: %s %s %s", m.p.node, mark, c.Role, c.Node, shown(c.Member))
 		delete(t.fell, listing{c.Node, c.Role})
-		if c.Member == nil {
-			t.fell[listing{c.Node, c.Role}] = t.w.now
+		r := removal{t.w.now, mark, m.p.node, listing{c.Node, c.Role}}
+		switch {
+		case c.Member == nil:
+			t.fell[r.listing] = t.w.now
+			t.removals = append(t.removals, r)
 			t.w.stats.count("change", "removed")
 			if why := t.wrong(m, c.Role, c.Node); why != "" {
 				wrong = append(wrong, why)
 			}
+		case c.Member.State == subjects.Suspect:
+			t.suspects = append(t.suspects, r)
 		}
 	}
 	if len(d.Changes) == 0 {

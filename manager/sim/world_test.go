@@ -35,6 +35,7 @@ type world struct {
 	store     store   // of the status
 	noise     noise
 	calm      noise // without a fault
+	wan       wan
 
 	truth truth
 	stats *stats
@@ -64,6 +65,9 @@ func newWorld(p plan, s *stats) *world {
 		w.noise = far
 	}
 	w.calm = w.noise
+	if p.sites {
+		w.wan = wan{delay: 39 * time.Millisecond, on: true}
+	}
 	w.truth.w = w
 	for i := range brokerCount {
 		w.brokers = append(w.brokers, newBroker(w, i))
@@ -90,17 +94,24 @@ func newWorld(p plan, s *stats) *world {
 	for i := range managerCount {
 		m := newManager(w, subjects.NodeID(fmt.Sprintf("m%d", i+1)))
 		m.p.home = i // the host of that broker
+		m.p.at(i)
 		w.managers = append(w.managers, m)
 		m.p.start(w.between(0, 3000))
 	}
 	for i := range p.members {
 		m := newMember(w, i)
 		w.members = append(w.members, m)
+		if m.p.at(i % brokerCount); p.sites {
+			m.p.home = m.p.place
+		}
 		m.p.start(w.between(0, 2000))
 	}
 	for i := range 3 {
 		o := newObserver(w, subjects.NodeID(fmt.Sprintf("o%d", i+1)))
 		w.observers = append(w.observers, o)
+		if o.p.at(i); p.sites {
+			o.p.home = i
+		}
 		o.p.start(w.between(0, 2000))
 	}
 	return w
