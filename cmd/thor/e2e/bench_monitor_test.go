@@ -47,12 +47,21 @@ func TestBenchMonitor(t *testing.T) {
 		fmt.Printf("at rest, page %s: %s of a core (median of %d s), p99 %s, mean %s; %d MiB resident\n", p.name, percent(rank(percents, 0.5)), len(percents),
 			percent(rank(percents, 0.99)), percent(mean(percents)), residentSet(t, m.cmd.Process.Pid)>>20)
 	}
-	var took []float64
+	var took, late, waited []float64
 	for i := range keys {
 		k := m.turns()[i%len(m.turns())]
-		took = append(took, float64(m.key(t, k.key, k.shown).Microseconds())/1000)
+		before := coreWait(t, m.cmd.Process.Pid)
+		ms := float64(m.key(t, k.key, k.shown).Microseconds()) / 1000
+		took = append(took, ms)
+		if ms > 50 {
+			late = append(late, ms)
+			waited = append(waited, float64((coreWait(t, m.cmd.Process.Pid)-before).Microseconds())/1000)
+		}
 	}
 	fmt.Printf("key to picture: median %.1f ms, p99 %.1f ms, greatest %.1f ms of %d keys\n", rank(took, 0.5), rank(took, 0.99), slices.Max(took), len(took))
+	if len(late) > 0 {
+		fmt.Printf("above 50 ms: %d keys, median %.1f ms, in which threads of the monitor waited for a core for %.1f ms together (median)\n", len(late), rank(late, 0.5), rank(waited, 0.5))
+	}
 }
 
 func percent(f float64) string { return fmt.Sprintf("%.2f %%", f) }
@@ -138,8 +147,14 @@ func (m *watched) rest(t *testing.T, seconds int) (out []float64) {
 	return out
 }
 
-// processorTime is what all threads of a process have used, in nanoseconds' precision.
-func processorTime(t *testing.T, pid int) (all time.Duration) {
+// processorTime is what all threads of a process have used.
+func processorTime(t *testing.T, pid int) time.Duration { return schedstat(t, pid, 0) }
+
+// coreWait is how long all threads of a process together could have run and had no core.
+func coreWait(t *testing.T, pid int) time.Duration { return schedstat(t, pid, 1) }
+
+// schedstat is a field of the kernel's schedstat, in nanoseconds, of all threads.
+func schedstat(t *testing.T, pid, field int) (all time.Duration) {
 	t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(tasks) == 0 {
@@ -150,7 +165,7 @@ func processorTime(t *testing.T, pid int) (all time.Duration) {
 		if err != nil {
 			continue // it has ended
 		}
-		ns, err := strconv.ParseInt(strings.Fields(string(b))[0], 10, 64)
+		ns, err := strconv.ParseInt(strings.Fields(string(b))[field], 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
