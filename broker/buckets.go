@@ -93,6 +93,7 @@ func (b *Broker) keepBuckets(ctx context.Context, s *server.Server, own *nats.Co
 		return fmt.Errorf("broker: %w", err)
 	}
 	var failing, unrecorded bool
+	var spreadAt time.Time
 	var stuck stuckGroups
 	copies := func() int {
 		if len(remoteNames(s))+1 >= bucketCopies {
@@ -115,6 +116,10 @@ func (b *Broker) keepBuckets(ctx context.Context, s *server.Server, own *nats.Co
 			if failing = err != nil; !failing {
 				next = jetStreamTick
 				b.keepHistory(ctx, js, copies(), &unrecorded)
+				if b.cfg.spreads() && time.Now().After(spreadAt) {
+					b.spread(ctx, js, own)
+					spreadAt = time.Now().Add(spreadEvery)
+				}
 			}
 		}
 		select {

@@ -131,7 +131,7 @@ func advertised(configured, host string, port int) (string, error) {
 func accounts() []*server.Account {
 	sys, thor := server.NewAccount(AccountSystem), server.NewAccount(AccountMembers)
 	const disconnects = "$SYS.ACCOUNT." + AccountMembers + ".DISCONNECT"
-	const servers = "$SYS.REQ.SERVER.PING"
+	const servers = pingServers
 	err := errors.Join(
 		sys.AddStreamExport(disconnects, []*server.Account{thor}),
 		thor.AddMappedStreamImport(sys, disconnects, subjects.Disconnect),

@@ -135,7 +135,7 @@ func operatorGrants() []grant {
 		{toOperator, publish, subjects.StatusGet, "ask for the snapshot"},
 		{toOperator, publish, subjects.PublishCRL("<node>"), "revoke certificates (brokers verify the list's signature)"},
 		{toOperator, publish, subjects.CRLGet, "see which revocations brokers hold"},
-		{toOperator, publish, "$SYS.REQ.SERVER.PING", "list the brokers"},
+		{toOperator, publish, pingServers, "list the brokers"},
 		{toOperator, publish, "$SYS.REQ.SERVER.PING.CONNZ", "list the connections of the members' account"},
 		{toOperator, publish, "$SYS.REQ.USER.INFO", "see its own permissions"},
 	}
@@ -178,6 +178,7 @@ func bucketGrants(b bucket) []grant {
 		{toSelf, publish, api + "STREAM.UPDATE." + b.stream(), "give it more copies when brokers join"},
 		{toSelf, publish, api + "STREAM.INFO." + b.stream(), "see how many copies it has"},
 		{toSelf, publish, api + "STREAM.DELETE." + b.stream(), "make it anew when its copies are lost"},
+		{toSelf, publish, api + "STREAM.PEER.EVACUATE." + b.stream(), "move a copy to another site"},
 	}
 	for _, k := range b.keys {
 		g = append(g, grant{toManager, publish, subjects.BucketKey(b.name, k), "write the bucket " + b.name})
@@ -197,6 +198,8 @@ func historyGrants() []grant {
 		{toSelf, publish, api + "CREATE." + subjects.HistoryStream, "make the history"},
 		{toSelf, publish, api + "UPDATE." + subjects.HistoryStream, "give it more copies when brokers join"},
 		{toSelf, publish, api + "INFO." + subjects.HistoryStream, "see how many copies it has"},
+		{toSelf, publish, api + "PEER.EVACUATE." + subjects.HistoryStream, "move a copy to another site"},
+		{toSelf, publish, pingServers, "learn where the other brokers are"},
 		{toManager, publish, subjects.AllHistory, "record the history"},
 	}
 	for _, c := range []class{toMonitor, toOperator} {
