@@ -16,8 +16,8 @@ const (
 	afterLast = 40 * time.Millisecond  // from the last picture until frames are seldom: two frames
 )
 
-// A pace has the library draw soon after a new picture, and seldom while there is none: most of
-// what a monitor at rest costs are the wake-ups for its frames.
+// A pace has the library draw soon after a new picture, and seldom while there is none: half of
+// what a monitor at rest cost were the wake-ups for frames.
 type pace struct {
 	program *tea.Program
 	ticker  *time.Ticker // of the frames

@@ -56,8 +56,11 @@ func TestWebView(t *testing.T) {
 	n.webRefuses(t)
 }
 
-// webFits: no width needs a horizontal scroll bar.
+// webFits: no width needs a horizontal scroll bar, with a member's commands shown too.
 func (n *network) webFits(t *testing.T, b *browser) {
+	open := memberRow("node1", subjects.Up) + `.querySelector('button').click()`
+	b.do(open)
+	b.until(5*time.Second, "a member's commands are shown", memberRow("node1", subjects.Up)+`.querySelectorAll('.cmd').length === 2`)
 	for _, width := range []int64{360, 620, 860, 1024, 1440, 1920} {
 		for _, dark := range []bool{false, true} {
 			b.sized(width, 900, dark)
@@ -71,6 +74,7 @@ func (n *network) webFits(t *testing.T, b *browser) {
 		}
 	}
 	b.sized(1024, 900, false)
+	b.do(open)
 }
 
 // webSearches: the page finds what thor lookup finds.
