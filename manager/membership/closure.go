@@ -205,10 +205,17 @@ func (t *Table) hadFallenSilent(m *member) bool {
 // nothing: the broker, or the client, gave it up while it, or this observer, was cut off from the
 // others, or while other nodes lost it at the same time. A rack that loses its way
 // to two brokers finds the third one only when its dials have timed out. Or input was lost: the
-// process may have said that it moves. Then silence decides.
+// process may have said that it moves. Or the two are in different sites: the way between these may
+// be cut while the member has another one. Then silence decides.
 func (t *Table) unsure(m *member) bool {
 	c := &m.closed
-	return t.saysAlone(subjects.ViaBroker(c.via)) || (c.givenUp() || t.missedAt >= m.last) && (t.cutOff(subjects.ViaBroker(c.via)) || t.inCompany(m) || t.incidentOf(m.node) != nil)
+	return t.saysAlone(subjects.ViaBroker(c.via)) || (c.givenUp() || t.missedAt >= m.last) && (t.cutOff(subjects.ViaBroker(c.via)) || t.inCompany(m) || t.incidentOf(m.node) != nil || t.farFrom(m, c.via))
+}
+
+// farFrom reports whether m and the broker of via are in different sites, as far as sites count.
+func (t *Table) farFrom(m *member, via string) bool {
+	b := t.nodes[subjects.NodeID(subjects.ViaBroker(via))]
+	return b != nil && b.site() != "" && m.node.site() != "" && b.site() != m.node.site()
 }
 
 // givenUp reports whether one side gave the connection up while the other may live.

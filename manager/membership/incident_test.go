@@ -298,6 +298,35 @@ func TestAConnectionFromASilentSiteProvesNothing(t *testing.T) {
 	}
 }
 
+// What the broker of another site gives up proves nothing: the way between the two may be cut. A
+// process that closed its connection is gone all the same.
+func TestAConnectionBetweenSitesThatWasGivenUpProvesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		via, reason string
+		after, gone time.Duration // its last beat
+	}{
+		"given up by the broker of another site": {"fra-b#77", "Stale Connection", 4 * time.Second, 10 * time.Second},
+		"given up by the broker of its own site": {"ams-b#77", "Stale Connection", 4 * time.Second, 6 * time.Second},
+		"closed at the broker of another site":   {"fra-b#77", "Client Closed", 500 * time.Millisecond, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sited(t)
+			p := s.of("ams-p1")[0]
+			s.moves(p, c.via)
+			s.pass(10 * time.Second)
+			s.heard = nil
+			p.cut = true
+			last := s.now
+			s.pass(c.after)
+			s.hangUp(p, c.reason)
+			s.pass(20 * time.Second)
+			if at, _ := s.leaves(last); len(at) != 1 || at[c.gone] != 1 {
+				t.Errorf("left %v", at)
+			}
+		})
+	}
+}
+
 // A site stays while a broker that is heard has a route to one of its brokers.
 func TestASiteStaysWhileABrokerHasARouteThere(t *testing.T) {
 	s := sited(t)

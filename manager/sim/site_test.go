@@ -59,6 +59,7 @@ var siteFaults = []siteFault{
 	{name: "a link flaps for 5 s", begin: linkCut, flaps: true, stays: true},
 	{name: "a site flaps for 5 s", begin: siteCut, flaps: true}, // the bucket may need 9 s for another leader: then the lease of 10 s can end
 	{name: "links lose 2 %", begin: linksLose, stays: true},
+	{name: "a link cut while members are away from home", begin: awayFromHome},
 	{name: "two sites hear each other through a third one alone", begin: behindOne, third: true},
 }
 
@@ -97,6 +98,28 @@ func behindOne(w *world, i int) func() {
 	}
 	end := linkCut(w, i)
 	return func() { all(ends)(); end() }
+}
+
+// awayFromHome cuts a link to which members of a site owe their connections: their own broker was
+// restarted a moment before, and they have not come back to it. The routes
+// between brokers stay.
+func awayFromHome(w *world, i int) (end func()) {
+	b := w.brokers[i]
+	b.kill()
+	w.after(6*time.Second, b.start)
+	end = nothing
+	w.after(10*time.Second, func() {
+		var ends []func()
+		for _, p := range w.procs {
+			if j := (i + 1) % brokerCount; p.place == i && !p.paths[j] {
+				p.paths[j] = true
+				ends = append(ends, func() { p.paths[j] = false })
+			}
+		}
+		w.changed()
+		end = func() { all(ends)(); w.changed() }
+	})
+	return func() { end() }
 }
 
 func linksLose(w *world, _ int) func() {
@@ -170,7 +193,7 @@ func TestSites(t *testing.T) {
 	for kind, names := range map[string][]string{
 		"guard": {"guard " + membership.GuardSite, "guard_end " + membership.GuardSite},
 		"site":  {"gone in one generation", "back in time", "hearing asked for", "hearing told", "heard by another manager", "packet sent again", "nothing removed"},
-		"fault": {siteFaults[0].name, siteFaults[1].name, siteFaults[2].name, siteFaults[3].name, siteFaults[4].name, siteFaults[5].name, siteFaults[6].name},
+		"fault": {siteFaults[0].name, siteFaults[1].name, siteFaults[2].name, siteFaults[3].name, siteFaults[4].name, siteFaults[5].name, siteFaults[6].name, siteFaults[7].name},
 	} {
 		for _, name := range names {
 			if total.counts[kind][name] == 0 {

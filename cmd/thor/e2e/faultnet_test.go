@@ -168,6 +168,9 @@ func (f *faultNet) certify(t *testing.T, node string, roles ...subjects.Role) {
 	for _, r := range roles {
 		args = append(args, "--role", string(r))
 	}
+	if site := f.topology.Site(node); site != "" { // a node is named like its host there
+		args = append(args, "--site", site)
+	}
 	for _, suffix := range []string{".key", ".crt"} { // a new one replaces no key by itself
 		_ = os.Remove(filepath.Join(f.desk.dir, node+suffix))
 	}
