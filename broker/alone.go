@@ -40,7 +40,7 @@ func (b *Broker) Degraded() (reasons []string) {
 		reasons = append(reasons, "JetStream is off")
 	case JetStreamStalled:
 		reasons = append(reasons, "JetStream does not answer: see whether the disk of its store hangs")
-	case JetStreamOK:
+	case JetStreamOK, JetStreamNone:
 	}
 	return reasons
 }

@@ -53,8 +53,11 @@ type Config struct {
 	Site subjects.Site
 	// Sites of all brokers with JetStream, an entry each, such as ["ams", "fra", "lon"], the same at every
 	// broker. With three different ones the copies of what JetStream makes from then on lie in
-	// different sites; with fewer it changes nothing. The broker's own site has to be among them.
+	// different sites; with fewer it changes nothing. The brokers of a site that is not among them
+	// carry messages and have no JetStream. Three, one a site, or five, two a site at most, bear the loss of a site.
 	JetStreamSites []string `toml:"jetstream_sites" default:"(none: copies lie anywhere)"`
+	// Carry messages only, without JetStream: for the brokers of a site beyond its entries in jetstream_sites.
+	WithoutJetStream bool `toml:"without_jetstream" default:"false"`
 
 	// Directory of this broker alone, for JetStream's state and the revocation lists.
 	StoreDir string `toml:"store" form:"directory" default:"(network.state)"`

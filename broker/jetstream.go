@@ -19,11 +19,15 @@ const (
 	JetStreamNoLeader JetStreamState = "no_leader" // too few brokers of the cluster are connected
 	JetStreamOff      JetStreamState = "off"       // switched off: nats-server does so when its disk is full
 	JetStreamStalled  JetStreamState = "stalled"   // it does not answer, as when its disk hangs
+	JetStreamNone     JetStreamState = ""          // it is not to run on this broker
 )
 
 // JetStream is the state of JetStream now. Without it there are no elections,
 // but members, managers and the status go on.
 func (b *Broker) JetStream() JetStreamState {
+	if !b.cfg.carries() {
+		return JetStreamNone
+	}
 	s := b.srv.Load()
 	if s == nil {
 		return JetStreamOff
@@ -83,6 +87,9 @@ const (
 // guardJetStream tells when JetStream fails and starts it again when it can.
 // The process would look alive without it.
 func (b *Broker) guardJetStream(ctx context.Context, s *server.Server) {
+	if !b.cfg.carries() {
+		return
+	}
 	was := JetStreamOK
 	if b.cfg.ClusterListen != "" {
 		was = JetStreamNoLeader // until the first others come

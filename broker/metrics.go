@@ -62,8 +62,8 @@ func (m *metrics) register(r prometheus.Registerer, b *Broker) error {
 		gauge("alone", "1 while no route leads to another broker although the configuration names some, else 0.", func() float64 { return float64(b2i(b.isAlone())) }),
 		prometheus.NewCounterFunc(counter("slow_consumers_total", "Clients ended because they did not read."), func() float64 { return float64(b.state().slow) }),
 		healthCollector{b},
-		gauge("jetstream_up", "1 if JetStream can be used, else 0.", func() float64 {
-			if b.state().jetstream == JetStreamOK {
+		gauge("jetstream_up", "1 if JetStream can be used, or is not to run on this broker, else 0.", func() float64 {
+			if is := b.state().jetstream; is == JetStreamOK || is == JetStreamNone {
 				return 1
 			}
 			return 0

@@ -25,7 +25,7 @@ func (b *Broker) options(port int) (*server.Options, error) {
 		DisableJetStreamBanner:     true,
 		DontListen:                 c.Listen == "",
 		SystemAccount:              AccountSystem,
-		Accounts:                   accounts(),
+		Accounts:                   accounts(c.carries()),
 		CustomClientAuthentication: b.gate,
 		CustomRouterAuthentication: routeGate{b.gate},
 		MaxConn:                    c.MaxConnections + 1, // its own
@@ -38,7 +38,7 @@ func (b *Broker) options(port int) (*server.Options, error) {
 		WriteDeadline:              clientWriteTime,
 		LameDuckDuration:           max(c.LameDuck, 2), // also if it is not used
 		LameDuckGracePeriod:        max(c.LameDuck, 2) / 2,
-		JetStream:                  b.storable(),
+		JetStream:                  c.carries() && b.storable(),
 		StoreDir:                   c.StoreDir,
 		JetStreamMaxMemory:         c.MemoryLimit,
 		JetStreamMaxStore:          c.DiskLimit,
@@ -127,8 +127,9 @@ func advertised(configured, host string, port int) (string, error) {
 
 // accounts makes the account of all members and the system account, and lets
 // out of the latter: the ends of the members' connections, and, for operators,
-// the request that lists the servers.
-func accounts() []*server.Account {
+// the request that lists the servers. Where JetStream does not run, requests to it go to the
+// brokers where it does; elsewhere nats-server sees to that.
+func accounts(jetStream bool) []*server.Account {
 	sys, thor := server.NewAccount(AccountSystem), server.NewAccount(AccountMembers)
 	const disconnects = "$SYS.ACCOUNT." + AccountMembers + ".DISCONNECT"
 	const servers = pingServers
@@ -138,6 +139,10 @@ func accounts() []*server.Account {
 		sys.AddServiceExportWithResponse(servers, server.Streamed, []*server.Account{thor}),
 		thor.AddServiceImport(sys, servers, servers),
 	)
+	if !jetStream {
+		const all = "$JS.API.>"
+		err = errors.Join(err, sys.AddServiceExport(all, nil), thor.AddServiceImport(sys, all, all))
+	}
 	if err != nil {
 		panic("broker: accounts: " + err.Error()) // constants only: they are right or wrong for good
 	}

@@ -165,10 +165,12 @@ func via(own *nats.Conn) string {
 func (b *Broker) attrs() subjects.Attrs {
 	s := b.state()
 	as := subjects.Attrs{
-		subjects.AttrClients:   strconv.Itoa(coarse(s.clients)),
-		subjects.AttrJetStream: string(s.jetstream),
-		subjects.AttrRoutes:    strconv.Itoa(len(s.peers)),
-		subjects.AttrIdentity:  "1",
+		subjects.AttrClients:  strconv.Itoa(coarse(s.clients)),
+		subjects.AttrRoutes:   strconv.Itoa(len(s.peers)),
+		subjects.AttrIdentity: "1",
+	}
+	if s.jetstream != JetStreamNone {
+		as[subjects.AttrJetStream] = string(s.jetstream)
 	}
 	if left := !as.SetPeers(s.peers); b.unnamed.Swap(left) != left && left {
 		b.log.Warn().Int("routes", len(s.peers)).Int("bytes", subjects.MaxAttrValue).

@@ -23,6 +23,7 @@ func newConfig() *cobra.Command {
 type checkedFile struct {
 	File     string       `json:"file"`
 	Problems []checkedKey `json:"problems"` // in the order of the file's lines
+	Warnings []checkedKey `json:"warnings,omitempty"`
 }
 
 type checkedKey struct {
@@ -36,15 +37,20 @@ func newConfigCheck() *cobra.Command {
 	c := &cobra.Command{
 		Use: "check FILE…", Short: "Report every problem of configuration files",
 		Long: "Report every problem of configuration files with its line, and whether the certificate allows what the file wants.\n" +
-			"Nothing is changed and nothing is connected to. Exit 2 when there are problems.",
+			"What is no fault and may be regretted is a warning. Nothing is changed and nothing is connected to. Exit 2 when there are problems.",
 		Example: "  thor config check /etc/thor/*.toml", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all config.Problems
 			files := make([]checkedFile, len(args))
 			for i, path := range args {
-				ps := examine.All(path).Problems
-				files[i] = newCheckedFile(path, ps)
-				all = append(all, ps...)
+				found := examine.All(path)
+				files[i] = checkedFile{File: path, Problems: checkedKeys(found.Problems), Warnings: checkedKeys(found.Warnings)}
+				all = append(all, found.Problems...)
+				for _, w := range found.Warnings {
+					if out != "json" {
+						warn(cmd, "%s", w)
+					}
+				}
 			}
 			err := out.print(cmd, files, func(w io.Writer) error { return printGood(w, files) })
 			switch {
@@ -60,12 +66,12 @@ func newConfigCheck() *cobra.Command {
 	return c
 }
 
-func newCheckedFile(path string, ps config.Problems) checkedFile {
-	f := checkedFile{File: path, Problems: []checkedKey{}}
+func checkedKeys(ps config.Problems) []checkedKey {
+	out := []checkedKey{}
 	for _, p := range ps {
-		f.Problems = append(f.Problems, checkedKey{p.Line, p.Key, p.Text})
+		out = append(out, checkedKey{p.Line, p.Key, p.Text})
 	}
-	return f
+	return out
 }
 
 func printGood(w io.Writer, files []checkedFile) error {

@@ -23,6 +23,8 @@ type Report struct {
 	// Others are problems of sections that the daemon does not read: no reason to
 	// refuse the file.
 	Others config.Problems
+	// Warnings are what the file may say, and what may be regretted: no reason to refuse it.
+	Warnings config.Problems
 }
 
 // All examines every section of a file.
@@ -35,7 +37,18 @@ func Daemon(path, section string, held *identity.Credentials) Report {
 	if in.file == nil {
 		return Report{Problems: in.known, Others: others}
 	}
-	return Report{File: in.file, Credentials: in.creds, Problems: problems(in), Others: others}
+	return Report{File: in.file, Credentials: in.creds, Problems: problems(in), Others: others, Warnings: in.warnings()}
+}
+
+// warnings are those of the sections that are read.
+func (in *input) warnings() (ps config.Problems) {
+	if !in.reads("broker") {
+		return nil
+	}
+	for _, p := range components.Broker(in.file, in.creds).Warnings() {
+		ps = append(ps, in.file.Problem("broker."+p.Key, "%s", p.Text))
+	}
+	return ps
 }
 
 // gather reads the file, and the files that it names.
