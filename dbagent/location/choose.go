@@ -46,24 +46,37 @@ func Choose(members []subjects.Member, m Mode) (chosen subjects.Member, ok bool)
 // ChooseWithout is Choose for a client that cannot use the databases of some nodes
 // itself: another one of the same cluster takes their place. Without one it is Choose.
 func ChooseWithout(members []subjects.Member, m Mode, avoid func(subjects.NodeID) bool) (chosen subjects.Member, ok bool) {
-	first, ok := best(members, m, func(*subjects.Member) bool { return true })
+	return ChooseNear(members, m, avoid, "")
+}
+
+// ChooseNear is ChooseWithout for a client in a site: of several databases of one cluster that
+// have the same priority it takes one that stands there. Different priorities say where to
+// write, wherever the client is. "": it is in no site.
+func ChooseNear(members []subjects.Member, m Mode, avoid func(subjects.NodeID) bool, site subjects.Site) (chosen subjects.Member, ok bool) {
+	first, ok := best(members, m, "", func(*subjects.Member) bool { return true })
 	cluster := first.Attrs[AttrCluster]
-	if !ok || cluster == "" || first.State == subjects.Up && !avoid(first.Node) {
+	if !ok || cluster == "" {
 		return first, ok
 	}
 	inCluster := func(x *subjects.Member) bool { return x.Attrs[AttrCluster] == cluster && !avoid(x.Node) }
-	if x, ok := best(members, m, func(x *subjects.Member) bool { return inCluster(x) && x.State == subjects.Up }); ok {
+	if x, ok := best(members, m, site, func(x *subjects.Member) bool { return inCluster(x) && x.State == subjects.Up }); ok {
 		return x, true
 	}
-	if x, ok := best(members, m, inCluster); ok {
+	if x, ok := best(members, m, site, inCluster); ok {
 		return x, true
 	}
 	return first, true
 }
 
 // best is the most preferred of the members that serve and that take writes if m says
-// so.
-func best(members []subjects.Member, m Mode, pass func(*subjects.Member) bool) (chosen subjects.Member, ok bool) {
+// so; of equals one in the site, if that is not empty.
+func best(members []subjects.Member, m Mode, site subjects.Site, pass func(*subjects.Member) bool) (chosen subjects.Member, ok bool) {
+	far := func(x *subjects.Member) int {
+		if site != "" && x.Place() == site {
+			return 0
+		}
+		return 1
+	}
 	const none = 1 << 16 // above every priority
 	for _, x := range members {
 		if !x.Serves() || m != ReadOnly && Mode(x.Attrs[AttrMode]) == ReadOnly || !pass(&x) {
@@ -71,6 +84,7 @@ func best(members []subjects.Member, m Mode, pass func(*subjects.Member) bool) (
 		}
 		if !ok || cmp.Or(
 			cmp.Compare(cmp.Or(x.Priority, none), cmp.Or(chosen.Priority, none)),
+			cmp.Compare(far(&x), far(&chosen)),
 			cmp.Compare(x.Address().String(), chosen.Address().String()),
 			cmp.Compare(x.Node, chosen.Node)) < 0 {
 			chosen, ok = x, true

@@ -42,6 +42,7 @@ func (f Fixed) Watch(context.Context) <-chan struct{} { return nil }
 // A Node is what Announced needs of an overlay.Node.
 type Node interface {
 	ID() subjects.NodeID
+	Site() subjects.Site
 	View() *overlay.View
 	Watch(ctx context.Context) <-chan *overlay.View
 	Ask(ctx context.Context, subject string, data []byte) (*subjects.Reply, error)
@@ -50,7 +51,8 @@ type Node interface {
 // Announced is the Source that the network announces under thor_database: the
 // database for reading and writing with the lowest (priority, address). Its
 // locator tells the password to a provisioning server that asks. Of a cluster, whose
-// members announce that they are one, another database is used for one that fails here.
+// members announce that they are one, another database is used for one that fails here, and of
+// those with the same priority one in the site of this node.
 type Announced struct {
 	node Node
 	role subjects.Role
@@ -82,7 +84,7 @@ func (a *Announced) chosen(v *overlay.View) (subjects.Member, bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return location.ChooseWithout(v.Status.Roles[subjects.Database], location.ReadWrite, a.avoids)
+	return location.ChooseNear(v.Status.Roles[subjects.Database], location.ReadWrite, a.avoids, a.node.Site())
 }
 
 // avoids reports whether a node is passed over. The caller holds mu.

@@ -27,11 +27,14 @@ type network struct {
 	asked []string
 
 	cluster string // of all databases
+	site    subjects.Site
 }
 
 var _ store.Node = (*overlay.Node)(nil)
 
 func (n *network) ID() subjects.NodeID { return "prov1" }
+
+func (n *network) Site() subjects.Site { return n.site }
 
 func (n *network) View() *overlay.View {
 	n.mu.Lock()
@@ -311,5 +314,22 @@ func TestADatabaseThatHangsIsLeft(t *testing.T) {
 	case <-s.Ready():
 	case <-ctx.Done():
 		t.Fatal("the other database is not used")
+	}
+}
+
+// Of databases of one cluster with one priority that of the own site is asked.
+func TestTheDatabaseOfTheOwnSiteIsAsked(t *testing.T) {
+	d, err := location.Parse("mysql://x:y@db2/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &subjects.Status{Roles: make(map[subjects.Role][]subjects.Member)}
+	for node, site := range map[subjects.NodeID]subjects.Site{"db1": "ams", "db2": "fra"} {
+		s.Put(subjects.Database, subjects.Member{Node: node, Site: site, State: subjects.Up, Priority: 10, Attrs: subjects.Attrs{location.AttrCluster: "c"}})
+	}
+	n := &network{give: make(map[string]location.DSN), view: &overlay.View{Status: s}, site: "fra"}
+	n.locator("db2", d)
+	if _, err := store.NewAnnounced(n, subjects.ProvisioningServer).Locate(t.Context()); err != nil {
+		t.Error(err, n.asked)
 	}
 }
