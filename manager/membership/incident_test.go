@@ -109,6 +109,33 @@ func TestALostSiteIsOneIncident(t *testing.T) {
 	}
 }
 
+// The members of a site go by what is heard in that moment, not by a census before it: at the
+// end of their hold the beats of fra are overdue, a moment ago they were not.
+func TestASiteGoesByWhatIsHeardThen(t *testing.T) {
+	const missedAfter = 2 * time.Second
+	for _, overdue := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond} {
+		s := sited(t)
+		s.cutOff("ams")
+		due := s.now.Add(15 * time.Second)
+		s.passCleared(12 * time.Second)
+		s.cutOff("fra")
+		for s.now.Before(due) {
+			if s.now.Equal(due.Add(-missedAfter - overdue)) {
+				s.heal("fra")
+				for _, a := range s.of("fra") {
+					s.beat(a)
+				}
+				s.cutOff("fra")
+			}
+			s.passCleared(100 * time.Millisecond)
+			s.table.Advance(s.now.Add(60 * time.Millisecond)) // so that no census falls on the end by chance
+		}
+		if at, _ := s.leaves(due); len(at) > 0 {
+			t.Errorf("overdue by %v: left %v", overdue, at)
+		}
+	}
+}
+
 // When the site returns, its members are back with their next beats, however often it was lost.
 func TestAReturnedSiteIsBackAtOnce(t *testing.T) {
 	s := sited(t)
