@@ -129,7 +129,15 @@ bench-calls N="200":
 
 # how the network behaves with N members: joins, changes, losses, a broker killed, what it uses at rest
 scale N="1000" SAMPLES="20":
-    THOR_SCALE={{ N }} THOR_SCALE_SAMPLES={{ SAMPLES }} go test -tags e2e -count=1 -timeout 30m -run TestScale ./cmd/thor/e2e
+    THOR_SCALE={{ N }} THOR_SCALE_SAMPLES={{ SAMPLES }} go test -tags e2e -count=1 -timeout 30m -v -run TestScale ./cmd/thor/e2e
+
+# what one process pays in networks of so many servers (numbers with commas), without a network: docs/scale.md
+bench-paper SIZES="5000,20000,100000":
+    THOR_BENCH_PAPER={{ SIZES }} go test -tags e2e -count=1 -timeout 30m -v -run 'TestBenchPaper$' ./cmd/thor/e2e
+
+# what goes from site to site at rest, for so many seconds, with LOAD nodes of four roles: the lab's three sites, root
+bench-wan SECONDS="60" LOAD="75":
+    THOR_BENCH_WAN={{ SECONDS }} THOR_LAB_LOAD={{ LOAD }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestBenchWAN$' ./cmd/thor/e2e
 
 # speed of the provisioning server on a real database, for so many seconds
 bench-provisioning SECONDS="30":
