@@ -78,7 +78,9 @@ func TestAManagerSaysWhatItHearsBeforeASilentSiteGoes(t *testing.T) {
 		}
 		within(t, 2*time.Second, "the site is gone", gone)
 		lost := m2.node.View().Status.Lost
-		if !slices.ContainsFunc(lost, func(l subjects.Lost) bool { return l.Node == "n1" && l.Reason == "silent, with its whole site" }) {
+		if !slices.ContainsFunc(lost, func(l subjects.Lost) bool {
+			return l.Node == "n1" && l.Reason == "silent, with its whole site ams" && l.SilentSite() == "ams"
+		}) {
 			t.Errorf("lost: %+v", lost)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A Site says where a node is: a data centre, a building, a city. The zero value is "no
@@ -71,6 +72,34 @@ func (s *Status) Places() []Site {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// siteSilence begins the reason of members that left since their whole site fell silent.
+const siteSilence = "silent, with its whole site "
+
+// SilentWith is the reason of a Lost that left since nothing was heard of its whole site.
+func SilentWith(site Site) string { return siteSilence + string(site) }
+
+// SilentSite is the site with which l fell silent; "" if it failed by itself. An entry has
+// no site of its own: what was lost later or earlier is told apart by this.
+func (l *Lost) SilentSite() Site {
+	if name, ok := strings.CutPrefix(l.Reason, siteSilence); ok && isSite(name) {
+		return Site(name)
+	}
+	return ""
+}
+
+// siteGuard begins the detail of events about the guard of a site; its name follows.
+const siteGuard = "site: "
+
+// GuardedSite is the site of which e says that nothing is heard any more (EventGuard), or
+// that this has ended (EventGuardEnd); "" if it says neither.
+func (e *Event) GuardedSite() Site {
+	rest, ok := strings.CutPrefix(e.Detail, siteGuard)
+	if name, _, _ := strings.Cut(rest, ":"); ok && (e.Kind == EventGuard || e.Kind == EventGuardEnd) && isSite(name) {
+		return Site(name)
+	}
+	return ""
 }
 
 // SitesDigest names the sites of all members of s: 32 hex digits of the SHA-256 of the

@@ -145,3 +145,29 @@ func TestTheDigestOfTheRemotesGoesWithTheSites(t *testing.T) {
 		t.Error("a digest that is none is accepted")
 	}
 }
+
+func TestWhatSaysThatAWholeSiteIsSilent(t *testing.T) {
+	for reason, want := range map[string]subjects.Site{
+		subjects.SilentWith("ams"): "ams", "silent, with its whole site ams": "ams", "silent": "", "silent, with its whole site": "",
+		"silent, with its whole site A B": "", "connection lost": "", "": "",
+	} {
+		if l := (subjects.Lost{Reason: reason}); l.SilentSite() != want {
+			t.Errorf("%q: %q, want %q", reason, l.SilentSite(), want)
+		}
+	}
+	for _, c := range []struct {
+		kind   subjects.EventKind
+		detail string
+		want   subjects.Site
+	}{
+		{subjects.EventGuard, "site: ams: all 3 nodes are silent, the other sites are heard", "ams"},
+		{subjects.EventGuardEnd, "site: ams", "ams"},
+		{subjects.EventGuard, "site: all 3 nodes of ams are silent, the other sites are heard", ""}, // as managers of the version before say it
+		{subjects.EventGuard, "panic: ams: x", ""},
+		{subjects.EventLeave, "site: ams", ""},
+	} {
+		if e := (subjects.Event{Kind: c.kind, Detail: c.detail}); e.GuardedSite() != c.want {
+			t.Errorf("%s %q: %q, want %q", c.kind, c.detail, e.GuardedSite(), c.want)
+		}
+	}
+}

@@ -27,6 +27,13 @@ func completeFlagBy(c *cobra.Command, flag string, values func(cmd *cobra.Comman
 	}
 }
 
+// completeSite makes the flag --site of c one of the sites of the network.
+func (r *reach) completeSite(c *cobra.Command) {
+	completeFlagBy(c, "site", func(cmd *cobra.Command, _ []string) []string {
+		return r.pick(cmd.Context(), func(s *subjects.Status) []string { return names(s.Places()) })
+	})
+}
+
 // complete makes the first argument of c one of those that pick finds in the
 // status of the network.
 func (r *reach) complete(c *cobra.Command, pick func(*subjects.Status) []string) {

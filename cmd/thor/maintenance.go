@@ -99,9 +99,7 @@ func newMaintenance(verb, short string, drains bool) *cobra.Command {
 		}
 		return r.pick(cmd.Context(), rolesOf(args[0]))
 	})
-	completeFlagBy(c, "site", func(cmd *cobra.Command, _ []string) []string {
-		return r.pick(cmd.Context(), func(s *subjects.Status) []string { return names(s.Places()) })
-	})
+	r.completeSite(c)
 	return c
 }
 

@@ -95,16 +95,22 @@ func nodesAt(s *subjects.Status, site subjects.Site, only subjects.Role) (nodes 
 	if nodes = slices.Compact(nodes); len(nodes) > 0 {
 		return nodes, nil
 	}
-	places := s.Places()
-	switch {
-	case len(places) == 0:
-		return nil, fmt.Errorf("no site %s: no member says where it is", site)
+	switch places := s.Places(); {
 	case slices.Contains(places, site) && only != "":
 		return nil, fmt.Errorf("site %s has no %s%s", site, only, suggestRole(only, s.RoleNames()))
 	case slices.Contains(places, site):
 		return nil, fmt.Errorf("site %s has brokers only, which do not drain", site)
 	}
-	return nil, fmt.Errorf("no site %s: there are %s", site, strings.Join(names(places), ", "))
+	return nil, noSite(s, site)
+}
+
+// noSite says that s has no member in site, and which sites there are.
+func noSite(s *subjects.Status, site subjects.Site) error {
+	places := s.Places()
+	if len(places) == 0 {
+		return fmt.Errorf("no site %s: no member says where it is", site)
+	}
+	return fmt.Errorf("no site %s: there are %s", site, strings.Join(names(places), ", "))
 }
 
 // A remainder is what serves a role where a site does not.

@@ -88,12 +88,18 @@ func newMembers() *cobra.Command {
 	var r reach
 	var out output
 	var role subjects.Role
+	var at string
+	var site subjects.Site
 	c := &cobra.Command{
 		Use: "members [ROLE]", Short: "Print the members, all or of one role",
-		Example: "  thor members sip_proxy", Args: cobra.MaximumNArgs(1),
+		Example: "  thor members sip_proxy\n  thor members --site ams", Args: cobra.MaximumNArgs(1),
 	}
 	out.flag(c)
+	c.Flags().StringVar(&at, "site", "", "only those in this `site`, and those that left with it")
 	before(c, func(_ *cobra.Command, args []string) (err error) {
+		if site, err = subjects.ParseSite(at); err != nil {
+			return usagef("--site: %w", err)
+		}
 		if len(args) == 1 {
 			role, err = parseRole(args[0])
 		}
@@ -103,9 +109,17 @@ func newMembers() *cobra.Command {
 		if role != "" && len(membersOf(v.Status, role)) == 0 {
 			warn(cmd, "no member is in the role %s%s", role, suggestRole(role, v.Status.RoleNames()))
 		}
-		return out.print(cmd, membersOf(v.Status, role), text(view.MembersTable(v.Status, role, time.Now())))
+		st := v.Status
+		if site != "" {
+			st = view.AtSite(st, site)
+			if len(membersOf(st, "")) == 0 {
+				warn(cmd, "%v", noSite(v.Status, site))
+			}
+		}
+		return out.print(cmd, membersOf(st, role), text(view.MembersTable(st, role, time.Now())))
 	})
 	r.complete(c, roleNames)
+	r.completeSite(c)
 	return c
 }
 

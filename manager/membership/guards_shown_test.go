@@ -78,7 +78,7 @@ func TestEachGuardIsShown(t *testing.T) {
 			func(s *stage, _ []*actor) { s.table.Confirm("", s.now) },
 		},
 		{
-			membership.GuardSite, "all 10 nodes of ams are silent, the other sites are heard", true,
+			membership.GuardSite, "ams: all 10 nodes are silent, the other sites are heard", true,
 			func(s *stage, p []*actor) { cut(p); s.pass(4 * time.Second) },
 			func(s *stage, p []*actor) { s.moves(p[0], "b2#9") },
 		},

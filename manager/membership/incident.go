@@ -73,7 +73,7 @@ func (n *node) site() subjects.Site {
 // already should not, nor one whose end is proven.
 func (n *node) awaited() bool {
 	return slices.ContainsFunc(n.members, func(m *member) bool {
-		return m.listed && (m.cause == alive || m.cause == silent && !m.withSite)
+		return m.listed && (m.cause == alive || m.cause == silent && m.withSite == "")
 	})
 }
 
@@ -148,7 +148,7 @@ func (t *Table) judgeSites() {
 func (t *Table) beginIncident(site subjects.Site, c siteCount) {
 	i := &incident{site: site, last: c.last}
 	i.timer = timer{kind: timerSite, node: string(site), index: -1, act: func() { t.letSiteGo(i) }}
-	i.guard = t.raise(guardKey{name: GuardSite, site: site}, fmt.Sprintf("all %d nodes of %s are silent, the other sites are heard", c.nodes, site))
+	i.guard = t.raise(guardKey{name: GuardSite, site: site}, fmt.Sprintf("%s: all %d nodes are silent, the other sites are heard", site, c.nodes))
 	t.incidents[site] = i
 	t.armIncident(i)
 }
@@ -229,7 +229,7 @@ func (t *Table) dismissSite(site subjects.Site, role subjects.Role, confirmed bo
 				t.markDead(m, silent, whySilent)
 				t.arm(m)
 			}
-			m.withSite, m.confirmed = true, m.confirmed || confirmed
+			m.withSite, m.confirmed = site, m.confirmed || confirmed
 			t.dirty[m.role] = struct{}{}
 		}
 	}
@@ -237,7 +237,7 @@ func (t *Table) dismissSite(site subjects.Site, role subjects.Role, confirmed bo
 }
 
 // wentWithSite reports whether m is dead since its whole site is.
-func (m *member) wentWithSite() bool { return m.cause == silent && m.withSite }
+func (m *member) wentWithSite() bool { return m.cause == silent && m.withSite != "" }
 
 // siteRuling is what the incident has to do with the failed m: zero for nothing, else until
 // when it holds m.

@@ -77,7 +77,7 @@ func (t *Table) markDead(m *member, c cause, why string) {
 	}
 	m.cause = c
 	m.why = why
-	m.died, m.withSite = t.now, false
+	m.died, m.withSite = t.now, ""
 	if c == lost {
 		m.closed = closed{}
 	}

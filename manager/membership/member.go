@@ -26,9 +26,8 @@ const (
 
 // Why a suspect is one, unless its check says so.
 const (
-	whySilent     = "silent"
-	whyLost       = "connection lost"
-	whySiteSilent = "silent, with its whole site" // as why it left
+	whySilent = "silent"
+	whyLost   = "connection lost"
 )
 
 // A member is what the table knows of one (node, role), in the status or not.
@@ -62,13 +61,13 @@ type member struct {
 	changesPaid instant         // until when its changes are paid for, see allowChange
 	late        bool            // the status is behind what it said, until it may change again
 	damping     damping
-	absencePaid instant // until when changes of its absence are paid for, see absenceEvery
-	reportedAt  instant // when it was last reported as a duplicate
-	contested   bool    // another process announces the same, as shown
-	fell        bool    // its check fails, and it was in the status when that began…
-	fellAt      instant // …then
-	confirmed   bool    // an operator says that its failure is real
-	withSite    bool    // of silent: it was taken for dead with its whole site
+	absencePaid instant       // until when changes of its absence are paid for, see absenceEvery
+	reportedAt  instant       // when it was last reported as a duplicate
+	contested   bool          // another process announces the same, as shown
+	fell        bool          // its check fails, and it was in the status when that began…
+	fellAt      instant       // …then
+	confirmed   bool          // an operator says that its failure is real
+	withSite    subjects.Site // of silent: with which it was taken for dead as a whole; empty: alone
 
 	rejected   string  // what was refused of its claims, as told…
 	rejectedAt instant // …then
@@ -128,7 +127,7 @@ func (m *member) leaveReason() string {
 	switch m.cause {
 	case silent:
 		if m.wentWithSite() {
-			return whySiteSilent
+			return subjects.SilentWith(m.withSite)
 		}
 		return whySilent
 	case lost:

@@ -36,9 +36,9 @@ func (m *Model) columns() (cols []column, rest string) {
 	case lookupPage:
 		return m.widened(shareColumns), "SHARE"
 	case dnsPage:
-		return m.widened(dnsColumns), "ANSWERS PER SECOND"
+		return m.widened(m.withSite(dnsColumns)), "ANSWERS PER SECOND"
 	}
-	return m.widened(brokerColumns), "DETAIL"
+	return m.widened(m.withSite(brokerColumns)), "DETAIL"
 }
 
 // widened are cols at the width of their content, dropped where there is no room.
@@ -118,7 +118,7 @@ func (m *Model) restOf(r *row) string {
 	case eventsPage:
 		return eventCells(r.event).cause
 	case rolesPage:
-		return m.bar(count(m.members(r.role)), m.most[r.role])
+		return m.roleBar(r.role)
 	case lookupPage:
 		return m.shareBar(r.role, r.share)
 	case dnsPage:
@@ -137,12 +137,13 @@ var (
 	}}
 	addressOf = column{title: "ADDRESS", width: 7, text: plain(func(_ *Model, r *row) string { return address(r.m) })}
 	nodeOf    = column{title: "NODE", width: 4, text: plain(func(_ *Model, r *row) string { return nodeName(r.node) })}
+	siteOf    = column{title: "SITE", width: 4, drop: 2, text: plain(func(_ *Model, r *row) string { return placeName(r.m) })}
 )
 
 // memberColumns are the columns of the members page. A value that no member has gets no column. The
 // detail takes what is left and is never dropped: it says why a member is not up.
 func (m *Model) memberColumns() []column {
-	where, who := addressOf, nodeOf
+	where, who, site := addressOf, nodeOf, siteOf
 	who.drop = 1
 	role := column{title: "ROLE", width: 4, drop: 5, text: plain(func(_ *Model, r *row) string { return safe(string(r.role), 63) })}
 	var priorities, weights bool
@@ -154,14 +155,18 @@ func (m *Model) memberColumns() []column {
 		where.width = max(where.width, len(address(r.m)))
 		who.width = min(max(who.width, len(r.node)), 24)
 		role.width = min(max(role.width, len(r.role)), 20)
+		site.width = max(site.width, len(placeName(r.m)))
 		priorities = priorities || r.m.Priority != 0
 		weights = weights || r.m.Weight != 0 && r.m.Weight != subjects.DefaultWeight
 	}
 	cols := []column{stateColumn}
-	if m.sort[membersPage] != (sorting{}) {
+	if m.sort[membersPage] != (sorting{}) || m.grouped() {
 		cols = append(cols, role)
 	}
 	cols = append(cols, where, who)
+	if len(m.sites) > 0 && !m.grouped() {
+		cols = append(cols, site)
+	}
 	if priorities {
 		cols = append(cols, column{title: "PRIO", width: 4, drop: 2, text: plain(func(_ *Model, r *row) string { return number(r.m.Priority) })})
 	}
@@ -177,7 +182,7 @@ func (m *Model) memberDetail(r *row) string {
 	if !r.gone {
 		return strings.Join(details(m.pic.Status, r.role, r.m, m.opt.Node), "  ")
 	}
-	if m.sort[membersPage] != (sorting{}) {
+	if m.sort[membersPage] != (sorting{}) || m.grouped() {
 		return m.why(r)
 	}
 	return m.absence(r)

@@ -59,6 +59,9 @@ func (m *Model) aboutMember(r *row) []string {
 		as = append(as, addressText(a))
 	}
 	out = append(out, fact("addresses", strings.Join(as, "  ")))
+	if r.m.Place() != "" {
+		out = append(out, fact("site", placeName(r.m)))
+	}
 	if !r.gone {
 		out = append(out, fact("weight", number(r.m.Weight)), fact("priority", number(r.m.Priority)))
 		if r.m.Version != "" {

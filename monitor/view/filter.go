@@ -30,7 +30,7 @@ func (f filter) member(s *subjects.Status, role subjects.Role, m *subjects.Membe
 	if len(f) == 0 {
 		return true
 	}
-	return f.match(append(details(s, role, m, myself), string(role), string(m.Node), address(m), string(m.State))...)
+	return f.match(append(details(s, role, m, myself), string(role), string(m.Node), address(m), string(m.State), "site "+placeName(m))...)
 }
 
 func (f filter) event(e *subjects.Event) bool {

@@ -13,7 +13,7 @@ import (
 // a connection), when no manager is active, when a member is suspect or the
 // status gives a reason beside its being up (a duplicate), when a
 // role has members but none that serves, when a member reports a fault of the
-// lookup, when members are lost or held, or when a role has fewer members than the
+// lookup, when a site fell silent, when members are lost or held, or when a role has fewer members than the
 // active manager expects. A draining member is no reason, since an
 // operator asked for it; nor is a role that is absent and not expected. now is for how
 // long members have been lost or stay held. s may be nil: nothing is known.
@@ -33,6 +33,7 @@ func Health(s *subjects.Status, now time.Time, stale, connected bool) (ok bool, 
 	for _, role := range s.RoleNames() {
 		reasons = append(reasons, roleReasons(role, s.Roles[role])...)
 	}
+	reasons = append(reasons, siteReasons(s, now)...)
 	reasons = append(reasons, lossReasons(s, now)...)
 	return len(reasons) == 0, reasons
 }

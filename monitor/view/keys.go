@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -101,6 +102,8 @@ func (m Model) inPage(key string) Model {
 		m.filter = ""
 	case "s", "S":
 		m = m.sortOn(key == "S")
+	case "w":
+		m = m.groupBySite()
 	case "enter":
 		return m.enter()
 	case "space", "p":
@@ -215,7 +218,16 @@ func move(key string, top, rows, end int) int {
 }
 
 // helpEnd is the first line of the help that is shown at its end.
-func (m *Model) helpEnd() int { return max(0, len(helpText)-(m.height-1)) }
+func (m *Model) helpEnd() int { return max(0, len(m.helpLines())-(m.height-1)) }
+
+// helpLines are the help: of sites where there are any.
+func (m *Model) helpLines() []string {
+	if len(m.sites) == 0 {
+		return helpText
+	}
+	at := slices.IndexFunc(helpText, func(l string) bool { return strings.HasPrefix(l, "  s  S ") })
+	return slices.Insert(slices.Clone(helpText), at+1, "  w           members in their sites; in roles again")
+}
 
 // typeKey edits the filter.
 func (m Model) typeKey(key string) Model {
@@ -282,6 +294,9 @@ func (m *Model) footer() string {
 	}
 	if len(sortNames[m.page]) > 0 {
 		extra += "  s sort"
+	}
+	if m.page == membersPage && len(m.sites) > 0 {
+		extra += "  w sites"
 	}
 	for _, keys := range []string{
 		"1-6 pages  ↑↓ choose  enter details  / filter" + extra + "  d drain  r resume  f forget  c copy  ? help  q quit",

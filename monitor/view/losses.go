@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -118,12 +119,12 @@ func lostSince(l subjects.Lost, now time.Time) string {
 func lossRows(s *subjects.Status, r subjects.Role, now time.Time) (rows [][]string) {
 	for _, l := range lostIn(s, r) {
 		rows = append(rows, []string{
-			safe(string(r), 63), nodeName(l.Node), "lost", lostAddress(l), "-", "-", lostSince(l, now), safe(l.Reason, subjects.MaxReason),
+			safe(string(r), 63), nodeName(l.Node), "lost", lostAddress(l), cmp.Or(siteName(l.SilentSite()), "-"), "-", "-", lostSince(l, now), safe(l.Reason, subjects.MaxReason),
 		})
 	}
 	for _, h := range heldIn(s, r) {
 		rows = append(rows, []string{
-			safe(string(r), 63), nodeName(h.Node), "held", "-", "-", "-", "-", heldDetail(h, now),
+			safe(string(r), 63), nodeName(h.Node), "held", "-", "-", "-", "-", "-", heldDetail(h, now),
 		})
 	}
 	return rows
@@ -141,15 +142,15 @@ func (m *Model) absents(f filter) (out []row) {
 	}
 	add := func(r row) {
 		r.node, r.gone, r.key = r.m.Node, true, memberKey(r.role, r.m.Node)
-		if f.match(string(r.m.State), nodeName(r.m.Node), address(r.m), m.absence(&r)) {
+		if f.match(string(r.m.State), nodeName(r.m.Node), address(r.m), m.absence(&r), "site "+placeName(r.m)) {
 			out = append(out, r)
 		}
 	}
 	for _, l := range s.Lost {
-		add(row{role: l.Role, m: &subjects.Member{Node: l.Node, Addresses: l.Addresses[:min(1, len(l.Addresses))], State: subjects.StateLost, Since: l.Since, Reason: l.Reason}})
+		add(row{role: l.Role, m: &subjects.Member{Node: l.Node, Addresses: l.Addresses[:min(1, len(l.Addresses))], State: subjects.StateLost, Since: l.Since, Reason: l.Reason, Site: cmp.Or(l.SilentSite(), m.places[l.Node])}})
 	}
 	for _, h := range s.Held {
-		add(row{role: h.Role, until: h.Until, m: &subjects.Member{Node: h.Node, State: subjects.StateHeld, Reason: h.Reason}})
+		add(row{role: h.Role, until: h.Until, m: &subjects.Member{Node: h.Node, State: subjects.StateHeld, Reason: h.Reason, Site: m.places[h.Node]}})
 	}
 	return out
 }

@@ -71,6 +71,9 @@ type Model struct {
 	confirmed time.Time             // when pic last was current, zero: never
 	most      map[subjects.Role]int // the most members of a role that ever served
 	facts     facts
+	sites     []siteCount                       // of the status; none in a network without sites
+	places    map[subjects.NodeID]subjects.Site // where nodes are or were
+	silent    map[subjects.Site]time.Time       // sites of which nothing is heard, since when
 
 	events []subjects.Event // oldest first
 	frozen []subjects.Event // what is shown while paused
@@ -86,6 +89,7 @@ type Model struct {
 	sort   [pages]sorting // of pages that can be sorted
 	left   int            // columns scrolled to the right
 	tail   bool           // the events page follows the newest
+	bySite bool           // members are grouped by site
 	filter string
 	typing bool // keys go into the filter
 	done   bool
@@ -124,6 +128,7 @@ func (m Model) Show(p Picture, now time.Time) Model {
 	}
 	if p.Status != nil {
 		m.most = highest(m.most, p.Status)
+		m.sites, m.places = sitesOf(p.Status), placed(m.places, p.Status)
 	}
 	return m.hold()
 }
@@ -148,6 +153,7 @@ func (m Model) Happened(events []subjects.Event, now time.Time) Model {
 	m.now = now
 	all := append(slices.Clip(m.events), events...)
 	m.events = all[max(0, len(all)-maxEvents):]
+	m.silent = silentSites(m.events)
 	if m.paused {
 		m.missed += len(events)
 	}
@@ -177,6 +183,7 @@ func (m Model) Past(events []subjects.Event, note string, now time.Time) Model {
 		return was
 	})
 	m.events = slices.Clip(all[max(0, len(all)-maxEvents):])
+	m.silent = silentSites(m.events)
 	return m.hold()
 }
 
@@ -267,6 +274,14 @@ func (p *Picture) reasons(now time.Time) []string {
 		reasons = append(slices.Clone(p.Doubts), reasons...)
 	}
 	return reasons
+}
+
+// reasons are those of the picture, and first the sites of which nothing is heard.
+func (m *Model) reasons() (out []string) {
+	for _, at := range slices.Sorted(maps.Keys(m.silent)) {
+		out = append(out, "site "+siteName(at)+" is silent")
+	}
+	return append(out, m.pic.reasons(m.now)...)
 }
 
 // seen is the member or the loss that t names, as the members page has it; nil:

@@ -135,6 +135,9 @@ func memberKey(r subjects.Role, n subjects.NodeID) string { return string(r) + "
 // is news. Sorted by something else there are no headings.
 func (m *Model) memberRows() []row {
 	f := newFilter(m.filter)
+	if m.grouped() {
+		return m.rowsBySite(f)
+	}
 	if m.sort[membersPage] != (sorting{}) {
 		return m.sortedRows(f)
 	}
@@ -212,7 +215,7 @@ func (m *Model) roleRows() []row {
 			out = append(out, row{key: string(r), role: r})
 		}
 	}
-	if reasons := m.pic.reasons(m.now); len(reasons) > 0 {
+	if reasons := m.reasons(); len(reasons) > 0 {
 		out = append(out, row{})
 		for i, why := range reasons {
 			out = append(out, row{key: "reason " + strconv.Itoa(i), title: "  ◐ " + why, t: alarm})

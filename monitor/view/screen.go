@@ -19,7 +19,7 @@ func (m Model) Render() string {
 	case m.width < minWidth || m.height < minHeight:
 		lines = m.summary()
 	case m.help:
-		lines = m.withFooter(slices.Clone(helpText[min(m.helpTop, m.helpEnd()):]))
+		lines = m.withFooter(slices.Clone(m.helpLines()[min(m.helpTop, m.helpEnd()):]))
 	case m.detail != nil:
 		all := m.detailLines()
 		top := min(m.detailTop, max(0, len(all)-m.detailHeight()))
@@ -104,7 +104,11 @@ func (m *Model) header() []string {
 	}
 	right := m.paint(lt, m.link()) + "  " + m.now.Format("15:04:05") + " "
 	lines := []string{between(left, right, m.width), " " + m.origin()}
-	return append(lines, m.activeLines()...)
+	lines = append(lines, m.activeLines()...)
+	if len(m.sites) > 0 && m.height >= 16 {
+		lines = append(lines, m.sitesLine())
+	}
+	return lines
 }
 
 // between puts left and right at the two ends of a line; left gives way.
@@ -118,7 +122,7 @@ func between(left, right string, w int) string {
 
 // health is a glyph, words, and their tone.
 func (m *Model) health() (glyph, words string, t tone) {
-	reasons := m.pic.reasons(m.now)
+	reasons := m.reasons()
 	if len(reasons) == 0 {
 		return "●", "healthy", good
 	}
@@ -240,6 +244,9 @@ func (m *Model) tabs() string {
 		if s.reverse {
 			extra.WriteString(" reversed")
 		}
+	}
+	if m.grouped() && m.page == membersPage {
+		extra.WriteString(" in sites")
 	}
 	if m.typing {
 		extra.WriteString(" filter: " + m.filter + "▏")

@@ -67,40 +67,50 @@ func freshness(stale bool) string {
 type counts struct{ total, serving, suspect, draining int }
 
 func count(ms []subjects.Member) counts {
-	c := counts{total: len(ms)}
+	var c counts
 	for i := range ms {
-		if ms[i].Serves() {
-			c.serving++
-		}
-		switch ms[i].State {
-		case subjects.Suspect:
-			c.suspect++
-		case subjects.Draining:
-			c.draining++
-		}
+		c.add(&ms[i])
 	}
 	return c
 }
 
+func (c *counts) add(m *subjects.Member) {
+	c.total++
+	if m.Serves() {
+		c.serving++
+	}
+	switch m.State {
+	case subjects.Suspect:
+		c.suspect++
+	case subjects.Draining:
+		c.draining++
+	}
+}
+
 // MembersTable is what thor members prints: a line for each member of role, or
 // of all roles if role is empty, by role and address, then those that are lost or
-// held there. The heading is printed without members too.
+// held there. The heading is printed without members too. There are sites where one is known.
 func MembersTable(s *subjects.Status, role subjects.Role, now time.Time) string {
-	t := [][]string{{"ROLE", "NODE", "STATE", "ADDRESS", "PRIORITY", "WEIGHT", "SINCE", "DETAIL"}}
 	if s == nil {
 		s = &subjects.Status{}
 	}
+	t := [][]string{{"ROLE", "NODE", "STATE", "ADDRESS", "SITE", "PRIORITY", "WEIGHT", "SINCE", "DETAIL"}}
 	for _, r := range s.AllRoles() {
 		if role != "" && r != role {
 			continue
 		}
 		for _, m := range byAddress(s.Roles[r]) {
 			t = append(t, []string{
-				safe(string(r), 63), node(m), stateWord(m.State), address(m), number(m.Priority), number(m.Weight),
+				safe(string(r), 63), node(m), stateWord(m.State), address(m), placeName(m), number(m.Priority), number(m.Weight),
 				since(m, now), strings.Join(details(s, r, m, ""), "  "),
 			})
 		}
 		t = append(t, lossRows(s, r, now)...)
+	}
+	if len(sitesOf(s)) == 0 {
+		for i := range t {
+			t[i] = slices.Delete(t[i], 4, 5)
+		}
 	}
 	var b strings.Builder
 	writeTable(&b, t)
@@ -128,12 +138,6 @@ func details(s *subjects.Status, role subjects.Role, m *subjects.Member, myself 
 	}
 	if role == subjects.Monitor && m.Node == myself && myself != "" {
 		d = append(d, "myself")
-	}
-	switch {
-	case m.Site != "":
-		d = append(d, "site "+safe(string(m.Site), subjects.MaxSite))
-	case m.AnnouncedSite != "":
-		d = append(d, "site "+safe(string(m.AnnouncedSite), subjects.MaxSite)+" (announced)")
 	}
 	if m.Plain {
 		d = append(d, "plain")
