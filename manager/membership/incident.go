@@ -162,6 +162,15 @@ func (t *Table) endIncident(site subjects.Site) {
 	}
 }
 
+// tellIncidents tells of those that last: one that begins as a standby is told by none, and
+// who watches events cannot know that the manager that told of it has gone.
+func (t *Table) tellIncidents() {
+	for _, site := range slices.Sorted(maps.Keys(t.incidents)) {
+		g := t.incidents[site].guard
+		t.event(subjects.EventGuard, g.role, g.node, g.name+": "+g.detail)
+	}
+}
+
 // armIncident sets the timer to when the members may go.
 func (t *Table) armIncident(i *incident) {
 	i.guard.until = max(i.last+t.dead()+siteMargin, t.blind.until)

@@ -259,7 +259,11 @@ func TestATakeOverDoesNotRestartTheTimeOfASite(t *testing.T) {
 			if !c.standby {
 				s.table = membership.New(membership.Config{TrustAnnouncedSites: true})
 			}
+			s.table.Events()
 			s.table.TakeUp(told, -1, last, s.now)
+			if again := slices.ContainsFunc(s.table.Events(), func(e subjects.Event) bool { return e.Kind == subjects.EventGuard && e.GuardedSite() == "ams" }); again != c.standby {
+				t.Errorf("it tells that the site is silent: %v", again)
+			}
 			s.passCleared(30 * time.Second)
 			if at, _ := s.leaves(last); len(at) != 1 || at[c.gone] != 6 {
 				t.Errorf("left %v", at)

@@ -155,6 +155,7 @@ func (t *Table) TakeUp(s *subjects.Status, age time.Duration, confirmed, now tim
 		at = min(at, t.since(confirmed))
 	}
 	t.adoptStatus(s, at, age)
+	t.tellIncidents()
 }
 
 func (t *Table) adoptStatus(s *subjects.Status, confirmed instant, age time.Duration) {

@@ -95,6 +95,8 @@ func (m *Model) rowLine(cols []column, r *row) string {
 	switch {
 	case r.title != "":
 		return m.paint(r.t, r.title)
+	case r.site != nil:
+		return m.siteHeading(r.site)
 	case r.key == "" && r.role != "":
 		return m.roleHeading(r)
 	case r.key == "":

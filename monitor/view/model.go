@@ -71,7 +71,7 @@ type Model struct {
 	confirmed time.Time             // when pic last was current, zero: never
 	most      map[subjects.Role]int // the most members of a role that ever served
 	facts     facts
-	sites     []siteCount                       // of the status; none in a network without sites
+	sites     []Site                            // of the status; none in a network without sites
 	places    map[subjects.NodeID]subjects.Site // where nodes are or were
 	silent    map[subjects.Site]time.Time       // sites of which nothing is heard, since when
 
@@ -128,7 +128,7 @@ func (m Model) Show(p Picture, now time.Time) Model {
 	}
 	if p.Status != nil {
 		m.most = highest(m.most, p.Status)
-		m.sites, m.places = sitesOf(p.Status), placed(m.places, p.Status)
+		m.sites, m.places = Sites(p.Status), placed(m.places, p.Status)
 	}
 	return m.hold()
 }

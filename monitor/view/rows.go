@@ -22,6 +22,7 @@ type row struct {
 	share Share
 	title string // of a heading or a remark
 	t     tone   // of the title
+	site  *Site  // of a site's heading
 	shown int    // of a role's heading: its members that pass the filter
 }
 

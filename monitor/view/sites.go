@@ -10,25 +10,28 @@ import (
 	"thor/subjects"
 )
 
-// A siteCount is what a status says of one site.
-type siteCount struct {
-	counts
-	site      subjects.Site
-	certified bool      // a certificate names it: it counts
-	lost      int       // members that left since the whole site fell silent
-	since     time.Time // when the first of them did
+// A Site is what a status says of one site.
+type Site struct {
+	Site      subjects.Site
+	Total     int       // members
+	Serving   int       // of these, up or suspect
+	Suspect   int       // of these
+	Draining  int       // of the total
+	Certified bool      // a certificate names it: it counts
+	Lost      int       // members that left since the whole site fell silent
+	Since     time.Time // when the first of them did
 }
 
-// sitesOf are the sites that members name, and those that fell silent, sorted. None in a
+// Sites are the sites that members name, and those that fell silent, sorted. None in a
 // network without sites.
-func sitesOf(s *subjects.Status) []siteCount {
+func Sites(s *subjects.Status) []Site {
 	if s == nil {
 		return nil
 	}
-	sites := make(map[subjects.Site]*siteCount)
-	of := func(at subjects.Site) *siteCount {
+	sites := make(map[subjects.Site]*Site)
+	of := func(at subjects.Site) *Site {
 		if sites[at] == nil {
-			sites[at] = &siteCount{site: at}
+			sites[at] = &Site{Site: at}
 		}
 		return sites[at]
 	}
@@ -36,7 +39,7 @@ func sitesOf(s *subjects.Status) []siteCount {
 		for i := range ms {
 			if at := ms[i].Place(); at != "" {
 				x := of(at)
-				x.certified = x.certified || ms[i].Site != ""
+				x.Certified = x.Certified || ms[i].Site != ""
 				x.add(&ms[i])
 			}
 		}
@@ -47,29 +50,35 @@ func sitesOf(s *subjects.Status) []siteCount {
 			continue
 		}
 		x := of(at)
-		x.certified = true // others are not let go together
-		x.lost++
-		if x.since.IsZero() || s.Lost[i].Since.Before(x.since) {
-			x.since = s.Lost[i].Since
+		x.Certified = true // others are not let go together
+		x.Lost++
+		if x.Since.IsZero() || s.Lost[i].Since.Before(x.Since) {
+			x.Since = s.Lost[i].Since
 		}
 	}
-	out := make([]siteCount, 0, len(sites))
+	out := make([]Site, 0, len(sites))
 	for _, at := range slices.Sorted(maps.Keys(sites)) {
 		out = append(out, *sites[at])
 	}
 	return out
 }
 
+func (x *Site) add(m *subjects.Member) {
+	var c counts
+	c.add(m)
+	x.Total, x.Serving, x.Suspect, x.Draining = x.Total+c.total, x.Serving+c.serving, x.Suspect+c.suspect, x.Draining+c.draining
+}
+
 // siteLines are a line for each site; none where there is none. A site that no member's
 // certificate names is marked: it does not count.
 func siteLines(s *subjects.Status) string {
 	var b strings.Builder
-	for _, x := range sitesOf(s) {
-		fmt.Fprintf(&b, "site %s: %d of %d members serve", siteName(x.site), x.serving, x.total)
-		if x.lost > 0 {
-			fmt.Fprintf(&b, ", %d lost with the site", x.lost)
+	for _, x := range Sites(s) {
+		fmt.Fprintf(&b, "site %s: %d of %d members serve", siteName(x.Site), x.Serving, x.Total)
+		if x.Lost > 0 {
+			fmt.Fprintf(&b, ", %d lost with the site", x.Lost)
 		}
-		if !x.certified {
+		if !x.Certified {
 			b.WriteString(", announced only")
 		}
 		b.WriteByte('\n')
@@ -82,9 +91,9 @@ func siteReasons(s *subjects.Status, now time.Time) (out []string) {
 	if !slices.ContainsFunc(s.Lost, func(l subjects.Lost) bool { return l.SilentSite() != "" }) {
 		return nil
 	}
-	for _, x := range sitesOf(s) {
-		if x.lost > 0 {
-			out = append(out, fmt.Sprintf("site %s fell silent%s, %d members lost and %d left", siteName(x.site), lostAgo(x.since, now), x.lost, x.total))
+	for _, x := range Sites(s) {
+		if x.Lost > 0 {
+			out = append(out, fmt.Sprintf("site %s fell silent%s, %d members lost and %d left", siteName(x.Site), lostAgo(x.Since, now), x.Lost, x.Total))
 		}
 	}
 	return out

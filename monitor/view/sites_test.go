@@ -88,8 +88,8 @@ func TestSitesLookAsTheyShould(t *testing.T) {
 	golden(t, "testdata/sites-members.golden", view.MembersTable(gone, "", noon))
 }
 
-// The silence of a site is over when its end is told, and when another manager leads, who
-// tells of none that began before. Of a pause in the events all is told again.
+// The silence of a site is over when its end is told, and when another manager leads that does
+// not tell it anew. Of a pause in the events all is told again.
 func TestASilentSiteIsShownUntilItIsHeard(t *testing.T) {
 	shown := func(m view.Model) bool { return strings.Contains(m.Resize(120, 30).Render(), "fra 6/6 silent 12 s") }
 	m := view.NewModel(view.Options{}).Show(view.Picture{Status: sited(), Connected: true}, noon)
@@ -102,6 +102,9 @@ func TestASilentSiteIsShownUntilItIsHeard(t *testing.T) {
 	}
 	if !shown(m) || !shown(view.NewModel(view.Options{}).Show(view.Picture{Status: sited(), Connected: true}, noon).Past(incident(), "", noon)) {
 		t.Errorf("not shown:\n%s", m.Resize(120, 30).Render())
+	}
+	if got := strings.Count(press(m.Resize(120, 30), "w").Tick(noon.Add(5*time.Second)).Render(), "fra 6/6 silent 17 s"); got != 2 {
+		t.Errorf("five seconds later line and heading say it %d times", got)
 	}
 	for _, e := range []subjects.Event{{Kind: subjects.EventGuardEnd, Detail: "site: fra"}, {Kind: subjects.EventElected, Role: subjects.Manager, Node: "n2"}} {
 		e.Time = noon

@@ -107,7 +107,7 @@ func MembersTable(s *subjects.Status, role subjects.Role, now time.Time) string 
 		}
 		t = append(t, lossRows(s, r, now)...)
 	}
-	if len(sitesOf(s)) == 0 {
+	if len(Sites(s)) == 0 {
 		for i := range t {
 			t[i] = slices.Delete(t[i], 4, 5)
 		}

@@ -32,7 +32,7 @@ func placed(places map[subjects.NodeID]subjects.Site, s *subjects.Status) map[su
 }
 
 // silentSites are the sites of which the newest word is that nothing is heard. A manager that
-// begins to lead tells of none that it knows already.
+// begins to lead tells anew which they are.
 func silentSites(events []subjects.Event) map[subjects.Site]time.Time {
 	var out map[subjects.Site]time.Time
 	for i := range events {
@@ -71,20 +71,20 @@ func (m *Model) sitesLine() string {
 }
 
 // siteWords are the counts of a site, and what is wrong with it.
-func (m *Model) siteWords(x *siteCount) (string, tone) {
-	s := fmt.Sprintf("%s %d/%d", siteName(x.site), x.serving, x.total)
-	if !x.certified {
+func (m *Model) siteWords(x *Site) (string, tone) {
+	s := fmt.Sprintf("%s %d/%d", siteName(x.Site), x.Serving, x.Total)
+	if !x.Certified {
 		s += " announced only"
 	}
-	since, silent := m.silent[x.site]
+	since, silent := m.silent[x.Site]
 	switch {
-	case x.lost > 0 && x.serving == 0:
-		return fmt.Sprintf("✗ %s lost %d", s, x.lost), alarm
+	case x.Lost > 0 && x.Serving == 0:
+		return fmt.Sprintf("✗ %s lost %d", s, x.Lost), alarm
 	case silent:
 		return fmt.Sprintf("◐ %s silent %s", s, seconds(m.now.Sub(since))), alarm
-	case x.lost > 0:
-		return fmt.Sprintf("◐ %s lost %d", s, x.lost), alarm
-	case x.suspect > 0 || x.serving == 0 && x.draining == 0:
+	case x.Lost > 0:
+		return fmt.Sprintf("◐ %s lost %d", s, x.Lost), alarm
+	case x.Suspect > 0 || x.Serving == 0 && x.Draining == 0:
 		return "◐ " + s, alarm
 	}
 	return s, normal
@@ -117,9 +117,9 @@ func (m *Model) rowsBySite(f filter) []row {
 	var out []row
 	for i := range m.sites {
 		x := &m.sites[i]
-		if rows := shown[x.site]; len(rows) > 0 || len(f) == 0 {
-			out = append(append(out, m.siteHeading(x)), rows...)
-			delete(shown, x.site)
+		if rows := shown[x.Site]; len(rows) > 0 || len(f) == 0 {
+			out = append(append(out, row{site: x}), rows...)
+			delete(shown, x.Site)
 		}
 	}
 	for _, at := range slices.Sorted(maps.Keys(shown)) {
@@ -134,7 +134,7 @@ func (m *Model) rowsBySite(f filter) []row {
 }
 
 // siteHeading is the heading of a site: its counts, and those of its roles.
-func (m *Model) siteHeading(x *siteCount) row {
+func (m *Model) siteHeading(x *Site) string {
 	words, t := m.siteWords(x)
 	if t == normal {
 		t = strong
@@ -142,7 +142,7 @@ func (m *Model) siteHeading(x *siteCount) row {
 	for _, r := range m.roles() {
 		var c counts
 		for ms, i := m.members(r), 0; i < len(ms); i++ {
-			if ms[i].Place() == x.site {
+			if ms[i].Place() == x.Site {
 				c.add(&ms[i])
 			}
 		}
@@ -150,7 +150,7 @@ func (m *Model) siteHeading(x *siteCount) row {
 			words += fmt.Sprintf("  %s %d/%d", safe(string(r), 63), c.serving, c.total)
 		}
 	}
-	return row{title: words, t: t}
+	return m.paint(t, words)
 }
 
 // roleBar is one sign for each member of a role, by site where there are any.

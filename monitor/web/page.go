@@ -15,7 +15,7 @@ import (
 var files embed.FS
 
 // scripts are the parts of the page's script, in order.
-var scripts = []string{"core.js", "view.js", "ring.js", "past.js", "main.js"}
+var scripts = []string{"core.js", "site.js", "view.js", "ring.js", "past.js", "main.js"}
 
 // thePage is the page as one document, so that opening it is one request, and the policy
 // that lets the browser run nothing but it.

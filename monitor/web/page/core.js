@@ -8,6 +8,8 @@ const model = {
   link: null, // what the stream said last of the daemon's own connection
   heard: 0, // when that was
   role: null, // the chosen one; null: all
+  site: null, // likewise
+  bySite: false, // members are in their sites
   open: new Set(), // members whose details are shown
   events: [], // the newest first
   found: null, // the answer to the last search

@@ -69,6 +69,7 @@ function takeEvents(list) {
   for (const e of model.events.splice(500)) told.delete(e.key);
   showEvents();
   drawRail();
+  if (model.shown) showSites(model.shown);
 }
 
 function takeLink(l) {
@@ -113,6 +114,7 @@ $('range').addEventListener('change', (e) => { range = Number(e.target.value); r
 $('live').addEventListener('click', goLive);
 $('search').addEventListener('submit', (e) => { e.preventDefault(); search($('key').value.trim()); });
 $('key').addEventListener('input', (e) => { if (!e.target.value) search(''); });
+$('by-site').addEventListener('click', groupBySite);
 $('pause').addEventListener('click', pause);
 $('help-open').addEventListener('click', () => $('help').showModal());
 
@@ -131,7 +133,7 @@ function theme() {
 try { if (localStorage.theme) document.documentElement.dataset.theme = localStorage.theme; } catch { /* as the system */ }
 
 const keys = {
-  '/': () => $('filter').focus(), s: () => $('key').focus(), l: goLive, p: pause, t: theme, '?': () => $('help').showModal(),
+  '/': () => $('filter').focus(), s: () => $('key').focus(), w: groupBySite, l: goLive, p: pause, t: theme, '?': () => $('help').showModal(),
   '[': () => step(-1), ']': () => step(1), 0: () => choose(null),
 };
 document.addEventListener('keydown', (e) => {

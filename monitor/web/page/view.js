@@ -6,8 +6,10 @@ function show() {
   const p = model.shown;
   if (!p) return;
   if (model.role && !p.roles.has(model.role)) model.role = null;
+  if (model.site && !sitesOf(p).some((s) => s.site === model.site)) model.site = null;
   showHealth(p);
   showRoles(p);
+  showSites(p);
   showMembers(p);
   showRing(p);
   showServers(p);
@@ -106,34 +108,41 @@ function showMembers(p) {
   let total = 0;
   for (const r of rolesOf(p)) {
     if (model.role && r.role !== model.role) continue;
-    total += r.members.length;
-    for (const m of r.members) {
+    const members = model.site ? r.members.filter((m) => placeOf(m) === model.site) : r.members;
+    total += members.length;
+    for (const m of members) {
       if (words.length) {
-        const text = [r.role, m.node, m.state, m.reason, ...m.addresses].join(' ').toLowerCase();
+        const text = [r.role, m.node, m.state, m.reason, placeOf(m) && 'site ' + placeOf(m), ...m.addresses].join(' ').toLowerCase();
         if (!words.every((w) => text.includes(w))) continue;
       }
       list.push([r, m]);
     }
   }
-  list.sort(([ra, a], [rb, b]) => order[a.state] - order[b.state] || ra.infrastructure - rb.infrastructure ||
+  const grouped = model.bySite && sitesOf(p).length > 0;
+  list.sort(([ra, a], [rb, b]) => (grouped ? bySite(placeOf(a), placeOf(b)) : 0) || order[a.state] - order[b.state] || ra.infrastructure - rb.infrastructure ||
     (ra.role < rb.role ? -1 : ra.role > rb.role ? 1 : a.node < b.node ? -1 : 1));
-  setText($('members-title'), model.role || 'Members');
+  setText($('members-title'), [model.role || 'Members', model.site && 'in ' + model.site].filter(Boolean).join(' '));
   setText($('members-count'), words.length ? list.length + ' of ' + number.format(total) : number.format(total));
   const part = allRows ? list : list.slice(0, mostRows);
   const more = $('more');
   more.hidden = part.length === list.length;
   setText(more, 'Show all ' + number.format(list.length));
-  fillMembers(part);
+  fillMembers(part, grouped);
 }
 
-function fillMembers(list) {
+function fillMembers(list, grouped) {
   const box = $('members');
   const used = new Set();
   const first = rows.size === 0;
-  list.forEach(([r, m], i) => {
+  let i = 0, place = null;
+  for (const [r, m] of list) {
+    if (grouped && place !== placeOf(m)) {
+      place = placeOf(m);
+      i = fillHeading(box, used, place, i);
+    }
     const id = r.role + ' ' + m.node;
     used.add(id);
-    const key = JSON.stringify(m) + model.role + model.open.has(id);
+    const key = JSON.stringify(m) + model.role + model.bySite + model.open.has(id);
     let row = rows.get(id);
     if (!row || row.key !== key) {
       const made = memberRow(r, m, id);
@@ -146,9 +155,10 @@ function fillMembers(list) {
       row = made;
     }
     if (box.children[i] !== row) box.insertBefore(row, box.children[i] || null);
-  });
+    i++;
+  }
   for (const [id, row] of rows) if (!used.has(id)) { row.remove(); rows.delete(id); }
-  while (box.children.length > list.length) box.lastChild.remove();
+  while (box.children.length > i) box.lastChild.remove();
   if (list.length === 0) box.replaceChildren(el('p', { class: 'empty' }, 'No member.'));
 }
 
@@ -156,7 +166,7 @@ function memberRow(r, m, id) {
   const open = model.open.has(id);
   const b = el('button', { type: 'button', 'aria-expanded': String(open) },
     el('span', { class: 'state ' + m.state }, glyph(m.state), m.state),
-    el('span', { class: 'node' }, m.node, m.active ? el('span', { class: 'tag' }, 'active') : null, m.plain ? el('span', { class: 'tag' }, 'plain') : null),
+    el('span', { class: 'node' }, m.node, m.active ? el('span', { class: 'tag' }, 'active') : null, m.plain ? el('span', { class: 'tag' }, 'plain') : null, placeOf(m) && !model.bySite ? el('span', { class: 'tag site' }, placeWords(m)) : null),
     el('span', { class: 'sub' }, model.role ? null : el('span', { class: 'of' }, ...breakable(r.role)),
       el('span', { class: 'addr mono' }, m.addresses[0] || '–')),
     el('span', { class: 'age' }, m.until ? age(m.until, (t) => 'in ' + span(-t)) : m.since ? age(m.since) : '–'),
@@ -201,6 +211,7 @@ function showServers(p) {
     const s = said.get(m.node);
     let right = m.state === 'up' ? '' : m.state, bad = m.state === 'lost', what = m.addresses[0] || '';
     if (m.attrs && m.attrs.port) what += ' port ' + m.attrs.port;
+    if (placeOf(m)) what += ' · site ' + placeWords(m);
     if (m.attrs && m.attrs.zone) what += ' · zone ' + m.attrs.zone.slice(0, 8);
     if (m.reason) what += ' · ' + m.reason;
     if (s && m.state !== 'lost') {
@@ -220,6 +231,7 @@ function showBrokers(p) {
     const routes = m.attrs && m.attrs.routes;
     const few = m.state !== 'lost' && routes !== undefined && Number(routes) < others;
     let what = m.addresses[0] || '';
+    if (placeOf(m)) what += ' · site ' + placeWords(m);
     if (m.attrs && m.attrs.peers) what += ' · to ' + m.attrs.peers.split(',').join(', ');
     if (m.reason) what += ' · ' + m.reason;
     if (!model.at && model.link && model.link.broker === m.node) what += ' · this page follows it';

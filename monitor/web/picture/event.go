@@ -17,6 +17,7 @@ type Event struct {
 	Detail     string    `json:"detail,omitempty"`
 	Epoch      uint64    `json:"epoch,omitempty"`
 	Generation uint64    `json:"generation,omitempty"`
+	Site       string    `json:"site,omitempty"` // of guard and guard_end: of which nothing is heard, or is again
 }
 
 // maxDetail is how much of an event's detail is shown, in bytes.
@@ -26,6 +27,6 @@ const maxDetail = 512
 func NewEvent(e *subjects.Event) Event {
 	return Event{
 		Time: e.Time, Kind: text(string(e.Kind), 32), Role: text(string(e.Role), 63), Node: name(e.Node), Cause: text(string(e.Cause), 63),
-		By: name(e.By), Detail: text(e.Detail, maxDetail), Epoch: e.Epoch, Generation: e.Generation,
+		By: name(e.By), Detail: text(e.Detail, maxDetail), Epoch: e.Epoch, Generation: e.Generation, Site: site(e.GuardedSite()),
 	}
 }

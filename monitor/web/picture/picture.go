@@ -39,6 +39,19 @@ type Head struct {
 	Lost       int        `json:"lost"`             // members in all roles
 	Held       int        `json:"held"`             // likewise
 	Members    int        `json:"members"`          // likewise, without lost and held ones
+	Sites      []Site     `json:"sites,omitempty"`  // by name; none in a network without sites
+}
+
+// A Site is what a picture says of one site.
+type Site struct {
+	Site      string    `json:"site"`
+	Serving   int       `json:"serving"`
+	Total     int       `json:"total"`
+	Suspect   int       `json:"suspect"`
+	Draining  int       `json:"draining"`
+	Announced bool      `json:"announced,omitempty"` // no certificate names it
+	Lost      int       `json:"lost,omitempty"`      // members that left since the whole site fell silent
+	Since     time.Time `json:"since,omitzero"`      // when the first of them did
 }
 
 // A Departed node has no service any more.
@@ -77,6 +90,8 @@ type Member struct {
 	Version   string            `json:"version,omitempty"`
 	Plain     bool              `json:"plain,omitempty"`  // a plain NATS client
 	Active    bool              `json:"active,omitempty"` // the manager that leads
+	Site      string            `json:"site,omitempty"`   // of a lost one: the site that fell silent
+	Announced string            `json:"announced_site,omitempty"`
 	Attrs     map[string]string `json:"attrs,omitempty"`
 }
 
@@ -99,6 +114,11 @@ func NewHead(s *subjects.Status, reasons []string) Head {
 			h.Lookups = append(h.Lookups, text(string(r), 63))
 		}
 	}
+	for _, x := range view.Sites(s) {
+		h.Sites = append(h.Sites, Site{
+			Site: site(x.Site), Serving: x.Serving, Total: x.Total, Suspect: x.Suspect, Draining: x.Draining, Announced: !x.Certified, Lost: x.Lost, Since: x.Since,
+		})
+	}
 	h.Lost, h.Held = len(s.Lost), len(s.Held)
 	return h
 }
@@ -114,6 +134,7 @@ func NewRole(s *subjects.Status, role subjects.Role, expected int, ring *Ring) R
 			r.Lost++
 			r.Members = append(r.Members, Member{
 				Node: name(l.Node), State: string(subjects.StateLost), Reason: text(l.Reason, subjects.MaxReason), Addresses: addresses(l.Addresses), Since: l.Since,
+				Site: site(l.SilentSite()),
 			})
 		}
 	}
@@ -145,6 +166,7 @@ func (r *Role) add(m *subjects.Member, active bool) {
 	out := Member{
 		Node: name(m.Node), State: text(string(m.State), 16), Reason: text(m.Reason, subjects.MaxReason), Addresses: addresses(m.Addresses),
 		Priority: m.Priority, Weight: m.Weight, Since: m.Since, Version: text(m.Version, 64), Plain: m.Plain, Active: active,
+		Site: site(m.Site), Announced: site(m.AnnouncedSite),
 	}
 	if len(m.Attrs) > 0 {
 		out.Attrs = make(map[string]string, len(m.Attrs))
@@ -164,6 +186,8 @@ func addresses(as []netip.Addr) []string {
 }
 
 func name(n subjects.NodeID) string { return subjects.Printable(string(n), 63) }
+
+func site(at subjects.Site) string { return subjects.Printable(string(at), subjects.MaxSite) }
 
 // text is foreign text, masked first: a cut could take away the "@" by which a
 // password is known.

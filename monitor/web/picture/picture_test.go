@@ -3,6 +3,7 @@ package picture_test
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,42 @@ func TestARoleIsCountedAgainstWhatIsExpected(t *testing.T) {
 	}
 	if r := picture.NewRole(s, subjects.Manager, 0, nil); !r.Members[0].Active || !r.Infrastructure {
 		t.Errorf("%+v", r)
+	}
+}
+
+// Of a network with sites a picture counts them, a lost one too; of one without it says nothing.
+func TestSitesAreCounted(t *testing.T) {
+	s := status()
+	both := func() string {
+		b, err := json.Marshal([]any{picture.NewHead(s, nil), picture.NewRole(s, "sip_proxy", 0, nil), picture.NewEvent(&subjects.Event{Kind: subjects.EventGuard, Detail: "panic: ams"})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if got := both(); strings.Contains(got, `site"`) || strings.Contains(got, `"sites`) || strings.Contains(got, `"announced`) {
+		t.Errorf("without sites: %s", got)
+	}
+	ams, fra := member("n5", subjects.Up), member("n6", subjects.Suspect)
+	ams.Site, fra.AnnouncedSite = "ams", "fra"
+	s.Put("sip_proxy", ams)
+	s.Put("sip_proxy", fra)
+	s.Lost = []subjects.Lost{{Node: "n7", Role: "sip_proxy", Since: start, Reason: subjects.SilentWith("lon")}, {Node: "n8", Role: "sip_proxy", Since: start, Reason: "connection lost"}}
+	want := []picture.Site{
+		{Site: "ams", Serving: 1, Total: 1}, {Site: "fra", Serving: 1, Total: 1, Suspect: 1, Announced: true}, {Site: "lon", Lost: 1, Since: start},
+	}
+	if h := picture.NewHead(s, nil); !slices.Equal(h.Sites, want) {
+		t.Errorf("%+v", h.Sites)
+	}
+	at := make(map[string]string)
+	for _, m := range picture.NewRole(s, "sip_proxy", 0, nil).Members {
+		at[m.Node] = m.Site + "|" + m.Announced
+	}
+	if at["n5"] != "ams|" || at["n6"] != "|fra" || at["n7"] != "lon|" || at["n8"] != "|" || at["n1"] != "|" {
+		t.Errorf("%v", at)
+	}
+	if e := picture.NewEvent(&subjects.Event{Kind: subjects.EventGuardEnd, Detail: "site: ams"}); e.Site != "ams" {
+		t.Errorf("%+v", e)
 	}
 }
 
