@@ -135,9 +135,9 @@ scale N="1000" SAMPLES="20":
 bench-paper SIZES="5000,20000,100000":
     THOR_BENCH_PAPER={{ SIZES }} go test -tags e2e -count=1 -timeout 30m -v -run 'TestBenchPaper$' ./cmd/thor/e2e
 
-# what goes from site to site at rest, for so many seconds, with LOAD nodes of four roles: the lab's three sites, root
-bench-wan SECONDS="60" LOAD="75":
-    THOR_BENCH_WAN={{ SECONDS }} THOR_LAB_LOAD={{ LOAD }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestBenchWAN$' ./cmd/thor/e2e
+# what goes from site to site at rest, for so many seconds, with LOAD nodes of four roles: the lab's three sites, root; COMPRESS="" is without compress_routes
+bench-wan SECONDS="60" LOAD="75" COMPRESS="yes":
+    THOR_BENCH_WAN={{ SECONDS }} THOR_LAB_LOAD={{ LOAD }} THOR_LAB_COMPRESS={{ COMPRESS }} go test -tags e2e -count=1 -timeout 15m -v -run 'TestBenchWAN$' ./cmd/thor/e2e
 
 # speed of the provisioning server on a real database, for so many seconds
 bench-provisioning SECONDS="30":

@@ -16,15 +16,21 @@ import (
 const (
 	baseMemory       = 128 << 20 // nats-server with an idle cluster, and room for what waits for slow clients
 	connectionMemory = 128 << 10 // one client with TLS
+	compressedMemory = 60 << 20  // another broker, with CompressRoutes (ADR 65)
 	mostConnections  = 20_000
 )
 
-// connectionsIn is how many clients fit in so much memory; 0 is no limit.
-func connectionsIn(memory, jetStream int64) int {
-	if memory == 0 {
+// connectionsFit is how many clients have room in the memory that the process may use, with
+// defaults filled in.
+func (c *Config) connectionsFit() int {
+	if c.ProcessMemory == 0 { // no limit
 		return mostConnections
 	}
-	return int(max(0, min(mostConnections, (memory-jetStream-baseMemory)/connectionMemory)))
+	left := c.ProcessMemory - c.MemoryLimit - baseMemory
+	if c.CompressRoutes {
+		left -= compressedMemory * int64(len(c.Routes)) // this broker's own may be among them
+	}
+	return int(max(0, min(mostConnections, left/connectionMemory)))
 }
 
 // processMemory is the memory limit of this process in bytes, 0 for none.
@@ -73,7 +79,7 @@ func (c *Config) checkLimits() (ps []setting.Problem) {
 		ps = append(ps, setting.Problem{Key: key, Text: fmt.Sprintf(format, args...)})
 	}
 	if c.ProcessMemory > 0 {
-		if fit := connectionsIn(c.ProcessMemory, c.MemoryLimit); fit == 0 {
+		if fit := c.connectionsFit(); fit == 0 {
 			bad("limits.memory", "%d MiB of memory leave no room for clients beside %d MiB for JetStream", c.ProcessMemory>>20, c.MemoryLimit>>20)
 		} else if c.MaxConnections > fit {
 			bad("limits.max_connections", "%d connections do not fit in %d MiB of memory: %d do", c.MaxConnections, c.ProcessMemory>>20, fit)

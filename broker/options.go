@@ -102,9 +102,9 @@ func (b *Broker) listenRoutes(o *server.Options) (err error) {
 	r.PingInterval = c.PingInterval
 	r.MaxPingsOut = maxPings
 	r.WriteDeadline = routeWriteTime
-	// By the round trip: from 10 ms on a route is compressed, from 50 and 100 ms harder
-	// (nats-server's S2). In one building that would cost more than it saves.
-	r.Compression.Mode = server.CompressionS2Auto
+	if c.CompressRoutes {
+		r.Compression.Mode = server.CompressionS2Auto // from 50 and 100 ms on harder
+	}
 	// Of brokers known by hearsay; those of Routes are tried for ever, a second after
 	// the last attempt ended: with ConnectBackoff the pause grows to 30 s, and a
 	// healed network stays apart as long.

@@ -5,14 +5,18 @@ package e2e_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"thor/cmd/thor/e2e/trace"
 )
 
 var wanSent = regexp.MustCompile(`bytes_sent:(\d+)`)
@@ -69,7 +73,12 @@ func TestBenchWAN(t *testing.T) {
 	before, began, rested := sent(), time.Now(), idle(t)
 	pause(t, time.Duration(seconds)*time.Second)
 	after, took := sent(), time.Since(began)
-	fmt.Printf("%d load nodes of four roles, %.0f s, %.0f %% of the machine idle\n", len(f.creds)-1, took.Seconds(), 100*float64(idle(t)-rested)/float64(took)/float64(runtime.NumCPU()))
+	fmt.Printf("THOR_LAB_LOAD=%s, THOR_LAB_COMPRESS=%s, %.0f s, %.0f %% of the machine idle\n", os.Getenv(labLoad), os.Getenv(labCompress), took.Seconds(), 100*float64(idle(t)-rested)/float64(took)/float64(runtime.NumCPU()))
+	for _, name := range slices.Sorted(maps.Keys(f.daemons)) {
+		if d := f.daemons[name]; d.Program == trace.Broker {
+			fmt.Printf("%s: %d MiB of memory\n", name, residentSet(t, d.p.cmd.Process.Pid)>>20)
+		}
+	}
 	for _, from := range brokers {
 		for _, to := range brokers {
 			if from != to {

@@ -18,6 +18,9 @@ import (
 // labLoad is the number of nodes that the desk adds, with four roles each.
 const labLoad = "THOR_LAB_LOAD"
 
+// labCompress, if not empty, has brokers compress what they send to each other.
+const labCompress = "THOR_LAB_COMPRESS"
+
 // addLoad adds members to the network, which are judged like the others: what is done under
 // load is done to more than seven agents. Each node has a certificate and a connection of
 // its own, and is in this process.

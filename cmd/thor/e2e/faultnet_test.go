@@ -267,6 +267,7 @@ func (f *faultNet) config(hostName, node, program, http string) string {
 			routes = append(routes, fmt.Sprintf("tls://%s:%d", addressOf[h], trace.RoutePort))
 		}
 		fmt.Fprintf(&b, "[broker]\nlisten = \"%s:%d\"\ncluster_listen = \"%[1]s:%[3]d\"\nroutes = [\"%[4]s\"]\n", a, trace.ClientPort, trace.RoutePort, strings.Join(routes, `", "`))
+		fmt.Fprintf(&b, "compress_routes = %t\n", os.Getenv(labCompress) != "")
 	case trace.Manager:
 		fmt.Fprintf(&b, "[manager]\ndamping = %t\n", f.damping)
 	case trace.NameServer:
