@@ -24,7 +24,7 @@ func newMetrics(reg prometheus.Registerer, c *Cache) (*metrics, error) {
 		pulls:   vec("asked_total", "Questions to provisioning servers, by what and result.", "verb", "result"),
 		notices: vec("notices_total", "Notices of a change, by result.", "result"),
 		handed:  vec("handed_over_total", "Subscribers handed over at changes of the lookup: told to others, received of others.", "direction"),
-		sent:    vec("given_total", "Profiles that owners asked this node for as their heir, by result: ok, not held, refused.", "result"),
+		sent:    vec("given_total", "Profiles that owners asked this node for as their heir or remote, by result: ok, not held, refused.", "result"),
 	}
 	if reg == nil {
 		return m, nil

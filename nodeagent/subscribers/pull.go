@@ -1,6 +1,7 @@
 package subscribers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,28 +156,39 @@ func (c *Cache) askOne(ctx context.Context, server subjects.NodeID, verb string,
 	return fmt.Errorf("%s: %s", r.Code, r.Text)
 }
 
-// servers are the provisioning servers in the order in which to ask them: the
-// preferred one, then those that serve in random order, then those that lately
-// gave no answer or drain.
+// servers are those to ask, the best first.
 func (c *Cache) servers(prefer subjects.NodeID) []subjects.NodeID {
 	v := c.net.View()
 	if v.Status == nil {
 		return nil
 	}
-	var first, good, bad []subjects.NodeID
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, m := range v.Status.Roles[subjects.ProvisioningServer] {
+	return askingOrder(v.Status.Roles[subjects.ProvisioningServer], prefer, c.net.Site(), func(n subjects.NodeID) bool { return now.After(c.sick[n]) })
+}
+
+// askingOrder is prefer, then those that are up and well, then the rest; of each those of the
+// own site first, in random order.
+func askingOrder(members []subjects.Member, prefer subjects.NodeID, own subjects.Site, well func(subjects.NodeID) bool) []subjects.NodeID {
+	rank := func(m *subjects.Member) (r int) {
 		switch {
 		case m.Node == prefer:
-			first = append(first, m.Node)
-		case m.State == subjects.Up && now.After(c.sick[m.Node]):
-			good = append(good, m.Node)
-		default:
-			bad = append(bad, m.Node)
+			return 0
+		case m.State != subjects.Up || !well(m.Node):
+			r = 2
 		}
+		if own == "" || m.Place() != own {
+			r++
+		}
+		return 1 + r
 	}
-	rand.Shuffle(len(good), func(i, j int) { good[i], good[j] = good[j], good[i] })
-	return slices.Concat(first, good, bad)
+	ms := slices.Clone(members)
+	rand.Shuffle(len(ms), func(i, j int) { ms[i], ms[j] = ms[j], ms[i] })
+	slices.SortStableFunc(ms, func(a, b subjects.Member) int { return cmp.Compare(rank(&a), rank(&b)) })
+	out := make([]subjects.NodeID, len(ms))
+	for i := range ms {
+		out[i] = ms[i].Node
+	}
+	return out
 }

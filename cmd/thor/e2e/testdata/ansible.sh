@@ -68,7 +68,7 @@ mkdir -p "$work/bin"
 ln -s "$thor" "$work/bin/thor"
 export PATH=$work/bin:$PATH
 thor ca init --domain example.net
-sed -e "s|dist/thor_1.0.0_amd64.deb|$package|" "$ansible/inventory.example.yml" >inventory.yml
+sed -e "s|dist/thor_1.0.0_amd64.deb|$package|" -e 's/\(thor_address: 192.0.2.1\)}/\1, thor_site: ams}/; s/\(thor_address: 192.0.2.2\)}/\1, thor_site: fra}/; s/\(thor_address: 192.0.2.3\)}/\1, thor_site: lon}/' "$ansible/inventory.example.yml" >inventory.yml
 mkdir group_vars
 cat >group_vars/thor.yml <<YML
 ansible_connection: ssh
@@ -89,6 +89,8 @@ export THOR_BROKERS=tls://192.0.2.1:4222,tls://192.0.2.2:4222,tls://192.0.2.3:42
 thor wait healthy --timeout 60s
 thor status
 [[ $(thor members thor_eventserver -o json | grep -o '"node":"host[123]"' | sort -u | wc -l) == 3 ]]
+for site in ams fra lon; do thor members thor_eventserver --site "$site" -o json | grep -q "\"site\":\"$site\""; done
+for i in 1 2 3; do grep -q '^jetstream_sites = \["ams", "fra", "lon"\]$' "machine$i/etc/thor/thor.toml"; done
 say "== second run, to look"
 play --check --diff | tee second
 [[ $(grep -cE 's  host[123] .*changed=0 .*unreachable=0 .*failed=0 ' second) == 3 ]]
