@@ -78,7 +78,7 @@ const (
 	changeBurst      = 5                       // …after so many changes at once
 	joinBurst        = 20                      // so many joins
 	incidentFor      = 10 * time.Minute        // G3: what a former manager let go so long ago belongs to its incident
-	operatorHold     = 24 * time.Hour          // Hold ends so long after it, or after the last change of manager
+	operatorHold     = 24 * time.Hour          // Hold ends so long after it
 	absenceEvery     = 10 * time.Second        // a member changes between lost and held at most so often…
 	absenceBurst     = 4                       // …after so many changes at once
 	clockMargin      = time.Second             // a time of another manager that differs less is shown as that one made it

@@ -55,7 +55,7 @@
 //	last_member  G2: no member of the role is up                    all that failed       when one is up; for what is not proven Dead later
 //	checks       more than half of the role, three at least, fail   failing ones          under half for 30 s
 //	             their checks within a minute
-//	hold         an operator says so                                failing, silent ones  when none fails, or a day after the last change of manager
+//	hold         an operator says so                                failing, silent ones  when none fails, or after a day
 //	observer     G4: this observer was paused, cut off or began     what is not proven    Dead and 2 s later
 //	panic        G3: many nodes of a role, or of all, silent at     what is not proven    after 30 s one goes each 10 s while the others
 //	             once                                                                     are well and half of the role stays

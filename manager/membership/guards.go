@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"thor/subjects"
@@ -149,58 +148,6 @@ func (t *Table) Confirm(name subjects.Role, now time.Time) int {
 	}
 	t.flush()
 	return n
-}
-
-// Hold says for an operator that the failed members of role name, or of all roles if it
-// is empty, are to stay as suspect when the guards that hold them now have ended:
-// until Confirm, a day, or none of the role fails any more. The next manager goes on
-// holding them, for a day again, see keptMark. What the end of a connection proves is not held. It returns how many members it concerns.
-func (t *Table) Hold(name subjects.Role, now time.Time) int {
-	t.enter(now)
-	n := 0
-	t.eachRole(name, func(r *role) {
-		if len(r.bad) == 0 {
-			return
-		}
-		for m := range r.bad {
-			m.confirmed = false
-			n++
-		}
-		t.beginHold(r)
-	})
-	t.flush()
-	return n
-}
-
-func (t *Table) beginHold(r *role) {
-	r.hold = t.raise(guardKey{name: GuardHold, role: r.name}, "an operator keeps the failed members")
-	r.hold.until = t.now + operatorHold
-	t.dirty[r] = struct{}{}
-}
-
-// adoptHold holds the failed members of a role, or does not, as the manager does whose
-// status lists ms. The day begins anew.
-func (t *Table) adoptHold(name subjects.Role, ms []subjects.Member) {
-	r := t.roles[name]
-	if r == nil {
-		return
-	}
-	kept := slices.ContainsFunc(ms, func(m subjects.Member) bool {
-		return m.State == subjects.Suspect && strings.HasSuffix(m.Reason, keptMark)
-	})
-	switch {
-	case kept && r.hold == nil:
-		t.beginHold(r)
-	case !kept:
-		t.endHold(r)
-	}
-}
-
-func (t *Table) endHold(r *role) {
-	if r.hold != nil {
-		r.hold = nil
-		t.lower(guardKey{name: GuardHold, role: r.name})
-	}
 }
 
 // eachRole calls f for the role of that name, or for all in order.

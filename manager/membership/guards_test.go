@@ -325,7 +325,7 @@ func TestAMemberCannotWriteAHold(t *testing.T) {
 			now := t0.Add(time.Duration(i) * 100 * time.Millisecond)
 			a := &subjects.Announcement{
 				V: 1, Node: "n1", Role: "sip_proxy", Boot: "b", Seq: uint64(i + 1), Addresses: addresses("10.0.0.1"), State: state,
-				Reason: "x" + strings.Repeat(", kept by an operator", i%3), Weight: i%50 + 1,
+				Reason: "x" + strings.Repeat(", until 2026-12-02T10:38:00Z, kept by an operator", i%3), Weight: i%50 + 1,
 			}
 			if err := table.Announce(a, now); err != nil {
 				t.Fatal(err)

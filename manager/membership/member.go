@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"thor/subjects"
 )
@@ -113,14 +112,10 @@ func (m *member) shownState() (subjects.State, string) {
 	if m.announced.state == subjects.Draining {
 		state = subjects.Draining
 	} else if m.role.hold != nil && m.cause != lost {
-		reason = subjects.Printable(reason, subjects.MaxReason-len(keptMark)) + keptMark
+		reason = subjects.Printable(reason, subjects.MaxReason-keptMost) + m.role.hold.mark()
 	}
 	return state, reason
 }
-
-// keptMark ends the reason of a suspect that stays because an operator said so. The
-// next manager reads it in the status: a Hold does not end with its manager.
-const keptMark = ", kept by an operator"
 
 // leaveReason is why m leaves the status, for history.
 func (m *member) leaveReason() string {
@@ -230,7 +225,7 @@ func (t *Table) present(m *member) {
 	}
 	now.Site, now.AnnouncedSite = t.place(m)
 	before, reasons := m.shown, m.reasons
-	decided := m.listed && strings.HasSuffix(before.Reason, keptMark) != strings.HasSuffix(reason, keptMark) // by an operator
+	decided := m.listed && keptAs(before.Reason) != keptAs(reason) // by an operator
 	switch {
 	case !m.listed || before.State != state:
 		now.Since, m.reasons = t.wall, t.now

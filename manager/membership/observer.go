@@ -3,7 +3,6 @@ package membership
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"thor/subjects"
@@ -175,7 +174,7 @@ func (t *Table) adoptStatus(s *subjects.Status, confirmed instant, age time.Dura
 			}
 		}
 		t.adoptLast(name, s.Roles[name])
-		t.adoptHold(name, s.Roles[name])
+		t.adoptHold(name, s.Roles[name], s.Time, age)
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.roles)) {
 		for _, m := range slices.Clone(t.roles[name].list) {
@@ -279,7 +278,7 @@ func (t *Table) adopt(name subjects.Role, a *subjects.Member, all bool) {
 			return
 		}
 		m = t.member(k)
-	case m.listed && !m.adopted:
+	case m.listed && !m.adopted && !t.silentToo(m, a):
 		if m.shown.State == a.State && !m.shown.Since.Equal(a.Since) {
 			m.shown.Since = a.Since
 			t.revision++
@@ -294,6 +293,14 @@ func (t *Table) adopt(name subjects.Role, a *subjects.Member, all bool) {
 		return
 	}
 	t.listAdopted(m, a)
+}
+
+// silentToo reports whether a is silent for the other manager, and m was not heard here for as long,
+// though this table may not judge it yet: then that one's word counts, or a member that is gone would
+// be up again for some seconds, and what an operator keeps would not be.
+func (t *Table) silentToo(m *member, a *subjects.Member) bool {
+	reason, _, _ := cutKept(a.Reason)
+	return m.cause == alive && a.State == subjects.Suspect && reason == whySilent && t.now-m.last >= t.dead()
 }
 
 // adoptLast lists what another manager kept of a role of which none is left here: it failed while
@@ -335,7 +342,7 @@ func (t *Table) listAdopted(m *member, a *subjects.Member) {
 	m.cause = alive
 	m.weak = false
 	m.last = t.now
-	reason := strings.TrimSuffix(a.Reason, keptMark)
+	reason, _, _ := cutKept(a.Reason)
 	switch {
 	case a.State != subjects.Suspect:
 	case reason == whySilent, reason == whyLost:

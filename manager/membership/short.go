@@ -2,7 +2,6 @@ package membership
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"thor/subjects"
@@ -22,8 +21,8 @@ const (
 // hear takes in an announcement, full or short.
 func (t *Table) hear(a *subjects.Announcement) error {
 	k := key{a.Role, a.Node}
-	for strings.HasSuffix(a.Reason, keptMark) { // that is for managers to say
-		a.Reason = strings.TrimSuffix(a.Reason, keptMark)
+	for kept := true; kept; { // that is for managers to say
+		a.Reason, _, kept = cutKept(a.Reason)
 	}
 	if a.Moves {
 		t.noteMove(a)

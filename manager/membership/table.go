@@ -106,7 +106,7 @@ type role struct {
 	damped map[*member]bool // not in list: held down by G6
 	panic  *guard           // G3; nil: off
 	checks *guard           // many checks fail at once; nil: off
-	hold   *guard           // of an operator; nil: off
+	hold   *hold            // of an operator; nil: off
 	timer  timer            // when the kept ones are looked at again
 }
 

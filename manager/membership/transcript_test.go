@@ -160,8 +160,17 @@ func (p *player) do(cmd string, f []string) {
 		p.give(f[0], f[1], f[2], options(f[3:]))
 	case "drop":
 		p.saved.Remove(subjects.Role(f[0]), subjects.NodeID(f[1]))
+	case "hold":
+		p.say("%d held", p.table.Hold(subjects.Role(f[0]), p.now))
 	case "adopt":
-		p.table.Adopt(p.saved, p.now)
+		age := time.Duration(-1)
+		if len(f) > 0 {
+			var err error
+			if age, err = time.ParseDuration(f[0]); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+		p.table.AdoptAged(p.saved, age, p.now)
 	case "takeup":
 		ago, err := time.ParseDuration(f[0])
 		if err != nil {
