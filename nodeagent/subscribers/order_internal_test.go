@@ -9,8 +9,13 @@ import (
 
 func TestProvisioningServersOfTheOwnSiteAreAskedFirst(t *testing.T) {
 	servers := []subjects.Member{
-		{Node: "ams1", State: subjects.Up, Site: "ams"}, {Node: "ams2", State: subjects.Up, AnnouncedSite: "ams"}, {Node: "ams3", State: subjects.Up, Site: "ams"},
-		{Node: "ams4", State: subjects.Suspect, Site: "ams"}, {Node: "fra1", State: subjects.Up, Site: "fra"}, {Node: "fra2", State: subjects.Up}, {Node: "fra3", State: subjects.Draining, Site: "fra"},
+		{Node: "ams1", State: subjects.Up, Site: "ams"},
+		{Node: "ams2", State: subjects.Up, AnnouncedSite: "ams"},
+		{Node: "ams3", State: subjects.Up, Site: "ams"},
+		{Node: "ams4", State: subjects.Suspect, Site: "ams"},
+		{Node: "fra1", State: subjects.Up, Site: "fra"},
+		{Node: "fra2", State: subjects.Up},
+		{Node: "fra3", State: subjects.Draining, Site: "fra"},
 	}
 	well := func(n subjects.NodeID) bool { return n != "ams3" }
 	for _, c := range []struct {
