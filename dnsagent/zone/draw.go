@@ -9,25 +9,15 @@ import (
 // answer. It is immutable.
 type Draw struct {
 	limit int
-	n     int      // records of the set
-	cum   []uint64 // running sums of the records' weights; nil: all weights are equal
+	n     int     // records of the set
+	cum   running // of the records' weights
 
 	prefer *preference // nil: all askers have the same slices, of all records
 }
 
 // newDraw is for sets with these weights, limit records at a time.
 func newDraw(limit int, weights []uint64) *Draw {
-	d := &Draw{limit: min(limit, MaxSlice, len(weights)), n: len(weights)}
-	if slices.Min(weights) == slices.Max(weights) {
-		return d
-	}
-	d.cum = make([]uint64, len(weights))
-	var sum uint64
-	for i, w := range weights {
-		sum += w
-		d.cum[i] = sum
-	}
-	return d
+	return &Draw{limit: min(limit, MaxSlice, len(weights)), n: len(weights), cum: runningSums(weights)}
 }
 
 // Limit is how many records one answer holds.
@@ -35,13 +25,10 @@ func (d *Draw) Limit() int { return d.limit }
 
 // weight is that of record i; only the proportions of weights mean something.
 func (d *Draw) weight(i int) uint64 {
-	switch {
-	case d.cum == nil:
+	if d.cum == nil {
 		return 1
-	case i == 0:
-		return d.cum[0]
 	}
-	return d.cum[i] - d.cum[i-1]
+	return d.cum[i] - d.cum.before(i)
 }
 
 // Pick draws distinct records, as many as the limit or all of a smaller set: each
@@ -49,36 +36,81 @@ func (d *Draw) weight(i int) uint64 {
 // picked. Equal weights thus give every subset in every order alike. It returns
 // how many indices it put into out.
 func (d *Draw) Pick(rng *rand.Rand, out *[MaxSlice]int) int {
+	d.cum.draw(rng, segment{to: d.n}, out[:d.limit])
+	return d.limit
+}
+
+// A running has the running sums of weights by position; nil: all are equal. It alone knows
+// how positions are drawn.
+type running []uint64
+
+// runningSums are those of weights in this order; nil if all are equal.
+func runningSums(weights []uint64) running {
+	if slices.Min(weights) == slices.Max(weights) {
+		return nil
+	}
+	c := make(running, len(weights))
+	var sum uint64
+	for i, w := range weights {
+		sum += w
+		c[i] = sum
+	}
+	return c
+}
+
+// before is the sum of the weights below a position.
+func (c running) before(at int) uint64 {
+	if at == 0 {
+		return 0
+	}
+	return c[at-1]
+}
+
+// A segment is the positions from from to to, without the hollow ones from hole on.
+type segment struct{ from, to, hole, hollow int }
+
+func (s segment) size() int { return s.to - s.from - s.hollow }
+
+// at is the position of the j-th of the segment.
+func (s segment) at(j int) int {
+	if p := s.from + j; s.hollow == 0 || p < s.hole {
+		return p
+	}
+	return s.from + j + s.hollow
+}
+
+// draw fills out, which is no longer than s, with distinct positions of s.
+func (c running) draw(rng *rand.Rand, s segment, out []int) {
+	n := s.size()
 	switch {
-	case d.cum != nil:
-		d.weighted(rng, out)
-	case d.n <= fewRecords:
-		d.shuffle(rng, out)
+	case c != nil:
+		c.weighted(rng, s, out)
+	case n <= fewRecords:
+		s.shuffle(rng, n, out)
 	default:
-		for k := range d.limit {
-			i := rng.IntN(d.n)
-			for slices.Contains(out[:k], i) { // at most every second time
-				i = rng.IntN(d.n)
+		for k := range out {
+			at := s.at(rng.IntN(n))
+			for slices.Contains(out[:k], at) { // at most every second time
+				at = s.at(rng.IntN(n))
 			}
-			out[k] = i
+			out[k] = at
 		}
 	}
-	return d.limit
 }
 
 // fewRecords is the size of sets that are shuffled: drawing again for what was
 // drawn before takes longer the more of a set was drawn.
 const fewRecords = 2 * MaxSlice
 
-// shuffle shuffles as much of the set as the answer needs (Fisher-Yates).
-func (d *Draw) shuffle(rng *rand.Rand, out *[MaxSlice]int) {
+// shuffle shuffles as much of the segment as the answer needs (Fisher-Yates).
+func (s segment) shuffle(rng *rand.Rand, n int, out []int) {
 	var order [fewRecords]uint8
-	for i := range d.n {
+	for i := range n {
 		order[i] = uint8(i)
 	}
-	for k := range d.limit {
-		i := k + rng.IntN(d.n-k)
-		out[k] = int(order[i])
+	for k := range out {
+		i := k + rng.IntN(n-k)
+		out[k] = s.at(int(order[i]))
 		order[i] = order[k]
 	}
 }
@@ -87,47 +119,59 @@ func (d *Draw) shuffle(rng *rand.Rand, out *[MaxSlice]int) {
 // drawn before has most of the weight.
 const tries = 8
 
-func (d *Draw) weighted(rng *rand.Rand, out *[MaxSlice]int) {
-	left := d.cum[d.n-1]
-	for k := range d.limit {
-		i := d.pick(rng, out[:k], left)
-		out[k] = i
-		left -= d.weight(i)
+func (c running) weighted(rng *rand.Rand, s segment, out []int) {
+	low, gap := c.before(s.from), uint64(0)
+	if s.hollow > 0 {
+		gap = c.before(s.hole+s.hollow) - c.before(s.hole)
+	}
+	total := c.before(s.to) - low - gap
+	left := total
+	for k := range out {
+		at := -1
+		for range tries {
+			v := rng.Uint64N(total) + low
+			if gap > 0 && v >= c.before(s.hole) {
+				v += gap
+			}
+			if p := c.find(s, v); !slices.Contains(out[:k], p) {
+				at = p
+				break
+			}
+		}
+		if at < 0 {
+			at = c.walk(s, out[:k], rng.Uint64N(left))
+		}
+		out[k] = at
+		left -= c[at] - c.before(at)
 	}
 }
 
-// pick draws one record not in taken; left is the weight of those.
-func (d *Draw) pick(rng *rand.Rand, taken []int, left uint64) int {
-	total := d.cum[d.n-1]
-	for range tries {
-		if i := d.at(rng.Uint64N(total)); !slices.Contains(taken, i) {
-			return i
-		}
-	}
-	// The taken ones hold most of the weight: walk through the rest.
-	at := rng.Uint64N(left)
-	for i := range d.cum {
-		if slices.Contains(taken, i) {
-			continue
-		}
-		if w := d.weight(i); at >= w {
-			at -= w
-			continue
-		}
-		return i
-	}
-	panic("zone: draw: weights do not add up")
-}
-
-// at is the first record whose running sum is above v.
-func (d *Draw) at(v uint64) int {
-	low, high := 0, d.n-1
+// find is the first position of s whose running sum is above v.
+func (c running) find(s segment, v uint64) int {
+	low, high := s.from, s.to-1
 	for low < high {
-		if mid := (low + high) / 2; d.cum[mid] > v {
+		if mid := (low + high) / 2; c[mid] > v {
 			high = mid
 		} else {
 			low = mid + 1
 		}
 	}
 	return low
+}
+
+// walk is the position at which the sum of the weights of s without those taken exceeds v:
+// the way where the taken ones hold most of the weight.
+func (c running) walk(s segment, taken []int, v uint64) int {
+	for j := range s.size() {
+		p := s.at(j)
+		if slices.Contains(taken, p) {
+			continue
+		}
+		w := c[p] - c.before(p)
+		if v < w {
+			return p
+		}
+		v -= w
+	}
+	panic("zone: draw: weights do not add up")
 }

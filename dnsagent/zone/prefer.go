@@ -35,7 +35,7 @@ func (s *Slice) of(k int) (rest, whole bool) {
 // up. Records have positions for it, by their site, those that are never drawn last.
 type preference struct {
 	order    []int32         // by position: the record
-	cum      []uint64        // running sums of weights by position; nil: all are equal
+	cum      running         // of the weights by position
 	main     int             // positions below are drawn
 	sites    []subjects.Site // of members, sorted
 	of       []nearby        // the same
@@ -150,14 +150,11 @@ func (d *Draw) preferring(p Preference, standings []standing, weights []uint64) 
 	if !without && len(x.sites) == 0 {
 		return d // nothing to prefer
 	}
-	if d.cum != nil {
-		x.cum = make([]uint64, d.n)
-		var sum uint64
-		for at, i := range x.order {
-			sum += weights[i]
-			x.cum[at] = sum
-		}
+	ordered := make([]uint64, d.n)
+	for at, i := range x.order {
+		ordered[at] = weights[i]
 	}
+	x.cum = runningSums(ordered)
 	out := *d
 	out.prefer = x
 	return &out
@@ -239,110 +236,14 @@ func (d *Draw) PickFor(rng *rand.Rand, asker int, out *Slice) {
 	out.Whole = k == near.size() && (x.priority || own.enough || rest == others.size())
 }
 
-// A segment is the positions from from to to, without the hollow ones from hole on.
-type segment struct{ from, to, hole, hollow int }
-
-func (s segment) size() int { return s.to - s.from - s.hollow }
-
-// at is the position of the j-th of the segment.
-func (s segment) at(j int) int {
-	if p := s.from + j; s.hollow == 0 || p < s.hole {
-		return p
-	}
-	return s.from + j + s.hollow
-}
-
 // pick draws k distinct records of a segment behind those that out has.
 func (x *preference) pick(rng *rand.Rand, s segment, k int, out *Slice) {
-	k = min(k, s.size())
-	first := out.N
-	switch {
-	case x.cum != nil:
-		x.weighted(rng, s, k, out)
-	case s.size() <= fewRecords:
-		var order [fewRecords]uint8
-		n := s.size()
-		for i := range n {
-			order[i] = uint8(i)
-		}
-		for j := range k {
-			i := j + rng.IntN(n-j)
-			out.Records[out.N] = s.at(int(order[i]))
-			order[i] = order[j]
-			out.N++
-		}
-	default:
-		for range k {
-			at := s.at(rng.IntN(s.size()))
-			for slices.Contains(out.Records[first:out.N], at) {
-				at = s.at(rng.IntN(s.size()))
-			}
-			out.Records[out.N] = at
-			out.N++
-		}
+	part := out.Records[out.N : out.N+min(k, s.size())]
+	x.cum.draw(rng, s, part)
+	for i, at := range part {
+		part[i] = int(x.order[at])
 	}
-	for i, at := range out.Records[first:out.N] {
-		out.Records[first+i] = int(x.order[at])
-	}
-}
-
-// before is the sum of the weights below a position.
-func (x *preference) before(at int) uint64 {
-	if at == 0 {
-		return 0
-	}
-	return x.cum[at-1]
-}
-
-// weighted draws positions by weight.
-func (x *preference) weighted(rng *rand.Rand, s segment, k int, out *Slice) {
-	first := out.N
-	base, gap := x.before(s.from), x.before(s.hole+s.hollow)-x.before(s.hole)
-	left := x.before(s.to) - base - gap
-	total := left
-	find := func(v uint64) int { // the position at which the sum within the segment exceeds v
-		v += base
-		if s.hollow > 0 && v >= x.before(s.hole) {
-			v += gap
-		}
-		low, high := s.from, s.to-1
-		for low < high {
-			if mid := (low + high) / 2; x.cum[mid] > v {
-				high = mid
-			} else {
-				low = mid + 1
-			}
-		}
-		return low
-	}
-	for range k {
-		taken := out.Records[first:out.N]
-		at := -1
-		for range tries {
-			if p := find(rng.Uint64N(total)); !slices.Contains(taken, p) {
-				at = p
-				break
-			}
-		}
-		if at < 0 { // the taken ones hold most of the weight: walk through the rest
-			v := rng.Uint64N(left)
-			for j := range s.size() {
-				p := s.at(j)
-				if slices.Contains(taken, p) {
-					continue
-				}
-				if w := x.before(p+1) - x.before(p); v >= w {
-					v -= w
-					continue
-				}
-				at = p
-				break
-			}
-		}
-		out.Records[out.N] = at
-		out.N++
-		left -= x.before(at+1) - x.before(at)
-	}
+	out.N += len(part)
 }
 
 func (x *preference) equal(o *preference) bool {
