@@ -158,7 +158,7 @@ bench-web N="50":
 # the pictures of the web view, docs/pictures/web-*.png, from a network that is broken on purpose
 pictures:
     mkdir -p docs/pictures
-    THOR_PICTURES=$PWD/docs/pictures go test -tags e2e -count=1 -timeout 5m -v -run TestWebPictures ./cmd/thor/e2e
+    THOR_PICTURES=$PWD/docs/pictures go test -tags e2e -count=1 -timeout 5m -v -run 'TestWebPictures|TestWebViewOfSites' ./cmd/thor/e2e
 
 # from a committed change to the subscriber's node, and what a read there costs
 bench-push N="1000":

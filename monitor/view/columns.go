@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ func (m *Model) columns() (cols []column, rest string) {
 	case rolesPage:
 		return m.roleColumns(), ""
 	case lookupPage:
-		return m.widened(shareColumns), "SHARE"
+		return m.widened(m.withSite(shareColumns)), "SHARE"
 	case dnsPage:
 		return m.widened(m.withSite(dnsColumns)), "ANSWERS PER SECOND"
 	}
@@ -139,7 +140,12 @@ var (
 	}}
 	addressOf = column{title: "ADDRESS", width: 7, text: plain(func(_ *Model, r *row) string { return address(r.m) })}
 	nodeOf    = column{title: "NODE", width: 4, text: plain(func(_ *Model, r *row) string { return nodeName(r.node) })}
-	siteOf    = column{title: "SITE", width: 4, drop: 2, text: plain(func(_ *Model, r *row) string { return placeName(r.m) })}
+	siteOf    = column{title: "SITE", width: 4, drop: 2, text: plain(func(m *Model, r *row) string {
+		if r.m == nil {
+			return cmp.Or(siteName(m.places[r.node]), "-")
+		}
+		return placeName(r.m)
+	})}
 )
 
 // memberColumns are the columns of the members page. A value that no member has gets no column. The
@@ -157,7 +163,9 @@ func (m *Model) memberColumns() []column {
 		where.width = max(where.width, len(address(r.m)))
 		who.width = min(max(who.width, len(r.node)), 24)
 		role.width = min(max(role.width, len(r.role)), 20)
-		site.width = max(site.width, len(placeName(r.m)))
+		if len(m.sites) > 0 {
+			site.width = max(site.width, len(placeName(r.m)))
+		}
 		priorities = priorities || r.m.Priority != 0
 		weights = weights || r.m.Weight != 0 && r.m.Weight != subjects.DefaultWeight
 	}

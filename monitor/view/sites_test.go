@@ -76,6 +76,7 @@ func TestSitesLookAsTheyShould(t *testing.T) {
 		{"filter", show(120, 24, gone, incident(), append(letters("w/site fra proxy"), "enter")...), 120, 24},
 		{"roles", show(120, 24, gone, incident(), "3"), 120, 24},
 		{"brokers", show(140, 16, sited(), incident(), "6"), 140, 16},
+		{"lookup", show(120, 14, sited(), somethingHappened(), "4"), 120, 14},
 		{"dns", show(120, 16, sited(), somethingHappened(), "5"), 120, 16},
 		{"help", show(80, 24, sited(), somethingHappened(), "?"), 80, 24},
 		{"detail", show(100, 24, sited(), somethingHappened(), "6", "enter"), 100, 24},
