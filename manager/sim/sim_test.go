@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -46,7 +47,54 @@ func TestWorlds(t *testing.T) {
 		show(t, p)
 		return
 	}
-	first, n := *firstSeed, *manySeeds
+	if total := playSeeds(t, *firstSeed, *manySeeds); total != nil && *manySeeds >= 1000 {
+		covered(t, total)
+	}
+}
+
+// dayVar names the day whose seeds TestWorldsOfTheDay plays, such as 2026-12-01; default: today (UTC).
+const dayVar = "THOR_SIM_DAY"
+
+// TestWorldsOfTheDay plays seeds that no day before had, so that what the seeds of TestWorlds do not
+// show is found in time. A day's seeds are the first of those that just sim plays on it.
+func TestWorldsOfTheDay(t *testing.T) {
+	if *oneSeed >= 0 || *onePlan != "" {
+		t.Skip("one seed or plan is played")
+	}
+	day := cmp.Or(os.Getenv(dayVar), time.Now().UTC().Format(time.DateOnly))
+	first, err := seedsOf(day)
+	if err != nil {
+		t.Fatalf("%s: %v", dayVar, err)
+	}
+	t.Logf("the day %s; these again: %s=%s go test ./manager/sim -run TestWorldsOfTheDay", day, dayVar, day)
+	if playSeeds(t, first, 200) == nil {
+		t.Logf("a seed on its own, and all that happens: go test ./manager/sim -run 'TestWorlds$' -seed SEED")
+	}
+}
+
+// seedsOf is the first seed of a day.
+func seedsOf(day string) (uint64, error) {
+	at, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return 0, err
+	}
+	if at.Unix() < 0 {
+		return 0, fmt.Errorf("%s has no seeds", day)
+	}
+	return uint64(at.Unix()) / 86400 * 1_000_000, nil
+}
+
+func TestEachDayHasItsSeeds(t *testing.T) {
+	for day, want := range map[string]uint64{"1970-01-02": 1_000_000, "2026-12-01": 20_788_000_000, "2026-12-02": 20_789_000_000, "2026-13-01": 0, "1969-12-31": 0, "x": 0} {
+		if got, err := seedsOf(day); got != want || (err != nil) != (want == 0) {
+			t.Errorf("%s: %d, %v, want %d", day, got, err, want)
+		}
+	}
+}
+
+// playSeeds plays n seeds from first on, and returns how often each thing happened; nil if one broke something.
+func playSeeds(t *testing.T, first uint64, n int) *stats {
+	t.Helper()
 	if testing.Short() {
 		n = min(n, 100)
 	}
@@ -75,9 +123,10 @@ func TestWorlds(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d seeds in %v\n%v", next.Load(), time.Since(began).Round(time.Millisecond), total)
-	if !failed.Load() && n >= 1000 {
-		covered(t, total)
+	if failed.Load() {
+		return nil
 	}
+	return total
 }
 
 // transitions of the election that must occur.
