@@ -20,6 +20,10 @@ type feed struct {
 	tracker *track.Tracker
 	handed  *subjects.Status // to the process, last
 	asked   int              // the request whose answer counts
+
+	asks    map[string]int // requests for the whole status, by why
+	unled   bool           // no manager led at the last of them that was sure of its lease
+	renewed bool           // the connection was, since the last of them
 	turn    func()
 }
 
@@ -40,6 +44,7 @@ type answer struct {
 
 func (f *feed) online(up bool) {
 	if up {
+		f.renewed = true
 		f.tracker.Online(f.p.clock())
 	} else {
 		f.tracker.Offline()
@@ -80,6 +85,7 @@ func (f *feed) advance() {
 	}
 	w := f.p.w
 	w.stats.count("tracker", "asked for the snapshot")
+	f.noteAsk(req)
 	w.order++
 	f.asked = int(w.order)
 	if f.p.link == nil {
@@ -87,6 +93,26 @@ func (f *feed) advance() {
 		return
 	}
 	f.p.send(query{from: f.p, id: f.asked, req: req})
+}
+
+// noteAsk counts why the whole status is asked for.
+func (f *feed) noteAsk(req *subjects.SnapshotRequest) {
+	why := "another reason"
+	switch {
+	case len(f.asks) == 0:
+		why = "knew none"
+	case f.unled:
+		why = "none led"
+	case f.renewed && req.AtLeast != nil && req.AtLeast.After(f.tracker.Mark()):
+		why = "missed a change"
+	}
+	f.p.w.log("%s asks for the status: %s, has %v", f.p.boot, why, f.tracker.Mark())
+	if f.asks == nil {
+		f.asks = map[string]int{}
+	}
+	f.asks[why]++
+	m := f.p.w.leader()
+	f.unled, f.renewed = m == nil || !m.answers, false
 }
 
 // An observer is a name server: it shows the status that its tracker holds.
