@@ -23,7 +23,7 @@ const (
 	simPackage  = "manager/sim"
 	unitTimeout = "4m" // of a package; a mutant may run for ever
 	simTimeout  = "6m"
-	worlds      = "TestWorlds|TestPlans"
+	worlds      = "^(TestWorlds|TestPlansOfThePast|TestScenes)$"
 )
 
 // A player runs tests on mutants.

@@ -114,3 +114,42 @@ func TestAHostThatIsCutOffIsGoneSoon(t *testing.T) {
 		t.Logf("%3d hosts with%s: median %.2f s, longest %.2f s", len(list), what, list[len(list)/2].Seconds(), list[len(list)-1].Seconds())
 	}
 }
+
+// An active manager whose own broker was restarted stays at another one. When the host of that is cut off,
+// it finds out with its connection, and knows no silence from before: docs/budget.md has the sum of the parts.
+func TestAHostWithTheBrokerOfALeaderElsewhereIsGone(t *testing.T) {
+	const cut, least, most = 60 * time.Second, 12 * time.Second, 16 * time.Second
+	var took []time.Duration
+	for seed := uint64(0); seed < 100 && len(took) < 40; seed++ {
+		w := newWorld(plan{seed: seed, members: 16}, newStats())
+		if *oneSeed == int64(seed) {
+			w.trace = func(s string) { t.Log(s) }
+		}
+		w.run(20 * time.Second)
+		leader := w.leader()
+		home := w.brokers[leader.p.home]
+		home.kill()
+		w.run(24 * time.Second)
+		home.start()
+		w.run(cut)
+		if !leader.leads() || leader.p.link == nil || leader.p.link.b == home {
+			continue // another one took over, or it could return
+		}
+		i := leader.p.link.b.index
+		kinds["host cut off"].begin(w, fault{a: i})
+		for on := w.onHost(i); w.elsewhereLists(i, on) && w.now < cut+45*time.Second; {
+			w.run(w.now + 20*time.Millisecond)
+		}
+		if took = append(took, w.now-cut); w.now-cut > most {
+			t.Errorf("seed %d: gone after %v", seed, w.now-cut)
+		}
+	}
+	if len(took) < 20 {
+		t.Fatalf("only %d worlds had a leader elsewhere", len(took))
+	}
+	slices.Sort(took)
+	t.Logf("%d hosts: median %.2f s, shortest %.2f s, longest %.2f s", len(took), took[len(took)/2].Seconds(), took[0].Seconds(), took[len(took)-1].Seconds())
+	if took[len(took)-1] < least {
+		t.Errorf("none took longer than %v: docs/budget.md says so", least)
+	}
+}
