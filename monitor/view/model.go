@@ -276,10 +276,13 @@ func (p *Picture) reasons(now time.Time) []string {
 	return reasons
 }
 
-// reasons are those of the picture, and first the sites of which nothing is heard.
+// reasons are those of the picture, and first the sites of which nothing is heard and no
+// member was lost yet.
 func (m *Model) reasons() (out []string) {
 	for _, at := range slices.Sorted(maps.Keys(m.silent)) {
-		out = append(out, "site "+siteName(at)+" is silent")
+		if !slices.ContainsFunc(m.sites, func(x Site) bool { return x.Site == at && x.Lost > 0 }) {
+			out = append(out, "site "+siteName(at)+" is silent")
+		}
 	}
 	return append(out, m.pic.reasons(m.now)...)
 }

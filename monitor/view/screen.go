@@ -176,6 +176,9 @@ func (m *Model) origin() string {
 	manager := managerName(s)
 	if a := s.Member(subjects.Manager, s.Manager); a != nil {
 		manager += " " + address(a)
+		if a.Place() != "" {
+			manager += " in " + placeName(a)
+		}
 	}
 	return fmt.Sprintf("epoch %d  generation %d  changed %s ago  active manager %s",
 		s.Epoch, s.Generation, span(m.now.Sub(s.Time)), manager)

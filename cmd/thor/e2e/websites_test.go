@@ -33,7 +33,7 @@ func TestWebViewOfSites(t *testing.T) {
 		}
 	}
 	n.freezeSite(t, "fra")
-	b.until(25*time.Second, "fra is silent, also where the active manager was there", `/silent/.test(document.querySelector('#sites [data-site=fra]').innerText)`)
+	b.until(25*time.Second, "fra is silent, also where the active manager was there", `/silent/.test(document.querySelector('#sites [data-site=fra]').innerText) && /site fra is silent/.test(document.querySelector('#reasons').innerText)`)
 	b.until(40*time.Second, "fra is lost", `document.querySelector('#sites .site.lost[data-site=fra]') && /site fra fell silent/.test(document.querySelector('#reasons').innerText)`)
 	b.until(5*time.Second, "its members stay below it", memberRow("node2", subjects.StateLost)+` && (() => { let e = `+memberRow("node2", subjects.StateLost)+`; while (e && !e.matches('.place')) e = e.previousElementSibling; return e.innerText === 'fra'; })()`)
 	if dir := os.Getenv("THOR_PICTURES"); dir != "" {

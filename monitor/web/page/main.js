@@ -69,7 +69,7 @@ function takeEvents(list) {
   for (const e of model.events.splice(500)) told.delete(e.key);
   showEvents();
   drawRail();
-  if (model.shown) showSites(model.shown);
+  if (model.shown) { showHealth(model.shown); showSites(model.shown); }
 }
 
 function takeLink(l) {

@@ -18,12 +18,14 @@ function show() {
 
 function showHealth(p) {
   const h = $('health');
-  document.title = (p.healthy ? '' : '▲ ') + (p.domain || 'thor') + ' – thor';
+  const reasons = [...silentSites().keys()].filter((s) => !sitesOf(p).some((x) => x.site === s && x.lost)).map((s) => 'site ' + s + ' is silent').concat(p.reasons);
+  const healthy = p.healthy && reasons.length === 0;
+  document.title = (healthy ? '' : '▲ ') + (p.domain || 'thor') + ' – thor';
   setText($('domain'), p.domain || 'thor');
-  const words = !p.known ? 'Nothing is known of the network yet' : p.healthy ? (model.at ? 'All was well' : 'All is well') : 'Degraded';
+  const words = !p.known ? 'Nothing is known of the network yet' : healthy ? (model.at ? 'All was well' : 'All is well') : 'Degraded';
   if (h.dataset.words !== words) {
     h.dataset.words = words;
-    h.replaceChildren(glyph(p.healthy ? 'up' : 'suspect'), words);
+    h.replaceChildren(glyph(healthy ? 'up' : 'suspect'), words);
   }
   const f = $('facts');
   if (!p.known) { setText(f, ''); } else {
@@ -33,11 +35,11 @@ function showHealth(p) {
       ' · epoch ' + p.epoch + ', generation ' + number.format(p.generation) + ', changed ', age(p.changed, (t) => span(t) + ' ago'));
   }
   const list = $('reasons');
-  list.hidden = p.reasons.length === 0;
-  const key = p.reasons.join('\n');
+  list.hidden = reasons.length === 0;
+  const key = reasons.join('\n');
   if (list.dataset.key !== key) {
     list.dataset.key = key;
-    list.replaceChildren(...p.reasons.map((r) => el('li', {}, r)));
+    list.replaceChildren(...reasons.map((r) => el('li', {}, r)));
   }
 }
 
