@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,10 +33,16 @@ func TestWebViewOfSites(t *testing.T) {
 			t.Errorf("at %d px the page is %g wide", width, got)
 		}
 	}
-	n.freezeSite(t, "fra")
-	b.until(25*time.Second, "fra is silent, also where the active manager was there", `/silent/.test(document.querySelector('#sites [data-site=fra]').innerText) && /site fra is silent/.test(document.querySelector('#reasons').innerText)`)
-	b.until(40*time.Second, "fra is lost", `document.querySelector('#sites .site.lost[data-site=fra]') && /site fra fell silent/.test(document.querySelector('#reasons').innerText)`)
-	b.until(5*time.Second, "its members stay below it", memberRow("node2", subjects.StateLost)+` && (() => { let e = `+memberRow("node2", subjects.StateLost)+`; while (e && !e.matches('.place')) e = e.previousElementSibling; return e.innerText === 'fra'; })()`)
+	// Those in the frozen site hear nothing until they have found another broker.
+	b.until(40*time.Second, "the web view is at the broker of its site", `/live through broker1/.test(document.querySelector('#link-text').innerText)`)
+	site, node := "fra", "node2"
+	if s := n.status(); s.Member(subjects.Manager, s.Manager).Place() == "fra" { // it would be silent for as long as its members stay
+		site, node = "lon", "node3"
+	}
+	n.freezeSite(t, subjects.Site(site))
+	b.until(10*time.Second, site+" is silent", fmt.Sprintf(`/silent/.test(document.querySelector('#sites [data-site=%s]').innerText) && /site %[1]s is silent/.test(document.querySelector('#reasons').innerText)`, site))
+	b.until(40*time.Second, site+" is lost", fmt.Sprintf(`document.querySelector('#sites .site.lost[data-site=%s]') && /site %[1]s fell silent/.test(document.querySelector('#reasons').innerText)`, site))
+	b.until(5*time.Second, "its members stay below it", memberRow(node, subjects.StateLost)+fmt.Sprintf(` && (() => { let e = %s; while (e && !e.matches('.place')) e = e.previousElementSibling; return e.innerText === '%s'; })()`, memberRow(node, subjects.StateLost), site))
 	if dir := os.Getenv("THOR_PICTURES"); dir != "" {
 		b.picture(filepath.Join(dir, "web-sites.png"))
 	}

@@ -73,6 +73,7 @@ function takeEvents(list) {
 }
 
 function takeLink(l) {
+  if (model.link && l.broker && l.broker !== model.link.broker) readAgain(5); // between two brokers nothing is heard
   model.link = l;
   clock = Date.parse(l.now) - Date.now();
   const late = l.confirmed ? Date.parse(l.now) - Date.parse(l.confirmed) : Infinity;

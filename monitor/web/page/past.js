@@ -77,6 +77,7 @@ async function readHistory() {
     const since = Math.max(Date.now() + clock - range * 1000, 0);
     const h = await ask('/api/history?since=' + encodeURIComponent(new Date(since).toISOString()));
     begins = h.begins ? Date.parse(h.begins) : 0;
+    takeEvents(h.events.slice(-300)); // those that were missed
     marks = h.events.map((e) => ({ time: Date.parse(e.time), kind: e.event }));
     noPast = '';
   } catch (err) {
@@ -84,6 +85,17 @@ async function readHistory() {
   }
   if (!model.at) note(noPast);
   drawRail();
+}
+
+// readAgain reads the history after what happened may have been missed. While brokers choose
+// who keeps it there may be no answer.
+let missed = 0; // timer
+function readAgain(tries) {
+  clearTimeout(missed);
+  missed = setTimeout(async () => {
+    await readHistory();
+    if (noPast && tries > 1) readAgain(tries - 1);
+  }, 1500);
 }
 
 function drawRail() {
