@@ -16,14 +16,17 @@ type scene struct {
 	*world
 }
 
-// scenes are played with so many seeds each.
+// sceneSeeds is with how many seeds each is played.
 const sceneSeeds = 4
 
-func newScene(t *testing.T, seed uint64) *scene {
-	s := &scene{t, newWorld(plan{seed: seed, members: 12}, newStats())}
-	if *oneSeed == int64(seed) {
+// newScene plays a world, prepared before anything runs, until it is calm.
+func newScene(t *testing.T, p plan, prepare func(*world)) *scene {
+	t.Helper()
+	s := &scene{t, newWorld(p, newStats())}
+	if *oneSeed == int64(p.seed) {
 		s.trace = func(x string) { t.Log(x) }
 	}
+	prepare(s.world)
 	s.run(20 * time.Second)
 	if s.leader() == nil {
 		t.Fatal("no manager leads")
@@ -272,7 +275,7 @@ func TestScenes(t *testing.T) {
 	for name, play := range scenes {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(sceneSeeds) {
-				s := newScene(t, seed)
+				s := newScene(t, plan{seed: seed, members: 12}, func(*world) {})
 				play(s)
 				for _, b := range s.truth.broken {
 					t.Errorf("seed %d: %s", seed, b)
