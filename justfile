@@ -104,7 +104,7 @@ shape *ARGS:
 
 # so many seeds of the simulation of whole networks, others each day
 sim SEEDS="2000":
-    go test -count=1 -timeout 60m -v -run '^(TestWorlds|TestPlansOfThePast|TestScenes|TestScenesOfMasses)$' ./manager/sim -from $(($(date +%s) / 86400))000000 -seeds {{ SEEDS }}
+    go test -count=1 -timeout 60m -v -run '^(TestWorlds|TestPlansOfThePast|TestScene.*)$' ./manager/sim -from $(($(date +%s) / 86400))000000 -seeds {{ SEEDS }}
 
 # the same for long: every broken seed, and how often each fault, guard and transition occurred
 sim-long SEEDS="100000":

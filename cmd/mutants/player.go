@@ -23,7 +23,7 @@ const (
 	simPackage  = "manager/sim"
 	unitTimeout = "4m" // of a package; a mutant may run for ever
 	simTimeout  = "6m"
-	worlds      = "^(TestWorlds|TestPlansOfThePast|TestScenes|TestScenesOfMasses)$"
+	worlds      = "^(TestWorlds|TestPlansOfThePast|TestScene.*)$"
 )
 
 // A player runs tests on mutants.

@@ -10,7 +10,7 @@ import (
 
 // What an operator holds stays through changes of the manager, whose clocks differ by minutes, and ends a day
 // after the operator's word.
-func TestAHoldEndsAtItsTimeThroughTakeOvers(t *testing.T) {
+func TestSceneOfAHoldThroughTakeOvers(t *testing.T) {
 	took, clocks := 0, map[time.Duration]bool{}
 	for seed := range uint64(20) {
 		w := newWorld(plan{seed: seed, members: 16}, newStats())

@@ -8,7 +8,7 @@ import (
 // In a rolling upgrade a process asks for the whole status since it knows none, again while no manager leads that is sure
 // of its lease and can say what the present is, and once for each time in which it missed a change: its broker was
 // restarted while one was told.
-func TestARollingRestartAsksOnceForEachGap(t *testing.T) {
+func TestSceneOfARollingRestart(t *testing.T) {
 	for _, order := range []string{"managers first", "members first"} {
 		why := map[string]int{}
 		for seed := range uint64(40) {

@@ -100,6 +100,14 @@ func (s *scene) says(m *member, state subjects.State) {
 	m.say(state)
 }
 
+// flap has the check of m fail for a second, and pass for one.
+func (s *scene) flap(m *member) {
+	s.says(m, subjects.Down)
+	s.pass(time.Second)
+	s.says(m, subjects.Up)
+	s.pass(time.Second)
+}
+
 var scenes = map[string]func(s *scene){
 	"a process ends": func(s *scene) {
 		m := s.members[3]
@@ -142,6 +150,9 @@ var scenes = map[string]func(s *scene){
 		s.within("the guard", s.until(2*time.Minute, func() bool { return listed() < n }), 26*time.Second, 34*time.Second)
 		for left := n - 1; left > n-3; left-- {
 			s.within("the next", s.until(2*time.Minute, func() bool { return listed() < left }), 9500*time.Millisecond, 10500*time.Millisecond)
+		}
+		if s.pass(time.Minute); listed() != n/2 {
+			s.Errorf("%d of %d are left, half has to stay", listed(), n)
 		}
 		for _, m := range s.members[:9] {
 			m.p.cut = false
@@ -202,14 +213,43 @@ var scenes = map[string]func(s *scene){
 			s.Errorf("after: %v", x)
 		}
 	},
+	"checks fail one long after the other": func(s *scene) {
+		for _, m := range s.proxies()[:5] {
+			s.says(m, subjects.Down)
+			out := func() bool { return s.member(subjects.SIPProxy, m.p.node) == nil }
+			s.within("a failed check", s.until(5*time.Second, out), 0, 300*time.Millisecond)
+			s.pass(32 * time.Second)
+		}
+	},
+	"who was held down is all that is left": func(s *scene) {
+		ps := s.proxies()
+		for range 3 {
+			s.flap(ps[0])
+		}
+		if s.member(subjects.SIPProxy, ps[0].p.node) != nil {
+			s.Error("it is not held down")
+		}
+		for _, m := range ps[1:] {
+			m.p.kill()
+		}
+		s.within("its return", s.until(10*time.Second, func() bool { return s.member(subjects.SIPProxy, ps[0].p.node) != nil }), 0, time.Second)
+	},
+	"the only one comes and goes": func(s *scene) {
+		ps := s.proxies()
+		for _, m := range ps[1:] {
+			m.p.kill()
+		}
+		s.pass(2 * time.Second)
+		for range 5 {
+			s.flap(ps[0])
+			if x := s.member(subjects.SIPProxy, ps[0].p.node); x == nil || x.State != subjects.Up {
+				s.Errorf("shown as %+v", x)
+			}
+		}
+	},
 	"one comes and goes": func(s *scene) {
 		m := s.members[2]
-		flap := func() {
-			s.says(m, subjects.Down)
-			s.pass(time.Second)
-			s.says(m, subjects.Up)
-			s.pass(time.Second)
-		}
+		flap := func() { s.flap(m) }
 		back := func() time.Duration {
 			return s.until(2*time.Minute, func() bool { return s.member(m.serve[0], m.p.node) != nil })
 		}
