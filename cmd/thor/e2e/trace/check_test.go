@@ -2,6 +2,7 @@ package trace_test
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -334,6 +335,59 @@ func TestConvergenceIsJudged(t *testing.T) {
 	r.status(13, "host2", 1, 2, r.without(subjects.SIPProxy, "host3"))
 	whole(r, 50)
 	r.wants(t, "I10")
+}
+
+// A site of host1 and host2 is cut off from the other three for half a minute; its members leave in
+// two steps, and the active manager is killed before.
+func TestFiguresOfSites(t *testing.T) {
+	figures := func(r *run) (said string) {
+		for _, f := range trace.Figures(r.lines, nil) {
+			if strings.Contains(f.What, "site") || strings.Contains(f.What, "epoch heard") {
+				said += fmt.Sprintln(f.What, f.Samples, f.N, f.Of)
+			}
+		}
+		return said
+	}
+	between := func(r *run, at float64, act trace.Act, a, b []string) {
+		for _, x := range a {
+			for _, y := range b {
+				r.effect(at, trace.Effect{Act: act, From: x, To: y})
+				r.effect(at, trace.Effect{Act: act, From: y, To: x})
+			}
+		}
+	}
+	r := newRun()
+	for _, o := range []string{"host1", "host3"} {
+		r.add(1, trace.Line{Heard: &trace.Heard{Observer: o, Epoch: 1, Generation: 1}})
+		r.add(2, trace.Line{Heard: &trace.Heard{Observer: o, Epoch: 1, Generation: 1}})
+	}
+	r.effect(2.5, trace.Effect{Act: trace.Kill, Process: cores[1] + "/manager"}) // of epoch 1
+	r.add(3, trace.Line{Heard: &trace.Heard{Observer: "host1", Epoch: 2, Generation: 2}})
+	r.add(3.25, trace.Line{Heard: &trace.Heard{Observer: "host3", Epoch: 2, Generation: 2}})
+	site, others := []string{"host1", "host2"}, []string{"host3", "host4", "host5"}
+	between(r, 10, trace.Cut, site, others)
+	some := r.without(subjects.SIPProxy, "host1")
+	none := slices.DeleteFunc(slices.Clone(r.members), func(m trace.Member) bool { return m.Node != "host3" })
+	r.status(25, "host3", 2, 3, some)
+	r.status(26, "host3", 2, 4, none)
+	between(r, 40, trace.Heal, site, others)
+	for _, h := range cores {
+		r.status(42, h, 2, 5, r.members)
+		r.dns(42.1, h, cores...)
+	}
+	want := "active manager killed → next epoch heard everywhere [750ms] 0 0\nsite cut off → its members gone elsewhere [16s] 0 0\n" +
+		"site back → one whole status everywhere [2.1s] 0 0\n" +
+		"generations in which members of cut sites left, of sites [] 2 1\n"
+	if got := figures(r); got != want {
+		t.Errorf("figures are\n%s, want\n%s", got, want)
+	}
+	r = newRun() // one way is not enough
+	between(r, 10, trace.Cut, site, others)
+	r.lines = slices.DeleteFunc(r.lines, func(l trace.Line) bool { return l.Effect != nil && l.Effect.From == "host3" })
+	between(r, 40, trace.Heal, site, others)
+	if got := figures(r); got != "" {
+		t.Errorf("a cut one way counts as one of a site: %s", got)
+	}
 }
 
 func TestWhatNoCertificateHoldsIsFound(t *testing.T) {

@@ -46,7 +46,7 @@ func Figures(lines []Line, found []Violation) []Figure {
 			queries += l.DNS.N
 		}
 	}
-	return append(figures,
+	return append(append(figures, c.siteFigures()...),
 		Figure{What: "false removals, in so many rounds of faults", N: count("I4"), Of: faults},
 		Figure{What: "told an older status, in so many rounds", N: count("I2"), Of: faults},
 		Figure{What: "DNS answers failed or empty, of so many queries", N: count("I6"), Of: queries},
