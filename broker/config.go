@@ -49,7 +49,7 @@ type Config struct {
 	Routes []string `toml:"routes" default:"(none, required with cluster_listen)"`
 	// Compress what goes to other brokers by S2, where the round trip is above 10 ms: a third of the bytes
 	// is left at rest. It takes 60 MiB of memory for each other broker, near or far, and is on
-	// where one of the two brokers says so.
+	// where both brokers say so.
 	CompressRoutes bool `toml:"compress_routes" default:"false"`
 
 	// Site says where the broker is, where its certificate does not. Another one than the

@@ -102,6 +102,7 @@ func (b *Broker) listenRoutes(o *server.Options) (err error) {
 	r.PingInterval = c.PingInterval
 	r.MaxPingsOut = maxPings
 	r.WriteDeadline = routeWriteTime
+	r.Compression.Mode = server.CompressionOff // where it is not asked for no memory is counted for it
 	if c.CompressRoutes {
 		r.Compression.Mode = server.CompressionS2Auto // from 50 and 100 ms on harder
 	}

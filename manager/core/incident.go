@@ -17,7 +17,7 @@ import (
 // hears it (ADR 71).
 const (
 	inquireBefore = 3 * time.Second         // before the members of a silent site may go
-	inquireWithin = 1500 * time.Millisecond // who has not answered then does not count
+	inquireWithin = 1500 * time.Millisecond // who has not answered then is asked once more, and then does not count
 	inquireAgain  = 5 * time.Second         // after an answer that the site is heard
 	heardFor      = 15 * time.Second        // so long such an answer counts: one that is lost does not undo it
 	leadAtLeast   = time.Minute             // before this manager gives way for that: in the whole network it happens no more often
@@ -26,6 +26,7 @@ const (
 // An inquiry is the question what other managers hear.
 type inquiry struct {
 	began   time.Time
+	again   bool // those that did not answer were asked once more
 	waits   map[subjects.NodeID]bool
 	answers map[subjects.NodeID]*subjects.Hearing
 }
@@ -67,7 +68,7 @@ func (m *Manager) inquire(now time.Time) (gaveWay bool) {
 		m.beginInquiry(now)
 	}
 	q := r.inquiry
-	if q == nil || !q.over(now) {
+	if q == nil || !q.over(now) || m.askAgain(q, sites, now) {
 		return false
 	}
 	r.inquiry, r.inquired = nil, now
@@ -98,6 +99,21 @@ func (m *Manager) beginInquiry(now time.Time) {
 		}
 	}
 	m.lead.inquiry = q
+}
+
+// askAgain asks those once more that did not answer q, if there are any: one that stood still for a
+// moment may hear a site. Managers of the silent sites cannot answer.
+func (m *Manager) askAgain(q *inquiry, silent []membership.Incident, now time.Time) bool {
+	if q.again {
+		return false
+	}
+	for _, o := range m.lead.status.Roles[subjects.Manager] {
+		if q.waits[o.Node] && !slices.ContainsFunc(silent, func(i membership.Incident) bool { return i.Site == o.Site }) {
+			q.began, q.again = now, true
+			m.emit(AskHearing{o.Node})
+		}
+	}
+	return q.again
 }
 
 // Heard takes what another manager hears, nil if it did not say.

@@ -144,6 +144,48 @@ func TestAnAnswerCountsForAWhile(t *testing.T) {
 	}
 }
 
+// A manager that stood still when it was asked is asked once more; one in the silent site is not.
+func TestWhoDidNotAnswerIsAskedOnceMore(t *testing.T) {
+	s := newSpread(t, 20*time.Second)
+	s.silent["ams"] = true
+	s.goOn(12 * time.Second)
+	s.out = nil
+	s.goOn(2 * time.Second)
+	if asked := all[AskHearing](s.lone); len(asked) != 1 || asked[0].Node != "m3" {
+		t.Fatalf("asked again: %v", asked)
+	}
+	s.Heard("m3", hears(all3))
+	if s.goOn(5 * time.Second); len(s.status().Roles[subjects.SIPProxy]) != 6 {
+		t.Error("the second answer does not count")
+	}
+}
+
+// What others said counts for the silence that they were asked about: if this manager is blind
+// meanwhile and the site stays longer, they are asked anew.
+func TestAnOldAnswerClearsNothing(t *testing.T) {
+	s := newSpread(t, 20*time.Second)
+	s.silent["ams"] = true
+	s.goOn(12 * time.Second)
+	s.Heard("m2", hears(noAms))
+	s.Heard("m3", hears(noAms))
+	s.goOn(time.Second)
+	if i := s.table.Incidents(); len(i) != 1 || !i[0].Cleared {
+		t.Fatalf("incidents %+v", i)
+	}
+	s.now = s.now.Add(4 * time.Second) // it stands still
+	s.out = nil
+	for range 20 {
+		s.goOn(time.Second)
+		s.Heard("m3", hears(all3))
+	}
+	if n := len(all[AskHearing](s.lone)); n == 0 {
+		t.Error("others were not asked anew")
+	}
+	if n := len(s.status().Roles[subjects.SIPProxy]); n != 6 {
+		t.Errorf("%d proxies are left", n)
+	}
+}
+
 // A standby asks nothing, and takes no site for lost.
 func TestAStandbyHoldsASilentSite(t *testing.T) {
 	s := newSpread(t, 2*time.Minute)

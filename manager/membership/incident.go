@@ -18,12 +18,16 @@ import (
 // another manager hears it.
 const siteMargin = 5 * time.Second
 
+// clearedFor is how long an incident stays cleared: the last 3 s of its hold, in which others are
+// asked (manager/core), and as long as a broker may name the site (siteNamed).
+const clearedFor = 5 * time.Second
+
 // An incident is a site of which no node is heard.
 type incident struct {
 	site    subjects.Site
 	guard   *guard
 	last    instant // when a node of it was heard last
-	cleared bool    // no other manager hears it either
+	cleared instant // when other managers said that they do not hear it either
 	timer   timer   // when its members may go
 }
 
@@ -146,7 +150,7 @@ func (t *Table) judgeSites() {
 }
 
 func (t *Table) beginIncident(site subjects.Site, c siteCount) {
-	i := &incident{site: site, last: c.last}
+	i := &incident{site: site, last: c.last, cleared: longAgo}
 	i.timer = timer{kind: timerSite, node: string(site), index: -1, act: func() { t.letSiteGo(i) }}
 	i.guard = t.raise(guardKey{name: GuardSite, site: site}, fmt.Sprintf("%s: all %d nodes are silent, the other sites are heard", site, c.nodes))
 	t.incidents[site] = i
@@ -206,7 +210,7 @@ func (t *Table) siteHold(m *member) instant {
 func (t *Table) letSiteGo(i *incident) {
 	switch t.armIncident(i); {
 	case t.now < i.guard.until:
-	case !i.cleared || t.siteNamed(i.site):
+	case !t.isCleared(i) || t.siteNamed(i.site):
 		t.timers.set(&i.timer, t.now+heartbeat)
 	default:
 		if t.judgeSites(); t.incidents[i.site] == i {
@@ -266,18 +270,21 @@ func (t *Table) Incidents() []Incident {
 	var out []Incident
 	for _, site := range slices.Sorted(maps.Keys(t.incidents)) {
 		i := t.incidents[site]
-		out = append(out, Incident{Site: site, Due: t.base.Add(max(i.last+t.dead()+siteMargin, t.blind.until)), Cleared: i.cleared})
+		out = append(out, Incident{Site: site, Due: t.base.Add(max(i.last+t.dead()+siteMargin, t.blind.until)), Cleared: t.isCleared(i)})
 	}
 	return out
 }
 
-// Clear says that no other manager which was asked hears site either. Without it an incident
+// isCleared reports whether what other managers said of i is new enough: they may hear the site again.
+func (t *Table) isCleared(i *incident) bool { return t.now-i.cleared <= clearedFor }
+
+// Clear says that no other manager which was asked hears site either; it holds for 5 s. Without it an incident
 // holds its members as long as it lasts: a standby removes none, and who becomes the
 // active manager asks first.
 func (t *Table) Clear(site subjects.Site, now time.Time) {
 	t.enter(now)
-	if i := t.incidents[site]; i != nil && !i.cleared {
-		i.cleared = true
+	if i := t.incidents[site]; i != nil {
+		i.cleared = t.now
 		t.armIncident(i)
 	}
 	t.flush()
