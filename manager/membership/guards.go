@@ -122,7 +122,8 @@ func (t *Table) lower(k guardKey) {
 
 // Confirm says for an operator that the members of role name, or of all roles if it is
 // empty, that guards hold have failed indeed: they go now, as far as another member
-// of their role is up (G2), else when one is. Guards for mass losses end, and do not
+// of their role is up (G2), else when one is. Of a site of which nothing is heard they go
+// if that lasts for longer than Dead, and no broker names one there. Guards for mass losses end, and do not
 // begin anew for the same members. It returns how many members it concerns.
 func (t *Table) Confirm(name subjects.Role, now time.Time) int {
 	t.enter(now)
@@ -144,7 +145,11 @@ func (t *Table) Confirm(name subjects.Role, now time.Time) int {
 	})
 	t.endPanics()
 	for _, site := range slices.Sorted(maps.Keys(t.incidents)) {
-		n += t.dismissSite(site, name, true)
+		// A site that is silent for a moment, or that a broker still reaches, is not what
+		// an operator confirms.
+		if i := t.incidents[site]; t.now-i.last > t.dead() && !t.siteNamed(site) {
+			n += t.dismissSite(site, name, true)
+		}
 	}
 	t.flush()
 	return n

@@ -1,6 +1,8 @@
 package membership
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +24,9 @@ type hold struct {
 func (t *Table) Hold(name subjects.Role, now time.Time) int {
 	t.enter(now)
 	n := 0
+	for _, site := range slices.Sorted(maps.Keys(t.incidents)) {
+		t.dismissSite(site, name, false) // who has failed with a site is judged with the others of its role
+	}
 	t.eachRole(name, func(r *role) {
 		if len(r.bad) == 0 {
 			return

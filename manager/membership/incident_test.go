@@ -487,15 +487,43 @@ func TestWhatIsOnlyListedIsNotHeard(t *testing.T) {
 	}
 }
 
-// An operator who confirms does not wait.
-func TestAConfirmedSiteGoesAtOnce(t *testing.T) {
+// An operator who confirms does not wait for what other managers hear, but a site that is
+// silent for a moment stays.
+func TestAConfirmedSiteGoesWhenItIsSilentForLong(t *testing.T) {
 	s := sited(t)
 	s.cutOff("ams")
-	s.pass(4 * time.Second)
+	s.pass(9 * time.Second)
+	if n := s.table.Confirm("", s.now); n != 0 || s.count("sip_proxy") != 6 {
+		t.Errorf("after a moment %d are concerned, %d are left", n, s.count("sip_proxy"))
+	}
+	s.pass(1500 * time.Millisecond)
 	if n := s.table.Confirm("sip_proxy", s.now); n != 2 || s.count("sip_proxy") != 4 || s.count("media_relay") != 6 {
 		t.Errorf("%d are concerned, %d and %d are left", n, s.count("sip_proxy"), s.count("media_relay"))
 	}
 	if n := s.table.Confirm("", s.now); n != 5 || s.count("media_relay") != 4 || s.count("xcap_server") != 1 {
 		t.Errorf("%d are concerned, %d are left", n, s.count("media_relay"))
+	}
+}
+
+// An operator can keep the members of a site that is lost.
+func TestTheMembersOfASilentSiteCanBeHeld(t *testing.T) {
+	s := sited(t)
+	s.cutOff("ams")
+	s.passCleared(10 * time.Second)
+	if n := s.table.Hold("sip_proxy", s.now); n != 2 {
+		t.Errorf("%d are concerned", n)
+	}
+	if s.passCleared(10 * time.Minute); s.count("sip_proxy") != 6 || s.count("media_relay") != 4 {
+		t.Errorf("%d and %d are left", s.count("sip_proxy"), s.count("media_relay"))
+	}
+	s.heal("ams")
+	s.passCleared(3 * time.Second)
+	for _, m := range s.status().Roles["sip_proxy"] {
+		if m.State != subjects.Up {
+			t.Errorf("%s is %s", m.Node, m.State)
+		}
+	}
+	if s.guard(membership.GuardHold) != nil {
+		t.Error("the hold goes on")
 	}
 }

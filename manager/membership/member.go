@@ -339,7 +339,9 @@ func (t *Table) count(m *member) {
 	if m.listed && !m.fine() {
 		r.bad[m] = true
 	} else {
-		delete(r.bad, m)
+		if delete(r.bad, m); r.hold != nil && len(r.bad) == 0 {
+			t.dirty[r] = struct{}{} // the hold ends
+		}
 	}
 	if up := m.listed && m.fine() && m.announced.state == subjects.Up; up != m.up {
 		m.up = up

@@ -37,6 +37,7 @@ type Cache struct {
 	log     zerolog.Logger
 	metrics *metrics
 	started atomic.Bool
+	waiting atomic.Int32 // requests that wait in getPassed
 	ready   chan struct{}
 	wake    chan struct{} // there is something to refill
 	table   atomic.Pointer[table]

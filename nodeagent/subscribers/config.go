@@ -24,6 +24,7 @@ const (
 	behindTime   = 150 * time.Millisecond // between two nodes' lookup tables after a change
 	catchUp      = 500 * time.Millisecond // a request that a proxy with a newer status passed on waits so long for that status
 	catchUpEvery = 10 * time.Millisecond
+	mostWaiting  = 4 // requests at a time: a proxy has few workers, and the status may stay away
 	noticeTime   = 3500 * time.Millisecond
 	attemptTime  = time.Second // of one question to one provisioning server
 	downTime     = time.Second // no server answered: reads do not try again for so long

@@ -74,15 +74,18 @@ func (s *step) passOn(c *Cache, a *Answer, h hop) *step {
 // by the status h.at. If this node knows an older one it waits for that, up to
 // catchUp. What is not here then belongs elsewhere by the same status or a newer one.
 func (c *Cache) getPassed(ctx context.Context, key string, use purpose, h hop) (*Answer, error) {
-	a, err := c.getFor(ctx, key, use)
-	for end := time.Now().Add(catchUp); err == nil && !a.Here && h.at.After(a.Mark) && time.Now().Before(end); {
-		select {
-		case <-time.After(catchUpEvery):
-		case <-ctx.Done():
-			return a, nil
+	key = fold(key)
+	a, err := c.get(ctx, key, use)
+	if behind := func() bool { return err == nil && !a.Here && h.at.After(a.Mark) }; behind() {
+		if c.waiting.Add(1) <= mostWaiting {
+			for end := time.Now().Add(catchUp); behind() && time.Now().Before(end) && ctx.Err() == nil; {
+				time.Sleep(catchUpEvery)
+				a, err = c.get(ctx, key, use)
+			}
 		}
-		a, err = c.getFor(ctx, key, use)
+		c.waiting.Add(-1)
 	}
+	c.metrics.read(a, err)
 	return a, err
 }
 
@@ -208,6 +211,7 @@ func (c *Cache) caller(ctx context.Context, s *step, q request, h hop) (*step, e
 			return c.proven(ctx, s, q, h, from, a)
 		}
 		account, use = a.AliasOf, forAny
+		h.at = subjects.Mark{} // it says where the alias belongs
 	}
 	return s.refused(errImpostor), nil
 }
@@ -271,6 +275,7 @@ func (c *Cache) callee(ctx context.Context, s *step, q request, h hop) (*step, e
 		}
 		key = a.AliasOf
 		use = forRegister
+		h.at = subjects.Mark{} // it says where the alias belongs
 		s.uri = "sip:" + uriKey(a.AliasOf)
 	}
 	return s.refused(errNotFound), nil
