@@ -98,11 +98,11 @@ func (b *Broker) spread(ctx context.Context, js jetstream.JetStream, own *nats.C
 	if move == "" {
 		return
 	}
-	l := b.log.Info()
+	l, said := b.log.Info(), "moving a copy to another site"
 	if err := evacuate(ctx, own, move, from); err != nil {
-		l = b.log.Warn().Err(err)
+		l, said = b.log.Warn().Err(err), "a copy cannot move to another site, trying again"
 	}
-	l.Str("stream", move).Str("peer", from).Str("site", site[from]).Msg("moving a copy to another site")
+	l.Str("stream", move).Str("peer", from).Str("site", site[from]).Msg(said)
 }
 
 // copiesOf are the copies of a stream.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -67,7 +68,8 @@ func (m *mover) advance(ctx context.Context, many bool, now time.Time) {
 	if m.Homing() {
 		urls = nil
 		if stay := m.conn.cfg.Stay; stay == nil || !stay() {
-			urls = d.homes()
+			urls = d.homes() // not the same four each time
+			rand.Shuffle(len(urls), func(i, j int) { urls[i], urls[j] = urls[j], urls[i] })
 		}
 	}
 	if len(urls) == 0 {
