@@ -127,28 +127,43 @@ func nodeOrSite(args []string, site string) (subjects.NodeID, subjects.Site, err
 // run has one node obey, and says what came of it. earlier is the status before, nil if it is
 // not known. asked: it obeyed.
 func (m *maintenance) run(ctx context.Context, s *session, earlier *subjects.Status, out, warnings io.Writer) (asked bool, err error) {
+	asked, roles, err := m.obey(ctx, s, earlier, out, warnings)
+	if err != nil && !errors.Is(err, errDegraded) {
+		return asked, err
+	}
+	return asked, cmp.Or(m.idle(ctx, s, roles, out, warnings), err)
+}
+
+// obey has one node drain or resume, waits until the status shows it, and says so. roles are
+// those that it did it for.
+func (m *maintenance) obey(ctx context.Context, s *session, earlier *subjects.Status, out, warnings io.Writer) (asked bool, roles []subjects.Role, err error) {
 	roles, forgets, err := m.ask(ctx, s)
 	if err != nil {
-		return false, fmt.Errorf("%s %s: %w", m.verb, m.node, err)
+		return false, nil, fmt.Errorf("%s %s: %w", m.verb, m.node, err)
 	}
 	if err := s.await(ctx, m.timeout, m.node, roles, m.drains); err != nil {
-		return true, err
+		return true, nil, err
 	}
 	if _, err := fmt.Fprint(out, m.outcome(roles, earlier)); err != nil {
-		return true, err
+		return true, nil, err
 	}
 	if forgets != "" {
 		_, _ = fmt.Fprintf(warnings, "thor: %s %s: %s\n", m.verb, m.node, forgets)
-		err = errDegraded
+		return true, roles, errDegraded
 	}
+	return true, roles, nil
+}
+
+// idle waits until the node has no work left in roles, if that is wanted, and says so.
+func (m *maintenance) idle(ctx context.Context, s *session, roles []subjects.Role, out, warnings io.Writer) error {
 	if m.patience == 0 {
-		return true, err
+		return nil
 	}
 	if !slices.ContainsFunc(roles, func(r subjects.Role) bool { return !r.Infrastructure() }) { // no agent need run there
-		_, told := fmt.Fprintf(out, "%s: nothing is left, it may be stopped\n", m.node)
-		return true, cmp.Or(told, err)
+		_, err := fmt.Fprintf(out, "%s: nothing is left, it may be stopped\n", m.node)
+		return err
 	}
-	return true, cmp.Or(s.awaitIdle(ctx, out, warnings, &drained{node: m.node, roles: roles}, m.patience), err)
+	return s.awaitIdle(ctx, out, warnings, &drained{node: m.node, roles: roles}, m.patience)
 }
 
 // warnOfRole warns when the node is a member under other roles only; status may be

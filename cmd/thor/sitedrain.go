@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,19 +40,39 @@ func (m *maintenance) everywhere(cmd *cobra.Command, s *session, force bool) err
 			return err
 		}
 	}
+	roles := make([][]subjects.Role, len(nodes))
+	return together(warnings, inTwo(len(nodes), func(i int) (err error) {
+		_, roles[i], err = m.of(nodes[i]).obey(cmd.Context(), s, v.Status, out, warnings)
+		return err
+	}, func(i int) error {
+		return m.of(nodes[i]).idle(cmd.Context(), s, roles[i], out, warnings)
+	}))
+}
+
+// of is m for one node.
+func (m maintenance) of(node subjects.NodeID) *maintenance {
+	m.node = node
+	return &m
+}
+
+// inTwo does obey for each of n nodes, some at once, and only then waits for all whose obey
+// succeeded, together: none of a site is to take the work of another one. It returns what failed.
+func inTwo(n int, obey, idle func(i int) error) []error {
+	faults := make([]error, n)
 	var g errgroup.Group
 	g.SetLimit(drainsAtOnce)
-	faults := make([]error, len(nodes))
-	for i, n := range nodes {
-		one := *m
-		one.node = n
-		g.Go(func() error {
-			_, faults[i] = one.run(cmd.Context(), s, v.Status, out, warnings)
-			return nil
-		})
+	for i := range n {
+		g.Go(func() error { faults[i] = obey(i); return nil })
 	}
 	_ = g.Wait()
-	return together(warnings, faults)
+	var all sync.WaitGroup
+	for i := range n {
+		if faults[i] == nil || errors.Is(faults[i], errDegraded) {
+			all.Go(func() { faults[i] = cmp.Or(idle(i), faults[i]) })
+		}
+	}
+	all.Wait()
+	return faults
 }
 
 // together is the outcome of several nodes: each fault is told, and the worst is returned.
@@ -117,7 +138,8 @@ func noSite(s *subjects.Status, site subjects.Site) error {
 type remainder struct {
 	role subjects.Role
 	here int // members of the site that take new work
-	left int // members elsewhere that do
+	left int // members elsewhere that do and are up
+	kept int // those that have failed and that a guard or an operator keeps
 }
 
 type remainders []remainder
@@ -134,8 +156,10 @@ func elsewhere(s *subjects.Status, site subjects.Site, only subjects.Role) (out 
 			case !m.Serves():
 			case m.Place() == site:
 				x.here++
-			default:
+			case m.State == subjects.Up:
 				x.left++
+			default:
+				x.kept++
 			}
 		}
 		if x.here > 0 {
@@ -159,7 +183,11 @@ func (e remainders) last() (out []subjects.Role) {
 func (e remainders) lines(without subjects.Site) string {
 	var parts []string
 	for _, x := range e {
-		parts = append(parts, fmt.Sprintf("%s %d of %d", x.role, x.left, x.left+x.here))
+		part := fmt.Sprintf("%s %d of %d", x.role, x.left, x.left+x.kept+x.here)
+		if x.kept > 0 {
+			part += fmt.Sprintf(" and %d suspect", x.kept)
+		}
+		parts = append(parts, part)
 	}
 	if len(parts) == 0 {
 		return ""

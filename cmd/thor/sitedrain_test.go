@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"thor/subjects"
@@ -68,14 +69,52 @@ func TestWhatIsLeftWithoutASite(t *testing.T) {
 		want string
 		last []subjects.Role
 	}{
-		{"ams", "", "left without ams: media_relay 0 of 1, sip_proxy 3 of 4\n", []subjects.Role{"media_relay"}},
-		{"ams", "sip_proxy", "left without ams: sip_proxy 3 of 4\n", nil},
+		{"ams", "", "left without ams: media_relay 0 of 1, sip_proxy 2 of 4 and 1 suspect\n", []subjects.Role{"media_relay"}},
+		{"ams", "sip_proxy", "left without ams: sip_proxy 2 of 4 and 1 suspect\n", nil},
 		{"fra", "", "left without fra: sip_proxy 3 of 4\n", nil},
 		{"par", "", "", nil},
 	} {
 		e := elsewhere(twoSites(), c.site, c.role)
 		if got := e.lines(c.site); got != c.want || !slices.Equal(e.last(), c.last) {
 			t.Errorf("%s %s: %q %v", c.site, c.role, got, e.last())
+		}
+	}
+}
+
+// A member that has failed and is kept is nothing that is left.
+func TestASuspectAloneIsNotLeft(t *testing.T) {
+	s := &subjects.Status{Roles: make(map[subjects.Role][]subjects.Member)}
+	s.Put("sip_proxy", subjects.Member{Node: "n1", Site: "ams", State: subjects.Up})
+	s.Put("sip_proxy", subjects.Member{Node: "n2", Site: "fra", State: subjects.Suspect})
+	if e := elsewhere(s, "ams", ""); len(e.last()) != 1 || e.lines("ams") != "left without ams: sip_proxy 0 of 2 and 1 suspect\n" {
+		t.Errorf("%v, %q", e.last(), e.lines("ams"))
+	}
+}
+
+// All nodes of a site are drained before any is waited for, and all are waited for together.
+func TestASiteIsDrainedBeforeItIsWaitedFor(t *testing.T) {
+	const n = 3 * drainsAtOnce
+	var obeyed, waiting atomic.Int32
+	all := make(chan struct{})
+	faults := inTwo(n, func(i int) error {
+		obeyed.Add(1)
+		if i == 7 {
+			return errors.New("no answer")
+		}
+		return nil
+	}, func(i int) error {
+		if obeyed.Load() != n || i == 7 {
+			t.Errorf("node %d is waited for when %d of %d were asked", i, obeyed.Load(), n)
+		}
+		if waiting.Add(1) == n-1 {
+			close(all)
+		}
+		<-all
+		return nil
+	})
+	for i, err := range faults {
+		if (err != nil) != (i == 7) {
+			t.Errorf("node %d: %v", i, err)
 		}
 	}
 }

@@ -28,18 +28,26 @@ func sites(st *subjects.Status) (fs []Finding) {
 
 // costOf is what would be missing without a site.
 func costOf(st *subjects.Status, site subjects.Site) (cost []string) {
-	all, there := 0, 0 // brokers with JetStream
-	for _, m := range st.Roles[subjects.EventServer] {
-		if m.Attrs[subjects.AttrJetStream] == "" { // not on this broker
+	all, there, left := 0, 0, 0 // brokers with JetStream; those of the site; those elsewhere on which it works
+	for i := range st.Roles[subjects.EventServer] {
+		m := &st.Roles[subjects.EventServer][i]
+		switch js := m.Attrs[subjects.AttrJetStream]; {
+		case js == "": // it is not to run there
 			continue
+		case m.Place() == site:
+			there++
+		case js == "ok" && m.State == subjects.Up:
+			left++
 		}
 		all++
-		if m.Place() == site {
-			there++
+	}
+	for _, l := range st.Lost { // they count for a majority until they are taken out
+		if l.Role == subjects.EventServer {
+			all++
 		}
 	}
-	if there > 0 && all-there <= all/2 {
-		cost = append(cost, fmt.Sprintf("%d of %d brokers with JetStream are left, no majority: no manager is elected, and no status changes", all-there, all))
+	if there > 0 && left <= all/2 {
+		cost = append(cost, fmt.Sprintf("%d of %d brokers with JetStream are left, no majority: no manager is elected, and no status changes", left, all))
 	}
 	var last []string
 	for _, r := range st.RoleNames() {
@@ -49,7 +57,7 @@ func costOf(st *subjects.Status, site subjects.Site) (cost []string) {
 			case !m.Serves() || r == subjects.Monitor:
 			case m.Place() == site:
 				here++
-			default:
+			case m.State == subjects.Up:
 				elsewhere++
 			}
 		}

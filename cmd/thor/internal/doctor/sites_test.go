@@ -67,3 +67,41 @@ func TestTheDoctorSaysWhatASiteCosts(t *testing.T) {
 		}
 	}
 }
+
+// What is lost, does not work, or has failed and is kept, is nothing that is left without a site.
+func TestWhatDoesNotWorkIsNotLeft(t *testing.T) {
+	put := func(s *subjects.Status, role subjects.Role, node subjects.NodeID, site subjects.Site, state subjects.State, js string) {
+		m := subjects.Member{Node: node, Site: site, State: state}
+		if js != "" {
+			m.Attrs = subjects.Attrs{subjects.AttrJetStream: js}
+		}
+		s.Put(role, m)
+	}
+	for name, c := range map[string]struct {
+		change func(s *subjects.Status)
+		want   string
+	}{
+		"all works":        {func(*subjects.Status) {}, "ok"},
+		"JetStream is off": {func(s *subjects.Status) { put(s, subjects.EventServer, "b2", "fra", subjects.Up, "off") }, "the loss of site ams: 1 of 3"},
+		"a broker is kept": {func(s *subjects.Status) { put(s, subjects.EventServer, "b2", "fra", subjects.Suspect, "ok") }, "the loss of site ams: 1 of 3"},
+		"two brokers are lost": {func(s *subjects.Status) {
+			s.Lost = []subjects.Lost{{Node: "b4", Role: subjects.EventServer}, {Node: "b5", Role: subjects.EventServer}}
+		}, "the loss of site ams: 2 of 5"},
+		"the other proxy died": {func(s *subjects.Status) { put(s, "sip_proxy", "p2", "fra", subjects.Suspect, "") }, "the loss of site ams: nothing is left of sip_proxy"},
+	} {
+		s := &subjects.Status{Roles: make(map[subjects.Role][]subjects.Member)}
+		put(s, subjects.EventServer, "b1", "ams", subjects.Up, "ok")
+		put(s, subjects.EventServer, "b2", "fra", subjects.Up, "ok")
+		put(s, subjects.EventServer, "b3", "lon", subjects.Up, "ok")
+		put(s, "sip_proxy", "p1", "ams", subjects.Up, "")
+		put(s, "sip_proxy", "p2", "fra", subjects.Up, "")
+		c.change(s)
+		var said []string
+		for _, f := range sites(s) {
+			said = append(said, string(f.Level)+" "+f.Text)
+		}
+		if len(said) == 0 || !strings.Contains(said[0], c.want) {
+			t.Errorf("%s: %q", name, said)
+		}
+	}
+}
