@@ -2,7 +2,7 @@
 let source = null;
 let retry = 0; // timer
 let drawn = false;
-let refused = ''; // why the daemon lets no stream be opened
+let refused = ''; // why there is no stream, where an answer says it
 const silent = 3500; // ms without a word until the connection counts as lost
 
 function open() {
@@ -19,7 +19,9 @@ async function whyNot() {
   let why = '';
   try {
     const r = await fetch('/api/events', { cache: 'no-store' });
-    if (r.ok) r.body.cancel(); else why = (await r.text()).trim();
+    if (r.ok) r.body.cancel();
+    else if ((r.headers.get('content-type') || '').startsWith('text/plain')) why = 'thor web refuses: ' + (await r.text()).trim().slice(0, 200);
+    else why = 'No stream: HTTP ' + r.status; // of what stands before thor web
   } catch { /* no answer */ }
   refused = why;
   check();
@@ -56,16 +58,19 @@ function takeStatus(m) {
 }
 
 const told = new Set();
+let came = 0; // events so far
 function takeEvents(list) {
   for (const e of list) {
     e.key = JSON.stringify(e);
     if (told.has(e.key)) continue;
     told.add(e.key);
+    e.came = ++came;
     model.events.push(e);
     marks.push({ time: Date.parse(e.time), kind: e.event });
   }
   if (marks.length > 4000) marks = marks.slice(-2000); // as many as the history answers with
-  model.events.sort((a, b) => Date.parse(b.time) - Date.parse(a.time));
+  // A new manager tells of its election and of silent sites in one moment, in this order.
+  model.events.sort((a, b) => Date.parse(b.time) - Date.parse(a.time) || b.came - a.came);
   for (const e of model.events.splice(500)) told.delete(e.key);
   showEvents();
   drawRail();
@@ -88,7 +93,7 @@ function check() {
   const ms = performance.now() - model.heard;
   const l = model.link;
   let why = '';
-  if (refused) why = 'thor web refuses: ' + refused + '. Trying again' + (model.live ? '; below is what was known last.' : '.');
+  if (refused) why = refused + '. Trying again' + (model.live ? '; below is what was known last.' : '.');
   else if (ms > silent) why = 'Connection lost: no word from thor web for ' + span(ms) + '. Trying again; below is what was known last.';
   else if (l && !l.connected) why = 'thor web has no connection to a broker; below is what was known last.';
   else if (l && l.from_disk) why = 'What is shown is of an earlier run of thor web, until a manager tells it anew.';
