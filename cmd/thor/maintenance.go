@@ -185,9 +185,15 @@ func (m *maintenance) ask(ctx context.Context, s *session) (roles []subjects.Rol
 	if m.words != nil {
 		payload = m.words.Encode()
 	}
-	replies, err := s.AskAll(ctx, subjects.RequestFrom(s.ID(), m.node, on, m.verb), payload, 500*time.Millisecond)
-	if err != nil && !errors.Is(err, overlay.ErrNoResponders) {
-		return nil, "", err
+	var replies []*subjects.Reply
+	for wait := 500 * time.Millisecond; len(replies) == 0 && wait <= 2*time.Second; wait *= 2 { // it may be busy, or far away; to be told again changes nothing
+		replies, err = s.AskAll(ctx, subjects.RequestFrom(s.ID(), m.node, on, m.verb), payload, wait)
+		if errors.Is(err, overlay.ErrNoResponders) {
+			break
+		}
+		if err != nil {
+			return nil, "", err
+		}
 	}
 	if len(replies) == 0 {
 		return nil, "", errors.New("no answer from it: is the node's agent running and connected?")
