@@ -235,3 +235,33 @@ func removeRemotes(b []byte) []byte {
 		b = b[at+end:]
 	}
 }
+
+// A Remainder is what a role has without a site.
+type Remainder struct {
+	Role Role
+	Here int // members of the site that serve
+	Left int // members elsewhere, or of no known site, that are up
+	Kept int // members there that have failed and that a guard or an operator keeps
+}
+
+// Without is what each role that site serves would have without it, by role.
+func (s *Status) Without(site Site) (out []Remainder) {
+	for _, r := range s.RoleNames() {
+		x := Remainder{Role: r}
+		for i := range s.Roles[r] {
+			switch m := &s.Roles[r][i]; {
+			case !m.Serves():
+			case m.Place() == site:
+				x.Here++
+			case m.State == Up:
+				x.Left++
+			default:
+				x.Kept++
+			}
+		}
+		if x.Here > 0 {
+			out = append(out, x)
+		}
+	}
+	return out
+}

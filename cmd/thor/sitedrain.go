@@ -34,7 +34,7 @@ func (m *maintenance) everywhere(cmd *cobra.Command, s *session, force bool) err
 	if m.drains {
 		e := elsewhere(v.Status, m.site, m.role)
 		if last := e.last(); len(last) > 0 && !force {
-			return fmt.Errorf("drain --site %s: nothing was done, no other site would serve %s (--force)", m.site, joinRoles(last))
+			return fmt.Errorf("drain --site %s: nothing was done, no other site would serve %s%s (--force)", m.site, joinRoles(last), e.suspects())
 		}
 		if _, err := fmt.Fprint(out, e.lines(m.site)); err != nil {
 			return err
@@ -134,58 +134,46 @@ func noSite(s *subjects.Status, site subjects.Site) error {
 	return fmt.Errorf("no site %s: there are %s", site, strings.Join(names(places), ", "))
 }
 
-// A remainder is what serves a role where a site does not.
-type remainder struct {
-	role subjects.Role
-	here int // members of the site that take new work
-	left int // members elsewhere that do and are up
-	kept int // those that have failed and that a guard or an operator keeps
-}
+type remainders []subjects.Remainder
 
-type remainders []remainder
-
-// elsewhere is what each role that a site serves, or only one, would have left without it.
-func elsewhere(s *subjects.Status, site subjects.Site, only subjects.Role) (out remainders) {
-	for _, r := range s.RoleNames() {
-		if !drainable(r) || only != "" && r != only {
-			continue
-		}
-		x := remainder{role: r}
-		for i := range s.Roles[r] {
-			switch m := &s.Roles[r][i]; {
-			case !m.Serves():
-			case m.Place() == site:
-				x.here++
-			case m.State == subjects.Up:
-				x.left++
-			default:
-				x.kept++
-			}
-		}
-		if x.here > 0 {
-			out = append(out, x)
-		}
-	}
-	return out
+// elsewhere is what each role that a site serves and that drains, or only one, would have left without it.
+func elsewhere(s *subjects.Status, site subjects.Site, only subjects.Role) remainders {
+	return slices.DeleteFunc(s.Without(site), func(x subjects.Remainder) bool {
+		return !drainable(x.Role) || only != "" && x.Role != only
+	})
 }
 
 // last are the roles of which nothing is left.
 func (e remainders) last() (out []subjects.Role) {
 	for _, x := range e {
-		if x.left == 0 {
-			out = append(out, x.role)
+		if x.Left == 0 {
+			out = append(out, x.Role)
 		}
 	}
 	return out
+}
+
+// suspects names the roles that have members elsewhere which do not count.
+func (e remainders) suspects() string {
+	var rs []subjects.Role
+	for _, x := range e {
+		if x.Left == 0 && x.Kept > 0 {
+			rs = append(rs, x.Role)
+		}
+	}
+	if len(rs) == 0 {
+		return ""
+	}
+	return ": suspect members of " + joinRoles(rs) + " do not count"
 }
 
 // lines say what is left.
 func (e remainders) lines(without subjects.Site) string {
 	var parts []string
 	for _, x := range e {
-		part := fmt.Sprintf("%s %d of %d", x.role, x.left, x.left+x.kept+x.here)
-		if x.kept > 0 {
-			part += fmt.Sprintf(" and %d suspect", x.kept)
+		part := fmt.Sprintf("%s %d of %d", x.Role, x.Left, x.Left+x.Kept+x.Here)
+		if x.Kept > 0 {
+			part += fmt.Sprintf(" and %d suspect", x.Kept)
 		}
 		parts = append(parts, part)
 	}

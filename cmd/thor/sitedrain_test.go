@@ -86,8 +86,8 @@ func TestASuspectAloneIsNotLeft(t *testing.T) {
 	s := &subjects.Status{Roles: make(map[subjects.Role][]subjects.Member)}
 	s.Put("sip_proxy", subjects.Member{Node: "n1", Site: "ams", State: subjects.Up})
 	s.Put("sip_proxy", subjects.Member{Node: "n2", Site: "fra", State: subjects.Suspect})
-	if e := elsewhere(s, "ams", ""); len(e.last()) != 1 || e.lines("ams") != "left without ams: sip_proxy 0 of 2 and 1 suspect\n" {
-		t.Errorf("%v, %q", e.last(), e.lines("ams"))
+	if e := elsewhere(s, "ams", ""); len(e.last()) != 1 || e.suspects() != ": suspect members of sip_proxy do not count" || e.lines("ams") != "left without ams: sip_proxy 0 of 2 and 1 suspect\n" {
+		t.Errorf("%v, %q, %q", e.last(), e.suspects(), e.lines("ams"))
 	}
 }
 

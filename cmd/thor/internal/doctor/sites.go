@@ -28,15 +28,13 @@ func sites(st *subjects.Status) (fs []Finding) {
 
 // costOf is what would be missing without a site.
 func costOf(st *subjects.Status, site subjects.Site) (cost []string) {
-	all, there, left := 0, 0, 0 // brokers with JetStream; those of the site; those elsewhere on which it works
+	all, left := 0, 0 // brokers with JetStream; those elsewhere on which it works
 	for i := range st.Roles[subjects.EventServer] {
 		m := &st.Roles[subjects.EventServer][i]
 		switch js := m.Attrs[subjects.AttrJetStream]; {
 		case js == "": // it is not to run there
 			continue
-		case m.Place() == site:
-			there++
-		case js == "ok" && m.State == subjects.Up:
+		case m.Place() != site && js == "ok" && m.State == subjects.Up:
 			left++
 		}
 		all++
@@ -46,23 +44,13 @@ func costOf(st *subjects.Status, site subjects.Site) (cost []string) {
 			all++
 		}
 	}
-	if there > 0 && left <= all/2 {
+	if all > 0 && left <= all/2 {
 		cost = append(cost, fmt.Sprintf("%d of %d brokers with JetStream are left, no majority: no manager is elected, and no status changes", left, all))
 	}
 	var last []string
-	for _, r := range st.RoleNames() {
-		here, elsewhere := 0, 0
-		for i := range st.Roles[r] {
-			switch m := &st.Roles[r][i]; {
-			case !m.Serves() || r == subjects.Monitor:
-			case m.Place() == site:
-				here++
-			case m.State == subjects.Up:
-				elsewhere++
-			}
-		}
-		if here > 0 && elsewhere == 0 {
-			last = append(last, string(r))
+	for _, x := range st.Without(site) {
+		if x.Left == 0 && x.Role != subjects.Monitor {
+			last = append(last, string(x.Role))
 		}
 	}
 	if len(last) > 0 {
