@@ -4,16 +4,14 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/rs/zerolog"
 
+	"thor/manager/core"
 	"thor/manager/election"
 	"thor/overlay"
 	"thor/subjects"
 )
-
-const seekWithin = 1500 * time.Millisecond // the core waits no longer
 
 // A seeker asks for the newest status, each question in a goroutine of its own.
 type seeker struct {
@@ -64,7 +62,7 @@ func (k *seeker) askManager(node subjects.NodeID) {
 // askHearing asks another manager what it hears.
 func (k *seeker) askHearing(node subjects.NodeID) {
 	k.work.Go(func() {
-		ctx, cancel := context.WithTimeout(k.ctx, seekWithin)
+		ctx, cancel := context.WithTimeout(k.ctx, core.AnswerWithin)
 		defer cancel()
 		h, err := k.hearing(ctx, node)
 		if err != nil {
@@ -90,7 +88,7 @@ func (k *seeker) hearing(ctx context.Context, node subjects.NodeID) (*subjects.H
 
 func (k *seeker) ask(from subjects.NodeID, question func(context.Context) (overlay.Snapshot, error)) {
 	k.work.Go(func() {
-		ctx, cancel := context.WithTimeout(k.ctx, seekWithin)
+		ctx, cancel := context.WithTimeout(k.ctx, core.AnswerWithin)
 		defer cancel()
 		s, err := question(ctx)
 		if err != nil {

@@ -16,11 +16,10 @@ import (
 // others what they hear before a silent site is taken for lost, and gives way to one that
 // hears it (ADR 71).
 const (
-	inquireBefore = 3 * time.Second         // before the members of a silent site may go
-	inquireWithin = 1500 * time.Millisecond // who has not answered then is asked once more, and then does not count
-	inquireAgain  = 5 * time.Second         // after an answer that the site is heard
-	heardFor      = 15 * time.Second        // so long such an answer counts: one that is lost does not undo it
-	leadAtLeast   = time.Minute             // before this manager gives way for that: in the whole network it happens no more often
+	inquireBefore = 3 * time.Second  // before the members of a silent site may go
+	inquireAgain  = 5 * time.Second  // after an answer that the site is heard
+	heardFor      = 15 * time.Second // so long such an answer counts: one that is lost does not undo it
+	leadAtLeast   = time.Minute      // before this manager gives way for that: in the whole network it happens no more often
 )
 
 // An inquiry is the question what other managers hear.
@@ -32,7 +31,7 @@ type inquiry struct {
 }
 
 func (q *inquiry) over(now time.Time) bool {
-	return len(q.waits) == 0 || now.Sub(q.began) >= inquireWithin
+	return len(q.waits) == 0 || now.Sub(q.began) >= AnswerWithin // who has not answered is asked once more, and then does not count
 }
 
 // heard is the manager that hears site and the most nodes; "": none hears it.
@@ -74,14 +73,18 @@ func (m *Manager) inquire(now time.Time) (gaveWay bool) {
 	r.inquiry, r.inquired = nil, now
 	for _, i := range sites {
 		id := q.heard(i.Site)
+		at, before := r.elsewhere[i.Site]
+		before = before && now.Sub(at) < heardFor
 		if id == "" {
-			if at, before := r.elsewhere[i.Site]; !before || now.Sub(at) >= heardFor {
+			if !before {
 				m.table.Clear(i.Site, now)
 			}
 			continue
 		}
 		r.elsewhere[i.Site] = now
-		m.note(Warn, "site heard by another manager, its members stay", "site", Field{"site", string(i.Site)}, Field{"peer", string(id)})
+		if !before { // else it was told
+			m.note(Warn, "site heard by another manager, its members stay", "site", Field{"site", string(i.Site)}, Field{"peer", string(id)})
+		}
 		if q.answers[id].Heard > m.table.Hears().Heard && now.Sub(r.began) >= leadAtLeast {
 			m.giveWay(id, i.Site, now)
 			return true
@@ -140,7 +143,7 @@ func (m *Manager) giveWay(to subjects.NodeID, site subjects.Site, now time.Time)
 func (m *Manager) nextInquiry() (next time.Time, ok bool) {
 	switch r := m.lead; {
 	case r.inquiry != nil:
-		return r.inquiry.began.Add(inquireWithin), true
+		return r.inquiry.began.Add(AnswerWithin), true
 	default:
 		for _, i := range m.table.Incidents() {
 			if at := i.Due.Add(-inquireBefore); !i.Cleared && (!ok || at.Before(next)) {

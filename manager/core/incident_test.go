@@ -124,6 +124,15 @@ func TestTheQuestionIsRepeatedAndAManagerGivesWayOnceAMinute(t *testing.T) {
 	if n := len(s.status().Roles[subjects.SIPProxy]); n != 6 {
 		t.Errorf("%d proxies are left", n)
 	}
+	told := 0
+	for _, x := range all[Note](s.lone) {
+		if x.Text == "site heard by another manager, its members stay" {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("it was told %d times", told)
+	}
 	e := all[Event](s.lone)
 	if len(e) == 0 || e[len(e)-1].Kind != subjects.EventResigned || e[len(e)-1].Detail != "m3 hears site ams" {
 		t.Errorf("events %v", e)

@@ -6,6 +6,9 @@ import (
 	"thor/subjects"
 )
 
+// AnswerWithin is how long an answer of another manager is waited for.
+const AnswerWithin = 1500 * time.Millisecond
+
 // Before a manager leads it has to know what the network told last, or it would
 // drop members that a guard keeps and bring back others that left long ago. Its
 // tracker knows while another manager leads. Otherwise it asks: the key-value
@@ -13,7 +16,7 @@ import (
 // disk counts. What members say they have seen has no part in it.
 const (
 	seekHear  = 1300 * time.Millisecond // managers that beat once a second were heard by then
-	seekMost  = 1500 * time.Millisecond // in all…
+	seekMost  = AnswerWithin            // in all…
 	seekHeard = 3 * time.Second         // …but so long for a manager that beats and has not answered: question or answer were lost…
 	askApart  = 400 * time.Millisecond  // …and it is asked again so much later
 	seekStore = 10 * time.Second        // …but the store is waited for so long: without it there is no election either, and after that only a term that is won begins a search anew

@@ -25,7 +25,7 @@ func (t *Table) Hold(name subjects.Role, now time.Time) int {
 	t.enter(now)
 	n := 0
 	for _, site := range slices.Sorted(maps.Keys(t.incidents)) {
-		t.dismissSite(site, name, false) // who has failed with a site is judged with the others of its role
+		t.dismissSite(site, name, false) // members that failed with a site are judged with the others of their role
 	}
 	t.eachRole(name, func(r *role) {
 		if len(r.bad) == 0 {

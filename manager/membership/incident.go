@@ -175,9 +175,13 @@ func (t *Table) tellIncidents() {
 	}
 }
 
+// due is when the members may go: Dead and siteMargin after the last beat, and not while this
+// observer is blind (G4).
+func (t *Table) due(i *incident) instant { return max(i.last+t.dead()+siteMargin, t.blind.until) }
+
 // armIncident sets the timer to when the members may go.
 func (t *Table) armIncident(i *incident) {
-	i.guard.until = max(i.last+t.dead()+siteMargin, t.blind.until)
+	i.guard.until = t.due(i)
 	t.timers.set(&i.timer, max(i.guard.until, t.now+time.Millisecond))
 }
 
@@ -270,7 +274,7 @@ func (t *Table) Incidents() []Incident {
 	var out []Incident
 	for _, site := range slices.Sorted(maps.Keys(t.incidents)) {
 		i := t.incidents[site]
-		out = append(out, Incident{Site: site, Due: t.base.Add(max(i.last+t.dead()+siteMargin, t.blind.until)), Cleared: t.isCleared(i)})
+		out = append(out, Incident{Site: site, Due: t.base.Add(t.due(i)), Cleared: t.isCleared(i)})
 	}
 	return out
 }
@@ -279,7 +283,7 @@ func (t *Table) Incidents() []Incident {
 func (t *Table) isCleared(i *incident) bool { return t.now-i.cleared <= clearedFor }
 
 // Clear says that no other manager which was asked hears site either; it holds for 5 s. Without it an incident
-// holds its members as long as it lasts: a standby removes none, and who becomes the
+// holds its members as long as it lasts: a standby removes none, and a manager that becomes the
 // active manager asks first.
 func (t *Table) Clear(site subjects.Site, now time.Time) {
 	t.enter(now)

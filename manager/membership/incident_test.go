@@ -438,7 +438,7 @@ func TestTheNextLostSiteIsAnIncidentToo(t *testing.T) {
 	s.cutOff("fra")
 	last := s.now
 	s.passCleared(40 * time.Second)
-	if at, _ := s.leaves(last); len(at) != 0 && at[15*time.Second] != 6 {
+	if at, _ := s.leaves(last); len(at) != 1 || at[15*time.Second] != 6 {
 		t.Errorf("left %v", at)
 	}
 	if s.count("sip_proxy") != 2 {

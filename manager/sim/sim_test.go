@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,7 +49,7 @@ func TestWorlds(t *testing.T) {
 		show(t, p)
 		return
 	}
-	if total := playSeeds(t, *firstSeed, *manySeeds); total != nil && *manySeeds >= 1000 {
+	if total := playSeeds(t, *firstSeed, *manySeeds, nil); total != nil && *manySeeds >= 1000 {
 		covered(t, total)
 	}
 }
@@ -67,7 +69,7 @@ func TestWorldsOfTheDay(t *testing.T) {
 		t.Fatalf("%s: %v", dayVar, err)
 	}
 	t.Logf("the day %s; these again: %s=%s go test ./manager/sim -run TestWorldsOfTheDay", day, dayVar, day)
-	if playSeeds(t, first, 200) == nil {
+	if playSeeds(t, first, 200, oneEpochTwice) == nil {
 		t.Logf("a seed on its own, and all that happens: go test ./manager/sim -run 'TestWorlds$' -seed SEED")
 	}
 }
@@ -93,7 +95,7 @@ func TestEachDayHasItsSeeds(t *testing.T) {
 }
 
 // playSeeds plays n seeds from first on, and returns how often each thing happened; nil if one broke something.
-func playSeeds(t *testing.T, first uint64, n int) *stats {
+func playSeeds(t *testing.T, first uint64, n int, known func(broken []string) bool) *stats {
 	t.Helper()
 	if testing.Short() {
 		n = min(n, 100)
@@ -111,7 +113,9 @@ func playSeeds(t *testing.T, first uint64, n int) *stats {
 				s := newStats()
 				broken := p.play(s, nil)
 				total.merge(s)
-				if len(broken) > 0 {
+				if known != nil && known(broken) {
+					t.Logf("seed %d: %s (known, docs/adr/0034)", p.seed, broken[0])
+				} else if len(broken) > 0 {
 					failed.Store(true)
 					t.Errorf("seed %d: %s", p.seed, broken[0])
 					if !*keepGoing && *smallest {
@@ -127,6 +131,12 @@ func playSeeds(t *testing.T, first uint64, n int) *stats {
 		return nil
 	}
 	return total
+}
+
+// oneEpochTwice reports whether all that broke is one epoch of two managers. One seed in 10,000
+// does that, and it is not mended (ADR 34): a change of today is not to fail for it.
+func oneEpochTwice(broken []string) bool {
+	return len(broken) > 0 && !slices.ContainsFunc(broken, func(b string) bool { return !strings.Contains(b, ": I1: ") })
 }
 
 // transitions of the election that must occur.
