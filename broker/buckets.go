@@ -92,7 +92,7 @@ func (b *Broker) keepBuckets(ctx context.Context, s *server.Server, own *nats.Co
 	if err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	var failing, unrecorded bool
+	var failing, unrecorded, refused bool
 	var spreadAt time.Time
 	var stuck stuckGroups
 	copies := func() int {
@@ -117,7 +117,7 @@ func (b *Broker) keepBuckets(ctx context.Context, s *server.Server, own *nats.Co
 				next = jetStreamTick
 				b.keepHistory(ctx, js, copies(), &unrecorded)
 				if b.cfg.spreads() && time.Now().After(spreadAt) {
-					b.spread(ctx, js, own)
+					b.spread(ctx, js, own, &refused)
 					spreadAt = time.Now().Add(spreadEvery)
 				}
 			}

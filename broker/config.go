@@ -47,8 +47,8 @@ type Config struct {
 	// URLs "tls://HOST:PORT" of the cluster ports of all brokers. The broker's own
 	// may be among them, so that all brokers can share one list.
 	Routes []string `toml:"routes" default:"(none, required with cluster_listen)"`
-	// Compress what goes to other brokers by S2, where the round trip is above 10 ms: a third of the bytes
-	// is left at rest. It takes 60 MiB of memory for each other broker, near or far, and is on
+	// Compress what goes to other brokers by S2, where the round trip is above 10 ms: a quarter to a half of
+	// the bytes is left at rest. It takes up to 60 MiB of memory for each other broker, near or far, and is on
 	// where both brokers say so.
 	CompressRoutes bool `toml:"compress_routes" default:"false"`
 
@@ -56,8 +56,8 @@ type Config struct {
 	// certificate's is an error.
 	Site subjects.Site
 	// Sites of all brokers with JetStream, an entry each, such as ["ams", "fra", "lon"], the same at every
-	// broker. With three different ones the copies of what JetStream makes from then on lie in
-	// different sites; with fewer it changes nothing. The brokers of a site that is not among them
+	// broker. With three different ones the copies of the buckets and of the history lie in
+	// different sites, and those that exist are moved, one at a time; with fewer it changes nothing. The brokers of a site that is not among them
 	// carry messages and have no JetStream. Three, one a site, or five, two a site at most, bear the loss of a site.
 	JetStreamSites []string `toml:"jetstream_sites" default:"(none: copies lie anywhere)"`
 	// Carry messages only, without JetStream: for the brokers of a site beyond its entries in jetstream_sites.

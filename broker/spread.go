@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -69,14 +70,15 @@ func surplus(copies []copyAt, site map[string]string) string {
 
 // spread moves one copy of one stream to a site that has none, if two lie in one site. The
 // broker that leads JetStream does it: what it configures decides where copies go. nats-server
-// makes the new copy before it ends the old one.
-func (b *Broker) spread(ctx context.Context, js jetstream.JetStream, own *nats.Conn) {
+// makes the new copy before it ends the old one. refused says that it moved none the last time,
+// which was told.
+func (b *Broker) spread(ctx context.Context, js jetstream.JetStream, own *nats.Conn, refused *bool) {
 	streams := []string{subjects.HistoryStream}
 	for _, k := range buckets {
 		streams = append(streams, k.stream())
 	}
-	var move, from string
 	var site map[string]string
+	from := make(map[string]string) // by stream: the broker whose copy is to move
 	for _, name := range streams {
 		copies, err := copiesOf(ctx, js, name)
 		if err != nil || len(copies) < bucketCopies || slices.ContainsFunc(copies, func(c copyAt) bool { return !c.whole }) {
@@ -88,21 +90,24 @@ func (b *Broker) spread(ctx context.Context, js jetstream.JetStream, own *nats.C
 				return
 			}
 		}
-		if move == "" {
-			move, from = name, surplus(copies, site)
-			if from == "" {
-				move = ""
-			}
+		if s := surplus(copies, site); s != "" {
+			from[name] = s
 		}
 	}
-	if move == "" {
-		return
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(from)) {
+		err := evacuate(ctx, own, name, from[name])
+		if err == nil {
+			b.log.Info().Str("stream", name).Str("peer", from[name]).Str("site", site[from[name]]).Msg("moving a copy to another site")
+			*refused = false
+			return
+		}
+		errs = append(errs, fmt.Errorf("%s from %s: %w", name, from[name], err))
 	}
-	l, said := b.log.Info(), "moving a copy to another site"
-	if err := evacuate(ctx, own, move, from); err != nil {
-		l, said = b.log.Warn().Err(err), "a copy cannot move to another site, trying again"
+	if err := errors.Join(errs...); err != nil && !*refused {
+		b.log.Warn().Err(err).Msg("copies cannot move to another site, retrying")
 	}
-	l.Str("stream", move).Str("peer", from).Str("site", site[from]).Msg(said)
+	*refused = len(errs) > 0
 }
 
 // copiesOf are the copies of a stream.
