@@ -16,9 +16,9 @@ func (f firstPicture) Init() tea.Cmd                       { return tea.Quit }
 func (f firstPicture) Update(tea.Msg) (tea.Model, tea.Cmd) { return f, nil }
 func (f firstPicture) View() tea.View                      { f.pace.pictured(); return tea.NewView("x") }
 
-// The library has the ticker that pace knows: with another one all frames would come at the
-// pace of a fallback.
-func TestFramesFollowThePictures(t *testing.T) {
+// With another ticker than the one that pace knows all frames would come at the pace of a
+// fallback.
+func TestTheLibraryHasTheTickerOfFrames(t *testing.T) {
 	x := &pace{}
 	x.program = tea.NewProgram(firstPicture{x}, tea.WithInput(strings.NewReader("")), tea.WithOutput(io.Discard), tea.WithoutSignalHandler())
 	if _, err := x.program.Run(); err != nil {
@@ -28,6 +28,18 @@ func TestFramesFollowThePictures(t *testing.T) {
 	if x.ticker == nil {
 		t.Fatal("the ticker of the frames is not found")
 	}
+}
+
+func (x *pace) setLast(at time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.last = at
+}
+
+func (x *pace) isBusy() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.busy
 }
 
 // A picture after another one does not put off the frame that is due, however fast they come.
@@ -41,14 +53,15 @@ func TestFramesComeWhilePicturesDo(t *testing.T) {
 		x.pictured()
 		select {
 		case <-x.ticker.C:
-			x.last = time.Now().Add(time.Hour)
+			x.rest.Stop()
+			x.setLast(time.Now().Add(time.Hour))
 			x.calm()
-			if !x.busy {
+			if !x.isBusy() {
 				t.Error("frames are seldom although a picture has just come")
 			}
-			x.last = time.Now().Add(-time.Second)
+			x.setLast(time.Now().Add(-time.Second))
 			x.calm()
-			if x.busy {
+			if x.isBusy() {
 				t.Error("frames still come soon")
 			}
 			return

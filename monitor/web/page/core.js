@@ -115,3 +115,9 @@ async function ask(path, signal) {
 }
 
 const rolesOf = (p) => p ? p.role_names.map((n) => p.roles.get(n)).filter(Boolean) : [];
+
+// refusal says why there is no stream. What stands before thor web answers with pages of its own.
+function refusal(status, type, text) {
+  const own = type.startsWith('text/plain') && text.length <= 200;
+  return own ? 'thor web refuses: ' + text.trim() : 'No stream: HTTP ' + status;
+}

@@ -20,8 +20,7 @@ async function whyNot() {
   try {
     const r = await fetch('/api/events', { cache: 'no-store' });
     if (r.ok) r.body.cancel();
-    else if ((r.headers.get('content-type') || '').startsWith('text/plain')) why = 'thor web refuses: ' + (await r.text()).trim().slice(0, 200);
-    else why = 'No stream: HTTP ' + r.status; // of what stands before thor web
+    else why = refusal(r.status, r.headers.get('content-type') || '', await r.text());
   } catch { /* no answer */ }
   refused = why;
   check();
@@ -69,8 +68,7 @@ function takeEvents(list) {
     marks.push({ time: Date.parse(e.time), kind: e.event });
   }
   if (marks.length > 4000) marks = marks.slice(-2000); // as many as the history answers with
-  // A new manager tells of its election and of silent sites in one moment, in this order.
-  model.events.sort((a, b) => Date.parse(b.time) - Date.parse(a.time) || b.came - a.came);
+  model.events.sort(newestFirst);
   for (const e of model.events.splice(500)) told.delete(e.key);
   showEvents();
   drawRail();

@@ -6,6 +6,10 @@ const placeWords = (m) => m.site || (m.announced_site ? m.announced_site + ' (an
 // bySite orders sites; no site comes last.
 const bySite = (a, b) => (a === b ? 0 : a === '' ? 1 : b === '' ? -1 : a < b ? -1 : 1);
 
+// newestFirst orders events. Of one moment the one that came later is newer: a new manager tells
+// of its election and then of silent sites.
+const newestFirst = (a, b) => Date.parse(b.time) - Date.parse(a.time) || b.came - a.came;
+
 // silentSites are those of which the newest word is that nothing is heard, since when. A
 // manager that begins to lead tells anew which they are.
 function silentSites() {
