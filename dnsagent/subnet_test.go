@@ -140,35 +140,9 @@ func TestUnboundTellsOfItsClients(t *testing.T) {
 		t.Skip("this unbound is built without its module subnetcache")
 	}
 	s := near(t, true)
-	dir, port := t.TempDir(), freePort(t)
-	host, ours, _ := net.SplitHostPort(s.addr)
-	daemon(t, "unbound", "-d", "-c", put(t, filepath.Join(dir, "conf"), fmt.Sprintf(`server:
-	interface: 127.0.0.1@%d
-	access-control: 127.0.0.0/8 allow
-	directory: %q
-	chroot: ""
-	username: ""
-	pidfile: ""
-	do-daemonize: no
-	use-syslog: no
-	logfile: ""
-	do-not-query-localhost: no
-	num-threads: 1
-	module-config: "subnetcache iterator"
-	send-client-subnet: %s
-	client-subnet-always-forward: yes
-	max-client-subnet-ipv4: 24
-remote-control:
-	control-enable: no
-stub-zone:
-	name: sipthor.net
-	stub-addr: %[3]s@%[4]s
-`, port, dir, host, ours)))
-	resolver := fmt.Sprintf("127.0.0.1:%d", port)
-	eventually(t, "unbound answers", func() bool {
-		_, err := dns.Exchange(new(dns.Msg).SetQuestion("sipthor.net.", dns.TypeSOA), resolver)
-		return err == nil
-	})
+	host, _, _ := net.SplitHostPort(s.addr)
+	resolver := s.resolver(t, "access-control: 127.0.0.0/8 allow", `module-config: "subnetcache iterator"`,
+		"send-client-subnet: "+host, "client-subnet-always-forward: yes", "max-client-subnet-ipv4: 24")
 	slicesOf := make(map[subjects.Site]map[string]bool)
 	for i := range 20 {
 		for from, site := range map[string]subjects.Site{fraClient: "fra", otherClient: "ams"} {

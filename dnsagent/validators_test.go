@@ -100,6 +100,13 @@ func (s *server) anchor(i int) string { return s.files.Load().zoneKeys.DS("sipth
 // unbound validates what s says from a DS record on, and listens at the address.
 func (s *server) unbound(t testing.TB, anchor string) string {
 	t.Helper()
+	return s.resolver(t, `module-config: "validator iterator"`, fmt.Sprintf("trust-anchor: %q", strings.Join(strings.Fields(anchor), " ")),
+		"val-log-level: 2", "cache-max-ttl: 0", "cache-max-negative-ttl: 0")
+}
+
+// resolver is an unbound that asks s, with further lines of its section server; it listens at the address.
+func (s *server) resolver(t testing.TB, lines ...string) string {
+	t.Helper()
 	dir, port := t.TempDir(), freePort(t)
 	host, ours, _ := net.SplitHostPort(s.addr)
 	conf := put(t, filepath.Join(dir, "conf"), fmt.Sprintf(`server:
@@ -113,17 +120,13 @@ func (s *server) unbound(t testing.TB, anchor string) string {
 	logfile: ""
 	do-not-query-localhost: no
 	num-threads: 1
-	module-config: "validator iterator"
-	trust-anchor: %q
-	val-log-level: 2
-	cache-max-ttl: 0
-	cache-max-negative-ttl: 0
+	%s
 remote-control:
 	control-enable: no
 stub-zone:
 	name: sipthor.net
 	stub-addr: %s@%s
-`, port, dir, strings.Join(strings.Fields(anchor), " "), host, ours))
+`, port, dir, strings.Join(lines, "\n\t"), host, ours))
 	daemon(t, "unbound", "-d", "-c", conf)
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	eventually(t, "unbound answers", func() bool {

@@ -65,6 +65,38 @@ func TestAProxyThatKnowsLessIsWaitedFor(t *testing.T) {
 	}
 }
 
+// The status may stay away, and a proxy has few workers: of ten requests four wait.
+func TestFewRequestsWaitAtOnce(t *testing.T) {
+	calls(t, func(t *testing.T, n *network, p1 *peer, ps map[string]*peer, a, _ string) {
+		n2, n3 := ps["n2"], ps["n3"]
+		next := n2.mark()
+		next.Generation += 100
+		hop := atMark(n3.script("register", "", "sip:"+a, outside, "", "")[lineHop], next)
+		took := make(chan time.Duration)
+		for range 10 {
+			go func() {
+				began := time.Now()
+				if got := n2.script("register", "", "sip:"+a, n3.address(), hop, ""); got[lineRefusal] != "503 Owner Changes" {
+					t.Errorf("refused with %q", got)
+				}
+				took <- time.Since(began)
+			}()
+		}
+		waited := 0
+		for range 10 {
+			if d := <-took; d >= 400*time.Millisecond {
+				waited++
+			}
+		}
+		if waited != 4 {
+			t.Errorf("%d waited", waited)
+		}
+		if got := n2.script("register", "", "sip:"+a, n3.address(), hop, ""); got[lineRefusal] != "503 Owner Changes" {
+			t.Errorf("then %q", got)
+		}
+	})
+}
+
 func TestWhatAProxyThatKnewLessPassedOnGoesFurther(t *testing.T) {
 	calls(t, func(t *testing.T, n *network, p1 *peer, ps map[string]*peer, a, _ string) {
 		n1, n2, n3 := ps["n1"], ps["n2"], ps["n3"]
