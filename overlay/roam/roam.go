@@ -21,7 +21,7 @@ const (
 	lookLongest = 8 * time.Second         // …up to this: a manager that takes over where this process is not heard counts its silence after 12 s (manager/membership: Dead and blindMargin)
 	longestMany = 30 * time.Second        // …or this, when the network has many members: the guard for mass silence gives them as long again
 	homeAfter   = 10 * time.Second        // at another broker than a nearer one, and as long again at most…
-	homeMany    = time.Minute             // …or this, when the network has many members: a broker that returns has all of its site's at its door
+	homeMany    = time.Minute             // …or this, when the network has many members: all members of a site dial a broker that returns at once
 	lookGivenUp = time.Minute             // after one that found a broker, unless a connection follows
 )
 
